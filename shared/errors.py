@@ -1,0 +1,170 @@
+"""Every error that may cross a boundary of Vitrine, and nothing else does.
+
+::
+
+    VitrineError                    code                   HTTP  retryable
+    ├── InvalidInput                invalid_input           422
+    │   ├── UnsupportedFormat       unsupported_format      415
+    │   ├── UndecodableImage        undecodable_image       422
+    │   ├── ImageTooLarge           image_too_large         422
+    │   ├── BodyTooLarge            body_too_large          413
+    │   ├── LengthRequired          length_required         411
+    │   ├── InvalidManifest         invalid_manifest        422
+    │   └── ImageMissing            image_missing           422
+    ├── Refused                     refused                 403
+    │   ├── Unauthorized            unauthorized            401
+    │   └── Conflict                conflict                409
+    ├── NotFound                    not_found               404
+    │   ├── UnknownCatalogue        unknown_catalogue       404
+    │   ├── UnknownProduct          unknown_product         404
+    │   ├── UnknownTask             unknown_task            404
+    │   ├── UnknownJob              unknown_job             404
+    │   └── Expired                 expired                 410
+    ├── Unavailable                 unavailable             503   yes
+    │   ├── BrokerUnavailable       broker_unavailable      503   yes
+    │   ├── IndexUnavailable        index_unavailable       503   yes
+    │   ├── StorageUnavailable      storage_unavailable     503   yes
+    │   ├── DatabaseUnavailable     database_unavailable    503   yes
+    │   ├── OutOfMemory             out_of_memory           503   yes
+    │   └── Overloaded              overloaded              429   yes
+    └── Misconfigured               misconfigured           500
+
+The HTTP column lives in ``web/errors.py``; a test holds the two tables together.
+Arguments are positional and JSON-safe, so that an error survives the queue as its own class.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VitrineError(Exception):
+    """Base of all errors.
+
+    Args:
+        message: one sentence for the person who caused it: what is wrong, and what to do.
+        field: the name of the input that is wrong, when there is one.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message, field)
+        self.message = message
+        self.field = field
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidInput(VitrineError):
+    code = "invalid_input"
+
+
+class UnsupportedFormat(InvalidInput):
+    code = "unsupported_format"
+
+
+class UndecodableImage(InvalidInput):
+    code = "undecodable_image"
+
+
+class ImageTooLarge(InvalidInput):
+    code = "image_too_large"
+
+
+class BodyTooLarge(InvalidInput):
+    code = "body_too_large"
+
+
+class LengthRequired(InvalidInput):
+    code = "length_required"
+
+
+class InvalidManifest(InvalidInput):
+    code = "invalid_manifest"
+
+
+class ImageMissing(InvalidInput):
+    code = "image_missing"
+
+
+class Refused(VitrineError):
+    code = "refused"
+
+
+class Unauthorized(Refused):
+    code = "unauthorized"
+
+
+class Conflict(Refused):
+    code = "conflict"
+
+
+class NotFound(VitrineError):
+    code = "not_found"
+
+
+class UnknownCatalogue(NotFound):
+    code = "unknown_catalogue"
+
+
+class UnknownProduct(NotFound):
+    code = "unknown_product"
+
+
+class UnknownTask(NotFound):
+    code = "unknown_task"
+
+
+class UnknownJob(NotFound):
+    code = "unknown_job"
+
+
+class Expired(NotFound):
+    code = "expired"
+
+
+class Unavailable(VitrineError):
+    code = "unavailable"
+    retryable = True
+
+
+class BrokerUnavailable(Unavailable):
+    code = "broker_unavailable"
+
+
+class IndexUnavailable(Unavailable):
+    code = "index_unavailable"
+
+
+class StorageUnavailable(Unavailable):
+    code = "storage_unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+
+
+class OutOfMemory(Unavailable):
+    code = "out_of_memory"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+
+
+class Misconfigured(VitrineError):
+    code = "misconfigured"
+
+
+def all_errors() -> dict[str, type[VitrineError]]:
+    """Return every error class by its code, the base included."""
+    found: dict[str, type[VitrineError]] = {}
+    waiting: list[type[VitrineError]] = [VitrineError]
+    while waiting:
+        kind = waiting.pop()
+        found[kind.code] = kind
+        waiting.extend(kind.__subclasses__())
+    return found

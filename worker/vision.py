@@ -1,0 +1,147 @@
+"""What the pipeline's parts hand to one another: arrays with stated shapes, and three Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+EMBEDDING_DIM = 256
+
+#: ``(H, W, 3) uint8`` RGB, upright (EXIF applied), alpha flattened on white.
+Image = NDArray[np.uint8]
+#: ``(N, D) float32``, each row L2-normalised. N may be 0.
+Embeddings = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One object found in an image.
+
+    Attributes:
+        box: x0, y0, x1, y1 as fractions of the image's width and height, 0 to 1, x0 < x1, y0 < y1.
+        label: class name, ``product`` for the shipped weights.
+        confidence: 0 to 1.
+        mask: ``(h, w) float32`` in 0..1 over the box only (any resolution), or None if the
+            detector gives boxes only.
+    """
+
+    box: tuple[float, float, float, float]
+    label: str
+    confidence: float
+    mask: NDArray[np.float32] | None = field(default=None, compare=False)
+
+
+class Detector(Protocol):
+    """Finds objects in images."""
+
+    @property
+    def version(self) -> str:
+        """Name and content hash, such as ``yolov8n-seg-320@1a2b3c4d``; changes when results may."""
+        ...
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Return the detections of each image, best first; an empty list where there is none."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns crops into embeddings."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def crop(self, image: Image, detection: Detection | None) -> Image:
+        """Cut what is to be embedded: the detection's box (mask applied if wanted), or the whole image.
+
+        The result has the size that ``embed`` takes, so that crops can be stacked.
+        """
+        ...
+
+    def embed(self, crops: Sequence[Image]) -> Embeddings:
+        """Return ``(len(crops), dim)``; ``(0, dim)`` for no crops."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One row of a collection: one embedded detection of a catalogue image.
+
+    Attributes:
+        key: ``<image_id>-<number>``, at most 64 characters; the primary key.
+        number: 0 is the main object; ``WHOLE_IMAGE`` marks the whole image.
+    """
+
+    key: str
+    product_id: str
+    image_id: str
+    number: int
+    category: str
+    price: float
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexHit:
+    """One neighbour: ``score`` is the cosine, -1 to 1, higher is nearer."""
+
+    key: str
+    product_id: str
+    image_id: str
+    number: int
+    score: float
+
+
+class VectorIndex(Protocol):
+    """What the pipeline needs of Milvus. Raises ``IndexUnavailable`` when it cannot be reached."""
+
+    def create(self, collection: str, dim: int) -> None:
+        """Create the collection with its index unless it exists; ``Misconfigured`` if it exists with another dim."""
+        ...
+
+    def drop(self, collection: str) -> None: ...
+
+    def collections(self) -> list[str]: ...
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Point the alias at the collection, atomically; creates it when missing."""
+        ...
+
+    def resolve_alias(self, alias: str) -> str | None: ...
+
+    def upsert(self, collection: str, rows: Sequence[IndexRow]) -> None:
+        """Write rows, keyed; same key twice: the last wins. Refuses a wrong dim, NaN or a norm that is not 1 (InvalidInput)."""
+        ...
+
+    def delete(self, collection: str, keys: Sequence[str]) -> None:
+        """Delete by key; missing keys are no error."""
+        ...
+
+    def search(
+        self, collection: str, queries: Embeddings, limit: int, filter_: str | None = None
+    ) -> list[list[IndexHit]]:
+        """Return up to ``limit`` hits a query, best first. ``collection`` may be an alias."""
+        ...
+
+    def count(self, collection: str) -> int: ...
+
+    def keys(self, collection: str) -> set[str]:
+        """All primary keys, for reconciliation."""
+        ...
+
+    def flush(self, collection: str) -> None: ...
+
+    def healthy(self) -> bool: ...
+
+    def describe(self) -> dict[str, Any]:
+        """Kind (lite | server), version and address, for ``vitrine status``."""
+        ...
+
+
+WHOLE_IMAGE = 255
