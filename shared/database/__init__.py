@@ -1,0 +1,109 @@
+"""The SQL database: SQLite (WAL) or PostgreSQL behind one small class."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from shared.errors import DatabaseUnavailable
+
+_READ = "vitrine_read"
+
+
+class Database:
+    """Opens short transactions. One per process: make it after a fork or spawn, never before.
+
+    Args:
+        url: a SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
+        pool_size: connections kept (PostgreSQL).
+        busy_timeout_s: how long a writer waits for SQLite's lock.
+    """
+
+    def __init__(self, url: str, pool_size: int = 8, busy_timeout_s: float = 10.0) -> None:
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            file = make_url(url).database
+            if file:
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+            self.engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(
+                url,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_pre_ping=True,
+                pool_timeout=busy_timeout_s,
+                connect_args={"connect_timeout": 3, "application_name": "vitrine"},
+            )
+        self._reader: Engine = self.engine.execution_options(**{_READ: True})
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads: it never takes SQLite's write lock.
+
+        Raises:
+            DatabaseUnavailable: the server is away, the file locked or the disk full.
+        """
+        with _translated(), Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that commits when the block ends, and rolls back when it raises.
+
+        Raises:
+            DatabaseUnavailable: the server is away, the file locked or the disk full.
+        """
+        with _translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def check(self) -> None:
+        """Raise DatabaseUnavailable unless a query comes back."""
+        with self.read() as session:
+            session.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise DatabaseUnavailable(f"The database did not answer: {_cause(error)}") from error
+    except DBAPIError as error:
+        # PostgreSQL reports a lost connection under several classes; the flag is common to them.
+        if error.connection_invalidated:
+            raise DatabaseUnavailable(f"The database went away: {_cause(error)}") from error
+        raise
+
+
+def _cause(error: Exception) -> str:
+    """The driver's own words, without SQL text or parameters."""
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    # The driver must not open transactions by itself: `_begin_sqlite` says which kind is meant.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer fails at once when another one wrote;
+    # taking the lock at the start waits its turn instead.
+    reads = connection.get_execution_options().get(_READ, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

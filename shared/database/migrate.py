@@ -1,0 +1,50 @@
+"""Brings the schema to the newest version: ``python -m shared.database.migrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+
+from shared.database import Database
+from shared.errors import Misconfigured
+
+# Any number: it only has to be the same in every process that migrates.
+_ADVISORY_LOCK = 7_242_031
+
+
+def migrate(database: Database) -> None:
+    """Run the missing migrations in one transaction; safe when two processes start together.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+        Misconfigured: the schema is newer than this program.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with database.write() as session:
+        connection = session.connection()
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except command.util.CommandError as error:
+            raise Misconfigured(
+                f"The database belongs to another version of Vitrine ({error}). "
+                "Install that version, or restore a backup made with this one."
+            ) from error
+
+
+def main() -> None:
+    from shared.settings import get_settings
+
+    database = Database(get_settings().database_url)
+    migrate(database)
+    database.close()
+
+
+if __name__ == "__main__":
+    main()

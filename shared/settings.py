@@ -1,0 +1,224 @@
+"""The only reader of the environment: one frozen settings class with nested groups.
+
+``VITRINE_REDIS__URL`` sets ``redis.url``. A name that ends in ``_FILE`` instead names a file
+that holds the value, as Docker secrets do: ``VITRINE_WEB__API_KEY_FILE=/run/secrets/key``.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.errors import Misconfigured
+
+PREFIX = "VITRINE_"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Group(BaseModel):
+    """A nested group: a misspelt inner name stops the start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RedisSettings(Group):
+    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6389/0"), description="Broker: redis:// or rediss://")
+    maxmemory_bytes: int = Field(512 * 2**20, ge=2**20, description="Limit of the embedded broker")
+
+
+class DatabaseSettings(Group):
+    url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL; empty: SQLite in the data folder. postgresql+psycopg:// works"
+    )
+    pool_size: int = Field(8, ge=1, le=100, description="Connections a process keeps (PostgreSQL)")
+    busy_timeout_s: float = Field(10.0, gt=0, description="How long a writer waits for SQLite's lock")
+
+
+class MilvusSettings(Group):
+    uri: str | None = Field(None, description="http://host:19530; empty: the embedded one")
+    token: SecretStr | None = Field(None, description="user:password or API key of the Milvus server")
+    embedded: Literal["auto", "server", "lite"] = Field(
+        "auto", description="Which Milvus `vitrine up` starts"
+    )
+    port: int = Field(19531, ge=1, le=65535, description="Port of the embedded Milvus")
+    timeout_s: float = Field(10.0, gt=0, description="Limit of one call")
+
+
+class ImageSettings(Group):
+    url: str | None = Field(None, description="file:///folder or s3://bucket/prefix; empty: the data folder")
+    s3_endpoint: str | None = Field(None, description="Address of an S3-compatible server")
+    s3_key: SecretStr | None = Field(None, description="S3 access key")
+    s3_secret: SecretStr | None = Field(None, description="S3 secret key")
+    max_bytes: int = Field(20_000_000, ge=1_000, description="Largest image file")
+    max_pixels: int = Field(50_000_000, ge=10_000, description="Most pixels an image may decode to")
+    max_side_px: int = Field(16_000, ge=64, description="Longest side an image may have")
+    query_side_px: int = Field(1280, ge=256, le=4096, description="Longest side of a stored query image")
+
+
+class ModelSettings(Group):
+    folder: Path | None = Field(None, description="Folder with registry.json; empty: the shipped models")
+    detector: str = Field("default", description="Registry name, path of YOLO weights, or `none`")
+    embedder: str = Field("default", description="Registry name, or path of ResNet weights")
+    runtime: Literal["openvino", "torch"] = Field("openvino", description="openvino on CPU, torch on CUDA")
+    device: str = Field("cpu", description="cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="Inference threads a process; 0: all cores")
+    confidence: float = Field(0.25, ge=0.01, le=0.99, description="Least confidence of a detection")
+    max_objects: int = Field(8, ge=1, le=32, description="Most objects of a query image")
+    micro_batch: int = Field(16, ge=1, le=512, description="Images a model call of the catalogue lane takes")
+    decode_threads: int = Field(2, ge=1, le=64, description="Decoding threads beside the model")
+
+
+class SearchSettings(Group):
+    batch: int = Field(16, ge=1, le=256, description="Most waiting searches answered by one doorbell")
+    top_k_max: int = Field(200, ge=1, le=1000, description="Largest top_k")
+    result_ttl_s: int = Field(3600, ge=60, description="How long an answer can be fetched")
+    query_image_ttl_s: int = Field(86_400, ge=60, description="How long a query image is kept")
+    lease_s: float = Field(30.0, ge=1, description="A search not finished in this time is done again")
+    max_attempts: int = Field(4, ge=1, le=20, description="Tries before a search or a chunk is given up")
+    max_waiting: int = Field(2_000, ge=1, description="Waiting searches above which new ones get 429")
+
+
+class JobSettings(Group):
+    chunk_items: int = Field(64, ge=1, le=1024, description="Products a chunk")
+    window: int = Field(4, ge=1, le=256, description="Chunks of a job in flight")
+    lease_s: float = Field(120.0, ge=1, description="A chunk without a heartbeat for so long is done again")
+    max_import_bytes: int = Field(8 * 2**30, ge=2**20, description="Largest uploaded import")
+    import_roots: tuple[Path, ...] = Field((), description="Server folders that an import may read")
+
+
+class SweepSettings(Group):
+    interval_s: float = Field(2.0, gt=0, description="Time between two sweeps")
+    ring_after_s: float = Field(5.0, gt=0, description="Work that nobody took for so long is published again")
+
+
+class WebSettings(Group):
+    host: str = Field("127.0.0.1", description="Address to listen on; others need an API key")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    api_key: SecretStr | None = Field(None, description="Key that callers send as `Authorization: Bearer`")
+    threads: int = Field(8, ge=1, le=256, description="Request threads of a web process")
+    workers: int = Field(1, ge=1, le=64, description="Web processes")
+    max_body_bytes: int = Field(25_000_000, ge=1_000, description="Largest body of a search or product call")
+    searches_per_minute: int = Field(600, ge=1, description="Searches an address may ask for in a minute")
+    proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front")
+    wait_max_s: float = Field(20.0, ge=0, le=60, description="Longest `Prefer: wait`")
+    url_import: bool = Field(False, description="Whether callers may name image URLs")
+
+
+class FlowerSettings(Group):
+    host: str = Field("127.0.0.1", description="Address Flower listens on")
+    port: int = Field(5555, ge=1, le=65535, description="Port Flower listens on")
+    user: str = Field("vitrine", description="Flower's user name")
+    password: SecretStr | None = Field(
+        None, description="Flower's password; empty: made and printed at start"
+    )
+
+
+class LogSettings(Group):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level shown")
+    format: Literal["text", "json"] = Field("text", description="text for people, json for collectors")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Defaults run on a laptop with nothing else installed."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+    )
+
+    data_dir: Path = Field(Path(".vitrine"), description="Where the embedded services and the images live")
+    redis: RedisSettings = RedisSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    milvus: MilvusSettings = MilvusSettings()
+    images: ImageSettings = ImageSettings()
+    models: ModelSettings = ModelSettings()
+    search: SearchSettings = SearchSettings()
+    jobs: JobSettings = JobSettings()
+    sweep: SweepSettings = SweepSettings()
+    web: WebSettings = WebSettings()
+    flower: FlowerSettings = FlowerSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _closed_by_default(self) -> Settings:
+        if self.web.host not in LOOPBACK and self.web.api_key is None:
+            raise ValueError(
+                f"web.host is {self.web.host}, which others can reach: set VITRINE_WEB__API_KEY, "
+                "or listen on 127.0.0.1"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, SecretFiles(settings_cls))
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in force, password included."""
+        if self.database.url is not None:
+            return self.database.url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'vitrine.sqlite3'}"
+
+    @property
+    def image_store_url(self) -> str:
+        return self.images.url or (self.data_dir / "images").as_uri()
+
+    @property
+    def milvus_uri(self) -> str:
+        return self.milvus.uri or f"http://127.0.0.1:{self.milvus.port}"
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url.get_secret_value()
+
+    @property
+    def models_folder(self) -> Path:
+        return self.models.folder or Path(__file__).parent.parent / "models"
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads ``VITRINE_GROUP__NAME_FILE`` as the path of a file that holds the value."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, path in os.environ.items():
+            if not (name.startswith(PREFIX) and name.endswith("_FILE")):
+                continue
+            *groups, leaf = name[len(PREFIX) : -len("_FILE")].lower().split("__")
+            place = found
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[leaf] = Path(path).read_text(encoding="utf-8").strip()
+        return found
+
+
+@cache
+def get_settings() -> Settings:
+    """Read the environment once; for entry points only. Everything else is handed what it needs.
+
+    Raises:
+        Misconfigured: a value is wrong; the message names the variable.
+    """
+    try:
+        return Settings()
+    except (ValueError, OSError) as error:
+        raise Misconfigured(f"The settings are wrong: {error}") from error
