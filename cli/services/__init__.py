@@ -1,0 +1,1 @@
+"""The servers that `vitrine up` starts and supervises."""
