@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
+from alembic import command, util
 from alembic.config import Config
 from sqlalchemy import text
 
@@ -31,7 +31,7 @@ def migrate(database: Database) -> None:
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
-        except command.util.CommandError as error:
+        except util.CommandError as error:
             raise Misconfigured(
                 f"The database belongs to another version of Vitrine ({error}). "
                 "Install that version, or restore a backup made with this one."

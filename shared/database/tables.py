@@ -226,3 +226,17 @@ class JobFailure(Base):
     image: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(String(64))
     message: Mapped[str] = mapped_column(Text)
+
+
+class Process(Base):
+    """A process that says it is ready, and when it last said so."""
+
+    __tablename__ = "processes"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    host: Mapped[str] = mapped_column(String(128))
+    pid: Mapped[int]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+    details: Mapped[dict[str, Any]] = mapped_column(Json)

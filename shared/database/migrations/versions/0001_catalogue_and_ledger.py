@@ -11,7 +11,6 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-
     op.create_table(
         "catalogues",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -33,6 +32,23 @@ def upgrade() -> None:
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_idempotency_keys_created_at"), ["created_at"], unique=False)
 
+    op.create_table(
+        "processes",
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("host", sa.String(length=128), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.Column(
+            "details",
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_processes")),
+    )
     op.create_table(
         "index_versions",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -63,7 +79,9 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column(
             "source",
-            JSON,
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
             nullable=False,
         ),
         sa.Column("total", sa.Integer(), nullable=True),
@@ -95,22 +113,34 @@ def upgrade() -> None:
         sa.Column("product_id", sa.String(length=64), nullable=False),
         sa.Column(
             "titles",
-            JSON,
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
             nullable=False,
         ),
         sa.Column("category", sa.String(length=256), nullable=False),
         sa.Column(
             "categories",
-            JSON,
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
             nullable=False,
         ),
         sa.Column("price", sa.Numeric(precision=18, scale=4), nullable=True),
         sa.Column("currency", sa.String(length=3), nullable=True),
         sa.Column("url", sa.Text(), nullable=True),
-        sa.Column("tags", JSON, nullable=False),
+        sa.Column(
+            "tags",
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
+            nullable=False,
+        ),
         sa.Column(
             "attributes",
-            JSON,
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
             nullable=False,
         ),
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -126,7 +156,9 @@ def upgrade() -> None:
         sa.Column("catalogue_id", sa.Integer(), nullable=False),
         sa.Column(
             "options",
-            JSON,
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
             nullable=False,
         ),
         sa.Column("query_key", sa.String(length=64), nullable=True),
@@ -141,7 +173,9 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column(
             "result",
-            JSON,
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
             nullable=True,
         ),
         sa.Column("error_code", sa.String(length=64), nullable=True),
@@ -218,7 +252,9 @@ def upgrade() -> None:
         sa.Column("product_id", sa.String(length=64), nullable=False),
         sa.Column(
             "payload",
-            JSON,
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+            ),
             nullable=False,
         ),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -257,7 +293,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-
     with op.batch_alter_table("detections", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_detections_index_version"))
 
@@ -292,6 +327,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_index_versions_catalogue_id"))
 
     op.drop_table("index_versions")
+    op.drop_table("processes")
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_idempotency_keys_created_at"))
 
