@@ -127,6 +127,7 @@ class Search(Base):
     product_id: Mapped[str | None] = mapped_column(String(64))
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
+    holder: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[float] = mapped_column(default=0.0)
     rung_at: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[float]
@@ -183,18 +184,20 @@ class Chunk(Base):
     id: Mapped[str] = mapped_column(String(48), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     number: Mapped[int]
+    priority: Mapped[int]  # lower goes first: one product put by hand before a bulk import
     first: Mapped[int]
     last: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))  # waiting | running | done | dead
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
+    holder: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[float] = mapped_column(default=0.0)
     rung_at: Mapped[float] = mapped_column(default=0.0)
     error: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         UniqueConstraint("job_id", "number"),
-        Index("ix_chunks_open", "state", "job_id", "number"),
+        Index("ix_chunks_open", "state", "priority", "job_id", "number"),
     )
 
 

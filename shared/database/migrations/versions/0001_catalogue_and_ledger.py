@@ -123,6 +123,7 @@ def upgrade() -> None:
         sa.Column("product_id", sa.String(length=64), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(length=128), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=False),
         sa.Column("rung_at", sa.Double(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
@@ -147,11 +148,13 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=48), nullable=False),
         sa.Column("job_id", sa.String(length=36), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("first", sa.Integer(), nullable=False),
         sa.Column("last", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(length=128), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=False),
         sa.Column("rung_at", sa.Double(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
@@ -160,7 +163,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", "number", name=op.f("uq_chunks_job_id")),
     )
     with op.batch_alter_table("chunks", schema=None) as batch_op:
-        batch_op.create_index("ix_chunks_open", ["state", "job_id", "number"], unique=False)
+        batch_op.create_index("ix_chunks_open", ["state", "priority", "job_id", "number"], unique=False)
 
     op.create_table(
         "images",

@@ -1,0 +1,81 @@
+"""The Celery configuration that both sides use.
+
+A message is a doorbell and the ledger is the truth, so messages are acknowledged early: a lost one
+is rung again by the sweeper, and no redelivery can race with a lease.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from shared.task_names import LANE_OF, Lane, TaskName
+
+#: A search batch or chunk that takes longer has hung: its process is replaced.
+SEARCH_LIMIT_S = 25
+CHUNK_LIMIT_S = 300
+#: Loading models takes seconds; the default of 4 s would kill every replacement process.
+PROCESS_START_LIMIT_S = 180
+
+
+def make_celery(redis_url: str, socket_timeout_s: float = 5.0) -> Celery:
+    """Build the Celery application.
+
+    Args:
+        redis_url: the broker, ``redis://`` or ``rediss://``.
+        socket_timeout_s: without one, a half-open connection stalls a process for ever.
+    """
+    app = Celery("vitrine", broker=redis_url, set_as_current=False)
+    app.conf.update(_settings(socket_timeout_s))
+    return app
+
+
+def _settings(socket_timeout_s: float) -> dict[str, Any]:
+    return {
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "event_serializer": "json",
+        "task_ignore_result": True,
+        "task_acks_late": False,
+        "task_routes": {str(name): {"queue": str(lane)} for name, lane in LANE_OF.items()},
+        "task_create_missing_queues": True,
+        "task_annotations": {
+            str(TaskName.ANSWER_SEARCHES): {
+                "time_limit": SEARCH_LIMIT_S,
+                "soft_time_limit": SEARCH_LIMIT_S - 5,
+            },
+            str(TaskName.WORK_CHUNK): {"time_limit": CHUNK_LIMIT_S, "soft_time_limit": CHUNK_LIMIT_S - 60},
+        },
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "socket_timeout": socket_timeout_s,
+            "socket_connect_timeout": min(2.0, socket_timeout_s),
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+            "visibility_timeout": 3 * CHUNK_LIMIT_S,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+        },
+        # Written out because Celery 6 turns it on, and then a broken connection loses the running task.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_pool": "prefork",
+        "worker_pool_start_method": "spawn",  # CUDA cannot be used in a forked child
+        "worker_concurrency": 1,
+        "worker_prefetch_multiplier": 1,
+        "worker_proc_alive_timeout": PROCESS_START_LIMIT_S,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_enable_remote_control": True,
+        "timezone": "UTC",
+    }
+
+
+def queue_length(app: Celery, lane: Lane) -> int:
+    """Messages that wait in a lane's queue. Raises the transport's errors."""
+    with app.connection_for_read() as connection:
+        return int(connection.default_channel.client.llen(str(lane)))

@@ -1,0 +1,38 @@
+"""Publishes task names with a row's id. A lost ring costs time, never work: the sweeper rings again."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from shared.celery_config import make_celery
+from shared.task_names import LANE_OF, TaskName
+
+log = logging.getLogger(__name__)
+
+
+class Doorbell:
+    """Rings workers through the broker.
+
+    Args:
+        redis_url: the broker.
+        rest_s: after a failed ring, how long none is tried: a frozen broker must not cost every
+            request its socket timeout.
+    """
+
+    def __init__(self, redis_url: str, rest_s: float = 2.0) -> None:
+        self._app = make_celery(redis_url, socket_timeout_s=1.0)
+        self._rest_s = rest_s
+        self._silent_until = 0.0
+
+    def ring(self, task: TaskName, row_id: str) -> bool:
+        """Publish ``task`` for the ledger row ``row_id``; False when the broker did not take it."""
+        if time.monotonic() < self._silent_until:
+            return False
+        try:
+            self._app.send_task(str(task), args=[row_id], task_id=row_id, queue=str(LANE_OF[task]))
+        except Exception as error:  # the transport raises many kinds, and none may reach a shopper
+            self._silent_until = time.monotonic() + self._rest_s
+            log.warning("broker did not take %s for %s: %s", task, row_id, type(error).__name__)
+            return False
+        return True

@@ -1,0 +1,146 @@
+"""Searches: accepted by the web, answered by a worker, polled by a client."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.contracts import ErrorBody, SearchOptions, SearchResult, TaskStatus
+from shared.database import Database
+from shared.database.tables import Product, Search
+from shared.errors import Expired, UnknownProduct, UnknownTask
+from shared.ledger import Accepted, Idempotent, find_catalogue, now_s, remember, seen_before
+
+_SCOPE = "search"
+
+
+class SearchLedger:
+    """What the web needs to know and do; the worker's side is ``SearchDesk``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accept(
+        self,
+        catalogue: str,
+        options: SearchOptions,
+        *,
+        query_key: str | None = None,
+        product_id: str | None = None,
+        ttl_s: int,
+        idempotency: Idempotent | None = None,
+    ) -> Accepted:
+        """Commit a search by photo (``query_key``) or by product; from now on it cannot be lost.
+
+        Raises:
+            UnknownCatalogue, UnknownProduct: nothing to search in, or with.
+            Conflict: the idempotency key belongs to another request.
+        """
+        try:
+            return self._accept(catalogue, options, query_key, product_id, ttl_s, idempotency)
+        except IntegrityError:
+            # Two requests with one new key met: the other one has committed it by now.
+            return self._accept(catalogue, options, query_key, product_id, ttl_s, idempotency)
+
+    def _accept(
+        self,
+        catalogue: str,
+        options: SearchOptions,
+        query_key: str | None,
+        product_id: str | None,
+        ttl_s: int,
+        idempotency: Idempotent | None,
+    ) -> Accepted:
+        with self._database.write() as session:
+            if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
+                return Accepted(earlier, False)
+            place = find_catalogue(session, catalogue)
+            if product_id is not None:
+                _require_product(session, place.id, product_id)
+            now = now_s()
+            search = Search(
+                id=str(uuid.uuid4()),
+                state="queued",
+                catalogue_id=place.id,
+                options=options.model_dump(mode="json"),
+                query_key=query_key,
+                product_id=product_id,
+                created_at=now,
+                expires_at=now + ttl_s,
+            )
+            session.add(search)
+            remember(session, _SCOPE, idempotency, search.id)
+            return Accepted(search.id, True)
+
+    def status(self, search_id: str) -> TaskStatus:
+        """Return the state, with the result or the error once there is one.
+
+        Raises:
+            UnknownTask: never issued, or forgotten.
+            Expired: issued, but its time is over.
+        """
+        with self._database.read() as session:
+            return _status(_find(session, search_id))
+
+    def cancel(self, search_id: str) -> TaskStatus:
+        """Cancel the search unless it is finished; return what it is then."""
+        with self._database.write() as session:
+            row = _find(session, search_id)
+            if row.state in ("queued", "running"):
+                row.state = "cancelled"
+                row.finished_at = now_s()
+                row.fence += 1  # a worker that has it can no longer write its answer
+            return _status(row)
+
+    def query_key(self, search_id: str) -> str | None:
+        """Return the key of the search's photo, None if it was by product."""
+        with self._database.read() as session:
+            return _find(session, search_id).query_key
+
+    def waiting(self) -> int:
+        """How many searches nobody has taken."""
+        with self._database.read() as session:
+            return session.scalar(select(func.count()).where(Search.state == "queued")) or 0
+
+
+def _require_product(session: Session, catalogue_id: int, product_id: str) -> None:
+    found = session.scalar(
+        select(Product.id).where(Product.catalogue_id == catalogue_id, Product.product_id == product_id)
+    )
+    if found is None:
+        raise UnknownProduct(f"There is no product {product_id!r} in this catalogue.", "product_id")
+
+
+def _find(session: Session, search_id: str) -> Search:
+    row = session.get(Search, search_id)
+    if row is None:
+        raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it is long over.")
+    if row.expires_at < now_s():
+        raise Expired("This search has expired: search again with the photo.")
+    return row
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Turn ledger time into a UTC datetime."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _status(row: Search) -> TaskStatus:
+    failed = row.error_code is not None
+    return TaskStatus.model_validate(
+        {
+            "id": row.id,
+            "state": row.state,
+            "created_at": moment(row.created_at),
+            "started_at": moment(row.started_at),
+            "finished_at": moment(row.finished_at),
+            "result": SearchResult.model_validate(row.result) if row.result else None,
+            "error": ErrorBody(code=row.error_code or "", message=row.error_message or "")
+            if failed
+            else None,
+        }
+    )

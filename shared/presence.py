@@ -1,0 +1,88 @@
+"""Which processes are alive and ready: each writes a row every few seconds."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from shared.database import Database
+from shared.database.tables import Process
+from shared.errors import VitrineError
+
+BEAT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A process that said it is ready; times are seconds since 1970."""
+
+    name: str
+    role: str
+    host: str
+    pid: int
+    started_at: float
+    seen_at: float
+    details: dict[str, Any]
+
+
+class Presence:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._started_at = time.time()
+
+    def beat(self, name: str, role: str, details: dict[str, Any]) -> None:
+        """Say that this process is ready."""
+        with self._database.write() as session:
+            session.merge(
+                Process(
+                    name=name,
+                    role=role,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    started_at=self._started_at,
+                    seen_at=time.time(),
+                    details=details,
+                )
+            )
+
+    def leave(self, name: str) -> None:
+        with self._database.write() as session:
+            session.execute(delete(Process).where(Process.name == name))
+
+    def alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
+        """Return the processes seen lately, by role and name."""
+        with self._database.read() as session:
+            rows = session.scalars(
+                select(Process)
+                .where(Process.seen_at > time.time() - max_age_s)
+                .order_by(Process.role, Process.name)
+            )
+            return [
+                ProcessInfo(r.name, r.role, r.host, r.pid, r.started_at, r.seen_at, r.details) for r in rows
+            ]
+
+    def keep_beating(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> None:
+        """Beat from a daemon thread until the process ends.
+
+        Args:
+            details: called before each beat; None means not ready, and the beat is left out.
+        """
+
+        def loop() -> None:
+            while True:
+                try:
+                    now = details()
+                    if now is not None:
+                        self.beat(name, role, now)
+                except VitrineError:
+                    pass  # the database is away: it will be seen that this process is not
+                time.sleep(BEAT_S)
+
+        threading.Thread(target=loop, name="presence", daemon=True).start()
