@@ -78,4 +78,5 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
 def queue_length(app: Celery, lane: Lane) -> int:
     """Messages that wait in a lane's queue. Raises the transport's errors."""
     with app.connection_for_read() as connection:
-        return int(connection.default_channel.client.llen(str(lane)))
+        channel: Any = connection.default_channel
+        return int(channel.client.llen(str(lane)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -74,6 +74,13 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def affected(session: Session, statement: Update | Delete) -> int:
+    """Execute an UPDATE or DELETE and return how many rows it met."""
+    result = session.execute(statement)
+    assert isinstance(result, CursorResult)
+    return int(result.rowcount)
 
 
 @contextmanager

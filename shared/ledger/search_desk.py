@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import delete, select, update
 
 from shared.contracts import SearchOptions, SearchResult
-from shared.database import Database
+from shared.database import Database, affected
 from shared.database.tables import Catalogue, Idempotency, Search
 from shared.ledger import now_s
 
@@ -68,8 +69,8 @@ class SearchDesk:
                     .with_for_update(skip_locked=True, of=Search)
                 )
             )
-            fresh = [row for row in rows if row[0].attempts == 0]
-            chosen = fresh if fresh else rows[:1]
+            untried = list(takewhile(lambda row: row[0].attempts == 0, rows))
+            chosen = untried or rows[:1]
             for search, _ in chosen:
                 search.state = "running"
                 search.attempts += 1
@@ -119,12 +120,12 @@ class SearchDesk:
         now = now_s()
         with self._database.write() as session:
             for claim, change in changes:
-                done = session.execute(
+                held += affected(
+                    session,
                     update(Search)
                     .where(Search.id == claim.id, Search.fence == claim.fence, Search.state == "running")
-                    .values({"finished_at": now, "holder": None, **change})
+                    .values({"finished_at": now, "holder": None, **change}),
                 )
-                held += done.rowcount
         return held
 
     def take_over(self) -> int:
@@ -144,7 +145,9 @@ class SearchDesk:
                 if search.attempts >= self._max_attempts:
                     search.state, search.finished_at = "failed", now_s()
                     search.error_code = "worker_lost"
-                    search.error_message = f"The search was given up: its worker ended {search.attempts} times while working on it."
+                    search.error_message = (
+                        f"The search was given up: its worker ended {search.attempts} times over it."
+                    )
                 else:
                     search.state, search.lease_until = "queued", 0.0
             return len(lost)
@@ -168,9 +171,8 @@ class SearchDesk:
         """Delete searches long expired, and idempotency keys of the day before."""
         horizon = now_s() - _REMEMBER_S
         with self._database.write() as session:
-            gone = session.execute(delete(Search).where(Search.expires_at < horizon)).rowcount
             session.execute(delete(Idempotency).where(Idempotency.created_at < horizon))
-            return int(gone)
+            return affected(session, delete(Search).where(Search.expires_at < horizon))
 
 
 def _claim(row: Search, catalogue: str) -> Claim:

@@ -1,0 +1,152 @@
+"""The catalogues and their products, as the web reads them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.contracts import CatalogueOut, ImageOut, ProductOut
+from shared.database import Database
+from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
+from shared.errors import NotFound, UnknownProduct
+from shared.ledger import find_catalogue, now_s
+from shared.ledger.searches import moment
+
+Box = tuple[float, float, float, float]
+
+
+class CatalogueStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, name: str, currency: str = "EUR") -> CatalogueOut:
+        """Make the catalogue unless it exists; return it."""
+        try:
+            with self._database.write() as session:
+                if session.scalar(select(Catalogue.id).where(Catalogue.name == name)) is None:
+                    session.add(Catalogue(name=name, currency=currency, created_at=now_s()))
+        except IntegrityError:
+            pass  # somebody else made it at the same moment
+        return self.get(name)
+
+    def get(self, name: str) -> CatalogueOut:
+        """Return one catalogue, or raise UnknownCatalogue."""
+        with self._database.read() as session:
+            return _catalogue_out(session, find_catalogue(session, name))
+
+    def all(self) -> list[CatalogueOut]:
+        """Return every catalogue, by name."""
+        with self._database.read() as session:
+            rows = session.scalars(select(Catalogue).order_by(Catalogue.name)).all()
+            return [_catalogue_out(session, row) for row in rows]
+
+    def product(self, catalogue: str, product_id: str) -> ProductOut:
+        """Return a product with its pictures and their main objects.
+
+        Raises:
+            UnknownCatalogue, UnknownProduct.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            row = session.scalar(
+                select(Product).where(Product.catalogue_id == place.id, Product.product_id == product_id)
+            )
+            if row is None:
+                raise UnknownProduct(f"There is no product {product_id!r} in {catalogue!r}.", "product_id")
+            images = session.scalars(
+                select(Image).where(Image.product == row.id).order_by(Image.position)
+            ).all()
+            boxes = main_boxes(session, [image.id for image in images])
+            return _product_out(row, images, boxes)
+
+    def image_key(self, image_id: str) -> str:
+        """Return where the image store has a catalogue image, or raise NotFound."""
+        with self._database.read() as session:
+            key = session.scalar(select(Image.sha256).where(Image.id == image_id))
+        if key is None:
+            raise NotFound("There is no such image: its product may have been changed or deleted.")
+        return key
+
+
+def image_url(image_id: str) -> str:
+    """Return the address at which the web serves a catalogue image."""
+    return f"/v1/images/{image_id}"
+
+
+def title_in(titles: dict[str, str], locale: str, fallback: str) -> str:
+    """Return the title for a reader: the locale, its language, English, any, else ``fallback``."""
+    wanted = locale.replace("-", "_")
+    for choice in (wanted, wanted.split("_")[0], "en"):
+        if titles.get(choice):
+            return titles[choice]
+    return next((t for t in titles.values() if t), fallback)
+
+
+def main_boxes(session: Session, image_ids: Iterable[str]) -> dict[str, Box]:
+    """Return the main object of each image, under its catalogue's live index version."""
+    rows = session.execute(
+        select(Detection.image_id, Detection.x0, Detection.y0, Detection.x1, Detection.y1)
+        .join(IndexVersion, IndexVersion.id == Detection.index_version)
+        .where(Detection.image_id.in_(list(image_ids)), Detection.number == 0, IndexVersion.state == "live")
+    )
+    return {image_id: (x0, y0, x1, y1) for image_id, x0, y0, x1, y1 in rows}
+
+
+def images_of(session: Session, products: Iterable[int]) -> dict[int, list[Image]]:
+    """Return the images of products (by row id), in their order."""
+    found: dict[int, list[Image]] = defaultdict(list)
+    query = select(Image).where(Image.product.in_(list(products))).order_by(Image.product, Image.position)
+    for image in session.scalars(query):
+        found[image.product].append(image)
+    return found
+
+
+def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -> ProductOut:
+    return ProductOut(
+        product_id=row.product_id,
+        titles=row.titles,
+        category=row.category,
+        categories=row.categories,
+        price=row.price,
+        currency=row.currency,
+        url=row.url,
+        tags=row.tags,
+        attributes=row.attributes,
+        images=[
+            ImageOut(
+                image_id=image.id,
+                url=image_url(image.id),
+                width=image.width,
+                height=image.height,
+                box=boxes.get(image.id),
+            )
+            for image in images
+        ],
+        updated_at=moment(row.updated_at),
+    )
+
+
+def _catalogue_out(session: Session, row: Catalogue) -> CatalogueOut:
+    products = session.scalar(select(func.count()).where(Product.catalogue_id == row.id))
+    images = session.scalar(
+        select(func.count(Image.id))
+        .join(Product, Product.id == Image.product)
+        .where(Product.catalogue_id == row.id)
+    )
+    live = session.scalar(
+        select(IndexVersion).where(IndexVersion.catalogue_id == row.id, IndexVersion.state == "live")
+    )
+    return CatalogueOut(
+        name=row.name,
+        products=products or 0,
+        images=images or 0,
+        currency=row.currency,
+        index_version=live.collection if live else None,
+        detector=live.detector if live else None,
+        embedder=live.embedder if live else None,
+        created_at=moment(row.created_at),
+    )

@@ -1,0 +1,284 @@
+"""The worker's side of the jobs: chunks are taken with a lease, done item by item, and finished once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from shared.database import Database, affected
+from shared.database.tables import Catalogue, Chunk, Job, JobFailure, JobItem
+from shared.ledger import now_s
+from shared.ledger.jobs import OPEN_STATES
+from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
+
+
+class JobDesk:
+    """Claims and finishes chunks.
+
+    Args:
+        holder: this worker's name; a process that starts under it takes over from a dead one.
+        lease_s: how long a claim holds without a heartbeat.
+        max_attempts: claims after which a chunk is given up.
+        window: chunks of a job in flight.
+    """
+
+    def __init__(
+        self, database: Database, holder: str, lease_s: float, max_attempts: int, window: int
+    ) -> None:
+        self._database = database
+        self._holder = holder
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+        self._window = window
+
+    def claim(self) -> ChunkClaim | None:
+        """Take the waiting chunk that goes first: products put by hand before bulk, old before new."""
+        now = now_s()
+        with self._database.write() as session:
+            row = session.execute(
+                select(Chunk, Job, Catalogue.name)
+                .join(Job, Job.id == Chunk.job_id)
+                .join(Catalogue, Catalogue.id == Job.catalogue_id)
+                .where(Chunk.state == "waiting", Chunk.lease_until <= now, Job.state.in_(OPEN_STATES))
+                .order_by(Chunk.priority, Job.created_at, Chunk.number)
+                .limit(1)
+                .with_for_update(skip_locked=True, of=Chunk)
+            ).one_or_none()
+            if row is None:
+                return None
+            chunk, job, catalogue = row
+            chunk.state = "running"
+            chunk.attempts += 1
+            chunk.fence += 1
+            chunk.holder = self._holder
+            chunk.lease_until = now + self._lease_s
+            job.state = "running"
+            job.started_at = job.started_at or now
+            return _claim(chunk, job, catalogue)
+
+    def items(self, claim: ChunkClaim) -> list[Item]:
+        """Return the chunk's items that are still to be done."""
+        with self._database.read() as session:
+            rows = session.scalars(
+                select(JobItem)
+                .where(
+                    JobItem.job_id == claim.job_id,
+                    JobItem.number.between(claim.first, claim.last),
+                    JobItem.state == "waiting",
+                )
+                .order_by(JobItem.number)
+            )
+            return [Item(r.number, r.row, r.product_id, r.payload, r.attempts) for r in rows]
+
+    def hold(self, session: Session, claim: ChunkClaim) -> None:
+        """Renew the lease inside the caller's transaction.
+
+        Raises:
+            LostLease: the chunk went to another worker, or the job was cancelled. The caller's
+                transaction is rolled back with it, so a late worker changes nothing.
+        """
+        held = affected(
+            session,
+            update(Chunk)
+            .where(Chunk.id == claim.id, Chunk.fence == claim.fence, Chunk.state == "running")
+            .values(lease_until=now_s() + self._lease_s),
+        )
+        if not held:
+            raise LostLease(f"Chunk {claim.id} belongs to somebody else now.")
+
+    def record(self, session: Session, claim: ChunkClaim, outcomes: Sequence[Outcome]) -> None:
+        """Write what became of items, in the transaction that writes their products."""
+        self.hold(session, claim)
+        for state in ("done", "failed"):
+            numbers = [o.item.number for o in outcomes if (o.result == "failed") == (state == "failed")]
+            session.execute(
+                update(JobItem)
+                .where(JobItem.job_id == claim.job_id, JobItem.number.in_(numbers))
+                .values(state=state)
+            )
+        problems = [p for o in outcomes for p in o.problems]
+        add_problems(session, claim.job_id, problems)
+        results = [o.result for o in outcomes]
+        session.execute(
+            update(Job)
+            .where(Job.id == claim.job_id)
+            .values(
+                {
+                    **{k: getattr(Job, k) + results.count(k) for k in _RESULTS},
+                    "images": Job.images + sum(o.images for o in outcomes),
+                    "image_failures": Job.image_failures + sum(p.image is not None for p in problems),
+                }
+            )
+        )
+
+    def blame(self, claim: ChunkClaim, item: Item) -> int:
+        """Note, before a dangerous try, which item is tried; returns its tries, this one included."""
+        with self._database.write() as session:
+            self.hold(session, claim)
+            session.execute(
+                update(JobItem)
+                .where(JobItem.job_id == claim.job_id, JobItem.number == item.number)
+                .values(attempts=JobItem.attempts + 1)
+            )
+        return item.attempts + 1
+
+    def finish(self, claim: ChunkClaim) -> list[str]:
+        """Close the chunk; return the chunks to ring next. The last one closes the job."""
+        with self._database.write() as session:
+            self.hold(session, claim)
+            session.execute(
+                update(Chunk).where(Chunk.id == claim.id).values(state="done", holder=None, lease_until=0.0)
+            )
+            _close_job(session, claim.job_id)
+            return self._window_of(session, claim.job_id)
+
+    def postpone(self, claim: ChunkClaim, delay_s: float, error: str, blame: bool) -> None:
+        """Give the chunk back, to be tried after ``delay_s``; see ``SearchDesk.postpone``."""
+        with self._database.write() as session:
+            chunk = session.get(Chunk, claim.id)
+            if chunk is None or chunk.fence != claim.fence or chunk.state != "running":
+                return
+            chunk.error = error
+            if not blame:
+                chunk.attempts -= 1
+            self._put_back_one(session, chunk, now_s() + delay_s)
+
+    def fail_job(self, claim: ChunkClaim, code: str, message: str) -> None:
+        """End the job with an error that no retry can mend, such as a manifest nobody can read."""
+        with self._database.write() as session:
+            self.hold(session, claim)
+            session.execute(
+                update(Chunk)
+                .where(Chunk.job_id == claim.job_id, Chunk.state.in_(("waiting", "running")))
+                .values(state="dead", fence=Chunk.fence + 1, error=message)
+            )
+            session.execute(
+                update(Job)
+                .where(Job.id == claim.job_id)
+                .values(state="failed", finished_at=now_s(), error_code=code, error_message=message)
+            )
+
+    def take_over(self) -> int:
+        """Put back what an earlier process of this name held when it died."""
+        return self._put_back(Chunk.holder == self._holder)
+
+    def sweep(self) -> int:
+        """Put back chunks whose lease ran out, and close jobs that have none open."""
+        lost = self._put_back(Chunk.lease_until < now_s())
+        with self._database.write() as session:
+            for job_id in session.scalars(select(Job.id).where(Job.state.in_(OPEN_STATES))).all():
+                _close_job(session, job_id)
+        return lost
+
+    def _put_back(self, which: Any) -> int:
+        with self._database.write() as session:
+            lost = list(session.scalars(select(Chunk).where(Chunk.state == "running", which)))
+            for chunk in lost:
+                chunk.error = "the worker ended while working on it"
+                self._put_back_one(session, chunk, 0.0)
+            return len(lost)
+
+    def _put_back_one(self, session: Session, chunk: Chunk, not_before: float) -> None:
+        chunk.fence += 1
+        chunk.holder = None
+        chunk.lease_until = not_before
+        chunk.state = "waiting"
+        if chunk.attempts >= self._max_attempts:
+            chunk.state = "dead"
+            _fail_rest(session, chunk)
+        session.flush()
+        _close_job(session, chunk.job_id)
+
+    def overdue(self, limit: int) -> list[str]:
+        """Chunks that may be rung: those in the windows of the open jobs."""
+        with self._database.read() as session:
+            jobs = session.scalars(
+                select(Job.id).where(Job.state.in_(OPEN_STATES)).order_by(Job.created_at).limit(limit)
+            ).all()
+            return [chunk for job in jobs for chunk in self._window_of(session, job)]
+
+    def _window_of(self, session: Session, job_id: str) -> list[str]:
+        running = session.scalar(select(func.count()).where(Chunk.job_id == job_id, Chunk.state == "running"))
+        return list(
+            session.scalars(
+                select(Chunk.id)
+                .where(Chunk.job_id == job_id, Chunk.state == "waiting", Chunk.lease_until <= now_s())
+                .order_by(Chunk.number)
+                .limit(max(self._window - (running or 0), 0))
+            )
+        )
+
+
+_RESULTS = ("new", "changed", "unchanged", "deleted", "failed")
+
+
+def add_problems(session: Session, job_id: str, problems: Sequence[Problem]) -> None:
+    session.add_all(
+        JobFailure(
+            job_id=job_id,
+            row=p.row,
+            product_id=p.product_id,
+            image=p.image,
+            reason=p.reason,
+            message=p.message,
+        )
+        for p in problems
+    )
+
+
+def _fail_rest(session: Session, chunk: Chunk) -> None:
+    """Fail the items of a chunk that was given up, with the reason."""
+    rest = session.scalars(
+        select(JobItem).where(
+            JobItem.job_id == chunk.job_id,
+            JobItem.number.between(chunk.first, chunk.last),
+            JobItem.state == "waiting",
+        )
+    ).all()
+    text = f"Given up after {chunk.attempts} tries: {chunk.error}"
+    add_problems(
+        session,
+        chunk.job_id,
+        [Problem(i.row, i.product_id, None, "given_up", text) for i in rest],
+    )
+    for item in rest:
+        item.state = "failed"
+    session.execute(update(Job).where(Job.id == chunk.job_id).values(failed=Job.failed + len(rest)))
+    if chunk.number == 0:
+        session.execute(
+            update(Job)
+            .where(Job.id == chunk.job_id)
+            .values(error_code="given_up", error_message=f"The manifest could not be read. {text}")
+        )
+
+
+def _close_job(session: Session, job_id: str) -> None:
+    """Finish the job if no chunk of it is open."""
+    left = session.scalar(
+        select(func.count()).where(Chunk.job_id == job_id, Chunk.state.in_(("waiting", "running")))
+    )
+    if left:
+        return
+    job = session.get(Job, job_id, populate_existing=True)
+    if job is not None and job.state in OPEN_STATES:
+        job.state = "failed" if job.error_code else "succeeded"
+        job.finished_at = now_s()
+
+
+def _claim(chunk: Chunk, job: Job, catalogue: str) -> ChunkClaim:
+    return ChunkClaim(
+        id=chunk.id,
+        job_id=chunk.job_id,
+        number=chunk.number,
+        first=chunk.first,
+        last=chunk.last,
+        fence=chunk.fence,
+        attempts=chunk.attempts,
+        kind=job.kind,
+        catalogue_id=job.catalogue_id,
+        catalogue=catalogue,
+        source=job.source,
+    )

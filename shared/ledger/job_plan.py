@@ -1,0 +1,84 @@
+"""Turns a manifest's rows into items and chunks of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from shared.database import Database
+from shared.database.tables import Chunk, Job, JobFailure, JobItem
+from shared.ledger.job_desk import JobDesk, add_problems
+from shared.ledger.jobs import BULK, new_chunk
+from shared.ledger.work import ChunkClaim, Item, Problem
+
+
+def write_plan(
+    desk: JobDesk, database: Database, claim: ChunkClaim, items: Iterable[Item | Problem], chunk_items: int
+) -> None:
+    """Write the items of a manifest and cut them into chunks; begins anew if it was cut off before.
+
+    Committed in stretches, so that a manifest of any length needs little memory and no long lock.
+    """
+    with database.write() as session:
+        desk.hold(session, claim)
+        for table in (JobItem, JobFailure):
+            session.execute(delete(table).where(table.job_id == claim.job_id))
+        session.execute(delete(Chunk).where(Chunk.job_id == claim.job_id, Chunk.number > 0))
+        session.execute(update(Job).where(Job.id == claim.job_id).values(failed=0, image_failures=0))
+    number = failed = 0
+    for stretch in _stretches(items, 1000):
+        with database.write() as session:
+            desk.hold(session, claim)
+            number, lost = _plan_stretch(session, claim.job_id, stretch, number)
+            failed += lost
+    with database.write() as session:
+        desk.hold(session, claim)
+        for k, first in enumerate(range(1, number + 1, chunk_items), start=1):
+            last = min(first + chunk_items - 1, number)
+            session.add(new_chunk(claim.job_id, k, first, last, BULK))
+        session.execute(
+            update(Job).where(Job.id == claim.job_id).values(total=number + failed, failed=failed)
+        )
+
+
+def _stretches(entries: Iterable[Item | Problem], size: int) -> Iterator[list[Item | Problem]]:
+    waiting = iter(entries)
+    while stretch := list(islice(waiting, size)):
+        yield stretch
+
+
+def _plan_stretch(
+    session: Session, job_id: str, stretch: Sequence[Item | Problem], number: int
+) -> tuple[int, int]:
+    """Write items, numbered on from ``number``; a product named twice counts as a problem."""
+    wanted = [entry for entry in stretch if isinstance(entry, Item)]
+    problems = [entry for entry in stretch if isinstance(entry, Problem)]
+    seen = set(
+        session.scalars(
+            select(JobItem.product_id).where(
+                JobItem.job_id == job_id, JobItem.product_id.in_({i.product_id for i in wanted})
+            )
+        )
+    )
+    for item in wanted:
+        if item.product_id in seen:
+            text = f"Product {item.product_id!r} came earlier in the manifest; the first row counts."
+            problems.append(Problem(item.row, item.product_id, None, "duplicate_product_id", text))
+            continue
+        seen.add(item.product_id)
+        number += 1
+        session.add(
+            JobItem(
+                job_id=job_id,
+                number=number,
+                row=item.row,
+                product_id=item.product_id,
+                payload=item.payload,
+                state="waiting",
+            )
+        )
+    add_problems(session, job_id, problems)
+    return number, len(problems)

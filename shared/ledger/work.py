@@ -1,0 +1,68 @@
+"""What a chunk of work is made of: the claim, its items, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.errors import VitrineError
+
+
+class LostLease(VitrineError):
+    """This worker no longer holds the chunk, or the job was cancelled: drop the work at hand."""
+
+    code = "lost_lease"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkClaim:
+    """A chunk that this worker holds."""
+
+    id: str
+    job_id: str
+    number: int
+    first: int
+    last: int
+    fence: int
+    attempts: int
+    kind: str
+    catalogue_id: int
+    catalogue: str
+    source: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A product of a job, as it was asked for."""
+
+    number: int
+    row: int
+    product_id: str
+    payload: dict[str, Any]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a product (``image`` None) or one of its pictures could not be used."""
+
+    row: int
+    product_id: str | None
+    image: str | None
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an item.
+
+    Attributes:
+        result: new | changed | unchanged | deleted | failed.
+        images: how many pictures were embedded.
+    """
+
+    item: Item
+    result: str
+    images: int = 0
+    problems: list[Problem] = field(default_factory=list)

@@ -1,0 +1,41 @@
+"""What the web counts for Prometheus. Labels are closed sets: route patterns, never addresses or ids."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+REGISTRY = CollectorRegistry()
+
+REQUESTS = Counter(
+    "vitrine_http_requests", "Requests answered", ["route", "method", "status"], registry=REGISTRY
+)
+REQUEST_SECONDS = Histogram(
+    "vitrine_http_request_seconds",
+    "Time to answer a request",
+    ["route", "method"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+SEARCHES_ACCEPTED = Counter("vitrine_searches_accepted", "Searches answered 202", registry=REGISTRY)
+SEARCHES_REFUSED = Counter(
+    "vitrine_searches_refused", "Searches refused because too many wait", registry=REGISTRY
+)
+DOORBELLS_LOST = Counter(
+    "vitrine_doorbells_lost", "Publishes that failed; the sweeper rings again", registry=REGISTRY
+)
+SEARCHES_WAITING = Gauge("vitrine_searches_waiting", "Searches that no worker took yet", registry=REGISTRY)
+PROCESSES = Gauge("vitrine_processes", "Processes seen in the last 20 s", ["role"], registry=REGISTRY)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def exposition() -> bytes:
+    """Everything counted so far, in Prometheus' text form."""
+    return generate_latest(REGISTRY)
