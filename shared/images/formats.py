@@ -114,6 +114,10 @@ def _written(head: bytes) -> str | None:
         return "an XML file"
     # A character may be cut at the end of the head, hence the errors that are left out.
     written = text.decode("utf-8", errors="ignore")
-    if len(text) > 1 and len(written.encode()) >= len(text) - 3 and all(c.isprintable() or c.isspace() for c in written):
+    if (
+        len(text) > 1
+        and len(written.encode()) >= len(text) - 3
+        and all(c.isprintable() or c.isspace() for c in written)
+    ):
         return "a text file"
     return None

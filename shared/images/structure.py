@@ -17,6 +17,7 @@ MAX_JPEG_SCANS: Final = 50
 MAX_JPEG_SEGMENTS: Final = 5_000
 MAX_JPEG_FILL_BYTES: Final = 65_536
 MAX_PNG_CHUNKS: Final = 65_536
+MAX_GIF_BLOCKS_BEFORE_PICTURE: Final = 5_000
 MAX_GIF_BLOCKS: Final = 200_000
 
 _JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
@@ -27,7 +28,9 @@ _SOS, _EOI = 0xDA, 0xD9
 
 _CUT_OFF: Final = "The picture is cut off: send the whole file."
 _DAMAGED: Final = "The picture is damaged: export or take it again."
-_OVERLOADED: Final = "The picture is built in far more parts than any camera makes: save it again as a plain JPEG."
+_OVERLOADED: Final = (
+    "The picture is built in far more parts than any camera makes: save it again as a plain JPEG."
+)
 
 
 def check(data: bytes, picture: str) -> None:
@@ -43,10 +46,13 @@ def check(data: bytes, picture: str) -> None:
         _check_png(data)
     elif picture == "GIF":
         count_gif_frames(data, at_most=1)
-    elif picture == "BMP":
-        # Pillow's reader of the compressed kinds is a slow loop in Python.
-        if int.from_bytes(data[14:18], "little") >= 40 and int.from_bytes(data[30:34], "little") in (1, 2):
-            raise UnsupportedFormat("This is a compressed BMP picture: save it as PNG and send that.")
+    elif picture == "BMP" and _is_compressed_bmp(data):
+        raise UnsupportedFormat("This is a compressed BMP picture: save it as PNG and send that.")
+
+
+def _is_compressed_bmp(data: bytes) -> bool:
+    """Tell the run-length kinds, which Pillow reads in a slow loop in Python."""
+    return int.from_bytes(data[14:18], "little") >= 40 and data[30:34] in (b"\1\0\0\0", b"\2\0\0\0")
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -97,22 +103,20 @@ def count_gif_frames(data: bytes, at_most: int) -> int:
     Raises:
         UndecodableImage: it is cut off before the last of them, or has too many blocks.
     """
-    at = 13 + _gif_table_bytes(data, 10)
-    frames = 0
-    for _ in range(MAX_GIF_BLOCKS):
+    at, frames, blocks_left = 13 + _gif_table_bytes(data, 10), 0, MAX_GIF_BLOCKS_BEFORE_PICTURE
+    while True:
         block = data[at : at + 1]
         if block == b",":
             frames += 1
             if frames == at_most:
                 return frames
-            at = _gif_blocks_end(data, at + 11 + _gif_table_bytes(data, at + 9))
+            at, blocks_left = _skip_gif_blocks(data, at + 11 + _gif_table_bytes(data, at + 9), MAX_GIF_BLOCKS)
         elif block == b"!":
-            at = _gif_blocks_end(data, at + 2)
+            at, blocks_left = _skip_gif_blocks(data, at + 2, blocks_left)
         elif frames:
             return frames
         else:
             raise UndecodableImage(_DAMAGED if block else _CUT_OFF)
-    raise UndecodableImage(_OVERLOADED)
 
 
 def _gif_table_bytes(data: bytes, at: int) -> int:
@@ -121,15 +125,16 @@ def _gif_table_bytes(data: bytes, at: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _gif_blocks_end(data: bytes, at: int) -> int:
-    """Return where a chain of sub-blocks ends."""
-    for _ in range(MAX_GIF_BLOCKS):
-        if at >= len(data):
-            raise UndecodableImage(_CUT_OFF)
+def _skip_gif_blocks(data: bytes, at: int, blocks_left: int) -> tuple[int, int]:
+    """Return where a chain of sub-blocks ends, and how many more may follow."""
+    while at < len(data):
+        if blocks_left == 0:
+            raise UndecodableImage(_OVERLOADED)
+        blocks_left -= 1
         if data[at] == 0:
-            return at + 1
+            return at + 1, blocks_left
         at += data[at] + 1
-    raise UndecodableImage(_OVERLOADED)
+    raise UndecodableImage(_CUT_OFF)
 
 
 def webp_canvas(data: bytes) -> tuple[int, int] | None:

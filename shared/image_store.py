@@ -1,0 +1,286 @@
+"""Where the bytes of images live: a folder or an S3 bucket, by content hash.
+
+The only importer of fsspec. A file is named by the SHA-256 of its content, so the same picture
+is kept once, a name can be checked against what it holds, and no caller's text becomes a path::
+
+    images/3f/3f2a...e1                a picture
+    renditions/3f/3f2a...e1-640.webp   something derived from it
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+
+from shared.errors import InvalidInput, Misconfigured, NotFound, StorageUnavailable, VitrineError
+
+#: An existing image that is put again is made young again when it is older than this, so that a
+#: sweep by age (of an hour and more) never takes what was just put.
+REFRESH_AFTER_S: Final = 1_800
+#: Below this a folder counts as full: no picture would fit.
+LEAST_FREE_BYTES: Final = 50_000_000
+
+_KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_NAME: Final = re.compile(r"[0-9a-f]{64}-[a-z0-9]{1,16}\.[a-z0-9]{2,5}")
+#: Starts with a dot, so that it can never be a kind.
+_TEMPORARY: Final = ".temporary"
+_S3_OPTIONS: Final = {
+    "use_listings_cache": False,
+    # Each process and thread pool owns its connections; shared ones do not survive a fork.
+    "skip_instance_cache": True,
+    "config_kwargs": {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}},
+}
+
+
+class ImageStore:
+    """Content-addressed bytes in ``file:///folder`` or ``s3://bucket/prefix``.
+
+    Safe for many threads and processes. Make it in the process that uses it, not before a fork.
+
+    Args:
+        url: where; a folder is created when missing, a bucket is not.
+        endpoint_url: address of an S3-compatible server, for s3 only.
+        key: S3 access key; None leaves the search for credentials to the S3 client.
+        secret: S3 secret key.
+
+    Raises:
+        Misconfigured: the URL is of another kind or incomplete.
+        StorageUnavailable: the folder cannot be created.
+    """
+
+    def __init__(
+        self, url: str, endpoint_url: str | None = None, key: str | None = None, secret: str | None = None
+    ) -> None:
+        parts = urlsplit(url)
+        self._folder: Path | None = None
+        if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
+            self._folder = Path(unquote(parts.path))
+            self._root = str(self._folder)
+            self._files: Any = fsspec.filesystem("file")
+            with _translated("open the image store"):
+                (self._folder / _TEMPORARY).mkdir(parents=True, exist_ok=True)
+        elif parts.scheme == "s3" and parts.netloc:
+            self._root = f"{parts.netloc}{parts.path}".rstrip("/")
+            self._files = fsspec.filesystem(
+                "s3", endpoint_url=endpoint_url, key=key, secret=secret, **_S3_OPTIONS
+            )
+        else:
+            raise Misconfigured(
+                "The image store's address must be file:///folder or s3://bucket/prefix: set "
+                "VITRINE_IMAGES__URL."
+            )
+
+    def put(self, data: bytes, kind: str = "images") -> str:
+        """Store ``data`` and return its key, 64 hexadecimal digits; it is on disk when this returns.
+
+        Putting the same bytes again writes nothing, but repairs a file of the wrong size.
+
+        Raises:
+            StorageUnavailable: not stored, such as when the disk is full; nothing partial is left.
+        """
+        key = hashlib.sha256(data).hexdigest()
+        path = self._path(key, kind)
+        with _translated("store an image"):
+            try:
+                found = self._files.info(path)
+            except FileNotFoundError:
+                self._write(path, data)
+                return key
+            if found["size"] != len(data):
+                self._write(path, data)
+            elif time.time() - _written_at(found) > REFRESH_AFTER_S:
+                self._make_young(path, data)
+        return key
+
+    def put_named(self, name: str, data: bytes, kind: str) -> None:
+        """Store what was derived from an image, named ``<key>-<word>.<ending>``; the last one wins.
+
+        Raises:
+            InvalidInput: the name is of another form.
+            StorageUnavailable: not stored.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
+        with _translated("store an image"):
+            self._write(self._path(name, kind), data)
+
+    def get(self, key: str, kind: str = "images") -> bytes:
+        """Return the bytes of a key, or of the name that ``put_named`` was given.
+
+        Raises:
+            InvalidInput: neither a key nor a name.
+            NotFound: nothing is stored under it.
+            StorageUnavailable: the store does not answer, or the content no longer matches its key.
+        """
+        path = self._path(key, kind)
+        with _translated("read an image"):
+            data: bytes = self._files.cat_file(path)
+        if _KEY.fullmatch(key) and hashlib.sha256(data).hexdigest() != key:
+            raise StorageUnavailable(f"The stored image {key[:12]} is damaged: restore it from a backup.")
+        return data
+
+    def exists(self, key: str, kind: str = "images") -> bool:
+        """Tell whether a key or name is stored. Raises as ``get``."""
+        path = self._path(key, kind)
+        with _translated("look for an image"):
+            try:
+                self._files.info(path)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def delete(self, key: str, kind: str = "images") -> None:
+        """Delete a key or name; a missing one is no error. Raises as ``get``."""
+        path = self._path(key, kind)
+        with _translated("delete an image"), suppress(FileNotFoundError):
+            self._files.rm_file(path)
+
+    def older_than(self, kind: str, age_s: float) -> Iterator[str]:
+        """Yield the keys and names of a kind that were put more than ``age_s`` seconds ago.
+
+        An ``age_s`` under an hour may yield an image that was just put again: see ``REFRESH_AFTER_S``.
+
+        Raises:
+            StorageUnavailable: the store does not answer.
+        """
+        before = time.time() - age_s
+        for shard in range(256):
+            with _translated("list images"):
+                try:
+                    found = self._files.ls(f"{self._kind_path(kind)}/{shard:02x}", detail=True)
+                except FileNotFoundError:
+                    continue
+            for file in found:
+                if _written_at(file) < before:
+                    yield file["name"].rpartition("/")[2]
+
+    def sweep_temporary(self, older_than_s: float) -> int:
+        """Delete what a killed writer left half-written, and return how many files that were.
+
+        A bucket has none: S3 shows an object only when it is whole.
+        """
+        if self._folder is None:
+            return 0
+        swept, before = 0, time.time() - older_than_s
+        with _translated("sweep the image store"):
+            for path in (self._folder / _TEMPORARY).iterdir():
+                # Another sweep, or the writer itself, may be quicker.
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before:
+                        path.unlink()
+                        swept += 1
+        return swept
+
+    def free_bytes(self) -> int | None:
+        """Return how much more a folder can take; None for a bucket, which states no limit."""
+        if self._folder is None:
+            return None
+        with _translated("measure the image store"):
+            return shutil.disk_usage(self._folder).free
+
+    def healthy(self) -> bool:
+        """Tell whether images can be read and written now. Never raises."""
+        try:
+            if self._folder is None:
+                return bool(self._files.exists(self._root.partition("/")[0]))
+            writable = os.access(self._folder / _TEMPORARY, os.W_OK | os.X_OK)
+            return writable and (self.free_bytes() or 0) >= LEAST_FREE_BYTES
+        except Exception:
+            # The S3 client's errors share no base class, and each of them is the answer no.
+            return False
+
+    def _kind_path(self, kind: str) -> str:
+        if not _KIND.fullmatch(kind):
+            raise InvalidInput("A kind of image is a lower-case word.")
+        return f"{self._root}/{kind}"
+
+    def _path(self, key: str, kind: str) -> str:
+        if not (_KEY.fullmatch(key) or _NAME.fullmatch(key)):
+            raise InvalidInput("An image's key is 64 hexadecimal digits.")
+        return f"{self._kind_path(kind)}/{key[:2]}/{key}"
+
+    def _make_young(self, path: str, data: bytes) -> None:
+        if self._folder is None:
+            self._write(path, data)
+            return
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            # Swept between the look and the touch.
+            self._write(path, data)
+
+    def _write(self, path: str, data: bytes) -> None:
+        if self._folder is None:
+            self._files.pipe_file(path, data)
+        else:
+            _write_durably(Path(path), data, self._folder / _TEMPORARY)
+
+
+def _write_durably(path: Path, data: bytes, temporary: Path) -> None:
+    """Write a file whole or not at all, and be sure that it survives a power cut."""
+    draft = temporary / secrets.token_hex(16)
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        folder = path.parent
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            # New folders are entries of their parents, which must reach the disk too.
+            _sync_folder(folder.parent)
+            _sync_folder(folder.parent.parent)
+        draft.replace(path)
+        _sync_folder(folder)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _written_at(info: dict[str, Any]) -> float:
+    """Return when a file was written, seconds since 1970, from what fsspec says of it."""
+    if "mtime" in info:
+        return float(info["mtime"])
+    return float(info["LastModified"].timestamp())
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn whatever a file system or the S3 client raises into one of our errors."""
+    try:
+        yield
+    except VitrineError:
+        raise
+    except FileNotFoundError as error:
+        raise NotFound("There is no such image: it was deleted or never stored.") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageUnavailable(
+                "The image store's disk is full: free some space or move the store."
+            ) from error
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise StorageUnavailable(f"Cannot {what}: the image store says {reason!r}.") from error
+    except Exception as error:
+        # botocore, aiohttp and asyncio share no base class for "the server does not answer".
+        raise StorageUnavailable(f"Cannot {what}: the image store does not answer.") from error

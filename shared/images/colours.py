@@ -1,0 +1,82 @@
+"""Any of Pillow's pixel modes to 8-bit sRGB on white, with the colours a person would see."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from shared.errors import UndecodableImage
+
+_SIXTEEN_BIT_WHITE: Final = 65_535
+#: 65,535 must become 255: dividing by 257 does that, Pillow's convert() makes all above 255 white.
+_SIXTEEN_TO_EIGHT: Final[NDArray[np.uint8]] = np.rint(np.arange(_SIXTEEN_BIT_WHITE + 1) / 257).astype(
+    np.uint8
+)
+#: A profile larger than this is not a camera's or a printer's.
+_MAX_PROFILE_BYTES: Final = 4_000_000
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Return a loaded picture as mode RGB: profile applied, transparent parts on white.
+
+    Raises:
+        UndecodableImage: its numbers are not colours (infinite, or beyond 16 bits).
+    """
+    profile = picture.info.get("icc_profile")
+    if picture.mode.startswith(("I", "F")):
+        picture = _eight_bit(picture)
+    if picture.mode in ("RGBa", "La"):
+        picture = picture.convert(picture.mode[:-1] + "A")
+    if not picture.has_transparency_data:
+        return _to_srgb(picture, profile)
+    seen = picture.convert("RGBA")
+    opacity = seen.getchannel("A")
+    white = Image.new("RGB", seen.size, "white")
+    white.paste(_to_srgb(seen.convert("RGB"), profile), mask=opacity)
+    return white
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Turn 16-bit, 32-bit and float grey into L, or LA where one grey level means transparent."""
+    levels = np.asarray(picture)
+    if picture.mode.startswith("I;16"):
+        grey = Image.fromarray(_SIXTEEN_TO_EIGHT[levels])
+        clear_level = picture.info.get("transparency")
+        if isinstance(clear_level, int):
+            opacity = np.where(levels == clear_level, 0, 255).astype(np.uint8)
+            grey.putalpha(Image.fromarray(opacity))
+        return grey
+    low, high = float(levels.min()), float(levels.max())
+    # Also false for NaN.
+    if not (low >= 0 and high <= _SIXTEEN_BIT_WHITE):
+        raise UndecodableImage(
+            "The picture's numbers are not colours that can be shown: save it with 8 or 16 bits a channel."
+        )
+    if picture.mode == "I":
+        return Image.fromarray(_SIXTEEN_TO_EIGHT[levels])
+    # Floats carry no unit: programs write 0 to 1, or the numbers of the 8-bit or 16-bit original.
+    factor = 255.0 if high <= 1 else 1.0 if high <= 255 else 1 / 257
+    return Image.fromarray(np.rint(levels * factor).astype(np.uint8))
+
+
+def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to sRGB by the embedded profile, or by Pillow's rules where it has none that works."""
+    if profile and len(profile) <= _MAX_PROFILE_BYTES:
+        source = picture if picture.mode in ("L", "RGB", "CMYK", "LAB") else picture.convert("RGB")
+        try:
+            embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if source.mode == "RGB" and ImageCms.getProfileDescription(embedded).startswith("sRGB"):
+                return source
+            converted = ImageCms.profileToProfile(
+                source, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            # A broken profile, or one of another colour space, is common and no reason to refuse.
+            return picture.convert("RGB")
+    return picture.convert("RGB")
