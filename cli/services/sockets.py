@@ -1,0 +1,73 @@
+"""Free ports, and who listens where (Linux)."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+_LISTEN = "0A"
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ``count`` different ports that nothing listens on at this moment, on loopback."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        # As servers do: a port in TIME_WAIT after a restart is free to listen on.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def listening(pid: int) -> list[tuple[str, int]]:
+    """Return address and port of each TCP socket on which the process listens; empty when it is gone.
+
+    Read from /proc, which shows a process its own user's processes without any privilege.
+    """
+    inodes: set[str] = set()
+    try:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                target = str(descriptor.readlink())
+            except OSError:
+                continue  # closed since the listing
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    except OSError:
+        return []
+    found: set[tuple[str, int]] = set()
+    for table in (Path(f"/proc/{pid}/net/tcp"), Path(f"/proc/{pid}/net/tcp6")):
+        if not table.exists():
+            continue
+        for line in table.read_text("ascii").splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == _LISTEN and columns[9] in inodes:
+                address, port = columns[1].split(":")
+                found.add((_address(address), int(port, 16)))
+    return sorted(found)
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether only this machine reaches the address; IPv4 written as IPv6 counts as IPv4."""
+    parsed = ipaddress.ip_address(address)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return (mapped or parsed).is_loopback
+
+
+def _address(kernel_hex: str) -> str:
+    # The kernel prints 32-bit words in the machine's byte order (little-endian where this is used).
+    raw = bytes.fromhex(kernel_hex)
+    words = [raw[i : i + 4][::-1] for i in range(0, len(raw), 4)]
+    return str(ipaddress.ip_address(b"".join(words)))
