@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from shared.errors import Misconfigured
 
@@ -47,6 +52,9 @@ class MilvusSettings(Group):
     )
     port: int = Field(19531, ge=1, le=65535, description="Port of the embedded Milvus")
     timeout_s: float = Field(10.0, gt=0, description="Limit of one call")
+    prefix: str = Field(
+        "vitrine", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}$", description="Collections' names begin with it"
+    )
 
 
 class ImageSettings(Group):
@@ -166,6 +174,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(env_settings, EnvSettingsSource)
+        # SecretFiles reads those: here they would be fields that nobody knows.
+        env_settings.env_vars = {
+            name: value for name, value in env_settings.env_vars.items() if not name.endswith("_file")
+        }
         return (init_settings, env_settings, SecretFiles(settings_cls))
 
     @property
