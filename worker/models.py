@@ -1,0 +1,176 @@
+"""The model registry: a name or a path becomes a file whose content is known and verified.
+
+``registry.json`` in the models folder lists what is shipped, with a SHA-256 each; the first model of a
+kind is its default. A path names a file of the operator's own, which has no entry to be checked against:
+its hash is taken as it is, and goes into the model's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import Misconfigured
+
+DEFAULT = "default"
+REGISTRY = "registry.json"
+
+Kind = Literal["detector", "embedder"]
+Rgb = tuple[float, float, float]
+
+#: What torchvision's ImageNet checkpoints were trained with, in units of 0 to 255.
+IMAGENET_MEAN: Rgb = (123.675, 116.28, 103.53)
+IMAGENET_STD: Rgb = (58.395, 57.12, 57.375)
+
+
+class CropPlan(BaseModel):
+    """How an object is cut out for the embedder.
+
+    Attributes:
+        mode: ``box`` keeps the background inside the box, ``mask`` fades it to ``fill``.
+        fill: RGB, 0 to 255; also what a crop is padded with.
+        margin: added on each side, as a share of the box's width and height.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    mode: Literal["box", "mask"] = "box"
+    fill: Rgb = (255.0, 255.0, 255.0)
+    margin: float = Field(0.0, ge=0, le=1)
+
+
+class ModelFile(BaseModel):
+    """One model: its weights, and everything needed to feed it.
+
+    Attributes:
+        architecture: ``yolov8n-seg`` and its like, ``resnet50``, ``efficientnet-lite0``; ``auto`` for a
+            file given by path, which tells by its content.
+        path: the weights.
+        sha256: of the weights, in hexadecimal.
+        mean, std: an input is (pixel - mean) / std, pixels 0 to 255.
+        dim: length of the embedding; 0 for a detector.
+        resize: ``pad`` keeps the shape of a crop, ``stretch`` does not.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    kind: Kind
+    architecture: str
+    path: Path
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    input_px: int = Field(ge=32, le=2048)
+    mean: Rgb = (0.0, 0.0, 0.0)
+    std: Rgb = (255.0, 255.0, 255.0)
+    channels: Literal["rgb", "bgr"] = "rgb"
+    dim: int = Field(0, ge=0, le=32_768)
+    resize: Literal["pad", "stretch"] = "pad"
+    classes: tuple[str, ...] = ("product",)
+    licence: str = ""
+    source: str = ""
+    crop: CropPlan = CropPlan()
+
+    @property
+    def version(self) -> str:
+        """Name and the first eight digits of the hash."""
+        return f"{self.name}@{self.sha256[:8]}"
+
+    def read(self) -> bytes:
+        """Return the weights.
+
+        Raises:
+            Misconfigured: the file is gone, or is not the one that was verified.
+        """
+        content = _read(self.path, self.name)
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise Misconfigured(
+                f"The weights of {self.name} do not have the SHA-256 that is registered: the file is damaged "
+                f"or was replaced. Restore {self.path.name}, or register the new hash."
+            )
+        return content
+
+
+def list_models(models_dir: Path) -> list[ModelFile]:
+    """Return the registry's models in its order; their files are not opened.
+
+    Raises:
+        Misconfigured: the registry is missing or malformed, or names a file outside the folder.
+    """
+    path = models_dir / REGISTRY
+    try:
+        registry = _Registry.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise Misconfigured(f"There is no model registry at {path}: point models.folder to one.") from error
+    except ValidationError as error:
+        raise Misconfigured(f"The model registry {path} is malformed: {error}") from error
+    return [_place(entry, models_dir) for entry in registry.models]
+
+
+def find_model(models_dir: Path, name: str, kind: Kind) -> ModelFile:
+    """Return the model of that name, verified.
+
+    Args:
+        models_dir: folder of ``registry.json``.
+        name: a registry name, ``default``, or the path of a weights file.
+        kind: what it must be.
+
+    Raises:
+        Misconfigured: nothing of that name and kind, or a file with another content than registered.
+    """
+    if "/" in name or name.endswith((".pt", ".pth", ".safetensors")):
+        return _from_path(Path(name).expanduser(), kind)
+    models = [model for model in list_models(models_dir) if model.kind == kind]
+    for model in models:
+        if name in (DEFAULT, model.name):
+            model.read()
+            return model
+    known = ", ".join(model.name for model in models) or "none"
+    raise Misconfigured(f"There is no {kind} named {name!r}: known are {known}; or give the path of a file.")
+
+
+class _Entry(BaseModel):
+    """A model as the registry writes it: ``file`` is relative to the folder."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    file: str
+
+
+class _Registry(BaseModel):
+    models: list[_Entry]
+
+
+def _place(entry: _Entry, models_dir: Path) -> ModelFile:
+    folder = models_dir.resolve()
+    path = (folder / entry.file).resolve()
+    if not path.is_relative_to(folder):
+        raise Misconfigured(f"The registry's model {entry.name} names a file outside of {models_dir}.")
+    try:
+        return ModelFile.model_validate({**entry.model_dump(), "path": path})
+    except ValidationError as error:
+        raise Misconfigured(f"The registry's model {entry.name} is malformed: {error}") from error
+
+
+def _from_path(path: Path, kind: Kind) -> ModelFile:
+    content = _read(path, str(path))
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.stem)[:64]
+    common = {"name": name, "kind": kind, "path": path.absolute(), "architecture": "auto"}
+    digest = hashlib.sha256(content).hexdigest()
+    if kind == "detector":
+        return ModelFile.model_validate({**common, "sha256": digest, "input_px": 640})
+    inputs = {"input_px": 224, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "dim": 256}
+    return ModelFile.model_validate({**common, **inputs, "sha256": digest})
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise Misconfigured(
+            f"The weights of {name} cannot be read ({reason}): put the file at {path}."
+        ) from error

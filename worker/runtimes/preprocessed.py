@@ -1,0 +1,31 @@
+"""The first step of every network: stacked uint8 images to what the weights were trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from worker.models import ModelFile
+
+
+class Preprocessed(nn.Module):
+    """A network behind its own normalisation, so that every runtime computes it alike."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, network: nn.Module, model: ModelFile) -> None:
+        super().__init__()
+        self.network = network
+        self.flips = model.channels == "bgr"
+        order = slice(None, None, -1) if self.flips else slice(None)
+        self.register_buffer("mean", torch.tensor(model.mean[order]).view(1, 3, 1, 1))
+        self.register_buffer("scale", 1 / torch.tensor(model.std[order]).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """(N, H, W, 3) uint8 RGB to the network's outputs. ``mean`` and ``std`` are stated in RGB order."""
+        x = images.permute(0, 3, 1, 2).to(self.mean.dtype)
+        if self.flips:
+            x = x.flip(1)
+        outputs: Tensor | tuple[Tensor, ...] = self.network((x - self.mean) * self.scale)
+        return outputs
