@@ -15,16 +15,24 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from shared.errors import InvalidInput, Misconfigured, NotFound, StorageUnavailable, VitrineError
+from shared.errors import (
+    BodyTooLarge,
+    InvalidInput,
+    Misconfigured,
+    NotFound,
+    StorageUnavailable,
+    VitrineError,
+)
 
 #: An existing image that is put again is made young again when it is older than this, so that a
 #: sweep by age (of an hour and more) never takes what was just put.
@@ -116,6 +124,52 @@ class ImageStore:
             raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
         with _translated("store an image"):
             self._write(self._path(name, kind), data)
+
+    def put_stream(self, name: str, pieces: Iterable[bytes], kind: str, max_bytes: int) -> int:
+        """Store a file too large for memory, under a name as in ``put_named``; return its size in bytes.
+
+        Raises:
+            BodyTooLarge: more than ``max_bytes`` came; nothing is left.
+            InvalidInput: the name is of another form.
+            StorageUnavailable: not stored.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
+        path, size = self._path(name, kind), 0
+        with _translated("store an import"), self._draft() as draft:
+            with draft.open("xb") as file:
+                for piece in pieces:
+                    size += len(piece)
+                    if size > max_bytes:
+                        raise BodyTooLarge(f"This is larger than {max_bytes:,} bytes: send it in parts.")
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            if self._folder is None:
+                self._files.put_file(str(draft), path)
+            else:
+                _move_durably(draft, Path(path))
+        return size
+
+    @contextmanager
+    def _draft(self) -> Iterator[Path]:
+        """A name for a temporary file, on the store's own disk if it has one; gone afterwards."""
+        if self._folder is None:
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / "draft"
+        else:
+            draft = self._folder / _TEMPORARY / secrets.token_hex(16)
+            try:
+                yield draft
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def open(self, name: str, kind: str) -> BinaryIO:
+        """Open a stored file for reading anywhere in it. Raises as ``get``."""
+        path = self._path(name, kind)
+        with _translated("open an import"):
+            file: BinaryIO = self._files.open(path, "rb")
+            return file
 
     def get(self, key: str, kind: str = "images") -> bytes:
         """Return the bytes of a key, or of the name that ``put_named`` was given.
@@ -237,17 +291,21 @@ def _write_durably(path: Path, data: bytes, temporary: Path) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        folder = path.parent
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            # New folders are entries of their parents, which must reach the disk too.
-            _sync_folder(folder.parent)
-            _sync_folder(folder.parent.parent)
-        draft.replace(path)
-        _sync_folder(folder)
+        _move_durably(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _move_durably(draft: Path, path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        # New folders are entries of their parents, which must reach the disk too.
+        _sync_folder(folder.parent)
+        _sync_folder(folder.parent.parent)
+    draft.replace(path)
+    _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -26,10 +26,18 @@ IMAGE_SUFFIXES = frozenset(
 )
 MANIFEST_SUFFIXES = (".csv", ".jsonl")
 #: Known columns; every other one becomes an attribute.
-_FIELDS = frozenset(
-    ("product_id", "titles", "title", "category", "categories", "price", "currency", "url", "tags")
-    + ("images", "image", "attributes")
+_PRODUCT_FIELDS = (
+    "titles",
+    "title",
+    "category",
+    "categories",
+    "price",
+    "currency",
+    "url",
+    "tags",
+    "attributes",
 )
+_FIELDS = frozenset((*_PRODUCT_FIELDS, "product_id", "images", "image"))
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_ROW_BYTES = 1_000_000
 _MAX_COLUMNS = 500
@@ -145,7 +153,7 @@ def find_manifest(source: Source) -> str | None:
     named = [n for n in found if PurePosixPath(n).stem.lower() in ("manifest", "products", "catalogue")]
     if len(found) > 1 and len(named) != 1:
         raise InvalidManifest(f"Which is the manifest: {', '.join(found[:5])}? Name one `manifest.csv`.")
-    return (named or found or [None])[0]
+    return next(iter(named or found), None)
 
 
 def read_rows(source: Source) -> Iterator[Row]:
@@ -287,9 +295,7 @@ def _images(record: dict[str, Any], base: str) -> list[str]:
 
 
 def _product(record: dict[str, Any]) -> dict[str, Any]:
-    fields = {
-        k: v for k, v in record.items() if k in _FIELDS - {"product_id", "images", "image"} and v is not None
-    }
+    fields = {k: record[k] for k in _PRODUCT_FIELDS if record.get(k) is not None}
     if title := fields.pop("title", None):
         fields["titles"] = {"en": str(title), **(fields.get("titles") or {})}
     price = fields.get("price")

@@ -102,7 +102,11 @@ class VectorIndex(Protocol):
     """What the pipeline needs of Milvus. Raises ``IndexUnavailable`` when it cannot be reached."""
 
     def create(self, collection: str, dim: int) -> None:
-        """Create the collection with its index unless it exists; ``Misconfigured`` if it exists with another dim."""
+        """Create the collection with its index unless it exists.
+
+        Raises:
+            Misconfigured: it exists with another dim.
+        """
         ...
 
     def drop(self, collection: str) -> None: ...
@@ -116,7 +120,11 @@ class VectorIndex(Protocol):
     def resolve_alias(self, alias: str) -> str | None: ...
 
     def upsert(self, collection: str, rows: Sequence[IndexRow]) -> None:
-        """Write rows, keyed; same key twice: the last wins. Refuses a wrong dim, NaN or a norm that is not 1 (InvalidInput)."""
+        """Write rows, keyed; same key twice: the last wins.
+
+        Raises:
+            InvalidInput: a wrong dim, NaN, or a norm that is not 1; nothing was written.
+        """
         ...
 
     def delete(self, collection: str, keys: Sequence[str]) -> None:

@@ -125,6 +125,10 @@ class JobDesk:
             )
         return item.attempts + 1
 
+    def forgive(self, session: Session, claim: ChunkClaim) -> None:
+        """Start the chunk's count of tries again: the item that was to blame has been found."""
+        session.execute(update(Chunk).where(Chunk.id == claim.id).values(attempts=1))
+
     def finish(self, claim: ChunkClaim) -> list[str]:
         """Close the chunk; return the chunks to ring next. The last one closes the job."""
         with self._database.write() as session:

@@ -1,0 +1,42 @@
+"""Opens what several processes need, from the settings: the one place that knows which value goes where."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from shared.database import Database
+from shared.image_store import ImageStore
+from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
+from shared.settings import Settings
+
+
+def open_database(settings: Settings) -> Database:
+    return Database(settings.database_url, settings.database.pool_size, settings.database.busy_timeout_s)
+
+
+def open_image_store(settings: Settings) -> ImageStore:
+    """Open the image store.
+
+    Raises:
+        Misconfigured: the address is of no known kind.
+        StorageUnavailable: the folder cannot be made.
+    """
+    images = settings.images
+    return ImageStore(
+        settings.image_store_url, images.s3_endpoint, reveal(images.s3_key), reveal(images.s3_secret)
+    )
+
+
+def image_limits(settings: Settings, *, catalogue: bool) -> ImageLimits:
+    """What a picture may be: a catalogue may hold formats that no shopper needs."""
+    images = settings.images
+    return ImageLimits(
+        max_bytes=images.max_bytes,
+        max_pixels=images.max_pixels,
+        max_side_px=images.max_side_px,
+        formats=CATALOGUE_FORMATS if catalogue else DEFAULT_FORMATS,
+    )
+
+
+def reveal(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

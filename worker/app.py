@@ -1,0 +1,51 @@
+"""The Celery application of the workers: ``celery -A worker.app worker --queues search``.
+
+The parent process loads no model: the pool's child does, after it was spawned.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import signals
+
+from shared.celery_config import make_celery
+from shared.log import configure_logging
+from shared.settings import get_settings
+from shared.task_names import Lane
+from worker import tasks
+
+#: Tells the spawned child which lane it serves; set by the parent, inherited by the child.
+_LANE_VARIABLE = "VITRINE_WORKER_LANE"
+
+settings = get_settings()
+app = make_celery(settings.redis_url)
+app.set_current()
+tasks.register(app)
+
+
+@signals.celeryd_after_setup.connect
+def _remember_lane(instance: Any, **_: Any) -> None:
+    queues = list(instance.app.amqp.queues.consume_from)
+    lanes = [lane for lane in Lane if str(lane) in queues]
+    if len(lanes) != 1:
+        raise SystemExit("Start a worker with exactly one lane: --queues search, or --queues catalogue.")
+    os.environ[_LANE_VARIABLE] = str(lanes[0])
+
+
+@signals.setup_logging.connect
+def _log_our_way(**_: Any) -> None:
+    configure_logging(settings.log.level, settings.log.format, os.environ.get(_LANE_VARIABLE, "worker"))
+
+
+@signals.worker_process_init.connect
+def _start(**_: Any) -> None:
+    lane = Lane(os.environ[_LANE_VARIABLE])
+    configure_logging(settings.log.level, settings.log.format, str(lane))
+    tasks.start(settings, lane)
+
+
+@signals.worker_process_shutdown.connect
+def _stop(**_: Any) -> None:
+    tasks.stop()

@@ -1,0 +1,166 @@
+"""Builds what a worker process needs, once, from the settings; tears it down at its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from shared.database import Database
+from shared.doorbell import Doorbell
+from shared.errors import VitrineError
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.search_desk import SearchDesk
+from shared.open_parts import image_limits, open_database, open_image_store, reveal
+from shared.presence import Presence
+from shared.settings import Settings
+from shared.task_names import Lane
+from worker.catalogue_lane import CatalogueLane
+from worker.pipeline import Pipeline, build_pipeline
+from worker.search_lane import SearchLane
+from worker.vector_index import MilvusIndex
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """One process of a lane: its connections, its models, and the lane's work."""
+
+    name: str
+    lane: Lane
+    database: Database
+    index: MilvusIndex
+    pipeline: Pipeline
+    doorbell: Doorbell
+    search: SearchLane
+    catalogue: CatalogueLane
+
+    def take_over(self) -> None:
+        """Put back what a process of this name held when it died: there is one at a time."""
+        lost = self.search.desk.take_over() + self.catalogue.desk.take_over()
+        if lost:
+            log.warning("took over %d pieces of work from an earlier process", lost)
+
+    def close(self) -> None:
+        try:
+            Presence(self.database).leave(self.name)
+        except VitrineError:
+            log.info("the database is away; the presence row will age out")
+        self.database.close()
+
+
+def process_name(lane: Lane) -> str:
+    """Return the name under which this lane's process holds work; the same after a restart."""
+    return f"{lane}@{socket.gethostname()}"
+
+
+def build_process(settings: Settings, lane: Lane) -> WorkerProcess:
+    """Connect, load the models, warm them up, and begin to say that this process is ready.
+
+    Raises:
+        Misconfigured: weights are missing or wrong, or the index does not fit.
+    """
+    database = open_database(settings)
+    models = settings.models
+    pipeline = build_pipeline(
+        models_dir=settings.models_folder,
+        detector_name=models.detector,
+        embedder_name=models.embedder,
+        runtime=models.runtime,
+        device=models.device,
+        cache_dir=settings.data_dir / "models",
+        threads=models.threads or _cores(),
+        confidence=models.confidence,
+        max_objects=models.max_objects,
+        micro_batch=models.micro_batch,
+    )
+    pipeline.warm_up()
+    index = MilvusIndex(
+        settings.milvus_uri,
+        token=reveal(settings.milvus.token),
+        timeout_s=settings.milvus.timeout_s,
+    )
+    process = _process(settings, lane, database, index, pipeline)
+    process.take_over()
+    Presence(database).keep_beating(process.name, str(lane), _details(settings, index, pipeline))
+    return process
+
+
+def _process(
+    settings: Settings, lane: Lane, database: Database, index: MilvusIndex, pipeline: Pipeline
+) -> WorkerProcess:
+    name = process_name(lane)
+    store = open_image_store(settings)
+    decoders = ThreadPoolExecutor(settings.models.decode_threads, "decode")
+    limits = image_limits(settings, catalogue=True)
+    return WorkerProcess(
+        name=name,
+        lane=lane,
+        database=database,
+        index=index,
+        pipeline=pipeline,
+        doorbell=Doorbell(settings.redis_url),
+        search=SearchLane(
+            database=database,
+            desk=search_desk(settings, database, name),
+            store=store,
+            index=index,
+            pipeline=pipeline,
+            decoders=decoders,
+            limits=limits,
+            batch=settings.search.batch,
+        ),
+        catalogue=CatalogueLane(
+            database=database,
+            desk=job_desk(settings, database, name),
+            store=store,
+            index=index,
+            pipeline=pipeline,
+            decoders=decoders,
+            limits=limits,
+            micro_batch=settings.models.micro_batch,
+            chunk_items=settings.jobs.chunk_items,
+            prefix=settings.milvus.prefix,
+        ),
+    )
+
+
+def search_desk(settings: Settings, database: Database, holder: str) -> SearchDesk:
+    return SearchDesk(database, holder, settings.search.lease_s, settings.search.max_attempts)
+
+
+def job_desk(settings: Settings, database: Database, holder: str) -> JobDesk:
+    return JobDesk(
+        database, holder, settings.jobs.lease_s, settings.search.max_attempts, settings.jobs.window
+    )
+
+
+def _details(
+    settings: Settings, index: MilvusIndex, pipeline: Pipeline
+) -> Callable[[], dict[str, Any] | None]:
+    """Return what `vitrine status` shows of this process, or None while Milvus does not answer."""
+
+    def now() -> dict[str, Any] | None:
+        if not index.healthy():
+            return None
+        return {
+            **pipeline.versions,
+            "runtime": settings.models.runtime,
+            "device": settings.models.device,
+            "index": index.describe(),
+            "notes": pipeline.notes,
+            "python": platform.python_version(),
+        }
+
+    return now
+
+
+def _cores() -> int:
+    """Cores this process may use: a container's limit counts, not the machine's size."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,129 @@
+"""The sweeper: ``python -m worker.maintenance``. It rings again for work that nobody took, puts back
+what dead workers held, and deletes what expired. Any number may run: each step is safe to repeat."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+from shared.celery_config import make_celery, queue_length
+from shared.database import Database
+from shared.doorbell import Doorbell
+from shared.errors import VitrineError
+from shared.image_store import ImageStore
+from shared.ledger.housekeeping import expired_imports, unused_query_images
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.search_desk import SearchDesk
+from shared.log import configure_logging
+from shared.open_parts import open_database, open_image_store
+from shared.presence import Presence
+from shared.settings import Settings, get_settings
+from shared.task_names import Lane, TaskName
+
+log = logging.getLogger(__name__)
+
+#: Doorbells rung for one lane in one sweep: each makes a worker take all it can.
+_RINGS = 8
+_HOUSEKEEPING_S = 300.0
+
+
+@dataclass
+class Sweeper:
+    """Keeps the ledger moving."""
+
+    settings: Settings
+    database: Database
+    store: ImageStore
+    searches: SearchDesk
+    jobs: JobDesk
+    doorbell: Doorbell
+
+    def __post_init__(self) -> None:
+        self._broker = make_celery(self.settings.redis_url, socket_timeout_s=1.0)
+        self._cleaned_at = 0.0
+        # Work may have just been rung for: it gets `ring_after_s` before it counts as forgotten.
+        self._idle_since: dict[Lane, float] = {}
+
+    def sweep(self) -> None:
+        """Do everything once."""
+        lost = self.searches.sweep() + self.jobs.sweep()
+        if lost:
+            log.warning("put back %d pieces of work whose worker was lost", lost)
+        self._ring(Lane.SEARCH, self.searches.overdue(self.settings.sweep.ring_after_s, _RINGS))
+        self._ring(Lane.CATALOGUE, self.jobs.overdue(_RINGS))
+        if time.monotonic() - self._cleaned_at > _HOUSEKEEPING_S:
+            self._cleaned_at = time.monotonic()
+            self._clean()
+
+    def _ring(self, lane: Lane, rows: list[str]) -> None:
+        """Ring for rows that wait although no doorbell is on its way to a worker."""
+        if not rows or self._on_its_way(lane):
+            self._idle_since.pop(lane, None)
+            return
+        since = self._idle_since.setdefault(lane, time.monotonic())
+        if lane is Lane.CATALOGUE and time.monotonic() - since < self.settings.sweep.ring_after_s:
+            return
+        task = TaskName.ANSWER_SEARCHES if lane is Lane.SEARCH else TaskName.WORK_CHUNK
+        rung = sum(self.doorbell.ring(task, row) for row in rows[:_RINGS])
+        self._idle_since.pop(lane, None)
+        if rung:
+            log.info("rang again for %d waiting on the %s lane", rung, lane)
+
+    def _on_its_way(self, lane: Lane) -> bool:
+        """Whether doorbells wait in the queue; a broker that is away takes none anyhow."""
+        try:
+            return queue_length(self._broker, lane) > 0
+        except Exception as error:  # the transport's errors have no common base
+            log.warning("broker away: %s", type(error).__name__)
+            return True
+
+    def _clean(self) -> None:
+        gone = self.searches.forget()
+        ttl_s = self.settings.search.query_image_ttl_s
+        for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
+            self.store.delete(key, "queries")
+            gone += 1
+        for name in expired_imports(self.database, self.store.older_than("imports", 3600.0)):
+            self.store.delete(name, "imports")
+            gone += 1
+        self.store.sweep_temporary(3600.0)
+        if gone:
+            log.info("deleted %d expired searches, query images and imports", gone)
+
+
+def build_sweeper(settings: Settings) -> Sweeper:
+    database = open_database(settings)
+    limit, jobs = settings.search.max_attempts, settings.jobs
+    return Sweeper(
+        settings=settings,
+        database=database,
+        store=open_image_store(settings),
+        searches=SearchDesk(database, "maintenance", settings.search.lease_s, limit),
+        jobs=JobDesk(database, "maintenance", jobs.lease_s, limit, jobs.window),
+        doorbell=Doorbell(settings.redis_url),
+    )
+
+
+def main() -> None:
+    settings = get_settings()
+    configure_logging(settings.log.level, settings.log.format, "maintenance")
+    sweeper = build_sweeper(settings)
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    name = f"maintenance@{socket.gethostname()}"
+    Presence(sweeper.database).keep_beating(name, "maintenance", lambda: {})
+    while not stop.wait(settings.sweep.interval_s):
+        try:
+            sweeper.sweep()
+        except VitrineError as error:
+            log.warning("sweep put off: %s", error.message)
+    Presence(sweeper.database).leave(name)
+
+
+if __name__ == "__main__":
+    main()

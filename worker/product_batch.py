@@ -1,0 +1,352 @@
+"""A micro-batch of products: read and decode, then embed, index and commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from shared.catalogue import images_of
+from shared.contracts import ProductIn
+from shared.database import Database
+from shared.database.tables import Detection, Product
+from shared.database.tables import Image as ImageRow
+from shared.errors import ImageTooLarge, Unavailable, VitrineError
+from shared.image_store import ImageStore
+from shared.images import ImageLimits, decode
+from shared.ledger import now_s
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.manifest import Source
+from worker.hydrate import pack_embedding, unpack_embedding
+from worker.index_versions import LiveIndex, live_index
+from worker.pipeline import CatalogueEmbedding, Pipeline
+from worker.vision import Image, IndexRow, VectorIndex
+
+
+@dataclass(slots=True)
+class Picture:
+    """One picture of a product.
+
+    Attributes:
+        pixels: decoded, None where the index has this very picture of this product already.
+    """
+
+    image_id: str
+    sha256: str
+    width: int
+    height: int
+    pixels: Image | None = None
+    found: list[CatalogueEmbedding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A product with its pictures, and what the catalogue had of it before."""
+
+    item: Item
+    product: ProductIn
+    digest: str
+    pictures: list[Picture]
+    problems: list[Problem]
+    before: Known | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the catalogue holds of a product."""
+
+    row_id: int
+    digest: str
+    category: str
+    price: float
+    images: dict[str, ImageRow]
+    detections: dict[str, list[Detection]]
+
+
+Batch = list[Prepared]
+
+
+class Loader:
+    """Reads, checks and decodes pictures in a pool of threads, beside the model."""
+
+    def __init__(
+        self, store: ImageStore, source: Source, limits: ImageLimits, decoders: ThreadPoolExecutor
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._limits = limits
+        self._decoders = decoders
+
+    def load(self, database: Database, claim: ChunkClaim, live: LiveIndex, items: Sequence[Item]) -> Batch:
+        """Return the products ready to be embedded; a bad picture is a problem of its product."""
+        with database.read() as session:
+            known = _known(session, claim.catalogue_id, live.id, [i.product_id for i in items])
+        return list(
+            self._decoders.map(lambda item: self._prepare(claim, item, known.get(item.product_id)), items)
+        )
+
+    def _prepare(self, claim: ChunkClaim, item: Item, before: Known | None) -> Prepared:
+        product = ProductIn.model_validate(item.payload["product"])
+        prepared = Prepared(item, product, _digest(product), [], [], before)
+        keys: list[str] | None = item.payload.get("images")
+        names: list[str] = item.payload.get("files", [])
+        if "images" in item.payload and keys is None:
+            prepared.pictures = [_kept(row) for row in before.images.values()] if before else []
+            return prepared
+        for name in keys if keys is not None else names:
+            try:
+                data = self._store.get(name, "images") if keys is not None else self._read(name)
+                picture = self._picture(claim, item.product_id, data, before, stored=keys is not None)
+            except Unavailable:
+                raise
+            except VitrineError as error:
+                reason = "missing_image" if error.code in ("image_missing", "not_found") else error.code
+                prepared.problems.append(
+                    Problem(item.row, item.product_id, name[:500], reason, error.message)
+                )
+                continue
+            if picture.image_id not in {p.image_id for p in prepared.pictures}:
+                prepared.pictures.append(picture)
+        return prepared
+
+    def _read(self, name: str) -> bytes:
+        with self._source.open(name) as file:
+            data = file.read(self._limits.max_bytes + 1)
+        if len(data) > self._limits.max_bytes:
+            raise ImageTooLarge(f"{name!r} is larger than {self._limits.max_bytes:,} bytes: make it smaller.")
+        return data
+
+    def _picture(
+        self, claim: ChunkClaim, product_id: str, data: bytes, before: Known | None, *, stored: bool
+    ) -> Picture:
+        sha256 = hashlib.sha256(data).hexdigest()
+        image_id = image_id_of(claim.catalogue_id, product_id, sha256)
+        row = before.images.get(image_id) if before else None
+        if row is not None and before is not None and image_id in before.detections:
+            return _kept(row)
+        pixels = decode(data, self._limits)
+        if not stored:
+            self._store.put(data, "images")
+        return Picture(image_id, sha256, pixels.shape[1], pixels.shape[0], pixels)
+
+
+def image_id_of(catalogue_id: int, product_id: str, sha256: str) -> str:
+    """Return the id of a picture: the same content of the same product has the same id for ever."""
+    return hashlib.sha256(f"{catalogue_id}/{product_id}/{sha256}".encode()).hexdigest()[:32]
+
+
+def write_products(
+    database: Database,
+    index: VectorIndex,
+    pipeline: Pipeline,
+    desk: JobDesk,
+    claim: ChunkClaim,
+    live: LiveIndex,
+    batch: Batch,
+) -> None:
+    """Embed what is new, write index and catalogue, and record the outcomes.
+
+    Raises:
+        LostLease: somebody else has the chunk; the catalogue was not touched.
+        Unavailable: the index or the database is away; the same call again is safe.
+    """
+    fresh = [picture for p in batch for picture in p.pictures if picture.pixels is not None]
+    embedded = pipeline.embed_catalogue([picture.pixels for picture in fresh if picture.pixels is not None])
+    for picture, found in zip(fresh, embedded, strict=True):
+        picture.found = found
+    usable = [p for p in batch if p.pictures]
+    index.upsert(live.collection, [row for p in usable for row in _index_rows(p)])
+    index.delete(live.collection, [key for p in usable for key in _surplus_keys(p)])
+    with database.write() as session:
+        desk.record(session, claim, [_outcome(p) for p in batch])
+        for prepared in usable:
+            _write_product(session, claim.catalogue_id, live, prepared)
+
+
+def delete_products(
+    database: Database, index: VectorIndex, desk: JobDesk, claim: ChunkClaim, items: Sequence[Item]
+) -> None:
+    """Delete products from index and catalogue; one that is gone already counts as deleted."""
+    with database.read() as session:
+        live = live_index(session, claim.catalogue_id)
+        known = _known(session, claim.catalogue_id, live.id if live else -1, [i.product_id for i in items])
+    if live is not None:
+        keys = [
+            _key(image_id, d.number)
+            for k in known.values()
+            for image_id, ds in k.detections.items()
+            for d in ds
+        ]
+        index.delete(live.collection, keys)
+    with database.write() as session:
+        desk.record(session, claim, [Outcome(item, "deleted") for item in items])
+        session.execute(delete(Product).where(Product.id.in_([k.row_id for k in known.values()])))
+
+
+def _known(
+    session: Session, catalogue_id: int, index_version: int, product_ids: Iterable[str]
+) -> dict[str, Known]:
+    products = session.scalars(
+        select(Product).where(Product.catalogue_id == catalogue_id, Product.product_id.in_(list(product_ids)))
+    ).all()
+    images = images_of(session, [p.id for p in products])
+    image_ids = [image.id for rows in images.values() for image in rows]
+    detections: dict[str, list[Detection]] = {}
+    for detection in session.scalars(
+        select(Detection).where(Detection.image_id.in_(image_ids), Detection.index_version == index_version)
+    ):
+        detections.setdefault(detection.image_id, []).append(detection)
+    return {
+        p.product_id: Known(
+            row_id=p.id,
+            digest=p.digest,
+            category=p.category,
+            price=float(p.price or 0),
+            images={image.id: image for image in images.get(p.id, [])},
+            detections={i.id: detections[i.id] for i in images.get(p.id, []) if i.id in detections},
+        )
+        for p in products
+    }
+
+
+def _kept(row: ImageRow) -> Picture:
+    return Picture(row.id, row.sha256, row.width, row.height)
+
+
+def _digest(product: ProductIn) -> str:
+    text = json.dumps(product.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _key(image_id: str, number: int) -> str:
+    return f"{image_id}-{number}"
+
+
+def _index_rows(prepared: Prepared) -> list[IndexRow]:
+    """Rows of new pictures; of known ones too where category or price, which they carry, changed."""
+    product, before = prepared.product, prepared.before
+    price = float(product.price or 0)
+    moved = before is not None and (before.category, before.price) != (product.category, price)
+
+    def row(image_id: str, number: int, embedding: Any) -> IndexRow:
+        return IndexRow(
+            key=_key(image_id, number),
+            product_id=prepared.item.product_id,
+            image_id=image_id,
+            number=number,
+            category=product.category,
+            price=price,
+            embedding=embedding,
+        )
+
+    rows = [
+        row(picture.image_id, number, found.embedding)
+        for picture in prepared.pictures
+        for number, found in enumerate(picture.found)
+    ]
+    if moved and before is not None:
+        rows += [
+            row(picture.image_id, d.number, unpack_embedding(d.embedding))
+            for picture in prepared.pictures
+            if picture.pixels is None
+            for d in before.detections.get(picture.image_id, [])
+        ]
+    return rows
+
+
+def _surplus_keys(prepared: Prepared) -> list[str]:
+    """Keys that an earlier version of the product had and this one has not."""
+    if prepared.before is None:
+        return []
+    kept = {p.image_id: (len(p.found) if p.pixels is not None else None) for p in prepared.pictures}
+    return [
+        _key(image_id, d.number)
+        for image_id, detections in prepared.before.detections.items()
+        for d in detections
+        if image_id not in kept or (kept[image_id] is not None and d.number >= (kept[image_id] or 0))
+    ]
+
+
+def _outcome(prepared: Prepared) -> Outcome:
+    item, before = prepared.item, prepared.before
+    if not prepared.pictures:
+        problems = list(prepared.problems)
+        if not problems:
+            text = "This product has no picture: send at least one."
+            problems.append(Problem(item.row, item.product_id, None, "no_image", text))
+        return Outcome(item, "failed", 0, problems)
+    fresh = sum(p.pixels is not None for p in prepared.pictures)
+    if before is None:
+        result = "new"
+    elif (
+        fresh
+        or before.digest != prepared.digest
+        or [*before.images] != [p.image_id for p in prepared.pictures]
+    ):
+        result = "changed"
+    else:
+        result = "unchanged"
+    return Outcome(item, result, fresh, prepared.problems)
+
+
+def _write_product(session: Session, catalogue_id: int, live: LiveIndex, prepared: Prepared) -> None:
+    row = session.scalar(
+        select(Product).where(
+            Product.catalogue_id == catalogue_id, Product.product_id == prepared.item.product_id
+        )
+    )
+    if row is None:
+        row = Product(catalogue_id=catalogue_id, product_id=prepared.item.product_id)
+        session.add(row)
+    for name, value in prepared.product.model_dump().items():
+        setattr(row, name, value)
+    row.digest = prepared.digest
+    row.updated_at = now_s()
+    session.flush()
+    wanted = [p.image_id for p in prepared.pictures]
+    session.execute(delete(ImageRow).where(ImageRow.product == row.id, ImageRow.id.not_in(wanted)))
+    for position, picture in enumerate(prepared.pictures):
+        session.merge(
+            ImageRow(
+                id=picture.image_id,
+                product=row.id,
+                position=position,
+                sha256=picture.sha256,
+                width=picture.width,
+                height=picture.height,
+            )
+        )
+    session.flush()
+    _write_detections(session, live, [p for p in prepared.pictures if p.pixels is not None])
+
+
+def _write_detections(session: Session, live: LiveIndex, pictures: Sequence[Picture]) -> None:
+    session.execute(
+        delete(Detection).where(
+            Detection.image_id.in_([p.image_id for p in pictures]), Detection.index_version == live.id
+        )
+    )
+    for picture in pictures:
+        for number, found in enumerate(picture.found):
+            x0, y0, x1, y1 = found.detection.box
+            session.add(
+                Detection(
+                    image_id=picture.image_id,
+                    number=number,
+                    index_version=live.id,
+                    x0=x0,
+                    y0=y0,
+                    x1=x1,
+                    y1=y1,
+                    label=found.detection.label,
+                    confidence=found.detection.confidence,
+                    embedding=pack_embedding(found.embedding),
+                )
+            )

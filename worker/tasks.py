@@ -1,0 +1,62 @@
+"""The two tasks: doorbells that make this process look at the ledger. Ids in the messages only name
+the row that rang, so that Flower shows it."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import Celery
+
+from shared.errors import VitrineError
+from shared.settings import Settings
+from shared.task_names import Lane, TaskName
+from worker.lanes import WorkerProcess, build_process
+
+log = logging.getLogger(__name__)
+
+_process: WorkerProcess | None = None
+
+
+def start(settings: Settings, lane: Lane) -> None:
+    """Build this process's connections and models; called once in the spawned child."""
+    global _process
+    _process = build_process(settings, lane)
+    log.info("ready: %s", ", ".join(f"{k} {v}" for k, v in _process.pipeline.versions.items()))
+
+
+def stop() -> None:
+    if _process is not None:
+        _process.close()
+
+
+def register(app: Celery) -> None:
+    """Give the tasks to a Celery application."""
+    app.task(name=str(TaskName.ANSWER_SEARCHES))(answer_searches)
+    app.task(name=str(TaskName.WORK_CHUNK))(work_chunk)
+
+
+def answer_searches(search_id: str) -> None:
+    """Answer every search that waits; nothing left to do is the usual case under load."""
+    process = _running()
+    try:
+        process.search.answer_waiting()
+    except (VitrineError, MemoryError) as error:
+        # The ledger still has the work: the sweeper rings again. A MemoryError that left the task
+        # would end the whole worker.
+        log.warning("search lane: %s", error)
+
+
+def work_chunk(chunk_id: str) -> None:
+    """Do the chunk that goes first, and ring for the ones after it."""
+    process = _running()
+    try:
+        for following in process.catalogue.work_one() or []:
+            process.doorbell.ring(TaskName.WORK_CHUNK, following)
+    except (VitrineError, MemoryError) as error:
+        log.warning("catalogue lane: %s", error)
+
+
+def _running() -> WorkerProcess:
+    if _process is None:
+        raise RuntimeError("this process was not started as a worker")
+    return _process
