@@ -84,5 +84,5 @@ def open_runtime(
 
 
 def first_line(error: Exception) -> str:
-    """Return what a vendor's error says first: the rest is traces of its insides, often thousands of lines."""
+    """Return what a vendor's error says first: the rest is traces of its insides, often long ones."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
