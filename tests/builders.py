@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import shared.images  # noqa: F401  makes HEIF known to Pillow, which saves it here
+
 Pixels = NDArray[np.uint8]
 
 #: Display P3, as phones use it: colourants adapted to D50, one row each for red, green and blue.
@@ -65,7 +67,7 @@ def oriented(pixels: Pixels, orientation: int, format: str = "PNG") -> bytes:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(np.ascontiguousarray(stored), format, exif=exif)
+    return encoded(np.ascontiguousarray(stored), format, exif=exif.tobytes())
 
 
 def animation(format: str, frames: Sequence[Pixels]) -> bytes:

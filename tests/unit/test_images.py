@@ -1,0 +1,467 @@
+"""Safe decoding: rows B01 to B10 of the bad-input matrix, and the colours and turns of good ones."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from shared import images
+from shared.errors import ImageTooLarge, OutOfMemory, UndecodableImage, UnsupportedFormat, VitrineError
+from shared.images import CATALOGUE_FORMATS, ImageLimits, colours
+from tests import builders
+
+LIMITS = ImageLimits()
+CATALOGUE = ImageLimits(formats=CATALOGUE_FORMATS)
+ROOT = Path(__file__).parents[2]
+
+SOUND_JPEG = builders.jpeg(1)
+REFUSED = {
+    **{
+        f"B01 {name}": (data, "undecodable_image" if name == "empty" else "unsupported_format")
+        for name, data in builders.NOT_PICTURES.items()
+    },
+    "B01 jpeg start and nothing": (b"\xff\xd8\xff\xe0", "undecodable_image"),
+    "B02 144 megapixels in 17 kB": (builders.png_bomb(12_000), "image_too_large"),
+    "B02 400 megapixels in 48 kB": (builders.png_bomb(20_000), "image_too_large"),
+    "B02 WebP canvas of 16,383 squared": (builders.webp_header(16_383, 16_383), "image_too_large"),
+    "B02 too many bytes": (SOUND_JPEG + bytes(20_000_000), "image_too_large"),
+    "B02 JPEG of 60 passes": (builders.jpeg_of_many_scans(60), "undecodable_image"),
+    "B02 JPEG of 100,000 segments": (builders.jpeg_of_many_segments(100_000), "undecodable_image"),
+    "B02 JPEG with a megabyte of fill": (
+        SOUND_JPEG[:2] + b"\xff" * 10**6 + SOUND_JPEG[2:],
+        "undecodable_image",
+    ),
+    "B02 GIF of 100,000 comments": (builders.gif_of_many_comments(100_000), "undecodable_image"),
+    **{
+        f"B03 {format} cut at {share:.0%}": (
+            builders.cut(builders.encoded(builders.picture(2), format), share),
+            "undecodable_image",
+        )
+        for format in ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "BMP")
+        for share in (0.3, 0.6, 0.99)
+    },
+    "B03 JPEG cut at 10%": (builders.cut(SOUND_JPEG, 0.1), "undecodable_image"),
+    "B03 PNG cut at 10%": (
+        builders.cut(builders.encoded(builders.picture(2), "PNG"), 0.1),
+        "undecodable_image",
+    ),
+    "B03 PNG with a bad checksum": (builders.bad_checksum_png(), "undecodable_image"),
+    "B03 PNG with a lying header": (builders.lying_png(), "undecodable_image"),
+    "B05 32-bit numbers": (builders.encoded(np.full((32, 32), 2**20, np.int32), "TIFF"), "undecodable_image"),
+    "B05 float with infinity": (
+        builders.encoded(np.full((32, 32), np.inf, np.float32), "TIFF"),
+        "undecodable_image",
+    ),
+    "B05 float without a number": (
+        builders.encoded(np.full((32, 32), np.nan, np.float32), "TIFF"),
+        "undecodable_image",
+    ),
+    "B08 1x1": (builders.encoded(builders.picture(width=1, height=1), "PNG"), "undecodable_image"),
+    "B08 65,500x1": (builders.encoded(builders.picture(width=65_500, height=1), "PNG"), "image_too_large"),
+    "B08 1x65,500": (builders.encoded(builders.picture(width=1, height=65_500), "PNG"), "image_too_large"),
+    "compressed BMP": (
+        builders.encoded(builders.picture(), "BMP")[:30] + b"\1\0\0\0" + bytes(99),
+        "unsupported_format",
+    ),
+}
+
+
+def near(found: np.ndarray, wanted: np.ndarray, tolerance: int = 3) -> bool:
+    """Tell whether two pictures have the same shape and differ nowhere by more than ``tolerance``."""
+    assert found.dtype == np.uint8
+    assert found.shape == wanted.shape
+    return int(np.abs(found.astype(int) - wanted.astype(int)).max()) <= tolerance
+
+
+@pytest.mark.parametrize(("data", "code"), REFUSED.values(), ids=REFUSED.keys())
+def test_bad_input_is_refused_with_its_code_and_spares_its_neighbours(data: bytes, code: str) -> None:
+    def outcome(each: bytes) -> np.ndarray | VitrineError:
+        try:
+            return images.decode(each, CATALOGUE)
+        except VitrineError as error:
+            return error
+
+    with ThreadPoolExecutor(3) as pool:
+        before, refused, after = pool.map(outcome, [SOUND_JPEG, data, SOUND_JPEG])
+    assert isinstance(refused, VitrineError)
+    assert refused.code == code
+    assert refused.message.endswith(".")
+    assert len(refused.message) < 200
+    for neighbour in (before, after):
+        assert isinstance(neighbour, np.ndarray)
+        assert near(neighbour, builders.picture(1), 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("html", "web page"),
+        ("svg", "SVG"),
+        ("eps", "EPS"),
+        ("pdf", "PDF"),
+        ("zip", "zip"),
+        ("text", "text file"),
+        ("psd", "Photoshop"),
+        ("video", "video"),
+    ],
+)
+def test_message_names_what_was_sent_and_what_to_send(name: str, said: str) -> None:
+    with pytest.raises(UnsupportedFormat) as caught:
+        images.probe(builders.NOT_PICTURES[name], LIMITS)
+    assert said in caught.value.message
+    assert "send JPEG, PNG, WebP" in caught.value.message
+
+
+def test_bombs_are_refused_without_memory() -> None:
+    script = """
+        import resource, sys
+        from shared import images
+        from shared.errors import ImageTooLarge
+        from tests import builders
+        limits = images.ImageLimits()
+        images.decode(builders.jpeg(), limits)
+        bombs = [open(name, "rb").read() for name in sys.argv[1:]]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for bomb in bombs:
+            for use in (images.probe, images.decode, images.normalise):
+                try:
+                    use(bomb, limits)
+                except ImageTooLarge:
+                    continue
+                raise SystemExit("a bomb was let through")
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    grown = run_python(script, builders.png_bomb(20_000), builders.png_bomb(12_000))
+    assert int(grown) < 50_000  # kB
+
+
+def run_python(script: str, *files: bytes) -> str:
+    """Run a script in a fresh process; each of ``files`` becomes a path among its arguments."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for number, data in enumerate(files):
+            paths.append(Path(folder) / str(number))
+            paths[-1].write_bytes(data)
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script), *map(str, paths)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "HEIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_gives_the_same_pixels(format: str, orientation: int) -> None:
+    wanted = builders.gradient()
+    found = images.decode(builders.oriented(wanted, orientation, format), LIMITS)
+    assert near(found, wanted, 0 if format == "PNG" else 12)
+    normalised = images.normalise(builders.oriented(wanted, orientation, format), LIMITS)
+    assert (normalised.width, normalised.height) == (96, 64)
+
+
+def test_broken_exif_counts_as_upright() -> None:
+    data = builders.encoded(builders.gradient(), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff\xff\xff")
+    assert near(images.decode(data, LIMITS), builders.gradient(), 6)
+
+
+def picture_modes() -> dict[str, tuple[bytes, np.ndarray]]:
+    """Return, by mode, a file and the pixels that a person sees in it."""
+    rgb = builders.picture(5)
+    grey = np.repeat(rgb[..., :1], 3, axis=2)
+    half = np.full(rgb.shape[:2], 128, np.uint8)
+    on_white = np.rint(rgb * (128 / 255) + 255 * (127 / 255)).astype(np.uint8)
+    grey_on_white = np.rint(grey * (128 / 255) + 255 * (127 / 255)).astype(np.uint8)
+    clear = np.dstack([np.full_like(rgb, (255, 0, 0)), np.zeros(rgb.shape[:2], np.uint8)])
+    bits = rgb[..., 0] > 127
+    black_and_white = np.repeat(np.where(bits, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    cmyk = Image.fromarray(np.dstack([255 - rgb, np.zeros(rgb.shape[:2], np.uint8)]), "CMYK")
+    palette = Image.fromarray(rgb).quantize(256)
+    few = Image.fromarray(builders.picture(5, blocks=3)).quantize(16)
+    sixteen = rgb[..., 0].astype(np.uint16) * 257
+    keyed = grey.copy()
+    keyed[rgb[..., 0] == rgb[0, 0, 0]] = 255
+    return {
+        "RGB": (builders.encoded(rgb, "PNG"), rgb),
+        "L": (builders.encoded(rgb[..., 0], "PNG"), grey),
+        "1": (builders.encoded(Image.fromarray(bits), "PNG"), black_and_white),
+        "P": (builders.encoded(palette, "PNG"), np.asarray(palette.convert("RGB"))),
+        "P of a GIF": (builders.encoded(few, "GIF"), np.asarray(few.convert("RGB"))),
+        "P with a clear colour": (
+            builders.encoded(few, "PNG", transparency=few.getpixel((0, 0))),
+            np.where(
+                (np.asarray(few) == few.getpixel((0, 0)))[..., None], 255, np.asarray(few.convert("RGB"))
+            ),
+        ),
+        "RGBA": (builders.encoded(np.dstack([rgb, half]), "PNG"), on_white),
+        "RGBA WebP": (builders.encoded(np.dstack([rgb, half]), "WEBP", lossless=True), on_white),
+        "RGBA wholly clear red": (builders.encoded(clear, "PNG"), np.full_like(rgb, 255)),
+        "LA": (builders.encoded(np.dstack([rgb[..., 0], half]), "PNG"), grey_on_white),
+        "CMYK": (builders.encoded(cmyk), rgb),
+        "16-bit grey": (builders.encoded(sixteen, "PNG"), grey),
+        "16-bit grey with a clear level": (sixteen_bit_keyed(sixteen), keyed),
+        "16-bit grey TIFF": (builders.encoded(sixteen, "TIFF"), grey),
+        "32-bit TIFF of 16-bit numbers": (builders.encoded(sixteen.astype(np.int32), "TIFF"), grey),
+        "float TIFF 0 to 1": (builders.float_tiff(rgb, 1.0), grey),
+        "float TIFF 0 to 255": (builders.float_tiff(rgb, 255.0), grey),
+        "float TIFF 0 to 65,535": (builders.float_tiff(rgb, 65_535.0), grey),
+        "BMP": (builders.encoded(rgb, "BMP"), rgb),
+    }
+
+
+def sixteen_bit_keyed(levels: np.ndarray) -> bytes:
+    """Return a 16-bit grey PNG in which the first pixel's level is transparent."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    key = builders.png_chunk(b"tRNS", int(levels[0, 0]).to_bytes(2, "big"))
+    return builders.png(levels.shape[1], levels.shape[0], rows, bits=16, extra=key)
+
+
+MODES = picture_modes()
+
+
+@pytest.mark.parametrize(("data", "wanted"), MODES.values(), ids=MODES.keys())
+def test_every_pixel_mode_shows_its_colours(data: bytes, wanted: np.ndarray) -> None:
+    # CMYK has been through a JPEG, hard block edges and all.
+    assert near(
+        images.decode(data, CATALOGUE), wanted, 45 if images.probe(data, CATALOGUE).mode == "CMYK" else 3
+    )
+
+
+def test_cmyk_of_flat_colours_is_within_three_levels() -> None:
+    rgb = np.repeat(np.array([[[200, 30, 60]]], np.uint8), 64, 0).repeat(64, 1)
+    cmyk = Image.fromarray(np.dstack([255 - rgb, np.zeros((64, 64), np.uint8)]), "CMYK")
+    assert near(images.decode(builders.encoded(cmyk, quality=100), LIMITS), rgb)
+
+
+def test_sixteen_bits_are_divided_by_257() -> None:
+    levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
+    found = images.decode(builders.encoded(levels, "PNG"), LIMITS)
+    assert near(found[..., 0], np.rint(levels / 257).astype(np.uint8), 0)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "HEIF"])
+def test_profile_is_converted_to_srgb(format: str) -> None:
+    stored = np.tile(np.array([200, 80, 60], np.uint8), (64, 64, 1))
+    linear = (stored[0, 0] / 255) ** builders.PROFILE_GAMMA
+    # Standard matrix from XYZ (D50) to linear sRGB, and sRGB's own curve.
+    to_srgb = np.array(
+        [[3.13405, -1.61703, -0.49064], [-0.97876, 1.91614, 0.03345], [0.07194, -0.22897, 1.40527]]
+    )
+    light = np.clip(to_srgb @ (linear @ builders.P3_TO_XYZ), 0, 1)
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    wanted = np.tile(np.rint(curve * 255).astype(np.uint8), (64, 64, 1))
+    assert not near(stored, wanted, 15)
+    options = {"quality": 100} if format != "PNG" else {}
+    data = builders.encoded(stored, format, icc_profile=builders.p3_profile(), **options)
+    assert near(images.decode(data, LIMITS), wanted, 3)
+
+
+@pytest.mark.parametrize("profile", [b"no profile at all", builders.p3_profile()[:200]])
+def test_broken_profile_is_left_out(profile: bytes) -> None:
+    data = builders.encoded(builders.picture(6), "PNG", icc_profile=profile)
+    assert near(images.decode(data, LIMITS), builders.picture(6), 0)
+
+
+def test_profile_of_another_colour_space_is_left_out() -> None:
+    grey = builders.picture(6)[..., 0]
+    data = builders.encoded(grey, "PNG", icc_profile=builders.p3_profile())
+    assert near(images.decode(data, LIMITS), np.repeat(grey[..., None], 3, 2), 0)
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_animation_shows_its_first_frame(format: str) -> None:
+    frames = [np.full((32, 48, 3), level, np.uint8) for level in (200, 100, 0)]
+    data = builders.animation(format, frames)
+    assert images.probe(data, LIMITS).animated
+    assert near(images.decode(data, LIMITS), frames[0])
+
+
+def test_thousand_frames_cost_one() -> None:
+    frames = [np.full((32, 32, 3), number % 256, np.uint8) for number in range(1_000)]
+    data = builders.animation("GIF", frames)
+    script = """
+        import resource, sys
+        from shared import images
+        data = open(sys.argv[1], "rb").read()
+        limits = images.ImageLimits()
+        assert images.probe(data, limits).animated
+        assert (images.decode(data, limits) == 0).all()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
+    assert int(run_python(script, data)) < 200_000  # kB
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "BMP"])
+def test_still_picture_is_probed(format: str) -> None:
+    info = images.probe(builders.encoded(builders.gradient(), format), LIMITS)
+    assert (info.format, info.width, info.height, info.animated) == (format, 96, 64, False)
+    assert images.decode(builders.encoded(builders.gradient(), format), LIMITS).shape == (64, 96, 3)
+
+
+def test_multi_picture_jpeg_is_a_jpeg() -> None:
+    frames = [Image.fromarray(builders.gradient()) for _ in range(2)]
+    data = builders.encoded(frames[0], "MPO", save_all=True, append_images=frames[1:], quality=95)
+    info = images.probe(data, LIMITS)
+    assert (info.format, info.animated) == ("JPEG", False)
+    assert images.normalise(data, LIMITS).source_format == "JPEG"
+
+
+def test_tiff_is_for_catalogues_only() -> None:
+    data = builders.encoded(builders.picture(), "TIFF")
+    with pytest.raises(UnsupportedFormat, match="a TIFF picture"):
+        images.decode(data, LIMITS)
+    assert near(images.decode(data, CATALOGUE), builders.picture(), 0)
+
+
+def test_heic_without_the_plugin_is_refused_by_name() -> None:
+    script = """
+        import sys
+        sys.modules["pillow_heif"] = None
+        from shared import images
+        from shared.errors import UnsupportedFormat
+        try:
+            images.decode(open(sys.argv[1], "rb").read(), images.ImageLimits())
+        except UnsupportedFormat as error:
+            print(error)
+    """
+    said = run_python(script, builders.encoded(builders.picture(), "HEIF"))
+    assert said.startswith("This is a HEIC picture: send JPEG, PNG,")
+    assert "HEIC" not in said.partition(":")[2]
+
+
+@pytest.mark.parametrize(
+    ("needed_px", "wanted"),
+    [
+        (None, (1200, 1600)),
+        (1000, (1200, 1600)),
+        (600, (600, 800)),
+        (599, (600, 800)),
+        (300, (300, 400)),
+        (10, (150, 200)),
+    ],
+)
+def test_jpeg_is_decoded_smaller_but_never_below_what_is_needed(
+    needed_px: int | None, wanted: tuple[int, int]
+) -> None:
+    data = builders.encoded(builders.gradient(1600, 1200))
+    assert images.decode(data, LIMITS, needed_px).shape[:2] == wanted
+
+
+def test_reduced_jpeg_looks_like_the_whole_one() -> None:
+    data = builders.encoded(builders.gradient(1600, 1200))
+    assert near(images.decode(data, LIMITS, 300), builders.gradient(400, 300), 6)
+
+
+def test_normalised_copy_holds_pixels_and_nothing_else() -> None:
+    payload = b"<script>alert('vitrine')</script>"
+    normalised = images.normalise(builders.polyglot(payload), LIMITS)
+    for copy in (
+        normalised.jpeg,
+        images.rendition(builders.polyglot(payload), LIMITS, 64),
+        images.rendition(builders.polyglot(payload), LIMITS, 64, "JPEG"),
+    ):
+        assert payload not in copy
+        assert b"Exif" not in copy
+        assert b"PK\x03\x04" not in copy
+        with Image.open(io.BytesIO(copy)) as served:
+            assert dict(served.getexif()) == {}
+            assert not {"icc_profile", "comment", "exif", "xmp"} & set(served.info)
+    assert near(images.decode(normalised.jpeg, LIMITS), builders.picture(3), 60)
+
+
+def test_normalised_copy_of_a_profiled_jpeg_has_no_profile() -> None:
+    srgb = images.normalise(builders.encoded(builders.picture(), icc_profile=srgb_profile()), LIMITS)
+    with Image.open(io.BytesIO(srgb.jpeg)) as served:
+        assert "icc_profile" not in served.info
+    assert near(images.decode(srgb.jpeg, LIMITS), builders.picture(), 40)
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_normalised_size_and_sampling() -> None:
+    big = builders.encoded(builders.gradient(3000, 2000))
+    normalised = images.normalise(big, LIMITS)
+    assert (normalised.width, normalised.height, normalised.source_format) == (1280, 853, "JPEG")
+    with Image.open(io.BytesIO(normalised.jpeg)) as served:
+        assert served.size == (1280, 853)
+        assert [(layer[1], layer[2]) for layer in served.layer] == [(1, 1)] * 3
+    assert near(images.decode(normalised.jpeg, LIMITS), builders.gradient(1280, 853), 6)
+    small = images.normalise(builders.jpeg(), LIMITS)
+    assert (small.width, small.height) == (96, 64)
+
+
+def test_thin_picture_keeps_a_pixel() -> None:
+    thin = builders.encoded(builders.picture(width=16_000, height=16), "PNG")
+    normalised = images.normalise(thin, LIMITS, max_side_px=320)
+    assert (normalised.width, normalised.height) == (320, 1)
+
+
+@pytest.mark.parametrize(("format", "start"), [("WEBP", b"RIFF"), ("JPEG", b"\xff\xd8\xff")])
+def test_rendition_fits_its_side(format: str, start: bytes) -> None:
+    copy = images.rendition(builders.encoded(builders.gradient(500, 900), "PNG"), LIMITS, 300, format)
+    assert copy.startswith(start)
+    assert images.decode(copy, LIMITS).shape == (300, 167, 3)
+
+
+def test_limits_hold_at_their_edge() -> None:
+    data = builders.encoded(builders.picture(width=100, height=50), "PNG")
+    exact = ImageLimits(max_bytes=len(data), max_pixels=5_000, max_side_px=100, min_side_px=50)
+    assert images.decode(data, exact).shape == (50, 100, 3)
+    with pytest.raises(ImageTooLarge, match="megapixels"):
+        images.decode(data, ImageLimits(max_pixels=4_999))
+    with pytest.raises(ImageTooLarge, match="longer than 99"):
+        images.decode(data, ImageLimits(max_side_px=99))
+    with pytest.raises(ImageTooLarge, match="send a smaller one"):
+        images.decode(data, ImageLimits(max_bytes=len(data) - 1))
+    with pytest.raises(UndecodableImage, match="at least 51"):
+        images.decode(data, ImageLimits(min_side_px=51))
+
+
+def test_lack_of_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starved(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", starved)
+    with pytest.raises(OutOfMemory):
+        images.decode(builders.encoded(builders.picture(), "PNG"), LIMITS)
+
+
+def test_flipped_bytes_never_raise_anything_of_theirs() -> None:
+    random = np.random.default_rng(11)
+    for format in ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "BMP", "TIFF"):
+        sound = builders.encoded(builders.picture(4), format)
+        for _ in range(60):
+            data = bytearray(sound)
+            for place in random.integers(0, len(data), 6):
+                data[place] = random.integers(0, 256)
+            try:
+                pixels = images.decode(bytes(data), CATALOGUE)
+            except VitrineError:
+                continue
+            assert pixels.dtype == np.uint8
+            assert pixels.ndim == 3
+
+
+def test_threads_do_not_mix_pictures() -> None:
+    files = [builders.encoded(builders.picture(seed), "PNG") for seed in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        for seed, found in enumerate(pool.map(lambda data: images.decode(data, LIMITS), files)):
+            assert near(found, builders.picture(seed), 0)
+
+
+def test_sixteen_bit_table_reaches_both_ends() -> None:
+    assert colours._SIXTEEN_TO_EIGHT[[0, 128, 129, 65_535]].tolist() == [0, 0, 1, 255]
