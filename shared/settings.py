@@ -33,6 +33,7 @@ class Group(BaseModel):
 
 class RedisSettings(Group):
     url: SecretStr = Field(SecretStr("redis://127.0.0.1:6389/0"), description="Broker: redis:// or rediss://")
+    port: int = Field(6389, ge=1, le=65535, description="Port of the embedded broker")
     maxmemory_bytes: int = Field(512 * 2**20, ge=2**20, description="Limit of the embedded broker")
 
 
