@@ -1,0 +1,313 @@
+"""The index of embeddings in Milvus: Lite, the 2.3 server, 2.4 and later alike; the one importer of pymilvus.
+
+Consistency, and why:
+
+- ``search`` is ``Bounded``: it does not wait for the write-ahead log, which makes ``Strong`` cost 200 ms
+  on a server. A finished write shows within 2 s there, and at once on Lite.
+- ``count`` and ``keys`` are ``Strong``: reconciliation must not miss a row.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import numpy as np
+from pymilvus import DataType, MilvusClient
+from pymilvus.exceptions import MilvusException
+
+from shared.errors import Conflict, InvalidInput, Misconfigured, NotFound, VitrineError
+from worker.vector_index.errors import NOT_LOADED, translated
+from worker.vector_index.rows import MAX_BYTES, as_entity, as_hit, check_embeddings, matches
+from worker.vision import Embeddings, IndexHit, IndexRow
+
+MAX_LIMIT = 16384
+_HNSW = {"M": 16, "efConstruction": 200}
+_BATCH_BYTES = 4 << 20
+_BATCH_KEYS = 1000
+_BATCH_QUERIES = 512
+# Loading and flushing move whole segments; a search must not wait so long.
+_BULK_TIMEOUT_S = 120.0
+
+# pymilvus logs a page of traceback for each failed call; what matters is in the error that we raise.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+
+class MilvusIndex:
+    """``VectorIndex`` on any Milvus. Connects at first use, anew in a forked child; safe across threads.
+
+    Args:
+        uri: ``http://host:port``, ``https://host:port`` or ``unix:path``. The path of a database is
+            refused: it would open Milvus Lite inside this process, where only one process may have it.
+        token: ``user:password`` or an API key, if the server asks for one.
+        timeout_s: of each call; loading and flushing have 120 s if that is more.
+
+    Raises:
+        Misconfigured: ``uri`` is of another form.
+    """
+
+    def __init__(self, uri: str, token: str | None = None, timeout_s: float = 10.0) -> None:
+        if not uri.startswith(("http://", "https://", "unix:")):
+            raise Misconfigured("The address of Milvus is http://host:port, https://host:port or unix:path.")
+        self._uri = uri
+        self._token = token or ""
+        self._timeout_s = timeout_s
+        self._client: MilvusClient | None = None
+        self._owner_pid = 0
+        self._connecting = threading.Lock()
+        self._dims: dict[str, int] = {}
+
+    # -- collections ---------------------------------------------------------------------------------
+
+    def create(self, collection: str, dim: int) -> None:
+        """Create the collection with its index and load it, or finish one that was begun.
+
+        Raises:
+            Misconfigured: it exists with another dim.
+        """
+        if not self._call("has_collection", collection):
+            try:
+                self._create(collection, dim)
+            except VitrineError:
+                # Somebody else may have been quicker; if not, the first error tells why.
+                if not self._call("has_collection", collection):
+                    raise
+        found = self._dim(collection, fresh=True)
+        if found != dim:
+            raise Misconfigured(f"The collection {collection} holds {found} dimensions, not {dim}.")
+        if not self._call("list_indexes", collection):
+            self._call("create_index", collection, _index_params())
+        self.ensure_loaded(collection)
+
+    def _create(self, collection: str, dim: int) -> None:
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["key"])
+        for name in ("product_id", "image_id", "category"):
+            schema.add_field(name, DataType.VARCHAR, max_length=MAX_BYTES[name])
+        schema.add_field("number", DataType.INT64)
+        schema.add_field("price", DataType.DOUBLE)
+        schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dim)
+        self._call(
+            "create_collection",
+            collection,
+            schema=schema,
+            index_params=_index_params(),
+            consistency_level="Bounded",
+            timeout=max(self._timeout_s, _BULK_TIMEOUT_S),
+        )
+
+    def ensure_loaded(self, collection: str) -> None:
+        """Load the collection into memory unless it is; returns when it can be searched."""
+        self._call("load_collection", collection, timeout=max(self._timeout_s, _BULK_TIMEOUT_S))
+
+    def drop(self, collection: str) -> None:
+        """Drop the collection; no effect when it is missing.
+
+        Raises:
+            Conflict: an alias points at it, or it is an alias.
+        """
+        # Milvus Lite would drop it under the alias without a word.
+        if collection not in self.collections():
+            if self.resolve_alias(collection) is not None:
+                raise Conflict(f"{collection} is an alias; drop the collection behind it.")
+            return
+        aliases = self._call("list_aliases", collection)["aliases"]
+        if aliases:
+            raise Conflict(f"The collection {collection} is in use as {', '.join(sorted(aliases))}.")
+        self._dims.pop(collection, None)
+        self._call("drop_collection", collection)
+
+    def collections(self) -> list[str]:
+        """Return the names of all collections, sorted."""
+        return sorted(self._call("list_collections"))
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Point the alias at the collection, atomically for searches; creates it when missing.
+
+        Raises:
+            NotFound: there is no such collection.
+            Conflict: a collection has the name of the alias.
+        """
+        names = self.collections()
+        if collection not in names:
+            raise NotFound(f"There is no collection {collection}.")
+        if alias in names:
+            raise Conflict(f"{alias} is a collection and cannot be an alias.")
+        # Or the first searches behind the alias would fail.
+        self.ensure_loaded(collection)
+        if self.resolve_alias(alias) is None:
+            with suppress(Conflict):
+                self._call("create_alias", collection, alias)
+                return
+        self._call("alter_alias", collection, alias)
+
+    def resolve_alias(self, alias: str) -> str | None:
+        """Return the collection behind the alias, or None when there is no such alias."""
+        try:
+            return str(self._call("describe_alias", alias)["collection_name"])
+        except NotFound:
+            return None
+
+    # -- rows ----------------------------------------------------------------------------------------
+
+    def upsert(self, collection: str, rows: Sequence[IndexRow]) -> None:
+        """Write rows, keyed; same key twice: the last wins. All rows are checked before any is written.
+
+        Raises:
+            InvalidInput: a wrong dim, a value that is not finite, a norm that is not 1, or a text that is
+                too long. A failure in a later batch leaves the earlier ones written: repeat the call.
+            NotFound: there is no such collection.
+        """
+        last = list({row.key: row for row in rows}.values())
+        if not last:
+            return
+        self._check_dim(collection, {row.embedding.shape for row in last})
+        check_embeddings(np.stack([row.embedding for row in last]))
+        written = [as_entity(row) for row in last]
+        size = max(1, _BATCH_BYTES // (4 * last[0].embedding.shape[0] + sum(MAX_BYTES.values()) + 16))
+        for start in range(0, len(written), size):
+            self._call("upsert", collection, written[start : start + size])
+
+    def delete(self, collection: str, keys: Sequence[str]) -> None:
+        """Delete by key; missing keys are no error."""
+        for start in range(0, len(keys), _BATCH_KEYS):
+            # Not ``ids=``: the client would paste them with Python's quoting.
+            self._call("delete", collection, filter=matches("key", keys[start : start + _BATCH_KEYS]))
+
+    def search(
+        self, collection: str, queries: Embeddings, limit: int, filter_: str | None = None
+    ) -> list[list[IndexHit]]:
+        """Return up to ``limit`` hits for each of ``(N, D) float32`` normalised queries, best first.
+
+        Raises:
+            InvalidInput: queries of another dim, not finite or not normalised; a bad limit or filter.
+            NotFound: there is no such collection or alias.
+        """
+        if not 1 <= limit <= MAX_LIMIT:
+            raise InvalidInput(f"limit is 1 to {MAX_LIMIT}.", "limit")
+        if len(queries) == 0:
+            return []
+        self._check_dim(collection, {queries.shape[1:]})
+        check_embeddings(queries)
+        found: list[list[IndexHit]] = []
+        for start in range(0, len(queries), _BATCH_QUERIES):
+            answers = self._call_loaded(
+                "search",
+                collection,
+                data=list(np.ascontiguousarray(queries[start : start + _BATCH_QUERIES], dtype=np.float32)),
+                anns_field="embedding",
+                limit=limit,
+                filter=filter_ or "",
+                output_fields=["product_id", "image_id", "number"],
+                search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * limit)}},
+                consistency_level="Bounded",
+            )
+            found += [[as_hit(hit) for hit in hits] for hits in answers]
+        return found
+
+    def count(self, collection: str) -> int:
+        """Return the exact number of rows, every finished write included."""
+        answer = self._call_loaded(
+            "query", collection, filter="", output_fields=["count(*)"], consistency_level="Strong"
+        )
+        return int(answer[0]["count(*)"])
+
+    def keys(self, collection: str) -> set[str]:
+        """Return all primary keys, every finished write included."""
+        iterator = self._call_loaded(
+            "query_iterator",
+            collection,
+            batch_size=4096,
+            filter='key >= ""',
+            output_fields=["key"],
+            consistency_level="Strong",
+        )
+        found: set[str] = set()
+        try:
+            while batch := iterator.next():
+                found.update(row["key"] for row in batch)
+        except (MilvusException, grpc.RpcError) as error:
+            raise translated(error) from error
+        finally:
+            iterator.close()
+        return found
+
+    def flush(self, collection: str) -> None:
+        """Seal what was written into segments, which then get their index. After a bulk write only."""
+        self._call("flush", collection, timeout=max(self._timeout_s, _BULK_TIMEOUT_S))
+
+    # -- the server ----------------------------------------------------------------------------------
+
+    def healthy(self) -> bool:
+        """Tell within 2 s whether Milvus answers."""
+        try:
+            self._call("list_collections", timeout=min(2.0, self._timeout_s))
+        except VitrineError:
+            return False
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """Return ``kind`` (lite or server), ``version`` and ``address``, which holds no secret."""
+        version = str(self._call("get_server_version"))
+        parts = urlsplit(self._uri)
+        address = self._uri if parts.hostname is None else f"{parts.hostname}:{parts.port or 19530}"
+        kind = "lite" if version.startswith("milvus_lite") else "server"
+        return {"kind": kind, "version": version.removeprefix("milvus_lite-"), "address": address}
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        with self._connecting:
+            if self._client is not None and self._owner_pid == os.getpid():
+                self._client.close()
+            self._client = None
+
+    def _connected(self, timeout_s: float) -> MilvusClient:
+        with self._connecting:
+            # A connection that came through a fork belongs to the parent.
+            if self._client is None or self._owner_pid != os.getpid():
+                self._client = MilvusClient(self._uri, token=self._token, timeout=timeout_s, dedicated=True)
+                self._owner_pid = os.getpid()
+            return self._client
+
+    def _call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Call the client with a timeout and raise only our errors."""
+        limit_s = self._timeout_s if timeout is None else timeout
+        try:
+            client = self._connected(limit_s)
+            return getattr(client, method)(*args, timeout=limit_s, **kwargs)
+        except (MilvusException, grpc.RpcError) as error:
+            raise translated(error) from error
+
+    def _call_loaded(self, method: str, collection: str, **kwargs: Any) -> Any:
+        """The same, and once more when the collection came up released, as after a restart."""
+        try:
+            return self._call(method, collection, **kwargs)
+        except VitrineError as error:
+            if error.__cause__ is None or getattr(error.__cause__, "code", None) != NOT_LOADED:
+                raise
+        self.ensure_loaded(collection)
+        return self._call(method, collection, **kwargs)
+
+    def _dim(self, collection: str, fresh: bool = False) -> int:
+        if fresh or collection not in self._dims:
+            fields = self._call("describe_collection", collection)["fields"]
+            params = next(field["params"] for field in fields if field["name"] == "embedding")
+            self._dims[collection] = int(params["dim"])
+        return self._dims[collection]
+
+    def _check_dim(self, collection: str, shapes: set[tuple[int, ...]]) -> None:
+        if shapes != {(self._dim(collection),)} and shapes != {(self._dim(collection, fresh=True),)}:
+            raise InvalidInput(f"{collection} takes embeddings of {self._dims[collection]} dimensions.")
+
+
+def _index_params() -> Any:
+    params = MilvusClient.prepare_index_params()
+    # HNSW and nothing else: Lite takes any name, and cannot load the collection after a restart.
+    params.add_index("embedding", index_type="HNSW", metric_type="COSINE", params=_HNSW)
+    return params

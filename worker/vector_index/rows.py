@@ -1,0 +1,58 @@
+"""Rows and filters as Milvus takes them, checked; hits as it gives them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from shared.errors import InvalidInput
+from worker.vision import Embeddings, IndexHit, IndexRow
+
+#: What each text column holds at most, in bytes of UTF-8.
+MAX_BYTES = {"key": 64, "product_id": 128, "image_id": 64, "category": 256}
+_NORM_TOLERANCE = 1e-3
+# The client pastes keys into its own filters as they are.
+_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+def matches(field: str, values: Iterable[str]) -> str:
+    """Return the filter that keeps rows whose text ``field`` is one of the values, whatever they contain."""
+    # Not escaped to ASCII: Milvus does not read \\u escapes.
+    return f"{field} in {json.dumps(list(values), ensure_ascii=False)}"
+
+
+def check_embeddings(embeddings: Embeddings) -> None:
+    if not np.isfinite(embeddings).all():
+        raise InvalidInput("An embedding has a value that is not a finite number.")
+    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    if (np.abs(norms - 1) >= _NORM_TOLERANCE).any():
+        raise InvalidInput("An embedding is not normalised: its length is not 1.")
+
+
+def as_entity(row: IndexRow) -> dict[str, Any]:
+    texts = {name: str(getattr(row, name)) for name in MAX_BYTES}
+    for name, text in texts.items():
+        try:
+            length = len(text.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"{name} is not valid Unicode text.", name) from error
+        if length > MAX_BYTES[name]:
+            raise InvalidInput(f"{name} takes at most {MAX_BYTES[name]} bytes, not {length}.", name)
+    if not _KEY.fullmatch(row.key):
+        raise InvalidInput("key is 1 to 64 of A-Z, a-z, 0-9 and the signs _ . : -", "key")
+    if not np.isfinite(row.price):
+        raise InvalidInput("price is not a finite number.", "price")
+    embedding = np.ascontiguousarray(row.embedding, dtype=np.float32)
+    return {**texts, "number": int(row.number), "price": float(row.price), "embedding": embedding}
+
+
+def as_hit(hit: Any) -> IndexHit:
+    entity = hit["entity"]
+    # Milvus calls the cosine a distance, though larger is nearer.
+    # 2.3 gives the primary key as "id" whatever its name.
+    key = hit["key"] if "key" in hit else hit["id"]
+    return IndexHit(key, entity["product_id"], entity["image_id"], entity["number"], hit["distance"])
