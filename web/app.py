@@ -1,0 +1,88 @@
+"""`create_app`: wires settings, services, checks, routes and error answers into one application."""
+
+from __future__ import annotations
+
+import threading
+
+from flask import Flask
+from pydantic import SecretStr
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from shared.catalogue import CatalogueStore
+from shared.database import Database
+from shared.doorbell import Doorbell
+from shared.image_store import ImageStore
+from shared.images import ImageLimits
+from shared.ledger.jobs import JobLedger
+from shared.ledger.searches import SearchLedger
+from shared.presence import Presence
+from shared.settings import Settings
+from web import catalogues, docs, images, jobs, operations, pages, searches
+from web.broker import BrokerProbe
+from web.errors import register_errors
+from web.limits import make_limiter
+from web.security import protect
+from web.services import EXTENSION, Services
+
+#: Request threads that no `Prefer: wait` may take.
+_SPARE_THREADS = 2
+_MAX_FORM_PARTS = 50
+_MAX_FORM_FIELD_BYTES = 256_000
+
+
+def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask:
+    """Build the web application. The database schema must be there: `shared.database.migrate`.
+
+    Args:
+        doorbell: rings the workers; made from the settings when left out.
+    """
+    app = Flask("web", static_folder="static", template_folder="templates")
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.web.max_body_bytes,
+        MAX_FORM_PARTS=_MAX_FORM_PARTS,
+        MAX_FORM_MEMORY_SIZE=_MAX_FORM_FIELD_BYTES,
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
+    if settings.web.proxies:
+        hops = settings.web.proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.extensions[EXTENSION] = build_services(settings, doorbell)
+    # Order: the checks come before the limiter, so that a refused call counts for nobody.
+    protect(app, settings)
+    make_limiter(app, settings)
+    register_errors(app)
+    for part in (searches, catalogues, jobs, images, operations, docs, pages):
+        app.register_blueprint(part.blueprint)
+    return app
+
+
+def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
+    """Open what the views work with: one of each per process."""
+    database = Database(settings.database_url, settings.database.pool_size, settings.database.busy_timeout_s)
+    return Services(
+        settings=settings,
+        database=database,
+        searches=SearchLedger(database),
+        jobs=JobLedger(database),
+        catalogue=CatalogueStore(database),
+        store=ImageStore(
+            settings.image_store_url,
+            settings.images.s3_endpoint,
+            _secret(settings.images.s3_key),
+            _secret(settings.images.s3_secret),
+        ),
+        doorbell=doorbell or Doorbell(settings.redis_url),
+        presence=Presence(database),
+        broker=BrokerProbe(settings.redis_url),
+        image_limits=ImageLimits(
+            max_bytes=settings.images.max_bytes,
+            max_pixels=settings.images.max_pixels,
+            max_side_px=settings.images.max_side_px,
+        ),
+        waiters=threading.Semaphore(max(0, settings.web.threads - _SPARE_THREADS)),
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None

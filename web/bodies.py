@@ -1,0 +1,128 @@
+"""Reads what callers send, strictly: JSON without traps, forms without surprises, pictures once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from flask import request
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import BadRequest
+
+from shared.contracts import Contract
+from shared.errors import BodyTooLarge, InvalidInput, UnsupportedFormat
+from shared.ledger import Idempotent
+
+MAX_JSON_BYTES = 1_000_000
+MAX_JSON_DEPTH = 32
+_MAX_DIGITS = 40
+_KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
+
+
+def json_body() -> Any:
+    """The request's JSON document.
+
+    Raises:
+        UnsupportedFormat: the content type is another.
+        BodyTooLarge: over MAX_JSON_BYTES.
+        BadRequest: not strict JSON (duplicate names, NaN, over-long numbers, too deep).
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedFormat("Send this call as application/json.", "Content-Type")
+    if (request.content_length or 0) > MAX_JSON_BYTES:
+        raise BodyTooLarge(f"A JSON body may have {MAX_JSON_BYTES} bytes.")
+    return strict_json(request.get_data())
+
+
+def strict_json(data: bytes | str) -> Any:
+    """Parse JSON that means the same to everybody; raises BadRequest (400) on anything else."""
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        if _depth(text) > MAX_JSON_DEPTH:
+            raise BadRequest(f"The JSON is nested deeper than {MAX_JSON_DEPTH}.")
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_int=lambda digits: int(_short(digits)),
+            parse_float=lambda digits: float(_short(digits)),
+        )
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body is not valid JSON.") from error
+
+
+def _depth(text: str) -> int:
+    """Deepest nesting, brackets inside strings counted out; a cut string counts what it can."""
+    deepest = depth = 0
+    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadRequest("A name occurs twice in one JSON object.")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadRequest(f"{name} is not JSON.")
+
+
+def _short(digits: str) -> str:
+    if len(digits) > _MAX_DIGITS:
+        raise BadRequest(f"A number has more than {_MAX_DIGITS} digits.")
+    return digits
+
+
+def form_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
+    """The form's text fields: each once, empty ones left out, those in ``lists`` split at commas."""
+    found: dict[str, Any] = {}
+    for name, values in request.form.lists():
+        if len(values) > 1:
+            raise InvalidInput(f"The field {name!r} was sent {len(values)} times.", name)
+        if values[0] != "":
+            found[name] = values[0].strip("[]() ").split(",") if name in lists else values[0]
+    return found
+
+
+def only_file(name: str) -> bytes:
+    """The bytes of the one file ``name``.
+
+    Raises:
+        InvalidInput: there is none, or several, or other files came along.
+    """
+    for other in request.files:
+        if other != name:
+            raise InvalidInput(f"There is no file field {other!r} here: send the picture as {name!r}.", other)
+    files = request.files.getlist(name)
+    if len(files) != 1:
+        raise InvalidInput(f"Send one picture as the file field {name!r}; {len(files)} came.", name)
+    return read_file(files[0], name)
+
+
+def read_file(file: FileStorage, name: str) -> bytes:
+    """The bytes of a file that was sent; raises InvalidInput when it is empty."""
+    data: bytes = file.read()
+    if not data:
+        raise InvalidInput("The file is empty.", name)
+    return data
+
+
+def idempotency(*parts: Contract | str | None) -> Idempotent | None:
+    """The request's ``Idempotency-Key`` with a digest of what it asks for, or None without the header."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not _KEY.match(key):
+        raise InvalidInput("An Idempotency-Key has 1 to 128 visible ASCII characters.", "Idempotency-Key")
+    digest = hashlib.sha256()
+    for part in parts:
+        text = part.model_dump_json() if isinstance(part, Contract) else repr(part)
+        digest.update(text.encode() + b"\0")
+    return Idempotent(key, digest.hexdigest())

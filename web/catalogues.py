@@ -1,0 +1,224 @@
+"""Catalogues, their products and imports. What changes a catalogue is a job: 202 and where to poll."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request, url_for
+from pydantic import Field, TypeAdapter, ValidationError
+
+from shared.contracts import (
+    CatalogueName,
+    CatalogueOut,
+    Contract,
+    Currency,
+    ImportRequest,
+    JobOut,
+    ProductId,
+    ProductIn,
+    ProductOut,
+)
+from shared.errors import InvalidInput, Refused, UnsupportedFormat
+from shared.images import probe
+from shared.ledger import Accepted, Idempotent
+from shared.metrics import DOORBELLS_LOST
+from shared.task_names import TaskName
+from web.bodies import idempotency, json_body, read_file, strict_json
+from web.errors import as_invalid_input, parsed
+from web.openapi import Parameter, operation
+from web.security import ARCHIVE_TYPE
+from web.services import services
+
+blueprint = Blueprint("catalogues", __name__)
+
+MAX_PICTURES = 32
+_PIECE_BYTES = 1 << 20
+_NAMES: dict[str, TypeAdapter[str]] = {
+    "catalogue": TypeAdapter(CatalogueName),
+    "product_id": TypeAdapter(ProductId),
+}
+_REPEATABLE = Parameter("Idempotency-Key", "The same key and request make one job", "header")
+
+
+class CatalogueIn(Contract):
+    """A catalogue as it is made."""
+
+    currency: Currency = Field("EUR", description="Of prices that name none")
+
+
+class ProductUpload(Contract):
+    """The multipart form of a product: its data and its pictures, which replace the earlier ones."""
+
+    product: ProductIn
+    image: list[bytes] = Field(description="The pictures, the main one first")
+
+
+def checked(name: str, value: str) -> str:
+    """Return a name from an address if it has the right form, else raise InvalidInput."""
+    try:
+        return _NAMES[name].validate_python(value)
+    except ValidationError as error:
+        reason = as_invalid_input(error)
+        raise InvalidInput(f"{name}: {reason.message}", name) from error
+
+
+@blueprint.get("/v1/catalogues")
+@operation("All catalogues", "Catalogues", {200: [CatalogueOut]})
+def every() -> Response:
+    return jsonify([c.model_dump(mode="json") for c in services().catalogue.all()])
+
+
+@blueprint.put("/v1/catalogues/<catalogue>")
+@operation(
+    "Make a catalogue, unless it exists",
+    "Catalogues",
+    {200: CatalogueOut},
+    bodies={"application/json": CatalogueIn},
+    errors=(400, 422),
+)
+def make(catalogue: str) -> Response:
+    wanted = parsed(CatalogueIn, json_body() if request.content_length else {})
+    made = services().catalogue.create(checked("catalogue", catalogue), wanted.currency)
+    return jsonify(made.model_dump(mode="json"))
+
+
+@blueprint.get("/v1/catalogues/<catalogue>")
+@operation("One catalogue", "Catalogues", {200: CatalogueOut}, errors=(404,))
+def one(catalogue: str) -> Response:
+    return jsonify(services().catalogue.get(catalogue).model_dump(mode="json"))
+
+
+@blueprint.get("/v1/catalogues/<catalogue>/products/<product_id>")
+@operation("One product with its pictures", "Products", {200: ProductOut}, errors=(404,))
+def product(catalogue: str, product_id: str) -> Response:
+    return jsonify(services().catalogue.product(catalogue, product_id).model_dump(mode="json"))
+
+
+@blueprint.put("/v1/catalogues/<catalogue>/products/<product_id>")
+@operation(
+    "Write a product; JSON alone keeps its pictures",
+    "Products",
+    {202: JobOut},
+    bodies={"multipart/form-data": ProductUpload, "application/json": ProductIn},
+    errors=(400, 404, 411, 413, 415, 422),
+)
+def put_product(catalogue: str, product_id: str) -> Response:
+    checked("product_id", product_id)
+    images: list[str] | None = None
+    if request.mimetype == "multipart/form-data":
+        written = parsed(ProductIn, strict_json(_product_part()))
+        images = _store_pictures()
+    else:
+        written = parsed(ProductIn, json_body())
+    return _job_answer(services().jobs.create_put(catalogue, product_id, written, images))
+
+
+def _product_part() -> str:
+    text = request.form.get("product")
+    if text is None or set(request.form) != {"product"}:
+        raise InvalidInput("Send the product as JSON in the one form field `product`.", "product")
+    return text
+
+
+def _store_pictures() -> list[str]:
+    """Keys of the pictures that came along, each probed before it is stored."""
+    files = request.files.getlist("image")
+    if not files or set(request.files) != {"image"}:
+        raise InvalidInput(
+            "Send the pictures as file fields `image`; JSON alone keeps the old ones.", "image"
+        )
+    if len(files) > MAX_PICTURES:
+        raise InvalidInput(f"A product has at most {MAX_PICTURES} pictures.", "image")
+    parts = services()
+    pictures = [read_file(file, "image") for file in files]
+    for picture in pictures:
+        probe(picture, parts.image_limits)
+    return [parts.store.put(picture, "images") for picture in pictures]
+
+
+@blueprint.delete("/v1/catalogues/<catalogue>/products/<product_id>")
+@operation("Delete a product", "Products", {202: JobOut}, errors=(404,))
+def delete_product(catalogue: str, product_id: str) -> Response:
+    return _job_answer(services().jobs.create_delete(catalogue, [product_id]))
+
+
+@blueprint.post("/v1/catalogues/<catalogue>/imports")
+@operation(
+    "Import a zip archive, or a folder that the server can read; makes the catalogue",
+    "Imports",
+    {202: JobOut},
+    bodies={ARCHIVE_TYPE: ARCHIVE_TYPE, "application/json": ImportRequest},
+    parameters=(_REPEATABLE,),
+    errors=(400, 403, 409, 411, 413, 415, 422, 503),
+)
+def start_import(catalogue: str) -> Response:
+    name = checked("catalogue", catalogue)
+    if request.mimetype == ARCHIVE_TYPE:
+        return _job_answer(_import_archive(name))
+    if request.mimetype != "application/json":
+        raise UnsupportedFormat(f"Send {ARCHIVE_TYPE}, or JSON with `source`.", "Content-Type")
+    wanted = parsed(ImportRequest, json_body())
+    folder = _allowed(Path(wanted.source))
+    services().catalogue.create(name)
+    return _job_answer(services().jobs.create_import(name, {"path": str(folder)}, idempotency(name, wanted)))
+
+
+def _import_archive(catalogue: str) -> Accepted:
+    """Stream the archive into the store, then commit the job; a repeated request leaves no second copy."""
+    parts = services()
+    if not request.content_length:
+        raise InvalidInput("The archive is empty.")
+    archive = f"{secrets.token_hex(32)}-archive.zip"
+    digest = hashlib.sha256()
+    try:
+        parts.store.put_stream(archive, _pieces(digest), "imports", parts.settings.jobs.max_import_bytes)
+        repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest())
+        parts.catalogue.create(catalogue)
+        accepted = parts.jobs.create_import(catalogue, {"archive": archive}, repeat)
+    except BaseException:
+        parts.store.delete(archive, "imports")
+        raise
+    if not accepted.created:
+        parts.store.delete(archive, "imports")
+    return accepted
+
+
+def _pieces(digest: Any) -> Iterator[bytes]:
+    while piece := request.stream.read(_PIECE_BYTES):
+        digest.update(piece)
+        yield piece
+
+
+def _allowed(source: Path) -> Path:
+    """The real path of ``source`` when it is under one of ``jobs.import_roots``.
+
+    Raises:
+        Refused: it is elsewhere, links counted in. The answer is the same whether it exists or not.
+    """
+    roots = services().settings.jobs.import_roots
+    if "\0" not in str(source) and source.is_absolute():
+        real = source.resolve()
+        if any(real.is_relative_to(root.resolve()) for root in roots) and real.exists():
+            return real
+    raise Refused(
+        "The server reads only what exists under its import roots (VITRINE_JOBS__IMPORT_ROOTS). "
+        f"Send a zip as {ARCHIVE_TYPE} instead."
+    )
+
+
+def _job_answer(accepted: Accepted) -> Response:
+    parts = services()
+    unheard = accepted.created and not parts.doorbell.ring(
+        TaskName.WORK_CHUNK, parts.jobs.first_chunk(accepted.id)
+    )
+    if unheard:
+        DOORBELLS_LOST.inc()
+    answer = jsonify(parts.jobs.status(accepted.id).model_dump(mode="json"))
+    answer.status_code = 202
+    answer.headers["Location"] = url_for("jobs.one", job_id=accepted.id)
+    answer.headers["Retry-After"] = "1"
+    return answer

@@ -1,0 +1,32 @@
+"""gunicorn's configuration, read from Vitrine's settings: they refuse an open address without a key."""
+
+from __future__ import annotations
+
+from shared.settings import get_settings
+
+_settings = get_settings()
+_host = f"[{_settings.web.host}]" if ":" in _settings.web.host else _settings.web.host
+
+bind = f"{_host}:{_settings.web.port}"
+worker_class = "gthread"
+workers = _settings.web.workers
+threads = _settings.web.threads
+# Longer than the longest request: an upload over a slow line, then `Prefer: wait`.
+timeout = 120
+graceful_timeout = 30
+keepalive = 15
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+max_requests = 0
+# Forwarded headers are believed by ProxyFix alone, and only as many hops as the settings say.
+forwarded_allow_ips = ""
+proc_name = "vitrine-web"
+control_socket_disable = True
+# The application logs each request itself, with its id.
+accesslog = None
+loglevel = _settings.log.level.lower()
+logconfig_dict = {
+    "root": {"level": _settings.log.level, "handlers": ["console"]},
+    "loggers": {"gunicorn.error": {"level": _settings.log.level, "handlers": [], "propagate": True}},
+}

@@ -1,0 +1,170 @@
+"""OpenAPI 3.1 from the views and the pydantic models themselves: nothing is written down twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Flask
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from shared.contracts import ErrorAnswer
+from web import __version__
+
+View = TypeVar("View", bound=Callable[..., Any])
+_ATTRIBUTE = "__operation__"
+_PATH_ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
+_REF = "#/components/schemas/{model}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A query parameter or header."""
+
+    name: str
+    description: str
+    place: str = "query"
+    type: str = "string"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a view takes and answers.
+
+    Args:
+        summary: one sentence.
+        tag: the heading it stands under.
+        answers: model, list of a model as ``[model]``, media type, or None, by status.
+        bodies: model or media type, by request content type.
+        parameters: besides those in the path.
+        errors: statuses of the errors worth naming; all have the one shape.
+    """
+
+    summary: str
+    tag: str
+    answers: dict[int, Any]
+    bodies: dict[str, Any]
+    parameters: tuple[Parameter, ...]
+    errors: tuple[int, ...]
+
+
+def operation(
+    summary: str,
+    tag: str,
+    answers: dict[int, Any],
+    *,
+    bodies: dict[str, Any] | None = None,
+    parameters: tuple[Parameter, ...] = (),
+    errors: tuple[int, ...] = (),
+) -> Callable[[View], View]:
+    """Describe a view; its route is read from the URL map."""
+
+    def mark(view: View) -> View:
+        setattr(view, _ATTRIBUTE, Operation(summary, tag, answers, bodies or {}, parameters, errors))
+        return view
+
+    return mark
+
+
+def described(app: Flask) -> list[tuple[str, str, Operation]]:
+    """Every described view as (path, method, operation), in the order of the routes."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        marked: Operation | None = getattr(view, _ATTRIBUTE, None)
+        if marked is None:
+            continue
+        path = _PATH_ARGUMENT.sub(r"{\1}", rule.rule)
+        found += [(path, method, marked) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
+    return found
+
+
+def document(app: Flask, keyed: bool) -> dict[str, Any]:
+    """The OpenAPI document.
+
+    Args:
+        keyed: whether calls under /v1 need the API key.
+    """
+    operations = described(app)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in _models(operations)], ref_template=_REF
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, marked in operations:
+        paths.setdefault(path, {})[method.lower()] = _describe(path, method, marked)
+    answer: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Vitrine",
+            "version": __version__,
+            "description": "Finds the products of a catalogue that a photo shows.",
+            "license": {"name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": schemas["$defs"]},
+    }
+    if keyed:
+        answer["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        answer["security"] = [{"key": []}]
+    return answer
+
+
+def _models(operations: list[tuple[str, str, Operation]]) -> list[type[BaseModel]]:
+    found: dict[str, type[BaseModel]] = {ErrorAnswer.__name__: ErrorAnswer}
+    for _, _, marked in operations:
+        for shape in (*marked.answers.values(), *marked.bodies.values()):
+            model = shape[0] if isinstance(shape, list) else shape
+            if isinstance(model, type) and issubclass(model, BaseModel):
+                found[model.__name__] = model
+    return list(found.values())
+
+
+def _describe(path: str, method: str, marked: Operation) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "operationId": _operation_id(path, method),
+        "summary": marked.summary,
+        "tags": [marked.tag],
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in re.findall(r"{(\w+)}", path)
+        ]
+        + [
+            {"name": p.name, "in": p.place, "description": p.description, "schema": {"type": p.type}}
+            for p in marked.parameters
+        ],
+        "responses": {str(status): _answer(status, shape) for status, shape in marked.answers.items()}
+        | {str(status): _answer(status, ErrorAnswer) for status in marked.errors},
+    }
+    if marked.bodies:
+        found["requestBody"] = {
+            "required": True,
+            "content": {media: {"schema": _schema(shape)} for media, shape in marked.bodies.items()},
+        }
+    return found
+
+
+def _answer(status: int, shape: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if isinstance(shape, str):
+        answer["content"] = {shape: {"schema": _schema(shape)}}
+    elif shape is not None:
+        answer["content"] = {"application/json": {"schema": _schema(shape)}}
+    return answer
+
+
+def _schema(shape: Any) -> dict[str, Any]:
+    if isinstance(shape, list):
+        return {"type": "array", "items": _schema(shape[0])}
+    if isinstance(shape, str):
+        return {"type": "string"} if shape.startswith("text/") else {"type": "string", "format": "binary"}
+    return {"$ref": _REF.format(model=shape.__name__)}
+
+
+def _operation_id(path: str, method: str) -> str:
+    words = re.sub(r"\W+", "_", path.removeprefix("/v1")).strip("_")
+    return f"{method.lower()}_{words}"

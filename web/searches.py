@@ -1,0 +1,187 @@
+"""Searches: a photo, a product or an earlier photo in; a task id out; the answer when it is polled."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from flask import Blueprint, Response, jsonify, request, url_for
+from pydantic import Field
+
+from shared.contracts import SearchOptions, SearchRequest, TaskStatus
+from shared.errors import Expired, InvalidInput, NotFound, UnsupportedFormat
+from shared.images import normalise
+from shared.ledger import Accepted
+from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED
+from shared.task_names import TaskName
+from web.bodies import form_fields, idempotency, json_body, only_file
+from web.errors import parsed
+from web.limits import refuse_when_full
+from web.openapi import Parameter, operation
+from web.services import Services, services
+from web.url_fetch import fetch_image
+
+blueprint = Blueprint("searches", __name__)
+
+JPEG_QUALITY = 90
+_POLL_S = 0.05
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+_OPEN = ("queued", "running")
+
+
+class SearchUpload(SearchOptions):
+    """The multipart form of a search: the picture and the options as fields."""
+
+    image: bytes = Field(description="The photo: JPEG, PNG, WEBP, AVIF or HEIC")
+
+
+@blueprint.post("/v1/searches")
+@operation(
+    "Search by a photo, a product or an earlier photo",
+    "Searches",
+    {202: TaskStatus, 200: TaskStatus},
+    bodies={"multipart/form-data": SearchUpload, "application/json": SearchRequest},
+    parameters=(
+        Parameter("Prefer", "`wait=N`: answer 200 with the result if it is ready in N seconds", "header"),
+        Parameter("Idempotency-Key", "The same key and request make one search", "header"),
+    ),
+    errors=(400, 401, 404, 409, 411, 413, 415, 422, 429, 503),
+)
+def create() -> Response:
+    """Accept a search: 202 with where to poll, or 200 with the result when the caller waits."""
+    accepted = accept_search()
+    status = _wait(accepted.id, _wanted_s())
+    answer = jsonify(status.model_dump(mode="json"))
+    if status.state in _OPEN:
+        answer.status_code = 202
+        answer.headers["Retry-After"] = "1"
+    answer.headers["Location"] = url_for("searches.poll", task_id=accepted.id)
+    return answer
+
+
+def accept_search() -> Accepted:
+    """Store the picture, commit the row, then ring: a search that was promised is never lost.
+
+    Raises:
+        VitrineError: whatever is wrong with the request; then nothing was accepted.
+    """
+    refuse_when_full()
+    if request.mimetype == "multipart/form-data":
+        options = parsed(SearchOptions, form_fields(lists=("box",)))
+        accepted = _by_photo(options, only_file("image"))
+    elif request.mimetype == "application/json":
+        accepted = _by_request(parsed(SearchRequest, json_body()))
+    else:
+        raise UnsupportedFormat(
+            "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
+        )
+    if accepted.created:
+        SEARCHES_ACCEPTED.inc()
+        if not services().doorbell.ring(TaskName.ANSWER_SEARCHES, accepted.id):
+            DOORBELLS_LOST.inc()
+    return accepted
+
+
+def _by_request(wanted: SearchRequest) -> Accepted:
+    sources = [name for name in ("image_url", "product_id", "query_id") if getattr(wanted, name) is not None]
+    if len(sources) != 1:
+        raise InvalidInput("Name exactly one of image_url, product_id and query_id.", "image_url")
+    options = SearchOptions.model_validate(wanted.model_dump(exclude={"image_url", "product_id", "query_id"}))
+    if wanted.product_id is not None:
+        return _accept(services(), options, None, wanted.product_id)
+    if wanted.query_id is not None:
+        return _accept(services(), options, _earlier_photo(wanted.query_id), None)
+    if not services().settings.web.url_import:
+        raise InvalidInput("URL import is off: send the picture itself.", "image_url")
+    return _by_photo(options, fetch_image(str(wanted.image_url), services().settings.images.max_bytes))
+
+
+def _by_photo(options: SearchOptions, data: bytes) -> Accepted:
+    parts = services()
+    picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
+    return _accept(parts, options, parts.store.put(picture.jpeg, "queries"), None)
+
+
+def _earlier_photo(query_id: str) -> str:
+    key = services().searches.query_key(query_id)
+    if key is None:
+        raise InvalidInput("That search was by product: it has no photo.", "query_id")
+    if not services().store.exists(key, "queries"):
+        raise Expired("The photo of that search has expired: send it again.", "query_id")
+    return key
+
+
+def _accept(
+    parts: Services, options: SearchOptions, query_key: str | None, product_id: str | None
+) -> Accepted:
+    most = parts.settings.search.top_k_max
+    if options.top_k > most:
+        raise InvalidInput(f"top_k: at most {most} hits a group.", "top_k")
+    return parts.searches.accept(
+        options.catalogue,
+        options,
+        query_key=query_key,
+        product_id=product_id,
+        ttl_s=parts.settings.search.result_ttl_s,
+        idempotency=idempotency(options, query_key, product_id),
+    )
+
+
+def _wanted_s() -> float:
+    found = _WAIT.search(request.headers.get("Prefer", ""))
+    return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
+
+
+def _wait(search_id: str, seconds: float) -> TaskStatus:
+    """The search's state, waiting up to ``seconds`` for its end if a thread can be spared."""
+    parts = services()
+    status = parts.searches.status(search_id)
+    if seconds <= 0 or status.state not in _OPEN or not parts.waiters.acquire(blocking=False):
+        return status
+    try:
+        end = time.monotonic() + seconds
+        while status.state in _OPEN and time.monotonic() < end:
+            time.sleep(_POLL_S)
+            status = parts.searches.status(search_id)
+        return status
+    finally:
+        parts.waiters.release()
+
+
+@blueprint.get("/v1/tasks/<task_id>")
+@operation(
+    "State of a search, with its result once it is there", "Searches", {200: TaskStatus}, errors=(404, 410)
+)
+def poll(task_id: str) -> Response:
+    status = services().searches.status(task_id)
+    answer = jsonify(status.model_dump(mode="json"))
+    if status.state in _OPEN:
+        answer.headers["Retry-After"] = "1"
+    return answer
+
+
+@blueprint.delete("/v1/tasks/<task_id>")
+@operation("Cancel a search", "Searches", {200: TaskStatus}, errors=(404, 410))
+def cancel(task_id: str) -> Response:
+    return jsonify(services().searches.cancel(task_id).model_dump(mode="json"))
+
+
+@blueprint.get("/v1/searches/<task_id>/image")
+@operation("The photo of a search, as it was stored", "Searches", {200: "image/jpeg"}, errors=(404, 410))
+def photo(task_id: str) -> Response:
+    data = query_photo(task_id)
+    if data is None:
+        raise NotFound("That search was by product: it has no photo.")
+    answer = Response(data, mimetype="image/jpeg")
+    answer.headers["Cache-Control"] = "private, max-age=3600"
+    return answer
+
+
+def query_photo(search_id: str) -> bytes | None:
+    """The stored JPEG of a search, None when it was by product; Expired when it is gone."""
+    key = services().searches.query_key(search_id)
+    if key is None:
+        return None
+    if not services().store.exists(key, "queries"):
+        raise Expired("The photo of this search has expired.")
+    return services().store.get(key, "queries")

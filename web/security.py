@@ -1,0 +1,146 @@
+"""Who may call, from where, and what a browser may do with the answer.
+
+Every request gets an id, which its answer and its log lines carry. A request is refused before its
+body is read when it comes from another site's page, names a foreign host, lacks the key, or says
+nothing honest about its length.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import time
+import uuid
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Flask, Response, g, request
+
+from shared.errors import BodyTooLarge, LengthRequired, Refused, Unauthorized
+from shared.log import get_logger
+from shared.metrics import REQUEST_SECONDS, REQUESTS
+from shared.settings import Settings
+
+log = get_logger("vitrine.web")
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; manifest-src 'self'"
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "geolocation=(), microphone=()",
+}
+_UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+_OWN_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+#: Only this kind of body may be longer than web.max_body_bytes; jobs.max_import_bytes bounds it.
+ARCHIVE_TYPE = "application/zip"
+
+
+def protect(app: Flask, settings: Settings) -> None:
+    """Run the checks before, and set the headers after, every request."""
+
+    @app.before_request
+    def _check() -> None:
+        _open_request()
+        if settings.web.api_key is None and settings.web.proxies == 0:
+            _refuse_foreign_host(request.host)
+        if request.method in _UNSAFE:
+            _refuse_foreign_page()
+            _check_length(settings)
+        if _needs_key(request.path):
+            require_key(settings)
+
+    app.after_request(_close_request)
+
+
+def _open_request() -> None:
+    offered = request.headers.get("X-Request-Id", "")
+    g.request_id = offered if _OWN_ID.match(offered) else str(uuid.uuid4())
+    g.started = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _refuse_foreign_host(host: str) -> None:
+    """Without a key only this machine may call: a name that an attacker's DNS points here may not."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        raise Refused(
+            f"This server does not answer for the host {name!r}: use its address, set an API key, "
+            "or set VITRINE_WEB__PROXIES behind a reverse proxy."
+        ) from None
+
+
+def _refuse_foreign_page() -> None:
+    """A page of another site must not act through its visitor's browser."""
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    foreign = site in ("cross-site", "same-site")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        foreign = True
+    if foreign:
+        raise Refused("Calls from the pages of other sites are refused.")
+
+
+def _check_length(settings: Settings) -> None:
+    limit = settings.web.max_body_bytes
+    if request.mimetype == ARCHIVE_TYPE:
+        limit = settings.jobs.max_import_bytes
+    request.max_content_length = limit
+    # A chunked body that grows past the limit would be cut without a word: its length must be said.
+    if "Transfer-Encoding" in request.headers:
+        raise LengthRequired("Send the body with a Content-Length, not in chunks.")
+    if request.content_length is None:
+        if request.method in ("POST", "PUT", "PATCH"):
+            raise LengthRequired("Send the body with a Content-Length.")
+    elif request.content_length > limit:
+        raise BodyTooLarge(f"The body has {request.content_length} bytes; at most {limit} are taken.")
+
+
+def _needs_key(path: str) -> bool:
+    return path.startswith("/v1/") or path == "/metrics"
+
+
+def has_key(settings: Settings) -> bool:
+    """Whether the request carries the key, or none is set. A key in an address never counts."""
+    if settings.web.api_key is None:
+        return True
+    scheme, _, offered = request.headers.get("Authorization", "").partition(" ")
+    wanted = settings.web.api_key.get_secret_value().encode()
+    return hmac.compare_digest(offered.strip().encode(), wanted) and scheme.lower() == "bearer"
+
+
+def require_key(settings: Settings) -> None:
+    """Raise Unauthorized unless the request carries the key."""
+    if not has_key(settings):
+        raise Unauthorized("Send the API key as `Authorization: Bearer KEY`.")
+
+
+def _close_request(response: Response) -> Response:
+    response.headers.update(_HEADERS)
+    is_page = response.mimetype == "text/html"
+    response.headers["Content-Security-Policy"] = PAGE_POLICY if is_page else API_POLICY
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    response.headers.setdefault("Cache-Control", "no-store")
+    seconds = time.perf_counter() - g.get("started", time.perf_counter())
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    REQUESTS.labels(route, request.method, response.status_code).inc()
+    REQUEST_SECONDS.labels(route, request.method).observe(seconds)
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        ms=round(seconds * 1000, 1),
+    )
+    return response

@@ -1,0 +1,48 @@
+"""What the views work with: built once by `create_app`, read by `services()`."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from shared.catalogue import CatalogueStore
+from shared.database import Database
+from shared.doorbell import Doorbell
+from shared.image_store import ImageStore
+from shared.images import ImageLimits
+from shared.ledger.jobs import JobLedger
+from shared.ledger.searches import SearchLedger
+from shared.presence import Presence
+from shared.settings import Settings
+from web.broker import BrokerProbe
+
+EXTENSION = "vitrine"
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts behind the HTTP surface.
+
+    ``waiters`` counts the request threads that may sleep on a search at once; it leaves two for
+    everybody else, so that slow searches never make the health check silent.
+    """
+
+    settings: Settings
+    database: Database
+    searches: SearchLedger
+    jobs: JobLedger
+    catalogue: CatalogueStore
+    store: ImageStore
+    doorbell: Doorbell
+    presence: Presence
+    broker: BrokerProbe
+    image_limits: ImageLimits
+    waiters: threading.Semaphore
+
+
+def services() -> Services:
+    """The services of the application that answers the present request."""
+    return cast(Services, current_app.extensions[EXTENSION])

@@ -1,0 +1,29 @@
+// Makes a photo small enough to travel: upright, at most SIDE pixels, JPEG. What the browser cannot
+// decode (HEIC in most) is sent as it is; the server can.
+const SIDE = 1600;
+const LIGHT_BYTES = 1_500_000;
+
+async function shrink(file) {
+  let picture;
+  try {
+    picture = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    return file;
+  }
+  const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
+  if (scale === 1 && file.size < LIGHT_BYTES) {
+    picture.close();
+    return file;
+  }
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(picture.width * scale));
+  canvas.height = Math.max(1, Math.round(picture.height * scale));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff"; // transparent parts turn white, as the server makes them
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  picture.close();
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+  return blob && blob.size < file.size ? blob : file;
+}

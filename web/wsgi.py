@@ -1,0 +1,17 @@
+"""What gunicorn serves: ``gunicorn -c web/gunicorn_conf.py web.wsgi:app``."""
+
+from __future__ import annotations
+
+import os
+
+from shared.log import configure_logging
+from shared.settings import get_settings
+from web.app import create_app
+from web.services import EXTENSION, Services
+
+_settings = get_settings()
+configure_logging(_settings.log.level, _settings.log.format, "web")
+app = create_app(_settings)
+
+_parts: Services = app.extensions[EXTENSION]
+_parts.presence.keep_beating(f"web@{os.getpid()}", "web", lambda: {"threads": _settings.web.threads})
