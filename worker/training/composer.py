@@ -1,0 +1,323 @@
+"""Composed training photographs: product cut-outs pasted on photographs, gradients and white.
+
+A real photograph of a product needs a person to draw its mask; a composed one knows it. One call of
+`Composer.compose` gives a picture with the exact visible mask and box of every product in it. The same
+seed gives the same picture, in any process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from worker.training.clutter import paint_background, paint_clutter
+from worker.training.photometry import degrade, relight
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+BACKGROUND_PX: Final = 640  # longest side a background keeps in memory
+MIN_VISIBLE: Final = 0.35  # a product hidden further than this is not a fair label
+MIN_AREA_PX: Final = 48  # nor is one with fewer visible pixels
+PLACEMENT_TRIES: Final = 4
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One RGBA view of one product."""
+
+    product_id: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A composed photograph and what is in it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) float32 xyxy, pixels of `image`, around the visible part. N may be 0.
+        masks: (N, H, W) bool, the visible part.
+        product_ids: N product ids, in the order of `boxes`.
+        sources: N cut-outs, in the order of `boxes`.
+    """
+
+    image: Pixels
+    boxes: NDArray[np.float32]
+    masks: Mask
+    product_ids: tuple[str, ...]
+    sources: tuple[Cutout, ...]
+
+
+@dataclass(frozen=True)
+class ComposerConfig:
+    """How scenes look. Lengths in pixels; scales as fractions of the frame's shorter side."""
+
+    size_px: int = 320
+    max_products: int = 6
+    scale: tuple[float, float] = (0.10, 0.95)
+    empty: float = 0.05
+    catalogue: float = 0.15
+    clutter: float = 0.35
+    cropped: float = 0.2
+    single: float = 0.45
+
+
+def is_held_out(name: str, percent: int) -> bool:
+    """Whether a name belongs to the held-out part; a hash, so that adding names moves none."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100 < percent
+
+
+def list_cutouts(data: Path, *, held_out: bool, percent: int = 6) -> list[Cutout]:
+    """The cut-outs of `train` products, without or only the held-out ones; never a test product's."""
+    rows = (json.loads(line) for line in (data / "products" / "products.jsonl").open(encoding="utf-8"))
+    train = {row["product_id"] for row in rows if row["split"] == "train"}
+    found = (Cutout(path.stem.rsplit("-v", 1)[0], path) for path in sorted((data / "cutouts").glob("*.webp")))
+    return [c for c in found if c.product_id in train and is_held_out(c.product_id, percent) is held_out]
+
+
+def list_backgrounds(data: Path, *, held_out: bool, percent: int = 10) -> list[Path]:
+    """The training backgrounds, without or only the held-out ones."""
+    return [
+        p for p in sorted((data / "backgrounds").glob("*.jpg")) if is_held_out(p.stem, percent) is held_out
+    ]
+
+
+class Composer:
+    """Composes scenes from cut-outs and backgrounds. Decoded pictures stay in memory (about 1.5 GB)."""
+
+    def __init__(
+        self, cutouts: Sequence[Cutout], backgrounds: Sequence[Path], config: ComposerConfig
+    ) -> None:
+        if not cutouts or not backgrounds:
+            raise ValueError("a composer needs at least one cut-out and one background")
+        self.config = config
+        self._backgrounds = list(backgrounds)
+        self._by_product: dict[str, list[Cutout]] = {}
+        for cutout in cutouts:
+            self._by_product.setdefault(cutout.product_id, []).append(cutout)
+        self._products = sorted(self._by_product)
+        self._pixels: dict[Path, Pixels] = {}
+
+    def compose(self, seed: int | Sequence[int], wanted: Sequence[Cutout] | None = None) -> Scene:
+        """One scene. With `wanted`, exactly those cut-outs are tried, the last on top.
+
+        The picture's longer side is `config.size_px`; its proportions vary from 9:16 to 16:9.
+        """
+        rng = np.random.default_rng(seed)
+        config = self.config
+        catalogue = rng.random() < config.catalogue
+        height, width = self._frame(rng)
+        if catalogue:
+            canvas = np.full(
+                (height, width, 3), rng.integers(246, 256) if rng.random() < 0.4 else 255, np.uint8
+            )
+        else:
+            canvas = paint_background(rng, height, width, self._photo)
+            if rng.random() < config.clutter:
+                paint_clutter(rng, canvas, self._photo, int(rng.integers(1, 5)))
+        chosen = self._choose(rng, catalogue) if wanted is None else list(wanted)
+        owner = np.zeros((height, width), np.int16)
+        placed: list[Cutout] = []
+        areas: list[int] = []
+        for cutout in chosen:
+            if self._place(rng, canvas, owner, areas, cutout, catalogue, len(chosen)):
+                placed.append(cutout)
+        if not catalogue and placed and rng.random() < config.clutter / 4:
+            self._occlude(rng, canvas, owner, areas)
+        image = degrade(rng, canvas, gentle=catalogue)
+        return _scene(image, owner, placed)
+
+    def _frame(self, rng: np.random.Generator) -> tuple[int, int]:
+        size = self.config.size_px
+        if rng.random() < 0.35:
+            return size, size
+        short = int(size * rng.uniform(0.5625, 1.0))
+        return (size, short) if rng.random() < 0.5 else (short, size)
+
+    def _choose(self, rng: np.random.Generator, catalogue: bool) -> list[Cutout]:
+        if rng.random() < self.config.empty:
+            return []
+        count = 1
+        if not catalogue and rng.random() >= self.config.single:
+            count = int(rng.integers(2, self.config.max_products + 1))
+        views = [self._by_product[self._products[rng.integers(len(self._products))]] for _ in range(count)]
+        return [view[rng.integers(len(view))] for view in views]
+
+    def _place(
+        self,
+        rng: np.random.Generator,
+        canvas: Pixels,
+        owner: NDArray[np.int16],
+        areas: list[int],
+        cutout: Cutout,
+        catalogue: bool,
+        count: int,
+    ) -> bool:
+        """Paste one cut-out where it hides no earlier product too far. False when no place was found."""
+        height, width = owner.shape
+        for _ in range(PLACEMENT_TRIES):
+            patch = self._shape(rng, cutout, min(height, width), catalogue, count)
+            top, left = self._position(rng, patch.shape[0], patch.shape[1], height, width, catalogue)
+            y0, x0 = max(top, 0), max(left, 0)
+            y1, x1 = min(top + patch.shape[0], height), min(left + patch.shape[1], width)
+            if y1 - y0 < 4 or x1 - x0 < 4:
+                continue
+            solid = patch[..., 3] > 127
+            part = solid[y0 - top : y1 - top, x0 - left : x1 - left]
+            if part.sum() < max(MIN_AREA_PX, MIN_VISIBLE * solid.sum()):
+                continue
+            region = owner[y0:y1, x0:x1]
+            if any(_left(owner, region, part, i) < MIN_VISIBLE * area for i, area in enumerate(areas, 1)):
+                continue
+            _cast_shadow(rng, canvas, patch, top, left, catalogue)
+            cut = patch[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
+            under = canvas[y0:y1, x0:x1].astype(np.float32)
+            canvas[y0:y1, x0:x1] = np.clip(cut[..., :3] + under * (1 - cut[..., 3:] / 255), 0, 255)
+            areas.append(int(solid.sum()))
+            region[part] = len(areas)
+            return True
+        return False
+
+    def _shape(
+        self, rng: np.random.Generator, cutout: Cutout, frame: int, catalogue: bool, count: int
+    ) -> Pixels:
+        """A cut-out scaled, mirrored, turned and relit: (h, w, 4) uint8, colour premultiplied by alpha."""
+        low, high = self.config.scale
+        if catalogue:
+            low = max(low, 0.55)
+        elif count > 1:
+            high = min(high, 1.1 / count**0.5)
+        long_px = frame * float(
+            np.exp(rng.uniform(np.log(low), np.log(high)) if count > 1 else np.log(rng.uniform(low, high)))
+        )
+        patch = self._cutout(cutout.path)
+        ratio = long_px / max(patch.shape[:2])
+        stretch = 1.0 if catalogue else rng.uniform(0.92, 1.08)
+        size = (
+            max(4, round(patch.shape[1] * ratio * stretch)),
+            max(4, round(patch.shape[0] * ratio / stretch)),
+        )
+        patch = cv2.resize(patch, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+        if rng.random() < 0.5 and not catalogue:
+            patch = np.ascontiguousarray(patch[:, ::-1])
+        if not catalogue and rng.random() < 0.4:
+            patch = _turn(
+                patch, float(rng.normal(0, 12)) if rng.random() < 0.85 else float(rng.uniform(-180, 180))
+            )
+        return patch if catalogue else relight(rng, patch)
+
+    def _position(
+        self, rng: np.random.Generator, h: int, w: int, height: int, width: int, catalogue: bool
+    ) -> tuple[int, int]:
+        if catalogue:
+            return (height - h) // 2 + int(rng.integers(-6, 7)), (width - w) // 2 + int(rng.integers(-6, 7))
+        if rng.random() < self.config.cropped:
+            return int(rng.integers(-h // 2, height - h // 2)), int(rng.integers(-w // 2, width - w // 2))
+        top = int(rng.integers(0, height - h + 1)) if height > h else (height - h) // 2
+        left = int(rng.integers(0, width - w + 1)) if width > w else (width - w) // 2
+        return top, left
+
+    def _occlude(
+        self, rng: np.random.Generator, canvas: Pixels, owner: NDArray[np.int16], areas: list[int]
+    ) -> None:
+        """Something that is no product stands in front; given up where it would hide too much."""
+        trial = canvas.copy()
+        covered = paint_clutter(rng, trial, self._photo, 1)
+        kept = [(owner[~covered] == i).sum() >= MIN_VISIBLE * area for i, area in enumerate(areas, 1)]
+        if all(kept):
+            canvas[:] = trial
+            owner[covered] = 0
+
+    def _photo(self, rng: np.random.Generator) -> Pixels:
+        path = self._backgrounds[rng.integers(len(self._backgrounds))]
+        if path not in self._pixels:
+            picture = Image.open(path).convert("RGB")
+            picture.thumbnail((BACKGROUND_PX, BACKGROUND_PX))
+            self._pixels[path] = np.asarray(picture)
+        return self._pixels[path]
+
+    def _cutout(self, path: Path) -> Pixels:
+        if path not in self._pixels:
+            pixels = np.array(Image.open(path).convert("RGBA"))
+            # Premultiplied, so that scaling never mixes in the colour behind transparent pixels.
+            pixels[..., :3] = pixels[..., :3].astype(np.float32) * (pixels[..., 3:] / 255.0)
+            self._pixels[path] = pixels
+        return self._pixels[path]
+
+
+def _left(owner: NDArray[np.int16], region: NDArray[np.int16], part: Mask, index: int) -> int:
+    """Visible pixels of product `index` once `part` of `region` is covered."""
+    return int((owner == index).sum() - ((region == index) & part).sum())
+
+
+def _turn(patch: Pixels, degrees: float) -> Pixels:
+    """Rotate about the centre, growing the frame to hold the corners."""
+    h, w = patch.shape[:2]
+    matrix = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, 1.0)
+    cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
+    out_w, out_h = int(h * sin + w * cos) + 1, int(h * cos + w * sin) + 1
+    matrix[0, 2] += out_w / 2 - w / 2
+    matrix[1, 2] += out_h / 2 - h / 2
+    turned: Any = cv2.warpAffine(patch, matrix, (out_w, out_h), flags=cv2.INTER_LINEAR)
+    return np.asarray(turned, np.uint8)
+
+
+def _cast_shadow(
+    rng: np.random.Generator, canvas: Pixels, patch: Pixels, top: int, left: int, catalogue: bool
+) -> None:
+    """A soft shadow: beside the product, or flattened at its foot. One in three products has none."""
+    if rng.random() < 0.35:
+        return
+    height, width = canvas.shape[:2]
+    h, w = patch.shape[:2]
+    shade = patch[..., 3].astype(np.float32) / 255
+    if rng.random() < 0.5:
+        flat = max(2, int(h * rng.uniform(0.05, 0.3)))
+        shade = cv2.resize(shade, (w, flat), interpolation=cv2.INTER_AREA)
+        top += h - int(flat * rng.uniform(0.5, 0.8))
+    else:
+        top += int(h * rng.uniform(-0.02, 0.08))
+        left += int(w * rng.uniform(-0.08, 0.08))
+    spread = max(1.0, 0.04 * max(h, w) * float(rng.uniform(0.3, 1.5)))
+    border = int(3 * spread)
+    shade = cv2.copyMakeBorder(shade, border, border, border, border, cv2.BORDER_CONSTANT, value=0)
+    shade = cv2.GaussianBlur(shade, (0, 0), spread)
+    top, left = top - border, left - border
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + shade.shape[0], height), min(left + shade.shape[1], width)
+    if y1 <= y0 or x1 <= x0:
+        return
+    dark = shade[y0 - top : y1 - top, x0 - left : x1 - left, None] * rng.uniform(
+        0.1, 0.35 if catalogue else 0.6
+    )
+    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - dark)
+
+
+def _scene(image: Pixels, owner: NDArray[np.int16], placed: Sequence[Cutout]) -> Scene:
+    """Boxes and masks of what is still visible."""
+    boxes, masks, kept = [], [], []
+    for index, cutout in enumerate(placed, 1):
+        mask = owner == index
+        ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if mask.sum() < MIN_AREA_PX:
+            continue
+        boxes.append((xs[0], ys[0], xs[-1] + 1, ys[-1] + 1))
+        masks.append(mask)
+        kept.append(cutout)
+    return Scene(
+        image=image,
+        boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
+        masks=np.asarray(masks, np.bool_).reshape(-1, *owner.shape),
+        product_ids=tuple(c.product_id for c in kept),
+        sources=tuple(kept),
+    )

@@ -1,0 +1,189 @@
+"""Train the product detector: yolov8n-seg with one class, on composed photographs.
+
+    python -m worker.training.detector --data DIR --out DIR --start yolov8n.onnx --minutes 60
+
+Kill it at any time; the same command goes on from the last checkpoint. `OUT/detector.safetensors` holds
+the averaged weights of that checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+# Set before ultralytics is imported: it must neither call home nor unpickle what it finds.
+os.environ.update(YOLO_OFFLINE="true", ULTRALYTICS_SAFE_LOAD="true", YOLO_AUTOINSTALL="false")
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from worker.training.composer import Composer, ComposerConfig, list_backgrounds, list_cutouts
+from worker.training.detector_eval import Quality, measure_composed
+from worker.training.progress import Budget, load_checkpoint, rate_factor, save_checkpoint
+from worker.training.scenes import Batch, SceneBatches
+from worker.training.starts import start_detector
+
+LOSS_GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, overlap_mask=True, mask_ratio=4, epochs=1)
+WARMUP_STEPS = 60
+CHECKPOINT_S = 240
+VALIDATE_S = 600
+EMA_DECAY = 0.998
+
+
+def build(weights: Path | None) -> Any:
+    """yolov8n-seg for one class, fresh or with a safetensors state dict."""
+    from ultralytics.nn.tasks import SegmentationModel
+
+    model = SegmentationModel("yolov8n-seg.yaml", nc=1, verbose=False)
+    if weights is not None:
+        model.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in load_file(weights).items()}
+        )
+    return model
+
+
+def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weights with decay; biases and batch norm without."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def average(ema: nn.Module, model: nn.Module, step: int) -> None:
+    """Move the averaged weights towards the model's; faster in the first steps."""
+    keep = EMA_DECAY * min(1.0, (1 + step) / (30 + step))
+    fresh = model.state_dict()
+    with torch.no_grad():
+        for name, value in ema.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(fresh[name], 1 - keep)
+            else:
+                value.copy_(fresh[name])
+
+
+def first_model(args: argparse.Namespace, stream: Iterator[Batch]) -> Any:
+    """A model to begin with: from `--weights`, from the ONNX of `--start`, or from scratch."""
+    if args.start is None:
+        return build(args.weights)
+    model, taken = start_detector(args.start, (next(stream)["img"].float() / 255 for _ in range(12)))
+    print(f"start: {taken} convolutions taken over", flush=True)
+    return model
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train until the budget is spent, writing checkpoints and averaged weights to `--out`."""
+    from ultralytics.utils.loss import v8SegmentationLoss
+
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    size = ComposerConfig(size_px=args.size)
+    pool = list_cutouts(args.data, held_out=False), list_backgrounds(args.data, held_out=False)
+    held = list_cutouts(args.data, held_out=True), list_backgrounds(args.data, held_out=True)
+    validation = Composer(*held, size)
+    budget = Budget(steps=args.steps, minutes=args.minutes)
+    saved = load_checkpoint(args.out / "checkpoint.pt")
+    if saved is not None:
+        budget.step, budget.spent_s = saved["step"], saved["spent_s"]
+    batches = SceneBatches(Composer(*pool, size), args.batch, args.seed, budget.step)
+    stream = iter(DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4))
+
+    model = first_model(args, stream) if saved is None else build(None)
+    ema = build(None)
+    ema.load_state_dict(model.state_dict() if saved is None else saved["ema"])
+    optimizer = torch.optim.AdamW(parameter_groups(model, args.decay), lr=args.rate, betas=(0.9, 0.99))
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+    ema.eval().requires_grad_(False)
+    # The first layers see the most pixels, are the costliest to train and the least in need of it.
+    model.model[: args.freeze].requires_grad_(False)
+    model.args = LOSS_GAINS
+    loss_of = v8SegmentationLoss(model)
+    losses = torch.zeros(4)
+    saved_at = validated_at = printed_at = time.monotonic()
+    while budget.fraction < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = args.rate * rate_factor(budget, WARMUP_STEPS)
+        items = train_step(model, loss_of, optimizer, next(stream))
+        average(ema, model, budget.step)
+        budget.advance()
+        losses = items if budget.step < 3 else losses.lerp(items, 0.05)
+        now = time.monotonic()
+        if now - printed_at > 20:
+            printed_at = now
+            parts = " ".join(
+                f"{n} {v:.3f}" for n, v in zip(("box", "mask", "cls", "dfl"), losses, strict=True)
+            )
+            print(f"{budget.describe(args.batch)} | {parts}", flush=True)
+        if now - saved_at > CHECKPOINT_S:
+            saved_at = now
+            keep(args.out, model, ema, optimizer, budget)
+        if now - validated_at > VALIDATE_S:
+            print(f"validation: {validate(ema, validation)}", flush=True)
+            validated_at = time.monotonic()
+    keep(args.out, model, ema, optimizer, budget)
+    print(f"validation: {validate(ema, validation)}", flush=True)
+
+
+def train_step(model: Any, loss_of: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+    """One step; returns the box, mask, class and distribution losses (4,)."""
+    model.train()
+    loss, items = loss_of(model(batch["img"].float() / 255), batch)
+    optimizer.zero_grad(set_to_none=True)
+    loss.sum().backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+    optimizer.step()
+    return torch.stack([items[k] for k in ("box_loss", "seg_loss", "cls_loss", "dfl_loss")])
+
+
+def validate(model: Any, composer: Composer) -> Quality:
+    """Quality on 150 composed pictures of held-out products on held-out backgrounds."""
+    return measure_composed(model, composer, count=150, seed=7)
+
+
+def keep(out: Path, model: Any, ema: Any, optimizer: torch.optim.Optimizer, budget: Budget) -> None:
+    """Write the checkpoint to go on from, and the averaged weights to use."""
+    state = {
+        "model": model.state_dict(),
+        "ema": ema.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": budget.step,
+        "spent_s": budget.spent_s,
+    }
+    save_checkpoint(out / "checkpoint.pt", state)
+    save_file(ema.state_dict(), out / "detector.safetensors")
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="products/, cutouts/ and backgrounds/")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint and weights go here")
+    parser.add_argument("--start", type=Path, help="a yolov8n ONNX export to start from")
+    parser.add_argument("--weights", type=Path, help="safetensors of an earlier training to start from")
+    parser.add_argument("--minutes", type=float, help="running time; or give --steps")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--decay", type=float, default=1e-2)
+    parser.add_argument("--freeze", type=int, default=0, help="first layers that keep their weights")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that compose")
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    return args
+
+
+if __name__ == "__main__":
+    train(parse())

@@ -1,0 +1,160 @@
+"""How good a detector is: recall, false objects, box and mask overlap."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional
+
+from worker.training.composer import Composer
+from worker.training.scenes import letterbox
+
+CONFIDENCE = 0.25
+NMS_IOU = 0.6
+
+Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one picture: boxes (N, 4) xyxy pixels, scores (N,), masks (N, H, W) bool."""
+
+    boxes: Boxes
+    scores: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Shares are 0 to 1. `mask_iou` is NaN where the truth has no masks."""
+
+    pictures: int
+    objects: int
+    recall_50: float
+    recall_75: float
+    mean_iou: float
+    false_per_picture: float
+    mask_iou: float
+
+    def __str__(self) -> str:
+        return (
+            f"recall@.5 {self.recall_50:.3f} @.75 {self.recall_75:.3f} IoU {self.mean_iou:.3f} "
+            f"false/picture {self.false_per_picture:.2f} mask IoU {self.mask_iou:.3f} ({self.objects} objects)"
+        )
+
+
+def find(model: Any, image: NDArray[np.uint8], size: int = 320, confidence: float = CONFIDENCE) -> Found:
+    """Run the detector on one picture, (H, W, 3) uint8 RGB; boxes and masks in its own pixels."""
+    from ultralytics.utils.nms import non_max_suppression
+
+    height, width = image.shape[:2]
+    square, scale, left, top = letterbox(image, size)
+    x = torch.from_numpy(square).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        output, raw = model(x)
+        rows = non_max_suppression(
+            output[0] if isinstance(output, tuple) else output, confidence, NMS_IOU, nc=1
+        )[0]
+        if not len(rows):
+            empty = np.zeros((0, height, width), np.bool_)
+            return Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), empty)
+        proto = (raw["proto"] if isinstance(raw, dict) else output[1])[0]
+        logits = (rows[:, 6:] @ proto.flatten(1)).view(-1, *proto.shape[1:])
+        masks = functional.interpolate(logits[None], (size, size), mode="bilinear", align_corners=False)[0]
+        h, w = round(height * scale), round(width * scale)
+        masks = masks[None, :, top : top + h, left : left + w]
+        masks = functional.interpolate(masks, (height, width), mode="bilinear", align_corners=False)[0] > 0
+    offset = np.array([left, top, left, top], np.float32)
+    boxes = (rows[:, :4].numpy() - offset) / scale
+    boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
+    inside = masks.numpy()
+    for mask, box in zip(inside, boxes, strict=True):
+        x0, y0, x1, y1 = int(box[0]), int(box[1]), int(np.ceil(box[2])), int(np.ceil(box[3]))
+        part = mask[y0:y1, x0:x1].copy()
+        mask[:] = False
+        mask[y0:y1, x0:x1] = part
+    return Found(boxes, rows[:, 4].numpy(), inside)
+
+
+def overlap(first: Boxes, second: Boxes) -> NDArray[np.float32]:
+    """Intersection over union of every pair: (N, 4) and (M, 4) xyxy to (N, M)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), 2)
+    areas = [np.prod(b[:, 2:] - b[:, :2], 1) for b in (first, second)]
+    return np.asarray(common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9), np.float32)
+
+
+def match(truth: Boxes, found: Boxes, threshold: float) -> list[tuple[int, int]]:
+    """Pairs (truth, found), each used once, best overlap first, none below the threshold."""
+    table = overlap(truth, found)
+    pairs = []
+    while table.size and table.max() >= threshold:
+        i, j = np.unravel_index(int(table.argmax()), table.shape)
+        pairs.append((int(i), int(j)))
+        table[i], table[:, j] = -1, -1
+    return pairs
+
+
+def measure(results: Iterable[tuple[Boxes, NDArray[np.bool_] | None, Found]]) -> Quality:
+    """Quality over pictures of (true boxes, true masks or None, found)."""
+    pictures = objects = hits50 = hits75 = false = 0
+    ious: list[float] = []
+    mask_ious: list[float] = []
+    for truth, masks, found in results:
+        pictures += 1
+        objects += len(truth)
+        pairs = match(truth, found.boxes, 0.5)
+        table = overlap(truth, found.boxes)
+        hits50 += len(pairs)
+        hits75 += sum(table[i, j] >= 0.75 for i, j in pairs)
+        false += len(found.boxes) - len(pairs)
+        ious += [float(table[i].max()) if table.shape[1] else 0.0 for i in range(len(truth))]
+        if masks is not None:
+            for i, j in pairs:
+                both = (masks[i] & found.masks[j]).sum()
+                mask_ious.append(float(both / max(1, (masks[i] | found.masks[j]).sum())))
+    count = max(1, objects)
+    return Quality(
+        pictures,
+        objects,
+        hits50 / count,
+        hits75 / count,
+        float(np.mean(ious or [0])),
+        false / max(1, pictures),
+        float(np.mean(mask_ious or [np.nan])),
+    )
+
+
+def measure_composed(model: Any, composer: Composer, count: int, seed: int) -> Quality:
+    """Quality on composed pictures, whose masks are known."""
+
+    def results() -> Iterator[tuple[Boxes, NDArray[np.bool_], Found]]:
+        for index in range(count):
+            scene = composer.compose((seed, index))
+            yield scene.boxes, scene.masks, find(model, scene.image, composer.config.size_px)
+
+    model.eval()
+    return measure(results())
+
+
+def measure_benchmark(model: Any, data: Path, confidence: float = CONFIDENCE, size: int = 320) -> Quality:
+    """Quality on `benchmark.jsonl` of a data directory."""
+
+    def results() -> Iterator[tuple[Boxes, None, Found]]:
+        for line in (data / "benchmark.jsonl").open(encoding="utf-8"):
+            row = json.loads(line)
+            image = np.asarray(Image.open(data / row["file"]).convert("RGB"))
+            truth = np.asarray([o["box"] for o in row["objects"]], np.float32).reshape(-1, 4)
+            yield truth, None, find(model, image, size, confidence)
+
+    model.eval()
+    return measure(results())

@@ -1,0 +1,156 @@
+"""Starting points: public ONNX files turned back into trainable torch models.
+
+An exported graph has its batch norm folded into the convolutions. Trained like that it falls apart within
+a few steps, so `open_batch_norm` measures each layer's output on real pictures and puts a batch norm
+there whose statistics are those measured: the function stays the same, and training is stable again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worker.resnet import ResNetConfig, ResNetEmbedder
+
+HALF_RESNET50 = ResNetConfig(layers=(3, 4, 6, 3), width=0.5, caffe=True)
+
+
+def read_initialisers(path: Path) -> dict[str, Tensor]:
+    """Every constant of an ONNX file by name."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    return {i.name: torch.from_numpy(np.array(numpy_helper.to_array(i))) for i in graph.initializer}
+
+
+def open_batch_norm(
+    model: nn.Module,
+    pairs: dict[nn.BatchNorm2d, tuple[nn.Conv2d, Tensor]],
+    batches: Iterable[Tensor],
+) -> None:
+    """Give each batch norm the statistics of its input, leaving the model's function as it was.
+
+    While the batches run, a batch norm stands for the folded bias alone. Then, with mean m and variance v
+    of the convolution's output: running mean m, running variance v, gamma sqrt(v + eps), beta bias + m.
+
+    Args:
+        model: run on each batch, in evaluation mode.
+        pairs: each batch norm with the convolution before it and that convolution's folded bias (C,).
+        batches: (B, 3, H, W) float32, as the model takes them; a few hundred pictures are enough.
+    """
+    sums: dict[nn.BatchNorm2d, list[Tensor]] = {}
+    hooks = []
+    for norm, (_, bias) in pairs.items():
+        with torch.no_grad():
+            norm.running_mean.zero_()  # type: ignore[union-attr]
+            norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+            norm.weight.fill_(1)
+            norm.bias.copy_(bias)
+        hooks.append(norm.register_forward_pre_hook(lambda m, x: _count(sums, m, x[0])))
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+    for hook in hooks:
+        hook.remove()
+    with torch.no_grad():
+        for norm, (_, bias) in pairs.items():
+            if norm not in sums:
+                raise ValueError("a batch norm saw no picture: its layer is not part of the forward pass")
+            number, total, squares = sums[norm]
+            mean = total / number
+            # A channel that hardly moves would get a gamma near zero and never learn: keep a floor.
+            variance = (squares / number - mean**2).clamp_min(1e-4)
+            norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+            norm.running_var.copy_(variance)  # type: ignore[union-attr]
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.copy_(bias + mean)
+
+
+def _count(sums: dict[nn.BatchNorm2d, list[Tensor]], norm: nn.Module, x: Tensor) -> None:
+    assert isinstance(norm, nn.BatchNorm2d)
+    wide = x.double()
+    new = [torch.tensor(float(x.numel() / x.shape[1])), wide.sum((0, 2, 3)), (wide**2).sum((0, 2, 3))]
+    old = sums.get(norm)
+    sums[norm] = new if old is None else [a + b for a, b in zip(old, new, strict=True)]
+
+
+def start_detector(onnx_path: Path, batches: Iterable[Tensor]) -> tuple[Any, int]:
+    """yolov8n-seg for one class from a yolov8n ONNX export whose initialisers keep ultralytics' names.
+
+    Args:
+        onnx_path: the export.
+        batches: (B, 3, 320, 320) float32 RGB in 0..1, for the batch norm.
+
+    Returns:
+        The `SegmentationModel`, and how many convolutions were taken over. Class layers, mask prototypes
+        and mask coefficients start fresh.
+    """
+    from ultralytics.nn.tasks import SegmentationModel
+
+    model = SegmentationModel("yolov8n-seg.yaml", nc=1, verbose=False)
+    constants = read_initialisers(onnx_path)
+    pairs: dict[nn.BatchNorm2d, tuple[nn.Conv2d, Tensor]] = {}
+    taken = 0
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        weight, bias = constants.get(f"{name}.weight"), constants.get(f"{name}.bias")
+        if weight is None or weight.shape != module.weight.shape:
+            continue
+        with torch.no_grad():
+            module.weight.copy_(weight)
+            taken += 1
+            if module.bias is not None and bias is not None:
+                module.bias.copy_(bias)
+            elif bias is not None:
+                norm = model.get_submodule(name.rsplit(".", 1)[0] + ".bn")
+                assert isinstance(norm, nn.BatchNorm2d)
+                pairs[norm] = (module, bias)
+    open_batch_norm(model, pairs, batches)
+    return model, taken
+
+
+def start_resnet(onnx_path: Path, batches: Iterable[Tensor]) -> ResNetEmbedder:
+    """The half-width ResNet-50 trunk from an ONNX graph with folded batch norm, and a fresh head.
+
+    The graph lists its convolutions in execution order: the stem, then per block the projection (first
+    block of a stage only) and the three of the bottleneck.
+
+    Args:
+        onnx_path: the export.
+        batches: (B, 3, 224, 224) float32 BGR minus (104, 117, 123), for the batch norm.
+    """
+    import onnx
+
+    graph = onnx.load(str(onnx_path)).graph
+    constants = read_initialisers(onnx_path)
+    convolutions = iter([node for node in graph.node if node.op_type == "Conv"])
+    model = ResNetEmbedder(HALF_RESNET50)
+    pairs: dict[nn.BatchNorm2d, tuple[nn.Conv2d, Tensor]] = {}
+
+    def load(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+        node = next(convolutions)
+        weight, bias = constants[node.input[1]], constants[node.input[2]]
+        if weight.shape != conv.weight.shape:
+            raise ValueError(f"{node.name}: {tuple(weight.shape)} does not fit {tuple(conv.weight.shape)}")
+        with torch.no_grad():
+            conv.weight.copy_(weight)
+        pairs[norm] = (conv, bias)
+
+    load(model.conv1, model.bn1)
+    for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
+        for block in stage:
+            if block.downsample is not None:
+                load(block.downsample[0], block.downsample[1])
+            load(block.conv1, block.bn1)
+            load(block.conv2, block.bn2)
+            load(block.conv3, block.bn3)
+    open_batch_norm(model, pairs, batches)
+    return model
