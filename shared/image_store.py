@@ -9,7 +9,6 @@ is kept once, a name can be checked against what it holds, and no caller's text 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -25,14 +24,8 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from shared.errors import (
-    BodyTooLarge,
-    InvalidInput,
-    Misconfigured,
-    NotFound,
-    StorageUnavailable,
-    VitrineError,
-)
+from shared.durable import move_durably, translated, write_durably
+from shared.errors import BodyTooLarge, InvalidInput, Misconfigured, NotFound, StorageUnavailable
 
 #: An existing image that is put again is made young again when it is older than this, so that a
 #: sweep by age (of an hour and more) never takes what was just put.
@@ -49,7 +42,7 @@ _S3_OPTIONS: Final = {
     "use_listings_cache": False,
     # Each process and thread pool owns its connections; shared ones do not survive a fork.
     "skip_instance_cache": True,
-    "config_kwargs": {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}},
+    "config_kwargs": {"connect_timeout": 3, "read_timeout": 15, "retries": {"total_max_attempts": 1}},
 }
 
 
@@ -78,13 +71,15 @@ class ImageStore:
             self._folder = Path(unquote(parts.path))
             self._root = str(self._folder)
             self._files: Any = fsspec.filesystem("file")
-            with _translated("open the image store"):
+            with translated("open the image store"):
                 (self._folder / _TEMPORARY).mkdir(parents=True, exist_ok=True)
         elif parts.scheme == "s3" and parts.netloc:
             self._root = f"{parts.netloc}{parts.path}".rstrip("/")
             self._files = fsspec.filesystem(
                 "s3", endpoint_url=endpoint_url, key=key, secret=secret, **_S3_OPTIONS
             )
+            # s3fs would try five times: longer than anybody waits, and our callers try again too.
+            self._files.retries = 2
         else:
             raise Misconfigured(
                 "The image store's address must be file:///folder or s3://bucket/prefix: set "
@@ -101,7 +96,7 @@ class ImageStore:
         """
         key = hashlib.sha256(data).hexdigest()
         path = self._path(key, kind)
-        with _translated("store an image"):
+        with translated("store an image"):
             try:
                 found = self._files.info(path)
             except FileNotFoundError:
@@ -122,7 +117,7 @@ class ImageStore:
         """
         if not _NAME.fullmatch(name):
             raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
-        with _translated("store an image"):
+        with translated("store an image"):
             self._write(self._path(name, kind), data)
 
     def put_stream(self, name: str, pieces: Iterable[bytes], kind: str, max_bytes: int) -> int:
@@ -136,19 +131,25 @@ class ImageStore:
         if not _NAME.fullmatch(name):
             raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
         path, size = self._path(name, kind), 0
-        with _translated("store an import"), self._draft() as draft:
-            with draft.open("xb") as file:
+        with self._draft() as draft:
+            with translated("store an import"):
+                file = draft.open("xb")
+            with file:
+                # Not translated: what the sender's side raises is no fault of the store.
                 for piece in pieces:
                     size += len(piece)
                     if size > max_bytes:
                         raise BodyTooLarge(f"This is larger than {max_bytes:,} bytes: send it in parts.")
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            if self._folder is None:
-                self._files.put_file(str(draft), path)
-            else:
-                _move_durably(draft, Path(path))
+                    with translated("store an import"):
+                        file.write(piece)
+                with translated("store an import"):
+                    file.flush()
+                    os.fsync(file.fileno())
+            with translated("store an import"):
+                if self._folder is None:
+                    self._files.put_file(str(draft), path)
+                else:
+                    move_durably(draft, Path(path))
         return size
 
     @contextmanager
@@ -167,8 +168,12 @@ class ImageStore:
     def open(self, name: str, kind: str) -> BinaryIO:
         """Open a stored file for reading anywhere in it. Raises as ``get``."""
         path = self._path(name, kind)
-        with _translated("open an import"):
-            file: BinaryIO = self._files.open(path, "rb")
+        with translated("open an import"):
+            try:
+                file: BinaryIO = self._files.open(path, "rb")
+            except FileNotFoundError as error:
+                self._expect_reachable()
+                raise NotFound("There is no such file: it was deleted or never stored.") from error
             return file
 
     def get(self, key: str, kind: str = "images") -> bytes:
@@ -180,8 +185,12 @@ class ImageStore:
             StorageUnavailable: the store does not answer, or the content no longer matches its key.
         """
         path = self._path(key, kind)
-        with _translated("read an image"):
-            data: bytes = self._files.cat_file(path)
+        with translated("read an image"):
+            try:
+                data: bytes = self._files.cat_file(path)
+            except FileNotFoundError as error:
+                self._expect_reachable()
+                raise NotFound("There is no such image: it was deleted or never stored.") from error
         if _KEY.fullmatch(key) and hashlib.sha256(data).hexdigest() != key:
             raise StorageUnavailable(f"The stored image {key[:12]} is damaged: restore it from a backup.")
         return data
@@ -189,17 +198,18 @@ class ImageStore:
     def exists(self, key: str, kind: str = "images") -> bool:
         """Tell whether a key or name is stored. Raises as ``get``."""
         path = self._path(key, kind)
-        with _translated("look for an image"):
+        with translated("look for an image"):
             try:
                 self._files.info(path)
             except FileNotFoundError:
+                self._expect_reachable()
                 return False
         return True
 
     def delete(self, key: str, kind: str = "images") -> None:
         """Delete a key or name; a missing one is no error. Raises as ``get``."""
         path = self._path(key, kind)
-        with _translated("delete an image"), suppress(FileNotFoundError):
+        with translated("delete an image"), suppress(FileNotFoundError):
             self._files.rm_file(path)
 
     def older_than(self, kind: str, age_s: float) -> Iterator[str]:
@@ -211,13 +221,9 @@ class ImageStore:
             StorageUnavailable: the store does not answer.
         """
         before = time.time() - age_s
-        for shard in range(256):
-            with _translated("list images"):
-                try:
-                    found = self._files.ls(f"{self._kind_path(kind)}/{shard:02x}", detail=True)
-                except FileNotFoundError:
-                    continue
-            for file in found:
+        # Shard by shard: the names of thirty million images are not held at once.
+        for shard in self._list(self._kind_path(kind)):
+            for file in self._list(shard["name"]):
                 if _written_at(file) < before:
                     yield file["name"].rpartition("/")[2]
 
@@ -229,7 +235,7 @@ class ImageStore:
         if self._folder is None:
             return 0
         swept, before = 0, time.time() - older_than_s
-        with _translated("sweep the image store"):
+        with translated("sweep the image store"):
             for path in (self._folder / _TEMPORARY).iterdir():
                 # Another sweep, or the writer itself, may be quicker.
                 with suppress(FileNotFoundError):
@@ -242,19 +248,38 @@ class ImageStore:
         """Return how much more a folder can take; None for a bucket, which states no limit."""
         if self._folder is None:
             return None
-        with _translated("measure the image store"):
+        with translated("measure the image store"):
             return shutil.disk_usage(self._folder).free
 
     def healthy(self) -> bool:
         """Tell whether images can be read and written now. Never raises."""
         try:
-            if self._folder is None:
-                return bool(self._files.exists(self._root.partition("/")[0]))
-            writable = os.access(self._folder / _TEMPORARY, os.W_OK | os.X_OK)
-            return writable and (self.free_bytes() or 0) >= LEAST_FREE_BYTES
+            free = self.free_bytes()
+            if self._folder is None or free is None:
+                return self._reachable()
+            return os.access(self._folder / _TEMPORARY, os.W_OK | os.X_OK) and free >= LEAST_FREE_BYTES
         except Exception:
             # The S3 client's errors share no base class, and each of them is the answer no.
             return False
+
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        with translated("list images"):
+            try:
+                found: list[dict[str, Any]] = self._files.ls(path, detail=True)
+            except FileNotFoundError:
+                self._expect_reachable()
+                return []
+        return found
+
+    def _expect_reachable(self) -> None:
+        """Tell a missing image from a missing store: an unmounted disk must not look like a deletion."""
+        if not self._reachable():
+            raise StorageUnavailable("The image store's folder or bucket is gone: mount or create it again.")
+
+    def _reachable(self) -> bool:
+        if self._folder is None:
+            return bool(self._files.exists(self._root.partition("/")[0]))
+        return (self._folder / _TEMPORARY).is_dir()
 
     def _kind_path(self, kind: str) -> str:
         if not _KIND.fullmatch(kind):
@@ -280,40 +305,7 @@ class ImageStore:
         if self._folder is None:
             self._files.pipe_file(path, data)
         else:
-            _write_durably(Path(path), data, self._folder / _TEMPORARY)
-
-
-def _write_durably(path: Path, data: bytes, temporary: Path) -> None:
-    """Write a file whole or not at all, and be sure that it survives a power cut."""
-    draft = temporary / secrets.token_hex(16)
-    try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _move_durably(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-def _move_durably(draft: Path, path: Path) -> None:
-    folder = path.parent
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        # New folders are entries of their parents, which must reach the disk too.
-        _sync_folder(folder.parent)
-        _sync_folder(folder.parent.parent)
-    draft.replace(path)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            write_durably(Path(path), data, self._folder / _TEMPORARY)
 
 
 def _written_at(info: dict[str, Any]) -> float:
@@ -321,24 +313,3 @@ def _written_at(info: dict[str, Any]) -> float:
     if "mtime" in info:
         return float(info["mtime"])
     return float(info["LastModified"].timestamp())
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn whatever a file system or the S3 client raises into one of our errors."""
-    try:
-        yield
-    except VitrineError:
-        raise
-    except FileNotFoundError as error:
-        raise NotFound("There is no such image: it was deleted or never stored.") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageUnavailable(
-                "The image store's disk is full: free some space or move the store."
-            ) from error
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise StorageUnavailable(f"Cannot {what}: the image store says {reason!r}.") from error
-    except Exception as error:
-        # botocore, aiohttp and asyncio share no base class for "the server does not answer".
-        raise StorageUnavailable(f"Cannot {what}: the image store does not answer.") from error
