@@ -42,7 +42,7 @@ def one(job_id: str) -> Response:
     "Jobs",
     {200: FailurePage},
     parameters=(
-        Parameter("after", "`next` of the page before"),
+        Parameter("after", "The next of the page before"),
         Parameter("limit", f"1 to {MAX_PAGE}; 100 if left out", type="integer"),
     ),
     errors=(404, 422),

@@ -42,7 +42,7 @@ class SearchUpload(SearchOptions):
     {202: TaskStatus, 200: TaskStatus},
     bodies={"multipart/form-data": SearchUpload, "application/json": SearchRequest},
     parameters=(
-        Parameter("Prefer", "`wait=N`: answer 200 with the result if it is ready in N seconds", "header"),
+        Parameter("Prefer", "wait=N: answer 200 with the result if it is ready in N seconds", "header"),
         Parameter("Idempotency-Key", "The same key and request make one search", "header"),
     ),
     errors=(400, 401, 404, 409, 411, 413, 415, 422, 429, 503),

@@ -1,0 +1,149 @@
+"""A small shop for the tests of the web: real SQLite, real image store, pictures drawn on the spot."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image as Picture
+from sqlalchemy import select
+
+from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
+from shared.database import Database
+from shared.database.migrate import migrate
+from shared.database.tables import Catalogue, Image, Product
+from shared.doorbell import Doorbell
+from shared.ledger.search_desk import Claim, SearchDesk
+from shared.settings import Settings
+from shared.task_names import TaskName
+from web.app import create_app
+from web.services import EXTENSION, Services
+
+NOBODY = "redis://127.0.0.1:1/0"  # a port that nothing listens on
+IMAGE_ID = "0" * 32
+
+
+class Bell(Doorbell):
+    """Remembers who was rung, and what the ledger held at that moment."""
+
+    def __init__(self, works: bool = True) -> None:
+        self.works = works
+        self.rung: list[tuple[TaskName, str]] = []
+
+    def ring(self, task: TaskName, row_id: str) -> bool:
+        self.rung.append((task, row_id))
+        return self.works
+
+
+@dataclass
+class Shop:
+    """An application with the catalogue ``demo``, which has the one product ``chair-1``."""
+
+    app: Flask
+    settings: Settings
+    bell: Bell = field(default_factory=Bell)
+
+    @property
+    def parts(self) -> Services:
+        parts: Services = self.app.extensions[EXTENSION]
+        return parts
+
+    @property
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def desk(self) -> SearchDesk:
+        return SearchDesk(self.parts.database, "tester", 30.0, 4)
+
+    def answer_all(self) -> list[str]:
+        """Answer every waiting search with the one product."""
+        claims = self.desk().claim(100)
+        self.desk().answer([(claim, result_of(claim)) for claim in claims])
+        return [claim.id for claim in claims]
+
+
+def open_shop(folder: Path, redis_url: str = NOBODY, bell: Bell | None = None, **groups: Any) -> Shop:
+    """Make the shop in ``folder``; ``groups`` are groups of the settings."""
+    settings = Settings(data_dir=folder, redis={"url": redis_url}, **groups)
+    bell = bell or Bell()
+    migrate(database := Database(settings.database_url))
+    app = create_app(settings, doorbell=bell)
+    shop = Shop(app, settings, bell)
+    shop.parts.catalogue.create("demo")
+    add_product(shop, database)
+    database.close()
+    return shop
+
+
+def add_product(shop: Shop, database: Database) -> None:
+    key = shop.parts.store.put(picture(color=(120, 70, 30)))
+    with database.write() as session:
+        if session.get(Image, IMAGE_ID) is not None:
+            return
+        product = Product(
+            catalogue_id=session.scalar(select(Catalogue.id)),
+            product_id="chair-1",
+            titles={"en": "Oak chair", "de": "Eichenstuhl"},
+            category="Chairs",
+            categories={},
+            price=None,
+            currency=None,
+            url=None,
+            tags=[],
+            attributes={},
+            digest="",
+            updated_at=time.time(),
+        )
+        session.add(product)
+        session.flush()
+        session.add(Image(id=IMAGE_ID, product=product.id, position=0, sha256=key, width=64, height=48))
+
+
+def picture(
+    size: tuple[int, int] = (64, 48),
+    color: tuple[int, int, int] = (200, 40, 40),
+    format: str = "JPEG",
+    **options: Any,
+) -> bytes:
+    file = io.BytesIO()
+    Picture.new("RGB", size, color).save(file, format, **options)
+    return file.getvalue()
+
+
+def upload(data: bytes | None = None, **fields: Any) -> dict[str, Any]:
+    """Arguments of ``client.post`` that send a photo with form fields."""
+    body = {name: str(value) for name, value in fields.items()}
+    content = data if data is not None else picture()
+    return {
+        "data": {**body, "image": (io.BytesIO(content), "photo.jpg")},
+        "content_type": "multipart/form-data",
+    }
+
+
+def result_of(claim: Claim, hits: int = 1) -> SearchResult:
+    hit = Hit(
+        product_id="chair-1",
+        score=0.91,
+        image_id=IMAGE_ID,
+        image_url=f"/v1/images/{IMAGE_ID}",
+        title="Oak <chair>",
+        category="Chairs",
+        price=None,
+        currency=None,
+        url=None,
+        box=(0, 0, 1, 1),
+    )
+    box = (0.1, 0.1, 0.6, 0.8)
+    return SearchResult(
+        query_id=claim.id,
+        catalogue=claim.catalogue,
+        objects=[FoundObject(box=box, label="product", confidence=0.8, hits=[hit] * hits)],
+        whole=WholeImage(hits=[hit]),
+        timings_ms={"total": 12.0},
+        models={"detector": "test"},
+    )
