@@ -21,7 +21,8 @@ _LANE_VARIABLE = "VITRINE_WORKER_LANE"
 
 settings = get_settings()
 app = make_celery(settings.redis_url)
-app.set_current()
+# A spawned child gets the application without this module; being included, it is imported there too.
+app.conf.include = [__name__]
 tasks.register(app)
 
 

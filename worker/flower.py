@@ -21,11 +21,9 @@ def main() -> None:
         print(f"Flower: user {flower.user}, password {password}", file=sys.stderr, flush=True)
     os.environ["FLOWER_BASIC_AUTH"] = f"{flower.user}:{password}"
     os.environ["FLOWER_MAX_TASKS"] = _MAX_TASKS
-    os.execv(
-        sys.executable,
-        [sys.executable, "-m", "celery", "-A", "worker.app", "flower"]
-        + [f"--address={flower.host}", f"--port={flower.port}", "--enable-events"],
-    )
+    options = [f"--address={flower.host}", f"--port={flower.port}", "--enable-events"]
+    argv = [sys.executable, "-m", "celery", "-A", "worker.app", "flower", *options]
+    os.execv(sys.executable, argv)  # noqa: S606  # takes this process's place: signals reach Flower
 
 
 if __name__ == "__main__":

@@ -113,10 +113,10 @@ def main() -> None:
     configure_logging(settings.log.level, settings.log.format, "maintenance")
     sweeper = build_sweeper(settings)
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: stop.set())
     name = f"maintenance@{socket.gethostname()}"
-    Presence(sweeper.database).keep_beating(name, "maintenance", lambda: {})
+    Presence(sweeper.database).keep_beating(name, "maintenance", dict)
     while not stop.wait(settings.sweep.interval_s):
         try:
             sweeper.sweep()

@@ -1,0 +1,96 @@
+"""Fixtures: real servers, started once a session and only when a test asks for them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.services.milvus import EmbeddedMilvus, choose_embedded
+from shared.database import Database
+from shared.database.migrate import migrate
+from tests.servers import RedisServer, free_port, start_postgres
+from tests.stack import Stack
+
+# No test may inherit a developer's settings.
+for _name in [name for name in os.environ if name.startswith("VITRINE_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def session_folder() -> Iterator[Path]:
+    """A folder whose path is short (sockets) and open to PostgreSQL's account."""
+    folder = Path(tempfile.mkdtemp(prefix="vitrine-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def milvus(session_folder: Path) -> Iterator[EmbeddedMilvus]:
+    """The embedded Milvus that `vitrine up` would start on this machine."""
+    server = choose_embedded("auto", session_folder / "milvus", free_port())
+    server.start()
+    server.wait_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A name of this test's own for what it keeps in a shared Milvus."""
+    return f"t{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres(session_folder: Path) -> Iterator[str]:
+    """URL of a running PostgreSQL, without a database name."""
+    url, stop = start_postgres(session_folder / "postgres")
+    yield url
+    stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty, migrated database of each kind."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/vitrine.sqlite3"
+    else:
+        url = new_postgres_database(request.getfixturevalue("postgres"))
+    opened = Database(url)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+def new_postgres_database(server_url: str) -> str:
+    """Make an empty database in a running PostgreSQL; return its URL."""
+    from sqlalchemy import create_engine, text
+
+    name = f"t{secrets.token_hex(6)}"
+    engine = create_engine(f"{server_url}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{server_url}/{name}"
+
+
+@pytest.fixture
+def stack(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Stack]:
+    """All processes, not started yet: a test starts what it needs."""
+    running = Stack(tmp_path, milvus.uri, prefix)
+    yield running
+    running.stop()
