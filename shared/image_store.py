@@ -115,10 +115,9 @@ class ImageStore:
             InvalidInput: the name is of another form.
             StorageUnavailable: not stored.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
+        path = self._derived_path(name, kind)
         with translated("store an image"):
-            self._write(self._path(name, kind), data)
+            self._write(path, data)
 
     def put_stream(self, name: str, pieces: Iterable[bytes], kind: str, max_bytes: int) -> int:
         """Store a file too large for memory, under a name as in ``put_named``; return its size in bytes.
@@ -128,9 +127,7 @@ class ImageStore:
             InvalidInput: the name is of another form.
             StorageUnavailable: not stored.
         """
-        if not _NAME.fullmatch(name):
-            raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
-        path, size = self._path(name, kind), 0
+        path, size = self._derived_path(name, kind), 0
         with self._draft() as draft:
             with translated("store an import"):
                 file = draft.open("xb")
@@ -168,13 +165,9 @@ class ImageStore:
     def open(self, name: str, kind: str) -> BinaryIO:
         """Open a stored file for reading anywhere in it. Raises as ``get``."""
         path = self._path(name, kind)
-        with translated("open an import"):
-            try:
-                file: BinaryIO = self._files.open(path, "rb")
-            except FileNotFoundError as error:
-                self._expect_reachable()
-                raise NotFound("There is no such file: it was deleted or never stored.") from error
-            return file
+        with self._present("open an import"):
+            file: BinaryIO = self._files.open(path, "rb")
+        return file
 
     def get(self, key: str, kind: str = "images") -> bytes:
         """Return the bytes of a key, or of the name that ``put_named`` was given.
@@ -185,12 +178,8 @@ class ImageStore:
             StorageUnavailable: the store does not answer, or the content no longer matches its key.
         """
         path = self._path(key, kind)
-        with translated("read an image"):
-            try:
-                data: bytes = self._files.cat_file(path)
-            except FileNotFoundError as error:
-                self._expect_reachable()
-                raise NotFound("There is no such image: it was deleted or never stored.") from error
+        with self._present("read an image"):
+            data: bytes = self._files.cat_file(path)
         if _KEY.fullmatch(key) and hashlib.sha256(data).hexdigest() != key:
             raise StorageUnavailable(f"The stored image {key[:12]} is damaged: restore it from a backup.")
         return data
@@ -271,6 +260,16 @@ class ImageStore:
                 return []
         return found
 
+    @contextmanager
+    def _present(self, what: str) -> Iterator[None]:
+        """Translate as ``translated``, and an absent file into NotFound."""
+        with translated(what):
+            try:
+                yield
+            except FileNotFoundError as error:
+                self._expect_reachable()
+                raise NotFound("There is no such image: it was deleted or never stored.") from error
+
     def _expect_reachable(self) -> None:
         """Tell a missing image from a missing store: an unmounted disk must not look like a deletion."""
         if not self._reachable():
@@ -290,6 +289,11 @@ class ImageStore:
         if not (_KEY.fullmatch(key) or _NAME.fullmatch(key)):
             raise InvalidInput("An image's key is 64 hexadecimal digits.")
         return f"{self._kind_path(kind)}/{key[:2]}/{key}"
+
+    def _derived_path(self, name: str, kind: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
+        return self._path(name, kind)
 
     def _make_young(self, path: str, data: bytes) -> None:
         if self._folder is None:

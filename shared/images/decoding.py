@@ -37,6 +37,7 @@ DEFAULT_FORMATS: Final = frozenset(("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF"
 #: What a catalogue keeper, who holds a key, may import besides: studios deliver TIFF.
 CATALOGUE_FORMATS: Final = DEFAULT_FORMATS | {"TIFF"}
 
+_BAND_ROWS: Final = 256
 _ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -121,7 +122,7 @@ def decode(data: bytes, limits: ImageLimits, min_side_needed_px: int | None = No
     """
     with opened(data, limits) as picture:
         least = None if min_side_needed_px is None else (min_side_needed_px, min_side_needed_px)
-        return np.array(upright_rgb(picture, limits, least))
+        return _pixels(upright_rgb(picture, limits, least))
 
 
 @contextmanager
@@ -172,6 +173,15 @@ def upright_rgb(
     turn = _UPRIGHT.get(_orientation(picture))
     colours = to_rgb(picture)
     return colours if turn is None else colours.transpose(turn)
+
+
+def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
+    """Copy an RGB picture band by band: NumPy's own way holds it three times over."""
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, picture.height)
+        pixels[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
+    return pixels
 
 
 def _accepted_format(data: bytes, limits: ImageLimits) -> str:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared import images
-from shared.errors import ImageTooLarge, OutOfMemory, UndecodableImage, UnsupportedFormat, VitrineError
+from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedFormat, VitrineError
 from shared.images import CATALOGUE_FORMATS, ImageLimits, colours
 from tests import builders
 
@@ -431,13 +431,23 @@ def test_limits_hold_at_their_edge() -> None:
         images.decode(data, ImageLimits(min_side_px=51))
 
 
-def test_lack_of_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    def starved(*_: object, **__: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(Image.Image, "convert", starved)
-    with pytest.raises(OutOfMemory):
-        images.decode(builders.encoded(builders.picture(), "PNG"), LIMITS)
+def test_lack_of_memory_is_not_the_pictures_fault() -> None:
+    script = """
+        import resource, sys
+        from shared import images
+        from shared.errors import OutOfMemory
+        limits = images.ImageLimits()
+        big, small = (open(name, "rb").read() for name in sys.argv[1:])
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, resource.RLIM_INFINITY))
+        try:
+            images.decode(big, limits)
+        except OutOfMemory as error:
+            print(error, images.decode(small, limits).shape)
+    """
+    big = builders.encoded(np.zeros((5_000, 5_000, 3), np.uint8), "PNG")
+    said = run_python(script, big, builders.jpeg())
+    assert said == "There is no memory left to read this picture: try again in a minute. (64, 96, 3)\n"
 
 
 def test_flipped_bytes_never_raise_anything_of_theirs() -> None:
