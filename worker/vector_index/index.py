@@ -34,6 +34,14 @@ _BATCH_KEYS = 1000
 _BATCH_QUERIES = 512
 # Loading and flushing move whole segments; a search must not wait so long.
 _BULK_TIMEOUT_S = 120.0
+# A server that came back is found within a second: by default channels to one address share a back-off
+# of up to two minutes.
+_CHANNEL = {
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1000,
+}
 
 # pymilvus logs a page of traceback for each failed call; what matters is in the error that we raise.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -240,6 +248,7 @@ class MilvusIndex:
 
     def flush(self, collection: str) -> None:
         """Seal what was written into segments, which then get their index. After a bulk write only."""
+        self._dim(collection, fresh=True)  # Lite says nothing about a collection that is missing
         self._call("flush", collection, timeout=max(self._timeout_s, _BULK_TIMEOUT_S))
 
     # -- the server ----------------------------------------------------------------------------------
@@ -271,9 +280,19 @@ class MilvusIndex:
         with self._connecting:
             # A connection that came through a fork belongs to the parent.
             if self._client is None or self._owner_pid != os.getpid():
-                self._client = MilvusClient(self._uri, token=self._token, timeout=timeout_s, dedicated=True)
+                self._client = MilvusClient(
+                    self._uri,
+                    token=self._token,
+                    timeout=timeout_s,
+                    dedicated=True,
+                    grpc_options=_CHANNEL | self._proxying(),
+                )
                 self._owner_pid = os.getpid()
             return self._client
+
+    def _proxying(self) -> dict[str, int]:
+        here = urlsplit(self._uri).hostname in (None, "127.0.0.1", "localhost", "::1")
+        return {"grpc.enable_http_proxy": 0} if here else {}
 
     def _call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Call the client with a timeout and raise only our errors."""

@@ -1,0 +1,329 @@
+"""MilvusIndex does the same on Milvus Lite and on a Milvus server."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cli.services.milvus import EmbeddedMilvus
+from cli.services.sockets import free_ports
+from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound
+from tests.services_milvus import DIM, index_rows, unique, unit_vectors
+from worker.vector_index import MAX_LIMIT, MilvusIndex, matches
+from worker.vision import IndexRow
+
+pytestmark = pytest.mark.services
+NewCollection = Callable[[], str]
+INJECTION = '" or key != "" -- \'; drop \\ %_ \n\t 漢字 🪑'
+
+
+def eventually(check: Callable[[], bool], within_s: float = 2.0) -> bool:
+    """Tell whether the check holds at some moment of the time in which a write must become visible."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if check():
+            return True
+        time.sleep(0.02)
+    return check()
+
+
+def test_rows_written_are_counted_listed_found_and_deleted(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    rows = index_rows(3000)
+    index.upsert(name, rows)
+    assert index.count(name) == 3000
+    assert index.keys(name) == {row.key for row in rows}
+    queries = np.stack([rows[7].embedding, rows[2999].embedding])
+    assert eventually(lambda: len(index.search(name, queries, 5)[1]) == 5)
+    first, second = index.search(name, queries, 5)
+    assert first[0].key == "image7-0"
+    assert (first[0].product_id, first[0].image_id, first[0].number) == ("product-7", "image7", 0)
+    assert first[0].score == pytest.approx(1.0, abs=1e-5)
+    assert second[0].key == "image2999-0"
+    exact = np.sort(np.stack([row.embedding for row in rows]) @ queries[0])[::-1][:5]
+    assert [hit.score for hit in first] == pytest.approx(exact.tolist(), abs=1e-5)
+
+    index.delete(name, ["image7-0", "never-written", "image8-0"])
+    assert index.count(name) == 2998
+    assert index.keys(name) == {row.key for row in rows} - {"image7-0", "image8-0"}
+    assert eventually(lambda: index.search(name, queries, 1)[0][0].key != "image7-0")
+
+
+def test_the_same_key_again_replaces_the_row_and_the_last_of_a_batch_wins(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    rows = index_rows(20)
+    index.upsert(name, rows)
+    index.upsert(name, rows)
+    assert index.count(name) == 20
+    other = unit_vectors(2, seed=9)
+    twice = [
+        dataclasses.replace(rows[3], product_id="first", embedding=other[0]),
+        dataclasses.replace(rows[3], product_id="last", embedding=other[1]),
+    ]
+    index.upsert(name, twice)
+    assert index.count(name) == 20
+    assert eventually(lambda: index.search(name, other[1:], 1)[0][0].product_id == "last")
+    found = index.search(name, other[1:], 20)[0]
+    assert [hit.product_id for hit in found if hit.key == rows[3].key] == ["last"]
+    assert "first" not in {hit.product_id for hit in found}
+
+
+def _broken(change: dict[str, object]) -> IndexRow:
+    return dataclasses.replace(index_rows(1)[0], **change)  # type: ignore[arg-type]
+
+
+UNIT = unit_vectors(1)[0]
+BROKEN = {
+    "nan": _broken({"embedding": np.where(np.arange(DIM) == 3, np.nan, UNIT).astype(np.float32)}),
+    "infinite": _broken({"embedding": np.full(DIM, np.inf, np.float32)}),
+    "zero": _broken({"embedding": np.zeros(DIM, np.float32)}),
+    "too long": _broken({"embedding": UNIT * np.float32(1.01)}),
+    "wrong dim": _broken({"embedding": unit_vectors(1, DIM + 1)[0]}),
+    "two rows in one": _broken({"embedding": unit_vectors(2)}),
+    "price": _broken({"price": float("nan")}),
+    "product_id of 129 bytes": _broken({"product_id": "é" * 64 + "x"}),
+    "half a character": _broken({"category": "\ud83e"}),
+    "empty key": _broken({"key": ""}),
+    "key of 65": _broken({"key": "k" * 65}),
+    "key with a quote": _broken({"key": 'k"'}),
+}
+
+
+def test_a_row_that_would_poison_the_index_is_refused_with_its_whole_batch(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    good = index_rows(5)[1:]
+    for row in BROKEN.values():
+        with pytest.raises(InvalidInput):
+            index.upsert(name, [*good, row])
+    assert index.count(name) == 0
+    index.upsert(name, [*good, _broken({})])
+    assert index.count(name) == 5
+
+
+def test_queries_are_checked_too(index: MilvusIndex, new_collection: NewCollection) -> None:
+    name = new_collection()
+    index.upsert(name, index_rows(5))
+    for bad in (BROKEN["nan"], BROKEN["zero"], BROKEN["wrong dim"], BROKEN["too long"]):
+        with pytest.raises(InvalidInput):
+            index.search(name, bad.embedding[None], 3)
+    for limit in (0, -1, MAX_LIMIT + 1):
+        with pytest.raises(InvalidInput):
+            index.search(name, UNIT[None], limit)
+    for filter_ in ("category === (", "no_such_field == 3"):
+        with pytest.raises(InvalidInput):
+            index.search(name, UNIT[None], 3, filter_)
+    assert index.search(name, np.empty((0, DIM), np.float32), 3) == []
+    assert eventually(lambda: len(index.search(name, UNIT[None], 100)[0]) == 5)
+
+
+def test_hostile_text_comes_back_exactly_and_filters_match_only_it(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    rows = index_rows(6)
+    rows[2] = dataclasses.replace(rows[2], product_id=INJECTION, category=INJECTION)
+    index.upsert(name, rows)
+    assert eventually(lambda: len(index.search(name, UNIT[None], 10)[0]) == 6)
+    hostile = index.search(name, UNIT[None], 10, matches("category", [INJECTION]))[0]
+    assert [hit.product_id for hit in hostile] == [INJECTION]
+    assert [hit.key for hit in index.search(name, UNIT[None], 10, matches("product_id", [INJECTION]))[0]] == [
+        rows[2].key
+    ]
+    assert len(index.search(name, UNIT[None], 10, matches("category", ["chairs", INJECTION]))[0]) == 6
+    index.delete(name, [INJECTION, 'x" or number >= 0 or key == "'])
+    assert index.count(name) == 6
+
+
+def test_a_selective_filter_finds_the_exact_neighbours(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    rows = index_rows(3000)
+    rare = range(0, 3000, 100)
+    for i in rare:
+        rows[i] = dataclasses.replace(rows[i], category="rare")
+    index.upsert(name, rows)
+    # Into segments, which get a graph in the background; the exact answer must hold before and after.
+    index.flush(name)
+    query = unit_vectors(1, seed=5)
+    scores = {rows[i].key: float(rows[i].embedding @ query[0]) for i in rare}
+    expected = sorted(scores, key=lambda key: -scores[key])[:20]
+    wanted = matches("category", ["rare"])
+    assert eventually(lambda: len(index.search(name, query, 20, wanted)[0]) == 20)
+    for _ in range(5):
+        assert [hit.key for hit in index.search(name, query, 20, wanted)[0]] == expected
+        time.sleep(0.1)
+
+
+def test_create_is_idempotent_and_refuses_another_dim(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    index.upsert(name, index_rows(3))
+    index.create(name, DIM)
+    assert index.count(name) == 3
+    with pytest.raises(Misconfigured):
+        index.create(name, DIM * 2)
+    assert name in index.collections()
+
+
+def test_a_collection_in_use_under_an_alias_is_not_dropped(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name, other, alias = new_collection(), new_collection(), unique("alias")
+    assert index.resolve_alias(alias) is None
+    index.set_alias(alias, name)
+    assert index.resolve_alias(alias) == name
+    for used in (name, alias):
+        with pytest.raises(Conflict):
+            index.drop(used)
+    assert name in index.collections()
+    index.set_alias(alias, other)
+    assert index.resolve_alias(alias) == other
+    index.drop(name)
+    assert name not in index.collections()
+    index.drop(name)
+    with pytest.raises(Conflict):
+        index.set_alias(other, other)
+    with pytest.raises(NotFound):
+        index.set_alias(alias, name)
+
+
+def test_alias_moves_while_searches_run_without_error_gap_or_mixture(
+    index: MilvusIndex, each_milvus: EmbeddedMilvus, new_collection: NewCollection
+) -> None:
+    sides = {"left": new_collection(), "right": new_collection()}
+    for side, name in sides.items():
+        index.upsert(name, index_rows(50, product=side))
+    alias = unique("live")
+    index.set_alias(alias, sides["left"])
+    assert eventually(
+        lambda: all(len(index.search(name, UNIT[None], 50)[0]) == 50 for name in sides.values())
+    )
+    done, problems, seen = threading.Event(), [], set()
+
+    def search() -> None:
+        client = MilvusIndex(each_milvus.uri)
+        while not done.is_set():
+            try:
+                hits = client.search(alias, UNIT[None], 20)[0]
+            except Exception as error:
+                problems.append(error)
+                continue
+            found = {hit.product_id.split("-")[0] for hit in hits}
+            if len(hits) != 20 or len(found) != 1:
+                problems.append(hits)
+            seen.update(found)
+        client.close()
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for turn in range(10):
+        index.set_alias(alias, sides["right" if turn % 2 == 0 else "left"])
+        time.sleep(0.1)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert seen == {"left", "right"}
+
+
+def test_a_missing_collection_is_not_found_by_any_call(index: MilvusIndex) -> None:
+    name = unique("missing")
+    calls: list[Callable[[], object]] = [
+        lambda: index.upsert(name, index_rows(1)),
+        lambda: index.delete(name, ["a"]),
+        lambda: index.search(name, UNIT[None], 3),
+        lambda: index.count(name),
+        lambda: index.keys(name),
+        lambda: index.flush(name),
+        lambda: index.ensure_loaded(name),
+    ]
+    for call in calls:
+        with pytest.raises(NotFound):
+            call()
+
+
+def test_a_released_collection_is_loaded_by_the_first_search(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    index.upsert(name, index_rows(30))
+    index._call("release_collection", name)
+    assert eventually(lambda: len(index.search(name, UNIT[None], 30)[0]) == 30)
+
+
+def test_a_server_that_is_away_is_unavailable_and_says_so_quickly() -> None:
+    away = MilvusIndex(f"http://127.0.0.1:{free_ports(1)[0]}", timeout_s=3)
+    assert away.healthy() is False
+    with pytest.raises(IndexUnavailable):
+        away.collections()
+    with pytest.raises(IndexUnavailable):
+        away.search("anything", UNIT[None], 3)
+
+
+@pytest.mark.parametrize("uri", ["catalogue.db", "/var/lib/catalogue.db", "ftp://host:1", ""])
+def test_a_path_is_no_address(uri: str) -> None:
+    with pytest.raises(Misconfigured):
+        MilvusIndex(uri)
+
+
+def test_describe_tells_kind_version_and_address_without_credentials(each_milvus: EmbeddedMilvus) -> None:
+    told = MilvusIndex(each_milvus.uri.replace("//", "//somebody:secret@"), token=None).describe()
+    assert told["kind"] == each_milvus.kind
+    assert told["version"]
+    assert told["address"] == f"127.0.0.1:{each_milvus.port}"
+    assert "secret" not in str(told)
+
+
+def test_pymilvus_logs_no_traceback_of_failed_calls(
+    index: MilvusIndex, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(NotFound):
+        index.count(unique("missing"))
+    assert capfd.readouterr().err == ""
+    assert [record for record in caplog.records if record.name.startswith("pymilvus")] == []
+
+
+def test_a_connection_of_another_process_is_not_used(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    index.upsert(name, index_rows(12))
+    parents = index._connected(1.0)
+    # As a forked child finds it. A real fork of this process, full of gRPC threads, may hang.
+    index._owner_pid = os.getppid()
+    assert index.count(name) == 12
+    assert index._connected(1.0) is not parents
+    assert index._owner_pid == os.getpid()
+
+
+def test_rows_and_aliases_outlive_a_kill_of_the_server(
+    index: MilvusIndex, each_milvus: EmbeddedMilvus, new_collection: NewCollection
+) -> None:
+    name, alias = new_collection(), unique("alias")
+    index.upsert(name, index_rows(500))
+    index.delete(name, ["image0-0"])
+    index.set_alias(alias, name)
+    each_milvus.kill()
+    with pytest.raises(IndexUnavailable):
+        index.search(alias, UNIT[None], 3)
+    assert index.healthy() is False
+    each_milvus.start()
+    each_milvus.wait_ready()
+    assert index.count(name) == 499
+    assert index.resolve_alias(alias) == name
+    assert eventually(lambda: len(index.search(alias, UNIT[None], 500)[0]) == 499)

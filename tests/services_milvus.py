@@ -1,0 +1,106 @@
+"""Real Milvus of both kinds for tests, one of each a session; the server is conftest's ``milvus``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from cli.services.milvus import EmbeddedMilvus, MilvusLite
+from worker.vector_index import MilvusIndex
+from worker.vision import Embeddings, IndexRow
+
+DIM = 16
+
+
+@contextmanager
+def running(milvus: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
+    """Start it, wait until it is ready, and leave no process behind."""
+    try:
+        milvus.start()
+        milvus.wait_ready()
+        yield milvus
+    finally:
+        milvus.stop()
+
+
+@pytest.fixture(scope="session")
+def milvus_server(milvus: EmbeddedMilvus) -> EmbeddedMilvus:
+    """The session's Milvus, where it is the server."""
+    if milvus.kind != "server":
+        pytest.skip("the Milvus server wheel is for Linux on x86-64 only")
+    return milvus
+
+
+@pytest.fixture(scope="session")
+def milvus_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    with running(MilvusLite(tmp_path_factory.mktemp("milvus-lite"))) as lite:
+        yield lite
+
+
+@pytest.fixture(params=["lite", "server"])
+def each_milvus(request: pytest.FixtureRequest) -> EmbeddedMilvus:
+    """Lite and the server in turn."""
+    found: EmbeddedMilvus = request.getfixturevalue(f"milvus_{request.param}")
+    return found
+
+
+@pytest.fixture
+def index(each_milvus: EmbeddedMilvus) -> Iterator[MilvusIndex]:
+    """An index client on each kind in turn."""
+    client = MilvusIndex(each_milvus.uri)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def spare_collections() -> dict[str, list[str]]:
+    """Empty collections of ``DIM`` by the address of their server: to make one takes a server 3 s."""
+    return {}
+
+
+@pytest.fixture
+def new_collection(
+    index: MilvusIndex, each_milvus: EmbeddedMilvus, spare_collections: dict[str, list[str]]
+) -> Iterator[Callable[[], str]]:
+    """Return a function that hands out an empty collection of ``DIM``."""
+    spare = spare_collections.setdefault(each_milvus.uri, [])
+    used: list[str] = []
+
+    def make() -> str:
+        used.append(spare.pop() if spare else unique("products"))
+        index.create(used[-1], DIM)
+        return used[-1]
+
+    yield make
+    existing = index.collections()
+    for name in used:
+        if name in existing:
+            index.delete(name, sorted(index.keys(name)))
+            # A strong read, after which a weaker one cannot see the old rows either.
+            assert index.count(name) == 0
+            spare.append(name)
+
+
+def unique(prefix: str) -> str:
+    """Return a name that nothing else has."""
+    return f"{prefix}_{uuid.uuid4().hex[:12]}"
+
+
+def unit_vectors(count: int, dim: int = DIM, seed: int = 0) -> Embeddings:
+    """Return ``(count, dim) float32``, seeded, each of length 1."""
+    vectors = np.random.default_rng(seed).normal(size=(count, dim))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def index_rows(
+    count: int, dim: int = DIM, seed: int = 0, product: str = "product", category: str = "chairs"
+) -> list[IndexRow]:
+    """Return rows with keys ``image0-0``, ``image1-0`` and so on."""
+    return [
+        IndexRow(f"image{i}-0", f"{product}-{i}", f"image{i}", 0, category, 9.5 + i, vector)
+        for i, vector in enumerate(unit_vectors(count, dim, seed))
+    ]
