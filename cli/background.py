@@ -1,0 +1,107 @@
+"""A supervisor that stays when the command that started it returns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from cli.models_in_use import models_in_use
+from cli.services.addresses import flower_url, local_url
+from cli.services.checks import ROOT
+from cli.services.narrator import PipeNarrator
+from cli.supervisor import Supervisor
+from shared.errors import Unavailable, VitrineError, all_errors
+from shared.settings import Settings, get_settings
+
+_LOG_NAME = "vitrine.log"
+
+
+def start(say: Callable[[str], None]) -> dict[str, Any]:
+    """Start a supervisor in a session of its own; return what it said when all was ready.
+
+    Args:
+        say: called with each line of progress.
+
+    Raises:
+        VitrineError: it could not start; the same error as in the foreground.
+    """
+    log_path = get_settings().data_dir / "logs" / _LOG_NAME
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    search_path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
+    with log_path.open("ab") as log, open(reading, encoding="utf-8") as messages:  # noqa: PTH123 - a descriptor
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "up", "--report-to", str(writing)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(writing,),
+            env=os.environ | {"PYTHONPATH": search_path},
+        )
+        os.close(writing)
+        # Whoever ends the command while it waits means the whole start.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            for line in messages:
+                message = json.loads(line)
+                if "ready" in message:
+                    ready: dict[str, Any] = message["ready"]
+                    return ready
+                if "error" in message:
+                    raise _rebuilt(message["error"])
+                say(message["say"])
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            raise
+    raise Unavailable(f"Vitrine ended with code {process.wait()} while starting; see {log_path}.")
+
+
+def supervise(settings: Settings, descriptor: int) -> None:
+    """Run the supervisor in this process, which ``start`` made; report to the descriptor."""
+    narrator = PipeNarrator(descriptor, Console(highlight=False))
+    supervisor = Supervisor(settings, narrator)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, supervisor.request_stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def report() -> None:
+        narrator.send({"ready": ready_document(supervisor)})
+        narrator.close()
+
+    try:
+        supervisor.run(when_ready=report)
+    except VitrineError as error:
+        narrator.say(error.message)
+        narrator.send({"error": {"code": error.code, "message": error.message}})
+        raise
+
+
+def ready_document(supervisor: Supervisor) -> dict[str, Any]:
+    """Return addresses, and what a person must know about this start."""
+    settings = supervisor.settings
+    notes: list[str] = []
+    with contextlib.suppress(VitrineError):
+        notes = models_in_use(supervisor.client.status()["processes"]).notes
+    return {
+        "pid": os.getpid(),
+        "url": local_url(settings),
+        "flower_url": flower_url(settings),
+        "flower_user": settings.flower.user,
+        "flower_password": supervisor.flower_password(),
+        "data_dir": str(settings.data_dir),
+        "notes": notes,
+    }
+
+
+def _rebuilt(body: dict[str, str]) -> VitrineError:
+    return all_errors().get(body["code"], VitrineError)(body["message"])

@@ -1,0 +1,314 @@
+"""The typed client of the HTTP API. It raises the same errors that the server raised."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from shared.contracts import (
+    CatalogueOut,
+    Failure,
+    FailurePage,
+    Health,
+    JobOut,
+    ProductIn,
+    ProductOut,
+    SearchOptions,
+    SearchRequest,
+    SearchResult,
+    TaskStatus,
+)
+from shared.errors import Conflict, InvalidInput, Unavailable, VitrineError, all_errors
+
+Model = TypeVar("Model", bound=BaseModel)
+Sent = Callable[[int], None]
+
+_WAIT_S = 20
+_MAX_PAUSE_S = 2.0
+_PIECE_BYTES = 1 << 18
+_OPEN = ("queued", "running")
+
+
+class VitrineClient:
+    """Talks to one Vitrine. May be used from several threads.
+
+    Args:
+        base_url: ``http://host:port``.
+        api_key: sent as ``Authorization: Bearer``, when set.
+        timeout_s: limit of one request without progress, not of a search or job.
+
+    Every method raises ``Unavailable`` when Vitrine cannot be reached, and otherwise the error of
+    ``shared.errors`` that the server answered with.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.base_url,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=timeout_s,
+            # A proxy of the environment is for the internet, not for this machine.
+            trust_env=not _is_here(self.base_url),
+        )
+        self._timeout_s = timeout_s
+
+    def __enter__(self) -> VitrineClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def search(
+        self, photo: Path | bytes, options: SearchOptions | None = None, deadline_s: float = 60.0
+    ) -> SearchResult:
+        """Return what a photo shows.
+
+        Args:
+            photo: a file, or its bytes.
+            deadline_s: how long to wait for the answer, and through an overloaded server.
+        """
+        data = photo if isinstance(photo, bytes) else _read(photo)
+        fields = _form(options or SearchOptions())
+        return self._searched(deadline_s, data=fields, files={"image": ("photo", data)})
+
+    def search_product(
+        self, product_id: str, options: SearchOptions | None = None, deadline_s: float = 60.0
+    ) -> SearchResult:
+        """Return what resembles a product of the catalogue."""
+        wanted = SearchRequest(**(options or SearchOptions()).model_dump(), product_id=product_id)
+        return self._searched(deadline_s, json=wanted.model_dump(mode="json"))
+
+    def task(self, task_id: str) -> TaskStatus:
+        """Return the state of a search, with its result once it is there."""
+        return self._get(TaskStatus, f"/v1/tasks/{task_id}")
+
+    def start_import(self, archive: Path, catalogue: str, on_sent: Sent | None = None) -> JobOut:
+        """Send a zip file as an import, which makes the catalogue; return the job.
+
+        Args:
+            on_sent: called with the number of bytes sent so far.
+        """
+        headers = {
+            "Content-Type": "application/zip",
+            "Content-Length": str(archive.stat().st_size),
+            "Idempotency-Key": str(uuid.uuid4()),
+        }
+        answer = self._request(
+            "POST",
+            f"/v1/catalogues/{catalogue}/imports",
+            headers=headers,
+            content=_pieces(archive, on_sent or (lambda _: None)),
+            timeout=httpx.Timeout(self._timeout_s, read=600.0),
+        )
+        return _parsed(JobOut, answer)
+
+    def import_on_server(self, source: str, catalogue: str) -> JobOut:
+        """Import a folder or manifest that the server can read; return the job."""
+        return _parsed(
+            JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json={"source": source})
+        )
+
+    def job(self, job_id: str) -> JobOut:
+        """Return a job with its counts, rate and ETA."""
+        return self._get(JobOut, f"/v1/jobs/{job_id}")
+
+    def jobs(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
+        """Return the newest jobs, newest first."""
+        params: dict[str, str | int] = {"limit": limit}
+        if catalogue is not None:
+            params["catalogue"] = catalogue
+        return _parsed_list(JobOut, self._request("GET", "/v1/jobs", params=params))
+
+    def failures(self, job_id: str, page: int = 500) -> Iterator[Failure]:
+        """Yield what a job could not use."""
+        params: dict[str, str | int] = {"limit": page}
+        while True:
+            found = _parsed(FailurePage, self._request("GET", f"/v1/jobs/{job_id}/failures", params=params))
+            yield from found.failures
+            if found.next is None:
+                return
+            params["after"] = found.next
+
+    def cancel_job(self, job_id: str) -> JobOut:
+        """Stop a job; what is done stays."""
+        return _parsed(JobOut, self._request("POST", f"/v1/jobs/{job_id}/cancel", json={}))
+
+    def status(self) -> dict[str, Any]:
+        """Return processes, queues, catalogues and running jobs, as ``GET /v1/status`` says them."""
+        found: dict[str, Any] = self._request("GET", "/v1/status").json()
+        return found
+
+    def health(self) -> Health:
+        """Return the readiness, part by part."""
+        return _parsed(Health, self._request("GET", "/readyz", accepted=(200, 503)))
+
+    def catalogues(self) -> list[CatalogueOut]:
+        """Return all catalogues."""
+        return _parsed_list(CatalogueOut, self._request("GET", "/v1/catalogues"))
+
+    def product(self, catalogue: str, product_id: str) -> ProductOut:
+        """Return a product with its pictures."""
+        return self._get(ProductOut, f"/v1/catalogues/{catalogue}/products/{product_id}")
+
+    def put_product(
+        self, catalogue: str, product_id: str, product: ProductIn, images: Sequence[Path] | None = None
+    ) -> JobOut:
+        """Write a product; return the job.
+
+        Args:
+            images: its pictures, the main one first; None keeps those it has.
+        """
+        address = f"/v1/catalogues/{catalogue}/products/{product_id}"
+        if images is None:
+            return _parsed(JobOut, self._request("PUT", address, json=product.model_dump(mode="json")))
+        files = [("image", (path.name, _read(path))) for path in images]
+        answer = self._request("PUT", address, data={"product": product.model_dump_json()}, files=files)
+        return _parsed(JobOut, answer)
+
+    def delete_product(self, catalogue: str, product_id: str) -> JobOut:
+        """Delete a product; return the job."""
+        return _parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}"))
+
+    def _searched(self, deadline_s: float, **body: Any) -> SearchResult:
+        deadline = time.monotonic() + deadline_s
+        status = self._accepted(deadline, body)
+        pause_s = 0.1
+        while status.state in _OPEN:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Search {status.id} was not answered in {deadline_s:.0f} s; poll it later."
+                )
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _MAX_PAUSE_S)
+            status = self.task(status.id)
+        if status.error is not None:
+            raise _rebuilt(status.error.model_dump())
+        if status.result is None:
+            raise Conflict(f"Search {status.id} was cancelled.")
+        return status.result
+
+    def _accepted(self, deadline: float, body: dict[str, Any]) -> TaskStatus:
+        """Send a search, again while the server is overloaded: the key makes it one search."""
+        wait_s = max(0, min(_WAIT_S, int(deadline - time.monotonic())))
+        headers = {"Idempotency-Key": str(uuid.uuid4()), "Prefer": f"wait={wait_s}"}
+        timeout = httpx.Timeout(self._timeout_s, read=self._timeout_s + wait_s)
+        while True:
+            answer = self._request(
+                "POST", "/v1/searches", headers=headers, timeout=timeout, accepted=(200, 202, 429), **body
+            )
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return _parsed(TaskStatus, answer)
+            pause_s = _retry_after_s(answer)
+            if time.monotonic() + pause_s > deadline:
+                raise _error_of(answer)
+            time.sleep(pause_s)
+
+    def _get(self, model: type[Model], address: str) -> Model:
+        return _parsed(model, self._request("GET", address))
+
+    def _request(
+        self, method: str, address: str, accepted: tuple[int, ...] = (200, 202), **arguments: Any
+    ) -> httpx.Response:
+        try:
+            answer = self._http.request(method, address, **arguments)
+        except httpx.ConnectError as error:
+            raise Unavailable(
+                f"Vitrine is not running at {self.base_url}: start it with `vitrine up`, "
+                "or set VITRINE_URL to where it runs."
+            ) from error
+        except httpx.TimeoutException as error:
+            raise Unavailable(f"Vitrine at {self.base_url} did not answer in time.") from error
+        except httpx.TransportError as error:
+            raise Unavailable(f"The connection to {self.base_url} broke: {error}") from error
+        if answer.status_code not in accepted:
+            raise _error_of(answer)
+        return answer
+
+
+def _is_here(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(photo: Path) -> bytes:
+    try:
+        return photo.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{photo} cannot be read: {error.strerror}.", "image") from error
+
+
+def _form(options: SearchOptions) -> dict[str, str]:
+    fields = options.model_dump(mode="json", exclude_none=True)
+    if options.box is not None:
+        fields["box"] = ",".join(str(edge) for edge in options.box)
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in fields.items()
+    }
+
+
+def _pieces(archive: Path, on_sent: Sent) -> Iterator[bytes]:
+    sent = 0
+    with archive.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+            sent += len(piece)
+            on_sent(sent)
+
+
+def _parsed(model: type[Model], answer: httpx.Response) -> Model:
+    try:
+        return model.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise VitrineError(
+            f"{answer.request.url} answered something else than Vitrine would: is it another program?"
+        ) from error
+
+
+def _parsed_list(model: type[Model], answer: httpx.Response) -> list[Model]:
+    try:
+        return TypeAdapter(list[model]).validate_json(answer.content)  # type: ignore[valid-type]
+    except ValidationError as error:
+        raise VitrineError(
+            f"{answer.request.url} answered something else than Vitrine would: is it another program?"
+        ) from error
+
+
+def _error_of(answer: httpx.Response) -> VitrineError:
+    try:
+        return _rebuilt(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        kind = Unavailable if answer.status_code >= 500 else VitrineError
+        return kind(f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}.")
+
+
+def _rebuilt(body: dict[str, Any]) -> VitrineError:
+    kind = all_errors().get(str(body["code"]), VitrineError)
+    message = str(body["message"])
+    if kind is VitrineError and body.get("request_id"):
+        message += f" (request {body['request_id']})"
+    return kind(message, body.get("field"))
+
+
+def _retry_after_s(answer: httpx.Response) -> float:
+    value = answer.headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else 1.0

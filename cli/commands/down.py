@@ -1,0 +1,53 @@
+"""`vitrine down`: stops what `vitrine up` started on this data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from cli.output import json_option, people, print_json
+from cli.services.run_state import is_locked, running, start_of
+from shared.errors import Unavailable
+from shared.settings import get_settings
+
+#: Workers may finish their batch (45 s), then index and broker end.
+_GRACE_S = 90.0
+_KILL_GRACE_S = 15.0
+
+
+@click.command(epilog="Example: vitrine down")
+@json_option
+def down(as_json: bool) -> None:
+    """Stop everything that `vitrine up` started, and wait for its end. The data stays."""
+    data_dir = get_settings().data_dir
+    state = running(data_dir)
+    if state is None and is_locked(data_dir):
+        raise Unavailable(f"Vitrine on {data_dir} is just starting or stopping: try again.")
+    if state is not None:
+        # The lock says that somebody runs; the start time, that this number is still the same process.
+        if start_of(state.pid) != state.started:
+            raise Unavailable(f"{data_dir}/running.json does not tell who holds {data_dir}: stop it by hand.")
+        people().print(f"stopping Vitrine (process {state.pid})", soft_wrap=True)
+        _stop(state.pid, data_dir)
+    if as_json:
+        print_json({"stopped": state is not None})
+    else:
+        people().print("Vitrine has stopped." if state else "Vitrine was not running.")
+
+
+def _stop(pid: int, data_dir: Path) -> None:
+    # The second signal makes the supervisor kill what did not end.
+    for grace_s in (_GRACE_S, _KILL_GRACE_S):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while time.monotonic() < deadline:
+            if not is_locked(data_dir):
+                return
+            time.sleep(0.1)
+    raise Unavailable(f"Vitrine (process {pid}) did not end: kill -9 {pid}")

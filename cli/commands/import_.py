@@ -1,0 +1,130 @@
+"""`vitrine import`: pack, send, and follow the job to its end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from cli.client import VitrineClient
+from cli.connection import connect
+from cli.output import ExitCode, Reporter, duration, job_pace, json_option, people, print_json, reporter_for
+from cli.pack import packed
+from shared.contracts import Failure, JobOut
+from shared.errors import Unavailable
+
+_OPEN = ("queued", "running")
+_POLL_S = 0.5
+#: A server that is being started again is waited for.
+_PATIENCE_S = 120.0
+_SHOWN_FAILURES = 5
+
+
+@click.command(
+    name="import",
+    epilog="Example: vitrine import ./products.csv --catalogue shop\n\nThe formats are in docs/import.md.",
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--catalogue", required=True, help="Catalogue to import into; made when it does not exist.")
+@click.option(
+    "--wait/--no-wait", default=True, help="Follow the job to its end (the default), or only start it."
+)
+@json_option
+def import_(path: Path, catalogue: str, wait: bool, as_json: bool) -> int:
+    """Import products from PATH: a folder of images, a manifest (.csv, .jsonl), or a zip file."""
+    console = people()
+    with connect() as client:
+        client.health()  # an import that cannot be sent should not be packed first
+        with reporter_for(console) as reporter:
+            job = send(client, path, catalogue, reporter)
+            if wait:
+                job = follow(client, job, reporter, lambda: False)
+        if as_json:
+            print_json(job)
+        elif wait:
+            describe(client, job, console)
+        else:
+            console.print(f"Job {job.id} has started: vitrine jobs show {job.id}", soft_wrap=True)
+    return exit_code(job)
+
+
+def send(client: VitrineClient, path: Path, catalogue: str, reporter: Reporter) -> JobOut:
+    """Pack what is at ``path`` and send it; return the job that imports it."""
+    with packed(path, lambda done, total: reporter.step("packing", done, total, "files")) as archive:
+        total_bytes = archive.stat().st_size
+        mebibytes = -(-total_bytes // 2**20)
+        return client.start_import(
+            archive,
+            catalogue,
+            lambda sent: reporter.step("sending", -(-sent // 2**20), mebibytes, "MiB"),
+        )
+
+
+def follow(client: VitrineClient, job: JobOut, reporter: Reporter, gives_up: Callable[[], bool]) -> JobOut:
+    """Poll a job to its end, through a restart of the server; return its last state.
+
+    Args:
+        gives_up: asked before each poll; True ends the waiting, not the job.
+
+    Raises:
+        Unavailable: the server stayed away.
+    """
+    seen_at = time.monotonic()
+    while job.state in _OPEN and not gives_up():
+        time.sleep(_POLL_S)
+        try:
+            job = client.job(job.id)
+        except Unavailable:
+            if time.monotonic() - seen_at > _PATIENCE_S:
+                raise
+            continue
+        seen_at = time.monotonic()
+        reporter.step("importing", job.done, job.total, "products", job_pace(job))
+    return job
+
+
+def describe(client: VitrineClient, job: JobOut, console: Console) -> None:
+    """Print what became of the products, and the first failures of each reason."""
+    counts = job.counts
+    took = (
+        duration((job.finished_at - job.started_at).total_seconds())
+        if job.finished_at and job.started_at
+        else "-"
+    )
+    console.print(
+        f"{job.state}: {counts.new} new, {counts.changed} changed, {counts.unchanged} unchanged, "
+        f"{counts.deleted} deleted, {counts.failed} failed; {job.images} images in {took}",
+        soft_wrap=True,
+    )
+    if job.error is not None:
+        console.print(Text(job.error.message, style="red"), soft_wrap=True)
+    if counts.failed or job.image_failures:
+        _describe_failures(client, job, console)
+
+
+def _describe_failures(client: VitrineClient, job: JobOut, console: Console) -> None:
+    found: Counter[str] = Counter()
+    shown: dict[str, list[Failure]] = {}
+    for failure in client.failures(job.id):
+        found[failure.reason] += 1
+        examples = shown.setdefault(failure.reason, [])
+        if len(examples) < _SHOWN_FAILURES:
+            examples.append(failure)
+    for reason, count in found.most_common():
+        console.print(Text(f"{reason}: {count}", style="bold"))
+        for failure in shown[reason]:
+            where = failure.product_id or "?"
+            console.print(Text(f"  row {failure.row}, {where}: {failure.message}"), soft_wrap=True)
+    console.print(f"All of them: vitrine jobs failures {job.id}", soft_wrap=True)
+
+
+def exit_code(job: JobOut) -> ExitCode:
+    """Return what a job's end means to a script."""
+    if job.state in ("failed", "cancelled"):
+        return ExitCode.ERROR
+    return ExitCode.PARTIAL if job.counts.failed else ExitCode.OK

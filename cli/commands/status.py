@@ -1,0 +1,90 @@
+"""`vitrine status`: what runs, where, and with which models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import VitrineClient
+from cli.connection import connect
+from cli.models_in_use import ModelsInUse, models_in_use
+from cli.output import ExitCode, json_option, print_json
+from cli.services.run_state import RunState, running
+from shared.errors import Unavailable
+from shared.settings import get_settings
+
+
+@click.command(epilog="Example: vitrine status --json")
+@json_option
+def status(as_json: bool) -> int:
+    """Say whether Vitrine is ready, what it runs, and which models search. Exit code 0 ready, 1 not."""
+    state = running(get_settings().data_dir)
+    with connect(timeout_s=10.0) as client:
+        document = _document(client, state)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, state)
+    return ExitCode.OK if document["ready"] else ExitCode.ERROR
+
+
+def _document(client: VitrineClient, state: RunState | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ready": False,
+        "url": client.base_url,
+        "message": None,
+        "models": ModelsInUse().model_dump(),
+        "local": None if state is None else state.model_dump(mode="json"),
+    }
+    try:
+        health = client.health()
+        server = client.status()
+    except Unavailable as error:
+        return found | {"message": error.message}
+    return (
+        server
+        | found
+        | {
+            "ready": health.ready,
+            "parts": health.parts,
+            "models": models_in_use(server["processes"]).model_dump(),
+        }
+    )
+
+
+def _print(document: dict[str, Any], state: RunState | None) -> None:
+    console = Console(highlight=False)
+    word = Text("ready", style="bold green") if document["ready"] else Text("not ready", style="bold red")
+    console.print(Text.assemble(f"Vitrine at {document['url']}: ", word), soft_wrap=True)
+    if document["message"]:
+        console.print(Text(document["message"]), soft_wrap=True)
+    for part, said in document.get("parts", {}).items():
+        console.print(Text(f"  {part}: {said}", style="" if said == "ok" else "red"), soft_wrap=True)
+    models = document["models"]
+    if models["embedder"]:
+        console.print(
+            Text(
+                f"detector {models['detector'] or 'none'}, embedder {models['embedder']}, "
+                f"{models['runtime']} on {models['device']}"
+            ),
+            soft_wrap=True,
+        )
+    for note in models["notes"]:
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+    for catalogue in document.get("catalogues", []):
+        console.print(Text(f"catalogue {catalogue['name']}: {catalogue['products']} products"))
+    if state is not None:
+        console.print(_services(state))
+
+
+def _services(state: RunState) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("service", "process", "state", "restarts"):
+        table.add_column(column)
+    for each in state.services:
+        table.add_row(each.name, str(each.pid or "-"), each.state, str(each.restarts))
+    return table

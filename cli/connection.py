@@ -1,0 +1,28 @@
+"""Which Vitrine the commands talk to: ``VITRINE_URL``, or the one that runs on the data folder."""
+
+from __future__ import annotations
+
+import os
+
+from cli.client import VitrineClient
+from cli.services.addresses import local_url
+from cli.services.run_state import running
+from shared.settings import get_settings
+
+URL_VARIABLE = "VITRINE_URL"
+KEY_VARIABLE = "VITRINE_API_KEY"
+
+
+def connect(timeout_s: float = 30.0) -> VitrineClient:
+    """Return a client as the environment says.
+
+    The key of this machine's own settings goes to this machine's own server only.
+    """
+    url, key = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE)
+    if url:
+        return VitrineClient(url, key, timeout_s)
+    settings = get_settings()
+    state = running(settings.data_dir)
+    if key is None and settings.web.api_key is not None:
+        key = settings.web.api_key.get_secret_value()
+    return VitrineClient(state.url if state else local_url(settings), key, timeout_s)

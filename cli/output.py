@@ -1,0 +1,167 @@
+"""What commands print: one JSON document on standard output, everything for people on standard error."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from shared.contracts import ErrorAnswer, ErrorBody, JobOut
+from shared.errors import VitrineError
+
+_LINE_EVERY_S = 10.0
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class ExitCode(IntEnum):
+    """What the exit codes mean; docs/cli.md has the same table."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    PARTIAL = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+def people() -> Console:
+    """Return the console on standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json`` to a command."""
+    text = "Print one JSON document on standard output and nothing else."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+def print_json(document: BaseModel | dict[str, Any] | list[Any]) -> None:
+    """Print the document on standard output."""
+    if isinstance(document, BaseModel):
+        document = document.model_dump(mode="json")
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def fail(error: VitrineError, as_json: bool) -> ExitCode:
+    """Print the error and return the exit code that it has."""
+    if as_json:
+        body = ErrorBody(code=error.code, message=error.message, field=error.field)
+        print_json(ErrorAnswer(error=body))
+    else:
+        people().print(Text.assemble(("Error: ", "bold red"), error.message), soft_wrap=True)
+    return ExitCode.UNREACHABLE if error.retryable else ExitCode.ERROR
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: ``45 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class Reporter(Protocol):
+    """Where the progress of an import is shown. A context manager."""
+
+    def __enter__(self) -> Reporter: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def step(self, what: str, done: int, total: int | None, unit: str, note: str = "") -> None:
+        """Show how far a step is; ``note`` says rate and time left when the caller knows better."""
+        ...
+
+
+class BarReporter:
+    """A progress bar with rate and ETA, for terminals."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+
+    def __enter__(self) -> BarReporter:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def step(self, what: str, done: int, total: int | None, unit: str, note: str = "") -> None:
+        began = self._began.setdefault(what, time.monotonic())
+        if what not in self._bars:
+            self._bars[what] = self._progress.add_task(what, total=None, note="")
+        shown = note or pace(done, total, time.monotonic() - began, unit)
+        self._progress.update(self._bars[what], completed=done, total=total, note=shown)
+
+
+class LineReporter:
+    """A line now and then, for logs."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said_at: dict[str, float] = {}
+        self._began: dict[str, float] = {}
+
+    def __enter__(self) -> LineReporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def step(self, what: str, done: int, total: int | None, unit: str, note: str = "") -> None:
+        now = time.monotonic()
+        began = self._began.setdefault(what, now)
+        is_last = total is not None and done >= total
+        if not is_last and now - self._said_at.get(what, began) < _LINE_EVERY_S:
+            return
+        if is_last and self._said_at.get(what) == float("inf"):
+            return
+        self._said_at[what] = float("inf") if is_last else now
+        of = "" if total is None else f" of {total}"
+        self._say(f"{what}: {done}{of} {unit} {note or pace(done, total, now - began, unit)}".rstrip())
+
+
+def reporter_for(console: Console) -> Reporter:
+    """Return a bar on a terminal, lines elsewhere."""
+    if console.is_terminal:
+        return BarReporter(console)
+    return LineReporter(lambda text: console.print(Text(text), soft_wrap=True))
+
+
+def pace(done: int, total: int | None, elapsed_s: float, unit: str) -> str:
+    """Return rate and time left, empty while nothing is known."""
+    if done == 0 or elapsed_s < 0.5:
+        return ""
+    rate = done / elapsed_s
+    left = "" if total is None or done >= total else f", {duration((total - done) / rate)} left"
+    return f"{rate:,.0f} {unit}/s{left}"
+
+
+def job_pace(job: JobOut) -> str:
+    """Return rate and time left as the server sees them."""
+    if job.rate_per_s is None:
+        return ""
+    left = "" if job.eta_s is None or job.finished_at is not None else f", {duration(job.eta_s)} left"
+    return f"{job.rate_per_s:,.1f} products/s{left}"

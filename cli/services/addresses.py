@@ -1,0 +1,21 @@
+"""Where this machine reaches what `vitrine up` starts."""
+
+from __future__ import annotations
+
+from shared.settings import Settings
+
+
+def local_url(settings: Settings) -> str:
+    """Return the address of the web server."""
+    return f"http://{_reachable(settings.web.host)}:{settings.web.port}"
+
+
+def flower_url(settings: Settings) -> str:
+    """Return the address of Flower."""
+    return f"http://{_reachable(settings.flower.host)}:{settings.flower.port}"
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

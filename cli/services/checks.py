@@ -1,0 +1,70 @@
+"""What must be right on the machine before anything is started; each failure says what to do."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from cli.services.ports import Wanted
+from shared.errors import Misconfigured, StorageUnavailable
+from shared.settings import Settings
+
+MIN_FREE_BYTES = 2 * 2**30
+ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("web", "worker", "shared", "cli")
+_OLDEST, _TOO_NEW = (3, 11), (3, 13)
+
+
+def check_python(version: tuple[int, int] = sys.version_info[:2]) -> None:
+    """Raise Misconfigured for a Python that the locked packages do not support."""
+    if not _OLDEST <= version < _TOO_NEW:
+        raise Misconfigured(
+            f"This is Python {version[0]}.{version[1]}; Vitrine needs 3.11 or 3.12. "
+            "With one of them: make clean && make run PYTHON=python3.11"
+        )
+
+
+def check_disk(folder: Path, least_bytes: int = MIN_FREE_BYTES) -> None:
+    """Raise StorageUnavailable when too little room is left for index and images."""
+    free = shutil.disk_usage(folder).free
+    if free < least_bytes:
+        raise StorageUnavailable(
+            f"Only {free / 2**30:.1f} GiB are free where {folder} is, and {least_bytes / 2**30:.1f} GiB "
+            "are needed: make room, or set VITRINE_DATA_DIR to a folder on another disk."
+        )
+
+
+def check_folder(current: Path) -> None:
+    """Raise Misconfigured when packages in the current folder would hide Vitrine's own.
+
+    gunicorn and Celery look for modules in the current folder first.
+    """
+    for name in _PACKAGES:
+        if current != ROOT and (current / name / "__init__.py").exists():
+            raise Misconfigured(
+                f"{current / name} would be taken for Vitrine's own `{name}`: start from another folder."
+            )
+
+
+def wanted_ports(settings: Settings) -> list[Wanted]:
+    """Return the ports that this start will listen on."""
+    wanted = [
+        Wanted(settings.web.port, "the web page and the API", "VITRINE_WEB__PORT"),
+        Wanted(settings.flower.port, "Flower", "VITRINE_FLOWER__PORT"),
+    ]
+    if starts_redis(settings):
+        wanted.append(Wanted(settings.redis.port, "the broker", "VITRINE_REDIS__PORT"))
+    if starts_milvus(settings):
+        wanted.append(Wanted(settings.milvus.port, "the vector index", "VITRINE_MILVUS__PORT"))
+    return wanted
+
+
+def starts_redis(settings: Settings) -> bool:
+    """Tell whether the embedded Redis is wanted: nobody set the address of another."""
+    return "url" not in settings.redis.model_fields_set
+
+
+def starts_milvus(settings: Settings) -> bool:
+    """Tell whether the embedded Milvus is wanted: nobody set the address of another."""
+    return settings.milvus.uri is None

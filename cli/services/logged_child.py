@@ -1,0 +1,96 @@
+"""A child whose output goes to a log file of its own and, when wanted, to a listener line by line."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from cli.services.child import Child
+
+_TAIL_LINES = 20
+_MAX_LOG_BYTES = 20_000_000
+_MAX_LINE_BYTES = 16_384
+
+Listener = Callable[[str, str], None]
+
+
+class LoggedChild:
+    """See ``Child``; here its lines are kept.
+
+    Args:
+        name: what logs and messages call it.
+        argv: program and arguments, without secrets.
+        env: the whole environment.
+        log_path: gets every line; starts anew at 20 MB, with the one before kept as ``.1``.
+        listener: called with name and line, from a thread of its own.
+        nice: added to the priority number of it and its children: higher is more patient.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        log_path: Path,
+        listener: Listener,
+        nice: int = 0,
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        self._child = Child(name, argv, env)
+        self._listener = listener
+        self._nice = nice
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
+    def start(self) -> None:
+        """Start it, or again; from a thread that lives as long as it shall."""
+        self._child.start()
+        if self._nice and self._child.pid is not None:
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, self._nice)
+        output = self._child.stdout
+        assert output is not None
+        threading.Thread(target=self._pump, args=(output,), name=f"log-{self.name}", daemon=True).start()
+
+    def poll(self) -> int | None:
+        return self._child.poll()
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    def tail(self) -> list[str]:
+        """Return its last lines."""
+        return list(self._tail)
+
+    def _pump(self, output: IO[bytes]) -> None:
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        log: IO[bytes] = self.log_path.open("ab")
+        try:
+            while line := output.readline(_MAX_LINE_BYTES):
+                log = self._keep(log, line)
+                text = line.decode("utf-8", errors="replace").rstrip()
+                self._tail.append(text)
+                self._listener(self.name, text)
+        finally:
+            log.close()
+            output.close()
+
+    def _keep(self, log: IO[bytes], line: bytes) -> IO[bytes]:
+        """Write the line and return the file for the next one; a full disk must not stop the service."""
+        try:
+            log.write(line)
+            log.flush()
+            if log.tell() > _MAX_LOG_BYTES:
+                log.close()
+                self.log_path.replace(self.log_path.with_name(self.log_path.name + ".1"))
+                log = self.log_path.open("ab")
+        except OSError:
+            pass
+        return log

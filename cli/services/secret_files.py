@@ -1,0 +1,35 @@
+"""Passwords that are made once and kept in files that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from shared.errors import StorageUnavailable
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in the file, made on the first call; letters and digits only.
+
+    Raises:
+        StorageUnavailable: the file can be neither read nor written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            write_private(path, secrets.token_hex(16) + "\n")
+        return path.read_text("ascii").strip()
+    except OSError as error:
+        raise StorageUnavailable(f"The password file {path} cannot be used: {error.strerror}.") from error
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, that only its owner can read."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,241 @@
+"""Starts every service in order, keeps them running, and stops them in order."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from cli.client import VitrineClient
+from cli.services import checks
+from cli.services.addresses import flower_url, local_url
+from cli.services.milvus import choose_embedded
+from cli.services.narrator import Narrator
+from cli.services.plan import GRACE_S, Program, environment, make_child, programs
+from cli.services.ports import check_free
+from cli.services.redis import EmbeddedRedis
+from cli.services.run_state import DataDirLock, RunState, end_leftovers, start_of
+from cli.services.secret_files import kept_secret
+from cli.services.sockets import is_free
+from cli.services.supervised import Supervised, revive, stop_together
+from shared.database import Database
+from shared.database.migrate import migrate
+from shared.errors import Unavailable, VitrineError
+from shared.settings import Settings
+
+_READY_LIMIT_S = 240.0
+_TICK_S = 0.1
+#: The web server logs each question.
+_ASK_EVERY_S = 0.5
+_HINT_EVERY_S = 20.0
+
+
+class StopRequested(Exception):
+    """Ctrl-C or SIGTERM came."""
+
+
+class Supervisor:
+    """Runs Vitrine on one machine.
+
+    Args:
+        settings: with ports that are known (not 0).
+        narrator: where progress and logs go.
+    """
+
+    def __init__(self, settings: Settings, narrator: Narrator) -> None:
+        self.settings = settings
+        self.narrator = narrator
+        self.log_dir = settings.data_dir / "logs"
+        key = settings.web.api_key
+        self.client = VitrineClient(
+            local_url(settings), key.get_secret_value() if key else None, timeout_s=5.0
+        )
+        self._lock = DataDirLock(settings.data_dir)
+        self._servers: list[Supervised] = []
+        self._programs: list[Supervised] = []
+        self._ready = False
+        self._signals = 0
+        self._began_at = time.time()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end was asked for."""
+        return self._signals > 0
+
+    def request_stop(self, *_: object) -> None:
+        """Stop in order; called again, kill at once. A signal handler."""
+        self._signals += 1
+
+    def run(self, when_ready: Callable[[], None]) -> None:
+        """Start everything, call ``when_ready``, and stay until the end is asked for.
+
+        To be called in the main thread: the kernel ends the children when the thread that started
+        them ends.
+
+        Raises:
+            VitrineError: it cannot be started; what was started is stopped again.
+        """
+        self._lock.acquire()
+        try:
+            self._check()
+            self._start()
+            when_ready()
+            while True:
+                self._tick()
+        except StopRequested:
+            pass
+        finally:
+            self._stop_all()
+            self.client.close()
+            self._lock.release()
+
+    def flower_password(self) -> str:
+        """Return Flower's password: the one set, else one made once for this data folder."""
+        given = self.settings.flower.password
+        if given is not None:
+            return given.get_secret_value()
+        return kept_secret(self.settings.data_dir / "flower" / "password")
+
+    def _check(self) -> None:
+        checks.check_python()
+        checks.check_folder(Path.cwd())
+        checks.check_disk(self.settings.data_dir)
+        left = self._lock.leftovers()
+        if left:
+            self.narrator.say(f"ending what a killed Vitrine left behind: {', '.join(p.name for p in left)}")
+            end_leftovers(left)
+        check_free(checks.wanted_ports(self.settings))
+
+    def _start(self) -> None:
+        redis_url = self._start_redis()
+        milvus_uri = self._start_milvus()
+        with self.narrator.waiting_for("the database"):
+            self._migrate()
+        told = environment(self.settings, redis_url, milvus_uri, self.flower_password())
+        since = time.monotonic()
+        started = [(program, self._launch(program, told)) for program in programs()]
+        # The web server first: the state of the others is asked of it.
+        for program, entry in sorted(started, key=lambda pair: pair[0].name != "web"):
+            with self.narrator.waiting_for(program.title, since):
+                self._wait(partial(self._is_ready, program), program.title, entry)
+        self._wait(self._all_ready, "Vitrine")
+        self._ready = True
+        self._publish()
+
+    def _start_redis(self) -> str:
+        """Start the embedded broker unless another is set; return the address of the one in use."""
+        if not checks.starts_redis(self.settings):
+            return self.settings.redis_url
+        folder, log_path = self.settings.data_dir / "redis", self.log_dir / "redis.log"
+        wanted = self.settings.redis
+        redis = EmbeddedRedis(folder, wanted.port, wanted.maxmemory_bytes, log_path, self.narrator.log)
+        entry = Supervised("redis", redis, GRACE_S, redis.tail)
+        with self.narrator.waiting_for("Redis"):
+            self._add(self._servers, entry)
+            self._wait(redis.ready, "Redis", entry)
+        return redis.url
+
+    def _start_milvus(self) -> str:
+        """Start the embedded index unless another is set; return the address of the one in use."""
+        if not checks.starts_milvus(self.settings):
+            return self.settings.milvus_uri
+        wanted = self.settings.milvus
+        milvus = choose_embedded(wanted.embedded, self.settings.data_dir / "milvus", wanted.port)
+        entry = Supervised("milvus", milvus, GRACE_S, lambda: [f"Its log is {milvus.log_path}."])
+        title = "Milvus" if milvus.kind == "server" else "Milvus Lite"
+        with self.narrator.waiting_for(title):
+            self._add(self._servers, entry)
+            self._wait(milvus.ready, title, entry)
+        return milvus.uri
+
+    def _migrate(self) -> None:
+        database = Database(self.settings.database_url)
+        try:
+            migrate(database)
+        finally:
+            database.close()
+
+    def _launch(self, program: Program, told: dict[str, str]) -> Supervised:
+        child = make_child(program, told, self.log_dir, self.narrator.log)
+        entry = Supervised(program.name, child, program.grace_s, child.tail)
+        self._add(self._programs, entry)
+        return entry
+
+    def _add(self, group: list[Supervised], entry: Supervised) -> None:
+        self._raise_if_stopping()
+        group.append(entry)
+        entry.start()
+        self._publish()
+
+    def _is_ready(self, program: Program) -> bool:
+        if program.name == "flower":
+            return not is_free(self.settings.flower.port)
+        try:
+            health = self.client.health()
+            if program.part is None:
+                return True
+            if health.parts.get(program.part) != "ok":
+                return False
+            # The row of a process that was killed looks alive for a while: only newer ones count.
+            return any(
+                each["role"] == program.role and each["started_at"] >= self._began_at
+                for each in self.client.status()["processes"]
+            )
+        except VitrineError:
+            return False
+
+    def _all_ready(self) -> bool:
+        try:
+            return self.client.health().ready
+        except VitrineError:
+            return False
+
+    def _wait(self, condition: Callable[[], bool], what: str, entry: Supervised | None = None) -> None:
+        """Keep everything running until the condition holds; say what a slow service said last."""
+        began = hinted = time.monotonic()
+        while not condition():
+            asked = time.monotonic()
+            if asked - began > _READY_LIMIT_S:
+                raise Unavailable(
+                    f"{what} was not ready after {_READY_LIMIT_S:.0f} s; the logs are in {self.log_dir}."
+                )
+            if entry is not None and asked - hinted > _HINT_EVERY_S:
+                hinted = asked
+                last = next(iter(entry.last_words()[-1:]), "nothing yet")
+                self.narrator.say(f"still waiting for {what}; its last line: {last}")
+            while time.monotonic() - asked < _ASK_EVERY_S:
+                self._tick()
+
+    def _tick(self) -> None:
+        """Start again what ended, and sleep a moment."""
+        self._raise_if_stopping()
+        if revive((*self._servers, *self._programs), self.narrator.say, is_starting=not self._ready):
+            self._publish()
+        time.sleep(_TICK_S)
+
+    def _raise_if_stopping(self) -> None:
+        if self.stopping:
+            raise StopRequested
+
+    def _stop_all(self) -> None:
+        """Our own processes together, workers first to hear it; then the index, then the broker."""
+        if not self._servers and not self._programs:
+            return
+        self.narrator.say("stopping; Ctrl-C once more kills at once")
+        for group in (self._programs, *([entry] for entry in reversed(self._servers))):
+            stop_together(group, self.narrator.say, lambda: self._signals > 1)
+        self.narrator.say("stopped")
+
+    def _publish(self) -> None:
+        self._lock.publish(
+            RunState(
+                pid=os.getpid(),
+                started=start_of(os.getpid()),
+                url=local_url(self.settings),
+                flower_url=flower_url(self.settings),
+                ready=self._ready,
+                services=[entry.state() for entry in (*self._servers, *self._programs)],
+            )
+        )
