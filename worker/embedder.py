@@ -118,7 +118,7 @@ def _build(model: ModelFile) -> nn.Module:
     except (RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise Misconfigured(
             f"The weights of {model.name} cannot be loaded as an embedder: {first_line(error)}. Nothing in "
-            "the file was executed. Give a state dict of ResNet or EfficientNet-Lite0, as .safetensors or .pth."
+            "the file was executed. Give the state dict of a ResNet or of EfficientNet-Lite0."
         ) from error
     network.requires_grad_(False)
     return Preprocessed(network, model).eval()

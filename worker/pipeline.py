@@ -88,6 +88,11 @@ class Pipeline:
         """``detector`` and ``embedder`` versions."""
         return {"detector": self.detector.version, "embedder": self.embedder.version}
 
+    @property
+    def detects(self) -> bool:
+        """Whether there is a detector at all."""
+        return not isinstance(self.detector, WholeImage)
+
     def embed_query(
         self, images: Sequence[Image], options: Sequence[QueryOptions] | None = None
     ) -> list[QueryEmbedding]:

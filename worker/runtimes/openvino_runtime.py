@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,7 +109,9 @@ def _convert(source: NetworkSource) -> openvino.Model:
     # Two images: a batch of one would be taken for a fixed size by some operations.
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # What the tracer fixes (the input's size) is fixed; that it is deprecated, OpenVINO must solve.
+            warnings.simplefilter("ignore")
             # YOLO's head computes its anchors in the first run; traced, they would not be constants.
             network(example)
             traced = torch.jit.trace(network, example, check_trace=False)
