@@ -17,7 +17,7 @@ from shared.errors import Misconfigured, StorageUnavailable
 VERSION = "2.3.5"
 _UNPACKED_BYTES = 320_000_000
 
-# Milvus 2.3 listens with eleven ports, ten of them on all interfaces, and no setting changes that: it
+# Milvus 2.3 listens on eleven ports, nine of them on all interfaces, and no setting changes that: it
 # passes ":PORT" to Go's net.Listen. Go turns a missing address into the variable net.IPv6zero, a slice
 # in the program's writable data. In the unpacked copy the slice is pointed at sixteen bytes of
 # padding that are made to hold ::ffff:127.0.0.1, so every such socket is bound to 127.0.0.1.

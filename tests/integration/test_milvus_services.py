@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import lzma
 import os
 import signal
@@ -125,25 +126,10 @@ def test_lite_killed_during_upserts_of_four_writers_loses_no_acknowledged_row(tm
             stop = threading.Event()
             enough = threading.Semaphore(0)
 
-            def write(
-                writer: int,
-                turn: int = turn,
-                stop: threading.Event = stop,
-                enough: threading.Semaphore = enough,
-            ) -> None:
-                client = MilvusIndex(lite.uri)
-                batch = 0
-                while not stop.is_set():
-                    rows = _renamed(index_rows(25), f"{turn}-{writer}-{batch}")
-                    try:
-                        client.upsert("rows", rows)
-                    except VitrineError:
-                        continue
-                    acknowledged.update(row.key for row in rows)
-                    batch += 1
-                    enough.release()
-
-            writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+            writers = [
+                threading.Thread(target=_write, args=(lite.uri, f"{turn}-{n}", acknowledged, stop, enough))
+                for n in range(4)
+            ]
             for writer in writers:
                 writer.start()
             for _ in range(60):
@@ -157,6 +143,22 @@ def test_lite_killed_during_upserts_of_four_writers_loses_no_acknowledged_row(tm
             lost = acknowledged - MilvusIndex(lite.uri).keys("rows")
             assert len(acknowledged) >= 1500 * (turn + 1)
             assert lost == set()
+
+
+def _write(
+    uri: str, prefix: str, acknowledged: set[str], stop: threading.Event, enough: threading.Semaphore
+) -> None:
+    client = MilvusIndex(uri)
+    for batch in itertools.count():
+        rows = _renamed(index_rows(25), f"{prefix}-{batch}")
+        try:
+            client.upsert("rows", rows)
+        except VitrineError:
+            if stop.wait(0.01):
+                return
+            continue
+        acknowledged.update(row.key for row in rows)
+        enough.release()
 
 
 def _renamed(rows: list[IndexRow], prefix: str) -> list[IndexRow]:
