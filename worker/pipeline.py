@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from worker.batching import in_batches
 from worker.crops import Box, with_mask_of
 from worker.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
 from worker.embedder import load_embedder
-from worker.models import CropPlan, find_model
+from worker.models import find_model
 from worker.runtimes import RuntimeName
 from worker.vision import Detection, Detector, Embedder, Embeddings, Image
 
@@ -184,7 +185,7 @@ def build_pipeline(
     max_objects: int = MAX_OBJECTS,
     micro_batch: int = 16,
     objects_per_image: int = 1,
-    crop: CropPlan | None = None,
+    crop: Literal["box", "mask"] | None = None,
 ) -> Pipeline:
     """Load both models.
 
@@ -196,7 +197,7 @@ def build_pipeline(
             ``colour-histogram`` or ``perceptual-hash``.
         cache_dir: for converted models.
         threads: inference threads; 0 for one a core.
-        crop: how objects are cut out, if not as the embedder's entry in the registry says.
+        crop: whether masks are used, if not as the embedder's entry in the registry says.
 
     Raises:
         Misconfigured: a model is missing, damaged, malicious or unknown; nothing in it was executed.
@@ -218,7 +219,8 @@ def build_pipeline(
         embedder = BASELINES[embedder_name]()
     else:
         model = find_model(models_dir, embedder_name, "embedder")
-        embedder = load_embedder(model, runtime, device, cache_dir=cache_dir, threads=threads, plan=crop)
+        plan = model.crop.model_copy(update={"mode": crop or model.crop.mode})
+        embedder = load_embedder(model, runtime, device, cache_dir=cache_dir, threads=threads, plan=plan)
     notes = []
     if detector_name == NO_DETECTOR:
         notes.append("no detector: every image is searched as a whole")

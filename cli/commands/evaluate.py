@@ -1,0 +1,127 @@
+"""`vitrine evaluate`: how well searches find products, measured on a labelled set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from cli.output import json_option, people, print_json, reporter_for, tables
+from shared.errors import StorageUnavailable
+from shared.settings import get_settings
+
+
+@click.command(epilog="Example: vitrine evaluate data/ --crop mask --json --report evaluation.html")
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--detector", help="Registry name, path of YOLO weights, or `none`. [default: the settings']")
+@click.option(
+    "--embedder",
+    help="Registry name, path of weights, `colour-histogram` or `perceptual-hash`. [default: the settings']",
+)
+@click.option(
+    "--crop", type=click.Choice(["box", "mask", "whole"]), help="What is embedded. [default: the embedder's]"
+)
+@click.option(
+    "--truth",
+    type=click.Choice(["auto", "box"]),
+    default="auto",
+    show_default=True,
+    help="box: search with the true boxes, as if the detector were perfect.",
+)
+@click.option("--limit", type=click.IntRange(1), help="At most so many photographs of each kind.")
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with the worst cases."
+)
+@json_option
+def evaluate(
+    folder: Path,
+    detector: str | None,
+    embedder: str | None,
+    crop: str | None,
+    truth: str,
+    limit: int | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how well the products of DIR are found in its photographs.
+
+    DIR holds products/products.jsonl with the gallery, and benchmark.jsonl with photographs, true boxes and
+    products; docs/models.md has an example. The models run in this process: no server is needed.
+    """
+    result = _measure(folder, detector, embedder, crop, truth, limit)
+    if report is not None:
+        from worker.evaluation.page import write_page
+
+        try:
+            write_page(result, report)
+        except OSError as error:
+            raise StorageUnavailable(f"{report} cannot be written: {error.strerror}.") from error
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print_tables(result.to_json())
+
+
+def _measure(
+    folder: Path, detector: str | None, embedder: str | None, crop: str | None, truth: str, limit: int | None
+) -> Any:
+    # What needs the models' libraries is imported only when it is used.
+    from worker.evaluation.run import evaluate as measure
+    from worker.pipeline import NO_DETECTOR, build_pipeline
+
+    settings = get_settings()
+    models = settings.models
+    pipeline = build_pipeline(
+        models_dir=settings.models_folder,
+        detector_name=NO_DETECTOR if crop == "whole" else detector or models.detector,
+        embedder_name=embedder or models.embedder,
+        runtime=models.runtime,
+        device=models.device,
+        cache_dir=settings.data_dir / "models",
+        threads=models.threads,
+        confidence=models.confidence,
+        max_objects=models.max_objects,
+        micro_batch=models.micro_batch,
+        crop="mask" if crop == "mask" else "box" if crop == "box" else None,
+    )
+    with reporter_for(people()) as reporter:
+        return measure(
+            folder,
+            pipeline,
+            "box" if truth == "box" else "auto",
+            limit,
+            lambda stage, done, total: reporter.step(stage, done, total, "images"),
+        )
+
+
+def _print_tables(figures: dict[str, Any]) -> None:
+    console = tables()
+    search = Table(
+        "photographs", "objects", "recall@1 %", "recall@10 %", "mAP %", box=None, padding=(0, 2, 0, 0)
+    )
+    for kind in ("same", "view", "multi"):
+        part = figures[kind]
+        search.add_row(
+            kind, str(part["n"]), *(_with_interval(part, n) for n in ("recall@1", "recall@10", "map"))
+        )
+    console.print(search)
+    names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture")
+    seen = Table(
+        "detector",
+        "recall@.5 %",
+        "recall@.75 %",
+        "mean IoU %",
+        "false a picture",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    seen.add_row("", *(_with_interval(figures["detector"], name) for name in names))
+    console.print(seen)
+    people().print(", ".join(f"{name} {value}" for name, value in figures["models"].items()), style="dim")
+
+
+def _with_interval(figures: dict[str, Any], name: str) -> str:
+    low, high = figures[f"{name}_ci"]
+    return f"{figures[name]:.1f} ({low:.1f} to {high:.1f})"

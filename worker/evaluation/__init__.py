@@ -1,0 +1,1 @@
+"""How good a pipeline is: search quality and detection quality on a labelled set."""

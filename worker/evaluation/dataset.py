@@ -1,0 +1,136 @@
+"""A labelled set on disk: a gallery of products, and photographs of them with true boxes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from shared.errors import InvalidManifest
+from worker.crops import Box
+
+#: ``same``: the gallery's viewpoint; ``view``: another one; ``multi``: several products in one photograph.
+Kind = Literal["same", "view", "multi"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryImage:
+    """One picture of a product; a product may have several."""
+
+    product_id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TrueObject:
+    """A product in a photograph; the box as fractions."""
+
+    product_id: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """A query image with all that is to be found in it."""
+
+    path: Path
+    kind: Kind
+    objects: tuple[TrueObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """Everything an evaluation needs."""
+
+    gallery: tuple[GalleryImage, ...]
+    photographs: tuple[Photograph, ...]
+
+
+def read_set(folder: Path, limit: int | None = None) -> LabelledSet:
+    """Read ``products/products.jsonl`` and ``benchmark.jsonl``.
+
+    Args:
+        folder: with both of them, and the images they name.
+        limit: use only so many photographs of each kind, evenly spread; the gallery stays whole.
+
+    Raises:
+        InvalidManifest: a file is missing or a line is wrong; the message names the line.
+    """
+    gallery = tuple(
+        image for row in _rows(folder / "products/products.jsonl") for image in _gallery(folder, *row)
+    )
+    photographs = [_photograph(folder, *row) for row in _rows(folder / "benchmark.jsonl")]
+    known = {image.product_id for image in gallery}
+    for photograph in photographs:
+        for seen in photograph.objects:
+            if seen.product_id not in known:
+                raise InvalidManifest(
+                    f"{photograph.path.name} shows {seen.product_id}, which products.jsonl does not list."
+                )
+    if limit is not None:
+        photographs = [
+            p for kind in KINDS for p in _spread([p for p in photographs if p.kind == kind], limit)
+        ]
+    return LabelledSet(gallery, tuple(photographs))
+
+
+def _spread(photographs: list[Photograph], limit: int) -> list[Photograph]:
+    step = max(1.0, len(photographs) / limit)
+    return [photographs[int(i * step)] for i in range(min(limit, len(photographs)))]
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                place = f"{path.name} line {number}"
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise InvalidManifest(f"{place} is not JSON: {error}.") from error
+                if not isinstance(row, dict):
+                    raise InvalidManifest(f"{place} is not a JSON object.")
+                yield place, row
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidManifest(f"{path} cannot be read: an evaluation needs it.") from error
+
+
+def _gallery(folder: Path, place: str, row: dict[str, Any]) -> Iterator[GalleryImage]:
+    try:
+        for name in row["images"] if "images" in row else [row["image"]]:
+            yield GalleryImage(str(row["product_id"]), _inside(folder / "products", name, place))
+    except (KeyError, TypeError) as error:
+        raise InvalidManifest(f"{place} lacks a product_id or an image.") from error
+
+
+def _photograph(folder: Path, place: str, row: dict[str, Any]) -> Photograph:
+    try:
+        width, height = (float(value) for value in row["size"])
+        objects = tuple(
+            TrueObject(
+                str(o["product_id"]), (o["box"][0] / width, o["box"][1] / height, *_end(o, width, height))
+            )
+            for o in row["objects"]
+        )
+        kind, path = row["kind"], _inside(folder, row["file"], place)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError) as error:
+        raise InvalidManifest(
+            f"{place} needs file, kind, size and objects with product_id and box."
+        ) from error
+    if kind not in KINDS:
+        raise InvalidManifest(f"{place} has the kind {kind!r}: known are {', '.join(KINDS)}.")
+    return Photograph(path, kind, objects)
+
+
+def _end(row: dict[str, Any], width: float, height: float) -> tuple[float, float]:
+    return row["box"][2] / width, row["box"][3] / height
+
+
+def _inside(folder: Path, name: str, place: str) -> Path:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InvalidManifest(f"{place} names {name!r}, which is outside of the folder.")
+    return path

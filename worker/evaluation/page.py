@@ -1,0 +1,115 @@
+"""An evaluation as one HTML file: the figures, and the worst cases as pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from worker.crops import Box, resize, to_pixels
+from worker.evaluation.dataset import KINDS
+from worker.evaluation.run import Answer, Report, load_image
+from worker.vision import Image
+
+WORST = 48
+THUMBNAIL_PX = 220
+TRUE_COLOUR, FOUND_COLOUR = (0, 170, 60), (240, 120, 0)
+
+STYLE = """
+:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #8886; }
+th:first-child, td:first-child { text-align: left; }
+small { opacity: .75; }
+ul { list-style: none; padding: 0; display: grid; gap: 1.5rem;
+     grid-template-columns: repeat(auto-fill, minmax(30rem, 1fr)); }
+li { display: flex; flex-wrap: wrap; gap: .5rem; }
+li p { flex-basis: 100%; margin: 0; }
+figure { margin: 0; }
+img { max-height: 220px; max-width: 220px; background: #fff; }
+"""
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Write the page; it needs no other file and no network."""
+    worst = worst_answers(report.answers)
+    models = ", ".join(f"{name} {version}" for name, version in report.figures["models"].items())
+    page = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>',
+        f"<style>{STYLE}</style></head><body><h1>Evaluation</h1><p>{escape(models)}</p>",
+        *_tables(report),
+        f"<h2>The {len(worst)} worst cases</h2>",
+        "<p>Green: the product looked for. Orange: what was searched with. "
+        "Beside it the product in the gallery, and the best hit.</p><ul>",
+        *(_case(answer, report) for answer in worst),
+        "</ul></body></html>",
+    ]
+    path.write_text("\n".join(page), encoding="utf-8")
+
+
+def worst_answers(answers: Sequence[Answer], most: int = WORST) -> list[Answer]:
+    """Return the answers that were furthest off: objects not found, then the lowest places."""
+    wrong = [answer for answer in answers if answer.rank != 1]
+    return sorted(wrong, key=lambda a: -(a.rank or 1_000_000_000))[:most]
+
+
+def _tables(report: Report) -> list[str]:
+    head = "<tr><th>kind</th><th>n</th><th>recall@1 %</th><th>recall@10 %</th><th>mAP %</th></tr>"
+    rows = []
+    for kind in KINDS:
+        figures = report.figures[kind]
+        cells = "".join(f"<td>{_cell(figures, name)}</td>" for name in ("recall@1", "recall@10", "map"))
+        rows.append(f"<tr><td>{kind}</td><td>{figures['n']}</td>{cells}</tr>")
+    names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture")
+    titles = "".join(f"<th>{name}</th>" for name in names)
+    cells = "".join(f"<td>{_cell(report.figures['detector'], name)}</td>" for name in names)
+    return [
+        f"<table>{head}{''.join(rows)}</table>",
+        f"<table><tr><th>detector</th>{titles}</tr><tr><td></td>{cells}</tr></table>",
+        "<p><small>In brackets: 95 % bootstrap intervals.</small></p>",
+    ]
+
+
+def _cell(figures: dict[str, float | list[float]], name: str) -> str:
+    low, high = figures[f"{name}_ci"]  # type: ignore[misc]
+    return f"{figures[name]} <small>({low} to {high})</small>"
+
+
+def _case(answer: Answer, report: Report) -> str:
+    place = "not detected" if answer.rank is None else f"rank {answer.rank}"
+    name = escape(f"{answer.photograph.path.name} ({answer.photograph.kind}): {answer.wanted.product_id}")
+    pictures = [_picture(_drawn(answer), "photograph"), _gallery_picture(answer.wanted.product_id, report)]
+    if answer.best is not None and answer.best != answer.wanted.product_id:
+        pictures.append(_gallery_picture(answer.best, report))
+    return f"<li><p>{name}: <b>{place}</b></p>{''.join(pictures)}</li>"
+
+
+def _drawn(answer: Answer) -> Image:
+    image = _thumbnail(load_image(answer.photograph.path))
+    boxes: list[tuple[Box, tuple[int, int, int]]] = [(box, FOUND_COLOUR) for box in answer.objects]
+    for box, colour in [*boxes, (answer.wanted.box, TRUE_COLOUR)]:
+        x0, y0, x1, y1 = to_pixels(box, image.shape[1], image.shape[0])
+        cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour, 2)
+    return image
+
+
+def _gallery_picture(product_id: str, report: Report) -> str:
+    return _picture(_thumbnail(load_image(report.gallery[product_id])), product_id)
+
+
+def _thumbnail(image: Image) -> Image:
+    scale = min(1.0, THUMBNAIL_PX / max(image.shape[:2]))
+    small = resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.ascontiguousarray(small)
+
+
+def _picture(image: Image, title: str) -> str:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    source = base64.b64encode(data.tobytes()).decode()
+    name = escape(title)
+    return f'<figure><img src="data:image/jpeg;base64,{source}" alt="{name}" title="{name}"></figure>'

@@ -1,0 +1,211 @@
+"""Runs a pipeline over a labelled set and measures what a shopper would have got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ImageMissing, OutOfMemory
+from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
+from worker.crops import Box, as_boxes, overlap
+from worker.evaluation.dataset import KINDS, GalleryImage, LabelledSet, Photograph, TrueObject, read_set
+from worker.evaluation.metrics import Boxes, detector_figures, rank_of, search_figures
+from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
+from worker.vision import Embeddings, Image
+
+Entry = TypeVar("Entry", GalleryImage, Photograph)
+Truth = Literal["auto", "box"]
+#: Called with what is being done, how much of it is done, and how much there is.
+Progress = Callable[[str, int, int], None]
+
+LIMITS = ImageLimits(formats=CATALOGUE_FORMATS)
+#: An object counts as found when its box is overlapped by this much.
+FOUND_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one object of a photograph.
+
+    Attributes:
+        rank: place of the right product, from 1; None where no detection is on the object.
+        best: product of the best hit, None where there is no hit.
+        objects: boxes that the pipeline searched with.
+    """
+
+    photograph: Photograph
+    wanted: TrueObject
+    rank: int | None
+    best: str | None
+    objects: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of one evaluation, and every answer behind them."""
+
+    figures: dict[str, Any]
+    answers: tuple[Answer, ...]
+    gallery: dict[str, Path]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``same``, ``view``, ``multi``, ``detector`` and ``models``; rates in percent.
+
+        Beside each rate there is ``<rate>_ci``, its 95 % bootstrap interval.
+        """
+        return self.figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Gallery:
+    """Embeddings of all products: ``embeddings (G, D)``, ``owners (G,)`` into ``products``."""
+
+    products: list[str]
+    owners: NDArray[np.intp]
+    embeddings: Embeddings
+
+
+def evaluate(
+    folder: Path,
+    pipeline: Pipeline,
+    truth: Truth = "auto",
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Search for every labelled object of a set and count what is found.
+
+    With ``same`` and ``view`` photographs, which show one product, the hits of all detected objects and of
+    the whole image are merged, a product counting once with its best score. With ``multi``, an object counts
+    when a detection overlaps its box by at least half, and by the rank of its product among that
+    detection's hits alone; a pipeline without a detector answers with the whole image instead.
+
+    Args:
+        folder: a labelled set (``dataset.read_set``).
+        pipeline: what is measured; it also embeds the gallery, as an import would.
+        truth: ``box`` searches with the true boxes instead of detections: what a perfect detector would
+            give. The detector's own figures are not affected.
+        limit: at most so many photographs of each kind.
+        progress: told of every batch.
+
+    Raises:
+        InvalidManifest: the set is malformed.
+        ImageMissing: an image of it is not there.
+    """
+    told = progress or (lambda stage, done, total: None)
+    data = read_set(folder, limit)
+    gallery = _embed_gallery(data, pipeline, told)
+    answers: list[Answer] = []
+    boxes: list[tuple[Boxes, Boxes]] = []
+    done = 0
+    for photographs, images in _batches(data.photographs, pipeline.batch):
+        found = pipeline.embed_query(images)
+        for photograph, query in zip(photographs, found, strict=True):
+            boxes.append((_true_boxes(photograph), as_boxes(list(query.objects))))
+        if truth == "box":
+            found = _with_true_boxes(pipeline, photographs, images)
+        for photograph, query in zip(photographs, found, strict=True):
+            answers += _answer(photograph, query, gallery, truth, pipeline)
+        done += len(images)
+        told("photographs", done, len(data.photographs))
+    figures: dict[str, Any] = {
+        kind: search_figures([a.rank for a in answers if a.photograph.kind == kind]) for kind in KINDS
+    }
+    figures["detector"] = detector_figures(boxes)
+    figures["models"] = {**pipeline.versions, "truth": truth, "gallery": str(len(gallery.products))}
+    return Report(figures, tuple(answers), {image.product_id: image.path for image in reversed(data.gallery)})
+
+
+def _embed_gallery(data: LabelledSet, pipeline: Pipeline, told: Progress) -> _Gallery:
+    owners: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    for entries, images in _batches(data.gallery, pipeline.batch):
+        for entry, found in zip(entries, pipeline.embed_catalogue(images), strict=True):
+            owners += [entry.product_id] * len(found)
+            rows += [each.embedding for each in found]
+        told("gallery", len(owners), len(data.gallery))
+    products = sorted(set(owners))
+    places = {product: place for place, product in enumerate(products)}
+    return _Gallery(products, np.array([places[owner] for owner in owners], np.intp), np.stack(rows))
+
+
+def _with_true_boxes(
+    pipeline: Pipeline, photographs: Sequence[Photograph], images: Sequence[Image]
+) -> list[QueryEmbedding]:
+    """Embed each true box as if a person had drawn it; of a photograph's objects in their order."""
+    jobs = [(i, seen.box) for i, photograph in enumerate(photographs) for seen in photograph.objects]
+    drawn = pipeline.embed_query([images[i] for i, _ in jobs], [QueryOptions(box=box) for _, box in jobs])
+    results = []
+    for i in range(len(photographs)):
+        parts = [query for (owner, _), query in zip(jobs, drawn, strict=True) if owner == i]
+        objects = tuple(part.objects[0] for part in parts)
+        # The whole image is left out: with a box drawn, nobody searches for it.
+        results.append(QueryEmbedding(objects, np.stack([part.embeddings[0] for part in parts]), {}))
+    return results
+
+
+def _answer(
+    photograph: Photograph, query: QueryEmbedding, gallery: _Gallery, truth: Truth, pipeline: Pipeline
+) -> Iterator[Answer]:
+    scores = query.embeddings @ gallery.embeddings.T
+    boxes = tuple(seen.box for seen in query.objects)
+    for number, wanted in enumerate(photograph.objects):
+        rows: list[int] | None
+        if truth == "box":
+            rows = [number]
+        elif photograph.kind != "multi" or not pipeline.detects:
+            rows = list(range(len(scores)))
+        else:
+            rows = _detection_on(wanted.box, query)
+        if rows is None:
+            yield Answer(photograph, wanted, None, None, boxes)
+            continue
+        asked = scores[rows]
+        place = gallery.products.index(wanted.product_id)
+        best = gallery.products[gallery.owners[int(asked.max(axis=0).argmax())]]
+        yield Answer(photograph, wanted, rank_of(asked, gallery.owners, place), best, boxes)
+
+
+def _detection_on(box: Box, query: QueryEmbedding) -> list[int] | None:
+    """The row of the detection that overlaps a true box most, if it does by half."""
+    if not query.objects:
+        return None
+    ious = overlap(np.array([box], np.float32), as_boxes(list(query.objects)))[0]
+    return [int(ious.argmax())] if ious.max() >= FOUND_IOU else None
+
+
+def _true_boxes(photograph: Photograph) -> Boxes:
+    return np.array([seen.box for seen in photograph.objects], np.float32).reshape(-1, 4)
+
+
+def _batches(entries: Sequence[Entry], size: int) -> Iterator[tuple[Sequence[Entry], list[Image]]]:
+    """Decode ahead of the models, in a pool beside them."""
+    starts = range(0, len(entries), size)
+    with ThreadPoolExecutor(2, "decode") as pool:
+        waiting = [pool.map(load_image, [e.path for e in entries[at : at + size]]) for at in starts[:2]]
+        for number, at in enumerate(starts):
+            images = list(waiting[number])
+            following = (number + 2) * size
+            if following < len(entries):
+                waiting.append(pool.map(load_image, [e.path for e in entries[following : following + size]]))
+            yield entries[at : at + size], images
+
+
+def load_image(path: Path) -> Image:
+    """Decode an image of a labelled set to ``(H, W, 3) uint8``.
+
+    Raises:
+        ImageMissing: it is not there.
+        UnsupportedFormat, UndecodableImage, ImageTooLarge, OutOfMemory: it cannot be decoded.
+    """
+    try:
+        return decode(path.read_bytes(), LIMITS)
+    except OSError as error:
+        raise ImageMissing(f"{path} cannot be read.") from error
+    except MemoryError as error:
+        raise OutOfMemory(f"There is not enough memory to decode {path.name}.") from error
