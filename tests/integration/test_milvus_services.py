@@ -125,7 +125,6 @@ def test_lite_killed_during_upserts_of_four_writers_loses_no_acknowledged_row(tm
         for turn in range(2):
             stop = threading.Event()
             enough = threading.Semaphore(0)
-
             writers = [
                 threading.Thread(target=_write, args=(lite.uri, f"{turn}-{n}", acknowledged, stop, enough))
                 for n in range(4)
