@@ -182,6 +182,8 @@ class MilvusServer(EmbeddedMilvus):
 
     def ready(self) -> bool:
         """Tell whether every part of it reports healthy and requests are answered."""
+        if self._child is None:
+            return False
         try:
             url = f"http://127.0.0.1:{self._ports.health}/healthz"
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

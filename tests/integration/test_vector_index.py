@@ -212,7 +212,8 @@ def test_alias_moves_while_searches_run_without_error_gap_or_mixture(
     assert eventually(
         lambda: all(len(index.search(name, UNIT[None], 50)[0]) == 50 for name in sides.values())
     )
-    done, problems, seen = threading.Event(), [], set()
+    done, seen = threading.Event(), set()
+    problems: list[object] = []
 
     def search() -> None:
         client = MilvusIndex(each_milvus.uri)
