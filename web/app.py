@@ -20,7 +20,7 @@ from shared.settings import Settings
 from web import catalogues, docs, images, jobs, operations, pages, searches
 from web.broker import BrokerProbe
 from web.errors import register_errors
-from web.limits import make_limiter
+from web.limits import RateCounter
 from web.security import protect
 from web.services import EXTENSION, Services
 
@@ -48,9 +48,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
         hops = settings.web.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = build_services(settings, doorbell)
-    # Order: the checks come before the limiter, so that a refused call counts for nobody.
     protect(app, settings)
-    make_limiter(app, settings)
     register_errors(app)
     for part in (searches, catalogues, jobs, images, operations, docs, pages):
         app.register_blueprint(part.blueprint)
@@ -75,6 +73,7 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         doorbell=doorbell or Doorbell(settings.redis_url),
         presence=Presence(database),
         broker=BrokerProbe(settings.redis_url),
+        rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
         image_limits=ImageLimits(
             max_bytes=settings.images.max_bytes,
             max_pixels=settings.images.max_pixels,

@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
-import math
 import time
 
-from flask import Flask, g, request
-from flask_limiter import Limiter, RequestLimit
-from flask_limiter.util import get_remote_address
+from limits import RateLimitItemPerMinute
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter
 
-from shared.errors import Overloaded
-from shared.metrics import SEARCHES_REFUSED
-from shared.settings import Settings
+from shared.log import get_logger
 from web.broker import client_options
-from web.services import services
 
-#: Endpoints that start a search; everything else is free of limits.
-LIMITED = ("searches.create", "pages.create")
+log = get_logger("vitrine.web")
 
-
-def make_limiter(app: Flask, settings: Settings) -> Limiter:
-    """Attach the limiter. A frozen Redis costs one request one second, then memory counts instead."""
-    rate = f"{settings.web.searches_per_minute} per minute"
-    return Limiter(
-        get_remote_address,
-        app=app,
-        storage_uri=settings.redis_url,
-        storage_options=client_options(),
-        default_limits=[rate],
-        default_limits_exempt_when=lambda: request.endpoint not in LIMITED,
-        in_memory_fallback_enabled=True,
-        on_breach=_refuse,
-        key_prefix="vitrine-limit",
-        strategy="fixed-window",
-    )
+_REST_S = 5.0
 
 
-def _refuse(limit: RequestLimit) -> None:
-    """Say when the window ends. The limiter's own header would stand on every answer, 202 included."""
-    g.retry_after_s = max(1, math.ceil(limit.reset_at - time.time()))
-    raise Overloaded(f"More than {limit.limit} searches came from your address. Try again shortly.")
+class RateCounter:
+    """Counts searches by address in windows of one minute.
 
+    Written on the `limits` library and not with Flask-Limiter, which answers 500 to the second of
+    two threads that find Redis away at the same moment.
 
-def refuse_when_full() -> None:
-    """Raise Overloaded when too many searches wait already: a queue that only grows serves nobody."""
-    limit = services().settings.search.max_waiting
-    waiting = services().searches.waiting()
-    if waiting >= limit:
-        SEARCHES_REFUSED.inc()
-        raise Overloaded(f"{waiting} searches wait already. Try again shortly.")
+    Args:
+        redis_url: where all web processes count together.
+        per_minute: most searches of one address.
+    """
+
+    def __init__(self, redis_url: str, per_minute: int) -> None:
+        self._limit = RateLimitItemPerMinute(per_minute, namespace="vitrine-limit")
+        storage = storage_from_string(redis_url, wrap_exceptions=True, **client_options())
+        self._together = FixedWindowRateLimiter(storage)
+        self._alone = FixedWindowRateLimiter(MemoryStorage())
+        self._rest_until = 0.0
+
+    def count(self, address: str) -> int | None:
+        """Count a search; return None, or the seconds to wait when this address has had its share."""
+        if time.monotonic() >= self._rest_until:
+            try:
+                return self._count(self._together, address)
+            except StorageError:
+                # A frozen Redis costs its timeout now and then, not with every request.
+                self._rest_until = time.monotonic() + _REST_S
+                log.warning("searches are counted in memory: the broker does not answer")
+        return self._count(self._alone, address)
+
+    def _count(self, counter: FixedWindowRateLimiter, address: str) -> int | None:
+        if counter.hit(self._limit, address):
+            return None
+        return max(1, int(counter.get_window_stats(self._limit, address).reset_time - time.time()))

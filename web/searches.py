@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 import time
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Blueprint, Response, g, jsonify, request, url_for
 from pydantic import Field
 
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
-from shared.errors import Expired, InvalidInput, NotFound, UnsupportedFormat
+from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
 from shared.images import normalise
 from shared.ledger import Accepted
-from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED
+from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.task_names import TaskName
 from web.bodies import form_fields, idempotency, json_body, only_file
 from web.errors import parsed
-from web.limits import refuse_when_full
 from web.openapi import Parameter, operation
 from web.services import Services, services
 from web.url_fetch import fetch_image
@@ -65,7 +64,7 @@ def accept_search() -> Accepted:
     Raises:
         VitrineError: whatever is wrong with the request; then nothing was accepted.
     """
-    refuse_when_full()
+    _refuse_the_many()
     if request.mimetype == "multipart/form-data":
         options = parsed(SearchOptions, form_fields(lists=("box",)))
         accepted = _by_photo(options, only_file("image"))
@@ -80,6 +79,21 @@ def accept_search() -> Accepted:
         if not services().doorbell.ring(TaskName.ANSWER_SEARCHES, accepted.id):
             DOORBELLS_LOST.inc()
     return accepted
+
+
+def _refuse_the_many() -> None:
+    """Raise Overloaded when one address asks too often, or when too many searches wait already:
+    a queue that only grows serves nobody."""
+    wait_s = services().rate.count(request.remote_addr or "")
+    if wait_s is not None:
+        SEARCHES_REFUSED.inc()
+        g.retry_after_s = wait_s
+        most = services().settings.web.searches_per_minute
+        raise Overloaded(f"More than {most} searches a minute came from your address.")
+    waiting = services().searches.waiting()
+    if waiting >= services().settings.search.max_waiting:
+        SEARCHES_REFUSED.inc()
+        raise Overloaded(f"{waiting} searches wait already. Try again shortly.")
 
 
 def _by_request(wanted: SearchRequest) -> Accepted:

@@ -48,6 +48,8 @@ def protect(app: Flask, settings: Settings) -> None:
     @app.before_request
     def _check() -> None:
         _open_request()
+        # gunicorn says that its stream ends by itself; then a body that was cut off would look whole.
+        request.environ.pop("wsgi.input_terminated", None)
         if settings.web.api_key is None and settings.web.proxies == 0:
             _refuse_foreign_host(request.host)
         if request.method in _UNSAFE:
@@ -101,7 +103,8 @@ def _check_length(settings: Settings) -> None:
     if "Transfer-Encoding" in request.headers:
         raise LengthRequired("Send the body with a Content-Length, not in chunks.")
     if request.content_length is None:
-        if request.method in ("POST", "PUT", "PATCH"):
+        # Neither length nor type: there is no body, as with a bare `curl -X POST`.
+        if request.mimetype:
             raise LengthRequired("Send the body with a Content-Length.")
     elif request.content_length > limit:
         raise BodyTooLarge(f"The body has {request.content_length} bytes; at most {limit} are taken.")

@@ -18,6 +18,7 @@ from shared.ledger.searches import SearchLedger
 from shared.presence import Presence
 from shared.settings import Settings
 from web.broker import BrokerProbe
+from web.limits import RateCounter
 
 EXTENSION = "vitrine"
 
@@ -39,6 +40,7 @@ class Services:
     doorbell: Doorbell
     presence: Presence
     broker: BrokerProbe
+    rate: RateCounter
     image_limits: ImageLimits
     waiters: threading.Semaphore
 

@@ -1,0 +1,178 @@
+"""Catalogues, products, imports, jobs, images and status over HTTP."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image as Picture
+
+from shared.ledger.job_desk import JobDesk
+from shared.task_names import TaskName
+from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
+
+ZIP = {"Content-Type": "application/zip"}
+IMPORTS = "/v1/catalogues/winter/imports"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return open_shop(tmp_path / "shop", jobs={"import_roots": (str(tmp_path / "open"),)})
+
+
+def test_a_catalogue_is_made_once(shop: Shop) -> None:
+    for _ in range(2):
+        made = shop.client.put("/v1/catalogues/winter", json={"currency": "NOK"})
+        assert (made.status_code, made.json["name"], made.json["currency"]) == (200, "winter", "NOK")
+    assert [c["name"] for c in shop.client.get("/v1/catalogues").json] == ["demo", "winter"]
+    assert shop.client.get("/v1/catalogues/none").json["error"]["code"] == "unknown_catalogue"
+    for name in ("Winter", "-w", "w" * 49, "a%20b", "..%2e"):
+        assert shop.client.put(f"/v1/catalogues/{name}", json={}).status_code == 422
+
+
+def test_a_product_is_written_by_a_job(shop: Shop) -> None:
+    form = {
+        "product": '{"titles": {"en": "Chair"}, "price": "12.50", "currency": "EUR"}',
+        "image": [(io.BytesIO(picture()), "../../x.jpg"), (io.BytesIO(picture(color=(1, 2, 3))), "椅子")],
+    }
+    answer = shop.client.put(
+        "/v1/catalogues/demo/products/chair-2", data=form, content_type="multipart/form-data"
+    )
+    assert (answer.status_code, answer.json["kind"], answer.json["total"]) == (202, "put", 1)
+    assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
+    [(task, chunk)] = shop.bell.rung
+    assert task == TaskName.WORK_CHUNK
+    assert chunk.startswith(answer.json["id"])
+    assert shop.client.get(answer.headers["Location"]).json["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "field"),
+    [
+        ({"product": "{", "image": (io.BytesIO(picture()), "a")}, 400, None),
+        ({"product": '{"price": -1}', "image": (io.BytesIO(picture()), "a")}, 422, "price"),
+        ({"product": '{"colour": 1}', "image": (io.BytesIO(picture()), "a")}, 422, "colour"),
+        ({"product": "{}"}, 422, "image"),
+        ({"product": "{}", "image": (io.BytesIO(b"<html>"), "a.jpg")}, 415, None),
+        ({"image": (io.BytesIO(picture()), "a")}, 422, "product"),
+    ],
+)
+def test_a_wrong_product_is_refused(
+    shop: Shop, form: dict[str, object], status: int, field: str | None
+) -> None:
+    answer = shop.client.put("/v1/catalogues/demo/products/p", data=form, content_type="multipart/form-data")
+    assert (answer.status_code, answer.json["error"]["field"]) == (status, field)
+    assert shop.bell.rung == []
+
+
+def test_product_ids_are_plain(shop: Shop) -> None:
+    """Row B18: nothing that a filter could be made of."""
+    for bad in ('a"b', "a%20or%20b", "a'b", "x" * 65):
+        assert shop.client.put(f"/v1/catalogues/demo/products/{bad}", json={}).status_code == 422
+
+
+def test_products_are_read_and_deleted(shop: Shop) -> None:
+    found = shop.client.get("/v1/catalogues/demo/products/chair-1").json
+    assert found["images"][0]["url"] == f"/v1/images/{IMAGE_ID}"
+    assert shop.client.delete("/v1/catalogues/demo/products/chair-1").json["kind"] == "delete"
+    gone = shop.client.delete("/v1/catalogues/demo/products/nothing")
+    assert (gone.status_code, gone.json["error"]["code"]) == (404, "unknown_product")
+
+
+def test_an_archive_is_stored_then_a_job_then_a_ring(shop: Shop) -> None:
+    data = b"PK\x03\x04" + os.urandom(3_000_000)
+    answer = shop.client.post(IMPORTS, data=data, headers=ZIP)
+    assert (answer.status_code, answer.json["kind"], answer.json["catalogue"]) == (202, "import", "winter")
+    assert len(shop.bell.rung) == 1
+    claim = JobDesk(shop.parts.database, "tester", 30.0, 4, 4).claim()
+    assert claim is not None
+    with shop.parts.store.open(claim.source["archive"], "imports") as stored:
+        assert stored.read() == data
+
+
+def test_the_same_import_twice_is_one_job_and_one_archive(shop: Shop) -> None:
+    headers = {**ZIP, "Idempotency-Key": "nightly-1"}
+    first, again = (shop.client.post(IMPORTS, data=b"PK\x05\x06" + b"x" * 64, headers=headers) for _ in "ab")
+    assert first.json["id"] == again.json["id"]
+    assert len(list(shop.parts.store.older_than("imports", -1))) == 1
+    other = shop.client.post(IMPORTS, data=b"PK other", headers=headers)
+    assert other.status_code == 409
+    assert len(list(shop.parts.store.older_than("imports", -1))) == 1
+
+
+def test_an_archive_over_the_limit_leaves_nothing(tmp_path: Path) -> None:
+    shop = open_shop(tmp_path, jobs={"max_import_bytes": 2**20})
+    answer = shop.client.post(IMPORTS, data=b"x" * (2**20 + 1), headers=ZIP)
+    assert (answer.status_code, answer.json["error"]["code"]) == (413, "body_too_large")
+    assert list(shop.parts.store.older_than("imports", -1)) == []
+    assert [c["name"] for c in shop.client.get("/v1/catalogues").json] == ["demo"]
+
+
+def test_a_folder_is_read_only_under_the_roots(shop: Shop, tmp_path: Path) -> None:
+    """Row B14."""
+    (tmp_path / "open" / "goods").mkdir(parents=True)
+    (tmp_path / "open-not").mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "open" / "link").symlink_to(tmp_path / "secret")
+    allowed = shop.client.post(IMPORTS, json={"source": str(tmp_path / "open" / "goods")})
+    assert allowed.status_code == 202
+    for bad in (
+        tmp_path / "secret",
+        tmp_path / "open-not",
+        tmp_path / "open" / "link",
+        tmp_path / "open" / ".." / "secret",
+        tmp_path / "open" / "missing",
+        "open/goods",
+        "/dev/zero",
+        f"{tmp_path}/open/goods\0",
+    ):
+        answer = shop.client.post(IMPORTS, json={"source": str(bad)})
+        assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused"), bad
+
+
+def test_jobs_are_listed_paged_and_cancelled(shop: Shop) -> None:
+    made = [shop.client.post(IMPORTS, data=b"PK" + bytes([n]), headers=ZIP).json["id"] for n in range(3)]
+    assert [job["id"] for job in shop.client.get("/v1/jobs?limit=2").json] == made[:0:-1]
+    assert shop.client.get("/v1/jobs?catalogue=demo").json == []
+    assert shop.client.get(f"/v1/jobs/{made[0]}/failures").json == {"failures": [], "next": None}
+    assert shop.client.post(f"/v1/jobs/{made[0]}/cancel").json["state"] == "cancelled"
+    for path in ("/v1/jobs/none", "/v1/jobs/none/failures"):
+        assert shop.client.get(path).json["error"]["code"] == "unknown_job"
+    for limit in ("0", "-1", "1001", "x", "9" * 30):
+        assert shop.client.get(f"/v1/jobs?limit={limit}").status_code == 422
+    assert shop.client.get(f"/v1/jobs/{made[0]}/failures?after=x").status_code == 422
+
+
+def test_images_are_served_small_and_cached_for_ever(shop: Shop) -> None:
+    answer = shop.client.get(f"/v1/images/{IMAGE_ID}?size=96")
+    assert (answer.status_code, answer.mimetype) == (200, "image/webp")
+    assert "immutable" in answer.headers["Cache-Control"]
+    with Picture.open(io.BytesIO(answer.data)) as served:
+        assert (served.format, served.size) == ("WEBP", (64, 48))
+    again = shop.client.get(
+        f"/v1/images/{IMAGE_ID}?size=96", headers={"If-None-Match": answer.headers["ETag"]}
+    )
+    assert again.status_code == 304
+    assert shop.client.get(f"/v1/images/{'1' * 32}").status_code == 404
+    assert shop.client.get(f"/v1/images/{IMAGE_ID}?size=97").status_code == 422
+
+
+def test_status_and_readiness_say_what_is_missing(shop: Shop) -> None:
+    ready = shop.client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json["ready"] is False
+    assert ready.json["parts"]["database"] == "ok"
+    assert ready.json["parts"]["image_store"] == "ok"
+    assert "did not answer" in ready.json["parts"]["broker"]
+    assert ready.json["parts"]["search_worker"] != "ok"
+    shop.parts.presence.beat("search@here", "search", {"detector": "none"})
+    assert shop.client.get("/readyz").json["parts"]["search_worker"] == "ok"
+    status = shop.client.get("/v1/status").json
+    assert status["processes"][0]["details"] == {"detector": "none"}
+    assert status["queues"] == {"search": 0, "catalogue": 0}
+    assert status["catalogues"][0]["name"] == "demo"
+    metrics = shop.client.get("/metrics").text
+    assert 'vitrine_processes{role="search"} 1.0' in metrics
+    assert 'vitrine_http_requests_total{method="GET",route="/readyz",status="503"}' in metrics

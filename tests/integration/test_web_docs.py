@@ -1,0 +1,68 @@
+"""OpenAPI and the documentation page: complete, valid, and readable without a network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import validate
+
+from shared.contracts import SearchOptions
+from tests.web_builders import Shop, open_shop
+
+#: Pages and files for people; everything else is described.
+FOR_PEOPLE = {
+    "/",
+    "/s",
+    "/s/<search_id>",
+    "/s/<search_id>/part",
+    "/docs",
+    "/openapi.json",
+    "/static/<path:filename>",
+}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return open_shop(tmp_path_factory.mktemp("docs"))
+
+
+def test_the_document_is_valid_openapi_3_1(shop: Shop) -> None:
+    document = shop.client.get("/openapi.json").json
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+def test_every_route_is_in_it(shop: Shop) -> None:
+    paths = shop.client.get("/openapi.json").json["paths"]
+    routes = {
+        re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        for rule in shop.app.url_map.iter_rules()
+        if rule.rule not in FOR_PEOPLE
+    }
+    assert set(paths) == routes
+    assert len(routes) > 15
+
+
+def test_its_schemas_are_the_models(shop: Shop) -> None:
+    schemas = shop.client.get("/openapi.json").json["components"]["schemas"]
+    assert set(schemas["SearchUpload"]["properties"]) == {*SearchOptions.model_fields, "image"}
+    assert schemas["SearchRequest"]["properties"]["top_k"]["maximum"] == 1000
+
+
+def test_a_key_is_announced(tmp_path: Path) -> None:
+    document = open_shop(tmp_path, web={"api_key": "secret-key"}).client.get("/openapi.json").json
+    assert document["security"] == [{"key": []}]
+    assert "secret-key" not in str(document)
+
+
+def test_the_page_shows_every_call_and_loads_nothing_from_elsewhere(shop: Shop) -> None:
+    page = shop.client.get("/docs").text
+    for path in shop.client.get("/openapi.json").json["paths"]:
+        assert path in page
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert loaded
+    assert all(address.startswith(("/", "#")) for address in loaded)
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    assert {address[1:] for address in loaded if address.startswith("#")} <= anchors

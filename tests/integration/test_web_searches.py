@@ -1,0 +1,247 @@
+"""Searches over HTTP: what is accepted, in which order it is kept, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image as Picture
+
+from shared.errors import DatabaseUnavailable, StorageUnavailable
+from shared.image_store import ImageStore
+from shared.ledger.searches import SearchLedger
+from shared.task_names import TaskName
+from tests.web_builders import Bell, Shop, open_shop, picture, upload
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return open_shop(tmp_path)
+
+
+def test_a_photo_becomes_a_row_then_a_ring_then_202(shop: Shop) -> None:
+    answer = shop.client.post("/v1/searches", **upload(top_k=5, box="0.1,0.1,0.9,0.9", detect="false"))
+    assert answer.status_code == 202
+    assert answer.json["state"] == "queued"
+    assert answer.headers["Location"] == f"/v1/tasks/{answer.json['id']}"
+    assert answer.headers["Retry-After"] == "1"
+    assert shop.bell.rung == [(TaskName.ANSWER_SEARCHES, answer.json["id"])]
+    [claim] = shop.desk().claim(10)
+    assert (claim.options.top_k, claim.options.detect, claim.options.box) == (5, False, (0.1, 0.1, 0.9, 0.9))
+    assert claim.query_key is not None
+    assert shop.parts.store.exists(claim.query_key, "queries")
+
+
+def test_the_answer_is_polled_under_the_same_id(shop: Shop) -> None:
+    task_id = shop.client.post("/v1/searches", **upload()).json["id"]
+    assert shop.client.get(f"/v1/tasks/{task_id}").headers["Retry-After"] == "1"
+    assert shop.answer_all() == [task_id]
+    done = shop.client.get(f"/v1/tasks/{task_id}").json
+    assert done["state"] == "succeeded"
+    assert done["result"]["objects"][0]["hits"][0]["product_id"] == "chair-1"
+
+
+def test_prefer_wait_answers_200_with_the_result(shop: Shop) -> None:
+    worker = threading.Thread(target=answer_when_there_is_one, args=(shop,))
+    worker.start()
+    answer = shop.client.post("/v1/searches", headers={"Prefer": "respond-async, wait=10"}, **upload())
+    worker.join()
+    assert (answer.status_code, answer.json["state"]) == (200, "succeeded")
+
+
+def answer_when_there_is_one(shop: Shop) -> None:
+    until = time.monotonic() + 10
+    while time.monotonic() < until and not shop.answer_all():
+        time.sleep(0.02)
+
+
+def test_waiting_never_takes_the_last_threads(tmp_path: Path) -> None:
+    shop = open_shop(tmp_path, web={"threads": 2})
+    started = time.monotonic()
+    answer = shop.client.post("/v1/searches", headers={"Prefer": "wait=15"}, **upload())
+    assert answer.status_code == 202
+    assert time.monotonic() - started < 5
+
+
+def test_by_product_and_by_an_earlier_photo(shop: Shop) -> None:
+    first = shop.client.post("/v1/searches", **upload()).json["id"]
+    assert shop.client.post("/v1/searches", json={"product_id": "chair-1"}).status_code == 202
+    again = shop.client.post("/v1/searches", json={"query_id": first, "box": [0, 0, 0.5, 0.5]})
+    assert again.status_code == 202
+    by_id = {claim.id: claim for claim in shop.desk().claim(10)}
+    assert by_id[again.json["id"]].query_key == by_id[first].query_key
+    by_product = next(claim for claim in by_id.values() if claim.product_id == "chair-1")
+    refused = shop.client.post("/v1/searches", json={"query_id": by_product.id})
+    assert (refused.status_code, refused.json["error"]["field"]) == (422, "query_id")
+
+
+def test_the_stored_photo_is_upright_and_carries_nothing_but_pixels(shop: Shop) -> None:
+    exif = Picture.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    exif[0x010E] = "<script>secret place</script>"
+    data = picture((80, 40), exif=exif) + b"<html>tail</html>"
+    task_id = shop.client.post("/v1/searches", **upload(data)).json["id"]
+    served = shop.client.get(f"/v1/searches/{task_id}/image")
+    assert served.mimetype == "image/jpeg"
+    assert b"script" not in served.data
+    assert b"html" not in served.data
+    with Picture.open(io.BytesIO(served.data)) as stored:
+        assert stored.size == (40, 80)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"\x00", 415, "unsupported_format"),
+        (b"just text, not a picture at all", 415, "unsupported_format"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported_format"),
+        (b"%PDF-1.7 nothing", 415, "unsupported_format"),
+        (picture((400, 300))[:600], 422, "undecodable_image"),
+        (picture((17_000, 20)), 422, "image_too_large"),
+        (b"", 422, "invalid_input"),
+    ],
+)
+def test_what_is_no_photo_is_refused_and_nothing_is_kept(
+    shop: Shop, data: bytes, status: int, code: str
+) -> None:
+    answer = shop.client.post("/v1/searches", **upload(data))
+    assert (answer.status_code, answer.json["error"]["code"]) == (status, code)
+    assert shop.parts.searches.waiting() == 0
+    assert shop.bell.rung == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"top_k": 0}, "top_k"),
+        ({"top_k": -1}, "top_k"),
+        ({"top_k": 1_000_000_000}, "top_k"),
+        ({"top_k": 500}, "top_k"),
+        ({"top_k": "many"}, "top_k"),
+        ({"min_score": "NaN"}, "min_score"),
+        ({"box": "0,0,0,0"}, "box"),
+        ({"box": "0,0,2,2"}, "box.2"),
+        ({"colour": "red"}, "colour"),
+        ({"catalogue": "x' or 1=1"}, "catalogue"),
+    ],
+)
+def test_a_wrong_option_is_named(shop: Shop, fields: dict[str, object], field: str) -> None:
+    answer = shop.client.post("/v1/searches", **upload(**fields))
+    assert (answer.status_code, answer.json["error"]["field"]) == (422, field)
+    assert shop.parts.searches.waiting() == 0
+
+
+def test_unknown_things_are_404(shop: Shop) -> None:
+    assert shop.client.post("/v1/searches", **upload(catalogue="nowhere")).status_code == 404
+    assert shop.client.post("/v1/searches", json={"product_id": "gone"}).status_code == 404
+    for path in ("/v1/tasks/never", "/v1/searches/never/image"):
+        assert shop.client.get(path).json["error"]["code"] == "unknown_task"
+
+
+def test_an_expired_search_is_410(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = open_shop(tmp_path)
+    task_id = shop.client.post("/v1/searches", **upload()).json["id"]
+    later = time.time() + shop.settings.search.result_ttl_s + 1
+    monkeypatch.setattr("shared.ledger.searches.now_s", lambda: later)
+    for path in (f"/v1/tasks/{task_id}", f"/v1/searches/{task_id}/image", f"/s/{task_id}"):
+        assert shop.client.get(path).status_code == 410
+    page = shop.client.get(f"/s/{task_id}", headers={"Accept": "text/html"})
+    assert "This search has expired" in page.text
+
+
+def test_cancel_keeps_a_late_answer_out(shop: Shop) -> None:
+    task_id = shop.client.post("/v1/searches", **upload()).json["id"]
+    assert shop.client.delete(f"/v1/tasks/{task_id}").json["state"] == "cancelled"
+    assert shop.answer_all() == []
+    assert shop.client.get(f"/v1/tasks/{task_id}").json["state"] == "cancelled"
+
+
+def test_one_key_makes_one_search_from_many_threads(shop: Shop) -> None:
+    """Row B25, with as many threads as a small machine runs at once."""
+    answers = []
+
+    def send() -> None:
+        answers.append(shop.client.post("/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload()))
+
+    threads = [threading.Thread(target=send) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.json for answer in answers if answer.status_code != 202] == []
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert shop.parts.searches.waiting() == 1
+    assert len(shop.bell.rung) == 1
+    other = shop.client.post(
+        "/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload(picture(color=(1, 2, 3)))
+    )
+    assert (other.status_code, other.json["error"]["code"]) == (409, "conflict")
+
+
+def test_a_broker_that_is_away_does_not_lose_the_search(tmp_path: Path) -> None:
+    shop = open_shop(tmp_path, bell=Bell(works=False))
+    answer = shop.client.post("/v1/searches", **upload())
+    assert answer.status_code == 202
+    assert shop.parts.searches.waiting() == 1
+
+
+def test_a_full_disk_is_503_and_leaves_no_row(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: ImageStore, data: bytes, kind: str = "images") -> str:
+        raise StorageUnavailable("The disk is full.")
+
+    monkeypatch.setattr(ImageStore, "put", full)
+    answer = shop.client.post("/v1/searches", **upload())
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "storage_unavailable")
+    assert answer.headers["Retry-After"]
+    assert shop.parts.searches.waiting() == 0
+
+
+def test_without_a_row_there_is_no_ring_and_no_202(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("The database did not answer.")
+
+    monkeypatch.setattr(SearchLedger, "accept", away)
+    answer = shop.client.post("/v1/searches", **upload())
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "database_unavailable")
+    assert shop.bell.rung == []
+
+
+def test_too_many_waiting_searches_are_turned_away(tmp_path: Path) -> None:
+    shop = open_shop(tmp_path, search={"max_waiting": 2})
+    assert [shop.client.post("/v1/searches", **upload()).status_code for _ in range(3)] == [202, 202, 429]
+    answer = shop.client.post("/v1/searches", **upload())
+    assert answer.json["error"]["code"] == "overloaded"
+    assert int(answer.headers["Retry-After"]) > 0
+    shop.answer_all()
+    assert shop.client.post("/v1/searches", **upload()).status_code == 202
+
+
+def test_an_address_has_a_limit_and_cannot_lie_about_itself(tmp_path: Path) -> None:
+    """Row B21: with Redis away the count goes on in memory, and forwarded headers are not believed."""
+    shop = open_shop(tmp_path, web={"searches_per_minute": 3})
+    seen = []
+    for n in range(5):
+        spoof = {"X-Forwarded-For": f"10.0.0.{n}", "Forwarded": f"for=10.0.0.{n}"}
+        answer = shop.client.post("/v1/searches", headers=spoof, **upload())
+        seen.append(answer.status_code)
+    assert seen == [202, 202, 202, 429, 429]
+    assert answer.json["error"]["code"] == "overloaded"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert shop.client.get("/v1/catalogues").status_code == 200
+
+
+def test_urls_are_off_unless_switched_on(tmp_path: Path) -> None:
+    answer = open_shop(tmp_path / "off").client.post("/v1/searches", json={"image_url": "http://127.0.0.1/"})
+    assert (answer.status_code, answer.json["error"]["field"]) == (422, "image_url")
+    assert "URL import is off" in answer.json["error"]["message"]
+    shop = open_shop(tmp_path / "on", web={"url_import": True})
+    answer = shop.client.post("/v1/searches", json={"image_url": "http://127.0.0.1/x.jpg"})
+    assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused")
+
+
+@pytest.mark.parametrize("sources", [{}, {"product_id": "chair-1", "image_url": "http://example.com/"}])
+def test_exactly_one_source(shop: Shop, sources: dict[str, str]) -> None:
+    assert shop.client.post("/v1/searches", json=sources).status_code == 422

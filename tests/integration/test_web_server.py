@@ -1,0 +1,168 @@
+"""The real server: gunicorn with its configuration, raw sockets, and a real Redis that freezes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.database import Database
+from tests.servers import RedisServer, free_port, wait_for
+from tests.web_builders import open_shop, picture
+
+pytestmark = pytest.mark.services
+ROOT = Path(__file__).parents[2]
+MAX_BODY = 200_000
+
+
+@pytest.fixture
+def server(tmp_path: Path, redis_server: RedisServer) -> Iterator[httpx.Client]:
+    """A client of gunicorn, started as in production."""
+    open_shop(tmp_path / "data", redis_server.url)
+    port = free_port()
+    settings = {
+        "VITRINE_DATA_DIR": str(tmp_path / "data"),
+        "VITRINE_REDIS__URL": redis_server.url,
+        "VITRINE_WEB__PORT": str(port),
+        "VITRINE_WEB__MAX_BODY_BYTES": str(MAX_BODY),
+        "VITRINE_LOG__FORMAT": "json",
+    }
+    argv = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn_conf.py", "web.wsgi:app"]
+    with (tmp_path / "web.log").open("wb") as log:
+        process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=15) as client:
+        try:
+            wait_for("gunicorn answers", lambda: answers(client), within_s=30)
+            yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def raw(client: httpx.Client, request: bytes) -> bytes:
+    """Send bytes, close our side, return what comes back until the server closes or says no more."""
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10) as line:
+        line.sendall(request)
+        line.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while piece := line.recv(65536):
+                answer += piece
+        except OSError:
+            pass
+        return answer
+
+
+def head(length: str) -> bytes:
+    lines = [
+        "POST /v1/searches HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: multipart/form-data; boundary=x",
+        length,
+        "Connection: close",
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+
+
+def waiting(client: httpx.Client) -> int:
+    return int(client.get("/v1/status").json()["queues"]["search"])
+
+
+def test_a_body_is_taken_whole_or_not_at_all(server: httpx.Client) -> None:
+    """Row B11: too long, chunked, cut off, and with a length that lies."""
+    photo = picture((300, 200))
+    whole = PART + photo + b"\r\n--x--\r\n"
+    good = raw(server, head(f"Content-Length: {len(whole)}") + whole)
+    assert good.startswith(b"HTTP/1.1 202"), good[:200]
+    assert waiting(server) == 1
+
+    honest = raw(server, head(f"Content-Length: {10**8}"))
+    assert honest.startswith(b"HTTP/1.1 413"), honest[:200]
+    assert b"body_too_large" in honest
+    chunked = raw(server, head("Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n")
+    assert chunked.startswith(b"HTTP/1.1 411"), chunked[:200]
+    assert b"length_required" in chunked
+    cut = raw(server, head(f"Content-Length: {len(whole) + 500}") + whole)
+    assert not cut.startswith(b"HTTP/1.1 2"), cut[:200]
+    archive = head(f"Content-Length: {len(whole)}").replace(b"/v1/searches", b"/v1/catalogues/winter/imports")
+    archive = archive.replace(b"multipart/form-data; boundary=x", b"application/zip")
+    torn = raw(server, archive + whole[:-1])
+    assert not torn.startswith(b"HTTP/1.1 2"), torn[:200]
+    lying = raw(server, head(f"Content-Length: {len(whole) - 200}") + whole)
+    assert not lying.startswith(b"HTTP/1.1 2"), lying[:200]
+    both = raw(server, head(f"Content-Length: {len(whole)}\r\nTransfer-Encoding: chunked") + whole)
+    assert not both.startswith(b"HTTP/1.1 2"), both[:200]
+    assert waiting(server) == 1
+    assert server.get("/v1/jobs").json() == []
+
+
+def test_forms_with_too_much_in_them_are_413(server: httpx.Client) -> None:
+    many = server.post("/v1/searches", files=[("image", ("a", b"x"))] * 60)
+    assert (many.status_code, many.json()["error"]["code"]) == (413, "body_too_large")
+    big = server.post("/v1/searches", files={"image": ("a", picture())}, data={"category": "x" * 300_000})
+    assert (big.status_code, big.json()["error"]["code"]) == (413, "body_too_large")
+    assert waiting(server) == 0
+
+
+def test_a_frozen_broker_delays_nobody_for_long(server: httpx.Client, redis_server: RedisServer) -> None:
+    """Rows M15, B21: every request under 5 s, nothing lost, the limit still counts."""
+    assert server.post("/v1/searches", files={"image": ("a", picture())}).status_code == 202
+    redis_server.send(signal.SIGSTOP)
+    try:
+        for n in range(1, 4):
+            started = time.monotonic()
+            answer = server.post("/v1/searches", files={"image": ("a", picture())})
+            assert answer.status_code == 202
+            assert time.monotonic() - started < 5
+            assert waiting(server) == n + 1
+        started = time.monotonic()
+        ready = server.get("/readyz")
+        assert (ready.status_code, ready.json()["parts"]["broker"] == "ok") == (503, False)
+        assert time.monotonic() - started < 5
+        assert server.get(answer.headers["Location"]).json()["state"] == "queued"
+    finally:
+        redis_server.send(signal.SIGCONT)
+    wait_for("the broker is seen again", lambda: server.get("/readyz").json()["parts"]["broker"] == "ok")
+
+
+def test_killed_between_row_and_reply_the_same_key_gives_the_same_id(
+    server: httpx.Client, tmp_path: Path
+) -> None:
+    """Row M22: the client that never got its answer repeats the call."""
+    key = {"Idempotency-Key": "once-and-only-once"}
+    photo = {"image": ("a", picture())}
+    first = server.post("/v1/searches", files=photo, headers=key).json()["id"]
+    assert server.post("/v1/searches", files=photo, headers=key).json()["id"] == first
+    database = Database(f"sqlite:///{tmp_path}/data/vitrine.sqlite3")
+    with database.read() as session:
+        rows = session.connection().exec_driver_sql("SELECT count(*) FROM searches").scalar()
+    database.close()
+    assert rows == 1
+
+
+def test_it_refuses_to_be_open_without_a_key(tmp_path: Path) -> None:
+    settings = {"VITRINE_WEB__HOST": "0.0.0.0", "VITRINE_DATA_DIR": str(tmp_path)}
+    argv = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn_conf.py", "--check-config", "web.wsgi:app"]
+    refused = subprocess.run(
+        argv, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60
+    )
+    assert refused.returncode != 0
+    assert "VITRINE_WEB__API_KEY" in refused.stdout + refused.stderr

@@ -1,0 +1,163 @@
+"""Every route: one error shape, the request id, the headers, the key, and no call from other sites."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.web_builders import Shop, open_shop, upload
+from web.security import API_POLICY, PAGE_POLICY
+
+KEY = "a-long-secret-key"
+BEARER = {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return open_shop(tmp_path_factory.mktemp("open"))
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return open_shop(tmp_path_factory.mktemp("locked"), web={"api_key": KEY})
+
+
+def calls(shop: Shop) -> list[tuple[str, str]]:
+    """Every (method, path) of the application, with a name that does not exist in each place."""
+    found = []
+    for rule in shop.app.url_map.iter_rules():
+        path = re.sub(r"<[^>]+>", "missing", rule.rule)
+        found += [(method, path) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
+    assert len(found) > 20
+    return found
+
+
+def assert_shape(answer: object, where: str) -> None:
+    body = answer.json  # type: ignore[attr-defined]
+    assert set(body) == {"error"}, where
+    assert set(body["error"]) == {"code", "message", "field", "request_id"}, where
+    assert body["error"]["request_id"] == answer.headers["X-Request-Id"], where  # type: ignore[attr-defined]
+    assert "Traceback" not in body["error"]["message"], where
+
+
+def test_every_route_answers_errors_in_the_one_shape(shop: Shop) -> None:
+    for method, path in calls(shop):
+        answer = shop.client.open(path, method=method, data=b"{", content_type="application/json")
+        assert answer.status_code < 600
+        if answer.status_code >= 400 and path != "/readyz":
+            assert_shape(answer, f"{method} {path}")
+        wrong = shop.client.open(path, method="PATCH", data=b"x")
+        assert wrong.status_code == 405, path
+        assert_shape(wrong, path)
+        assert wrong.headers["Allow"]
+
+
+def test_unexpected_errors_tell_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("the secret of /etc/shadow")
+
+    monkeypatch.setattr("shared.catalogue.CatalogueStore.all", broken)
+    answer = shop.client.get("/v1/catalogues")
+    assert answer.status_code == 500
+    assert_shape(answer, "/v1/catalogues")
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "body", ["[" * 100_000, '{"top_k": NaN}', '{"top_k": ' + "9" * 5000 + "}", "{", '"x"']
+)
+def test_treacherous_json_is_never_a_500(shop: Shop, body: str) -> None:
+    answer = shop.client.post("/v1/searches", data=body, content_type="application/json")
+    assert answer.status_code in (400, 422)
+    assert answer.json["error"]["code"] == "invalid_input"
+
+
+def test_headers_of_an_answer_and_of_a_page(shop: Shop) -> None:
+    """Row B22: what a browser may do with our answers; written out, so that a change is seen."""
+    for path, policy in (("/v1/catalogues", API_POLICY), ("/", PAGE_POLICY), ("/docs", PAGE_POLICY)):
+        headers = shop.client.get(path).headers
+        assert headers["Content-Security-Policy"] == policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert not [name for name, _ in headers if name.startswith("Access-Control")]
+    assert "frame-ancestors 'none'" in API_POLICY
+    assert "frame-ancestors 'none'" in PAGE_POLICY
+    assert "unsafe" not in PAGE_POLICY
+
+
+def test_a_request_id_is_kept_only_when_it_is_harmless(shop: Shop) -> None:
+    kept = shop.client.get("/healthz", headers={"X-Request-Id": "order-12345"})
+    assert kept.headers["X-Request-Id"] == "order-12345"
+    made = shop.client.get("/healthz", headers={"X-Request-Id": "a\tb<script>"})
+    assert re.fullmatch(r"[0-9a-f-]{36}", made.headers["X-Request-Id"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+    ],
+)
+def test_pages_of_other_sites_cannot_act(shop: Shop, headers: dict[str, str]) -> None:
+    before = shop.parts.searches.waiting()
+    answer = shop.client.post("/v1/searches", headers=headers, **upload())
+    assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused")
+    assert shop.parts.searches.waiting() == before
+    assert shop.client.put("/v1/catalogues/theirs", headers=headers, json={}).status_code == 403
+
+
+def test_our_own_page_can(shop: Shop) -> None:
+    own = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+    assert shop.client.post("/v1/searches", headers=own, **upload()).status_code == 202
+
+
+def test_a_name_that_somebody_points_here_is_not_answered(shop: Shop, locked: Shop) -> None:
+    """DNS rebinding: without a key, only this machine's own names count."""
+    assert shop.client.get("/v1/catalogues", headers={"Host": "evil.example:8000"}).status_code == 403
+    assert shop.client.get("/v1/catalogues", headers={"Host": "127.0.0.1:8000"}).status_code == 200
+    answer = locked.client.get("/v1/catalogues", headers={"Host": "shop.example", **BEARER})
+    assert answer.status_code == 200
+
+
+def test_with_a_key_every_call_needs_it(locked: Shop) -> None:
+    """Row B20."""
+    wrong = ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}, {"X-Api-Key": KEY})
+    for method, path in calls(locked):
+        if not (path.startswith("/v1/") or path in ("/metrics", "/s")) and not path.endswith("/part"):
+            continue
+        for headers in wrong:
+            answer = locked.client.open(path, method=method, headers=headers, query_string={"api_key": KEY})
+            if answer.status_code == 411:
+                continue  # a body without a length is refused before anything else
+            assert answer.status_code == 401, (method, path)
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+            assert_shape(answer, path)
+    assert locked.client.get("/v1/catalogues", headers=BEARER).status_code == 200
+    assert locked.client.get("/metrics", headers=BEARER).status_code == 200
+    assert locked.client.get("/healthz").status_code == 200
+
+
+def test_a_locked_page_shows_nothing_of_the_shop(locked: Shop) -> None:
+    task_id = locked.client.post("/v1/searches", headers=BEARER, **upload()).json["id"]
+    locked.answer_all()
+    page = locked.client.get(f"/s/{task_id}")
+    assert page.status_code == 200
+    assert "Oak" not in page.text
+    assert "demo" not in locked.client.get("/").text
+    assert "Oak" in locked.client.get(f"/s/{task_id}/part", headers=BEARER).text
+
+
+def test_a_key_is_not_logged(locked: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    from shared.log import configure_logging
+
+    configure_logging("DEBUG", "json", "web")
+    locked.client.get(f"/v1/catalogues?api_key={KEY}", headers=BEARER)
+    written = capsys.readouterr().err
+    assert "/v1/catalogues" in written
+    assert KEY not in written
