@@ -81,7 +81,6 @@ def supervise(settings: Settings, descriptor: int) -> None:
     try:
         supervisor.run(when_ready=report)
     except VitrineError as error:
-        narrator.say(error.message)
         narrator.send({"error": {"code": error.code, "message": error.message}})
         raise
 

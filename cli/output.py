@@ -38,6 +38,12 @@ def people() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def tables() -> Console:
+    """Return the console on standard output; in a pipe it is wide enough to break no id."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
 def json_option(command: Command) -> Command:
     """Add ``--json`` to a command."""
     text = "Print one JSON document on standard output and nothing else."

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cli.commands.import_ import describe, exit_code, follow
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, print_json, reporter_for
+from cli.output import ExitCode, json_option, people, print_json, reporter_for, tables
 
 
 @click.group()
@@ -35,7 +34,7 @@ def list_(catalogue: str | None, limit: int, as_json: bool) -> None:
         done = f"{job.done} of {'?' if job.total is None else job.total}"
         when = f"{job.created_at:%Y-%m-%d %H:%M}"
         table.add_row(job.id, job.kind, job.catalogue, job.state, done, str(job.counts.failed), when)
-    Console(highlight=False).print(table)
+    tables().print(table)
 
 
 @jobs.command(epilog="Example: vitrine jobs show JOB --wait")
@@ -67,7 +66,7 @@ def failures(job_id: str, as_json: bool) -> None:
     if as_json:
         print_json([failure.model_dump(mode="json") for failure in found])
         return
-    console = Console(highlight=False)
+    console = tables()
     for failure in found:
         what = " ".join(part for part in (failure.product_id, failure.image) if part)
         console.print(Text(f"row {failure.row} {what}: {failure.reason}: {failure.message}"), soft_wrap=True)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cli.connection import connect
-from cli.output import json_option, people, print_json
+from cli.output import json_option, people, print_json, tables
 from shared.contracts import Hit, SearchOptions, SearchResult
 
 
@@ -55,7 +54,7 @@ def _options(chosen: dict[str, Any]) -> SearchOptions:
 
 
 def _print_tables(result: SearchResult) -> None:
-    console = Console(highlight=False)
+    console = tables()
     for number, found in enumerate(result.objects, start=1):
         edges = ", ".join(f"{edge:.2f}" for edge in found.box)
         console.print(_table(f"object {number}: {found.label} {found.confidence:.0%} at {edges}", found.hits))

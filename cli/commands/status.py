@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cli.client import VitrineClient
 from cli.connection import connect
 from cli.models_in_use import ModelsInUse, models_in_use
-from cli.output import ExitCode, json_option, print_json
+from cli.output import ExitCode, json_option, print_json, tables
 from cli.services.run_state import RunState, running
 from shared.errors import Unavailable
 from shared.settings import get_settings
@@ -57,7 +56,7 @@ def _document(client: VitrineClient, state: RunState | None) -> dict[str, Any]:
 
 
 def _print(document: dict[str, Any], state: RunState | None) -> None:
-    console = Console(highlight=False)
+    console = tables()
     word = Text("ready", style="bold green") if document["ready"] else Text("not ready", style="bold red")
     console.print(Text.assemble(f"Vitrine at {document['url']}: ", word), soft_wrap=True)
     if document["message"]:

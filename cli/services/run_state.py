@@ -137,7 +137,8 @@ def _read(data_dir: Path) -> RunState | None:
 
 def _open_lock(data_dir: Path) -> int:
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        # Photos and messages are nobody else's business.
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(_lock_path(data_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageUnavailable(

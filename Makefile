@@ -1,0 +1,82 @@
+# `make help` lists the targets. `make run` and `make test` need Python 3.11 or 3.12 and nothing else.
+
+# The first of these that is a supported Python; PYTHON=... says which instead.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input $(if $(CI),--quiet)
+PACKAGES := web worker shared cli
+CHECKED := $(PACKAGES) tests bench bin demo
+
+# A stamp is named by the lock's checksum: the same lock is installed once, another one again.
+sum = $(shell cat $(1) 2>/dev/null | cksum | tr ' ' '-')
+RUN_STAMP := $(VENV)/stamps/run-$(call sum,requirements/torch.txt requirements/worker.lock)
+DEV_STAMP := $(VENV)/stamps/dev-$(call sum,requirements/torch.txt requirements/dev.lock)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: $(RUN_STAMP) ## Install what is missing, start everything, import the demo; Ctrl-C stops it
+	@exec $(BIN)/vitrine up
+
+.PHONY: test
+test: $(DEV_STAMP) ## Install what is missing and run the whole test suite
+	@echo "== tests: real Redis, Milvus, PostgreSQL and browser; ARGS='-k name' chooses some"
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## Check style, types, import rules and spelling
+	@echo "== ruff" && $(BIN)/ruff check $(CHECKED) && $(BIN)/ruff format --check $(CHECKED)
+	@echo "== mypy" && $(BIN)/mypy
+	@echo "== import rules" && PYTHONPATH=. $(BIN)/lint-imports
+	@echo "== codespell" && $(BIN)/codespell $(PACKAGES) tests bench docs *.md
+
+.PHONY: check
+check: lint test ## lint and test
+
+.PHONY: bench
+bench: $(DEV_STAMP) ## Run the benchmarks; results go to bench/results
+	@set -e; for each in bench/bench_*.py; do \
+		[ -e "$$each" ] || { echo "There are no benchmarks in bench/."; exit 1; }; \
+		echo "== $$each"; $(BIN)/python "$$each"; done
+
+.PHONY: lock
+lock: $(DEV_STAMP) ## Resolve requirements/*.in into the lock files anew
+	@$(BIN)/python bin/lock.py
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches; the data in .vitrine stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage htmlcov
+	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "Vitrine needs Python 3.11 or 3.12, and none was found: install one," \
+		"or name it: make run PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "$(PYTHON) is not Python 3.11 or 3.12: name one that is, make run PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "$(PYTHON) has no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@echo "== making $(VENV) with $$($(PYTHON) --version)"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+
+# torch comes first and by itself: its builds for CPU and CUDA cannot share one list of hashes.
+define install
+	@echo "== installing $(1) (minutes the first time)"
+	@$(PIP) install --requirement requirements/torch.txt
+	@$(PIP) install --no-deps --require-hashes --requirement $(1)
+	@$(BIN)/python bin/link.py
+	@mkdir -p $(VENV)/stamps && rm -f $(VENV)/stamps/$(2)-* && touch $@
+endef
+
+$(RUN_STAMP): $(BIN)/python
+	$(call install,requirements/worker.lock,run)
+
+$(DEV_STAMP): $(BIN)/python
+	$(call install,requirements/dev.lock,dev)
