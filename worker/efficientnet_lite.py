@@ -111,9 +111,11 @@ class EfficientNetLiteEmbedder(nn.Module):
 
     def pooled(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) float, preprocessed, to the trunk's average-pooled features (B, features)."""
-        x = functional.relu6(self.stem_norm(self.stem(x)))
-        x = functional.relu6(self.top_norm(self.top(self.blocks(x))))
-        return x.mean((2, 3))
+        return self.finish(self.blocks(functional.relu6(self.stem_norm(self.stem(x)))))
+
+    def finish(self, maps: Tensor) -> Tensor:
+        """The last block's feature maps (B, C, h, w) to pooled features (B, features)."""
+        return functional.relu6(self.top_norm(self.top(maps))).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) float, preprocessed, to embeddings (B, dim), L2-normalised. B may be 0."""

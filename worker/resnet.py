@@ -123,16 +123,23 @@ class ResNetEmbedder(nn.Module):
                 channels_in = channels
         return nn.Sequential(*blocks)
 
-    def pooled(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) float, preprocessed, to the trunk's average-pooled features (B, features)."""
+    def stem_maps(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) float, preprocessed, to the stem's feature maps (B, stem, H / 4, W / 4)."""
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         if self.config.caffe:
             # Zeros never win after a ReLU, so they pad as well as minus infinity would.
-            x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1)), 3, 2)
-        else:
-            x = functional.max_pool2d(x, 3, 2, 1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return x.mean((2, 3))
+            return functional.max_pool2d(functional.pad(x, (0, 1, 0, 1)), 3, 2)
+        return functional.max_pool2d(x, 3, 2, 1)
+
+    def stages(self, maps: Tensor, first: int = 0, last: int = 4) -> Tensor:
+        """Run the stages from `first` up to but without `last`; 0 to 4 are all four."""
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4)[first:last]:
+            maps = stage(maps)
+        return maps
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) float, preprocessed, to the trunk's average-pooled features (B, features)."""
+        return self.stages(self.stem_maps(x)).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) float, preprocessed, to embeddings (B, dim), L2-normalised. B may be 0."""

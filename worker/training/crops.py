@@ -48,7 +48,9 @@ def crop_object(image: Pixels, box: NDArray[np.float32], mask: Soft | None, spec
     inside = None
     if mask is not None:
         left, top = int(x0 * width), int(y0 * height)
-        inside = mask[top : max(top + 1, int(np.ceil(y1 * height))), left : max(left + 1, int(np.ceil(x1 * width)))]
+        inside = mask[
+            top : max(top + 1, int(np.ceil(y1 * height))), left : max(left + 1, int(np.ceil(x1 * width)))
+        ]
     plan = CropPlan(mode=spec.mode, fill=spec.fill, margin=spec.margin)
     detection = Detection((x0, y0, x1, y1), "product", 1.0, inside)
     return cut_out(image, detection, spec.input_px, plan, spec.resize)

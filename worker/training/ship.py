@@ -1,0 +1,88 @@
+"""Turn trained weights into a shipped model: half precision, checked, hashed, registered.
+
+    python -m worker.training.ship --models DIR --entry entry.json --weights FILE [--check DIR]
+
+`entry.json` is the registry's entry without its `file` and `sha256`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from worker.training.crop_set import load
+from worker.training.trunks import PREPROCESS, open_trunk, run
+
+LEAST_COSINE: Final = 0.9999
+CHECKED_CROPS: Final = 64
+
+
+def halve(weights: Path) -> dict[str, Tensor]:
+    """A state dict with its floats in float16.
+
+    Raises:
+        ValueError: a value is too large for half precision.
+    """
+    state = load_file(weights)
+    halved = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
+    for name, value in halved.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{name} does not fit half precision")
+    return halved
+
+
+def least_cosine(architecture: str, first: Path, second: Path, crops: Any) -> float:
+    """The lowest cosine between two weight files' embeddings of the same crops (N, H, W, 3) uint8."""
+    prepare = PREPROCESS[architecture]
+    one, two = (run(open_trunk(architecture, path), prepare, crops) for path in (first, second))
+    return float(np.min(np.sum(one * two, 1)))
+
+
+def register(models: Path, entry: dict[str, Any]) -> None:
+    """Put an entry into registry.json, in the place of the one of its name, else at the end of its kind."""
+    path = models / "registry.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))["models"] if path.exists() else []
+    names = [e["name"] for e in entries]
+    if entry["name"] in names:
+        entries[names.index(entry["name"])] = entry
+    else:
+        entries.append(entry)
+    path.write_text(json.dumps({"models": entries}, indent=2) + "\n", encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", type=Path, required=True, help="where registry.json is")
+    parser.add_argument("--entry", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors in float32")
+    parser.add_argument("--check", type=Path, help="a crop set on which both precisions must agree")
+    args = parser.parse_args(argv)
+    entry = json.loads(args.entry.read_text(encoding="utf-8"))
+    file = args.models / f"{entry['name']}.safetensors"
+    args.models.mkdir(parents=True, exist_ok=True)
+    save_file(halve(args.weights), file)
+    file.chmod(0o644)
+    if args.check is not None:
+        crops = np.asarray(load(args.check)[0][:CHECKED_CROPS])
+        cosine = least_cosine(entry["architecture"], args.weights, file, crops)
+        print(f"least cosine between float32 and float16: {cosine:.6f}", flush=True)
+        if cosine < LEAST_COSINE:
+            raise SystemExit(f"half precision changes the embeddings too much: cosine {cosine:.6f}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    register(args.models, {**entry, "file": file.name, "sha256": digest})
+    print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB, sha256 {digest}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
