@@ -7,6 +7,7 @@ nothing honest about its length.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import re
@@ -37,6 +38,8 @@ _HEADERS = {
     "Permissions-Policy": "geolocation=(), microphone=()",
 }
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+_DRAIN_S = 2.0
+_DRAIN_BYTES = 32_000_000
 _OWN_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 #: Only this kind of body may be longer than web.max_body_bytes; jobs.max_import_bytes bounds it.
 ARCHIVE_TYPE = "application/zip"
@@ -129,7 +132,23 @@ def require_key(settings: Settings) -> None:
         raise Unauthorized("Send the API key as `Authorization: Bearer KEY`.")
 
 
+def _drain() -> None:
+    """Read what is left of a refused body: a client that still sends would see a reset, not the answer."""
+    if "Expect" in request.headers:
+        return  # it waits for our word, and the answer is that word
+    end = time.monotonic() + _DRAIN_S
+    left = min(request.content_length or 0, _DRAIN_BYTES)
+    with contextlib.suppress(OSError):
+        while left > 0 and time.monotonic() < end:
+            piece = request.environ["wsgi.input"].read(min(left, 65_536))
+            if not piece:
+                return
+            left -= len(piece)
+
+
 def _close_request(response: Response) -> Response:
+    if response.status_code >= 400:
+        _drain()
     response.headers.update(_HEADERS)
     is_page = response.mimetype == "text/html"
     response.headers["Content-Security-Policy"] = PAGE_POLICY if is_page else API_POLICY

@@ -23,20 +23,33 @@ ROOT = Path(__file__).parents[2]
 MAX_BODY = 200_000
 
 
-@pytest.fixture
-def server(tmp_path: Path, redis_server: RedisServer) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def broker(folder: Path) -> Iterator[RedisServer]:
+    server = RedisServer(folder / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, broker: RedisServer) -> Iterator[httpx.Client]:
     """A client of gunicorn, started as in production."""
-    open_shop(tmp_path / "data", redis_server.url)
+    open_shop(folder / "data", broker.url)
     port = free_port()
     settings = {
-        "VITRINE_DATA_DIR": str(tmp_path / "data"),
-        "VITRINE_REDIS__URL": redis_server.url,
+        "VITRINE_DATA_DIR": str(folder / "data"),
+        "VITRINE_REDIS__URL": broker.url,
         "VITRINE_WEB__PORT": str(port),
         "VITRINE_WEB__MAX_BODY_BYTES": str(MAX_BODY),
         "VITRINE_LOG__FORMAT": "json",
     }
     argv = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn_conf.py", "web.wsgi:app"]
-    with (tmp_path / "web.log").open("wb") as log:
+    with (folder / "web.log").open("wb") as log:
         process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=15) as client:
         try:
@@ -92,7 +105,7 @@ def test_a_body_is_taken_whole_or_not_at_all(server: httpx.Client) -> None:
     whole = PART + photo + b"\r\n--x--\r\n"
     good = raw(server, head(f"Content-Length: {len(whole)}") + whole)
     assert good.startswith(b"HTTP/1.1 202"), good[:200]
-    assert waiting(server) == 1
+    before = waiting(server)
 
     honest = raw(server, head(f"Content-Length: {10**8}"))
     assert honest.startswith(b"HTTP/1.1 413"), honest[:200]
@@ -110,52 +123,59 @@ def test_a_body_is_taken_whole_or_not_at_all(server: httpx.Client) -> None:
     assert not lying.startswith(b"HTTP/1.1 2"), lying[:200]
     both = raw(server, head(f"Content-Length: {len(whole)}\r\nTransfer-Encoding: chunked") + whole)
     assert not both.startswith(b"HTTP/1.1 2"), both[:200]
-    assert waiting(server) == 1
+    assert waiting(server) == before
     assert server.get("/v1/jobs").json() == []
 
 
 def test_forms_with_too_much_in_them_are_413(server: httpx.Client) -> None:
+    before = waiting(server)
     many = server.post("/v1/searches", files=[("image", ("a", b"x"))] * 60)
     assert (many.status_code, many.json()["error"]["code"]) == (413, "body_too_large")
     big = server.post("/v1/searches", files={"image": ("a", picture())}, data={"category": "x" * 300_000})
     assert (big.status_code, big.json()["error"]["code"]) == (413, "body_too_large")
-    assert waiting(server) == 0
+    assert waiting(server) == before
 
 
-def test_a_frozen_broker_delays_nobody_for_long(server: httpx.Client, redis_server: RedisServer) -> None:
+def test_a_frozen_broker_delays_nobody_for_long(server: httpx.Client, broker: RedisServer) -> None:
     """Rows M15, B21: every request under 5 s, nothing lost, the limit still counts."""
     assert server.post("/v1/searches", files={"image": ("a", picture())}).status_code == 202
-    redis_server.send(signal.SIGSTOP)
+    before = waiting(server)
+    broker.send(signal.SIGSTOP)
     try:
         for n in range(1, 4):
             started = time.monotonic()
             answer = server.post("/v1/searches", files={"image": ("a", picture())})
             assert answer.status_code == 202
             assert time.monotonic() - started < 5
-            assert waiting(server) == n + 1
+            assert waiting(server) == before + n
         started = time.monotonic()
         ready = server.get("/readyz")
         assert (ready.status_code, ready.json()["parts"]["broker"] == "ok") == (503, False)
         assert time.monotonic() - started < 5
         assert server.get(answer.headers["Location"]).json()["state"] == "queued"
     finally:
-        redis_server.send(signal.SIGCONT)
+        broker.send(signal.SIGCONT)
     wait_for("the broker is seen again", lambda: server.get("/readyz").json()["parts"]["broker"] == "ok")
 
 
 def test_killed_between_row_and_reply_the_same_key_gives_the_same_id(
-    server: httpx.Client, tmp_path: Path
+    server: httpx.Client, folder: Path
 ) -> None:
     """Row M22: the client that never got its answer repeats the call."""
     key = {"Idempotency-Key": "once-and-only-once"}
     photo = {"image": ("a", picture())}
+    before = rows(folder)
     first = server.post("/v1/searches", files=photo, headers=key).json()["id"]
     assert server.post("/v1/searches", files=photo, headers=key).json()["id"] == first
-    database = Database(f"sqlite:///{tmp_path}/data/vitrine.sqlite3")
+    assert rows(folder) == before + 1
+
+
+def rows(folder: Path) -> int:
+    database = Database(f"sqlite:///{folder}/data/vitrine.sqlite3")
     with database.read() as session:
-        rows = session.connection().exec_driver_sql("SELECT count(*) FROM searches").scalar()
+        found = session.connection().exec_driver_sql("SELECT count(*) FROM searches").scalar()
     database.close()
-    assert rows == 1
+    return int(found or 0)
 
 
 def test_it_refuses_to_be_open_without_a_key(tmp_path: Path) -> None:
