@@ -11,7 +11,7 @@ from pathlib import Path
 from cli.client import VitrineClient
 from cli.services import checks
 from cli.services.addresses import flower_url, local_url
-from cli.services.milvus import choose_embedded
+from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from cli.services.narrator import Narrator
 from cli.services.plan import GRACE_S, Program, environment, make_child, programs
 from cli.services.ports import check_free
@@ -110,15 +110,19 @@ class Supervisor:
 
     def _start(self) -> None:
         redis_url = self._start_redis()
-        milvus_uri = self._start_milvus()
         with self.narrator.waiting_for("the database"):
             self._migrate()
+        milvus = self._new_milvus()
+        milvus_uri = milvus.uri if milvus else self.settings.milvus_uri
         told = environment(self.settings, redis_url, milvus_uri, self.flower_password())
-        since = time.monotonic()
-        started = [(program, self._launch(program, told)) for program in programs()]
-        # The web server first: the state of the others is asked of it.
-        for program, entry in sorted(started, key=lambda pair: pair[0].name != "web"):
-            with self.narrator.waiting_for(program.title, since):
+        wanted = programs()
+        # What needs no index loads while the index does.
+        started = [(each, self._launch(each, told)) for each in wanted if not each.needs_index]
+        if milvus:
+            self._start_milvus(milvus)
+        started += [(each, self._launch(each, told)) for each in wanted if each.needs_index]
+        for program, entry in started:
+            with self.narrator.waiting_for(program.title, entry.started_at):
                 self._wait(partial(self._is_ready, program), program.title, entry)
         self._wait(self._all_ready, "Vitrine")
         self._ready = True
@@ -137,18 +141,19 @@ class Supervisor:
             self._wait(redis.ready, "Redis", entry)
         return redis.url
 
-    def _start_milvus(self) -> str:
-        """Start the embedded index unless another is set; return the address of the one in use."""
-        if not checks.starts_milvus(self.settings):
-            return self.settings.milvus_uri
+    def _new_milvus(self) -> EmbeddedMilvus | None:
+        """Return the embedded index, not yet started; None when another is set."""
         wanted = self.settings.milvus
-        milvus = choose_embedded(wanted.embedded, self.settings.data_dir / "milvus", wanted.port)
+        if not checks.starts_milvus(self.settings):
+            return None
+        return choose_embedded(wanted.embedded, self.settings.data_dir / "milvus", wanted.port)
+
+    def _start_milvus(self, milvus: EmbeddedMilvus) -> None:
         entry = Supervised("milvus", milvus, GRACE_S, lambda: [f"Its log is {milvus.log_path}."])
         title = "Milvus" if milvus.kind == "server" else "Milvus Lite"
         with self.narrator.waiting_for(title):
             self._add(self._servers, entry)
             self._wait(milvus.ready, title, entry)
-        return milvus.uri
 
     def _migrate(self) -> None:
         database = Database(self.settings.database_url)
@@ -224,7 +229,7 @@ class Supervisor:
         if not self._servers and not self._programs:
             return
         self.narrator.say("stopping; Ctrl-C once more kills at once")
-        for group in (self._programs, *([entry] for entry in reversed(self._servers))):
+        for group in (self._programs[::-1], *([entry] for entry in reversed(self._servers))):
             stop_together(group, self.narrator.say, lambda: self._signals > 1)
         self.narrator.say("stopped")
 

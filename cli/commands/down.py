@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from cli.output import json_option, people, print_json
-from cli.services.run_state import is_locked, running, start_of
+from cli.services.run_state import RunState, is_locked, running, start_of
 from shared.errors import Unavailable
 from shared.settings import get_settings
 
@@ -33,21 +33,21 @@ def down(as_json: bool) -> None:
         if start_of(state.pid) != state.started:
             raise Unavailable(f"{data_dir}/running.json does not tell who holds {data_dir}: stop it by hand.")
         people().print(f"stopping Vitrine (process {state.pid})", soft_wrap=True)
-        _stop(state.pid, data_dir)
+        _stop(state, data_dir)
     if as_json:
         print_json({"stopped": state is not None})
     else:
         people().print("Vitrine has stopped." if state else "Vitrine was not running.")
 
 
-def _stop(pid: int, data_dir: Path) -> None:
+def _stop(state: RunState, data_dir: Path) -> None:
     # The second signal makes the supervisor kill what did not end.
     for grace_s in (_GRACE_S, _KILL_GRACE_S):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+            os.kill(state.pid, signal.SIGTERM)
         deadline = time.monotonic() + grace_s
         while time.monotonic() < deadline:
-            if not is_locked(data_dir):
+            if not is_locked(data_dir) and start_of(state.pid) != state.started:
                 return
             time.sleep(0.1)
-    raise Unavailable(f"Vitrine (process {pid}) did not end: kill -9 {pid}")
+    raise Unavailable(f"Vitrine (process {state.pid}) did not end: kill -9 {state.pid}")

@@ -23,6 +23,7 @@ class Program:
     """One of our own processes.
 
     Attributes:
+        needs_index: work that waits since the last stop would fail before the index answers.
         part: its entry in `/readyz`; None when readiness does not depend on it.
         role: its role in `/v1/status`; None when it writes no row there.
     """
@@ -32,19 +33,31 @@ class Program:
     arguments: tuple[str, ...]
     grace_s: float = GRACE_S
     nice: int = 0
+    needs_index: bool = False
     part: str | None = None
     role: str | None = None
 
 
 def programs() -> tuple[Program, ...]:
-    """Return our own processes in the order in which they are stopped."""
+    """Return our own processes in the order in which they are started; they are stopped in reverse."""
     celery = ("-m", "celery", "-A", "worker.app", "worker")
     return (
+        Program(
+            "web",
+            "the web server",
+            ("-m", "gunicorn", "-c", str(ROOT / "web" / "gunicorn_conf.py"), "web.wsgi:app"),
+            WORKER_GRACE_S,
+        ),
+        Program(
+            "maintenance", "the sweeper", ("-m", "worker.maintenance"), part="maintenance", role="maintenance"
+        ),
+        Program("flower", "Flower", ("-m", "worker.flower")),
         Program(
             "search",
             "the search worker",
             (*celery, "--queues", "search", "--hostname", "search@%h"),
             WORKER_GRACE_S,
+            needs_index=True,
             part="search_worker",
             role="search",
         ),
@@ -55,22 +68,9 @@ def programs() -> tuple[Program, ...]:
             WORKER_GRACE_S,
             # An import must not make a search wait: it gives way.
             nice=_CATALOGUE_NICE,
+            needs_index=True,
             part="catalogue_worker",
             role="catalogue",
-        ),
-        Program(
-            "maintenance",
-            "the sweeper",
-            ("-m", "worker.maintenance"),
-            part="maintenance",
-            role="maintenance",
-        ),
-        Program("flower", "Flower", ("-m", "worker.flower")),
-        Program(
-            "web",
-            "the web server",
-            ("-m", "gunicorn", "-c", str(ROOT / "web" / "gunicorn_conf.py"), "web.wsgi:app"),
-            WORKER_GRACE_S,
         ),
     )
 
