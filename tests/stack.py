@@ -136,7 +136,7 @@ class Stack:
                     command = (entry / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if int(fields[1]) == parent and b"spawn" in command and b"tracker" not in command:
+                if int(fields[1]) == parent and b"spawn_main" in command:
                     return int(entry.name)
             return None
 

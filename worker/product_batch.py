@@ -30,6 +30,11 @@ from worker.pipeline import CatalogueEmbedding, Pipeline
 from worker.vision import Image, IndexRow, VectorIndex
 
 
+#: Twice what the detector takes, so that an object of half the picture fills the embedder's input:
+#: camera files are then decoded at a quarter or an eighth of their size.
+_SIDE_NEEDED_PX = 640
+
+
 @dataclass(slots=True)
 class Picture:
     """One picture of a product.
@@ -131,7 +136,7 @@ class Loader:
         row = before.images.get(image_id) if before else None
         if row is not None and before is not None and image_id in before.detections:
             return _kept(row)
-        pixels = decode(data, self._limits)
+        pixels = decode(data, self._limits, _SIDE_NEEDED_PX)
         if not stored:
             self._store.put(data, "images")
         return Picture(image_id, sha256, pixels.shape[1], pixels.shape[0], pixels)

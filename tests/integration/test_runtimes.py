@@ -13,15 +13,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, Unavailable
 from tests.builders import picture
 from tests.tiny_models import write_registry, yolo
+from worker.baselines import WholeImage
 from worker.detector import load_detector
-from worker.embedder import load_embedder
-from worker.models import find_model
-from worker.pipeline import build_pipeline
+from worker.embedder import NetworkEmbedder, load_embedder
+from worker.models import CropPlan, ModelFile, find_model
+from worker.pipeline import Pipeline, build_pipeline
 from worker.resnet import RESNETS, ResNetEmbedder
+from worker.runtimes import NetworkSource
+from worker.runtimes.torch_runtime import TorchRuntime
 from worker.vision import Image
 from worker.yolo_output import suppress
 
@@ -236,6 +240,50 @@ def test_half_precision_on_cuda_agrees(models_dir: Path, cache_dir: Path, images
     cpu = load_embedder(model, "torch", "cpu", cache_dir=cache_dir)
     crops = [gpu.crop(image, None) for image in images]
     assert (gpu.embed(crops) * cpu.embed(crops)).sum(axis=1).min() > 0.98
+
+
+class Limited(nn.Module):
+    """Says how bright each picture is, and fails with batches of more than two."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 2:
+            raise self.error
+        return images.float().mean((1, 2))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_device_out_of_memory_halves_the_batch(error: Exception, images: list[Image]) -> None:
+    runtime = TorchRuntime(NetworkSource("limited", 32, lambda: Limited(error)), device="cpu", threads=0)
+    model = ModelFile(
+        name="limited",
+        kind="embedder",
+        architecture="auto",
+        path=Path("none"),
+        sha256="0" * 64,
+        input_px=32,
+        dim=3,
+    )
+    embedder = NetworkEmbedder(runtime, model, CropPlan())
+    found = Pipeline(WholeImage(), embedder).embed_catalogue(images)
+    expected = [embedder.embed([embedder.crop(image, None)])[0] for image in images]
+    assert np.allclose([each.embedding for (each,) in found], expected)
+
+
+def test_a_device_that_fails_is_unavailable() -> None:
+    source = NetworkSource("limited", 32, lambda: Limited(RuntimeError("device-side assert\ntrace\ntrace")))
+    runtime = TorchRuntime(source, device="cpu", threads=0)
+    with pytest.raises(Unavailable, match="PyTorch failed on cpu: device-side assert$"):
+        runtime.infer(np.zeros((3, 32, 32, 3), np.uint8))
 
 
 PROCESS = """

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-
 import pytest
 
 from tests import builders
+from tests.packing import archive
 from tests.stack import Stack
 
 pytestmark = pytest.mark.services
-
-
-def archive(pictures: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as file:
-        for name, data in pictures.items():
-            file.writestr(name, data)
-    return packed.getvalue()
 
 
 def test_an_imported_product_is_found_by_its_photo(stack: Stack) -> None:
