@@ -1,0 +1,154 @@
+"""Keeping processes alive and stopping them, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.services.logged_child import LoggedChild
+from cli.services.run_state import start_of
+from cli.services.supervised import Supervised, revive, stop_together
+from shared.errors import Unavailable
+from tests.servers import wait_for
+
+SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
+# Ends at SIGTERM only after its own child did: what Celery and gunicorn do.
+STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+
+
+class Nursery:
+    """Makes supervised processes, and ends what a test leaves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[tuple[str, str]] = []
+        self.said: list[str] = []
+        self.made: list[Supervised] = []
+
+    def make(self, name: str, code: str, grace_s: float = 20.0, nice: int = 0) -> Supervised:
+        child = LoggedChild(
+            name,
+            [sys.executable, "-c", code],
+            dict(os.environ),
+            self.folder / f"{name}.log",
+            lambda who, line: self.lines.append((who, line)),
+            nice,
+        )
+        entry = Supervised(name, child, grace_s, child.tail)
+        self.made.append(entry)
+        entry.start()
+        return entry
+
+    def wait_up(self, *entries: Supervised) -> None:
+        for entry in entries:
+            wait_for(f"{entry.name} is up", lambda e=entry: (e.name, "up") in self.lines)  # type: ignore[misc]
+
+
+@pytest.fixture
+def nursery(tmp_path: Path) -> Iterator[Nursery]:
+    made = Nursery(tmp_path)
+    yield made
+    for entry in made.made:
+        entry.service.kill()
+
+
+def test_lines_reach_listener_log_file_and_tail(nursery: Nursery) -> None:
+    entry = nursery.make("talker", "import sys; print('one'); print('zw\\u00f6lf', file=sys.stderr)")
+    wait_for("its end", lambda: entry.service.poll() is not None)
+    wait_for("its lines", lambda: len(entry.last_words()) == 2)
+    assert set(entry.last_words()) == {"one", "zwölf"}
+    assert set(nursery.lines) == {("talker", "one"), ("talker", "zwölf")}
+    assert "zwölf" in (nursery.folder / "talker.log").read_text(encoding="utf-8")
+
+
+def test_log_file_starts_anew_and_keeps_the_one_before(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.services.logged_child._MAX_LOG_BYTES", 1000)
+    entry = nursery.make("talker", "for i in range(100): print(f'{i:099}')")
+    wait_for("its lines", lambda: len(nursery.lines) == 100)
+    wait_for("its end", lambda: entry.service.poll() is not None)
+    assert (nursery.folder / "talker.log.1").stat().st_size <= 1100
+    assert (nursery.folder / "talker.log").stat().st_size <= 1100
+    assert len(entry.last_words()) == 20
+
+
+def test_patient_child_runs_at_its_priority(nursery: Nursery) -> None:
+    entry = nursery.make("patient", SLEEPER, nice=7)
+    nursery.wait_up(entry)
+    assert entry.service.pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, entry.service.pid) == 7
+
+
+def test_dead_child_is_started_again_after_a_pause(nursery: Nursery) -> None:
+    entry = nursery.make("mortal", SLEEPER)
+    nursery.wait_up(entry)
+    first = entry.service.pid
+    assert first is not None
+    assert revive([entry], nursery.said.append, is_starting=False) is False
+    os.kill(first, signal.SIGKILL)
+    wait_for("it is seen", lambda: revive([entry], nursery.said.append, is_starting=False))
+    assert entry.state().state == "waiting"
+    assert nursery.said == ["mortal ended with code -9; starting it again in 1 s"]
+    wait_for("it runs again", lambda: revive([entry], nursery.said.append, is_starting=False))
+    assert entry.state().state == "running"
+    assert entry.service.pid != first
+    assert entry.restarts == 1
+
+
+def test_pauses_grow_to_half_a_minute(nursery: Nursery) -> None:
+    entry = nursery.make("mortal", SLEEPER)
+    assert [entry.start_later() for _ in range(8)] == [1, 2, 4, 8, 16, 30, 30, 30]
+    entry.started_at -= 61  # it ran well for a minute
+    assert entry.start_later() == 1
+
+
+def test_child_that_cannot_start_is_given_up_with_its_last_lines(nursery: Nursery) -> None:
+    entry = nursery.make("broken", "raise SystemExit('there is no model')")
+
+    def given_up() -> str | None:
+        try:
+            revive([entry], nursery.said.append, is_starting=True)
+        except Unavailable as error:
+            return error.message
+        return None
+
+    message = wait_for("it is given up", given_up)
+    assert "broken ended 3 times while starting" in message
+    assert "there is no model" in message
+
+
+def test_stop_ends_the_willing_and_kills_the_stubborn(nursery: Nursery) -> None:
+    willing = nursery.make("willing", SLEEPER)
+    stubborn = nursery.make("stubborn", STUBBORN, grace_s=0.5)
+    nursery.wait_up(willing, stubborn)
+    stop_together([willing, stubborn], nursery.said.append, lambda: False)
+    assert (willing.service.poll(), stubborn.service.poll()) == (-signal.SIGTERM, -signal.SIGKILL)
+    assert nursery.said == ["killing stubborn"]
+
+
+def test_impatience_kills_at_once(nursery: Nursery) -> None:
+    stubborn = nursery.make("stubborn", STUBBORN, grace_s=500.0)
+    nursery.wait_up(stubborn)
+    stop_together([stubborn], nursery.said.append, lambda: True)
+    assert stubborn.service.poll() == -signal.SIGKILL
+
+
+def test_whole_group_is_gone_when_its_leader_is(nursery: Nursery) -> None:
+    parent = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {STUBBORN!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print('child', child.pid, flush=True); print('up', flush=True); time.sleep(600)\n"
+    )
+    entry = nursery.make("parent", parent)
+    nursery.wait_up(entry)
+    child = int(nursery.lines[0][1].split()[1])
+    assert start_of(child) is not None
+    stop_together([entry], nursery.said.append, lambda: False)
+    wait_for("the child is gone", lambda: start_of(child) is None)
