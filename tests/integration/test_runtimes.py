@@ -282,7 +282,7 @@ def test_device_out_of_memory_halves_the_batch(error: Exception, images: list[Im
 def test_a_device_that_fails_is_unavailable() -> None:
     source = NetworkSource("limited", 32, lambda: Limited(RuntimeError("device-side assert\ntrace\ntrace")))
     runtime = TorchRuntime(source, device="cpu", threads=0)
-    with pytest.raises(Unavailable, match="PyTorch failed on cpu: device-side assert$"):
+    with pytest.raises(Unavailable, match=r"PyTorch failed on cpu: device-side assert$"):
         runtime.infer(np.zeros((3, 32, 32, 3), np.uint8))
 
 
