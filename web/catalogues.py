@@ -146,6 +146,17 @@ def delete_product(catalogue: str, product_id: str) -> Response:
     return _job_answer(services().jobs.create_delete(catalogue, [product_id]))
 
 
+@blueprint.post("/v1/catalogues/<catalogue>/rebuild")
+@operation(
+    "Write the index anew from the database, after Milvus was wiped or replaced",
+    "Catalogues",
+    {202: JobOut},
+    errors=(404, 503),
+)
+def rebuild(catalogue: str) -> Response:
+    return _job_answer(services().jobs.create_rebuild(checked("catalogue", catalogue)))
+
+
 @blueprint.post("/v1/catalogues/<catalogue>/imports")
 @operation(
     "Import a zip archive, or a folder that the server can read; makes the catalogue",

@@ -69,7 +69,8 @@ def part(search_id: str) -> Response:
     """Only the result, for the script of an open page."""
     require_key(services().settings)
     status = services().searches.status(search_id)
-    return Response(render_template("part.html", **_result_of(status)), mimetype="text/html")
+    keyed = services().settings.web.api_key is not None
+    return Response(render_template("part.html", keyed=keyed, **_result_of(status)), mimetype="text/html")
 
 
 def _page(search_id: str | None, status: TaskStatus | None) -> str:
@@ -98,7 +99,6 @@ def _result_of(status: TaskStatus) -> dict[str, object]:
         "photo": _photo(status.id),
         "groups": groups(status.result) if status.result else [],
         "invented": status.result is not None and status.result.catalogue == DEMO,
-        "keyed": services().settings.web.api_key is not None,
         "thumbnail_px": _THUMBNAIL_PX,
         "sharp_px": _SHARP_PX,
     }

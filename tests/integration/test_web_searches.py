@@ -245,3 +245,16 @@ def test_urls_are_off_unless_switched_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sources", [{}, {"product_id": "chair-1", "image_url": "http://example.com/"}])
 def test_exactly_one_source(shop: Shop, sources: dict[str, str]) -> None:
     assert shop.client.post("/v1/searches", json=sources).status_code == 422
+
+
+def test_a_search_has_a_page_of_its_own_from_start_to_end(shop: Shop) -> None:
+    sent = shop.client.post("/s", headers={"Accept": "text/html"}, **upload(catalogue="demo", locale="de"))
+    assert sent.status_code == 303
+    waiting = shop.client.get(sent.headers["Location"]).text
+    assert '<noscript><meta http-equiv="refresh" content="1"></noscript>' in waiting
+    shop.answer_all()
+    done = shop.client.get(sent.headers["Location"]).text
+    assert "http-equiv" not in done
+    assert "Oak &lt;chair&gt;" in done
+    assert "<svg" in done
+    assert shop.client.get(f"{sent.headers['Location']}/part").text in done
