@@ -118,7 +118,7 @@ def _shape(rng: np.random.Generator, height: int, width: int) -> NDArray[np.floa
     else:
         points = centre + np.cumsum(rng.normal(0, reach / 2, (int(rng.integers(3, 8)), 2)), 0)
         cv2.polylines(alpha, [points.astype(np.int32)], False, 255, int(rng.integers(2, 12)), cv2.LINE_AA)
-    soft = alpha.astype(np.float32) / 255
+    soft = np.asarray(alpha / 255, np.float32)
     if rng.random() < 0.4:
-        soft = cv2.GaussianBlur(soft, (0, 0), float(rng.uniform(0.5, 3)))
-    return np.asarray(soft, np.float32)
+        soft = np.asarray(cv2.GaussianBlur(soft, (0, 0), float(rng.uniform(0.5, 3))), np.float32)
+    return soft

@@ -12,14 +12,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from worker.training.clutter import paint_background, paint_clutter
+from worker.training.paste import cast_shadow, scaled, turn
 from worker.training.photometry import degrade, relight
 
 Pixels = NDArray[np.uint8]
@@ -179,7 +179,7 @@ class Composer:
             region = owner[y0:y1, x0:x1]
             if any(_left(owner, region, part, i) < MIN_VISIBLE * area for i, area in enumerate(areas, 1)):
                 continue
-            _cast_shadow(rng, canvas, patch, top, left, catalogue)
+            cast_shadow(rng, canvas, patch, top, left, catalogue)
             cut = patch[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
             under = canvas[y0:y1, x0:x1].astype(np.float32)
             canvas[y0:y1, x0:x1] = np.clip(cut[..., :3] + under * (1 - cut[..., 3:] / 255), 0, 255)
@@ -207,11 +207,11 @@ class Composer:
             max(4, round(patch.shape[1] * ratio * stretch)),
             max(4, round(patch.shape[0] * ratio / stretch)),
         )
-        patch = cv2.resize(patch, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+        patch = scaled(patch, size)
         if rng.random() < 0.5 and not catalogue:
             patch = np.ascontiguousarray(patch[:, ::-1])
         if not catalogue and rng.random() < 0.4:
-            patch = _turn(
+            patch = turn(
                 patch, float(rng.normal(0, 12)) if rng.random() < 0.85 else float(rng.uniform(-180, 180))
             )
         return patch if catalogue else relight(rng, patch)
@@ -258,49 +258,6 @@ class Composer:
 def _left(owner: NDArray[np.int16], region: NDArray[np.int16], part: Mask, index: int) -> int:
     """Visible pixels of product `index` once `part` of `region` is covered."""
     return int((owner == index).sum() - ((region == index) & part).sum())
-
-
-def _turn(patch: Pixels, degrees: float) -> Pixels:
-    """Rotate about the centre, growing the frame to hold the corners."""
-    h, w = patch.shape[:2]
-    matrix = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, 1.0)
-    cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
-    out_w, out_h = int(h * sin + w * cos) + 1, int(h * cos + w * sin) + 1
-    matrix[0, 2] += out_w / 2 - w / 2
-    matrix[1, 2] += out_h / 2 - h / 2
-    turned: Any = cv2.warpAffine(patch, matrix, (out_w, out_h), flags=cv2.INTER_LINEAR)
-    return np.asarray(turned, np.uint8)
-
-
-def _cast_shadow(
-    rng: np.random.Generator, canvas: Pixels, patch: Pixels, top: int, left: int, catalogue: bool
-) -> None:
-    """A soft shadow: beside the product, or flattened at its foot. One in three products has none."""
-    if rng.random() < 0.35:
-        return
-    height, width = canvas.shape[:2]
-    h, w = patch.shape[:2]
-    shade = patch[..., 3].astype(np.float32) / 255
-    if rng.random() < 0.5:
-        flat = max(2, int(h * rng.uniform(0.05, 0.3)))
-        shade = cv2.resize(shade, (w, flat), interpolation=cv2.INTER_AREA)
-        top += h - int(flat * rng.uniform(0.5, 0.8))
-    else:
-        top += int(h * rng.uniform(-0.02, 0.08))
-        left += int(w * rng.uniform(-0.08, 0.08))
-    spread = max(1.0, 0.04 * max(h, w) * float(rng.uniform(0.3, 1.5)))
-    border = int(3 * spread)
-    shade = cv2.copyMakeBorder(shade, border, border, border, border, cv2.BORDER_CONSTANT, value=0)
-    shade = cv2.GaussianBlur(shade, (0, 0), spread)
-    top, left = top - border, left - border
-    y0, x0 = max(top, 0), max(left, 0)
-    y1, x1 = min(top + shade.shape[0], height), min(left + shade.shape[1], width)
-    if y1 <= y0 or x1 <= x0:
-        return
-    dark = shade[y0 - top : y1 - top, x0 - left : x1 - left, None] * rng.uniform(
-        0.1, 0.35 if catalogue else 0.6
-    )
-    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - dark)
 
 
 def _scene(image: Pixels, owner: NDArray[np.int16], placed: Sequence[Cutout]) -> Scene:

@@ -64,7 +64,7 @@ def jitter_box(
     moved = box + rng.normal(0, share, 4) * np.array([w, h, w, h])
     if moved[2] - moved[0] < 4 or moved[3] - moved[1] < 4:
         return box
-    return moved.astype(np.float32)
+    return np.asarray(moved, np.float32)
 
 
 def imperfect_mask(rng: np.random.Generator, mask: NDArray[np.bool_]) -> Soft:
@@ -99,17 +99,20 @@ def imperfect_mask(rng: np.random.Generator, mask: NDArray[np.bool_]) -> Soft:
 
 def on_white(rgba: Pixels, spec: CropSpec) -> Pixels:
     """A cut-out as a catalogue shows it, (input_px, input_px, 3) uint8. `rgba` (h, w, 4), straight alpha."""
-    alpha = rgba[..., 3:].astype(np.float32) / 255
+    alpha = np.asarray(rgba[..., 3:], np.float32) / np.float32(255)
     flat = (rgba[..., :3] * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
-    ys, xs = np.flatnonzero((alpha[..., 0] > 0.1).any(1)), np.flatnonzero((alpha[..., 0] > 0.1).any(0))
-    box = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
-    return crop_object(flat, box, alpha[..., 0], spec)
+    return crop_object(flat, _box_of(alpha[..., 0] > 0.1), np.asarray(alpha[..., 0], np.float32), spec)
 
 
 def box_on_white(image: Pixels, tolerance: int = 10) -> NDArray[np.float32]:
     """The box (4,) xyxy of what is not white in a catalogue picture; the whole frame if all is white."""
-    dark = (image < 255 - tolerance).any(2)
+    dark = np.asarray((image < 255 - tolerance).any(2), np.bool_)
     if not dark.any():
         return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
-    ys, xs = np.flatnonzero(dark.any(1)), np.flatnonzero(dark.any(0))
+    return _box_of(dark)
+
+
+def _box_of(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The tight box (4,) xyxy of a mask (H, W) that is not empty."""
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)

@@ -28,7 +28,7 @@ from worker.training.composer import Composer, ComposerConfig, list_backgrounds,
 from worker.training.detector_eval import Quality, measure_composed
 from worker.training.progress import Budget, load_checkpoint, rate_factor, save_checkpoint
 from worker.training.scenes import Batch, SceneBatches
-from worker.training.starts import start_detector
+from worker.training.starts import fresh_detector, start_detector
 
 LOSS_GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, overlap_mask=True, mask_ratio=4, epochs=1)
 WARMUP_STEPS = 60
@@ -39,9 +39,7 @@ EMA_DECAY = 0.998
 
 def build(weights: Path | None) -> Any:
     """yolov8n-seg for one class, fresh or with a safetensors state dict."""
-    from ultralytics.nn.tasks import SegmentationModel
-
-    model = SegmentationModel("yolov8n-seg.yaml", nc=1, verbose=False)
+    model = fresh_detector()
     if weights is not None:
         model.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in load_file(weights).items()}
@@ -106,7 +104,7 @@ def train(args: argparse.Namespace) -> None:
     model.model[: args.freeze].requires_grad_(False)
     model.args = LOSS_GAINS
     loss_of = v8SegmentationLoss(model)
-    losses = torch.zeros(4)
+    losses: Tensor | None = None
     saved_at = validated_at = printed_at = time.monotonic()
     while budget.fraction < 1:
         for group in optimizer.param_groups:
@@ -114,7 +112,7 @@ def train(args: argparse.Namespace) -> None:
         items = train_step(model, loss_of, optimizer, next(stream))
         average(ema, model, budget.step)
         budget.advance()
-        losses = items if budget.step < 3 else losses.lerp(items, 0.05)
+        losses = items if losses is None else losses.lerp(items, 0.05)
         now = time.monotonic()
         if now - printed_at > 20:
             printed_at = now

@@ -47,7 +47,8 @@ class Quality:
     def __str__(self) -> str:
         return (
             f"recall@.5 {self.recall_50:.3f} @.75 {self.recall_75:.3f} "
-            f"IoU {self.mean_iou:.3f} false/picture {self.false_per_picture:.2f} mask IoU {self.mask_iou:.3f} ({self.objects} objects)"
+            f"IoU {self.mean_iou:.3f} false/picture {self.false_per_picture:.2f} "
+            f"mask IoU {self.mask_iou:.3f} ({self.objects} objects)"
         )
 
 

@@ -42,7 +42,7 @@ def read_picture(path: Path) -> Pixels:
 
 def soft_mask(found: Found, index: int) -> NDArray[np.float32]:
     """A found mask as weights in 0..1."""
-    return found.masks[index].astype(np.float32)
+    return np.asarray(found.masks[index], np.float32)
 
 
 def whole(image: Pixels) -> NDArray[np.float32]:

@@ -163,7 +163,7 @@ def train(args: argparse.Namespace) -> None:
     sets = [(maps, rows), (held, held_rows)]
     print(f"before: {measure(ema, args.cut, sets)}", flush=True)
     sampler = ProductSampler(rows, args.kinds, args.seed + budget.step)
-    losses = torch.zeros(2)
+    losses: Tensor | None = None
     saved_at = printed_at = time.monotonic()
     while budget.fraction < 1:
         set_mode(upper, args.norm)
@@ -173,10 +173,8 @@ def train(args: argparse.Namespace) -> None:
         batch = torch.from_numpy(np.stack([maps[i] for i in picked]).astype(np.float32))
         mirrored = torch.rand(len(batch)) < 0.5
         batch[mirrored] = batch[mirrored].flip(3)
-        losses = losses.lerp(
-            train_step(upper, optimizer, batch, labels, targets[picked], args.distil),
-            0.05 if budget.step > 3 else 1.0,
-        )
+        items = train_step(upper, optimizer, batch, labels, targets[picked], args.distil)
+        losses = items if losses is None else losses.lerp(items, 0.05)
         average(ema, model, budget.step)
         budget.advance()
         now = time.monotonic()

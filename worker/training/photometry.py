@@ -21,12 +21,13 @@ def relight(rng: np.random.Generator, patch: Pixels) -> Pixels:
     if rng.random() < 0.4:
         colour = alpha / 2 + (colour - alpha / 2) * rng.uniform(0.75, 1.2)
     if rng.random() < 0.4:
-        ramp = np.linspace(*rng.uniform(0.7, 1.25, 2), patch.shape[1], dtype=np.float32)
+        left, right = rng.uniform(0.7, 1.25, 2)
+        ramp = np.linspace(left, right, patch.shape[1], dtype=np.float32)
         colour *= ramp[None, :, None]
     if rng.random() < 0.3:
         # Cut edges differ: a matte a little too wide or too soft.
-        alpha = cv2.GaussianBlur(alpha, (3, 3), 0)[..., None]
-        colour = cv2.GaussianBlur(colour, (3, 3), 0)
+        alpha = np.asarray(cv2.GaussianBlur(alpha, (3, 3), 0), np.float32)[..., None]
+        colour = np.asarray(cv2.GaussianBlur(colour, (3, 3), 0), np.float32)
     return np.concatenate([np.clip(colour, 0, alpha), alpha], 2).astype(np.uint8)
 
 

@@ -7,6 +7,7 @@ there whose statistics are those measured: the function stays the same, and trai
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,9 @@ HALF_RESNET50 = ResNetConfig(layers=(3, 4, 6, 3), width=0.5, caffe=True)
 
 def read_initialisers(path: Path) -> dict[str, Tensor]:
     """Every constant of an ONNX file by name."""
-    import onnx
-    from onnx import numpy_helper
-
+    onnx: Any = importlib.import_module("onnx")
     graph = onnx.load(str(path)).graph
-    return {i.name: torch.from_numpy(np.array(numpy_helper.to_array(i))) for i in graph.initializer}
+    return {i.name: torch.from_numpy(np.array(onnx.numpy_helper.to_array(i))) for i in graph.initializer}
 
 
 def open_batch_norm(
@@ -48,8 +47,8 @@ def open_batch_norm(
     hooks = []
     for norm, (_, bias) in pairs.items():
         with torch.no_grad():
-            norm.running_mean.zero_()  # type: ignore[union-attr]
-            norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+            norm.running_mean.zero_()
+            norm.running_var.fill_(1 - norm.eps)
             norm.weight.fill_(1)
             norm.bias.copy_(bias)
         hooks.append(norm.register_forward_pre_hook(lambda m, x: _count(sums, m, x[0])))
@@ -67,8 +66,8 @@ def open_batch_norm(
             mean = total / number
             # A channel that hardly moves would get a gamma near zero and never learn: keep a floor.
             variance = (squares / number - mean**2).clamp_min(1e-4)
-            norm.running_mean.copy_(mean)  # type: ignore[union-attr]
-            norm.running_var.copy_(variance)  # type: ignore[union-attr]
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
             norm.weight.copy_((variance + norm.eps).sqrt())
             norm.bias.copy_(bias + mean)
 
@@ -79,6 +78,14 @@ def _count(sums: dict[nn.BatchNorm2d, list[Tensor]], norm: nn.Module, x: Tensor)
     new = [torch.tensor(float(x.numel() / x.shape[1])), wide.sum((0, 2, 3)), (wide**2).sum((0, 2, 3))]
     old = sums.get(norm)
     sums[norm] = new if old is None else [a + b for a, b in zip(old, new, strict=True)]
+
+
+def fresh_detector() -> Any:
+    """yolov8n-seg for one class, with random weights."""
+    from ultralytics.nn import tasks
+
+    network: Any = tasks.SegmentationModel
+    return network("yolov8n-seg.yaml", nc=1, verbose=False)
 
 
 def start_detector(onnx_path: Path, batches: Iterable[Tensor]) -> tuple[Any, int]:
@@ -92,9 +99,7 @@ def start_detector(onnx_path: Path, batches: Iterable[Tensor]) -> tuple[Any, int
         The `SegmentationModel`, and how many convolutions were taken over. Class layers, mask prototypes
         and mask coefficients start fresh.
     """
-    from ultralytics.nn.tasks import SegmentationModel
-
-    model = SegmentationModel("yolov8n-seg.yaml", nc=1, verbose=False)
+    model = fresh_detector()
     constants = read_initialisers(onnx_path)
     pairs: dict[nn.BatchNorm2d, tuple[nn.Conv2d, Tensor]] = {}
     taken = 0
@@ -127,8 +132,7 @@ def start_resnet(onnx_path: Path, batches: Iterable[Tensor]) -> ResNetEmbedder:
         onnx_path: the export.
         batches: (B, 3, 224, 224) float32 BGR minus (104, 117, 123), for the batch norm.
     """
-    import onnx
-
+    onnx: Any = importlib.import_module("onnx")
     graph = onnx.load(str(onnx_path)).graph
     constants = read_initialisers(onnx_path)
     convolutions = iter([node for node in graph.node if node.op_type == "Conv"])

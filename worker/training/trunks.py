@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def open_trunk(
     else:
         model = ResNetEmbedder(RESNETS[architecture])
         model.load_state_dict(_floats(load_file(weights)))
-    return model.eval()
+    model.eval()
+    return model
 
 
 def run(function: Callable[[Tensor], Tensor], prepare: Preprocess, crops: Any, batch: int = 32) -> Floats:
@@ -91,7 +93,7 @@ def accelerated(function: Callable[[Tensor], Tensor], threads: int = 1) -> Calla
     Args:
         function: a bound method of a module in evaluation mode, (B, 3, 224, 224) to (B, D).
     """
-    import onnxruntime
+    onnxruntime: Any = importlib.import_module("onnxruntime")
 
     class Exported(torch.nn.Module):
         def __init__(self) -> None:
