@@ -75,7 +75,7 @@ def open_browser(size: dict[str, int], language: str = "en-US", script: bool = T
     return browser
 
 
-@pytest.fixture(params=["phone", "desktop"])
+@pytest.fixture(scope="module", params=["phone", "desktop"])
 def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
     driver = open_browser(PHONE if request.param == "phone" else DESKTOP)
     yield driver
@@ -125,13 +125,14 @@ def faults(browser: webdriver.Chrome) -> list[dict[str, Any]]:
 
 
 def complaints(browser: webdriver.Chrome) -> list[str]:
-    """Script errors, refused resources, breaches of the content policy."""
+    """Script errors, refused resources, breaches of the content policy, since the last look."""
     return [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
 
 
 def test_a_photo_is_turned_into_products_under_an_address(
     shop: Stack, browser: webdriver.Chrome, photo: Path
 ) -> None:
+    complaints(browser)
     browser.get(shop.url)
     assert state(browser) == "empty"
     assert fit(browser)
@@ -167,6 +168,7 @@ def test_a_photo_is_turned_into_products_under_an_address(
 
 
 def test_titles_are_data_never_markup(shop: Stack, browser: webdriver.Chrome, photo: Path) -> None:
+    complaints(browser)
     send(browser, shop.url, photo)
     wait_state(browser, "done")
     assert "<img src=x" in browser.find_element(By.ID, "result").text
@@ -196,6 +198,7 @@ def test_an_unknown_address_has_a_friendly_page(shop: Stack, browser: webdriver.
 
 
 def test_the_documentation_is_readable(shop: Stack, browser: webdriver.Chrome) -> None:
+    complaints(browser)
     browser.get(f"{shop.url}/docs")
     assert "/v1/searches" in browser.find_element(By.TAG_NAME, "main").text
     assert fit(browser)
