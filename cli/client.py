@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from cli.answers import Model, error_of, parsed, parsed_list, rebuilt, retry_after_s
 from shared.contracts import (
     CatalogueOut,
     Failure,
@@ -27,9 +27,8 @@ from shared.contracts import (
     SearchResult,
     TaskStatus,
 )
-from shared.errors import Conflict, InvalidInput, Unavailable, VitrineError, all_errors
+from shared.errors import Conflict, InvalidInput, Unavailable
 
-Model = TypeVar("Model", bound=BaseModel)
 Sent = Callable[[int], None]
 
 _WAIT_S = 20
@@ -115,13 +114,17 @@ class VitrineClient:
             content=_pieces(archive, on_sent or (lambda _: None)),
             timeout=httpx.Timeout(self._timeout_s, read=600.0),
         )
-        return _parsed(JobOut, answer)
+        return parsed(JobOut, answer)
 
     def import_on_server(self, source: str, catalogue: str) -> JobOut:
         """Import a folder or manifest that the server can read; return the job."""
-        return _parsed(
+        return parsed(
             JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json={"source": source})
         )
+
+    def rebuild(self, catalogue: str) -> JobOut:
+        """Start writing the catalogue's index anew from the database."""
+        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/rebuild", json={}))
 
     def job(self, job_id: str) -> JobOut:
         """Return a job with its counts, rate and ETA."""
@@ -132,13 +135,13 @@ class VitrineClient:
         params: dict[str, str | int] = {"limit": limit}
         if catalogue is not None:
             params["catalogue"] = catalogue
-        return _parsed_list(JobOut, self._request("GET", "/v1/jobs", params=params))
+        return parsed_list(JobOut, self._request("GET", "/v1/jobs", params=params))
 
     def failures(self, job_id: str, page: int = 500) -> Iterator[Failure]:
         """Yield what a job could not use."""
         params: dict[str, str | int] = {"limit": page}
         while True:
-            found = _parsed(FailurePage, self._request("GET", f"/v1/jobs/{job_id}/failures", params=params))
+            found = parsed(FailurePage, self._request("GET", f"/v1/jobs/{job_id}/failures", params=params))
             yield from found.failures
             if found.next is None:
                 return
@@ -146,7 +149,7 @@ class VitrineClient:
 
     def cancel_job(self, job_id: str) -> JobOut:
         """Stop a job; what is done stays."""
-        return _parsed(JobOut, self._request("POST", f"/v1/jobs/{job_id}/cancel", json={}))
+        return parsed(JobOut, self._request("POST", f"/v1/jobs/{job_id}/cancel", json={}))
 
     def status(self) -> dict[str, Any]:
         """Return processes, queues, catalogues and running jobs, as ``GET /v1/status`` says them."""
@@ -155,11 +158,11 @@ class VitrineClient:
 
     def health(self) -> Health:
         """Return the readiness, part by part."""
-        return _parsed(Health, self._request("GET", "/readyz", accepted=(200, 503)))
+        return parsed(Health, self._request("GET", "/readyz", accepted=(200, 503)))
 
     def catalogues(self) -> list[CatalogueOut]:
         """Return all catalogues."""
-        return _parsed_list(CatalogueOut, self._request("GET", "/v1/catalogues"))
+        return parsed_list(CatalogueOut, self._request("GET", "/v1/catalogues"))
 
     def product(self, catalogue: str, product_id: str) -> ProductOut:
         """Return a product with its pictures."""
@@ -175,14 +178,14 @@ class VitrineClient:
         """
         address = f"/v1/catalogues/{catalogue}/products/{product_id}"
         if images is None:
-            return _parsed(JobOut, self._request("PUT", address, json=product.model_dump(mode="json")))
+            return parsed(JobOut, self._request("PUT", address, json=product.model_dump(mode="json")))
         files = [("image", (path.name, _read(path))) for path in images]
         answer = self._request("PUT", address, data={"product": product.model_dump_json()}, files=files)
-        return _parsed(JobOut, answer)
+        return parsed(JobOut, answer)
 
     def delete_product(self, catalogue: str, product_id: str) -> JobOut:
         """Delete a product; return the job."""
-        return _parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}"))
+        return parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}"))
 
     def _searched(self, deadline_s: float, **body: Any) -> SearchResult:
         deadline = time.monotonic() + deadline_s
@@ -197,7 +200,7 @@ class VitrineClient:
             pause_s = min(pause_s * 1.5, _MAX_PAUSE_S)
             status = self.task(status.id)
         if status.error is not None:
-            raise _rebuilt(status.error.model_dump())
+            raise rebuilt(status.error.model_dump())
         if status.result is None:
             raise Conflict(f"Search {status.id} was cancelled.")
         return status.result
@@ -212,14 +215,14 @@ class VitrineClient:
                 "POST", "/v1/searches", headers=headers, timeout=timeout, accepted=(200, 202, 429), **body
             )
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                return _parsed(TaskStatus, answer)
-            pause_s = _retry_after_s(answer)
+                return parsed(TaskStatus, answer)
+            pause_s = retry_after_s(answer)
             if time.monotonic() + pause_s > deadline:
-                raise _error_of(answer)
+                raise error_of(answer)
             time.sleep(pause_s)
 
     def _get(self, model: type[Model], address: str) -> Model:
-        return _parsed(model, self._request("GET", address))
+        return parsed(model, self._request("GET", address))
 
     def _request(
         self, method: str, address: str, accepted: tuple[int, ...] = (200, 202), **arguments: Any
@@ -236,7 +239,7 @@ class VitrineClient:
         except httpx.TransportError as error:
             raise Unavailable(f"The connection to {self.base_url} broke: {error}") from error
         if answer.status_code not in accepted:
-            raise _error_of(answer)
+            raise error_of(answer)
         return answer
 
 
@@ -273,42 +276,3 @@ def _pieces(archive: Path, on_sent: Sent) -> Iterator[bytes]:
             yield piece
             sent += len(piece)
             on_sent(sent)
-
-
-def _parsed(model: type[Model], answer: httpx.Response) -> Model:
-    try:
-        return model.model_validate_json(answer.content)
-    except ValidationError as error:
-        raise VitrineError(
-            f"{answer.request.url} answered something else than Vitrine would: is it another program?"
-        ) from error
-
-
-def _parsed_list(model: type[Model], answer: httpx.Response) -> list[Model]:
-    try:
-        return TypeAdapter(list[model]).validate_json(answer.content)  # type: ignore[valid-type]
-    except ValidationError as error:
-        raise VitrineError(
-            f"{answer.request.url} answered something else than Vitrine would: is it another program?"
-        ) from error
-
-
-def _error_of(answer: httpx.Response) -> VitrineError:
-    try:
-        return _rebuilt(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        kind = Unavailable if answer.status_code >= 500 else VitrineError
-        return kind(f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}.")
-
-
-def _rebuilt(body: dict[str, Any]) -> VitrineError:
-    kind = all_errors().get(str(body["code"]), VitrineError)
-    message = str(body["message"])
-    if kind is VitrineError and body.get("request_id"):
-        message += f" (request {body['request_id']})"
-    return kind(message, body.get("field"))
-
-
-def _retry_after_s(answer: httpx.Response) -> float:
-    value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else 1.0

@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import select
+
 from shared.database import Database
+from shared.database.tables import Product
 from shared.errors import InvalidManifest, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.image_store import ImageStore
 from shared.images import ImageLimits
@@ -23,7 +26,7 @@ from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
 from shared.manifest import ArchiveSource, FolderSource, Row, Source, read_rows
 from worker.index_versions import LiveIndex, open_index, require_same_embedder
 from worker.pipeline import Pipeline
-from worker.product_batch import Batch, Loader, delete_products, write_products
+from worker.product_batch import Batch, Loader, delete_products, rebuild_products, write_products
 from worker.vision import VectorIndex
 
 log = logging.getLogger(__name__)
@@ -60,7 +63,8 @@ class CatalogueLane:
         try:
             with self._source(claim) as source:
                 if claim.number == 0:
-                    write_plan(self.desk, self.database, claim, _entries(source), self.chunk_items)
+                    entries = self._products(claim) if claim.kind == "rebuild" else _entries(source)
+                    write_plan(self.desk, self.database, claim, entries, self.chunk_items)
                 else:
                     self._work(claim, source)
             return self.desk.finish(claim)
@@ -114,12 +118,26 @@ class CatalogueLane:
             dim=self.pipeline.embedder.dim,
             prefix=self.prefix,
         )
+        if claim.kind == "rebuild":
+            rebuild_products(self.database, self.index, self.desk, claim, live, items)
+            return
         require_same_embedder(live, self.pipeline.embedder.version, claim.catalogue)
         loader = Loader(self.store, source, self.limits, self.decoders)
         # A chunk that was tried before is done product by product, so that one which kills the
         # process is found out and the others get done.
         size = self.micro_batch if claim.attempts == 1 else 1
         self._work_items(claim, live, loader, items, size)
+
+    def _products(self, claim: ChunkClaim) -> Iterator[Item]:
+        """The products that a catalogue has, as items of a job."""
+        with self.database.read() as session:
+            products = session.scalars(
+                select(Product.product_id)
+                .where(Product.catalogue_id == claim.catalogue_id)
+                .order_by(Product.id)
+            ).all()
+        for number, product_id in enumerate(products, start=1):
+            yield Item(number, number, product_id, {}, 0)
 
     def _work_items(
         self, claim: ChunkClaim, live: LiveIndex, loader: Loader, items: Sequence[Item], size: int

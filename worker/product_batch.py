@@ -29,7 +29,6 @@ from worker.index_versions import LiveIndex, live_index
 from worker.pipeline import CatalogueEmbedding, Pipeline
 from worker.vision import Image, IndexRow, VectorIndex
 
-
 #: Twice what the detector takes, so that an object of half the picture fills the embedder's input:
 #: camera files are then decoded at a quarter or an eighth of their size.
 _SIDE_NEEDED_PX = 640
@@ -173,6 +172,36 @@ def write_products(
         desk.record(session, claim, [_outcome(p) for p in batch])
         for prepared in usable:
             _write_product(session, claim.catalogue_id, live, prepared)
+
+
+def rebuild_products(
+    database: Database,
+    index: VectorIndex,
+    desk: JobDesk,
+    claim: ChunkClaim,
+    live: LiveIndex,
+    items: Sequence[Item],
+) -> None:
+    """Write the index rows of products again from their stored embeddings."""
+    with database.read() as session:
+        known = _known(session, claim.catalogue_id, live.id, [i.product_id for i in items])
+    rows = [
+        IndexRow(
+            key=_key(image_id, d.number),
+            product_id=product_id,
+            image_id=image_id,
+            number=d.number,
+            category=product.category,
+            price=product.price,
+            embedding=unpack_embedding(d.embedding),
+        )
+        for product_id, product in known.items()
+        for image_id, detections in product.detections.items()
+        for d in detections
+    ]
+    index.upsert(live.collection, rows)
+    with database.write() as session:
+        desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
 
 
 def delete_products(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import defaultdict
@@ -14,7 +13,7 @@ import numpy as np
 
 from shared.contracts import SearchResult
 from shared.database import Database
-from shared.errors import InvalidInput, NotFound, OutOfMemory, Unavailable, VitrineError
+from shared.errors import IndexUnavailable, InvalidInput, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
 from shared.ledger import now_s
@@ -22,6 +21,7 @@ from shared.ledger.search_desk import Claim, SearchDesk
 from worker.hydrate import Hydrator, photo_result, product_embeddings, product_result
 from worker.index_versions import LiveIndex, live_index, require_same_embedder
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
+from worker.vector_index import matches
 from worker.vision import Embeddings, Image, IndexHit, VectorIndex
 
 log = logging.getLogger(__name__)
@@ -199,13 +199,21 @@ class SearchLane:
             self.database, query.claim.catalogue_id, query.live.id, query.claim.product_id
         )
 
+    def _rows(self, alias: str, vectors: Embeddings, limit: int, filter_: str | None) -> list[list[IndexHit]]:
+        try:
+            return self.index.search(alias, vectors, limit, filter_)
+        except NotFound as error:
+            raise IndexUnavailable(
+                "The index of this catalogue is gone: `vitrine rebuild CATALOGUE` brings it back."
+            ) from error
+
     def _nearest(
         self, alias: str, vectors: Embeddings, top_k: int, filter_: str | None
     ) -> list[list[IndexHit]]:
         """Search until each query has ``top_k`` products, or there are no more rows."""
         limit = min(max(top_k * _OVER_FETCH, 32), _MOST_ROWS)
         while True:
-            found = self.index.search(alias, vectors, limit, filter_)
+            found = self._rows(alias, vectors, limit, filter_)
             short = any(len(hits) >= limit and len({h.product_id for h in hits}) < top_k for hits in found)
             if not short or limit >= _MOST_ROWS:
                 return found
@@ -213,8 +221,7 @@ class SearchLane:
 
 
 def _filter(category: str | None) -> str | None:
-    """Compile the category to Milvus' language; the quoting is JSON's, without ASCII escapes."""
-    return None if category is None else f"category == {json.dumps(category, ensure_ascii=False)}"
+    return None if category is None else matches("category", [category])
 
 
 def _clock(queries: Sequence[Query], stage: str, started: float) -> None:

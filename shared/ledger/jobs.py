@@ -42,6 +42,10 @@ class JobLedger:
         except IntegrityError:  # two requests with one new key met; the other one has committed
             return self._create("import", catalogue, source, [], idempotency)
 
+    def create_rebuild(self, catalogue: str) -> Accepted:
+        """Commit writing a catalogue's index anew from the database: no model and no picture is needed."""
+        return self._create("rebuild", catalogue, {}, [], None)
+
     def create_put(
         self, catalogue: str, product_id: str, product: ProductIn, images: list[str] | None
     ) -> Accepted:
@@ -96,7 +100,7 @@ class JobLedger:
             )
             session.add(job)
             session.flush()
-            # An import starts with chunk 0, which reads the manifest; others have their items at once.
+            # Bulk work starts with chunk 0, which lists the products; others have their items at once.
             number, last = (1, len(items)) if items else (0, 0)
             priority = BY_HAND if items else BULK
             session.add(new_chunk(job.id, number, 1, last, priority))

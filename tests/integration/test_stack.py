@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests import builders
-from tests.packing import archive
+from tests.packing import archive, pictures
 from tests.stack import Stack
+from worker.vector_index import MilvusIndex
 
 pytestmark = pytest.mark.services
 
@@ -37,3 +38,37 @@ def test_an_imported_product_is_found_by_its_photo(stack: Stack) -> None:
     again = stack.wait_job(stack.import_folder("shop", archive(pictures)))
     assert again["counts"]["unchanged"] == 12
     assert again["images"] == 0
+
+
+def test_a_wiped_index_and_a_wiped_broker_come_back_from_the_database(stack: Stack) -> None:
+    stack.start()
+    photos = pictures(10)
+    stack.wait_job(stack.import_folder("shop", archive(photos)))
+    index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"])
+    alias = f"{stack.env['VITRINE_MILVUS__PREFIX']}_1"
+    before = index.keys(alias)
+    assert len(before) == 10
+    drop_everything(stack.env["VITRINE_MILVUS__URI"], index, alias)
+    stack.redis.wipe()
+    stack.redis.start()
+
+    lost = stack.search(photos["p3.jpg"], "shop").json()["id"]
+    job = stack.wait_job(stack.client().post("/v1/catalogues/shop/rebuild", json={}).json()["id"])
+    assert (job["state"], job["counts"]["unchanged"], job["images"]) == ("succeeded", 10, 0)
+    assert index.keys(alias) == before
+    # A search that came while the index was gone has waited for it.
+    task = stack.wait_task(lost)
+    assert task["state"] == "succeeded", task
+    assert task["result"]["whole"]["hits"][0]["product_id"] == "p3"
+
+
+def drop_everything(uri: str, index: MilvusIndex, alias: str) -> None:
+    """Lose the collection and its alias, as a Milvus with a new data folder has."""
+    from pymilvus import MilvusClient
+
+    collection = index.resolve_alias(alias)
+    assert collection is not None
+    client = MilvusClient(uri)
+    client.drop_alias(alias)
+    client.drop_collection(collection)
+    client.close()

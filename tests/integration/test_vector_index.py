@@ -57,6 +57,15 @@ def test_rows_written_are_counted_listed_found_and_deleted(
     assert eventually(lambda: index.search(name, queries, 1)[0][0].key != "image7-0")
 
 
+def test_keys_lists_a_write_that_finished_just_before(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    for n, row in enumerate(index_rows(5), start=1):
+        index.upsert(name, [row])
+        assert len(index.keys(name)) == n
+
+
 def test_the_same_key_again_replaces_the_row_and_the_last_of_a_batch_wins(
     index: MilvusIndex, new_collection: NewCollection
 ) -> None:

@@ -228,6 +228,8 @@ class MilvusIndex:
 
     def keys(self, collection: str) -> set[str]:
         """Return all primary keys, every finished write included."""
+        # Milvus 2.3's iterator takes no heed of the level; a strong count waits for the writes first.
+        self.count(collection)
         iterator = self._call_loaded(
             "query_iterator",
             collection,
