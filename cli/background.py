@@ -13,12 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
+from cli.answers import rebuilt
 from cli.models_in_use import models_in_use
 from cli.services.addresses import flower_url, local_url
 from cli.services.checks import ROOT
 from cli.services.narrator import PipeNarrator
 from cli.supervisor import Supervisor
-from shared.errors import Unavailable, VitrineError, all_errors
+from shared.errors import Unavailable, VitrineError
 from shared.settings import Settings, get_settings
 
 _LOG_NAME = "vitrine.log"
@@ -57,7 +58,7 @@ def start(say: Callable[[str], None]) -> dict[str, Any]:
                     ready: dict[str, Any] = message["ready"]
                     return ready
                 if "error" in message:
-                    raise _rebuilt(message["error"])
+                    raise rebuilt(message["error"])
                 say(message["say"])
         except KeyboardInterrupt:
             process.send_signal(signal.SIGTERM)
@@ -100,7 +101,3 @@ def ready_document(supervisor: Supervisor) -> dict[str, Any]:
         "data_dir": str(settings.data_dir),
         "notes": notes,
     }
-
-
-def _rebuilt(body: dict[str, str]) -> VitrineError:
-    return all_errors().get(body["code"], VitrineError)(body["message"])
