@@ -1,0 +1,57 @@
+"""The settings are documented, refuse what is dangerous, and never show a secret."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.errors import Misconfigured
+from shared.settings import Settings, get_settings
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_readme_and_example_say_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("settings_table", ROOT / "bin" / "settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for path, text in module.wanted().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `python bin/settings.py`"
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    for group in Settings.model_fields.values():
+        fields = getattr(type(group.default), "model_fields", {"": group})
+        assert all(field.description for field in fields.values())
+
+
+def test_an_open_address_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITRINE_WEB__HOST", "0.0.0.0")
+    with pytest.raises(ValidationError, match="VITRINE_WEB__API_KEY"):
+        Settings()
+    monkeypatch.setenv("VITRINE_WEB__API_KEY", "a-key")
+    assert Settings().web.host == "0.0.0.0"
+
+
+def test_a_misspelt_name_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITRINE_WEB__PROT", "8000")
+    get_settings.cache_clear()
+    with pytest.raises(Misconfigured, match="prot"):
+        get_settings()
+
+
+def test_secrets_come_from_files_and_are_not_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("s3cret\n")
+    monkeypatch.setenv("VITRINE_WEB__API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("VITRINE_REDIS__URL", "redis://:hunter2@127.0.0.1:6379/0")
+    settings = Settings()
+    assert settings.web.api_key is not None
+    assert settings.web.api_key.get_secret_value() == "s3cret"
+    shown = f"{settings!r} {settings.model_dump_json()}"
+    assert "s3cret" not in shown
+    assert "hunter2" not in shown
