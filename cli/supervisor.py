@@ -13,7 +13,7 @@ from cli.services import checks
 from cli.services.addresses import flower_url, local_url
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from cli.services.narrator import Narrator
-from cli.services.plan import GRACE_S, Program, environment, make_child, programs
+from cli.services.plan import GRACE_S, MILVUS_GRACE_S, Program, environment, make_child, programs
 from cli.services.ports import check_free
 from cli.services.redis import EmbeddedRedis
 from cli.services.run_state import DataDirLock, RunState, end_leftovers, start_of
@@ -149,7 +149,7 @@ class Supervisor:
         return choose_embedded(wanted.embedded, self.settings.data_dir / "milvus", wanted.port)
 
     def _start_milvus(self, milvus: EmbeddedMilvus) -> None:
-        entry = Supervised("milvus", milvus, GRACE_S, lambda: [f"Its log is {milvus.log_path}."])
+        entry = Supervised("milvus", milvus, MILVUS_GRACE_S, lambda: [f"Its log is {milvus.log_path}."])
         title = "Milvus" if milvus.kind == "server" else "Milvus Lite"
         with self.narrator.waiting_for(title):
             self._add(self._servers, entry)

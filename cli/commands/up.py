@@ -96,16 +96,21 @@ def _run_here(settings: Settings, no_demo: bool) -> None:
 
 
 def import_demo(client: VitrineClient, console: Console, supervisor: Supervisor | None = None) -> None:
-    """Import the demo catalogue unless one of its name exists; return early when the supervisor stops."""
-    if any(catalogue.name == DEMO for catalogue in client.catalogues()):
-        return
+    """Import the demo catalogue unless there is one; follow an import that an earlier stop interrupted.
+
+    Returns early when the supervisor stops: the job goes on at the next start.
+    """
+    exists = any(catalogue.name == DEMO for catalogue in client.catalogues())
+    unfinished = [job for job in client.jobs(DEMO, limit=1) if job.finished_at is None] if exists else []
     folder = ROOT / DEMO
-    if not folder.is_dir():
+    if exists and not unfinished:
+        return
+    if not exists and not folder.is_dir():
         console.print("There is no folder demo/ in this installation: no demo catalogue was imported.")
         return
     console.print("importing the demo catalogue")
     with reporter_for(console) as reporter:
-        job = send(client, folder, DEMO, reporter)
+        job = unfinished[0] if unfinished else send(client, folder, DEMO, reporter)
         job = follow(client, job, reporter, lambda: supervisor is not None and supervisor.stopping)
     if supervisor is None or not supervisor.stopping:
         describe(client, job, console)

@@ -15,6 +15,8 @@ from shared.settings import Settings
 #: A worker may finish the batch it is at; the rest of the work waits in the ledger.
 WORKER_GRACE_S = 45.0
 GRACE_S = 15.0
+#: With much in memory SIGTERM does not end Milvus; what it acknowledged it keeps anyway.
+MILVUS_GRACE_S = 10.0
 _CATALOGUE_NICE = 10
 
 
