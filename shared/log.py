@@ -11,7 +11,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 # Libraries that log every call at INFO: their warnings are wanted, their chatter is not.
-_QUIET = ("httpx", "httpcore", "urllib3", "botocore", "alembic", "PIL", "asyncio", "flask-limiter")
+_QUIET = ("httpx", "httpcore", "urllib3", "botocore", "alembic", "PIL", "asyncio")
 
 bound = structlog.contextvars.bound_contextvars
 """Context manager: ``with bound(request_id=...)`` adds fields to every event inside it."""
