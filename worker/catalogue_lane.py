@@ -26,7 +26,8 @@ from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
 from shared.manifest import ArchiveSource, FolderSource, Row, Source, read_rows
 from worker.index_versions import LiveIndex, open_index, require_same_embedder
 from worker.pipeline import Pipeline
-from worker.product_batch import Batch, Loader, delete_products, rebuild_products, write_products
+from worker.product_loading import Batch, Loader
+from worker.product_writing import delete_products, rebuild_products, write_products
 from worker.vision import VectorIndex
 
 log = logging.getLogger(__name__)

@@ -49,7 +49,8 @@ class Hydrator:
             product = self._products.get(hit.product_id)
             if product is None or hit.product_id in found or hit.product_id == without:
                 continue
-            if options.min_score is not None and hit.score < options.min_score:
+            # Compared as it is shown, so that a score taken from an answer is a limit that includes it.
+            if options.min_score is not None and _shown(hit.score) < options.min_score:
                 break
             if options.category is not None and product.category != options.category:
                 continue  # the product moved to another category and the index does not know yet
@@ -61,7 +62,7 @@ class Hydrator:
     def _hit(self, hit: IndexHit, product: Product, locale: str) -> Hit:
         return Hit(
             product_id=hit.product_id,
-            score=round(min(hit.score, 1.0), 5),
+            score=_shown(hit.score),
             image_id=hit.image_id,
             image_url=image_url(hit.image_id),
             title=title_in(product.titles, locale, hit.product_id),
@@ -161,6 +162,10 @@ def unpack_embedding(blob: bytes) -> Embeddings:
     values = np.frombuffer(blob, dtype="<f2").astype(np.float32)
     unit: Embeddings = values / np.linalg.norm(values)
     return unit
+
+
+def _shown(score: float) -> float:
+    return round(min(score, 1.0), 5)
 
 
 def _unit(box: Box) -> Box:

@@ -16,7 +16,7 @@ Photo = Callable[[np.random.Generator], Pixels]
 
 
 def paint_background(rng: np.random.Generator, height: int, width: int, photo: Photo) -> Pixels:
-    """A photograph's crop (most often), a plain colour, a gradient, or a wall over a floor.
+    """A photograph's crop (most often), a plain colour, a gradient, a pattern, or a wall over a floor.
 
     Returns:
         (height, width, 3) uint8 RGB, writable.
@@ -26,8 +26,10 @@ def paint_background(rng: np.random.Generator, height: int, width: int, photo: P
         return crop_photo(rng, photo(rng), height, width)
     if kind < 0.80:
         return np.tile(_colour(rng), (height, width, 1)).astype(np.uint8)
-    if kind < 0.92:
+    if kind < 0.88:
         return _gradient(rng, height, width)
+    if kind < 0.95:
+        return _pattern(rng, height, width)
     wall = _gradient(rng, height, width)
     horizon = int(height * rng.uniform(0.3, 0.8))
     wall[horizon:] = (
@@ -90,6 +92,18 @@ def _gradient(rng: np.random.Generator, height: int, width: int) -> Pixels:
     first = _colour(rng)
     second = _colour(rng) if rng.random() < 0.4 else np.clip(first * rng.uniform(0.5, 1.2), 0, 255)
     return (first + (second - first) * along[..., None]).astype(np.uint8)
+
+
+def _pattern(rng: np.random.Generator, height: int, width: int) -> Pixels:
+    """Stripes or waves between two gradients, hard or soft at their edges: fabric, panels, wallpapers."""
+    ys, xs = np.mgrid[0:height, 0:width] / max(height, width)
+    angle, bend = rng.uniform(0, np.pi), rng.uniform(0, 0.4)
+    along = np.cos(angle) * xs + np.sin(angle) * ys
+    across = np.cos(angle) * ys - np.sin(angle) * xs
+    wave = np.sin(2 * np.pi * rng.uniform(1, 25) * (along + bend * np.sin(rng.uniform(2, 9) * across)))
+    weight = np.clip(wave * np.exp(rng.uniform(0, 3)) / 2 + 0.5, 0, 1)[..., None]
+    first, second = _gradient(rng, height, width), _gradient(rng, height, width)
+    return np.asarray(first * weight + second * (1 - weight), np.uint8)
 
 
 def _shape(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:

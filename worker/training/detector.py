@@ -106,6 +106,7 @@ def train(args: argparse.Namespace) -> None:
     loss_of = v8SegmentationLoss(model)
     losses: Tensor | None = None
     saved_at = validated_at = printed_at = time.monotonic()
+    budget.start()
     while budget.fraction < 1:
         for group in optimizer.param_groups:
             group["lr"] = args.rate * rate_factor(budget, WARMUP_STEPS)

@@ -165,6 +165,7 @@ def train(args: argparse.Namespace) -> None:
     sampler = ProductSampler(rows, args.kinds, args.seed + budget.step)
     losses: Tensor | None = None
     saved_at = printed_at = time.monotonic()
+    budget.start()
     while budget.fraction < 1:
         set_mode(upper, args.norm)
         for group in optimizer.param_groups:

@@ -29,6 +29,10 @@ class Budget:
         if (self.steps is None) == (self.minutes is None):
             raise ValueError("give either steps or minutes")
 
+    def start(self) -> None:
+        """Begin to count time: what was done before, such as preparing data, is not training."""
+        self._last = time.monotonic()
+
     def advance(self) -> None:
         """Count one step and the time since the last."""
         now = time.monotonic()

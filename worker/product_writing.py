@@ -1,149 +1,28 @@
-"""A micro-batch of products: read and decode, then embed, index and commit."""
+"""Products into index and catalogue, and out of them again: one micro-batch, one commit.
+
+Milvus is written before the database: a death in between leaves rows that the next try writes
+again under the same keys.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from shared.catalogue import images_of
-from shared.contracts import ProductIn
 from shared.database import Database
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
-from shared.errors import ImageTooLarge, Unavailable, VitrineError
-from shared.image_store import ImageStore
-from shared.images import ImageLimits, decode
 from shared.ledger import now_s
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from shared.manifest import Source
 from worker.hydrate import pack_embedding, unpack_embedding
 from worker.index_versions import LiveIndex, live_index
-from worker.pipeline import CatalogueEmbedding, Pipeline
-from worker.vision import Image, IndexRow, VectorIndex
-
-#: Twice what the detector takes, so that an object of half the picture fills the embedder's input:
-#: camera files are then decoded at a quarter or an eighth of their size.
-_SIDE_NEEDED_PX = 640
-
-
-@dataclass(slots=True)
-class Picture:
-    """One picture of a product.
-
-    Attributes:
-        pixels: decoded, None where the index has this very picture of this product already.
-    """
-
-    image_id: str
-    sha256: str
-    width: int
-    height: int
-    pixels: Image | None = None
-    found: list[CatalogueEmbedding] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A product with its pictures, and what the catalogue had of it before."""
-
-    item: Item
-    product: ProductIn
-    digest: str
-    pictures: list[Picture]
-    problems: list[Problem]
-    before: Known | None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the catalogue holds of a product."""
-
-    row_id: int
-    digest: str
-    category: str
-    price: float
-    images: dict[str, ImageRow]
-    detections: dict[str, list[Detection]]
-
-
-Batch = list[Prepared]
-
-
-class Loader:
-    """Reads, checks and decodes pictures in a pool of threads, beside the model."""
-
-    def __init__(
-        self, store: ImageStore, source: Source, limits: ImageLimits, decoders: ThreadPoolExecutor
-    ) -> None:
-        self._store = store
-        self._source = source
-        self._limits = limits
-        self._decoders = decoders
-
-    def load(self, database: Database, claim: ChunkClaim, live: LiveIndex, items: Sequence[Item]) -> Batch:
-        """Return the products ready to be embedded; a bad picture is a problem of its product."""
-        with database.read() as session:
-            known = _known(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-        return list(
-            self._decoders.map(lambda item: self._prepare(claim, item, known.get(item.product_id)), items)
-        )
-
-    def _prepare(self, claim: ChunkClaim, item: Item, before: Known | None) -> Prepared:
-        product = ProductIn.model_validate(item.payload["product"])
-        prepared = Prepared(item, product, _digest(product), [], [], before)
-        keys: list[str] | None = item.payload.get("images")
-        names: list[str] = item.payload.get("files", [])
-        if "images" in item.payload and keys is None:
-            prepared.pictures = [_kept(row) for row in before.images.values()] if before else []
-            return prepared
-        for name in keys if keys is not None else names:
-            try:
-                data = self._store.get(name, "images") if keys is not None else self._read(name)
-                picture = self._picture(claim, item.product_id, data, before, stored=keys is not None)
-            except Unavailable:
-                raise
-            except VitrineError as error:
-                reason = "missing_image" if error.code in ("image_missing", "not_found") else error.code
-                prepared.problems.append(
-                    Problem(item.row, item.product_id, name[:500], reason, error.message)
-                )
-                continue
-            if picture.image_id not in {p.image_id for p in prepared.pictures}:
-                prepared.pictures.append(picture)
-        return prepared
-
-    def _read(self, name: str) -> bytes:
-        with self._source.open(name) as file:
-            data = file.read(self._limits.max_bytes + 1)
-        if len(data) > self._limits.max_bytes:
-            raise ImageTooLarge(f"{name!r} is larger than {self._limits.max_bytes:,} bytes: make it smaller.")
-        return data
-
-    def _picture(
-        self, claim: ChunkClaim, product_id: str, data: bytes, before: Known | None, *, stored: bool
-    ) -> Picture:
-        sha256 = hashlib.sha256(data).hexdigest()
-        image_id = image_id_of(claim.catalogue_id, product_id, sha256)
-        row = before.images.get(image_id) if before else None
-        if row is not None and before is not None and image_id in before.detections:
-            return _kept(row)
-        pixels = decode(data, self._limits, _SIDE_NEEDED_PX)
-        if not stored:
-            self._store.put(data, "images")
-        return Picture(image_id, sha256, pixels.shape[1], pixels.shape[0], pixels)
-
-
-def image_id_of(catalogue_id: int, product_id: str, sha256: str) -> str:
-    """Return the id of a picture: the same content of the same product has the same id for ever."""
-    return hashlib.sha256(f"{catalogue_id}/{product_id}/{sha256}".encode()).hexdigest()[:32]
+from worker.pipeline import Pipeline
+from worker.product_loading import Batch, Picture, Prepared, known_products
+from worker.vision import IndexRow, VectorIndex
 
 
 def write_products(
@@ -184,7 +63,7 @@ def rebuild_products(
 ) -> None:
     """Write the index rows of products again from their stored embeddings."""
     with database.read() as session:
-        known = _known(session, claim.catalogue_id, live.id, [i.product_id for i in items])
+        known = known_products(session, claim.catalogue_id, live.id, [i.product_id for i in items])
     rows = [
         IndexRow(
             key=_key(image_id, d.number),
@@ -210,7 +89,9 @@ def delete_products(
     """Delete products from index and catalogue; one that is gone already counts as deleted."""
     with database.read() as session:
         live = live_index(session, claim.catalogue_id)
-        known = _known(session, claim.catalogue_id, live.id if live else -1, [i.product_id for i in items])
+        known = known_products(
+            session, claim.catalogue_id, live.id if live else -1, [i.product_id for i in items]
+        )
     if live is not None:
         keys = [
             _key(image_id, d.number)
@@ -222,41 +103,6 @@ def delete_products(
     with database.write() as session:
         desk.record(session, claim, [Outcome(item, "deleted") for item in items])
         session.execute(delete(Product).where(Product.id.in_([k.row_id for k in known.values()])))
-
-
-def _known(
-    session: Session, catalogue_id: int, index_version: int, product_ids: Iterable[str]
-) -> dict[str, Known]:
-    products = session.scalars(
-        select(Product).where(Product.catalogue_id == catalogue_id, Product.product_id.in_(list(product_ids)))
-    ).all()
-    images = images_of(session, [p.id for p in products])
-    image_ids = [image.id for rows in images.values() for image in rows]
-    detections: dict[str, list[Detection]] = {}
-    for detection in session.scalars(
-        select(Detection).where(Detection.image_id.in_(image_ids), Detection.index_version == index_version)
-    ):
-        detections.setdefault(detection.image_id, []).append(detection)
-    return {
-        p.product_id: Known(
-            row_id=p.id,
-            digest=p.digest,
-            category=p.category,
-            price=float(p.price or 0),
-            images={image.id: image for image in images.get(p.id, [])},
-            detections={i.id: detections[i.id] for i in images.get(p.id, []) if i.id in detections},
-        )
-        for p in products
-    }
-
-
-def _kept(row: ImageRow) -> Picture:
-    return Picture(row.id, row.sha256, row.width, row.height)
-
-
-def _digest(product: ProductIn) -> str:
-    text = json.dumps(product.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _key(image_id: str, number: int) -> str:

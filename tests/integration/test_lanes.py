@@ -1,0 +1,241 @@
+"""Both lanes in this process, on a real Milvus, database and image store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.services.milvus import EmbeddedMilvus
+from shared.catalogue import CatalogueStore
+from shared.contracts import ProductIn, SearchOptions, SearchResult
+from shared.database.migrate import migrate
+from shared.errors import UnknownProduct
+from shared.ledger.jobs import JobLedger
+from shared.ledger.searches import SearchLedger
+from shared.open_parts import open_database, open_image_store
+from shared.settings import ImageSettings, MilvusSettings, ModelSettings, Settings
+from shared.task_names import Lane
+from tests import builders
+from tests.packing import archive, pictures
+from worker.lanes import WorkerProcess, build_process
+
+
+class Shop:
+    """A catalogue, and a worker process that works when it is told to."""
+
+    def __init__(self, folder: Path, milvus: EmbeddedMilvus, prefix: str) -> None:
+        self.settings = Settings(
+            data_dir=folder,
+            milvus=MilvusSettings(uri=milvus.uri, prefix=prefix),
+            models=ModelSettings(detector="none", embedder="colour-histogram", micro_batch=4),
+            images=ImageSettings(max_bytes=2_000_000),
+        )
+        database = open_database(self.settings)
+        migrate(database)
+        self.catalogue = CatalogueStore(database)
+        self.catalogue.create("shop")
+        self.jobs, self.searches = JobLedger(database), SearchLedger(database)
+        self.store = open_image_store(self.settings)
+        self.worker: WorkerProcess = build_process(self.settings, Lane.CATALOGUE)
+
+    def work(self) -> None:
+        while self.worker.catalogue.work_one() is not None:
+            pass
+
+    def import_files(self, files: dict[str, bytes | str]) -> str:
+        name = "0" * 64 + "-archive.zip"
+        self.store.put_stream(name, [archive(files)], "imports", 10**8)
+        job = self.jobs.create_import("shop", {"archive": name}).id
+        self.work()
+        return job
+
+    def put(self, product_id: str, product: ProductIn, photos: list[bytes] | None) -> str:
+        keys = None if photos is None else [self.store.put(photo, "images") for photo in photos]
+        job = self.jobs.create_put("shop", product_id, product, keys).id
+        self.work()
+        return job
+
+    def search(
+        self, photo: bytes | None = None, product_id: str | None = None, **options: object
+    ) -> SearchResult:
+        wanted = SearchOptions.model_validate({"catalogue": "shop", **options})
+        key = None if photo is None else self.store.put(photo, "queries")
+        search = self.searches.accept("shop", wanted, query_key=key, product_id=product_id, ttl_s=600).id
+        self.worker.search.answer_waiting()
+        status = self.searches.status(search)
+        assert status.result is not None, status
+        return status.result
+
+    def rows(self) -> int:
+        return self.worker.index.count(f"{self.settings.milvus.prefix}_1")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Shop]:
+    opened = Shop(tmp_path, milvus, prefix)
+    yield opened
+    opened.worker.close()
+
+
+def found(result: SearchResult) -> list[str]:
+    return [hit.product_id for hit in result.whole.hits]
+
+
+def reasons(shop: Shop, job: str) -> dict[str | None, str]:
+    return {f.image or f.product_id: f.reason for f in shop.jobs.failures(job).failures}
+
+
+def test_every_bad_row_and_picture_is_listed_and_the_rest_goes_in(shop: Shop) -> None:
+    manifest = "\n".join(
+        [
+            "product_id;title;price;currency;images",
+            "good;Chair;19.90;EUR;p0.jpg|gone.jpg",
+            ";No id;1;EUR;p1.jpg",
+            "bad id!;Bad id;1;EUR;p1.jpg",
+            "good;Again;1;EUR;p1.jpg",
+            "dear;Dear;much;EUR;p1.jpg",
+            "money;Money;1;Euro;p1.jpg",
+            "bare;No picture;1;EUR;",
+            "torn;Torn;1;EUR;torn.jpg",
+            "bomb;Bomb;1;EUR;bomb.png",
+            "page;Page;1;EUR;page.jpg",
+            "huge;Huge;1;EUR;huge.jpg",
+            "last;Last;;;p2.jpg",
+        ]
+    )
+    files: dict[str, bytes | str] = {
+        **pictures(3),
+        "manifest.csv": manifest,
+        "torn.jpg": builders.cut(builders.jpeg(seed=9), 0.6),
+        "bomb.png": builders.png_bomb(20_000),
+        "page.jpg": "<html>no picture</html>",
+        "huge.jpg": b"\xff\xd8" + bytes(3_000_000),
+    }
+    job = shop.import_files(files)
+    status = shop.jobs.status(job)
+    assert (status.state, status.counts.new, status.total) == ("succeeded", 2, 12)
+    assert reasons(shop, job) == {
+        "gone.jpg": "missing_image",
+        None: "missing_product_id",
+        "bad id!": "invalid_product_id",
+        "good": "duplicate_product_id",
+        "dear": "invalid_price",
+        "money": "invalid_currency",
+        "bare": "no_image",
+        "torn.jpg": "undecodable_image",
+        "bomb.png": "image_too_large",
+        "page.jpg": "unsupported_format",
+        "huge.jpg": "image_too_large",
+    }
+    assert status.counts.failed == 10
+    assert shop.rows() == 2
+    assert shop.catalogue.product("shop", "good").titles == {"en": "Chair"}
+
+
+def test_a_product_is_written_changed_and_deleted_with_its_rows(shop: Shop) -> None:
+    first, second, third = (builders.jpeg(seed=n, width=200, height=200) for n in range(3))
+    shop.put("lamp", ProductIn(titles={"en": "Lamp", "de": "Lampe"}, category="Light"), [first, second])
+    shop.put("vase", ProductIn(titles={"en": "Vase"}, category="Decoration"), [third])
+    assert shop.rows() == 3
+    assert len(shop.catalogue.product("shop", "lamp").images) == 2
+    hits = shop.search(second, locale="de").whole.hits
+    assert [(h.product_id, h.title) for h in hits] == [("lamp", "Lampe"), ("vase", "Vase")]
+
+    job = shop.put("lamp", ProductIn(titles={"en": "Lamp"}, category="Light"), [second])
+    assert shop.jobs.status(job).counts.changed == 1
+    assert shop.jobs.status(job).images == 0, "a known picture must not be embedded again"
+    assert shop.rows() == 2
+
+    shop.put("lamp", ProductIn(titles={"en": "Lamp"}, category="Bright light"), None)
+    assert found(shop.search(third, category="Bright light")) == ["lamp"]
+    assert found(shop.search(third, category="Light")) == []
+
+    shop.jobs.create_delete("shop", ["lamp"])
+    shop.work()
+    assert shop.rows() == 1
+    assert found(shop.search(second)) == ["vase"]
+    with pytest.raises(UnknownProduct):
+        shop.catalogue.product("shop", "lamp")
+
+
+def test_the_same_import_again_computes_nothing_and_a_new_picture_only_itself(shop: Shop) -> None:
+    files: dict[str, bytes | str] = dict(pictures(6))
+    shop.import_files(files)
+    again = shop.jobs.status(shop.import_files(files))
+    assert (again.counts.unchanged, again.images) == (6, 0)
+    changed = shop.jobs.status(shop.import_files({**files, "p3.jpg": builders.jpeg(seed=77)}))
+    assert (changed.counts.unchanged, changed.counts.changed, changed.images) == (5, 1, 1)
+    assert shop.rows() == 6
+
+
+def test_hostile_category_text_finds_only_itself(shop: Shop) -> None:
+    hostile = 'x" or category != "'
+    shop.put("a", ProductIn(category=hostile), [builders.jpeg(seed=1)])
+    shop.put("b", ProductIn(category="plain"), [builders.jpeg(seed=2)])
+    assert found(shop.search(builders.jpeg(seed=1), category=hostile)) == ["a"]
+    assert found(shop.search(builders.jpeg(seed=1), category='" or "1" == "1')) == []
+
+
+def test_one_bad_query_among_many_fails_alone(shop: Shop) -> None:
+    photos = pictures(4)
+    shop.import_files(dict(photos))
+    keys = [shop.store.put(photo, "queries") for photo in photos.values()]
+    keys[2] = "f" * 64
+    ids = [
+        shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+        for key in keys
+    ]
+    shop.worker.search.answer_waiting()
+    states = [shop.searches.status(i).state for i in ids]
+    assert states == ["succeeded", "succeeded", "failed", "succeeded"]
+    error = shop.searches.status(ids[2]).error
+    assert error is not None
+    assert error.code == "invalid_input"
+
+
+def test_a_query_box_limits_and_min_score_are_kept_to(shop: Shop) -> None:
+    shop.import_files(dict(pictures(12)))
+    result = shop.search(pictures(1)["p0.jpg"], top_k=5, box=[0.1, 0.1, 0.9, 0.9])
+    assert len(result.whole.hits) == 5
+    assert len(result.objects) == 1
+    assert result.objects[0].box == pytest.approx((0.1, 0.1, 0.9, 0.9), abs=1e-4)
+    scores = [h.score for h in result.whole.hits]
+    assert scores == sorted(scores, reverse=True)
+    least = scores[2]
+    strict = shop.search(pictures(1)["p0.jpg"], top_k=5, min_score=least)
+    assert [h.score for h in strict.whole.hits] == pytest.approx(scores[:3], abs=1e-4)
+    similar = found(shop.search(product_id="p4", top_k=12))
+    assert len(similar) == 11
+    assert "p4" not in similar
+
+
+def test_memory_that_runs_out_over_one_product_fails_only_that_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedder stands in for a device: it refuses one picture, alone or in company (M07)."""
+    photos = pictures(8)
+    embedder = shop.worker.pipeline.embedder
+    embed, crop = embedder.embed, embedder.crop
+    wide = builders.jpeg(seed=50, width=333, height=96)
+    marked: list[int] = []
+
+    def crop_and_mark(image, detection):  # type: ignore[no-untyped-def]
+        cut = crop(image, detection)
+        if image.shape[1] == 333:
+            marked.append(cut.tobytes().__hash__())
+        return cut
+
+    def embed_unless_marked(crops):  # type: ignore[no-untyped-def]
+        if any(c.tobytes().__hash__() in marked for c in crops):
+            raise MemoryError
+        return embed(crops)
+
+    monkeypatch.setattr(type(embedder), "crop", lambda _, i, d: crop_and_mark(i, d))
+    monkeypatch.setattr(type(embedder), "embed", lambda _, c: embed_unless_marked(c))
+    monkeypatch.setattr("worker.catalogue_lane._RETRY_S", -1.0)
+    job = shop.import_files({**photos, "wide.jpg": wide})
+    status = shop.jobs.status(job)
+    assert (status.state, status.counts.new, status.counts.failed) == ("succeeded", 8, 1)
+    assert [f.product_id for f in shop.jobs.failures(job).failures] == ["wide"]
