@@ -32,6 +32,13 @@ class Group:
     name: str
     box: Box | None
     hits: list[Hit]
+    number: int = 0
+
+    @property
+    def area(self) -> float:
+        """Of the box, as a fraction of the photo: small boxes are drawn over large ones."""
+        x0, y0, x1, y1 = self.box or (0.0, 0.0, 1.0, 1.0)
+        return (x1 - x0) * (y1 - y0)
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,13 @@ def groups(result: SearchResult) -> list[Group]:
     """The result as the page shows it: each object, then the whole photo."""
     several = len(result.objects) > 1
     found = [
-        Group(f"object-{number}", f"Object {number}" if several else "The object", thing.box, thing.hits)
+        Group(
+            f"object-{number}",
+            f"Object {number}" if several else "The object",
+            thing.box,
+            thing.hits,
+            number,
+        )
         for number, thing in enumerate(result.objects, start=1)
     ]
     return [*found, Group("whole", "Whole photo", None, result.whole.hits)]
