@@ -86,7 +86,7 @@ class Stack:
             self.start_one(name)
         wait_for("web answers", self._web_answers, within_s=60)
         if not names:
-            wait_for("everything is ready", self.ready, within_s=60, every_s=0.3)
+            wait_for("everything is ready", self.ready, within_s=150, every_s=0.3)
 
     def start_one(self, name: str) -> None:
         log_path = self.folder / f"{name}.log"

@@ -5,16 +5,13 @@ from __future__ import annotations
 import threading
 
 from flask import Flask
-from pydantic import SecretStr
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.catalogue import CatalogueStore
-from shared.database import Database
 from shared.doorbell import Doorbell
-from shared.image_store import ImageStore
-from shared.images import ImageLimits
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
+from shared.open_parts import image_limits, open_database, open_image_store
 from shared.presence import Presence
 from shared.settings import Settings
 from web import catalogues, docs, images, jobs, operations, pages, searches
@@ -26,6 +23,8 @@ from web.services import EXTENSION, Services
 
 #: Request threads that no `Prefer: wait` may take.
 _SPARE_THREADS = 2
+#: Pictures decoded at once: the largest that is allowed takes half a gigabyte.
+_DECODERS = 2
 _MAX_FORM_PARTS = 50
 _MAX_FORM_FIELD_BYTES = 256_000
 
@@ -57,31 +56,20 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
 
 def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
     """Open what the views work with: one of each per process."""
-    database = Database(settings.database_url, settings.database.pool_size, settings.database.busy_timeout_s)
+    database = open_database(settings)
     return Services(
         settings=settings,
         database=database,
         searches=SearchLedger(database),
         jobs=JobLedger(database),
         catalogue=CatalogueStore(database),
-        store=ImageStore(
-            settings.image_store_url,
-            settings.images.s3_endpoint,
-            _secret(settings.images.s3_key),
-            _secret(settings.images.s3_secret),
-        ),
+        store=open_image_store(settings),
         doorbell=doorbell or Doorbell(settings.redis_url),
         presence=Presence(database),
         broker=BrokerProbe(settings.redis_url),
         rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
-        image_limits=ImageLimits(
-            max_bytes=settings.images.max_bytes,
-            max_pixels=settings.images.max_pixels,
-            max_side_px=settings.images.max_side_px,
-        ),
+        image_limits=image_limits(settings, catalogue=False),
+        catalogue_limits=image_limits(settings, catalogue=True),
+        decoders=threading.Semaphore(_DECODERS),
         waiters=threading.Semaphore(max(0, settings.web.threads - _SPARE_THREADS)),
     )
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return value.get_secret_value() if value is not None else None

@@ -136,7 +136,7 @@ def _store_pictures() -> list[str]:
     parts = services()
     pictures = [read_file(file, "image") for file in files]
     for picture in pictures:
-        probe(picture, parts.image_limits)
+        probe(picture, parts.catalogue_limits)
     return [parts.store.put(picture, "images") for picture in pictures]
 
 

@@ -46,7 +46,8 @@ def _rendition(key: str, size: int) -> bytes:
     name = f"{key}-{size}.webp"
     with suppress(NotFound):
         return parts.store.get(name, "renditions")
-    made = rendition(parts.store.get(key, "images"), parts.image_limits, size, "WEBP")
+    with parts.decoders:
+        made = rendition(parts.store.get(key, "images"), parts.catalogue_limits, size, "WEBP")
     with suppress(StorageUnavailable):  # a full disk must not hide pictures that can still be read
         parts.store.put_named(name, made, "renditions")
     return made

@@ -112,7 +112,8 @@ def _by_request(wanted: SearchRequest) -> Accepted:
 
 def _by_photo(options: SearchOptions, data: bytes) -> Accepted:
     parts = services()
-    picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
+    with parts.decoders:
+        picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
     return _accept(parts, options, parts.store.put(picture.jpeg, "queries"), None)
 
 

@@ -28,7 +28,8 @@ class Services:
     """The parts behind the HTTP surface.
 
     ``waiters`` counts the request threads that may sleep on a search at once; it leaves two for
-    everybody else, so that slow searches never make the health check silent.
+    everybody else, so that slow searches never make the health check silent. ``decoders`` bounds the
+    memory that pictures take while they are decoded.
     """
 
     settings: Settings
@@ -42,6 +43,8 @@ class Services:
     broker: BrokerProbe
     rate: RateCounter
     image_limits: ImageLimits
+    catalogue_limits: ImageLimits
+    decoders: threading.Semaphore
     waiters: threading.Semaphore
 
 

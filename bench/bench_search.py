@@ -1,0 +1,136 @@
+"""A search over HTTP against the bare pipeline on the same photos, in the same run, and many at once.
+
+    python bench/bench_search.py [--searches 40] [--shoppers 8]
+
+All processes run as in production, on a real Milvus, over the demo catalogue. The bare pipeline decodes,
+detects and embeds the photo that the web stored, one at a time, in a process beside. They take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from cli.services.milvus import choose_embedded  # noqa: E402
+from shared.images import ImageLimits, decode, normalise  # noqa: E402
+from tests.packing import archive  # noqa: E402
+from tests.servers import free_port  # noqa: E402
+from tests.stack import Stack  # noqa: E402
+from worker.pipeline import Pipeline, build_pipeline  # noqa: E402
+
+
+def search_ms(client: httpx.Client, photo: bytes) -> tuple[float, dict[str, float]]:
+    """Milliseconds from sending the photo to having the answer, and what the stages took of them."""
+    began = time.perf_counter()
+    answer = client.post(
+        "/v1/searches",
+        files={"image": ("photo.jpg", photo)},
+        data={"catalogue": "demo", "top_k": "10"},
+        headers={"Prefer": "wait=20"},
+    )
+    spent = 1000 * (time.perf_counter() - began)
+    assert answer.status_code == 200, answer.text
+    timings: dict[str, float] = answer.json()["result"]["timings_ms"]
+    return spent, timings
+
+
+def bare_ms(pipeline: Pipeline, photo: bytes) -> float:
+    began = time.perf_counter()
+    pipeline.embed_query([decode(photo, ImageLimits())])
+    return 1000 * (time.perf_counter() - began)
+
+
+def percentile(values: list[float], share: float) -> float:
+    return round(sorted(values)[min(int(share * len(values)), len(values) - 1)], 1)
+
+
+def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> dict[str, object]:
+    pipeline = build_pipeline(
+        models_dir=ROOT / "models",
+        detector_name="default",
+        embedder_name="default",
+        cache_dir=stack.folder / "data" / "models",
+    )
+    pipeline.warm_up()
+    normalised = [normalise(photo, ImageLimits()).jpeg for photo in photos]
+    alone, bare, stages = [], [], []
+    with stack.client() as client:
+        for n in range(searches):
+            bare.append(bare_ms(pipeline, normalised[n % len(photos)]))
+            spent, timings = search_ms(client, photos[n % len(photos)])
+            alone.append(spent)
+            stages.append(timings)
+
+    def shop(first: int) -> list[float]:
+        with stack.client() as own:
+            return [search_ms(own, photos[(first + k) % len(photos)])[0] for k in range(searches // 2)]
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(shoppers) as pool:
+        crowd = [ms for part in pool.map(shop, range(shoppers)) for ms in part]
+    crowd_s = time.perf_counter() - began
+    return {
+        "search_p50_ms": percentile(alone, 0.5),
+        "search_p95_ms": percentile(alone, 0.95),
+        "bare_p50_ms": percentile(bare, 0.5),
+        "search_overhead_p50_ms": round(
+            statistics.median(a - b for a, b in zip(alone, bare, strict=True)), 1
+        ),
+        "stages_p50_ms": {k: percentile([t[k] for t in stages], 0.5) for k in stages[0]},
+        "crowd_shoppers": shoppers,
+        "crowd_p50_ms": percentile(crowd, 0.5),
+        "crowd_p95_ms": percentile(crowd, 0.95),
+        "crowd_searches_per_s": round(len(crowd) / crowd_s, 2),
+        "crowd_over_bare_throughput_ratio": round(len(crowd) / crowd_s * statistics.median(bare) / 1000, 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--searches", type=int, default=40)
+    parser.add_argument("--shoppers", type=int, default=8)
+    parser.add_argument("--products", type=int, default=300, help="products of the demo to search in")
+    parser.add_argument("--photos", type=Path, default=ROOT / "demo" / "images", help="folder of photos")
+    args = parser.parse_args()
+    paths = sorted((ROOT / "demo" / "images").glob("*"))[: args.products]
+    photos = [path.read_bytes() for path in sorted(args.photos.glob("*.jpg"))[:20]]
+    with tempfile.TemporaryDirectory() as folder:
+        server = choose_embedded("auto", Path(folder) / "milvus", free_port())
+        server.start()
+        server.wait_ready()
+        models = {"VITRINE_MODELS__DETECTOR": "default", "VITRINE_MODELS__EMBEDDER": "default"}
+        stack = Stack(Path(folder) / "stack", server.uri, "bench", models)
+        stack.start()
+        packed = archive({path.name: path.read_bytes() for path in paths})
+        assert stack.wait_job(stack.import_folder("demo", packed), 900)["state"] == "succeeded"
+        results: dict[str, object] = {
+            "cpu": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "products": len(paths),
+            **measure(stack, photos, args.searches, args.shoppers),
+        }
+        stack.stop()
+        server.stop()
+    out = ROOT / "bench" / "results" / "search.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
