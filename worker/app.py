@@ -11,10 +11,12 @@ from typing import Any
 from celery import signals
 
 from shared.celery_config import make_celery
+from shared.errors import Misconfigured
 from shared.log import configure_logging
 from shared.settings import get_settings
 from shared.task_names import Lane
 from worker import tasks
+from worker.models import verify_models
 
 #: Tells the spawned child which lane it serves; set by the parent, inherited by the child.
 _LANE_VARIABLE = "VITRINE_WORKER_LANE"
@@ -33,6 +35,11 @@ def _remember_lane(instance: Any, **_: Any) -> None:
     if len(lanes) != 1:
         raise SystemExit("Start a worker with exactly one lane: --queues search, or --queues catalogue.")
     os.environ[_LANE_VARIABLE] = str(lanes[0])
+    try:
+        verify_models(settings.models_folder, settings.models.detector, settings.models.embedder)
+    except Misconfigured as error:
+        # Here and not in the child, which the pool would start again for ever.
+        raise SystemExit(f"This worker cannot start: {error.message}") from error
 
 
 @signals.setup_logging.connect

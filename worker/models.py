@@ -26,6 +26,10 @@ IMAGENET_MEAN: Rgb = (123.675, 116.28, 103.53)
 IMAGENET_STD: Rgb = (58.395, 57.12, 57.375)
 
 
+#: Choices that are code alone: no detector, and the baselines.
+WITHOUT_WEIGHTS = frozenset(("none", "colour-histogram", "perceptual-hash"))
+
+
 class CropPlan(BaseModel):
     """How an object is cut out for the embedder.
 
@@ -129,6 +133,18 @@ def find_model(models_dir: Path, name: str, kind: Kind) -> ModelFile:
             return model
     known = ", ".join(model.name for model in models) or "none"
     raise Misconfigured(f"There is no {kind} named {name!r}: known are {known}; or give the path of a file.")
+
+
+def verify_models(models_dir: Path, detector: str, embedder: str) -> None:
+    """Check that both models are there and are what the registry says, without loading them.
+
+    Raises:
+        Misconfigured: as ``find_model``.
+    """
+    wanted: tuple[tuple[Kind, str], ...] = (("detector", detector), ("embedder", embedder))
+    for kind, name in wanted:
+        if name not in WITHOUT_WEIGHTS:
+            find_model(models_dir, name, kind)
 
 
 class _Entry(BaseModel):
