@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ from worker.training.trunks import PREPROCESS, open_trunk, run
 
 LEAST_COSINE: Final = 0.9999
 CHECKED_CROPS: Final = 64
+DEFAULT_CONFIDENCE: Final = 0.25  # as in worker/detector.py
 
 
 def halve(weights: Path) -> dict[str, Tensor]:
@@ -37,6 +40,19 @@ def halve(weights: Path) -> dict[str, Tensor]:
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ValueError(f"{name} does not fit half precision")
     return halved
+
+
+def move_confidence(state: dict[str, Tensor], threshold: float) -> None:
+    """Shift a YOLO's class biases so that what had the confidence `threshold` has the default, 0.25.
+
+    The best threshold moves with every training; people and settings should not have to know it.
+    """
+    shift = math.log(DEFAULT_CONFIDENCE / (1 - DEFAULT_CONFIDENCE)) - math.log(threshold / (1 - threshold))
+    biases = [name for name in state if re.fullmatch(r"model\.\d+\.cv3\.\d\.2\.bias", name)]
+    if not biases:
+        raise ValueError("this state dict has no class biases of a YOLOv8 head")
+    for name in biases:
+        state[name] = (state[name].float() + shift).to(state[name].dtype)
 
 
 def least_cosine(architecture: str, first: Path, second: Path, crops: Any) -> float:
@@ -67,11 +83,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--entry", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors in float32")
     parser.add_argument("--check", type=Path, help="a crop set on which both precisions must agree")
+    parser.add_argument("--confidence", type=float, help="the detector's best threshold, to become 0.25")
     args = parser.parse_args(argv)
     entry = json.loads(args.entry.read_text(encoding="utf-8"))
     file = args.models / f"{entry['name']}.safetensors"
     args.models.mkdir(parents=True, exist_ok=True)
-    save_file(halve(args.weights), file)
+    state = halve(args.weights)
+    if args.confidence is not None:
+        move_confidence(state, args.confidence)
+    save_file(state, file)
     file.chmod(0o644)
     if args.check is not None:
         crops = np.asarray(load(args.check)[0][:CHECKED_CROPS])
