@@ -123,6 +123,18 @@ class ArchiveSource:
             raise ImageMissing(f"{name!r} cannot be unpacked: {type(error).__name__}.") from error
 
 
+class NoSource:
+    """Nothing: of jobs whose pictures are in the image store already."""
+
+    manifest: str | None = None
+
+    def names(self) -> Iterator[str]:
+        return iter(())
+
+    def open(self, name: str) -> BinaryIO:
+        raise ImageMissing(f"This job brought no files, so there is no {name!r}.")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A product of a manifest, or why it is none.

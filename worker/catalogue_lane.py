@@ -23,7 +23,7 @@ from shared.images import ImageLimits
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
-from shared.manifest import ArchiveSource, FolderSource, Row, Source, read_rows
+from shared.manifest import ArchiveSource, FolderSource, NoSource, Row, Source, read_rows
 from worker.index_versions import LiveIndex, open_index, require_same_embedder
 from worker.pipeline import Pipeline
 from worker.product_loading import Batch, Loader
@@ -85,7 +85,7 @@ class CatalogueLane:
 
     @contextmanager
     def _source(self, claim: ChunkClaim) -> Iterator[Source]:
-        """Open what the job reads from; a job without a source has its pictures in the store."""
+        """Open what the job reads from."""
         if "archive" in claim.source:
             try:
                 file = self.store.open(claim.source["archive"], "imports")
@@ -103,7 +103,7 @@ class CatalogueLane:
             else:
                 yield FolderSource(path.parent, path.name)
         else:
-            yield FolderSource(Path("/nonexistent"))
+            yield NoSource()
 
     def _work(self, claim: ChunkClaim, source: Source) -> None:
         items = self.desk.items(claim)

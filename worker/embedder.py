@@ -33,12 +33,11 @@ class NetworkEmbedder:
         self._runtime = runtime
         self._model = model
         self._plan = plan
-        changed = [] if plan == model.crop else [plan.mode]
-        self._version = "+".join([model.version, *changed])
+        self._version = f"{model.version}+{plan.mode}"
 
     @property
     def version(self) -> str:
-        """Name and hash of the weights, and the crop mode if it is not the model's own."""
+        """Name and hash of the weights, and the crop mode: each changes the embeddings."""
         return self._version
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.catalogue import CatalogueStore
@@ -15,9 +16,10 @@ from shared.errors import UnknownProduct
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
 from shared.open_parts import open_database, open_image_store
-from shared.settings import ImageSettings, MilvusSettings, ModelSettings, Settings
+from shared.settings import DatabaseSettings, ImageSettings, MilvusSettings, ModelSettings, Settings
 from shared.task_names import Lane
 from tests import builders
+from tests.conftest import new_postgres_database
 from tests.packing import archive, pictures
 from worker.lanes import WorkerProcess, build_process
 
@@ -25,9 +27,10 @@ from worker.lanes import WorkerProcess, build_process
 class Shop:
     """A catalogue, and a worker process that works when it is told to."""
 
-    def __init__(self, folder: Path, milvus: EmbeddedMilvus, prefix: str) -> None:
+    def __init__(self, folder: Path, milvus: EmbeddedMilvus, prefix: str, database_url: str | None) -> None:
         self.settings = Settings(
             data_dir=folder,
+            database=DatabaseSettings(url=SecretStr(database_url) if database_url else None),
             milvus=MilvusSettings(uri=milvus.uri, prefix=prefix),
             models=ModelSettings(detector="none", embedder="colour-histogram", micro_batch=4),
             images=ImageSettings(max_bytes=2_000_000),
@@ -76,8 +79,14 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Shop]:
-    opened = Shop(tmp_path, milvus, prefix)
+def shop(
+    request: pytest.FixtureRequest, tmp_path: Path, milvus: EmbeddedMilvus, prefix: str
+) -> Iterator[Shop]:
+    """On SQLite, or on the database that a test names."""
+    url = None
+    if getattr(request, "param", "sqlite") == "postgresql":
+        url = new_postgres_database(request.getfixturevalue("postgres"))
+    opened = Shop(tmp_path, milvus, prefix, url)
     yield opened
     opened.worker.close()
 
@@ -137,6 +146,7 @@ def test_every_bad_row_and_picture_is_listed_and_the_rest_goes_in(shop: Shop) ->
     assert shop.catalogue.product("shop", "good").titles == {"en": "Chair"}
 
 
+@pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 def test_a_product_is_written_changed_and_deleted_with_its_rows(shop: Shop) -> None:
     first, second, third = (builders.jpeg(seed=n, width=200, height=200) for n in range(3))
     shop.put("lamp", ProductIn(titles={"en": "Lamp", "de": "Lampe"}, category="Light"), [first, second])
