@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from shared.errors import ImageMissing, InvalidInput, StorageUnavailable
-from shared.manifest import MANIFEST_SUFFIXES, FolderSource, find_manifest, read_rows
+from shared.import_sources import FolderSource
+from shared.manifest import MANIFEST_SUFFIXES, find_manifest, read_rows
 
 #: Called with how many files are packed, and how many there are.
 Packed = Callable[[int, int], None]

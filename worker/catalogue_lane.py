@@ -20,10 +20,11 @@ from shared.database.tables import Product
 from shared.errors import InvalidManifest, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.image_store import ImageStore
 from shared.images import ImageLimits
+from shared.import_sources import ArchiveSource, FolderSource, NoSource, Source
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
-from shared.manifest import ArchiveSource, FolderSource, NoSource, Row, Source, read_rows
+from shared.manifest import Row, read_rows
 from worker.index_versions import LiveIndex, open_index, require_same_embedder
 from worker.pipeline import Pipeline
 from worker.product_loading import Batch, Loader

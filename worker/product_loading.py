@@ -19,8 +19,8 @@ from shared.database.tables import Image as ImageRow
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
 from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
+from shared.import_sources import Source
 from shared.ledger.work import ChunkClaim, Item, Problem
-from shared.manifest import Source
 from worker.index_versions import LiveIndex
 from worker.pipeline import CatalogueEmbedding
 from worker.vision import Image

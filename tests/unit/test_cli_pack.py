@@ -10,7 +10,8 @@ import pytest
 
 from cli.pack import packed
 from shared.errors import InvalidInput, InvalidManifest
-from shared.manifest import ArchiveSource, read_rows
+from shared.import_sources import ArchiveSource
+from shared.manifest import read_rows
 
 
 def quiet(done: int, total: int) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ImageMissing, InvalidManifest
-from shared.manifest import ArchiveSource, FolderSource, Row, read_rows
+from shared.import_sources import ArchiveSource, FolderSource
+from shared.manifest import Row, read_rows
 from tests.packing import archive
 
 
