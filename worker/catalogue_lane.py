@@ -25,7 +25,7 @@ from shared.ledger.job_desk import JobDesk
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
 from shared.manifest import Row, read_rows
-from worker.index_versions import LiveIndex, open_index, require_same_embedder
+from worker.index_versions import LiveIndex, live_index, open_index, require_same_embedder
 from worker.pipeline import Pipeline
 from worker.product_loading import Batch, Loader
 from worker.product_writing import delete_products, rebuild_products, write_products
@@ -69,7 +69,10 @@ class CatalogueLane:
                     write_plan(self.desk, self.database, claim, entries, self.chunk_items)
                 else:
                     self._work(claim, source)
-            return self.desk.finish(claim)
+            following = self.desk.finish(claim)
+            if not following and claim.number > 0 and claim.kind in ("import", "rebuild"):
+                self._seal(claim)
+            return following
         except LostLease as error:
             log.info("%s", error.message)
         except Unavailable as error:
@@ -83,6 +86,17 @@ class CatalogueLane:
             log.exception("chunk %s failed", claim.id)
             self.desk.postpone(claim, _RETRY_S, f"{type(error).__name__}: {error}", blame=True)
         return []
+
+    def _seal(self, claim: ChunkClaim) -> None:
+        """Let Milvus build its index over what a bulk job wrote; until then those rows are scanned."""
+        with self.database.read() as session:
+            live = live_index(session, claim.catalogue_id)
+        if live is None:
+            return
+        try:
+            self.index.flush(live.collection)
+        except VitrineError as error:
+            log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
 
     @contextmanager
     def _source(self, claim: ChunkClaim) -> Iterator[Source]:
