@@ -221,7 +221,7 @@ def main(argv: list[str] | None = None) -> None:
     held = features_of(model, args.architecture, args.held, 10**6)
     train = features_of(model, args.architecture, args.crops, args.composed)
     print(f"principal {held_out_recall(principal_head(train[0], 256), train, held)}", flush=True)
-    model.head = train_head(*train, args.kinds, steps=args.steps)
+    model.head = train_head(*train, args.kinds, steps=args.steps, rate=args.rate)
     print(f"trained   {held_out_recall(model.head, train, held)}", flush=True)
     save_file(model.state_dict(), args.out)
 
