@@ -123,14 +123,14 @@ def test_message_names_what_was_sent_and_what_to_send(name: str, said: str) -> N
 
 def test_bombs_are_refused_without_memory() -> None:
     script = """
-        import resource, sys
+        import sys
         from shared import images
         from shared.errors import ImageTooLarge
         from tests import builders
         limits = images.ImageLimits()
         images.decode(builders.jpeg(), limits)
         bombs = [open(name, "rb").read() for name in sys.argv[1:]]
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_kb()
         for bomb in bombs:
             for use in (images.probe, images.decode, images.normalise):
                 try:
@@ -138,10 +138,18 @@ def test_bombs_are_refused_without_memory() -> None:
                 except ImageTooLarge:
                     continue
                 raise SystemExit("a bomb was let through")
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        print(peak_kb() - before)
     """
     grown = run_python(script, builders.png_bomb(20_000), builders.png_bomb(12_000))
     assert int(grown) < 50_000  # kB
+
+
+#: getrusage's peak begins with what the process that started this one had; the kernel's own does not.
+_PEAK = """
+def peak_kb():
+    with open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+"""
 
 
 def run_python(script: str, *files: bytes) -> str:
@@ -152,7 +160,7 @@ def run_python(script: str, *files: bytes) -> str:
             paths.append(Path(folder) / str(number))
             paths[-1].write_bytes(data)
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script), *map(str, paths)],
+            [sys.executable, "-c", _PEAK + textwrap.dedent(script), *map(str, paths)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -292,13 +300,13 @@ def test_thousand_frames_cost_one() -> None:
     frames = [np.full((32, 32, 3), number % 256, np.uint8) for number in range(1_000)]
     data = builders.animation("GIF", frames)
     script = """
-        import resource, sys
+        import sys
         from shared import images
         data = open(sys.argv[1], "rb").read()
         limits = images.ImageLimits()
         assert images.probe(data, limits).animated
         assert (images.decode(data, limits) == 0).all()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        print(peak_kb())
     """
     assert int(run_python(script, data)) < 200_000  # kB
 
