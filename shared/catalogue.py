@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from decimal import Decimal
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -86,6 +87,14 @@ def title_in(titles: dict[str, str], locale: str, fallback: str) -> str:
     return next((t for t in titles.values() if t), fallback)
 
 
+def tidy_price(price: Decimal | None) -> Decimal | None:
+    """Return the price with two decimals, or more where it has more: databases pad it with zeros."""
+    if price is None:
+        return None
+    cents = price.quantize(Decimal("0.01"))
+    return cents if cents == price else price.normalize()
+
+
 def main_boxes(session: Session, image_ids: Iterable[str]) -> dict[str, Box]:
     """Return the main object of each image, under its catalogue's live index version."""
     rows = session.execute(
@@ -111,7 +120,7 @@ def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -
         titles=row.titles,
         category=row.category,
         categories=row.categories,
-        price=row.price,
+        price=tidy_price(row.price),
         currency=row.currency,
         url=row.url,
         tags=row.tags,

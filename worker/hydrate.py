@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from sqlalchemy import select
 
-from shared.catalogue import image_url, main_boxes, title_in
+from shared.catalogue import image_url, main_boxes, tidy_price, title_in
 from shared.contracts import FoundObject, Hit, SearchOptions, SearchResult, WholeImage
 from shared.database import Database
 from shared.database.tables import Catalogue, Detection, Image, Product
@@ -67,10 +67,10 @@ class Hydrator:
             image_url=image_url(hit.image_id),
             title=title_in(product.titles, locale, hit.product_id),
             category=product.category,
-            price=product.price,
+            price=tidy_price(product.price),
             currency=(product.currency or self._currency) if product.price is not None else None,
             url=product.url,
-            box=self._boxes.get(hit.image_id),
+            box=_unit(box) if (box := self._boxes.get(hit.image_id)) else None,
         )
 
 

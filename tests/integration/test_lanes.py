@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -149,12 +150,19 @@ def test_every_bad_row_and_picture_is_listed_and_the_rest_goes_in(shop: Shop) ->
 @pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 def test_a_product_is_written_changed_and_deleted_with_its_rows(shop: Shop) -> None:
     first, second, third = (builders.jpeg(seed=n, width=200, height=200) for n in range(3))
-    shop.put("lamp", ProductIn(titles={"en": "Lamp", "de": "Lampe"}, category="Light"), [first, second])
-    shop.put("vase", ProductIn(titles={"en": "Vase"}, category="Decoration"), [third])
+    shop.put(
+        "lamp",
+        ProductIn(titles={"en": "Lamp", "de": "Lampe"}, category="Light", price=Decimal("19.5")),
+        [first, second],
+    )
+    shop.put(
+        "vase", ProductIn(titles={"en": "Vase"}, category="Decoration", price=Decimal("0.0125")), [third]
+    )
     assert shop.rows() == 3
     assert len(shop.catalogue.product("shop", "lamp").images) == 2
     hits = shop.search(second, locale="de").whole.hits
     assert [(h.product_id, h.title) for h in hits] == [("lamp", "Lampe"), ("vase", "Vase")]
+    assert [str(h.price) for h in hits] == ["19.50", "0.0125"]
 
     job = shop.put("lamp", ProductIn(titles={"en": "Lamp"}, category="Light"), [second])
     assert shop.jobs.status(job).counts.changed == 1
