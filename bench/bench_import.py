@@ -1,6 +1,6 @@
 """Bulk import against a bare loop over the same pictures, in the same run.
 
-    python bench/bench_import.py [--pictures 192] [--rounds 3]
+    python bench/bench_import.py [--pictures 960] [--rounds 2]
 
 The bare loop reads, decodes, detects and embeds in the same micro-batches, with no queue, no database, no
 image store and no index. The import runs the catalogue lane on a real Milvus, database and image store, in
@@ -72,8 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=192)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=960)
+    parser.add_argument("--rounds", type=int, default=2)
     args = parser.parse_args()
     paths = sorted((ROOT / "demo" / "images").glob("*"))[: args.pictures]
     pictures = {path.name: path.read_bytes() for path in paths}

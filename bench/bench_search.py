@@ -41,9 +41,13 @@ def search_ms(client: httpx.Client, photo: bytes) -> tuple[float, dict[str, floa
         data={"catalogue": "demo", "top_k": "10"},
         headers={"Prefer": "wait=20"},
     )
+    # Under a crowd the web keeps threads free and lets some callers poll.
+    while (task := answer.json())["state"] in ("queued", "running"):
+        time.sleep(0.05)
+        answer = client.get(f"/v1/tasks/{task['id']}")
     spent = 1000 * (time.perf_counter() - began)
-    assert answer.status_code == 200, answer.text
-    timings: dict[str, float] = answer.json()["result"]["timings_ms"]
+    assert task["state"] == "succeeded", answer.text
+    timings: dict[str, float] = task["result"]["timings_ms"]
     return spent, timings
 
 

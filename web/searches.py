@@ -23,7 +23,8 @@ from web.url_fetch import fetch_image
 blueprint = Blueprint("searches", __name__)
 
 JPEG_QUALITY = 90
-_POLL_S = 0.05
+_POLL_S = 0.01
+_POLL_MOST_S = 0.1
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 _OPEN = ("queued", "running")
 
@@ -155,8 +156,11 @@ def _wait(search_id: str, seconds: float) -> TaskStatus:
         return status
     try:
         end = time.monotonic() + seconds
+        pause_s = _POLL_S
         while status.state in _OPEN and time.monotonic() < end:
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
+            # A quick answer is seen at once, and a long wait costs few reads.
+            pause_s = min(1.2 * pause_s, _POLL_MOST_S)
             status = parts.searches.status(search_id)
         return status
     finally:
