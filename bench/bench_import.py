@@ -85,7 +85,7 @@ def main() -> None:
         database = open_database(settings)
         migrate(database)
         database.close()
-        worker = build_process(settings, Lane.CATALOGUE)
+        worker = build_process(settings, Lane.CATALOGUE, "catalogue@bench")
         bare, imported = [], []
         for n in range(args.rounds):
             bare.append(bare_s(worker, settings, pictures))

@@ -18,8 +18,9 @@ from shared.task_names import Lane
 from worker import tasks
 from worker.models import verify_models
 
-#: Tells the spawned child which lane it serves; set by the parent, inherited by the child.
+#: Tell the spawned child which lane it serves and under which name; set by the parent, inherited by it.
 _LANE_VARIABLE = "VITRINE_WORKER_LANE"
+_NAME_VARIABLE = "VITRINE_WORKER_NAME"
 
 settings = get_settings()
 app = make_celery(settings.redis_url)
@@ -29,12 +30,13 @@ tasks.register(app)
 
 
 @signals.celeryd_after_setup.connect
-def _remember_lane(instance: Any, **_: Any) -> None:
+def _remember_lane(sender: str, instance: Any, **_: Any) -> None:
     queues = list(instance.app.amqp.queues.consume_from)
     lanes = [lane for lane in Lane if str(lane) in queues]
     if len(lanes) != 1:
         raise SystemExit("Start a worker with exactly one lane: --queues search, or --queues catalogue.")
     os.environ[_LANE_VARIABLE] = str(lanes[0])
+    os.environ[_NAME_VARIABLE] = sender
     try:
         verify_models(settings.models_folder, settings.models.detector, settings.models.embedder)
     except Misconfigured as error:
@@ -51,7 +53,7 @@ def _log_our_way(**_: Any) -> None:
 def _start(**_: Any) -> None:
     lane = Lane(os.environ[_LANE_VARIABLE])
     configure_logging(settings.log.level, settings.log.format, str(lane))
-    tasks.start(settings, lane)
+    tasks.start(settings, lane, os.environ[_NAME_VARIABLE])
 
 
 @signals.worker_process_shutdown.connect

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,13 +54,12 @@ class WorkerProcess:
         self.database.close()
 
 
-def process_name(lane: Lane) -> str:
-    """Return the name under which this lane's process holds work; the same after a restart."""
-    return f"{lane}@{socket.gethostname()}"
-
-
-def build_process(settings: Settings, lane: Lane) -> WorkerProcess:
+def build_process(settings: Settings, lane: Lane, name: str) -> WorkerProcess:
     """Connect, load the models, warm them up, and begin to say that this process is ready.
+
+    Args:
+        name: the worker's, one worker's only: a process that starts under it takes over what an earlier
+            one held when it died.
 
     Raises:
         Misconfigured: weights are missing or wrong, or the index does not fit.
@@ -86,16 +84,15 @@ def build_process(settings: Settings, lane: Lane) -> WorkerProcess:
         token=reveal(settings.milvus.token),
         timeout_s=settings.milvus.timeout_s,
     )
-    process = _process(settings, lane, database, index, pipeline)
+    process = _process(settings, lane, name, database, index, pipeline)
     process.take_over()
     Presence(database).keep_beating(process.name, str(lane), _details(settings, index, pipeline))
     return process
 
 
 def _process(
-    settings: Settings, lane: Lane, database: Database, index: MilvusIndex, pipeline: Pipeline
+    settings: Settings, lane: Lane, name: str, database: Database, index: MilvusIndex, pipeline: Pipeline
 ) -> WorkerProcess:
-    name = process_name(lane)
     store = open_image_store(settings)
     decoders = ThreadPoolExecutor(settings.models.decode_threads, "decode")
     limits = image_limits(settings, catalogue=True)

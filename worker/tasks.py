@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 _process: WorkerProcess | None = None
 
 
-def start(settings: Settings, lane: Lane) -> None:
+def start(settings: Settings, lane: Lane, name: str) -> None:
     """Build this process's connections and models; called once in the spawned child."""
     global _process
-    _process = build_process(settings, lane)
+    _process = build_process(settings, lane, name)
     log.info("ready: %s", ", ".join(f"{k} {v}" for k, v in _process.pipeline.versions.items()))
 
 

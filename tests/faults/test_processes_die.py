@@ -11,7 +11,7 @@ from tests import builders
 from tests.faults.conftest import assert_index_is_the_catalogue
 from tests.packing import archive, pictures
 from tests.servers import wait_for
-from tests.stack import Stack
+from tests.stack import COMMANDS, Stack
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]
 
@@ -67,6 +67,30 @@ def test_a_worker_killed_in_the_middle_of_a_chunk(stack: Stack) -> None:
     done = stack.wait_job(job)
     assert (done["state"], done["counts"]["new"], done["counts"]["failed"]) == ("succeeded", 160, 0)
     assert_index_is_the_catalogue(stack, 160)
+
+
+def test_control_without_lease_and_take_over_the_chunk_stays_lost(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What puts the chunk back in the two tests around this one: the worker's name, or its lease."""
+    stack.env["VITRINE_JOBS__LEASE_S"] = "3600"
+    stack.start()
+    job = stack.import_folder("shop", archive(pictures(160)))
+    wait_for(
+        "the job is under way", lambda: 4 < stack.client().get(f"/v1/jobs/{job}").json()["done"] < 150, 60
+    )
+    stack.kill("catalogue")
+    before = stack.client().get(f"/v1/jobs/{job}").json()
+    other = [part.replace("catalogue@", "stranger@") for part in COMMANDS["catalogue"]]
+    monkeypatch.setitem(COMMANDS, "catalogue", other)
+    starts = stack.log("catalogue").count("ready:")
+    stack.start_one("catalogue")
+    wait_for("the stranger is ready", lambda: stack.log("catalogue").count("ready:") > starts, 60)
+    stack.settle(15)
+    after = stack.client().get(f"/v1/jobs/{job}").json()
+    assert after["state"] == "running"
+    # It does the other chunks, and never the one that the dead worker holds.
+    assert before["done"] <= after["done"] < 160
 
 
 def test_only_the_child_of_the_pool_is_killed(stack: Stack) -> None:

@@ -48,6 +48,15 @@ def test_a_retry_after_any_death_gives_one_search(stack: Stack, monkeypatch: pyt
         assert task["result"]["whole"]["hits"][0]["score"] > 0.99
     assert count_searches(stack) == len(PLACES)
 
+    # The control: without the key, the retry of a request that had made its row makes another.
+    trap.write_text("after the row")
+    photo = {"image": ("photo.jpg", next(iter(photos.values())))}
+    with pytest.raises(httpx.HTTPError), httpx.Client(base_url=stack.url, timeout=20) as client:
+        client.post("/v1/searches", files=photo, data={"catalogue": "shop"})
+    wait_for("the web is back", stack.ready, 60)
+    assert stack.client().post("/v1/searches", files=photo, data={"catalogue": "shop"}).status_code == 202
+    assert count_searches(stack) == len(PLACES) + 2
+
 
 def count_searches(stack: Stack) -> int:
     database = Database(f"sqlite:///{stack.folder}/data/vitrine.sqlite3")

@@ -42,7 +42,7 @@ class Shop:
         self.catalogue.create("shop")
         self.jobs, self.searches = JobLedger(database), SearchLedger(database)
         self.store = open_image_store(self.settings)
-        self.worker: WorkerProcess = build_process(self.settings, Lane.CATALOGUE)
+        self.worker: WorkerProcess = build_process(self.settings, Lane.CATALOGUE, "catalogue@test")
 
     def work(self) -> None:
         while self.worker.catalogue.work_one() is not None:
