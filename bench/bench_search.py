@@ -115,21 +115,23 @@ def main() -> None:
     photos = [path.read_bytes() for path in sorted(args.photos.glob("*.jpg"))[:20]]
     with tempfile.TemporaryDirectory() as folder:
         server = choose_embedded("auto", Path(folder) / "milvus", free_port())
-        server.start()
-        server.wait_ready()
         models = {"VITRINE_MODELS__DETECTOR": "default", "VITRINE_MODELS__EMBEDDER": "default"}
         stack = Stack(Path(folder) / "stack", server.uri, "bench", models)
-        stack.start()
-        packed = archive({path.name: path.read_bytes() for path in paths})
-        assert stack.wait_job(stack.import_folder("demo", packed), 900)["state"] == "succeeded"
-        results: dict[str, object] = {
-            "cpu": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "products": len(paths),
-            **measure(stack, photos, args.searches, args.shoppers),
-        }
-        stack.stop()
-        server.stop()
+        try:
+            server.start()
+            server.wait_ready()
+            stack.start()
+            packed = archive({path.name: path.read_bytes() for path in paths})
+            assert stack.wait_job(stack.import_folder("demo", packed), 900)["state"] == "succeeded"
+            results: dict[str, object] = {
+                "cpu": platform.processor() or platform.machine(),
+                "cores": os.cpu_count(),
+                "products": len(paths),
+                **measure(stack, photos, args.searches, args.shoppers),
+            }
+        finally:
+            stack.stop()
+            server.stop()
     out = ROOT / "bench" / "results" / "search.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
