@@ -199,3 +199,10 @@ def polyglot(payload: bytes = b"<script>alert('vitrine')</script>") -> bytes:
 def float_tiff(pixels: Pixels, scale: float) -> bytes:
     """Return a float TIFF of the first channel, where 255 is stored as ``scale``."""
     return encoded((pixels[..., 0] / 255 * scale).astype(np.float32), "TIFF")
+
+
+def near(found: np.ndarray, wanted: np.ndarray, tolerance: int = 3) -> bool:
+    """Tell whether two pictures have the same shape and differ nowhere by more than ``tolerance``."""
+    assert found.dtype == np.uint8
+    assert found.shape == wanted.shape
+    return int(np.abs(found.astype(int) - wanted.astype(int)).max()) <= tolerance

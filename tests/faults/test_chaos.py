@@ -90,7 +90,7 @@ def test_control_without_the_sweeper_the_same_faults_lose_work(stack: Stack) -> 
     stack.kill("maintenance")
     job = stack.import_folder("shop", archive(pictures(PRODUCTS)))
     wait_for("the job is under way", lambda: stack.client().get(f"/v1/jobs/{job}").json()["done"] > 20, 60)
-    # The one doorbell of the job is with this worker; the broker forgets nothing, and still it is lost.
+    # The doorbells that the dead worker had are gone, and those in the broker too: only a sweeper would ring.
     stack.kill("catalogue")
     stack.redis.wipe()
     stack.redis.start()
