@@ -19,7 +19,8 @@ from shared.open_parts import image_limits, open_database, open_image_store, rev
 from shared.presence import Presence
 from shared.settings import Settings
 from shared.task_names import Lane
-from worker.catalogue_lane import CatalogueLane
+from worker.catalogue_lane import CatalogueLane, job_kinds
+from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
 from worker.search_lane import SearchLane
 from worker.vector_index import MilvusIndex
@@ -42,7 +43,7 @@ class WorkerProcess:
 
     def take_over(self) -> None:
         """Put back what a process of this name held when it died: there is one at a time."""
-        lost = self.search.desk.take_over() + self.catalogue.desk.take_over()
+        lost = self.search.desk.take_over() + self.catalogue.tools.desk.take_over()
         if lost:
             log.warning("took over %d pieces of work from an earlier process", lost)
 
@@ -96,6 +97,17 @@ def _process(
     store = open_image_store(settings)
     decoders = ThreadPoolExecutor(settings.models.decode_threads, "decode")
     limits = image_limits(settings, catalogue=True)
+    tools = Tools(
+        database=database,
+        desk=job_desk(settings, database, name),
+        store=store,
+        index=index,
+        pipeline=pipeline,
+        decoders=decoders,
+        limits=limits,
+        micro_batch=settings.models.micro_batch,
+        prefix=settings.milvus.prefix,
+    )
     return WorkerProcess(
         name=name,
         lane=lane,
@@ -113,18 +125,7 @@ def _process(
             limits=limits,
             batch=settings.search.batch,
         ),
-        catalogue=CatalogueLane(
-            database=database,
-            desk=job_desk(settings, database, name),
-            store=store,
-            index=index,
-            pipeline=pipeline,
-            decoders=decoders,
-            limits=limits,
-            micro_batch=settings.models.micro_batch,
-            chunk_items=settings.jobs.chunk_items,
-            prefix=settings.milvus.prefix,
-        ),
+        catalogue=CatalogueLane(tools, job_kinds(tools), settings.jobs.chunk_items),
     )
 
 

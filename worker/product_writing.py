@@ -12,28 +12,18 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from shared.database import Database
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.ledger import now_s
-from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from worker.hydrate import pack_embedding, unpack_embedding
 from worker.index_versions import LiveIndex, live_index
-from worker.pipeline import Pipeline
+from worker.jobs import Tools
 from worker.product_loading import Batch, Picture, Prepared, known_products
-from worker.vision import IndexRow, VectorIndex
+from worker.vision import IndexRow
 
 
-def write_products(
-    database: Database,
-    index: VectorIndex,
-    pipeline: Pipeline,
-    desk: JobDesk,
-    claim: ChunkClaim,
-    live: LiveIndex,
-    batch: Batch,
-) -> None:
+def write_products(tools: Tools, claim: ChunkClaim, live: LiveIndex, batch: Batch) -> None:
     """Embed what is new, write index and catalogue, and record the outcomes.
 
     Raises:
@@ -41,28 +31,23 @@ def write_products(
         Unavailable: the index or the database is away; the same call again is safe.
     """
     fresh = [picture for p in batch for picture in p.pictures if picture.pixels is not None]
-    embedded = pipeline.embed_catalogue([picture.pixels for picture in fresh if picture.pixels is not None])
+    embedded = tools.pipeline.embed_catalogue(
+        [picture.pixels for picture in fresh if picture.pixels is not None]
+    )
     for picture, found in zip(fresh, embedded, strict=True):
         picture.found = found
     usable = [p for p in batch if p.pictures]
-    index.upsert(live.collection, [row for p in usable for row in _index_rows(p)])
-    index.delete(live.collection, [key for p in usable for key in _surplus_keys(p)])
-    with database.write() as session:
-        desk.record(session, claim, [_outcome(p) for p in batch])
+    tools.index.upsert(live.collection, [row for p in usable for row in _index_rows(p)])
+    tools.index.delete(live.collection, [key for p in usable for key in _surplus_keys(p)])
+    with tools.database.write() as session:
+        tools.desk.record(session, claim, [_outcome(p) for p in batch])
         for prepared in usable:
             _write_product(session, claim.catalogue_id, live, prepared)
 
 
-def rebuild_products(
-    database: Database,
-    index: VectorIndex,
-    desk: JobDesk,
-    claim: ChunkClaim,
-    live: LiveIndex,
-    items: Sequence[Item],
-) -> None:
+def rebuild_products(tools: Tools, claim: ChunkClaim, live: LiveIndex, items: Sequence[Item]) -> None:
     """Write the index rows of products again from their stored embeddings."""
-    with database.read() as session:
+    with tools.database.read() as session:
         known = known_products(session, claim.catalogue_id, live.id, [i.product_id for i in items])
     rows = [
         IndexRow(
@@ -78,16 +63,14 @@ def rebuild_products(
         for image_id, detections in product.detections.items()
         for d in detections
     ]
-    index.upsert(live.collection, rows)
-    with database.write() as session:
-        desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
+    tools.index.upsert(live.collection, rows)
+    with tools.database.write() as session:
+        tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
 
 
-def delete_products(
-    database: Database, index: VectorIndex, desk: JobDesk, claim: ChunkClaim, items: Sequence[Item]
-) -> None:
+def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> None:
     """Delete products from index and catalogue; one that is gone already counts as deleted."""
-    with database.read() as session:
+    with tools.database.read() as session:
         live = live_index(session, claim.catalogue_id)
         known = known_products(
             session, claim.catalogue_id, live.id if live else -1, [i.product_id for i in items]
@@ -99,9 +82,9 @@ def delete_products(
             for image_id, ds in k.detections.items()
             for d in ds
         ]
-        index.delete(live.collection, keys)
-    with database.write() as session:
-        desk.record(session, claim, [Outcome(item, "deleted") for item in items])
+        tools.index.delete(live.collection, keys)
+    with tools.database.write() as session:
+        tools.desk.record(session, claim, [Outcome(item, "deleted") for item in items])
         session.execute(delete(Product).where(Product.id.in_([k.row_id for k in known.values()])))
 
 

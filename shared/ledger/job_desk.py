@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -11,8 +12,8 @@ from sqlalchemy.orm import Session
 from shared.database import Database, affected
 from shared.database.tables import Catalogue, Chunk, Job, JobFailure, JobItem
 from shared.ledger import now_s
-from shared.ledger.jobs import OPEN_STATES
-from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
+from shared.ledger.jobs import OPEN_STATES, UNFINISHED
+from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem, Spent
 
 
 class JobDesk:
@@ -89,15 +90,25 @@ class JobDesk:
         if not held:
             raise LostLease(f"Chunk {claim.id} belongs to somebody else now.")
 
-    def record(self, session: Session, claim: ChunkClaim, outcomes: Sequence[Outcome]) -> None:
-        """Write what became of items, in the transaction that writes their products."""
+    def record(
+        self, session: Session, claim: ChunkClaim, outcomes: Sequence[Outcome], spent: Spent | None = None
+    ) -> None:
+        """Write what became of items, in the transaction that writes their products.
+
+        Args:
+            spent: the seconds it took, added to the job's.
+        """
         self.hold(session, claim)
-        for state in ("done", "failed"):
-            numbers = [o.item.number for o in outcomes if (o.result == "failed") == (state == "failed")]
+        alike: dict[tuple[str, str | None], list[int]] = {}
+        for o in outcomes:
+            alike.setdefault((o.result, o.problems[0].reason if o.problems else None), []).append(
+                o.item.number
+            )
+        for (result, reason), numbers in alike.items():
             session.execute(
                 update(JobItem)
                 .where(JobItem.job_id == claim.job_id, JobItem.number.in_(numbers))
-                .values(state=state)
+                .values(state="failed" if result == "failed" else "done", result=result, reason=reason)
             )
         problems = [p for o in outcomes for p in o.problems]
         add_problems(session, claim.job_id, problems)
@@ -110,6 +121,7 @@ class JobDesk:
                     **{k: getattr(Job, k) + results.count(k) for k in _RESULTS},
                     "images": Job.images + sum(o.images for o in outcomes),
                     "image_failures": Job.image_failures + sum(p.image is not None for p in problems),
+                    **({k: getattr(Job, k) + v for k, v in asdict(spent).items()} if spent else {}),
                 }
             )
         )
@@ -129,10 +141,16 @@ class JobDesk:
         """Start the chunk's count of tries again: the item that was to blame has been found."""
         session.execute(update(Chunk).where(Chunk.id == claim.id).values(attempts=1))
 
-    def finish(self, claim: ChunkClaim) -> list[str]:
-        """Close the chunk; return the chunks to ring next. The last one closes the job."""
+    def finish(self, claim: ChunkClaim, report: dict[str, Any] | None = None) -> list[str]:
+        """Close the chunk; return the chunks to ring next. The last one closes the job.
+
+        Args:
+            report: what the job found, kept with it.
+        """
         with self._database.write() as session:
             self.hold(session, claim)
+            if report is not None:
+                session.execute(update(Job).where(Job.id == claim.job_id).values(report=report))
             session.execute(
                 update(Chunk).where(Chunk.id == claim.id).values(state="done", holder=None, lease_until=0.0)
             )
@@ -156,7 +174,7 @@ class JobDesk:
             self.hold(session, claim)
             session.execute(
                 update(Chunk)
-                .where(Chunk.job_id == claim.job_id, Chunk.state.in_(("waiting", "running")))
+                .where(Chunk.job_id == claim.job_id, Chunk.state.in_(UNFINISHED))
                 .values(state="dead", fence=Chunk.fence + 1, error=message)
             )
             session.execute(
@@ -249,18 +267,19 @@ def _fail_rest(session: Session, chunk: Chunk) -> None:
         [Problem(i.row, i.product_id, None, "given_up", text) for i in rest],
     )
     for item in rest:
-        item.state = "failed"
+        item.state, item.result, item.reason = "failed", "failed", "given_up"
     session.execute(update(Job).where(Job.id == chunk.job_id).values(failed=Job.failed + len(rest)))
-    if chunk.number == 0:
+    if chunk.stage != "items":
+        what = "The manifest could not be read." if chunk.stage == "plan" else "The last step failed."
         session.execute(
             update(Job)
             .where(Job.id == chunk.job_id)
-            .values(error_code="given_up", error_message=f"The manifest could not be read. {text}")
+            .values(error_code="given_up", error_message=f"{what} {text}")
         )
 
 
 def _close_job(session: Session, job_id: str) -> None:
-    """Finish the job if no chunk of it is open."""
+    """Finish the job if no chunk of it is open; what was held back for the end is let go first."""
     left = session.scalar(
         select(func.count()).where(Chunk.job_id == job_id, Chunk.state.in_(("waiting", "running")))
     )
@@ -268,6 +287,10 @@ def _close_job(session: Session, job_id: str) -> None:
         return
     job = session.get(Job, job_id, populate_existing=True)
     if job is not None and job.state in OPEN_STATES:
+        last = session.scalar(select(Chunk).where(Chunk.job_id == job_id, Chunk.state == "held"))
+        if last is not None and not job.error_code:
+            last.state, job.phase = "waiting", "finish"
+            return
         job.state = "failed" if job.error_code else "succeeded"
         job.finished_at = now_s()
 
@@ -277,12 +300,16 @@ def _claim(chunk: Chunk, job: Job, catalogue: str) -> ChunkClaim:
         id=chunk.id,
         job_id=chunk.job_id,
         number=chunk.number,
+        stage=chunk.stage,
         first=chunk.first,
         last=chunk.last,
+        priority=chunk.priority,
         fence=chunk.fence,
         attempts=chunk.attempts,
         kind=job.kind,
         catalogue_id=job.catalogue_id,
         catalogue=catalogue,
         source=job.source,
+        options=job.options,
+        index_version=job.index_version,
     )

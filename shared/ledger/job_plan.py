@@ -11,16 +11,25 @@ from sqlalchemy.orm import Session
 from shared.database import Database
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
 from shared.ledger.job_desk import JobDesk, add_problems
-from shared.ledger.jobs import BULK, new_chunk
+from shared.ledger.jobs import new_chunk
 from shared.ledger.work import ChunkClaim, Item, Problem
 
 
 def write_plan(
-    desk: JobDesk, database: Database, claim: ChunkClaim, items: Iterable[Item | Problem], chunk_items: int
+    desk: JobDesk,
+    database: Database,
+    claim: ChunkClaim,
+    items: Iterable[Item | Problem],
+    chunk_items: int,
+    *,
+    finish: bool = False,
 ) -> None:
-    """Write the items of a manifest and cut them into chunks; begins anew if it was cut off before.
+    """Write the items of a job and cut them into chunks; begins anew if it was cut off before.
 
     Committed in stretches, so that a manifest of any length needs little memory and no long lock.
+
+    Args:
+        finish: whether a last chunk, of stage ``finish``, follows when all items are done.
     """
     with database.write() as session:
         desk.hold(session, claim)
@@ -36,11 +45,16 @@ def write_plan(
             failed += lost
     with database.write() as session:
         desk.hold(session, claim)
+        k = 0
         for k, first in enumerate(range(1, number + 1, chunk_items), start=1):
             last = min(first + chunk_items - 1, number)
-            session.add(new_chunk(claim.job_id, k, first, last, BULK))
+            session.add(new_chunk(claim.job_id, k, first, last, claim.priority))
+        if finish:
+            session.add(new_chunk(claim.job_id, k + 1, 1, 0, claim.priority, "finish"))
         session.execute(
-            update(Job).where(Job.id == claim.job_id).values(total=number + failed, failed=failed)
+            update(Job)
+            .where(Job.id == claim.job_id)
+            .values(total=number + failed, failed=failed, phase="work")
         )
 
 

@@ -20,6 +20,8 @@ _SCOPE = "job"
 #: One product put by hand goes before the chunks of a bulk import.
 BY_HAND, BULK = 0, 10
 OPEN_STATES = ("queued", "running")
+#: Of chunks.
+UNFINISHED = ("held", "waiting", "running")
 
 
 class JobLedger:
@@ -45,6 +47,36 @@ class JobLedger:
     def create_rebuild(self, catalogue: str) -> Accepted:
         """Commit writing a catalogue's index anew from the database: no model and no picture is needed."""
         return self._create("rebuild", catalogue, {}, [], None)
+
+    def create(
+        self,
+        kind: str,
+        catalogue: str,
+        options: dict[str, Any] | None = None,
+        *,
+        index_version: int | None = None,
+        by_hand: bool = False,
+        idempotency: Idempotent | None = None,
+    ) -> Accepted:
+        """Commit a job whose items, if it has any, a worker will list.
+
+        Args:
+            kind: a name in ``worker/jobs``.
+            by_hand: whether somebody waits for it: it then goes before bulk work.
+
+        Raises:
+            UnknownCatalogue, Conflict.
+        """
+        return self._create(
+            kind,
+            catalogue,
+            {},
+            [],
+            idempotency,
+            options=options,
+            index_version=index_version,
+            priority=BY_HAND if by_hand else BULK,
+        )
 
     def create_put(
         self, catalogue: str, product_id: str, product: ProductIn, images: list[str] | None
@@ -84,6 +116,10 @@ class JobLedger:
         source: dict[str, Any],
         items: list[tuple[str, dict[str, Any]]],
         idempotency: Idempotent | None,
+        *,
+        options: dict[str, Any] | None = None,
+        index_version: int | None = None,
+        priority: int | None = None,
     ) -> Accepted:
         with self._database.write() as session:
             if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
@@ -95,15 +131,18 @@ class JobLedger:
                 catalogue_id=place.id,
                 state="queued",
                 source=source,
+                options=options or {},
+                index_version=index_version,
+                phase="work" if items else "plan",
                 total=len(items) if items else None,
                 created_at=now_s(),
             )
             session.add(job)
             session.flush()
             # Bulk work starts with chunk 0, which lists the products; others have their items at once.
-            number, last = (1, len(items)) if items else (0, 0)
-            priority = BY_HAND if items else BULK
-            session.add(new_chunk(job.id, number, 1, last, priority))
+            number, last, stage = (1, len(items), "items") if items else (0, 0, "plan")
+            urgency = priority if priority is not None else BY_HAND if items else BULK
+            session.add(new_chunk(job.id, number, 1, last, urgency, stage))
             session.add_all(
                 JobItem(job_id=job.id, number=n, row=n, product_id=p, payload=payload, state="waiting")
                 for n, (p, payload) in enumerate(items, start=1)
@@ -169,14 +208,14 @@ class JobLedger:
                 job.state, job.finished_at = "cancelled", now_s()
                 session.execute(
                     update(Chunk)
-                    .where(Chunk.job_id == job_id, Chunk.state.in_(("waiting", "running")))
+                    .where(Chunk.job_id == job_id, Chunk.state.in_(UNFINISHED))
                     .values(state="dead", fence=Chunk.fence + 1, error="cancelled")
                 )
         return self.status(job_id)
 
 
-def new_chunk(job_id: str, number: int, first: int, last: int, priority: int) -> Chunk:
-    """Return a chunk of items ``first`` to ``last``, both included."""
+def new_chunk(job_id: str, number: int, first: int, last: int, priority: int, stage: str = "items") -> Chunk:
+    """Return a chunk of items ``first`` to ``last``, both included; that of stage ``finish`` is held back."""
     return Chunk(
         id=f"{job_id}:{number}",
         job_id=job_id,
@@ -184,7 +223,8 @@ def new_chunk(job_id: str, number: int, first: int, last: int, priority: int) ->
         first=first,
         last=last,
         priority=priority,
-        state="waiting",
+        stage=stage,
+        state="held" if stage == "finish" else "waiting",
     )
 
 

@@ -16,19 +16,28 @@ class LostLease(VitrineError):
 
 @dataclass(frozen=True, slots=True)
 class ChunkClaim:
-    """A chunk that this worker holds."""
+    """A chunk that this worker holds.
+
+    Attributes:
+        stage: ``plan`` lists the items, ``items`` does a stretch of them, ``finish`` comes last.
+        index_version: what the job fills or moves, None where it is the catalogue's live one.
+    """
 
     id: str
     job_id: str
     number: int
+    stage: str
     first: int
     last: int
+    priority: int
     fence: int
     attempts: int
     kind: str
     catalogue_id: int
     catalogue: str
     source: dict[str, Any]
+    options: dict[str, Any]
+    index_version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,16 @@ class Problem:
     image: str | None
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds that a micro-batch took, by stage."""
+
+    decode_s: float = 0.0
+    detect_s: float = 0.0
+    embed_s: float = 0.0
+    write_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,117 +1,13 @@
-"""The tables: catalogue and ledger. Times are seconds since 1970, UTC, as floats: they compare
-alike on SQLite and PostgreSQL."""
+"""The ledger: accepted searches, jobs with their chunks and items, and what was asked before."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    Numeric,
-    String,
-    Text,
-    UniqueConstraint,
-)
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-
-class Catalogue(Base):
-    __tablename__ = "catalogues"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    name: Mapped[str] = mapped_column(String(48), unique=True)
-    currency: Mapped[str] = mapped_column(String(3), default="EUR")
-    created_at: Mapped[float]
-
-
-class IndexVersion(Base):
-    """One collection in Milvus, and the models that filled it."""
-
-    __tablename__ = "index_versions"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id"), index=True)
-    number: Mapped[int]
-    collection: Mapped[str] = mapped_column(String(128), unique=True)
-    alias: Mapped[str] = mapped_column(String(128))
-    detector: Mapped[str] = mapped_column(String(128))
-    embedder: Mapped[str] = mapped_column(String(128))
-    dim: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16))  # building | live | retired
-    created_at: Mapped[float]
-
-    __table_args__ = (UniqueConstraint("catalogue_id", "number"),)
-
-
-class Product(Base):
-    __tablename__ = "products"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id"))
-    product_id: Mapped[str] = mapped_column(String(64))
-    titles: Mapped[dict[str, str]] = mapped_column(Json)
-    category: Mapped[str] = mapped_column(String(256))
-    categories: Mapped[dict[str, str]] = mapped_column(Json)
-    price: Mapped[Decimal | None] = mapped_column(Numeric(18, 4))
-    currency: Mapped[str | None] = mapped_column(String(3))
-    url: Mapped[str | None] = mapped_column(Text)
-    tags: Mapped[list[str]] = mapped_column(Json)
-    attributes: Mapped[dict[str, Any]] = mapped_column(Json)
-    digest: Mapped[str] = mapped_column(String(64))
-    updated_at: Mapped[float]
-
-    __table_args__ = (UniqueConstraint("catalogue_id", "product_id"),)
-
-
-class Image(Base):
-    """A picture of a product. ``id`` follows from catalogue, product and content."""
-
-    __tablename__ = "images"
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    product: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"), index=True)
-    position: Mapped[int]
-    sha256: Mapped[str] = mapped_column(String(64), index=True)
-    width: Mapped[int]
-    height: Mapped[int]
-
-
-class Detection(Base):
-    """An object of a catalogue image and its embedding: what a rebuild of the index needs."""
-
-    __tablename__ = "detections"
-
-    image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    index_version: Mapped[int] = mapped_column(
-        ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True, index=True
-    )
-    x0: Mapped[float]
-    y0: Mapped[float]
-    x1: Mapped[float]
-    y1: Mapped[float]
-    label: Mapped[str] = mapped_column(String(64))
-    confidence: Mapped[float]
-    embedding: Mapped[bytes] = mapped_column(LargeBinary)  # float16, little endian
+from shared.database.tables.base import Base, Json
 
 
 class Search(Base):
@@ -135,6 +31,10 @@ class Search(Base):
     finished_at: Mapped[float | None]
     expires_at: Mapped[float] = mapped_column(index=True)
     result: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    # The objects that were found and their embeddings (float16): asked again without a model.
+    objects: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
+    embeddings: Mapped[bytes | None] = mapped_column(LargeBinary)
+    models: Mapped[int | None]  # of `model_versions`
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
 
@@ -157,10 +57,15 @@ class Job(Base):
     __tablename__ = "jobs"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))  # import | put | delete
+    kind: Mapped[str] = mapped_column(String(16))  # a name in worker/jobs
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(16), index=True)
+    phase: Mapped[str] = mapped_column(String(16), default="plan")  # plan | work | finish
     source: Mapped[dict[str, Any]] = mapped_column(Json)
+    options: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    report: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    index_version: Mapped[int | None]  # that the job fills or moves
+    retry_of: Mapped[str | None] = mapped_column(String(36))
     total: Mapped[int | None]
     new: Mapped[int] = mapped_column(default=0)
     changed: Mapped[int] = mapped_column(default=0)
@@ -169,6 +74,11 @@ class Job(Base):
     failed: Mapped[int] = mapped_column(default=0)
     images: Mapped[int] = mapped_column(default=0)
     image_failures: Mapped[int] = mapped_column(default=0)
+    # Seconds that the workers spent in each stage.
+    decode_s: Mapped[float] = mapped_column(default=0.0)
+    detect_s: Mapped[float] = mapped_column(default=0.0)
+    embed_s: Mapped[float] = mapped_column(default=0.0)
+    write_s: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[float] = mapped_column(index=True)
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
@@ -177,17 +87,22 @@ class Job(Base):
 
 
 class Chunk(Base):
-    """A stretch of a job that one worker does at a time. Number 0 reads the manifest."""
+    """A stretch of a job that one worker does at a time.
+
+    Number 0 lists the items (stage ``plan``); the chunks of stage ``items`` do them; the one of stage
+    ``finish`` is held back until they are done.
+    """
 
     __tablename__ = "chunks"
 
     id: Mapped[str] = mapped_column(String(48), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     number: Mapped[int]
+    stage: Mapped[str] = mapped_column(String(8), default="items")  # plan | items | finish
     priority: Mapped[int]  # lower goes first: one product put by hand before a bulk import
     first: Mapped[int]
     last: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16))  # waiting | running | done | dead
+    state: Mapped[str] = mapped_column(String(16))  # held | waiting | running | done | dead
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
     holder: Mapped[str | None] = mapped_column(String(128))
@@ -213,6 +128,8 @@ class JobItem(Base):
     payload: Mapped[dict[str, Any]] = mapped_column(Json)
     state: Mapped[str] = mapped_column(String(16))  # waiting | done | failed
     attempts: Mapped[int] = mapped_column(default=0)
+    result: Mapped[str | None] = mapped_column(String(16))  # new | changed | unchanged | deleted | failed
+    reason: Mapped[str | None] = mapped_column(String(64))  # of a failure
 
     __table_args__ = (UniqueConstraint("job_id", "product_id"),)
 
@@ -229,17 +146,3 @@ class JobFailure(Base):
     image: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(String(64))
     message: Mapped[str] = mapped_column(Text)
-
-
-class Process(Base):
-    """A process that says it is ready, and when it last said so."""
-
-    __tablename__ = "processes"
-
-    name: Mapped[str] = mapped_column(String(128), primary_key=True)
-    role: Mapped[str] = mapped_column(String(16))
-    host: Mapped[str] = mapped_column(String(128))
-    pid: Mapped[int]
-    started_at: Mapped[float]
-    seen_at: Mapped[float]
-    details: Mapped[dict[str, Any]] = mapped_column(Json)

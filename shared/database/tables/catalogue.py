@@ -1,0 +1,142 @@
+"""The catalogue: products, their images, the objects in them, and the index versions that hold them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, Numeric, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database.tables.base import Base, Json
+
+
+class Catalogue(Base):
+    __tablename__ = "catalogues"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(48), unique=True)
+    currency: Mapped[str] = mapped_column(String(3), default="EUR")
+    created_at: Mapped[float]
+
+
+class ModelVersion(Base):
+    """A detector and an embedder that work together: what a detection's box and embedding came from."""
+
+    __tablename__ = "model_versions"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    detector: Mapped[str] = mapped_column(String(128))
+    embedder: Mapped[str] = mapped_column(String(128))
+
+    __table_args__ = (UniqueConstraint("detector", "embedder"),)
+
+
+class IndexVersion(Base):
+    """One collection in Milvus, and the models that fill it."""
+
+    __tablename__ = "index_versions"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id"), index=True)
+    number: Mapped[int]
+    collection: Mapped[str] = mapped_column(String(128), unique=True)
+    alias: Mapped[str] = mapped_column(String(128))
+    detector: Mapped[str] = mapped_column(String(128))
+    embedder: Mapped[str] = mapped_column(String(128))
+    # How a worker loads them: the registry's names or paths; empty in rows older than these columns.
+    detector_name: Mapped[str] = mapped_column(Text, default="")
+    embedder_name: Mapped[str] = mapped_column(Text, default="")
+    dim: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))  # building | ready | live | retired | pruned
+    job_id: Mapped[str | None] = mapped_column(String(36))
+    report: Mapped[dict[str, Any] | None] = mapped_column(Json)  # verdict of the quality gate
+    created_at: Mapped[float]
+    promoted_at: Mapped[float | None]
+    retired_at: Mapped[float | None]
+
+    __table_args__ = (UniqueConstraint("catalogue_id", "number"),)
+
+
+class Product(Base):
+    __tablename__ = "products"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id"))
+    product_id: Mapped[str] = mapped_column(String(64))
+    titles: Mapped[dict[str, str]] = mapped_column(Json)
+    category: Mapped[str] = mapped_column(String(256))
+    categories: Mapped[dict[str, str]] = mapped_column(Json)
+    price: Mapped[Decimal | None] = mapped_column(Numeric(18, 4))
+    currency: Mapped[str | None] = mapped_column(String(3))
+    url: Mapped[str | None] = mapped_column(Text)
+    tags: Mapped[list[str]] = mapped_column(Json)
+    attributes: Mapped[dict[str, Any]] = mapped_column(Json)
+    digest: Mapped[str] = mapped_column(String(64))
+    updated_at: Mapped[float]
+
+    __table_args__ = (UniqueConstraint("catalogue_id", "product_id"),)
+
+
+class Image(Base):
+    """A picture of a product. ``id`` follows from catalogue, product and content."""
+
+    __tablename__ = "images"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    product: Mapped[int] = mapped_column(ForeignKey("products.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    width: Mapped[int]
+    height: Mapped[int]
+    # 64 bits, signed; null where it was never computed: near duplicates differ in few of them.
+    perceptual_hash: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Detection(Base):
+    """An object of a catalogue image and its embedding: what a rebuild of the index needs."""
+
+    __tablename__ = "detections"
+
+    image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    index_version: Mapped[int] = mapped_column(
+        ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    # Which models made it; another than the index version's means that it is stale.
+    models: Mapped[int | None]  # of `model_versions`
+    x0: Mapped[float]
+    y0: Mapped[float]
+    x1: Mapped[float]
+    y1: Mapped[float]
+    label: Mapped[str] = mapped_column(String(64))
+    confidence: Mapped[float]
+    colours: Mapped[list[str] | None] = mapped_column(Json)
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)  # float16, little endian
+
+
+class GoldenQuery(Base):
+    """A photo whose right answer is known: what the quality gate and the calibration ask."""
+
+    __tablename__ = "golden_queries"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"), index=True)
+    product_id: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))  # of the photo, kind "golden" in the image store
+    box: Mapped[list[float] | None] = mapped_column(Json)
+    source: Mapped[str] = mapped_column(String(16))  # upload | feedback
+    created_at: Mapped[float]
+
+
+class Calibration(Base):
+    """From a score to the probability that it is the same product, for one index version."""
+
+    __tablename__ = "calibrations"
+
+    index_version: Mapped[int] = mapped_column(
+        ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True
+    )
+    curves: Mapped[dict[str, Any]] = mapped_column(Json)
+    report: Mapped[dict[str, Any]] = mapped_column(Json)
+    created_at: Mapped[float]

@@ -1,0 +1,105 @@
+"""What surrounds the ledger: processes, webhooks, feedback, probes, and groups of duplicates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database.tables.base import Base, Json
+
+
+class Process(Base):
+    """A process that says it is ready, and when it last said so."""
+
+    __tablename__ = "processes"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    host: Mapped[str] = mapped_column(String(128))
+    pid: Mapped[int]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+    details: Mapped[dict[str, Any]] = mapped_column(Json)
+
+
+class Webhook(Base):
+    """An address that is told about events."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(Json)
+    catalogue: Mapped[str | None] = mapped_column(String(48))  # only this one's events
+    active: Mapped[bool]
+    created_at: Mapped[float]
+
+
+class Delivery(Base):
+    """An event on its way to a webhook."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
+    event: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]] = mapped_column(Json)
+    state: Mapped[str] = mapped_column(String(16))  # waiting | delivered | dead
+    attempts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[float]
+    status: Mapped[int | None]  # of the last answer
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+
+    __table_args__ = (Index("ix_deliveries_waiting", "state", "not_before"),)
+
+
+class Feedback(Base):
+    """What a shopper did with a hit. It names no person."""
+
+    __tablename__ = "feedback"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
+    search_id: Mapped[str] = mapped_column(String(36))
+    object_number: Mapped[int | None]  # None: the whole image's group
+    product_id: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))  # click | not_this
+    rank: Mapped[int]
+    score: Mapped[float]
+    created_at: Mapped[float]
+
+    __table_args__ = (Index("ix_feedback_catalogue", "catalogue_id", "created_at"),)
+
+
+class Probe(Base):
+    """A live search that was also answered exactly: the share of the true nearest that it had."""
+
+    __tablename__ = "probes"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
+    index_version: Mapped[int] = mapped_column(ForeignKey("index_versions.id", ondelete="CASCADE"))
+    k: Mapped[int]
+    recall: Mapped[float]
+    created_at: Mapped[float]
+
+    __table_args__ = (Index("ix_probes_catalogue", "catalogue_id", "created_at"),)
+
+
+class Duplicate(Base):
+    """A member of a group of products that show the same thing, as a job found it."""
+
+    __tablename__ = "duplicates"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    group_number: Mapped[int] = mapped_column(primary_key=True)
+    product_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    image_id: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(8))  # exact | near
+    score: Mapped[float]
+    keep: Mapped[bool]

@@ -1,0 +1,65 @@
+"""What the catalogue lane can do: one class a kind of job, in a module of its own.
+
+The lane takes chunks, keeps leases and handles errors; a kind only says which items there are, does
+them, and ends the job. Each of its steps may be repeated after a death, so each must be idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared.database import Database
+from shared.image_store import ImageStore
+from shared.images import ImageLimits
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.work import ChunkClaim, Item, Problem
+from worker.pipeline import Pipeline
+from worker.vision import VectorIndex
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every kind of job works with.
+
+    Attributes:
+        micro_batch: products between two commits.
+        prefix: of the collections' names.
+    """
+
+    database: Database
+    desk: JobDesk
+    store: ImageStore
+    index: VectorIndex
+    pipeline: Pipeline
+    decoders: ThreadPoolExecutor
+    limits: ImageLimits
+    micro_batch: int
+    prefix: str
+
+
+class JobKind(Protocol):
+    """A kind of job, made once a process with its ``Tools``.
+
+    Raises, from each method:
+        LostLease: drop the work at hand.
+        Unavailable: the chunk is put back and tried again after a while.
+        VitrineError: the job fails with it. Anything else: the chunk is tried again, four times in all.
+    """
+
+    #: Whether ``finish`` is called, in a chunk of its own, when all items are done.
+    finishes: bool
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        """Yield the job's items, and what is wrong with those that cannot be done."""
+        ...
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        """Do items, and record each with ``desk.record`` in the transaction that writes it."""
+        ...
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        """End the job; what is returned is kept as its report."""
+        ...

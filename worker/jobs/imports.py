@@ -1,0 +1,143 @@
+"""Imports, and products put or deleted one at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import InvalidManifest, NotFound, VitrineError
+from shared.import_sources import ArchiveSource, FolderSource, NoSource, Source
+from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.manifest import Row, read_rows
+from worker.index_versions import LiveIndex, live_index, open_index, require_same_embedder
+from worker.jobs import Tools
+from worker.product_loading import Loader
+from worker.product_writing import delete_products, write_products
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportProducts:
+    """Reads a manifest and writes its products; a product put by hand is an import of one."""
+
+    tools: Tools
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
+        with self._source(claim) as source:
+            for row in read_rows(source):
+                yield _entry(row)
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        tools = self.tools
+        live = open_index(
+            tools.database,
+            tools.index,
+            claim.catalogue_id,
+            detector=tools.pipeline.detector.version,
+            embedder=tools.pipeline.embedder.version,
+            dim=tools.pipeline.embedder.dim,
+            prefix=tools.prefix,
+        )
+        require_same_embedder(live, tools.pipeline.embedder.version, claim.catalogue)
+        with self._source(claim) as source:
+            loader = Loader(tools.store, source, tools.limits, tools.decoders)
+            if claim.attempts == 1:
+                self._in_batches(claim, live, loader, items)
+            else:
+                # A chunk that was tried before is done product by product, so that one which kills
+                # the process is found out and the others get done.
+                self._one_by_one(claim, live, loader, items)
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        """Let Milvus build its index over what was written; until then those rows are scanned."""
+        with self.tools.database.read() as session:
+            live = live_index(session, claim.catalogue_id)
+        if live is not None:
+            try:
+                self.tools.index.flush(live.collection)
+            except VitrineError as error:
+                log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
+        return None
+
+    @contextmanager
+    def _source(self, claim: ChunkClaim) -> Iterator[Source]:
+        """Open what the job reads from."""
+        if "archive" in claim.source:
+            try:
+                file = self.tools.store.open(claim.source["archive"], "imports")
+            except NotFound as error:
+                raise InvalidManifest("The uploaded import is gone: upload it again.") from error
+            with file:
+                yield ArchiveSource(file)
+        elif "path" in claim.source:
+            path = Path(claim.source["path"])
+            if path.suffix == ".zip":
+                with path.open("rb") as file:
+                    yield ArchiveSource(file)
+            elif path.is_dir():
+                yield FolderSource(path)
+            else:
+                yield FolderSource(path.parent, path.name)
+        else:
+            yield NoSource()
+
+    def _in_batches(self, claim: ChunkClaim, live: LiveIndex, loader: Loader, items: Sequence[Item]) -> None:
+        tools = self.tools
+        size = tools.micro_batch
+        groups = [items[i : i + size] for i in range(0, len(items), size)]
+        # The next micro-batch is read and decoded while this one is in the model.
+        with ThreadPoolExecutor(1, "ahead") as ahead:
+            coming = ahead.submit(loader.load, tools.database, claim, live, groups[0]) if groups else None
+            for k in range(len(groups)):
+                assert coming is not None
+                batch = coming.result()
+                if k + 1 < len(groups):
+                    coming = ahead.submit(loader.load, tools.database, claim, live, groups[k + 1])
+                write_products(tools, claim, live, batch)
+
+    def _one_by_one(self, claim: ChunkClaim, live: LiveIndex, loader: Loader, items: Sequence[Item]) -> None:
+        for item in items:
+            if self.tools.desk.blame(claim, item) > 2:
+                self._give_up(claim, item)
+            else:
+                write_products(self.tools, claim, live, loader.load(self.tools.database, claim, live, [item]))
+
+    def _give_up(self, claim: ChunkClaim, item: Item) -> None:
+        text = f"The worker ended {item.attempts} times while working on this product."
+        problem = Problem(item.row, item.product_id, None, "worker_lost", text)
+        with self.tools.database.write() as session:
+            self.tools.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
+            self.tools.desk.forgive(session, claim)
+
+
+@dataclass(frozen=True)
+class DeleteProducts:
+    """Takes products out of index and catalogue."""
+
+    tools: Tools
+    finishes = False
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        return ()
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        delete_products(self.tools, claim, items)
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        return None
+
+
+def _entry(row: Row) -> Item | Problem:
+    """Turn a manifest's row into what the ledger plans with."""
+    if row.problem is not None or row.product is None or row.product_id is None:
+        reason, message = row.problem or ("invalid_row", "This row is no product.")
+        return Problem(row.number, row.product_id, None, reason, message)
+    payload = {"product": row.product.model_dump(mode="json"), "files": row.images}
+    return Item(row.number, row.number, row.product_id, payload, 0)
