@@ -1,0 +1,40 @@
+"""What the models of all contracts share: names, ids, and the one shape of errors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+CatalogueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
+ProductId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,2}$")]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Box = tuple[Fraction, Fraction, Fraction, Fraction]
+
+
+class Contract(BaseModel):
+    """Base of the models: immutable, and a field nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ErrorBody(Contract):
+    """The one shape of every error."""
+
+    code: str
+    message: str
+    field: str | None = None
+    request_id: str | None = None
+
+
+class ErrorAnswer(Contract):
+    error: ErrorBody
+
+
+class Health(Contract):
+    """Readiness, part by part."""
+
+    ready: bool
+    parts: dict[str, str] = Field(description="`ok`, or what is wrong, by part")
