@@ -13,9 +13,12 @@ JobState = Literal["queued", "running", "paused", "succeeded", "failed", "cancel
 
 
 class ImportRequest(Contract):
-    """The JSON form of an import: a folder or manifest that the server can read."""
+    """The JSON form of an import: a folder, archive or manifest that the server can read."""
 
-    source: str = Field(max_length=4096, description="Path under one of jobs.import_roots")
+    source: str = Field(
+        max_length=4096,
+        description="Path or s3:// address under one of jobs.import_roots, or a manifest's web address",
+    )
 
 
 class JobCounts(Contract):
