@@ -10,16 +10,13 @@ from pydantic import Field, StringConstraints
 
 from shared.contracts.base import Box, CatalogueName, Contract, Currency, Locale, ProductId
 
-
 Title = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 class ProductIn(Contract):
     """A product as a catalogue keeper writes it; pictures come beside it."""
 
-    titles: dict[Locale, Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(
-        default_factory=dict
-    )
+    titles: dict[Locale, Title] = Field(default_factory=dict)
     category: str = Field("", max_length=256)
     categories: dict[Locale, Annotated[str, StringConstraints(max_length=256)]] = Field(default_factory=dict)
     price: Decimal | None = Field(None, ge=0, max_digits=14, decimal_places=4)
