@@ -28,6 +28,7 @@ from shared.contracts import (
     TaskStatus,
 )
 from shared.errors import Conflict, InvalidInput, Unavailable
+from shared.imports.kinds import media_type
 
 Sent = Callable[[int], None]
 
@@ -97,13 +98,13 @@ class VitrineClient:
         return self._get(TaskStatus, f"/v1/tasks/{task_id}")
 
     def start_import(self, archive: Path, catalogue: str, on_sent: Sent | None = None) -> JobOut:
-        """Send a zip file as an import, which makes the catalogue; return the job.
+        """Send an archive or a manifest as an import, which makes the catalogue; return the job.
 
         Args:
             on_sent: called with the number of bytes sent so far.
         """
         headers = {
-            "Content-Type": "application/zip",
+            "Content-Type": media_type(archive.name) or "application/zip",
             "Content-Length": str(archive.stat().st_size),
             "Idempotency-Key": str(uuid.uuid4()),
         }
@@ -117,7 +118,7 @@ class VitrineClient:
         return parsed(JobOut, answer)
 
     def import_on_server(self, source: str, catalogue: str) -> JobOut:
-        """Import a folder or manifest that the server can read; return the job."""
+        """Import what the server can read: its path, or an s3:// or web address; return the job."""
         return parsed(
             JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json={"source": source})
         )

@@ -16,7 +16,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("cli.commands.up:up", "Start everything on this machine."),
     "down": ("cli.commands.down:down", "Stop what `up` started."),
     "status": ("cli.commands.status:status", "Say what runs, and with which models."),
-    "import": ("cli.commands.import_:import_", "Import products from a folder, manifest or zip file."),
+    "import": ("cli.commands.import_:import_", "Import products from a folder, manifest or archive."),
     "search": ("cli.commands.search:search", "Find the products in a photo."),
     "jobs": ("cli.commands.jobs:jobs", "List, show and cancel jobs."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Write a catalogue's index anew, after Milvus was wiped."),

@@ -1,4 +1,4 @@
-"""Packs a folder or manifest with its images into one zip file, to be sent as an import."""
+"""Makes one file of a folder or a manifest with its images, to be sent as an import."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,28 +14,35 @@ from pathlib import Path, PurePosixPath
 
 from shared.errors import ImageMissing, InvalidInput, StorageUnavailable
 from shared.import_sources import FolderSource
-from shared.manifest import MANIFEST_SUFFIXES, find_manifest, read_rows
+from shared.imports.kinds import archive_ending, is_manifest
+from shared.manifest import find_manifest, read_rows
 
 #: Called with how many files are packed, and how many there are.
 Packed = Callable[[int, int], None]
 _PIECE_BYTES = 1 << 20
+_LOOKS_WHOLE: dict[str, Callable[[Path], bool]] = {
+    "zip": zipfile.is_zipfile,
+    "tar": tarfile.is_tarfile,
+    "tgz": tarfile.is_tarfile,
+    "tzst": lambda path: path.stat().st_size > 0,  # Python has no zstd: the server finds out
+}
 
 
 @contextlib.contextmanager
 def packed(path: Path, on_packed: Packed) -> Iterator[Path]:
-    """Yield a zip file of the import: ``path`` itself if it is one, else a temporary one.
+    """Yield one file to send: ``path`` itself if it is an archive, else a temporary zip file.
 
     Images are stored as they are: they are compressed already. One that is missing is left out, and
-    the job lists it with its reason.
+    the job lists it with its reason. Images by address stay addresses: the server fetches them.
 
     Raises:
         InvalidInput: there is nothing at ``path`` that can be imported.
         InvalidManifest: the manifest as a whole cannot be read.
         StorageUnavailable: no room for the temporary file.
     """
-    if path.is_file() and path.suffix.lower() == ".zip":
-        if not zipfile.is_zipfile(path):
-            raise InvalidInput(f"{path} is not a whole zip file: pack it again.", "path")
+    if path.is_file() and (ending := archive_ending(path.name)) is not None:
+        if not _LOOKS_WHOLE[ending](path):
+            raise InvalidInput(f"{path} is not a whole {path.suffix[1:]} file: pack it again.", "path")
         yield path
         return
     source = _source(path)
@@ -56,9 +64,11 @@ def _source(path: Path) -> FolderSource:
         return FolderSource(path)
     if not path.exists():
         raise InvalidInput(f"There is nothing at {path}.", "path")
-    if path.suffix.lower() not in MANIFEST_SUFFIXES:
+    if not is_manifest(path.name):
         raise InvalidInput(
-            f"{path} is no import: name a folder, a manifest (.csv or .jsonl), or a zip file.", "path"
+            f"{path} is no import: name a folder, a manifest (.csv, .jsonl, .parquet), or an archive "
+            "(.zip, .tar, .tar.gz, .tar.zst).",
+            "path",
         )
     return FolderSource(path.parent, path.name)
 
@@ -77,7 +87,8 @@ def _names(source: FolderSource) -> list[str]:
     manifest = find_manifest(source)
     names = {manifest: None} if manifest is not None else {}
     for row in read_rows(source):
-        names.update(dict.fromkeys(str(PurePosixPath(image)) for image in row.images))
+        local = (image for image in row.images if "://" not in image)
+        names.update(dict.fromkeys(str(PurePosixPath(image)) for image in local))
     return list(names)
 
 

@@ -35,7 +35,7 @@ LEAST_FREE_BYTES: Final = 50_000_000
 
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
-_NAME: Final = re.compile(r"[0-9a-f]{64}-[a-z0-9]{1,16}\.[a-z0-9]{2,5}")
+_NAME: Final = re.compile(r"[0-9a-f]{64}-[a-z0-9]{1,16}\.[a-z0-9]{2,7}")
 #: Starts with a dot, so that it can never be a kind.
 _TEMPORARY: Final = ".temporary"
 _S3_OPTIONS: Final = {

@@ -10,6 +10,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -97,7 +98,18 @@ class JobSettings(Group):
     window: int = Field(4, ge=1, le=256, description="Chunks of a job in flight")
     lease_s: float = Field(120.0, ge=1, description="A chunk without a heartbeat for so long is done again")
     max_import_bytes: int = Field(8 * 2**30, ge=2**20, description="Largest uploaded import")
-    import_roots: tuple[Path, ...] = Field((), description="Server folders that an import may read")
+    import_roots: tuple[str, ...] = Field(
+        (), description="What an import may read on the server: absolute folders and s3://bucket/prefix"
+    )
+
+    @field_validator("import_roots")
+    @classmethod
+    def _say_where(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        for root in roots:
+            bucket = urlsplit(root).netloc if root.startswith("s3://") else ""
+            if not (bucket or Path(root).is_absolute()):
+                raise ValueError(f"{root!r} is neither an absolute folder nor s3://bucket/prefix")
+        return roots
 
 
 class SweepSettings(Group):
@@ -115,7 +127,7 @@ class WebSettings(Group):
     searches_per_minute: int = Field(600, ge=1, description="Searches an address may ask for in a minute")
     proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front")
     wait_max_s: float = Field(20.0, ge=0, le=60, description="Longest `Prefer: wait`")
-    url_import: bool = Field(False, description="Whether callers may name image URLs")
+    url_import: bool = Field(False, description="Whether searches and imports may name web addresses")
 
 
 class FlowerSettings(Group):

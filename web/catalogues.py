@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
@@ -22,15 +21,16 @@ from shared.contracts import (
     ProductIn,
     ProductOut,
 )
-from shared.errors import InvalidInput, Refused, UnsupportedFormat
+from shared.errors import InvalidInput, UnsupportedFormat
 from shared.images import probe
+from shared.imports.kinds import UPLOADS
 from shared.ledger import Accepted, Idempotent
 from shared.metrics import DOORBELLS_LOST
 from shared.task_names import TaskName
 from web.bodies import idempotency, json_body, read_file, strict_json
 from web.errors import as_invalid_input, parsed
+from web.import_sources import allowed_source
 from web.openapi import Parameter, operation
-from web.security import ARCHIVE_TYPE
 from web.services import services
 
 blueprint = Blueprint("catalogues", __name__)
@@ -159,42 +159,43 @@ def rebuild(catalogue: str) -> Response:
 
 @blueprint.post("/v1/catalogues/<catalogue>/imports")
 @operation(
-    "Import a zip archive, or a folder that the server can read; makes the catalogue",
+    "Import an archive, a manifest, or a source that the server can read; makes the catalogue",
     "Imports",
     {202: JobOut},
-    bodies={ARCHIVE_TYPE: ARCHIVE_TYPE, "application/json": ImportRequest},
+    bodies={**{media: media for media in UPLOADS}, "application/json": ImportRequest},
     parameters=(_REPEATABLE,),
     errors=(400, 403, 409, 411, 413, 415, 422, 503),
 )
 def start_import(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
-    if request.mimetype == ARCHIVE_TYPE:
-        return _job_answer(_import_archive(name))
+    if request.mimetype in UPLOADS:
+        return _job_answer(_import_upload(name, UPLOADS[request.mimetype]))
     if request.mimetype != "application/json":
-        raise UnsupportedFormat(f"Send {ARCHIVE_TYPE}, or JSON with `source`.", "Content-Type")
+        raise UnsupportedFormat(f"Send {', '.join(UPLOADS)}, or JSON with `source`.", "Content-Type")
     wanted = parsed(ImportRequest, json_body())
-    folder = _allowed(Path(wanted.source))
+    settings = services().settings
+    source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
-    return _job_answer(services().jobs.create_import(name, {"path": str(folder)}, idempotency(name, wanted)))
+    return _job_answer(services().jobs.create_import(name, source, idempotency(name, wanted)))
 
 
-def _import_archive(catalogue: str) -> Accepted:
-    """Stream the archive into the store, then commit the job; a repeated request leaves no second copy."""
+def _import_upload(catalogue: str, ending: str) -> Accepted:
+    """Stream the upload into the store, then commit the job; a repeated request leaves no second copy."""
     parts = services()
     if not request.content_length:
-        raise InvalidInput("The archive is empty.")
-    archive = f"{secrets.token_hex(32)}-archive.zip"
+        raise InvalidInput("The body is empty.")
+    upload = f"{secrets.token_hex(32)}-upload.{ending}"
     digest = hashlib.sha256()
     try:
-        parts.store.put_stream(archive, _pieces(digest), "imports", parts.settings.jobs.max_import_bytes)
+        parts.store.put_stream(upload, _pieces(digest), "imports", parts.settings.jobs.max_import_bytes)
         repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest())
         parts.catalogue.create(catalogue)
-        accepted = parts.jobs.create_import(catalogue, {"archive": archive}, repeat)
+        accepted = parts.jobs.create_import(catalogue, {"archive": upload}, repeat)
     except BaseException:
-        parts.store.delete(archive, "imports")
+        parts.store.delete(upload, "imports")
         raise
     if not accepted.created:
-        parts.store.delete(archive, "imports")
+        parts.store.delete(upload, "imports")
     return accepted
 
 
@@ -202,23 +203,6 @@ def _pieces(digest: Any) -> Iterator[bytes]:
     while piece := request.stream.read(_PIECE_BYTES):
         digest.update(piece)
         yield piece
-
-
-def _allowed(source: Path) -> Path:
-    """The real path of ``source`` when it is under one of ``jobs.import_roots``.
-
-    Raises:
-        Refused: it is elsewhere, links counted in. The answer is the same whether it exists or not.
-    """
-    roots = services().settings.jobs.import_roots
-    if "\0" not in str(source) and source.is_absolute():
-        real = source.resolve()
-        if any(real.is_relative_to(root.resolve()) for root in roots) and real.exists():
-            return real
-    raise Refused(
-        "The server reads only what exists under its import roots (VITRINE_JOBS__IMPORT_ROOTS). "
-        f"Send a zip as {ARCHIVE_TYPE} instead."
-    )
 
 
 def _job_answer(accepted: Accepted) -> Response:

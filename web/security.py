@@ -19,6 +19,7 @@ import structlog
 from flask import Flask, Response, g, request
 
 from shared.errors import BodyTooLarge, LengthRequired, Refused, Unauthorized
+from shared.imports.kinds import UPLOADS
 from shared.log import get_logger
 from shared.metrics import REQUEST_SECONDS, REQUESTS
 from shared.settings import Settings
@@ -41,8 +42,6 @@ _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 _DRAIN_S = 2.0
 _DRAIN_BYTES = 32_000_000
 _OWN_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
-#: Only this kind of body may be longer than web.max_body_bytes; jobs.max_import_bytes bounds it.
-ARCHIVE_TYPE = "application/zip"
 
 
 def protect(app: Flask, settings: Settings) -> None:
@@ -99,7 +98,8 @@ def _refuse_foreign_page() -> None:
 
 def _check_length(settings: Settings) -> None:
     limit = settings.web.max_body_bytes
-    if request.mimetype == ARCHIVE_TYPE:
+    # Only these kinds of body may be longer; the import streams them to the store.
+    if request.mimetype in UPLOADS:
         limit = settings.jobs.max_import_bytes
     request.max_content_length = limit
     # A chunked body that grows past the limit would be cut without a word: its length must be said.

@@ -29,19 +29,21 @@ _SHOWN_FAILURES = 5
     name="import",
     epilog="Example: vitrine import ./products.csv --catalogue shop\n\nThe formats are in docs/import.md.",
 )
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.option("--catalogue", required=True, help="Catalogue to import into; made when it does not exist.")
 @click.option(
     "--wait/--no-wait", default=True, help="Follow the job to its end (the default), or only start it."
 )
 @json_option
-def import_(path: Path, catalogue: str, wait: bool, as_json: bool) -> int:
-    """Import products from PATH: a folder of images, a manifest (.csv, .jsonl), or a zip file."""
+def import_(source: str, catalogue: str, wait: bool, as_json: bool) -> int:
+    """Import products from SOURCE: a folder of images, a manifest (.csv, .jsonl, .parquet), an archive
+    (.zip, .tar, .tar.gz, .tar.zst), or the address of something that the server reads by itself
+    (s3://bucket/prefix, https://shop.example/products.csv)."""
     console = people()
     with connect() as client:
         client.health()  # an import that cannot be sent should not be packed first
         with reporter_for(console) as reporter:
-            job = send(client, path, catalogue, reporter)
+            job = start(client, source, catalogue, reporter)
             if wait:
                 job = follow(client, job, reporter, lambda: False)
         if as_json:
@@ -51,6 +53,13 @@ def import_(path: Path, catalogue: str, wait: bool, as_json: bool) -> int:
         else:
             console.print(f"Job {job.id} has started: vitrine jobs show {job.id}", soft_wrap=True)
     return exit_code(job)
+
+
+def start(client: VitrineClient, source: str, catalogue: str, reporter: Reporter) -> JobOut:
+    """Start the import of a path of this machine, or of an address that the server reads."""
+    if source.startswith(("s3://", "http://", "https://")):
+        return client.import_on_server(source, catalogue)
+    return send(client, Path(source), catalogue, reporter)
 
 
 def send(client: VitrineClient, path: Path, catalogue: str, reporter: Reporter) -> JobOut:

@@ -180,7 +180,7 @@ def test_settings_load_from_the_variables_of_each_service(
             assert settings.database_url.endswith("@postgres:5432/vitrine")
             assert settings.image_store_url == "s3://vitrine-images"
             assert settings.milvus_uri == "http://milvus:19530"
-            assert settings.jobs.import_roots == (Path("/imports"),)
+            assert settings.jobs.import_roots == ("/imports",)
 
 
 def test_a_service_mounts_the_secrets_that_its_variables_name(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
+from shared.imports.kinds import UPLOADS
 from shared.ledger.job_desk import JobDesk
 from shared.task_names import TaskName
 from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
@@ -176,3 +177,45 @@ def test_status_and_readiness_say_what_is_missing(shop: Shop) -> None:
     metrics = shop.client.get("/metrics").text
     assert 'vitrine_processes{role="search"} 1.0' in metrics
     assert 'vitrine_http_requests_total{method="GET",route="/readyz",status="503"}' in metrics
+
+
+@pytest.mark.parametrize("media", sorted(UPLOADS))
+def test_every_kind_of_upload_is_streamed_into_the_store(tmp_path: Path, media: str) -> None:
+    shop = open_shop(tmp_path, web={"max_body_bytes": 1_000})
+    data = os.urandom(50_000)  # more than a body of another kind may have
+    answer = shop.client.post(IMPORTS, data=data, headers={"Content-Type": media})
+    assert answer.status_code == 202, answer.text
+    claim = JobDesk(shop.parts.database, "tester", 30.0, 4, 4).claim()
+    assert claim is not None
+    assert claim.source["archive"].endswith(f"-upload.{UPLOADS[media]}")
+    with shop.parts.store.open(claim.source["archive"], "imports") as stored:
+        assert stored.read() == data
+    other = shop.client.post(IMPORTS, data=data, headers={"Content-Type": "application/octet-stream"})
+    assert other.status_code == 413
+
+
+def test_a_prefix_of_s3_is_read_only_under_the_roots(tmp_path: Path) -> None:
+    shop = open_shop(tmp_path, jobs={"import_roots": ("s3://goods/winter/", "/srv/open")})
+    for good in ("s3://goods/winter", "s3://goods/winter/chairs", "s3://goods/winter/a.csv"):
+        assert shop.client.post(IMPORTS, json={"source": good}).status_code == 202, good
+    for bad in (
+        "s3://goods",
+        "s3://goods/winter-not/a.csv",
+        "s3://goods/winter/../summer",
+        "s3://goods/winter//a",
+        "s3://other/winter",
+        "s3://goods/winter/a\0.csv",
+        "s3:/goods/winter",
+    ):
+        answer = shop.client.post(IMPORTS, json={"source": bad})
+        assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused"), bad
+
+
+def test_a_manifest_by_address_needs_the_setting(tmp_path: Path) -> None:
+    address = {"source": "https://shop.example/products.csv?version=2"}
+    off = open_shop(tmp_path / "off").client.post(IMPORTS, json=address)
+    assert (off.status_code, off.json["error"]["code"]) == (403, "refused")
+    shop = open_shop(tmp_path / "on", web={"url_import": True})
+    assert shop.client.post(IMPORTS, json=address).status_code == 202
+    picture = shop.client.post(IMPORTS, json={"source": "https://shop.example/chair.jpg"})
+    assert (picture.status_code, picture.json["error"]["field"]) == (422, "source")

@@ -55,3 +55,12 @@ def test_secrets_come_from_files_and_are_not_printed(monkeypatch: pytest.MonkeyP
     shown = f"{settings!r} {settings.model_dump_json()}"
     assert "s3cret" not in shown
     assert "hunter2" not in shown
+
+
+def test_import_roots_are_folders_and_s3_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITRINE_JOBS__IMPORT_ROOTS", '["/srv/shop", "s3://goods/winter"]')
+    assert Settings().jobs.import_roots == ("/srv/shop", "s3://goods/winter")
+    for wrong in ('["shop"]', '["s3://"]', '["https://shop.example"]'):
+        monkeypatch.setenv("VITRINE_JOBS__IMPORT_ROOTS", wrong)
+        with pytest.raises(ValueError, match="neither an absolute folder nor"):
+            Settings()
