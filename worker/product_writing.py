@@ -7,6 +7,7 @@ again under the same keys.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -19,23 +20,39 @@ from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from worker.hydrate import pack_embedding, unpack_embedding
 from worker.index_versions import LiveIndex, live_index
 from worker.jobs import Tools
-from worker.product_loading import Batch, Picture, Prepared, known_products
+from worker.product_loading import Batch, Loader, Picture, Prepared, known_products
 from worker.vision import IndexRow
 
 
+@dataclass(frozen=True)
+class ProductStages:
+    """Products of an import, or put by hand, on their way into index and catalogue."""
+
+    tools: Tools
+    claim: ChunkClaim
+    live: LiveIndex
+    loader: Loader
+
+    def load(self, items: Sequence[Item]) -> Batch:
+        return self.loader.load(self.tools.database, self.claim, self.live, items)
+
+    def embed(self, batch: Batch) -> None:
+        fresh = [picture for p in batch for picture in p.pictures if picture.pixels is not None]
+        pixels = [picture.pixels for picture in fresh if picture.pixels is not None]
+        for picture, found in zip(fresh, self.tools.pipeline.embed_catalogue(pixels), strict=True):
+            picture.found = found
+
+    def write(self, batch: Batch) -> None:
+        write_products(self.tools, self.claim, self.live, batch)
+
+
 def write_products(tools: Tools, claim: ChunkClaim, live: LiveIndex, batch: Batch) -> None:
-    """Embed what is new, write index and catalogue, and record the outcomes.
+    """Write index and catalogue, and record the outcomes.
 
     Raises:
         LostLease: somebody else has the chunk; the catalogue was not touched.
         Unavailable: the index or the database is away; the same call again is safe.
     """
-    fresh = [picture for p in batch for picture in p.pictures if picture.pixels is not None]
-    embedded = tools.pipeline.embed_catalogue(
-        [picture.pixels for picture in fresh if picture.pixels is not None]
-    )
-    for picture, found in zip(fresh, embedded, strict=True):
-        picture.found = found
     usable = [p for p in batch if p.pictures]
     tools.index.upsert(live.collection, [row for p in usable for row in _index_rows(p)])
     tools.index.delete(live.collection, [key for p in usable for key in _surplus_keys(p)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 
 from shared.errors import InvalidManifest, NotFound, VitrineError
 from shared.import_sources import ArchiveSource, FolderSource, NoSource, Source
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.ledger.work import ChunkClaim, Item, Problem
 from shared.manifest import Row, read_rows
-from worker.index_versions import LiveIndex, live_index, open_index, require_same_embedder
+from worker.index_versions import live_index, open_index, require_same_embedder
 from worker.jobs import Tools
+from worker.product_flow import do_items
 from worker.product_loading import Loader
-from worker.product_writing import delete_products, write_products
+from worker.product_writing import ProductStages, delete_products
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,7 @@ class ImportProducts:
         require_same_embedder(live, tools.pipeline.embedder.version, claim.catalogue)
         with self._source(claim) as source:
             loader = Loader(tools.store, source, tools.limits, tools.decoders)
-            if claim.attempts == 1:
-                self._in_batches(claim, live, loader, items)
-            else:
-                # A chunk that was tried before is done product by product, so that one which kills
-                # the process is found out and the others get done.
-                self._one_by_one(claim, live, loader, items)
+            do_items(tools, claim, items, ProductStages(tools, claim, live, loader))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Let Milvus build its index over what was written; until then those rows are scanned."""
@@ -87,34 +82,6 @@ class ImportProducts:
                 yield FolderSource(path.parent, path.name)
         else:
             yield NoSource()
-
-    def _in_batches(self, claim: ChunkClaim, live: LiveIndex, loader: Loader, items: Sequence[Item]) -> None:
-        tools = self.tools
-        size = tools.micro_batch
-        groups = [items[i : i + size] for i in range(0, len(items), size)]
-        # The next micro-batch is read and decoded while this one is in the model.
-        with ThreadPoolExecutor(1, "ahead") as ahead:
-            coming = ahead.submit(loader.load, tools.database, claim, live, groups[0]) if groups else None
-            for k in range(len(groups)):
-                assert coming is not None
-                batch = coming.result()
-                if k + 1 < len(groups):
-                    coming = ahead.submit(loader.load, tools.database, claim, live, groups[k + 1])
-                write_products(tools, claim, live, batch)
-
-    def _one_by_one(self, claim: ChunkClaim, live: LiveIndex, loader: Loader, items: Sequence[Item]) -> None:
-        for item in items:
-            if self.tools.desk.blame(claim, item) > 2:
-                self._give_up(claim, item)
-            else:
-                write_products(self.tools, claim, live, loader.load(self.tools.database, claim, live, [item]))
-
-    def _give_up(self, claim: ChunkClaim, item: Item) -> None:
-        text = f"The worker ended {item.attempts} times while working on this product."
-        problem = Problem(item.row, item.product_id, None, "worker_lost", text)
-        with self.tools.database.write() as session:
-            self.tools.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
-            self.tools.desk.forgive(session, claim)
 
 
 @dataclass(frozen=True)
