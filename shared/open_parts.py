@@ -10,8 +10,10 @@ from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
 from shared.settings import Settings
 
 
-def open_database(settings: Settings) -> Database:
-    return Database(settings.database_url, settings.database.pool_size, settings.database.busy_timeout_s)
+def open_database(settings: Settings, *, durable: bool = True) -> Database:
+    """Open the database; ``durable`` as in ``Database``."""
+    pool, busy_s = settings.database.pool_size, settings.database.busy_timeout_s
+    return Database(settings.database_url, pool, busy_s, durable=durable)
 
 
 def open_image_store(settings: Settings) -> ImageStore:

@@ -7,6 +7,7 @@ import threading
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from shared.answered import Audience
 from shared.catalogue import CatalogueStore
 from shared.doorbell import Doorbell
 from shared.ledger.jobs import JobLedger
@@ -67,6 +68,7 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         doorbell=doorbell or Doorbell(settings.redis_url),
         presence=Presence(database),
         broker=BrokerProbe(settings.redis_url),
+        audience=Audience(settings.redis_url),
         rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
         image_limits=image_limits(settings, catalogue=False),
         catalogue_limits=image_limits(settings, catalogue=True),

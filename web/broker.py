@@ -1,25 +1,11 @@
-"""The web's only use of Redis beside the doorbell: is it there, and may the rate limiter count in it."""
+"""Whether the broker is there."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from shared.errors import BrokerUnavailable
-
-_TIMEOUT_S = 1.0
-
-
-def client_options() -> dict[str, Any]:
-    """Options of a client that gives up after one second, once: nobody waits for a frozen broker."""
-    return {
-        "socket_timeout": _TIMEOUT_S,
-        "socket_connect_timeout": _TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-    }
+from shared.redis_clients import client_options
 
 
 class BrokerProbe:

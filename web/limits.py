@@ -10,7 +10,7 @@ from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from shared.log import get_logger
-from web.broker import client_options
+from shared.redis_clients import client_options
 
 log = get_logger("vitrine.web")
 

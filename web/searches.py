@@ -12,6 +12,7 @@ from shared.contracts import SearchOptions, SearchRequest, TaskStatus
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
 from shared.images import normalise
 from shared.ledger import Accepted
+from shared.ledger.searches import OPEN_STATES
 from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.task_names import TaskName
 from web.bodies import form_fields, idempotency, json_body, only_file
@@ -23,10 +24,9 @@ from web.url_fetch import fetch_image
 blueprint = Blueprint("searches", __name__)
 
 JPEG_QUALITY = 90
-_POLL_S = 0.01
-_POLL_MOST_S = 0.1
+#: Who waits is told; he looks by himself too, since a word may be lost with the broker.
+_LOOK_S = 0.25
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
-_OPEN = ("queued", "running")
 
 
 class SearchUpload(SearchOptions):
@@ -50,9 +50,10 @@ class SearchUpload(SearchOptions):
 def create() -> Response:
     """Accept a search: 202 with where to poll, or 200 with the result when the caller waits."""
     accepted = accept_search()
-    status = _wait(accepted.id, _wanted_s())
-    answer = jsonify(status.model_dump(mode="json"))
-    if status.state in _OPEN:
+    _wait(accepted.id, _wanted_s())
+    status = services().searches.status_json(accepted.id)
+    answer = jsonify(status)
+    if status["state"] in OPEN_STATES:
         answer.status_code = 202
         answer.headers["Retry-After"] = "1"
     answer.headers["Location"] = url_for("searches.poll", task_id=accepted.id)
@@ -148,21 +149,17 @@ def _wanted_s() -> float:
     return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
 
 
-def _wait(search_id: str, seconds: float) -> TaskStatus:
-    """The search's state, waiting up to ``seconds`` for its end if a thread can be spared."""
+def _wait(search_id: str, seconds: float) -> None:
+    """Wait up to ``seconds`` for the search's end, if a thread can be spared."""
     parts = services()
-    status = parts.searches.status(search_id)
-    if seconds <= 0 or status.state not in _OPEN or not parts.waiters.acquire(blocking=False):
-        return status
+    if seconds <= 0 or not parts.waiters.acquire(blocking=False):
+        return
     try:
         end = time.monotonic() + seconds
-        pause_s = _POLL_S
-        while status.state in _OPEN and time.monotonic() < end:
-            time.sleep(pause_s)
-            # A quick answer is seen at once, and a long wait costs few reads.
-            pause_s = min(1.2 * pause_s, _POLL_MOST_S)
-            status = parts.searches.status(search_id)
-        return status
+        with parts.audience.waiting_for(search_id) as told:
+            while parts.searches.open(search_id) and (left := end - time.monotonic()) > 0:
+                told.wait(min(_LOOK_S, left))
+                told.clear()
     finally:
         parts.waiters.release()
 
@@ -172,9 +169,9 @@ def _wait(search_id: str, seconds: float) -> TaskStatus:
     "State of a search, with its result once it is there", "Searches", {200: TaskStatus}, errors=(404, 410)
 )
 def poll(task_id: str) -> Response:
-    status = services().searches.status(task_id)
-    answer = jsonify(status.model_dump(mode="json"))
-    if status.state in _OPEN:
+    status = services().searches.status_json(task_id)
+    answer = jsonify(status)
+    if status["state"] in OPEN_STATES:
         answer.headers["Retry-After"] = "1"
     return answer
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from flask import current_app
 
+from shared.answered import Audience
 from shared.catalogue import CatalogueStore
 from shared.database import Database
 from shared.doorbell import Doorbell
@@ -41,6 +42,7 @@ class Services:
     doorbell: Doorbell
     presence: Presence
     broker: BrokerProbe
+    audience: Audience
     rate: RateCounter
     image_limits: ImageLimits
     catalogue_limits: ImageLimits

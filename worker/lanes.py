@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from shared.answered import Announcer
 from shared.database import Database
 from shared.doorbell import Doorbell
 from shared.errors import VitrineError
@@ -65,7 +66,8 @@ def build_process(settings: Settings, lane: Lane, name: str) -> WorkerProcess:
     Raises:
         Misconfigured: weights are missing or wrong, or the index does not fit.
     """
-    database = open_database(settings)
+    # What the search lane commits is a claim or an answer: undone by a power cut, it is done again.
+    database = open_database(settings, durable=lane is not Lane.SEARCH)
     models = settings.models
     pipeline = build_pipeline(
         models_dir=settings.models_folder,
@@ -124,6 +126,7 @@ def _process(
             decoders=decoders,
             limits=limits,
             batch=settings.search.batch,
+            announcer=Announcer(settings.redis_url),
         ),
         catalogue=CatalogueLane(tools, job_kinds(tools), settings.jobs.chunk_items),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from shared.answered import Announcer
 from shared.contracts import SearchResult
 from shared.database import Database
 from shared.errors import IndexUnavailable, InvalidInput, NotFound, OutOfMemory, Unavailable, VitrineError
@@ -61,6 +62,7 @@ class SearchLane:
     decoders: ThreadPoolExecutor
     limits: ImageLimits
     batch: int
+    announcer: Announcer
 
     def answer_waiting(self) -> int:
         """Answer searches until none waits; return how many were taken."""
@@ -88,13 +90,15 @@ class SearchLane:
             self._fail(claims[0], error)
         else:
             self.desk.answer(answers)
+            self.announcer.announce([claim.id for claim, _ in answers])
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         if isinstance(error, VitrineError):
             self.desk.fail(claim, error.code, error.message)
-            return
-        log.exception("search %s failed", claim.id)
-        self.desk.fail(claim, "internal", "Something went wrong with this search; the log says what.")
+        else:
+            log.exception("search %s failed", claim.id)
+            self.desk.fail(claim, "internal", "Something went wrong with this search; the log says what.")
+        self.announcer.announce([claim.id])
 
     def _answers(self, claims: Sequence[Claim]) -> list[tuple[Claim, SearchResult]]:
         taken_at, started = now_s(), time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,20 @@ class Database:
         url: a SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
         pool_size: connections kept (PostgreSQL).
         busy_timeout_s: how long a writer waits for SQLite's lock.
+        durable: whether a commit is on disk when it returns. Without, a power cut may undo the newest
+            commits, and never damages the database: for work that is then simply done again.
     """
 
-    def __init__(self, url: str, pool_size: int = 8, busy_timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, url: str, pool_size: int = 8, busy_timeout_s: float = 10.0, *, durable: bool = True
+    ) -> None:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         if self.is_sqlite:
             file = make_url(url).database
             if file:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
             self.engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
-            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "connect", _prepare_sqlite(durable))
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             self.engine = create_engine(
@@ -43,7 +47,11 @@ class Database:
                 max_overflow=pool_size,
                 pool_pre_ping=True,
                 pool_timeout=busy_timeout_s,
-                connect_args={"connect_timeout": 3, "application_name": "vitrine"},
+                connect_args={
+                    "connect_timeout": 3,
+                    "application_name": "vitrine",
+                    "options": f"-c synchronous_commit={'on' if durable else 'off'}",
+                },
             )
         self._reader: Engine = self.engine.execution_options(**{_READ: True})
 
@@ -102,11 +110,16 @@ def _cause(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    # The driver must not open transactions by itself: `_begin_sqlite` says which kind is meant.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def _prepare_sqlite(durable: bool) -> Callable[[sqlite3.Connection, Any], None]:
+    def prepare(connection: sqlite3.Connection, _: Any) -> None:
+        # The driver must not open transactions by itself: `_begin_sqlite` says which kind is meant.
+        connection.isolation_level = None
+        # In WAL mode NORMAL leaves the log to the next checkpoint, or to the next durable commit.
+        level = "FULL" if durable else "NORMAL"
+        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return prepare
 
 
 def _begin_sqlite(connection: Connection) -> None:

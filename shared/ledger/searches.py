@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +17,7 @@ from shared.errors import Expired, UnknownProduct, UnknownTask
 from shared.ledger import Accepted, Idempotent, find_catalogue, now_s, remember, seen_before
 
 _SCOPE = "search"
+OPEN_STATES = ("queued", "running")
 
 
 class SearchLedger:
@@ -86,11 +88,27 @@ class SearchLedger:
         with self._database.read() as session:
             return _status(_find(session, search_id))
 
+    def status_json(self, search_id: str) -> dict[str, Any]:
+        """The same as JSON: the result as the worker wrote it, not parsed and written anew.
+
+        Raises:
+            UnknownTask, Expired: as ``status``.
+        """
+        with self._database.read() as session:
+            row = _find(session, search_id)
+            return _status(row, with_result=False).model_dump(mode="json") | {"result": row.result}
+
+    def open(self, search_id: str) -> bool:
+        """Whether the search still waits or runs."""
+        with self._database.read() as session:
+            state = session.scalar(select(Search.state).where(Search.id == search_id))
+        return state in OPEN_STATES
+
     def cancel(self, search_id: str) -> TaskStatus:
         """Cancel the search unless it is finished; return what it is then."""
         with self._database.write() as session:
             row = _find(session, search_id)
-            if row.state in ("queued", "running"):
+            if row.state in OPEN_STATES:
                 row.state = "cancelled"
                 row.finished_at = now_s()
                 row.fence += 1  # a worker that has it can no longer write its answer
@@ -129,7 +147,7 @@ def moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _status(row: Search) -> TaskStatus:
+def _status(row: Search, with_result: bool = True) -> TaskStatus:
     failed = row.error_code is not None
     return TaskStatus.model_validate(
         {
@@ -138,7 +156,7 @@ def _status(row: Search) -> TaskStatus:
             "created_at": moment(row.created_at),
             "started_at": moment(row.started_at),
             "finished_at": moment(row.finished_at),
-            "result": SearchResult.model_validate(row.result) if row.result else None,
+            "result": SearchResult.model_validate(row.result) if row.result and with_result else None,
             "error": ErrorBody(code=row.error_code or "", message=row.error_message or "")
             if failed
             else None,
