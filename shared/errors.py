@@ -10,7 +10,8 @@
     │   ├── BodyTooLarge            body_too_large          413
     │   ├── LengthRequired          length_required         411
     │   ├── InvalidManifest         invalid_manifest        422
-    │   └── ImageMissing            image_missing           422
+    │   ├── ImageMissing            image_missing           422
+    │   └── Unreachable             unreachable             422
     ├── Refused                     refused                 403
     │   ├── Unauthorized            unauthorized            401
     │   └── Conflict                conflict                409
@@ -88,6 +89,10 @@ class InvalidManifest(InvalidInput):
 
 class ImageMissing(InvalidInput):
     code = "image_missing"
+
+
+class Unreachable(InvalidInput):
+    code = "unreachable"
 
 
 class Refused(VitrineError):

@@ -27,6 +27,7 @@ STATUS: dict[str, int] = {
     "length_required": 411,
     "invalid_manifest": 422,
     "image_missing": 422,
+    "unreachable": 422,
     "refused": 403,
     "unauthorized": 401,
     "conflict": 409,

@@ -15,11 +15,11 @@ from shared.ledger import Accepted
 from shared.ledger.searches import OPEN_STATES
 from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.task_names import TaskName
+from shared.url_fetch import fetch_image
 from web.bodies import form_fields, idempotency, json_body, only_file
 from web.errors import parsed
 from web.openapi import Parameter, operation
 from web.services import Services, services
-from web.url_fetch import fetch_image
 
 blueprint = Blueprint("searches", __name__)
 

@@ -1,0 +1,254 @@
+"""Fetches from an address that a stranger gave, without being led into the private network.
+
+The name is resolved once, every address it has must be a public one, and the connection goes to the
+address that was checked: a name that changes its mind between check and use gains nothing. Each wait
+(for the name, the connection, every byte) ends with the deadline of the whole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import httpcore
+import httpx
+
+from shared.errors import BodyTooLarge, ImageMissing, InvalidInput, Refused, Unreachable
+
+FIELD = "image_url"
+MAX_REDIRECTS = 3
+DEADLINE_S = 8.0
+_STEP_S = 3.0
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = (301, 302, 303, 307, 308)
+_GONE = (404, 410)
+# Ranges that lead to IPv4 addresses in disguise, or that Python calls global though they are not.
+_TUNNELS = tuple(
+    ipaddress.ip_network(text)
+    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10", "::/96")
+)
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], list[str]]
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A checked address: where to connect, and whom to ask for."""
+
+    url: httpx.URL
+    address: str
+
+
+def fetch_image(url: str, max_bytes: int) -> bytes:
+    """Return the bytes behind ``url``. Raises as ``fetch``."""
+    return fetch(url, max_bytes, b"".join)
+
+
+def fetch(
+    url: str, max_bytes: int, take: Callable[[Iterable[bytes]], Found], deadline_s: float = DEADLINE_S
+) -> Found:
+    """Give the pieces of what is behind ``url`` to ``take``, and return what it returns.
+
+    Args:
+        deadline_s: for everything together, redirects included.
+
+    Raises:
+        InvalidInput: no such address, or one that redirects without an end.
+        ImageMissing: the server says that there is nothing.
+        Unreachable: it did not deliver, or not in time.
+        Refused: it leads, or redirects, to where this server must not go.
+        BodyTooLarge: more than ``max_bytes``.
+    """
+    end = time.monotonic() + deadline_s
+    for _ in range(MAX_REDIRECTS + 1):
+        target = checked_target(url, lambda host, port: _resolved_by(end, host, port))
+        with _asked(target, end) as answer:
+            onward = _redirect(target, answer)
+            if onward is None:
+                return take(_pieces(answer, max_bytes))
+        url = onward
+    raise InvalidInput(f"The address redirects more than {MAX_REDIRECTS} times.", FIELD)
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """All addresses of a name; raises Unreachable when it has none."""
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unreachable("The address has a host that cannot be found.", FIELD) from error
+    return [str(answer[4][0]) for answer in answers]
+
+
+def checked_target(url: str, resolver: Resolver) -> Target:
+    """Return where to connect for ``url``.
+
+    Raises:
+        InvalidInput, Refused: the address is malformed, or not a public web address.
+    """
+    try:
+        target = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise InvalidInput("That is not an address.", FIELD) from error
+    port = target.port or _PORTS.get(target.scheme)
+    if target.scheme not in _PORTS or not target.host or port != _PORTS[target.scheme] or target.userinfo:
+        raise Refused("Only http and https addresses on their usual ports, without a login.", FIELD)
+    addresses = resolver(target.host, port)
+    if not addresses or not all(is_public(address) for address in addresses):
+        raise Refused("The address leads into a private network.", FIELD)
+    return Target(target, addresses[0])
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address belongs to the public internet, disguises taken off."""
+    try:
+        address: Address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        elif any(address in tunnel for tunnel in _TUNNELS):
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _resolved_by(end: float, host: str, port: int) -> list[str]:
+    """``resolve``, which the system may let wait for long, with an end."""
+    answers: queue.SimpleQueue[list[str] | Unreachable] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(resolve(host, port))
+        except Unreachable as error:
+            answers.put(error)
+
+    threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    try:
+        found = answers.get(timeout=max(0.0, end - time.monotonic()))
+    except queue.Empty:
+        raise Unreachable("The address has a host that is not found in time.", FIELD) from None
+    if isinstance(found, Unreachable):
+        raise found
+    return found
+
+
+@contextmanager
+def _asked(target: Target, end: float) -> Iterator[httpcore.Response]:
+    """Ask the checked address for the URL. No proxy is used, whatever this machine's variables say."""
+    headers: list[tuple[bytes | str, bytes | str]] = [
+        ("Host", target.url.netloc),
+        ("User-Agent", "vitrine"),
+        ("Accept", "image/*, */*;q=0.1"),
+        ("Accept-Encoding", "identity"),
+    ]
+    url = httpcore.URL(
+        scheme=target.url.raw_scheme,
+        host=target.url.raw_host,
+        port=target.url.port,
+        target=target.url.raw_path,
+    )
+    waits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _STEP_S)}
+    try:
+        with (
+            httpcore.ConnectionPool(
+                ssl_context=_certificates(), network_backend=_Pinned(target.address, end)
+            ) as pool,
+            pool.stream("GET", url, headers=headers, extensions=waits) as answer,
+        ):
+            yield answer
+    except httpcore.TimeoutException as error:
+        raise Unreachable("The address delivers too slowly.", FIELD) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise Unreachable(f"The address did not deliver: {type(error).__name__}.", FIELD) from error
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Made once: reading the authorities takes longer than a picture."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _redirect(target: Target, answer: httpcore.Response) -> str | None:
+    """Return the address that a redirect names, None when the answer is what was asked for."""
+    location = httpx.Headers(answer.headers).get("location")
+    if answer.status in _REDIRECTS and location is not None:
+        try:
+            return str(target.url.join(location))
+        except httpx.InvalidURL as error:
+            raise InvalidInput("The address redirects to what is no address.", FIELD) from error
+    if answer.status in _GONE:
+        raise ImageMissing(f"The address answered {answer.status}: there is nothing.", FIELD)
+    if answer.status != httpx.codes.OK:
+        raise Unreachable(f"The address answered {answer.status}.", FIELD)
+    return None
+
+
+def _pieces(answer: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
+    size = 0
+    for piece in answer.iter_stream():
+        size += len(piece)
+        if size > max_bytes:
+            raise BodyTooLarge(f"What is behind the address has more than {max_bytes:,} bytes.", FIELD)
+        yield piece
+
+
+@dataclass(frozen=True)
+class _Pinned(httpcore.NetworkBackend):
+    """Connects to one address only, whatever name is asked for, and waits until ``end`` only."""
+
+    address: str
+    end: float
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        wait_s = _left_s(self.end, timeout, httpcore.ConnectTimeout)
+        return _Timed(httpcore.SyncBackend().connect_tcp(self.address, port, wait_s), self.end)
+
+
+@dataclass(frozen=True)
+class _Timed(httpcore.NetworkStream):
+    """A connection on which no wait outlasts ``end``: one that drips ends with the deadline too."""
+
+    stream: httpcore.NetworkStream
+    end: float
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self.stream.read(max_bytes, _left_s(self.end, timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.stream.write(buffer, _left_s(self.end, timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        wait_s = _left_s(self.end, timeout, httpcore.ConnectTimeout)
+        return _Timed(self.stream.start_tls(ssl_context, server_hostname, wait_s), self.end)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+
+def _left_s(end: float, timeout: float | None, too_late: type[Exception]) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise too_late
+    return left if timeout is None else min(left, timeout)
