@@ -20,6 +20,7 @@
     │   ├── UnknownProduct          unknown_product         404
     │   ├── UnknownTask             unknown_task            404
     │   ├── UnknownJob              unknown_job             404
+    │   ├── UnknownWebhook          unknown_webhook         404
     │   └── Expired                 expired                 410
     ├── Unavailable                 unavailable             503   yes
     │   ├── BrokerUnavailable       broker_unavailable      503   yes
@@ -125,6 +126,10 @@ class UnknownTask(NotFound):
 
 class UnknownJob(NotFound):
     code = "unknown_job"
+
+
+class UnknownWebhook(NotFound):
+    code = "unknown_webhook"
 
 
 class Expired(NotFound):

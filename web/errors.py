@@ -36,6 +36,7 @@ STATUS: dict[str, int] = {
     "unknown_product": 404,
     "unknown_task": 404,
     "unknown_job": 404,
+    "unknown_webhook": 404,
     "expired": 410,
     "unavailable": 503,
     "broker_unavailable": 503,

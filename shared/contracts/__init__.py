@@ -36,15 +36,27 @@ from shared.contracts.search import (
     TaskStatus,
     WholeImage,
 )
+from shared.contracts.webhooks import (
+    EVENTS,
+    DeliveryOut,
+    Event,
+    WebhookEvent,
+    WebhookIn,
+    WebhookMade,
+    WebhookOut,
+)
 
 __all__ = [
+    "EVENTS",
     "Box",
     "CatalogueName",
     "CatalogueOut",
     "Contract",
     "Currency",
+    "DeliveryOut",
     "ErrorAnswer",
     "ErrorBody",
+    "Event",
     "Failure",
     "FailurePage",
     "FoundObject",
@@ -65,5 +77,9 @@ __all__ = [
     "SearchResult",
     "TaskState",
     "TaskStatus",
+    "WebhookEvent",
+    "WebhookIn",
+    "WebhookMade",
+    "WebhookOut",
     "WholeImage",
 ]

@@ -79,6 +79,10 @@ class Job(Base):
     detect_s: Mapped[float] = mapped_column(default=0.0)
     embed_s: Mapped[float] = mapped_column(default=0.0)
     write_s: Mapped[float] = mapped_column(default=0.0)
+    # Pairs of (time, products done) of the last minute or so, from which the rate is told.
+    pace: Mapped[list[list[float]] | None] = mapped_column(Json)
+    paused_at: Mapped[float | None]
+    paused_s: Mapped[float] = mapped_column(default=0.0)  # of all pauses that ended
     created_at: Mapped[float] = mapped_column(index=True)
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]

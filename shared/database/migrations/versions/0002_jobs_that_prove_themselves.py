@@ -20,6 +20,7 @@ def upgrade() -> None:
     for table, columns in _added().items():
         for column in columns:
             op.add_column(table, column)
+    op.create_index("ix_products_change", "products", ["catalogue_id", "change"])
     op.execute("UPDATE chunks SET stage = 'plan' WHERE number = 0")
     # Every detection so far was made by the models of its index version.
     op.execute(
@@ -154,6 +155,7 @@ def downgrade() -> None:
     tables = "duplicates probes feedback deliveries webhooks calibrations golden_queries model_versions"
     for table in tables.split():
         op.drop_table(table)
+    op.drop_index("ix_products_change", "products")
     for name, columns in _added().items():
         for column in columns:
             op.drop_column(name, column.name)
@@ -162,7 +164,12 @@ def downgrade() -> None:
 def _added() -> dict[str, list[sa.Column[Any]]]:
     """New columns by table."""
     return {
+        "catalogues": [sa.Column("changes", sa.BigInteger(), nullable=False, server_default="0")],
+        "products": [sa.Column("change", sa.BigInteger(), nullable=False, server_default="0")],
         "index_versions": [
+            sa.Column("beside", sa.String(128), nullable=True),
+            sa.Column("epoch", sa.Integer(), nullable=False, server_default="0"),
+            sa.Column("synced", sa.BigInteger(), nullable=False, server_default="0"),
             sa.Column("detector_name", sa.Text(), nullable=False, server_default=""),
             sa.Column("embedder_name", sa.Text(), nullable=False, server_default=""),
             sa.Column("job_id", sa.String(36), nullable=True),
@@ -190,6 +197,9 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
                 sa.Column(f"{stage}_s", sa.Double(), nullable=False, server_default="0")
                 for stage in ("decode", "detect", "embed", "write")
             ),
+            sa.Column("pace", JSON, nullable=True),
+            sa.Column("paused_at", sa.Double(), nullable=True),
+            sa.Column("paused_s", sa.Double(), nullable=False, server_default="0"),
         ],
         "chunks": [sa.Column("stage", sa.String(8), nullable=False, server_default="items")],
         "job_items": [
