@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ import numpy as np
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from shared.errors import Conflict, InvalidInput, Misconfigured, NotFound, VitrineError
+from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound, VitrineError
 from worker.vector_index.errors import NOT_LOADED, translated
 from worker.vector_index.rows import MAX_BYTES, as_entity, as_hit, check_embeddings, matches
 from worker.vision import Embeddings, IndexHit, IndexRow
@@ -32,6 +32,8 @@ _HNSW = {"M": 16, "efConstruction": 200}
 _BATCH_BYTES = 4 << 20
 _BATCH_KEYS = 1000
 _BATCH_QUERIES = 512
+# The most that one answer may hold: Lite goes through all keys for each.
+_BATCH_LISTED = 16384
 # Loading and flushing move whole segments; a search must not wait so long.
 _BULK_TIMEOUT_S = 120.0
 # A server that came back is found within a second: by default channels to one address share a back-off
@@ -228,25 +230,42 @@ class MilvusIndex:
 
     def keys(self, collection: str) -> set[str]:
         """Return all primary keys, every finished write included."""
+        return set(self.sorted_keys(collection))
+
+    def sorted_keys(self, collection: str, filter_: str | None = None) -> Iterator[str]:
+        """Yield the primary keys in ascending order of their bytes, in constant memory.
+
+        What was written before the call is included; what is written meanwhile may be.
+
+        Args:
+            filter_: only of the rows that it keeps.
+
+        Raises:
+            IndexUnavailable: Milvus went away, or gave keys out of order.
+        """
         # Milvus 2.3's iterator takes no heed of the level; a strong count waits for the writes first.
         self.count(collection)
         iterator = self._call_loaded(
             "query_iterator",
             collection,
-            batch_size=4096,
-            filter='key >= ""',
+            batch_size=_BATCH_LISTED,
+            filter=filter_ or 'key >= ""',
             output_fields=["key"],
             consistency_level="Strong",
         )
-        found: set[str] = set()
+        last = ""
         try:
             while batch := iterator.next():
-                found.update(row["key"] for row in batch)
+                for row in batch:
+                    # It goes on after the last key that it gave: out of order would mean left out.
+                    if row["key"] <= last:
+                        raise IndexUnavailable(f"Milvus listed {row['key']!r} after {last!r}.")
+                    last = row["key"]
+                    yield last
         except (MilvusException, grpc.RpcError) as error:
             raise translated(error) from error
         finally:
             iterator.close()
-        return found
 
     def flush(self, collection: str) -> None:
         """Seal what was written into segments, which then get their index. After a bulk write only."""
