@@ -20,7 +20,7 @@ from shared.open_parts import image_limits, open_database, open_image_store, rev
 from shared.presence import Presence
 from shared.settings import Settings
 from shared.task_names import Lane
-from worker.catalogue_lane import CatalogueLane, job_kinds
+from worker.catalogue_lane import CatalogueLane
 from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
 from worker.search_lane import SearchLane
@@ -128,7 +128,7 @@ def _process(
             batch=settings.search.batch,
             announcer=Announcer(settings.redis_url),
         ),
-        catalogue=CatalogueLane(tools, job_kinds(tools), settings.jobs.chunk_items),
+        catalogue=CatalogueLane(tools, settings.jobs.chunk_items),
     )
 
 

@@ -41,11 +41,12 @@ def do_items(tools: Tools, claim: ChunkClaim, items: Sequence[Item], stages: Sta
     """
     if claim.attempts == 1:
         size = tools.micro_batch
-        _overlapped([items[i : i + size] for i in range(0, len(items), size)], stages)
+        _overlapped(tools, claim, [items[i : i + size] for i in range(0, len(items), size)], stages)
         return
     # A chunk that was tried before is done product by product, so that one which kills the process is
     # found out and the others get done.
     for item in items:
+        tools.give_way(claim)
         if tools.desk.blame(claim, item) > 2:
             _give_up(tools, claim, item)
         else:
@@ -54,7 +55,9 @@ def do_items(tools: Tools, claim: ChunkClaim, items: Sequence[Item], stages: Sta
             stages.write(batch)
 
 
-def _overlapped(groups: Sequence[Sequence[Item]], stages: Stages[Batch]) -> None:
+def _overlapped(
+    tools: Tools, claim: ChunkClaim, groups: Sequence[Sequence[Item]], stages: Stages[Batch]
+) -> None:
     """At most three micro-batches are in memory: one loaded ahead, one embedded, one written."""
     writing: Future[None] | None = None
     with ThreadPoolExecutor(1, "ahead") as ahead, ThreadPoolExecutor(1, "behind") as behind:
@@ -64,6 +67,7 @@ def _overlapped(groups: Sequence[Sequence[Item]], stages: Stages[Batch]) -> None
                 break
             batch = coming.result()
             coming = None if following is None else ahead.submit(stages.load, following)
+            tools.give_way(claim)
             stages.embed(batch)
             if writing is not None:
                 writing.result()

@@ -35,15 +35,20 @@ class JobDesk:
         self._max_attempts = max_attempts
         self._window = window
 
-    def claim(self) -> ChunkClaim | None:
-        """Take the waiting chunk that goes first: products put by hand before bulk, old before new."""
+    def claim(self, within: ChunkClaim | None = None) -> ChunkClaim | None:
+        """Take the waiting chunk that goes first: products put by hand before bulk, old before new.
+
+        Args:
+            within: take only what ``urgent_waits`` speaks of.
+        """
         now = now_s()
+        only = () if within is None else _urgent(within)
         with self._database.write() as session:
             row = session.execute(
                 select(Chunk, Job, Catalogue.name)
                 .join(Job, Job.id == Chunk.job_id)
                 .join(Catalogue, Catalogue.id == Job.catalogue_id)
-                .where(Chunk.state == "waiting", Chunk.lease_until <= now, Job.state.in_(OPEN_STATES))
+                .where(Chunk.state == "waiting", Chunk.lease_until <= now, Job.state.in_(OPEN_STATES), *only)
                 .order_by(Chunk.priority, Job.created_at, Chunk.number)
                 .limit(1)
                 .with_for_update(skip_locked=True, of=Chunk)
@@ -59,6 +64,41 @@ class JobDesk:
             job.state = "running"
             job.started_at = job.started_at or now
             return _claim(chunk, job, catalogue)
+
+    def urgent_waits(self, claim: ChunkClaim) -> bool:
+        """Whether products put or deleted by hand wait while this worker is at a bulk chunk.
+
+        One that was tried before does not count: if it kills the process, it takes no bulk chunk with it.
+        """
+        with self._database.read() as session:
+            found = session.scalar(
+                select(Chunk.id)
+                .join(Job, Job.id == Chunk.job_id)
+                .where(Chunk.state == "waiting", Chunk.lease_until <= now_s(), Job.state.in_(OPEN_STATES))
+                .where(*_urgent(claim))
+                .limit(1)
+            )
+        return found is not None
+
+    def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, float]]:
+        """Chunks of a catalogue that other workers are at: fence and lease, both of which only grow."""
+        with self._database.read() as session:
+            rows = session.execute(
+                select(Chunk.id, Chunk.fence, Chunk.lease_until)
+                .join(Job, Job.id == Chunk.job_id)
+                .where(
+                    Job.catalogue_id == catalogue_id, Chunk.state == "running", Chunk.holder != self._holder
+                )
+            )
+            return {row.id: (row.fence, row.lease_until) for row in rows}
+
+    def note_error(self, claim: ChunkClaim, code: str, message: str) -> None:
+        """Note why the job, which goes on to its end, is to end as failed. What it did stays."""
+        with self._database.write() as session:
+            self.hold(session, claim)
+            session.execute(
+                update(Job).where(Job.id == claim.job_id).values(error_code=code, error_message=message)
+            )
 
     def items(self, claim: ChunkClaim) -> list[Item]:
         """Return the chunk's items that are still to be done."""
@@ -235,6 +275,12 @@ class JobDesk:
 
 
 _RESULTS = ("new", "changed", "unchanged", "deleted", "failed")
+_BY_HAND_KINDS = ("put", "delete")
+
+
+def _urgent(claim: ChunkClaim) -> tuple[Any, ...]:
+    """What goes before a bulk chunk that has begun: quick, and never tried."""
+    return (Chunk.priority < claim.priority, Chunk.attempts == 0, Job.kind.in_(_BY_HAND_KINDS))
 
 
 def add_problems(session: Session, job_id: str, problems: Sequence[Problem]) -> None:

@@ -10,9 +10,14 @@ from sqlalchemy.orm import Session
 
 from shared.database import Database
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
+from shared.ledger import now_s
 from shared.ledger.job_desk import JobDesk, add_problems
-from shared.ledger.jobs import new_chunk
+from shared.ledger.job_states import new_chunk
+from shared.ledger.pace import with_sample
 from shared.ledger.work import ChunkClaim, Item, Problem
+
+#: Entries that are committed together.
+STRETCH = 1000
 
 
 def write_plan(
@@ -38,7 +43,8 @@ def write_plan(
         session.execute(delete(Chunk).where(Chunk.job_id == claim.job_id, Chunk.number > 0))
         session.execute(update(Job).where(Job.id == claim.job_id).values(failed=0, image_failures=0))
     number = failed = 0
-    for stretch in _stretches(items, 1000):
+    for stretch in _stretches(items, STRETCH):
+        desk.go_on()
         with database.write() as session:
             desk.hold(session, claim)
             number, lost = _plan_stretch(session, claim.job_id, stretch, number)
@@ -54,7 +60,9 @@ def write_plan(
         session.execute(
             update(Job)
             .where(Job.id == claim.job_id)
-            .values(total=number + failed, failed=failed, phase="work")
+            .values(
+                total=number + failed, failed=failed, phase="work", pace=with_sample(None, now_s(), failed)
+            )
         )
 
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared.contracts import ErrorBody, Failure, FailurePage, JobCounts, JobOut, ProductIn
+from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.database import Database
 from shared.database.tables import Catalogue, Chunk, Job, JobFailure, JobItem, Product
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
-from shared.ledger import Accepted, Idempotent, find_catalogue, now_s, remember, seen_before
-from shared.ledger.searches import moment
+from shared.ledger import Accepted, Idempotent, find_catalogue, job_control, now_s, remember, seen_before
+from shared.ledger.job_control import find_job
+from shared.ledger.job_states import BULK, BY_HAND, new_chunk
+from shared.ledger.job_view import job_out
 
 _SCOPE = "job"
-#: One product put by hand goes before the chunks of a bulk import.
-BY_HAND, BULK = 0, 10
-OPEN_STATES = ("queued", "running")
-#: Of chunks.
-UNFINISHED = ("held", "waiting", "running")
 
 
 class JobLedger:
@@ -29,20 +26,25 @@ class JobLedger:
         self._database = database
 
     def create_import(
-        self, catalogue: str, source: dict[str, Any], idempotency: Idempotent | None = None
+        self,
+        catalogue: str,
+        source: dict[str, Any],
+        idempotency: Idempotent | None = None,
+        options: dict[str, Any] | None = None,
     ) -> Accepted:
         """Commit an import whose manifest a worker will read.
 
         Args:
+            options: of ``shared.contracts.ImportOptions``.
             source: ``{"archive": name}`` in the image store, or ``{"path": absolute path}``.
 
         Raises:
             UnknownCatalogue, Conflict.
         """
         try:
-            return self._create("import", catalogue, source, [], idempotency)
+            return self._create("import", catalogue, source, [], idempotency, options=options)
         except IntegrityError:  # two requests with one new key met; the other one has committed
-            return self._create("import", catalogue, source, [], idempotency)
+            return self._create("import", catalogue, source, [], idempotency, options=options)
 
     def create_rebuild(self, catalogue: str) -> Accepted:
         """Commit writing a catalogue's index anew from the database: no model and no picture is needed."""
@@ -166,7 +168,7 @@ class JobLedger:
             row = session.execute(_select_jobs().where(Job.id == job_id)).one_or_none()
             if row is None:
                 raise UnknownJob(f"There is no job {job_id!r}: GET /v1/jobs lists them.")
-            return _job_out(*row)
+            return job_out(*row)
 
     def recent(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
         """Return the newest jobs, newest first."""
@@ -174,100 +176,78 @@ class JobLedger:
         if catalogue is not None:
             query = query.where(Catalogue.name == catalogue)
         with self._database.read() as session:
-            return [_job_out(*row) for row in session.execute(query)]
+            return [job_out(*row) for row in session.execute(query)]
 
-    def failures(self, job_id: str, after: str | None = None, limit: int = 100) -> FailurePage:
+    def failures(
+        self, job_id: str, after: str | None = None, limit: int = 100, reason: str | None = None
+    ) -> FailurePage:
         """Return what the job could not use, a page at a time.
 
         Args:
             after: ``next`` of the page before.
+            reason: only failures with this code.
         """
         if after is not None and not after.isdecimal():
             raise InvalidInput("`after` is the `next` of the page before.", "after")
         with self._database.read() as session:
-            _find(session, job_id)
+            find_job(session, job_id)
             rows = list(
                 session.scalars(
                     select(JobFailure)
                     .where(JobFailure.job_id == job_id, JobFailure.id > int(after or 0))
+                    .where(*([JobFailure.reason == reason] if reason is not None else []))
                     .order_by(JobFailure.id)
                     .limit(limit + 1)
                 )
             )
+            reasons = _reasons(session, job_id) if after is None else None
         page = [
             Failure(row=r.row, product_id=r.product_id, image=r.image, reason=r.reason, message=r.message)
             for r in rows[:limit]
         ]
-        return FailurePage(failures=page, next=str(rows[limit - 1].id) if len(rows) > limit else None)
+        following = str(rows[limit - 1].id) if len(rows) > limit else None
+        return FailurePage(reasons=reasons, failures=page, next=following)
 
-    def cancel(self, job_id: str) -> JobOut:
-        """Stop the job: what is done stays, chunks that wait never start."""
+    def pause(self, job_id: str) -> JobOut:
+        """Stop the job until it is resumed; raises as ``job_control.pause``."""
         with self._database.write() as session:
-            job = _find(session, job_id)
-            if job.state in OPEN_STATES:
-                job.state, job.finished_at = "cancelled", now_s()
-                session.execute(
-                    update(Chunk)
-                    .where(Chunk.job_id == job_id, Chunk.state.in_(UNFINISHED))
-                    .values(state="dead", fence=Chunk.fence + 1, error="cancelled")
-                )
+            job_control.pause(session, job_id)
         return self.status(job_id)
 
+    def resume(self, job_id: str) -> JobOut:
+        """Let a paused job go on; raises as ``job_control.resume``. Ring ``next_chunks`` afterwards."""
+        with self._database.write() as session:
+            job_control.resume(session, job_id)
+        return self.status(job_id)
 
-def new_chunk(job_id: str, number: int, first: int, last: int, priority: int, stage: str = "items") -> Chunk:
-    """Return a chunk of items ``first`` to ``last``, both included; that of stage ``finish`` is held back."""
-    return Chunk(
-        id=f"{job_id}:{number}",
-        job_id=job_id,
-        number=number,
-        first=first,
-        last=last,
-        priority=priority,
-        stage=stage,
-        state="held" if stage == "finish" else "waiting",
-    )
+    def cancel(self, job_id: str) -> JobOut:
+        """End the job; raises as ``job_control.cancel``."""
+        with self._database.write() as session:
+            job_control.cancel(session, job_id)
+        return self.status(job_id)
+
+    def retry(self, job_id: str, reason: str | None, chunk_items: int) -> Accepted:
+        """Make a job of what failed in an ended one; raises as ``job_control.retry``."""
+        with self._database.write() as session:
+            return Accepted(job_control.retry(session, job_id, reason, chunk_items), True)
+
+    def archive(self, job_id: str) -> str | None:
+        """Return the name of the upload that the job reads from, None if it reads from none."""
+        with self._database.read() as session:
+            found: str | None = find_job(session, job_id).source.get("archive")
+            return found
 
 
 def _select_jobs() -> Any:
     return select(Job, Catalogue.name).join(Catalogue, Catalogue.id == Job.catalogue_id)
 
 
-def _find(session: Session, job_id: str) -> Job:
-    row = session.get(Job, job_id)
-    if row is None:
-        raise UnknownJob(f"There is no job {job_id!r}: GET /v1/jobs lists them.")
-    return row
-
-
-def _job_out(job: Job, catalogue: str) -> JobOut:
-    counts = JobCounts(
-        new=job.new, changed=job.changed, unchanged=job.unchanged, deleted=job.deleted, failed=job.failed
+def _reasons(session: Session, job_id: str) -> dict[str, int]:
+    """Failures by reason, the most frequent first."""
+    counted = session.execute(
+        select(JobFailure.reason, func.count())
+        .where(JobFailure.job_id == job_id)
+        .group_by(JobFailure.reason)
+        .order_by(func.count().desc(), JobFailure.reason)
     )
-    done = counts.new + counts.changed + counts.unchanged + counts.deleted + counts.failed
-    rate, eta = _speed(job, done)
-    return JobOut(
-        id=job.id,
-        kind=job.kind,
-        catalogue=catalogue,
-        state=job.state,
-        total=job.total,
-        done=done,
-        counts=counts,
-        images=job.images,
-        image_failures=job.image_failures,
-        rate_per_s=rate,
-        eta_s=eta,
-        created_at=moment(job.created_at),
-        started_at=moment(job.started_at),
-        finished_at=moment(job.finished_at),
-        error=ErrorBody(code=job.error_code, message=job.error_message or "") if job.error_code else None,
-    )
-
-
-def _speed(job: Job, done: int) -> tuple[float | None, float | None]:
-    """Products a second since the start, and the seconds left at that rate."""
-    if job.started_at is None or done == 0:
-        return None, None
-    rate = done / max((job.finished_at or now_s()) - job.started_at, 1e-3)
-    left = None if job.total is None or job.finished_at else max(job.total - done, 0) / rate
-    return rate, left
+    return {reason: count for reason, count in counted}

@@ -6,7 +6,7 @@ them, and ends the job. Each of its steps may be repeated after a death, so each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ class Tools:
     Attributes:
         micro_batch: products between two commits.
         prefix: of the collections' names.
+        give_way: called between two micro-batches of bulk work: does what somebody waits for.
     """
 
     database: Database
@@ -38,6 +39,7 @@ class Tools:
     limits: ImageLimits
     micro_batch: int
     prefix: str
+    give_way: Callable[[ChunkClaim], None] = lambda claim: None
 
 
 class JobKind(Protocol):
