@@ -14,7 +14,8 @@ import pytest
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from shared.database import Database
 from shared.database.migrate import migrate
-from tests.servers import RedisServer, free_port, start_postgres
+from tests.servers import PATIENCE_S, RedisServer, free_port, start_postgres
+from tests.services_milvus import drop_all
 from tests.stack import Stack
 
 # No test may inherit a developer's settings.
@@ -36,7 +37,7 @@ def milvus(session_folder: Path) -> Iterator[EmbeddedMilvus]:
     """The embedded Milvus that `vitrine up` would start on this machine."""
     server = choose_embedded("auto", session_folder / "milvus", free_port())
     server.start()
-    server.wait_ready()
+    server.wait_ready(PATIENCE_S)
     yield server
     server.stop()
 
@@ -94,3 +95,4 @@ def stack(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Stack
     running = Stack(tmp_path, milvus.uri, prefix)
     yield running
     running.stop()
+    drop_all(milvus.uri, prefix)

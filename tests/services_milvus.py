@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from pymilvus import MilvusClient
 
 from cli.services.milvus import EmbeddedMilvus, MilvusLite
+from tests.servers import PATIENCE_S
 from worker.vector_index import MilvusIndex
 from worker.vision import Embeddings, IndexRow
 
@@ -21,7 +23,7 @@ def running(milvus: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
     """Start it, wait until it is ready, and leave no process behind."""
     try:
         milvus.start()
-        milvus.wait_ready()
+        milvus.wait_ready(PATIENCE_S)
         yield milvus
     finally:
         milvus.stop()
@@ -51,7 +53,7 @@ def each_milvus(request: pytest.FixtureRequest) -> EmbeddedMilvus:
 @pytest.fixture
 def index(each_milvus: EmbeddedMilvus) -> Iterator[MilvusIndex]:
     """An index client on each kind in turn."""
-    client = MilvusIndex(each_milvus.uri)
+    client = MilvusIndex(each_milvus.uri, timeout_s=PATIENCE_S)
     yield client
     client.close()
 
@@ -83,6 +85,17 @@ def new_collection(
             # A strong read, after which a weaker one cannot see the old rows either.
             assert index.count(name) == 0
             spare.append(name)
+
+
+def drop_all(uri: str, prefix: str) -> None:
+    """Drop the collections of a test that is over: a server that comes back loads all it has."""
+    client = MilvusClient(uri, timeout=PATIENCE_S)
+    for name in client.list_collections():
+        if name.startswith(prefix):
+            for alias in client.list_aliases(name)["aliases"]:
+                client.drop_alias(alias)
+            client.drop_collection(name)
+    client.close()
 
 
 def unique(prefix: str) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 
-from tests.servers import RedisServer, free_port, wait_for
+from shared.errors import IndexUnavailable
+from tests.servers import PATIENCE_S, RedisServer, free_port, wait_for
+from worker.vector_index import MilvusIndex
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,11 +70,15 @@ class Stack:
         }
 
     @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.env['VITRINE_DATA_DIR']}/vitrine.sqlite3"
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=30, transport=httpx.HTTPTransport(retries=2))
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S, transport=httpx.HTTPTransport(retries=2))
 
     def run_module(self, module: str) -> None:
         subprocess.run([sys.executable, "-m", module], cwd=ROOT, env=self.env, check=True)
@@ -84,9 +90,9 @@ class Stack:
         self.run_module("shared.database.migrate")
         for name in names or ("web", "search", "catalogue", "maintenance"):
             self.start_one(name)
-        wait_for("web answers", self._web_answers, within_s=60)
+        wait_for("web answers", self._web_answers)
         if not names:
-            wait_for("everything is ready", self.ready, within_s=150, every_s=0.3)
+            wait_for("everything is ready", self.ready, every_s=0.3)
 
     def start_one(self, name: str) -> None:
         log_path = self.folder / f"{name}.log"
@@ -99,6 +105,12 @@ class Stack:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def start_again(self, name: str) -> None:
+        """Start a worker that was killed, and wait until it is ready."""
+        before = self.log(name).count("ready:")
+        self.start_one(name)
+        wait_for(f"{name} is back", lambda: self.log(name).count("ready:") > before)
 
     def _web_answers(self) -> bool:
         try:
@@ -116,6 +128,24 @@ class Stack:
         """Send a signal to a process and all its children."""
         os.killpg(self.processes[name].pid, what)
 
+    def freeze(self, name: str) -> None:
+        """Stop a process and its children where they are; returns when no thread of theirs runs."""
+        self.signal(name, signal.SIGSTOP)
+        wait_for(f"{name} is frozen", lambda: self._is_frozen(name), every_s=0.002)
+
+    def _is_frozen(self, name: str) -> bool:
+        group = str(self.processes[name].pid)
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if _stat(entry)[2] != group:
+                    continue
+                states = {_stat(thread)[0] for thread in (entry / "task").iterdir()}
+            except OSError:  # it has just ended
+                continue
+            if not states <= set("TtZX"):
+                return False
+        return True
+
     def kill(self, name: str) -> None:
         """kill -9 of a process and its children, frozen ones too."""
         process = self.processes[name]
@@ -132,7 +162,7 @@ class Stack:
                 if not entry.name.isdecimal():
                     continue
                 try:
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                    fields = _stat(entry)
                     command = (entry / "cmdline").read_bytes()
                 except OSError:
                     continue
@@ -140,7 +170,7 @@ class Stack:
                     return int(entry.name)
             return None
 
-        return wait_for("the pool has a child", find, within_s=60)
+        return wait_for("the pool has a child", find)
 
     def stop(self) -> None:
         for process in self.processes.values():
@@ -149,7 +179,7 @@ class Stack:
                 process.terminate()
         for name, process in self.processes.items():
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill(name)
         self.redis.kill()
@@ -168,22 +198,46 @@ class Stack:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    def wait_job(self, job_id: str, within_s: float = 120) -> dict[str, Any]:
+    def job(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client().get(f"/v1/jobs/{job_id}").json()
+        return found
+
+    def wait_job(self, job_id: str) -> dict[str, Any]:
+        """Return the job when it has ended; from then on searches see what it wrote."""
+
         def finished() -> dict[str, Any] | None:
             try:
-                job: dict[str, Any] = self.client().get(f"/v1/jobs/{job_id}").json()
+                job = self.job(job_id)
             except httpx.HTTPError:
                 return None
             return job if job.get("state") in ("succeeded", "failed", "cancelled") else None
 
-        return wait_for(f"job {job_id} ends", finished, within_s, every_s=0.2)
+        job = wait_for(f"job {job_id} ends", finished, every_s=0.2)
+        self._wait_until_searches_see_it()
+        return job
+
+    def _wait_until_searches_see_it(self) -> None:
+        """A search is bounded in how stale it may be, not fresh; after a strong read it is fresh too."""
+        index = MilvusIndex(self.env["VITRINE_MILVUS__URI"])
+
+        def counted() -> bool:
+            try:
+                for name in index.collections():
+                    if name.startswith(self.env["VITRINE_MILVUS__PREFIX"]):
+                        index.count(name)
+            except IndexUnavailable:
+                return False
+            return True
+
+        wait_for("the index has caught up", counted)
+        index.close()
 
     def search(self, photo: bytes, catalogue: str, **options: Any) -> httpx.Response:
         return self.client().post(
             "/v1/searches", files={"image": ("photo.jpg", photo)}, data={"catalogue": catalogue, **options}
         )
 
-    def wait_task(self, task_id: str, within_s: float = 60) -> dict[str, Any]:
+    def wait_task(self, task_id: str) -> dict[str, Any]:
         def finished() -> dict[str, Any] | None:
             try:
                 task: dict[str, Any] = self.client().get(f"/v1/tasks/{task_id}").json()
@@ -191,8 +245,13 @@ class Stack:
                 return None
             return task if task.get("state") in ("succeeded", "failed", "cancelled") else None
 
-        return wait_for(f"task {task_id} ends", finished, within_s, every_s=0.1)
+        return wait_for(f"task {task_id} ends", finished, every_s=0.1)
 
     def settle(self, seconds: float) -> None:
         """Let time pass where the passing of time is what is tested."""
         time.sleep(seconds)
+
+
+def _stat(entry: Path) -> list[str]:
+    """State, parent, process group and more of a process or thread in ``/proc``."""
+    return (entry / "stat").read_text().rpartition(")")[2].split()

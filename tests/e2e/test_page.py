@@ -19,7 +19,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests import builders
-from tests.servers import wait_for
+from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import EmbeddedMilvus
 from tests.stack import Stack
 
@@ -27,7 +27,6 @@ pytestmark = [pytest.mark.services, pytest.mark.browser]
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
-WITHIN_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +103,7 @@ def state(browser: webdriver.Chrome) -> str:
 
 
 def wait_state(browser: webdriver.Chrome, wanted: str) -> None:
-    WebDriverWait(browser, WITHIN_S).until(lambda b: state(b) == wanted)
+    WebDriverWait(browser, PATIENCE_S).until(lambda b: state(b) == wanted)
 
 
 def seen(browser: webdriver.Chrome, selector: str) -> list[WebElement]:
@@ -151,7 +150,7 @@ def test_a_photo_is_turned_into_products_under_an_address(
     loaded = (
         "return [...document.querySelectorAll('.hit img')].filter(i => i.complete && i.naturalWidth).length"
     )
-    wait_for("pictures are shown", lambda: browser.execute_script(loaded) > 0, within_s=WITHIN_S)
+    wait_for("pictures are shown", lambda: browser.execute_script(loaded) > 0)
 
     # The browser made it small and upright before it travelled.
     stored = httpx.get(f"{shop.url}/v1/searches/{address.rsplit('/', 1)[1]}/image")
@@ -222,7 +221,7 @@ def test_without_scripts_the_form_still_searches(shop: Stack, photo: Path) -> No
     try:
         send(browser, shop.url, photo)
         browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
-        WebDriverWait(browser, WITHIN_S).until(lambda b: seen(b, ".hit-title"))
+        WebDriverWait(browser, PATIENCE_S).until(lambda b: seen(b, ".hit-title"))
         assert browser.current_url.startswith(f"{shop.url}/s/")
         assert seen(browser, ".hit-title")[0].text == "Thing 5"
     finally:
@@ -242,22 +241,22 @@ def test_a_locked_shop_asks_for_its_key(
     browser = open_browser(PHONE)
     try:
         locked.start_one("web")
-        wait_for("the locked web answers", locked._web_answers, within_s=WITHIN_S)
+        wait_for("the locked web answers", locked._web_answers)
         browser.get(locked.url)
         unlock = browser.find_element(By.ID, "unlock")
-        WebDriverWait(browser, WITHIN_S).until(lambda _: unlock.is_displayed())
+        WebDriverWait(browser, PATIENCE_S).until(lambda _: unlock.is_displayed())
         assert faults(browser) == []
         for key in ("wrong-key", "open-sesame-please"):
             browser.find_element(By.ID, "key").send_keys(key)
             unlock.find_element(By.TAG_NAME, "button").click()
             if key == "wrong-key":
-                wait_for("it says so", lambda: "not accepted" in unlock.text, within_s=WITHIN_S)
+                wait_for("it says so", lambda: "not accepted" in unlock.text)
         wait_state(browser, "empty")
         browser.find_element(By.ID, "image").send_keys(str(photo))
         wait_state(browser, "done")
         assert seen(browser, ".hit-title")[0].text == "Thing 5"
         loaded = "return document.querySelector('.hit img').naturalWidth"
-        wait_for("pictures are unlocked", lambda: browser.execute_script(loaded), within_s=WITHIN_S)
+        wait_for("pictures are unlocked", lambda: browser.execute_script(loaded))
         assert "open-sesame" not in browser.current_url
         assert "open-sesame" not in locked.log("web")
     finally:

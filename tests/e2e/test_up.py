@@ -17,12 +17,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cli.services.sockets import free_ports
-from tests.servers import wait_for
+from tests.servers import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[2]
 COLOURS = ("crimson", "navy", "gold", "seagreen")
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(1800)]
 
 
 class Machine:
@@ -50,7 +50,7 @@ class Machine:
             env=self.env | more,
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=800,
             check=False,
         )
 
@@ -203,8 +203,8 @@ def test_a_service_that_dies_is_started_again(machine: Machine) -> None:
         now = {each["name"]: each for each in machine.status()["local"]["services"]}["redis"]
         return bool(now["state"] == "running" and now["restarts"] == 1)
 
-    wait_for("Redis runs again", is_back, 60.0, 0.5)
-    wait_for("Vitrine is ready again", lambda: machine.status()["ready"], 60.0, 0.5)
+    wait_for("Redis runs again", is_back, every_s=0.5)
+    wait_for("Vitrine is ready again", lambda: machine.status()["ready"], every_s=0.5)
 
 
 def test_killed_supervisor_leaves_nothing_and_the_next_start_keeps_the_data(
@@ -251,7 +251,7 @@ def test_ctrl_c_in_the_foreground_ends_everything(machine: Machine) -> None:
         httpx.get(f"http://127.0.0.1:{machine.web}/v1/catalogues", trust_env=False).raise_for_status()
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
     text = "".join(said)
     password = (machine.data / "flower" / "password").read_text().strip()
     assert f"http://127.0.0.1:{machine.web}" in text

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from shared.database import Database
 from shared.database.tables import Search
 from tests.packing import archive, pictures
-from tests.servers import wait_for
+from tests.servers import PATIENCE_S, wait_for
 from tests.stack import COMMANDS, Stack
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]
@@ -36,10 +36,10 @@ def test_a_retry_after_any_death_gives_one_search(stack: Stack, monkeypatch: pyt
             "data": {"catalogue": "shop"},
             "headers": {"Idempotency-Key": place.replace(" ", "-")},
         }
-        with pytest.raises(httpx.HTTPError), httpx.Client(base_url=stack.url, timeout=20) as client:
+        with pytest.raises(httpx.HTTPError), httpx.Client(base_url=stack.url, timeout=PATIENCE_S) as client:
             client.post("/v1/searches", **request)  # type: ignore[arg-type]
         assert not trap.exists(), f"nothing died {place}"
-        wait_for("the web is back", stack.ready, 60)
+        wait_for("the web is back", stack.ready)
         assert count_searches(stack) == rows_after_death[place]
         answer = stack.client().post("/v1/searches", **request)  # type: ignore[arg-type]
         assert answer.status_code in (200, 202), answer.text
@@ -51,15 +51,15 @@ def test_a_retry_after_any_death_gives_one_search(stack: Stack, monkeypatch: pyt
     # The control: without the key, the retry of a request that had made its row makes another.
     trap.write_text("after the row")
     photo = {"image": ("photo.jpg", next(iter(photos.values())))}
-    with pytest.raises(httpx.HTTPError), httpx.Client(base_url=stack.url, timeout=20) as client:
+    with pytest.raises(httpx.HTTPError), httpx.Client(base_url=stack.url, timeout=PATIENCE_S) as client:
         client.post("/v1/searches", files=photo, data={"catalogue": "shop"})
-    wait_for("the web is back", stack.ready, 60)
+    wait_for("the web is back", stack.ready)
     assert stack.client().post("/v1/searches", files=photo, data={"catalogue": "shop"}).status_code == 202
     assert count_searches(stack) == len(PLACES) + 2
 
 
 def count_searches(stack: Stack) -> int:
-    database = Database(f"sqlite:///{stack.folder}/data/vitrine.sqlite3")
+    database = Database(stack.database_url)
     with database.read() as session:
         count = session.scalar(select(func.count()).select_from(Search))
     database.close()

@@ -147,7 +147,7 @@ def test_redis_command_and_health_check(services: dict[str, Any], secrets: Path,
             shell = ["sh", "-c", check]
             return not subprocess.run(shell, env={"PATH": path}, check=False, capture_output=True).returncode
 
-        wait_for("the health check passes", healthy, within_s=20, every_s=0.1)
+        wait_for("the health check passes", healthy, every_s=0.1)
         password = (secrets / "redis_password").read_text()
         with redis.Redis(port=port, password=password) as client:
             assert client.config_get("appendonly") == {"appendonly": "yes"}
@@ -161,7 +161,7 @@ def test_redis_command_and_health_check(services: dict[str, Any], secrets: Path,
         assert (tmp_path / "run" / "redis.conf").stat().st_mode & 0o077 == 0
     finally:
         server.terminate()
-        assert server.wait(timeout=20) == 0
+        assert server.wait(timeout=60) == 0
     assert not healthy()
 
 

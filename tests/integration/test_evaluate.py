@@ -212,7 +212,7 @@ def test_command_prints_one_document(folder: Path, tmp_path: Path) -> None:
     environment |= {"VITRINE_DATA_DIR": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "cli.main", "evaluate", str(folder), "--detector", "none"]
     command += ["--embedder", "colour-histogram", "--json", "--report", str(out)]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert list(figures) == ["same", "view", "multi", "detector", "models"]
@@ -221,7 +221,7 @@ def test_command_prints_one_document(folder: Path, tmp_path: Path) -> None:
     assert {"recall@.5", "recall@.75", "mean_iou", "false_per_picture"} <= set(figures["detector"])
     assert out.exists()
     broken = subprocess.run(
-        [*command[:-4], "nothing", "--json"], env=environment, capture_output=True, text=True, timeout=120
+        [*command[:-4], "nothing", "--json"], env=environment, capture_output=True, text=True, timeout=600
     )
     assert broken.returncode == 1
     assert json.loads(broken.stdout)["error"]["code"] == "misconfigured"

@@ -24,11 +24,11 @@ def test_flower_shows_a_search_under_its_id_behind_its_password(stack: Stack) ->
 
     def flower(path: str, password: str | None = "only-a-test") -> httpx.Response | None:
         try:
-            return httpx.get(url + path, auth=("vitrine", password) if password else None, timeout=10)
+            return httpx.get(url + path, auth=("vitrine", password) if password else None, timeout=60)
         except httpx.HTTPError:
             return None
 
-    wait_for("Flower answers", lambda: flower("/healthcheck"), 60)
+    wait_for("Flower answers", lambda: flower("/healthcheck"))
     for path in ("/", "/tasks", "/api/tasks", "/api/workers"):
         for password in (None, "wrong"):
             refused = flower(path, password)
@@ -39,7 +39,7 @@ def test_flower_shows_a_search_under_its_id_behind_its_password(stack: Stack) ->
         answer = flower("/api/workers?refresh=true")
         return answer is not None and answer.status_code == 200 and "search@" in answer.text
 
-    wait_for("Flower knows the workers", workers_seen, 60, every_s=1)
+    wait_for("Flower knows the workers", workers_seen, every_s=1)
     stack.wait_job(stack.import_folder("shop", archive(pictures(2))))
     search = stack.search(builders.jpeg(seed=1), "shop").json()["id"]
     assert stack.wait_task(search)["state"] == "succeeded"
@@ -50,6 +50,6 @@ def test_flower_shows_a_search_under_its_id_behind_its_password(stack: Stack) ->
         task: dict[str, Any] | None = tasks.get(search)
         return task if task is not None and task["state"] == "SUCCESS" else None
 
-    task = wait_for("Flower shows the search", shown, 30, every_s=0.5)
+    task = wait_for("Flower shows the search", shown, every_s=0.5)
     assert task["name"] == "search.answer"
     assert "only-a-test" not in stack.log("flower")

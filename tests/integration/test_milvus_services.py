@@ -22,6 +22,7 @@ from cli.services.child import Child
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer, choose_embedded
 from cli.services.sockets import free_ports, is_loopback, listening
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable, VitrineError
+from tests.servers import PATIENCE_S
 from tests.services_milvus import DIM, index_rows, running, unit_vectors
 from worker.milvus_lite_server import search_exactly_when_selective
 from worker.vector_index import MilvusIndex
@@ -34,7 +35,7 @@ needs_wheel = pytest.mark.skipif(
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def gone(pid: int, within_s: float = 5.0) -> bool:
+def gone(pid: int, within_s: float = PATIENCE_S) -> bool:
     """Tell whether the process ends in time; a zombie has ended."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -106,12 +107,12 @@ def test_a_data_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) ->
 def test_lite_ends_in_order_on_sigterm_and_keeps_its_rows(tmp_path: Path) -> None:
     lite = MilvusLite(tmp_path)
     with running(lite):
-        client = MilvusIndex(lite.uri)
+        client = MilvusIndex(lite.uri, timeout_s=PATIENCE_S)
         client.create("kept", DIM)
         client.upsert("kept", index_rows(10))
-        assert lite.stop() == 0
+        assert lite.stop(grace_s=PATIENCE_S) == 0
         lite.start()
-        lite.wait_ready()
+        lite.wait_ready(PATIENCE_S)
         assert client.count("kept") == 10
         assert len(client.search("kept", unit_vectors(1), 10)[0]) == 10
 
@@ -132,13 +133,13 @@ def test_lite_killed_during_upserts_of_four_writers_loses_no_acknowledged_row(tm
             for writer in writers:
                 writer.start()
             for _ in range(60):
-                assert enough.acquire(timeout=30)
+                assert enough.acquire(timeout=PATIENCE_S)
             lite.kill()
             stop.set()
             for writer in writers:
                 writer.join()
             lite.start()
-            lite.wait_ready()
+            lite.wait_ready(PATIENCE_S)
             lost = acknowledged - MilvusIndex(lite.uri).keys("rows")
             assert len(acknowledged) >= 1500 * (turn + 1)
             assert lost == set()
@@ -248,7 +249,7 @@ def test_stopping_a_child_asks_first_then_kills_the_whole_group(tmp_path: Path) 
     polite.start()
     while not log.exists() or "up" not in log.read_text():
         time.sleep(0.01)
-    assert polite.stop() == 7
+    assert polite.stop(grace_s=PATIENCE_S) == 7
 
     deaf = Child("deaf", ["sh", "-c", "trap '' TERM; sleep 300 & echo $!; wait"])
     deaf.start()
@@ -264,7 +265,7 @@ def test_a_program_that_does_not_exist_ends_with_127_and_a_message() -> None:
     child.start()
     assert child.stdout is not None
     assert b"no-such-program-here" in child.stdout.read()
-    assert child.wait(10.0) == 127
+    assert child.wait(PATIENCE_S) == 127
     child.stdout.close()
 
 

@@ -314,10 +314,10 @@ def test_processes_that_start_together_convert_once_and_say_nothing(models_dir: 
         return subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
 
     both = [start(), start()]
-    answers = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+    answers = [json.loads(process.communicate(timeout=600)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     warm = start()
-    answers.append(json.loads(warm.communicate(timeout=200)[0]))
+    answers.append(json.loads(warm.communicate(timeout=600)[0]))
     assert len({answer["sum"] for answer in answers}) == 1
     assert [answer["sockets"] for answer in answers] == [[], [], []]
     # Converted once: the third start needs neither torch nor ultralytics.

@@ -6,6 +6,7 @@ import pytest
 
 from tests import builders
 from tests.packing import archive, pictures
+from tests.servers import PATIENCE_S
 from tests.stack import Stack
 from worker.vector_index import MilvusIndex
 
@@ -44,7 +45,7 @@ def test_a_wiped_index_and_a_wiped_broker_come_back_from_the_database(stack: Sta
     stack.start()
     photos = pictures(10)
     stack.wait_job(stack.import_folder("shop", archive(photos)))
-    index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"])
+    index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"], timeout_s=PATIENCE_S)
     alias = f"{stack.env['VITRINE_MILVUS__PREFIX']}_1"
     before = index.keys(alias)
     assert len(before) == 10
@@ -56,7 +57,8 @@ def test_a_wiped_index_and_a_wiped_broker_come_back_from_the_database(stack: Sta
     job = stack.wait_job(stack.client().post("/v1/catalogues/shop/rebuild", json={}).json()["id"])
     assert (job["state"], job["counts"]["unchanged"], job["images"]) == ("succeeded", 10, 0)
     assert index.keys(alias) == before
-    # A search that came while the index was gone has waited for it.
+    # A search that came while the index was gone has waited for it, and for all of it: none may be
+    # answered from a collection that the rebuild has only half filled.
     task = stack.wait_task(lost)
     assert task["state"] == "succeeded", task
     assert task["result"]["whole"]["hits"][0]["product_id"] == "p3"

@@ -14,6 +14,7 @@ import pytest
 from cli.services.milvus import EmbeddedMilvus
 from cli.services.sockets import free_ports
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound
+from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import DIM, index_rows, unique, unit_vectors
 from worker.vector_index import MAX_LIMIT, MilvusIndex, matches
 from worker.vision import IndexRow
@@ -23,8 +24,8 @@ NewCollection = Callable[[], str]
 INJECTION = '" or key != "" -- \'; drop \\ %_ \n\t 漢字 🪑'
 
 
-def eventually(check: Callable[[], bool], within_s: float = 2.0) -> bool:
-    """Tell whether the check holds at some moment of the time in which a write must become visible."""
+def eventually(check: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
+    """Tell whether the check comes to hold; how soon a write is visible is a matter of the machine."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if check():
@@ -239,11 +240,12 @@ def test_alias_moves_while_searches_run_without_error_gap_or_mixture(
     assert eventually(
         lambda: all(len(index.search(name, UNIT[None], 50)[0]) == 50 for name in sides.values())
     )
-    done, seen = threading.Event(), set()
+    done = threading.Event()
     problems: list[object] = []
+    now_seen = ["", ""]
 
-    def search() -> None:
-        client = MilvusIndex(each_milvus.uri)
+    def search(searcher: int) -> None:
+        client = MilvusIndex(each_milvus.uri, timeout_s=PATIENCE_S)
         while not done.is_set():
             try:
                 hits = client.search(alias, UNIT[None], 20)[0]
@@ -253,20 +255,20 @@ def test_alias_moves_while_searches_run_without_error_gap_or_mixture(
             found = {hit.product_id.split("-")[0] for hit in hits}
             if len(hits) != 20 or len(found) != 1:
                 problems.append(hits)
-            seen.update(found)
+            now_seen[searcher] = next(iter(found), "")
         client.close()
 
-    threads = [threading.Thread(target=search) for _ in range(2)]
+    threads = [threading.Thread(target=search, args=(n,)) for n in range(2)]
     for thread in threads:
         thread.start()
     for turn in range(10):
-        index.set_alias(alias, sides["right" if turn % 2 == 0 else "left"])
-        time.sleep(0.1)
+        side = "right" if turn % 2 == 0 else "left"
+        index.set_alias(alias, sides[side])
+        assert eventually(lambda now=side: now_seen == [now, now])  # type: ignore[misc]
     done.set()
     for thread in threads:
         thread.join()
     assert problems == []
-    assert seen == {"left", "right"}
 
 
 def test_a_missing_collection_is_not_found_by_any_call(index: MilvusIndex) -> None:
@@ -347,11 +349,24 @@ def test_rows_and_aliases_outlive_a_kill_of_the_server(
     index.delete(name, ["image0-0"])
     index.set_alias(alias, name)
     each_milvus.kill()
+    impatient = MilvusIndex(each_milvus.uri, timeout_s=3)
     with pytest.raises(IndexUnavailable):
-        index.search(alias, UNIT[None], 3)
-    assert index.healthy() is False
+        impatient.search(alias, UNIT[None], 3)
+    assert impatient.healthy() is False
     each_milvus.start()
-    each_milvus.wait_ready()
-    assert index.count(name) == 499
+    each_milvus.wait_ready(PATIENCE_S)
+    assert count_once_it_answers(index, name) == 499
     assert index.resolve_alias(alias) == name
     assert eventually(lambda: len(index.search(alias, UNIT[None], 500)[0]) == 499)
+
+
+def count_once_it_answers(index: MilvusIndex, name: str) -> int:
+    """What a caller of a server that came back does: it tries again, and takes the first answer."""
+
+    def counted() -> tuple[int] | None:
+        try:
+            return (index.count(name),)
+        except IndexUnavailable:
+            return None
+
+    return wait_for("the server counts again", counted)[0]

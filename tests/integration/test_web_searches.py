@@ -14,6 +14,7 @@ from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.image_store import ImageStore
 from shared.ledger.searches import SearchLedger
 from shared.task_names import TaskName
+from tests.servers import wait_for
 from tests.web_builders import Bell, Shop, open_shop, picture, upload
 
 
@@ -47,23 +48,22 @@ def test_the_answer_is_polled_under_the_same_id(shop: Shop) -> None:
 def test_prefer_wait_answers_200_with_the_result(shop: Shop) -> None:
     worker = threading.Thread(target=answer_when_there_is_one, args=(shop,))
     worker.start()
-    answer = shop.client.post("/v1/searches", headers={"Prefer": "respond-async, wait=10"}, **upload())
+    answer = shop.client.post("/v1/searches", headers={"Prefer": "respond-async, wait=20"}, **upload())
     worker.join()
     assert (answer.status_code, answer.json["state"]) == (200, "succeeded")
 
 
 def answer_when_there_is_one(shop: Shop) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until and not shop.answer_all():
-        time.sleep(0.02)
+    wait_for("a search to answer", shop.answer_all)
 
 
 def test_waiting_never_takes_the_last_threads(tmp_path: Path) -> None:
-    shop = open_shop(tmp_path, web={"threads": 2})
+    shop = open_shop(tmp_path, web={"threads": 2, "wait_max_s": 60})
     started = time.monotonic()
-    answer = shop.client.post("/v1/searches", headers={"Prefer": "wait=15"}, **upload())
+    answer = shop.client.post("/v1/searches", headers={"Prefer": "wait=60"}, **upload())
     assert answer.status_code == 202
-    assert time.monotonic() - started < 5
+    # The one figure of time here: not the minute that was asked for.
+    assert time.monotonic() - started < 50
 
 
 def test_by_product_and_by_an_earlier_photo(shop: Shop) -> None:

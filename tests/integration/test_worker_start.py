@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer
+from tests.servers import PATIENCE_S, RedisServer
 from tests.stack import COMMANDS, ROOT
 
 pytestmark = pytest.mark.services
@@ -35,7 +35,7 @@ def start(redis: RedisServer, folder: Path, **settings: str) -> subprocess.Compl
         **settings,
     }
     argv = [sys.executable, "-m", *COMMANDS["search"]]
-    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def test_weights_with_another_hash_stop_the_start(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -113,14 +112,12 @@ def test_overloaded_server_gets_the_same_search_again(serve: Callable[[Script], 
 
 
 def test_search_gives_up_at_its_deadline(serve: Callable[[Script], VitrineClient]) -> None:
-    started = time.monotonic()
     with pytest.raises(Unavailable, match="Search 7 was not answered"):
         serve(Script([(202, task("queued"))])).search(b"a photo", deadline_s=0.5)
     with pytest.raises(Overloaded):
-        serve(Script([(429, error("overloaded"))], headers={"Retry-After": "9"})).search(
+        serve(Script([(429, error("overloaded"))], headers={"Retry-After": "3600"})).search(
             b"a photo", deadline_s=0.5
         )
-    assert time.monotonic() - started < 10
 
 
 def test_failed_and_cancelled_searches_raise(serve: Callable[[Script], VitrineClient]) -> None:

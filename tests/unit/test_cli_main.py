@@ -24,7 +24,7 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "VITRINE_URL": f"http://127.0.0.1:{free_ports(1)[0]}", **more},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -49,7 +49,7 @@ def test_help_lists_commands_without_loading_them() -> None:
         "assert not {'torch', 'pymilvus', 'celery', 'sqlalchemy', 'httpx'} & set(sys.modules)"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True
     )
     for name in ("up", "down", "status", "import", "search", "jobs"):
         assert f"  {name} " in shown.stdout
