@@ -97,6 +97,12 @@ class JobSettings(Group):
     chunk_items: int = Field(64, ge=1, le=1024, description="Products a chunk")
     window: int = Field(4, ge=1, le=256, description="Chunks of a job in flight")
     lease_s: float = Field(120.0, ge=1, description="A chunk without a heartbeat for so long is done again")
+    hang_s: float = Field(
+        300.0, gt=0, description="A worker that records nothing for so long hangs: it is replaced"
+    )
+    keep_import_s: float = Field(
+        7 * 86_400.0, ge=0, description="How long an upload with failures is kept after its job, for a retry"
+    )
     max_import_bytes: int = Field(8 * 2**30, ge=2**20, description="Largest uploaded import")
     import_roots: tuple[str, ...] = Field(
         (), description="What an import may read on the server: absolute folders and s3://bucket/prefix"

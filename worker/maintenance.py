@@ -87,7 +87,8 @@ class Sweeper:
         for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
             self.store.delete(key, "queries")
             gone += 1
-        for name in expired_imports(self.database, self.store.older_than("imports", 3600.0)):
+        uploads = self.store.older_than("imports", 3600.0)
+        for name in expired_imports(self.database, uploads, self.settings.jobs.keep_import_s):
             self.store.delete(name, "imports")
             gone += 1
         self.store.sweep_temporary(3600.0)

@@ -25,6 +25,8 @@ from shared.contracts.jobs import (
     JobCounts,
     JobOut,
     JobState,
+    RetryRequest,
+    StageSeconds,
 )
 from shared.contracts.search import (
     FoundObject,
@@ -72,9 +74,11 @@ __all__ = [
     "ProductId",
     "ProductIn",
     "ProductOut",
+    "RetryRequest",
     "SearchOptions",
     "SearchRequest",
     "SearchResult",
+    "StageSeconds",
     "TaskState",
     "TaskStatus",
     "WebhookEvent",

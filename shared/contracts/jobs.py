@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -31,23 +31,44 @@ class JobCounts(Contract):
     failed: int = 0
 
 
+class StageSeconds(Contract):
+    """Seconds that the workers spent in each stage; stages overlap, so the sum may exceed the clock."""
+
+    decode: float = 0.0
+    detect: float = 0.0
+    embed: float = 0.0
+    write: float = 0.0
+
+
 class JobOut(Contract):
-    """A job as it is polled."""
+    """A job as it is polled.
+
+    ``rate_per_s`` is that of the last minute while the job runs, and of the whole job without its pauses
+    once it ended. ``eta_low_s`` and ``eta_high_s`` are the time left if the job goes on one standard
+    deviation faster or slower than it did in that minute.
+    """
 
     id: str
     kind: str
     catalogue: str
     state: JobState
+    phase: str = Field("work", description="plan: lists the products; work; finish: what comes at the end")
+    options: dict[str, Any] = Field(default_factory=dict)
+    retry_of: str | None = Field(None, description="The job whose failures this one does again")
     total: int | None = Field(description="Products; null while the manifest is being read")
     done: int
     counts: JobCounts
     images: int = Field(description="Images embedded")
     image_failures: int = Field(description="Pictures that could not be used")
+    stages_s: StageSeconds = StageSeconds()
     rate_per_s: float | None = Field(description="Products a second")
-    eta_s: float | None
+    eta_s: float | None = Field(description="Seconds left; null unless it runs")
+    eta_low_s: float | None = None
+    eta_high_s: float | None = None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    report: dict[str, Any] | None = Field(None, description="What the job found out at its end")
     error: ErrorBody | None
 
 
@@ -62,5 +83,16 @@ class Failure(Contract):
 
 
 class FailurePage(Contract):
+    """Failures in the order in which they were found."""
+
+    reasons: dict[str, int] | None = Field(None, description="All failures by reason; on the first page only")
     failures: list[Failure]
     next: str | None = Field(description="Pass as `after` for the next page")
+
+
+class RetryRequest(Contract):
+    """Which failures are done again."""
+
+    reason: str | None = Field(
+        None, max_length=64, description="Only those with this code; null: all, and what was never done"
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from shared.database import Database
 from shared.database.tables import Job, Search
-from shared.ledger.jobs import OPEN_STATES
+from shared.ledger import now_s
+from shared.ledger.job_states import ENDED_STATES
 
 
 def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str]:
@@ -24,10 +25,24 @@ def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str
             yield key
 
 
-def expired_imports(database: Database, names: Iterable[str]) -> Iterator[str]:
-    """Yield those of the uploaded archives that no open job reads from."""
+def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> Iterator[str]:
+    """Yield those of the uploaded archives that nobody may read from any more.
+
+    A job that goes on, or is paused, needs its archive; one that ended with failures, or badly, keeps it
+    for ``keep_s`` seconds after its end, so that what failed can be tried again.
+    """
     with database.read() as session:
-        sources = session.scalars(select(Job.source).where(Job.state.in_(OPEN_STATES))).all()
+        sources = session.scalars(
+            select(Job.source).where(
+                or_(
+                    Job.state.not_in(ENDED_STATES),
+                    and_(
+                        Job.finished_at > now_s() - keep_s,
+                        or_(Job.state != "succeeded", Job.failed > 0, Job.image_failures > 0),
+                    ),
+                )
+            )
+        ).all()
     needed = {source.get("archive") for source in sources}
     for name in names:
         if name not in needed:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from shared.database import Database, affected
-from shared.database.tables import Catalogue, Chunk, Job, JobFailure, JobItem
+from shared.database.tables import Catalogue, Chunk, Job, JobItem
 from shared.ledger import now_s
-from shared.ledger.jobs import OPEN_STATES, UNFINISHED
-from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem, Spent
+from shared.ledger.job_ends import add_problems, close_job, end_job, fail_rest
+from shared.ledger.job_states import OPEN_STATES, UNFINISHED
+from shared.ledger.job_view import done_of
+from shared.ledger.pace import SAMPLE_S, with_sample
+from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Spent, Stopping
 
 
 class JobDesk:
@@ -24,14 +28,25 @@ class JobDesk:
         lease_s: how long a claim holds without a heartbeat.
         max_attempts: claims after which a chunk is given up.
         window: chunks of a job in flight.
+        told_to_stop: whether this process is to end.
     """
 
     def __init__(
-        self, database: Database, holder: str, lease_s: float, max_attempts: int, window: int
+        self,
+        database: Database,
+        holder: str,
+        lease_s: float,
+        max_attempts: int,
+        window: int,
+        told_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._holder = holder
-        self._lease_s = lease_s
+        self.lease_s = lease_s
+        self.told_to_stop = told_to_stop
+        #: When something was last recorded, by the monotonic clock.
+        self.progress_at = time.monotonic()
+        self._sampled: tuple[str, float] = ("", 0.0)
         self._max_attempts = max_attempts
         self._window = window
 
@@ -60,9 +75,17 @@ class JobDesk:
             chunk.attempts += 1
             chunk.fence += 1
             chunk.holder = self._holder
-            chunk.lease_until = now + self._lease_s
-            job.state = "running"
-            job.started_at = job.started_at or now
+            chunk.lease_until = now + self.lease_s
+            # The job's row was not locked with the chunk's: it may have been paused meanwhile.
+            if not affected(
+                session,
+                update(Job)
+                .where(Job.id == job.id, Job.state.in_(OPEN_STATES))
+                .values(state="running", started_at=func.coalesce(Job.started_at, now)),
+            ):
+                session.rollback()
+                return None
+            self.progress_at = time.monotonic()
             return _claim(chunk, job, catalogue)
 
     def urgent_waits(self, claim: ChunkClaim) -> bool:
@@ -115,20 +138,41 @@ class JobDesk:
             return [Item(r.number, r.row, r.product_id, r.payload, r.attempts) for r in rows]
 
     def hold(self, session: Session, claim: ChunkClaim) -> None:
-        """Renew the lease inside the caller's transaction.
+        """Renew the lease inside the caller's transaction, and count it as progress.
 
         Raises:
-            LostLease: the chunk went to another worker, or the job was cancelled. The caller's
+            LostLease: the chunk went to another worker, or the job was paused or cancelled. The caller's
                 transaction is rolled back with it, so a late worker changes nothing.
         """
-        held = affected(
-            session,
-            update(Chunk)
-            .where(Chunk.id == claim.id, Chunk.fence == claim.fence, Chunk.state == "running")
-            .values(lease_until=now_s() + self._lease_s),
+        if not self._renew(session, claim):
+            raise LostLease(f"Chunk {claim.id} belongs to somebody else now, or its job was stopped.")
+        self.progress_at = time.monotonic()
+
+    def renew(self, claim: ChunkClaim) -> bool:
+        """Renew the lease and nothing else; False when it is lost."""
+        with self._database.write() as session:
+            return self._renew(session, claim)
+
+    def _renew(self, session: Session, claim: ChunkClaim) -> bool:
+        return bool(
+            affected(
+                session,
+                update(Chunk)
+                .where(Chunk.id == claim.id, Chunk.fence == claim.fence, Chunk.state == "running")
+                .where(exists().where(Job.id == claim.job_id, Job.state.in_(OPEN_STATES)))
+                .values(lease_until=now_s() + self.lease_s),
+            )
         )
-        if not held:
-            raise LostLease(f"Chunk {claim.id} belongs to somebody else now.")
+
+    def go_on(self) -> None:
+        """Say that work goes on; call it between micro-batches, and now and then in long steps.
+
+        Raises:
+            Stopping: this process was told to end; what was recorded stays.
+        """
+        self.progress_at = time.monotonic()
+        if self.told_to_stop():
+            raise Stopping("The worker was told to stop.")
 
     def record(
         self, session: Session, claim: ChunkClaim, outcomes: Sequence[Outcome], spent: Spent | None = None
@@ -165,6 +209,17 @@ class JobDesk:
                 }
             )
         )
+        self._note_pace(session, claim.job_id)
+
+    def _note_pace(self, session: Session, job_id: str) -> None:
+        """Add to the samples from which the rate is told, unless this process just did."""
+        now = now_s()
+        if self._sampled[0] == job_id and 0 <= now - self._sampled[1] < SAMPLE_S:
+            return
+        self._sampled = (job_id, now)
+        job = session.get(Job, job_id, populate_existing=True)
+        if job is not None:
+            job.pace = with_sample(job.pace, now, done_of(job))
 
     def blame(self, claim: ChunkClaim, item: Item) -> int:
         """Note, before a dangerous try, which item is tried; returns its tries, this one included."""
@@ -194,7 +249,7 @@ class JobDesk:
             session.execute(
                 update(Chunk).where(Chunk.id == claim.id).values(state="done", holder=None, lease_until=0.0)
             )
-            _close_job(session, claim.job_id)
+            close_job(session, claim.job_id)
             return self._window_of(session, claim.job_id)
 
     def postpone(self, claim: ChunkClaim, delay_s: float, error: str, blame: bool) -> None:
@@ -217,11 +272,10 @@ class JobDesk:
                 .where(Chunk.job_id == claim.job_id, Chunk.state.in_(UNFINISHED))
                 .values(state="dead", fence=Chunk.fence + 1, error=message)
             )
-            session.execute(
-                update(Job)
-                .where(Job.id == claim.job_id)
-                .values(state="failed", finished_at=now_s(), error_code=code, error_message=message)
-            )
+            job = session.get(Job, claim.job_id, populate_existing=True)
+            if job is not None:
+                job.error_code, job.error_message = code, message
+                end_job(session, job, "failed")
 
     def take_over(self) -> int:
         """Put back what an earlier process of this name held when it died."""
@@ -232,7 +286,7 @@ class JobDesk:
         lost = self._put_back(Chunk.lease_until < now_s())
         with self._database.write() as session:
             for job_id in session.scalars(select(Job.id).where(Job.state.in_(OPEN_STATES))).all():
-                _close_job(session, job_id)
+                close_job(session, job_id)
         return lost
 
     def _put_back(self, which: Any) -> int:
@@ -250,9 +304,9 @@ class JobDesk:
         chunk.state = "waiting"
         if chunk.attempts >= self._max_attempts:
             chunk.state = "dead"
-            _fail_rest(session, chunk)
+            fail_rest(session, chunk)
         session.flush()
-        _close_job(session, chunk.job_id)
+        close_job(session, chunk.job_id)
 
     def overdue(self, limit: int) -> list[str]:
         """Chunks that may be rung: those in the windows of the open jobs."""
@@ -283,64 +337,6 @@ def _urgent(claim: ChunkClaim) -> tuple[Any, ...]:
     return (Chunk.priority < claim.priority, Chunk.attempts == 0, Job.kind.in_(_BY_HAND_KINDS))
 
 
-def add_problems(session: Session, job_id: str, problems: Sequence[Problem]) -> None:
-    session.add_all(
-        JobFailure(
-            job_id=job_id,
-            row=p.row,
-            product_id=p.product_id,
-            image=p.image,
-            reason=p.reason,
-            message=p.message,
-        )
-        for p in problems
-    )
-
-
-def _fail_rest(session: Session, chunk: Chunk) -> None:
-    """Fail the items of a chunk that was given up, with the reason."""
-    rest = session.scalars(
-        select(JobItem).where(
-            JobItem.job_id == chunk.job_id,
-            JobItem.number.between(chunk.first, chunk.last),
-            JobItem.state == "waiting",
-        )
-    ).all()
-    text = f"Given up after {chunk.attempts} tries: {chunk.error}"
-    add_problems(
-        session,
-        chunk.job_id,
-        [Problem(i.row, i.product_id, None, "given_up", text) for i in rest],
-    )
-    for item in rest:
-        item.state, item.result, item.reason = "failed", "failed", "given_up"
-    session.execute(update(Job).where(Job.id == chunk.job_id).values(failed=Job.failed + len(rest)))
-    if chunk.stage != "items":
-        what = "The manifest could not be read." if chunk.stage == "plan" else "The last step failed."
-        session.execute(
-            update(Job)
-            .where(Job.id == chunk.job_id)
-            .values(error_code="given_up", error_message=f"{what} {text}")
-        )
-
-
-def _close_job(session: Session, job_id: str) -> None:
-    """Finish the job if no chunk of it is open; what was held back for the end is let go first."""
-    left = session.scalar(
-        select(func.count()).where(Chunk.job_id == job_id, Chunk.state.in_(("waiting", "running")))
-    )
-    if left:
-        return
-    job = session.get(Job, job_id, populate_existing=True)
-    if job is not None and job.state in OPEN_STATES:
-        last = session.scalar(select(Chunk).where(Chunk.job_id == job_id, Chunk.state == "held"))
-        if last is not None and not job.error_code:
-            last.state, job.phase = "waiting", "finish"
-            return
-        job.state = "failed" if job.error_code else "succeeded"
-        job.finished_at = now_s()
-
-
 def _claim(chunk: Chunk, job: Job, catalogue: str) -> ChunkClaim:
     return ChunkClaim(
         id=chunk.id,
@@ -358,4 +354,5 @@ def _claim(chunk: Chunk, job: Job, catalogue: str) -> ChunkClaim:
         source=job.source,
         options=job.options,
         index_version=job.index_version,
+        retry_of=job.retry_of,
     )

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from shared.database import Database
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
 from shared.ledger import now_s
-from shared.ledger.job_desk import JobDesk, add_problems
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.job_ends import add_problems
 from shared.ledger.job_states import new_chunk
 from shared.ledger.pace import with_sample
 from shared.ledger.work import ChunkClaim, Item, Problem

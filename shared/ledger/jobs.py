@@ -215,7 +215,7 @@ class JobLedger:
         return self.status(job_id)
 
     def resume(self, job_id: str) -> JobOut:
-        """Let a paused job go on; raises as ``job_control.resume``. Ring ``next_chunks`` afterwards."""
+        """Let a paused job go on; raises as ``job_control.resume``. Ring its ``first_chunk`` afterwards."""
         with self._database.write() as session:
             job_control.resume(session, job_id)
         return self.status(job_id)
@@ -250,4 +250,4 @@ def _reasons(session: Session, job_id: str) -> dict[str, int]:
         .group_by(JobFailure.reason)
         .order_by(func.count().desc(), JobFailure.reason)
     )
-    return {reason: count for reason, count in counted}
+    return dict(counted.all())

@@ -9,9 +9,15 @@ from shared.errors import VitrineError
 
 
 class LostLease(VitrineError):
-    """This worker no longer holds the chunk, or the job was cancelled: drop the work at hand."""
+    """This worker no longer holds the chunk, or the job was paused or cancelled: drop the work at hand."""
 
     code = "lost_lease"
+
+
+class Stopping(VitrineError):
+    """This process was told to end: the chunk goes back to whoever takes it next."""
+
+    code = "stopping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,7 @@ class ChunkClaim:
     Attributes:
         stage: ``plan`` lists the items, ``items`` does a stretch of them, ``finish`` comes last.
         index_version: what the job fills or moves, None where it is the catalogue's live one.
+        retry_of: the job of which this one does some items again; then its items are not all there is.
     """
 
     id: str
@@ -38,6 +45,7 @@ class ChunkClaim:
     source: dict[str, Any]
     options: dict[str, Any]
     index_version: int | None
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
