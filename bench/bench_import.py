@@ -44,7 +44,7 @@ def bare_s(worker: WorkerProcess, settings: Settings, pictures: dict[str, bytes]
     data = list(pictures.values())
     began = time.perf_counter()
     for start in range(0, len(data), size):
-        worker.pipeline.embed_catalogue(
+        worker.pipelines.default.embed_catalogue(
             [decode(d, limits, SIDE_NEEDED_PX) for d in data[start : start + size]]
         )
     return time.perf_counter() - began
@@ -96,8 +96,8 @@ def main() -> None:
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "pictures": len(pictures),
-        "detector": worker.pipeline.detector.version,
-        "embedder": worker.pipeline.embedder.version,
+        "detector": worker.pipelines.default.detector.version,
+        "embedder": worker.pipelines.default.embedder.version,
         "bare_images_per_s": round(len(pictures) / min(bare), 2),
         "bulk_images_per_s": round(len(pictures) / min(imported), 2),
         "bulk_over_bare_ratio": round(

@@ -95,12 +95,15 @@ def tidy_price(price: Decimal | None) -> Decimal | None:
     return cents if cents == price else price.normalize()
 
 
-def main_boxes(session: Session, image_ids: Iterable[str]) -> dict[str, Box]:
-    """Return the main object of each image, under its catalogue's live index version."""
+def main_boxes(
+    session: Session, image_ids: Iterable[str], index_version: int | None = None
+) -> dict[str, Box]:
+    """Return the main object of each image, under an index version; None: its catalogue's live one."""
+    which = IndexVersion.state == "live" if index_version is None else IndexVersion.id == index_version
     rows = session.execute(
         select(Detection.image_id, Detection.x0, Detection.y0, Detection.x1, Detection.y1)
         .join(IndexVersion, IndexVersion.id == Detection.index_version)
-        .where(Detection.image_id.in_(list(image_ids)), Detection.number == 0, IndexVersion.state == "live")
+        .where(Detection.image_id.in_(list(image_ids)), Detection.number == 0, which)
     )
     return {image_id: (x0, y0, x1, y1) for image_id, x0, y0, x1, y1 in rows}
 

@@ -22,7 +22,12 @@ class Hydrator:
     """Looks up, in one read, all products that a batch of searches of one catalogue found."""
 
     def __init__(
-        self, database: Database, catalogue_id: int, product_ids: Iterable[str], image_ids: Iterable[str]
+        self,
+        database: Database,
+        catalogue_id: int,
+        index_version: int,
+        product_ids: Iterable[str],
+        image_ids: Iterable[str],
     ):
         with database.read() as session:
             rows = session.scalars(
@@ -31,7 +36,7 @@ class Hydrator:
                 )
             )
             self._products = {row.product_id: row for row in rows}
-            self._boxes: dict[str, Box] = main_boxes(session, set(image_ids))
+            self._boxes: dict[str, Box] = main_boxes(session, set(image_ids), index_version)
             self._currency = session.scalar(select(Catalogue.currency).where(Catalogue.id == catalogue_id))
 
     def group(

@@ -1,23 +1,38 @@
-"""Which collection of Milvus a catalogue is searched in, and which models filled it."""
+"""The index versions of a catalogue: which collection holds what, made by which models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.database import Database
-from shared.database.tables import IndexVersion
-from shared.errors import Misconfigured
+from shared.database.tables import Catalogue, Detection, IndexVersion, ModelVersion
+from shared.errors import IndexUnavailable, UnknownCatalogue
 from shared.ledger import now_s
+from worker.pipeline import Pipeline
 from worker.vision import VectorIndex
+
+#: States whose collections are complete or on the way there: writes go to them.
+WRITTEN = ("live", "building", "ready")
+KEPT = (*WRITTEN, "retired")
 
 
 @dataclass(frozen=True, slots=True)
 class LiveIndex:
-    """A catalogue's live index version."""
+    """An index version of a catalogue; the live one, unless ``state`` says otherwise.
+
+    Attributes:
+        number: 1 is the catalogue's first.
+        state: building | ready | live | retired | pruned.
+        detector, embedder: the versions of the models that fill it.
+        detector_name, embedder_name: how they are loaded; empty where only the versions tell.
+        beside: a second collection of it that a rebuild fills, None else.
+        epoch: grows whenever what is written where changes.
+    """
 
     id: int
     alias: str
@@ -25,52 +40,127 @@ class LiveIndex:
     detector: str
     embedder: str
     dim: int
+    state: str
+    number: int
+    detector_name: str
+    embedder_name: str
+    beside: str | None
+    epoch: int
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Where its rows are written: usually one place, two during a rebuild."""
+        return (self.collection,) if self.beside is None else (self.collection, self.beside)
 
 
 def live_index(session: Session, catalogue_id: int) -> LiveIndex | None:
     """Return the catalogue's live index version, None if nothing was ever imported."""
-    row = session.scalar(
-        select(IndexVersion).where(IndexVersion.catalogue_id == catalogue_id, IndexVersion.state == "live")
+    return next(iter(_versions(session, catalogue_id, ("live",))), None)
+
+
+def written_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
+    """Return the versions that a product's writes must reach: the live one, then building and ready."""
+    return _versions(session, catalogue_id, WRITTEN)
+
+
+def kept_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
+    """Return the versions that have a collection, the live one first: a deletion must reach them all."""
+    return _versions(session, catalogue_id, KEPT)
+
+
+def all_written(session: Session) -> list[LiveIndex]:
+    """Return what ``written_indexes`` does for all catalogues, the live ones first, then the newest."""
+    rows = session.scalars(
+        select(IndexVersion).where(IndexVersion.state.in_(WRITTEN)).order_by(IndexVersion.id.desc())
     )
-    if row is None:
-        return None
-    return LiveIndex(row.id, row.alias, row.collection, row.detector, row.embedder, row.dim)
+    return sorted((_as_live(row) for row in rows), key=lambda version: version.state != "live")
 
 
-def require_same_embedder(live: LiveIndex, embedder: str, catalogue: str) -> None:
-    """Raise Misconfigured if this worker's embeddings cannot be compared with the collection's."""
-    if live.embedder != embedder:
-        raise Misconfigured(
-            f"Catalogue {catalogue!r} was indexed with {live.embedder} and this worker runs {embedder}: "
-            "set VITRINE_MODELS__EMBEDDER to the former, or import into a new catalogue."
-        )
+def index_version(session: Session, version_id: int) -> LiveIndex | None:
+    """Return one version by its id."""
+    row = session.get(IndexVersion, version_id, populate_existing=True)
+    return None if row is None else _as_live(row)
+
+
+def model_version_id(session: Session, detector: str, embedder: str) -> int:
+    """Return the id of two models' versions, made in this transaction if it is new."""
+    wanted = (ModelVersion.detector == detector, ModelVersion.embedder == embedder)
+    found = session.scalar(select(ModelVersion.id).where(*wanted))
+    if found is not None:
+        return found
+    try:
+        with session.begin_nested():
+            row = ModelVersion(detector=detector, embedder=embedder)
+            session.add(row)
+            session.flush()
+            return row.id
+    except IntegrityError:  # another worker made it at the same moment
+        return session.scalars(select(ModelVersion.id).where(*wanted)).one()
+
+
+def begin_change(session: Session, catalogue_id: int, versions: Sequence[LiveIndex] | None = None) -> int:
+    """Count a change of the catalogue; called first in a transaction that changes products.
+
+    Whoever else changes the catalogue waits until this transaction ends, so that numbers are given in
+    the order in which changes become visible. Versions are told from it how far they are complete.
+
+    Args:
+        versions: what the caller wrote (or deleted) rows of before this transaction.
+
+    Returns:
+        The change's number, for ``products.change``.
+
+    Raises:
+        IndexUnavailable: rows go elsewhere now: the caller's rows must be written again.
+    """
+    number: int | None = session.scalar(
+        update(Catalogue)
+        .where(Catalogue.id == catalogue_id)
+        .values(changes=Catalogue.changes + 1)
+        .returning(Catalogue.changes)
+    )
+    if number is None:
+        raise UnknownCatalogue("The catalogue is gone.")
+    if versions is not None:
+        served = {(v.id, v.epoch) for v in versions}
+        wanted = {(v.id, v.epoch) for v in written_indexes(session, catalogue_id)}
+        if not wanted <= served:
+            raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+    return number
 
 
 def open_index(
-    database: Database,
-    index: VectorIndex,
-    catalogue_id: int,
-    *,
-    detector: str,
-    embedder: str,
-    dim: int,
-    prefix: str,
+    database: Database, index: VectorIndex, catalogue_id: int, default: Pipeline, prefix: str
 ) -> LiveIndex:
     """Return the live index version, made with its collection and alias if there is none yet.
 
     Safe when several workers do it at once, and when one dies half-way: the row comes first, and
     collection and alias are made again until both are there.
+
+    Args:
+        default: the models that a new catalogue starts with.
+
+    Raises:
+        IndexUnavailable: the collection is gone although the catalogue has products.
     """
-    live = _live_or_new(database, catalogue_id, detector, embedder, dim, prefix)
+    live = _live_or_new(database, catalogue_id, default, prefix)
+    if live.collection not in index.collections():
+        with database.read() as session:
+            filled = session.scalar(select(exists().where(Detection.index_version == live.id)))
+        if filled and live.beside is None:
+            # An empty collection would hide that: searches would find nothing, without an error.
+            raise IndexUnavailable(
+                f"The collection {live.collection} is gone: `vitrine rebuild CATALOGUE` brings it back."
+            )
+        if filled:
+            return live
     index.create(live.collection, live.dim)
     if index.resolve_alias(live.alias) != live.collection:
         index.set_alias(live.alias, live.collection)
     return live
 
 
-def _live_or_new(
-    database: Database, catalogue_id: int, detector: str, embedder: str, dim: int, prefix: str
-) -> LiveIndex:
+def _live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> LiveIndex:
     with database.read() as session:
         found = live_index(session, catalogue_id)
     if found is not None:
@@ -81,11 +171,13 @@ def _live_or_new(
                 IndexVersion(
                     catalogue_id=catalogue_id,
                     number=1,
-                    collection=f"{prefix}_{catalogue_id}_v1",
+                    collection=collection_name(prefix, catalogue_id, 1),
                     alias=f"{prefix}_{catalogue_id}",
-                    detector=detector,
-                    embedder=embedder,
-                    dim=dim,
+                    detector=default.detector.version,
+                    embedder=default.embedder.version,
+                    detector_name=default.detector_name,
+                    embedder_name=default.embedder_name,
+                    dim=default.embedder.dim,
                     state="live",
                     created_at=now_s(),
                 )
@@ -96,3 +188,41 @@ def _live_or_new(
         found = live_index(session, catalogue_id)
     assert found is not None
     return found
+
+
+def collection_name(prefix: str, catalogue_id: int, number: int) -> str:
+    """Return the name of a version's first collection."""
+    return f"{prefix}_{catalogue_id}_v{number}"
+
+
+def next_number(session: Session, catalogue_id: int) -> int:
+    """Return the number of the catalogue's next index version."""
+    query = select(func.max(IndexVersion.number)).where(IndexVersion.catalogue_id == catalogue_id)
+    return (session.scalar(query) or 0) + 1
+
+
+def _versions(session: Session, catalogue_id: int, states: Sequence[str]) -> list[LiveIndex]:
+    rows = session.scalars(
+        select(IndexVersion)
+        .where(IndexVersion.catalogue_id == catalogue_id, IndexVersion.state.in_(states))
+        .order_by(IndexVersion.number)
+        .execution_options(populate_existing=True)
+    )
+    return sorted((_as_live(row) for row in rows), key=lambda version: states.index(version.state))
+
+
+def _as_live(row: IndexVersion) -> LiveIndex:
+    return LiveIndex(
+        id=row.id,
+        alias=row.alias,
+        collection=row.collection,
+        detector=row.detector,
+        embedder=row.embedder,
+        dim=row.dim,
+        state=row.state,
+        number=row.number,
+        detector_name=row.detector_name,
+        embedder_name=row.embedder_name,
+        beside=row.beside,
+        epoch=row.epoch,
+    )

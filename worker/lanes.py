@@ -23,6 +23,7 @@ from shared.task_names import Lane
 from worker.catalogue_lane import CatalogueLane
 from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
+from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
 from worker.search_lane import SearchLane
 from worker.vector_index import MilvusIndex
 
@@ -37,7 +38,7 @@ class WorkerProcess:
     lane: Lane
     database: Database
     index: MilvusIndex
-    pipeline: Pipeline
+    pipelines: Pipelines
     doorbell: Doorbell
     search: SearchLane
     catalogue: CatalogueLane
@@ -68,33 +69,49 @@ def build_process(settings: Settings, lane: Lane, name: str) -> WorkerProcess:
     """
     # What the search lane commits is a claim or an answer: undone by a power cut, it is done again.
     database = open_database(settings, durable=lane is not Lane.SEARCH)
-    models = settings.models
-    pipeline = build_pipeline(
-        models_dir=settings.models_folder,
-        detector_name=models.detector,
-        embedder_name=models.embedder,
-        runtime=models.runtime,
-        device=models.device,
-        cache_dir=settings.data_dir / "models",
-        threads=models.threads or _cores(),
-        confidence=models.confidence,
-        max_objects=models.max_objects,
-        micro_batch=models.micro_batch,
-    )
-    pipeline.warm_up()
+    build = _builder(settings)
+    default = build(settings.models.detector, settings.models.embedder, None)
+    default.warm_up()
+    pipelines = Pipelines(default, build)
     index = MilvusIndex(
         settings.milvus_uri,
         token=reveal(settings.milvus.token),
         timeout_s=settings.milvus.timeout_s,
     )
-    process = _process(settings, lane, name, database, index, pipeline)
+    process = _process(settings, lane, name, database, index, pipelines)
     process.take_over()
-    Presence(database).keep_beating(process.name, str(lane), _details(settings, index, pipeline))
+    if lane is Lane.SEARCH:
+        # Before this process says that it is ready, and again as soon as a version is being filled: its
+        # models must not be loaded at the first search after its promotion.
+        keep_loaded(database, pipelines)
+    Presence(database).keep_beating(process.name, str(lane), _details(settings, index, pipelines))
     return process
 
 
+def _builder(settings: Settings) -> Build:
+    """Return what loads a pipeline by names, on this worker's device."""
+    models = settings.models
+
+    def build(detector_name: str, embedder_name: str, crop: CropMode | None) -> Pipeline:
+        return build_pipeline(
+            models_dir=settings.models_folder,
+            detector_name=detector_name,
+            embedder_name=embedder_name,
+            runtime=models.runtime,
+            device=models.device,
+            cache_dir=settings.data_dir / "models",
+            threads=models.threads or _cores(),
+            confidence=models.confidence,
+            max_objects=models.max_objects,
+            micro_batch=models.micro_batch,
+            crop=crop,
+        )
+
+    return build
+
+
 def _process(
-    settings: Settings, lane: Lane, name: str, database: Database, index: MilvusIndex, pipeline: Pipeline
+    settings: Settings, lane: Lane, name: str, database: Database, index: MilvusIndex, pipelines: Pipelines
 ) -> WorkerProcess:
     store = open_image_store(settings)
     decoders = ThreadPoolExecutor(settings.models.decode_threads, "decode")
@@ -104,7 +121,7 @@ def _process(
         desk=job_desk(settings, database, name),
         store=store,
         index=index,
-        pipeline=pipeline,
+        pipelines=pipelines,
         decoders=decoders,
         limits=limits,
         micro_batch=settings.models.micro_batch,
@@ -115,14 +132,14 @@ def _process(
         lane=lane,
         database=database,
         index=index,
-        pipeline=pipeline,
+        pipelines=pipelines,
         doorbell=Doorbell(settings.redis_url),
         search=SearchLane(
             database=database,
             desk=search_desk(settings, database, name),
             store=store,
             index=index,
-            pipeline=pipeline,
+            pipelines=pipelines,
             decoders=decoders,
             limits=limits,
             batch=settings.search.batch,
@@ -143,7 +160,7 @@ def job_desk(settings: Settings, database: Database, holder: str) -> JobDesk:
 
 
 def _details(
-    settings: Settings, index: MilvusIndex, pipeline: Pipeline
+    settings: Settings, index: MilvusIndex, pipelines: Pipelines
 ) -> Callable[[], dict[str, Any] | None]:
     """Return what `vitrine status` shows of this process, or None while Milvus does not answer."""
 
@@ -151,11 +168,13 @@ def _details(
         if not index.healthy():
             return None
         return {
-            **pipeline.versions,
+            **pipelines.default.versions,
+            "pipelines": pipelines.loaded(),
+            "not_loaded": pipelines.failures(),
             "runtime": settings.models.runtime,
             "device": settings.models.device,
             "index": index.describe(),
-            "notes": pipeline.notes,
+            "notes": pipelines.default.notes,
             "python": platform.python_version(),
         }
 

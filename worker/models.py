@@ -124,7 +124,7 @@ def find_model(models_dir: Path, name: str, kind: Kind) -> ModelFile:
     Raises:
         Misconfigured: nothing of that name and kind, or a file with another content than registered.
     """
-    if "/" in name or name.endswith((".pt", ".pth", ".safetensors")):
+    if _is_path(name):
         return _from_path(Path(name).expanduser(), kind)
     models = [model for model in list_models(models_dir) if model.kind == kind]
     for model in models:
@@ -133,6 +133,11 @@ def find_model(models_dir: Path, name: str, kind: Kind) -> ModelFile:
             return model
     known = ", ".join(model.name for model in models) or "none"
     raise Misconfigured(f"There is no {kind} named {name!r}: known are {known}; or give the path of a file.")
+
+
+def lasting_name(name: str, model: ModelFile) -> str:
+    """Return how a model that was found by ``name`` is found later too, whatever the default is then."""
+    return str(model.path) if _is_path(name) else model.name
 
 
 def verify_models(models_dir: Path, detector: str, embedder: str) -> None:
@@ -145,6 +150,10 @@ def verify_models(models_dir: Path, detector: str, embedder: str) -> None:
     for kind, name in wanted:
         if name not in WITHOUT_WEIGHTS:
             find_model(models_dir, name, kind)
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith((".pt", ".pth", ".safetensors"))
 
 
 class _Entry(BaseModel):

@@ -16,7 +16,7 @@ from worker.batching import in_batches
 from worker.crops import Box, with_mask_of
 from worker.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
 from worker.embedder import load_embedder
-from worker.models import find_model
+from worker.models import find_model, lasting_name
 from worker.runtimes import RuntimeName
 from worker.vision import Detection, Detector, Embedder, Embeddings, Image
 
@@ -75,6 +75,7 @@ class Pipeline:
         max_objects: most objects of a query image.
         objects_per_image: most objects of a catalogue image.
         notes: what an operator should know of how this pipeline runs; often none.
+        detector_name, embedder_name: how the models are loaded again: the registry's names, or paths.
     """
 
     detector: Detector
@@ -83,6 +84,8 @@ class Pipeline:
     max_objects: int = 8
     objects_per_image: int = 1
     notes: tuple[str, ...] = ()
+    detector_name: str = NO_DETECTOR
+    embedder_name: str = ""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -204,8 +207,10 @@ def build_pipeline(
     """
     detector: Detector = WholeImage()
     if detector_name != NO_DETECTOR:
+        seer = find_model(models_dir, detector_name, "detector")
+        detector_name = lasting_name(detector_name, seer)
         detector = load_detector(
-            find_model(models_dir, detector_name, "detector"),
+            seer,
             runtime,
             device,
             confidence,
@@ -219,12 +224,22 @@ def build_pipeline(
         embedder = BASELINES[embedder_name]()
     else:
         model = find_model(models_dir, embedder_name, "embedder")
+        embedder_name = lasting_name(embedder_name, model)
         plan = model.crop.model_copy(update={"mode": crop or model.crop.mode})
         embedder = load_embedder(model, runtime, device, cache_dir=cache_dir, threads=threads, plan=plan)
     notes = []
     if detector_name == NO_DETECTOR:
         notes.append("no detector: every image is searched as a whole")
-    return Pipeline(detector, embedder, micro_batch, max_objects, objects_per_image, tuple(notes))
+    return Pipeline(
+        detector,
+        embedder,
+        micro_batch,
+        max_objects,
+        objects_per_image,
+        tuple(notes),
+        detector_name,
+        embedder_name,
+    )
 
 
 class _Clock:

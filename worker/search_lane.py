@@ -14,14 +14,23 @@ import numpy as np
 from shared.answered import Announcer
 from shared.contracts import SearchResult
 from shared.database import Database
-from shared.errors import IndexUnavailable, InvalidInput, NotFound, OutOfMemory, Unavailable, VitrineError
+from shared.errors import (
+    IndexUnavailable,
+    InvalidInput,
+    NotFound,
+    OutOfMemory,
+    Unavailable,
+    UnknownProduct,
+    VitrineError,
+)
 from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
 from worker.hydrate import Hydrator, photo_result, product_embeddings, product_result
-from worker.index_versions import LiveIndex, live_index, require_same_embedder
+from worker.index_versions import LiveIndex, live_index
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
+from worker.pipelines import Pipelines
 from worker.vector_index import matches
 from worker.vision import Embeddings, Image, IndexHit, VectorIndex
 
@@ -33,12 +42,17 @@ _MOST_ROWS = 4096
 _RETRY_S = 2.0
 
 
+class CollectionGone(IndexUnavailable):
+    """What a search was to be made in is there no longer."""
+
+
 @dataclass(slots=True)
 class Query:
     """A claimed search on its way through the stages."""
 
     claim: Claim
     live: LiveIndex
+    pipeline: Pipeline
     image: Image | None = None
     embedding: QueryEmbedding | None = None
     hits: list[list[IndexHit]] = field(default_factory=list)
@@ -58,7 +72,7 @@ class SearchLane:
     desk: SearchDesk
     store: ImageStore
     index: VectorIndex
-    pipeline: Pipeline
+    pipelines: Pipelines
     decoders: ThreadPoolExecutor
     limits: ImageLimits
     batch: int
@@ -77,7 +91,11 @@ class SearchLane:
     def _answer_batch(self, claims: Sequence[Claim]) -> None:
         """Answer claims together; whatever goes wrong with several is tried on each alone."""
         try:
-            answers = self._answers(claims)
+            try:
+                answers = self._answers(claims)
+            except CollectionGone:
+                # Pruned or rebuilt a moment after it was read which one is live; that one is there.
+                answers = self._answers(claims)
         except Unavailable as error:
             blame = isinstance(error, OutOfMemory)
             log.warning("searches wait: %s", error.message)
@@ -128,10 +146,9 @@ class SearchLane:
                     live = live_index(session, claim.catalogue_id)
                 if live is None:
                     raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
-                require_same_embedder(live, self.pipeline.embedder.version, claim.catalogue)
                 if isinstance(image, VitrineError):
                     raise image
-                queries.append(Query(claim, live, image))
+                queries.append(Query(claim, live, self.pipelines.of(live), image))
             except Unavailable:
                 raise
             except VitrineError as error:
@@ -141,18 +158,20 @@ class SearchLane:
     def _results(self, queries: Sequence[Query]) -> list[SearchResult]:
         """Turn hits into products: one read of the database for each catalogue of the batch."""
         hydrators: dict[int, Hydrator] = {}
-        for catalogue_id in {q.claim.catalogue_id for q in queries}:
-            hits = [
-                h for q in queries if q.claim.catalogue_id == catalogue_id for part in q.hits for h in part
-            ]
-            hydrators[catalogue_id] = Hydrator(
-                self.database, catalogue_id, {h.product_id for h in hits}, {h.image_id for h in hits}
+        for catalogue_id, version in {(q.claim.catalogue_id, q.live) for q in queries}:
+            hits = [h for q in queries if q.live == version for part in q.hits for h in part]
+            hydrators[version.id] = Hydrator(
+                self.database,
+                catalogue_id,
+                version.id,
+                {h.product_id for h in hits},
+                {h.image_id for h in hits},
             )
-        return [self._result(q, hydrators[q.claim.catalogue_id]) for q in queries]
+        return [self._result(q, hydrators[q.live.id]) for q in queries]
 
     def _result(self, query: Query, hydrator: Hydrator) -> SearchResult:
         claim = query.claim
-        models = {**self.pipeline.versions, "index": query.live.collection}
+        models = {**query.pipeline.versions, "index": query.live.collection}
         if claim.product_id is not None:
             return product_result(
                 claim.id, claim.catalogue, claim.options, claim.product_id, query.hits, hydrator, models
@@ -173,13 +192,18 @@ class SearchLane:
             return error
 
     def _embed(self, queries: Sequence[Query]) -> None:
-        photos = [q for q in queries if q.image is not None]
-        options = [QueryOptions(box=q.claim.options.box, detect=q.claim.options.detect) for q in photos]
-        images = [q.image for q in photos if q.image is not None]
-        embedded = self.pipeline.embed_query(images, options)
-        for query, embedding in zip(photos, embedded, strict=True):
-            query.embedding = embedding
-            query.timings_ms.update(embedding.timings_ms)
+        """One batch for each pipeline that the queries' indexes were filled with; nearly always one."""
+        groups: dict[int, list[Query]] = defaultdict(list)
+        for query in queries:
+            if query.image is not None:
+                groups[id(query.pipeline)].append(query)
+        for photos in groups.values():
+            options = [QueryOptions(box=q.claim.options.box, detect=q.claim.options.detect) for q in photos]
+            images = [q.image for q in photos if q.image is not None]
+            embedded = photos[0].pipeline.embed_query(images, options)
+            for query, embedding in zip(photos, embedded, strict=True):
+                query.embedding = embedding
+                query.timings_ms.update(embedding.timings_ms)
 
     def _search(self, queries: Sequence[Query]) -> None:
         """One call to Milvus for all queries that go to the same place with the same filter."""
@@ -187,9 +211,11 @@ class SearchLane:
         for query in queries:
             options = query.claim.options
             vectors = self._vectors(query)
-            groups[(query.live.alias, _filter(options.category), options.top_k)].append((query, vectors))
-        for (alias, filter_, top_k), members in groups.items():
-            found = self._nearest(alias, np.concatenate([v for _, v in members]), top_k, filter_)
+            # The collection and not the alias, which another version may have the moment after.
+            place = query.live.collection, _filter(options.category), options.top_k
+            groups[place].append((query, vectors))
+        for (collection, filter_, top_k), members in groups.items():
+            found = self._nearest(collection, np.concatenate([v for _, v in members]), top_k, filter_)
             start = 0
             for query, vectors in members:
                 query.hits = found[start : start + len(vectors)]
@@ -198,26 +224,33 @@ class SearchLane:
     def _vectors(self, query: Query) -> Embeddings:
         if query.embedding is not None:
             return query.embedding.embeddings
-        assert query.claim.product_id is not None
-        return product_embeddings(
-            self.database, query.claim.catalogue_id, query.live.id, query.claim.product_id
-        )
-
-    def _rows(self, alias: str, vectors: Embeddings, limit: int, filter_: str | None) -> list[list[IndexHit]]:
+        claim = query.claim
+        assert claim.product_id is not None
         try:
-            return self.index.search(alias, vectors, limit, filter_)
+            return product_embeddings(self.database, claim.catalogue_id, query.live.id, claim.product_id)
+        except UnknownProduct as error:
+            with self.database.read() as session:
+                if live_index(session, claim.catalogue_id) != query.live:
+                    raise CollectionGone("Another index version went live meanwhile.") from error
+            raise
+
+    def _rows(
+        self, collection: str, vectors: Embeddings, limit: int, filter_: str | None
+    ) -> list[list[IndexHit]]:
+        try:
+            return self.index.search(collection, vectors, limit, filter_)
         except NotFound as error:
-            raise IndexUnavailable(
+            raise CollectionGone(
                 "The index of this catalogue is gone: `vitrine rebuild CATALOGUE` brings it back."
             ) from error
 
     def _nearest(
-        self, alias: str, vectors: Embeddings, top_k: int, filter_: str | None
+        self, collection: str, vectors: Embeddings, top_k: int, filter_: str | None
     ) -> list[list[IndexHit]]:
         """Search until each query has ``top_k`` products, or there are no more rows."""
         limit = min(max(top_k * _OVER_FETCH, 32), _MOST_ROWS)
         while True:
-            found = self._rows(alias, vectors, limit, filter_)
+            found = self._rows(collection, vectors, limit, filter_)
             short = any(len(hits) >= limit and len({h.product_id for h in hits}) < top_k for hits in found)
             if not short or limit >= _MOST_ROWS:
                 return found

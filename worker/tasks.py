@@ -21,7 +21,8 @@ def start(settings: Settings, lane: Lane, name: str) -> None:
     """Build this process's connections and models; called once in the spawned child."""
     global _process
     _process = build_process(settings, lane, name)
-    log.info("ready: %s", ", ".join(f"{k} {v}" for k, v in _process.pipeline.versions.items()))
+    for versions in _process.pipelines.loaded():
+        log.info("ready: %s", ", ".join(f"{k} {v}" for k, v in versions.items()))
 
 
 def stop() -> None:

@@ -237,7 +237,7 @@ def test_memory_that_runs_out_over_one_product_fails_only_that_one(
 ) -> None:
     """The embedder stands in for a device: it refuses one picture, alone or in company (M07)."""
     photos = pictures(8)
-    embedder = shop.worker.pipeline.embedder
+    embedder = shop.worker.pipelines.default.embedder
     embed, crop = embedder.embed, embedder.crop
     wide = builders.jpeg(seed=50, width=333, height=96)
     marked: list[int] = []

@@ -16,7 +16,7 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.pipeline import Pipeline
+from worker.pipelines import Pipelines
 from worker.vision import VectorIndex
 
 
@@ -34,7 +34,7 @@ class Tools:
     desk: JobDesk
     store: ImageStore
     index: VectorIndex
-    pipeline: Pipeline
+    pipelines: Pipelines
     decoders: ThreadPoolExecutor
     limits: ImageLimits
     micro_batch: int

@@ -13,7 +13,7 @@ from shared.errors import InvalidManifest, NotFound, VitrineError
 from shared.import_sources import ArchiveSource, FolderSource, NoSource, Source
 from shared.ledger.work import ChunkClaim, Item, Problem
 from shared.manifest import Row, read_rows
-from worker.index_versions import live_index, open_index, require_same_embedder
+from worker.index_versions import live_index, open_index
 from worker.jobs import Tools
 from worker.product_flow import do_items
 from worker.product_loading import Loader
@@ -40,12 +40,9 @@ class ImportProducts:
             tools.database,
             tools.index,
             claim.catalogue_id,
-            detector=tools.pipeline.detector.version,
-            embedder=tools.pipeline.embedder.version,
-            dim=tools.pipeline.embedder.dim,
-            prefix=tools.prefix,
+            tools.pipelines.default,
+            tools.prefix,
         )
-        require_same_embedder(live, tools.pipeline.embedder.version, claim.catalogue)
         with self._source(claim) as source:
             loader = Loader(tools.store, source, tools.limits, tools.decoders)
             do_items(tools, claim, items, ProductStages(tools, claim, live, loader))

@@ -47,10 +47,8 @@ class Rebuild:
             tools.database,
             tools.index,
             claim.catalogue_id,
-            detector=tools.pipeline.detector.version,
-            embedder=tools.pipeline.embedder.version,
-            dim=tools.pipeline.embedder.dim,
-            prefix=tools.prefix,
+            tools.pipelines.default,
+            tools.prefix,
         )
         rebuild_products(tools, claim, live, items)
 
