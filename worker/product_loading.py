@@ -62,10 +62,7 @@ class Prepared:
 class Known:
     """What the catalogue holds of a product."""
 
-    row_id: int
-    digest: str
-    category: str
-    price: float
+    row: Product
     images: dict[str, ImageRow]
     detections: dict[str, list[Detection]]
 
@@ -158,10 +155,7 @@ def known_products(
         detections.setdefault(detection.image_id, []).append(detection)
     return {
         p.product_id: Known(
-            row_id=p.id,
-            digest=p.digest,
-            category=p.category,
-            price=float(p.price or 0),
+            row=p,
             images={image.id: image for image in images.get(p.id, [])},
             detections={i.id: detections[i.id] for i in images.get(p.id, []) if i.id in detections},
         )

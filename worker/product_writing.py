@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from shared.contracts import ProductIn
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
+from shared.filters import Facts, facts_of
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from worker.hydrate import pack_embedding, unpack_embedding
+from worker.index_rows import index_row, row_key
 from worker.index_versions import LiveIndex, live_index
 from worker.jobs import Tools
 from worker.product_loading import Batch, Loader, Picture, Prepared, known_products
@@ -39,9 +41,7 @@ class ProductStages:
     def embed(self, batch: Batch) -> None:
         fresh = [picture for p in batch for picture in p.pictures if picture.pixels is not None]
         pixels = [picture.pixels for picture in fresh if picture.pixels is not None]
-        for picture, found in zip(
-            fresh, self.tools.pipelines.of(self.live).embed_catalogue(pixels), strict=True
-        ):
+        for picture, found in zip(fresh, self.tools.pipeline.embed_catalogue(pixels), strict=True):
             picture.found = found
 
     def write(self, batch: Batch) -> None:
@@ -69,17 +69,11 @@ def rebuild_products(tools: Tools, claim: ChunkClaim, live: LiveIndex, items: Se
     with tools.database.read() as session:
         known = known_products(session, claim.catalogue_id, live.id, [i.product_id for i in items])
     rows = [
-        IndexRow(
-            key=_key(image_id, d.number),
-            product_id=product_id,
-            image_id=image_id,
-            number=d.number,
-            category=product.category,
-            price=product.price,
-            embedding=unpack_embedding(d.embedding),
+        index_row(
+            product_id, k.row, facts_of(k.row), image_id, d.number, unpack_embedding(d.embedding), d.colours
         )
-        for product_id, product in known.items()
-        for image_id, detections in product.detections.items()
+        for product_id, k in known.items()
+        for image_id, detections in k.detections.items()
         for d in detections
     ]
     tools.index.upsert(live.collection, rows)
@@ -96,7 +90,7 @@ def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> N
         )
     if live is not None:
         keys = [
-            _key(image_id, d.number)
+            row_key(image_id, d.number)
             for k in known.values()
             for image_id, ds in k.detections.items()
             for d in ds
@@ -104,43 +98,39 @@ def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> N
         tools.index.delete(live.collection, keys)
     with tools.database.write() as session:
         tools.desk.record(session, claim, [Outcome(item, "deleted") for item in items])
-        session.execute(delete(Product).where(Product.id.in_([k.row_id for k in known.values()])))
-
-
-def _key(image_id: str, number: int) -> str:
-    return f"{image_id}-{number}"
+        session.execute(delete(Product).where(Product.id.in_([k.row.id for k in known.values()])))
 
 
 def _index_rows(prepared: Prepared) -> list[IndexRow]:
-    """Rows of new pictures; of known ones too where category or price, which they carry, changed."""
+    """Rows of new pictures; of known ones too where what rows say of the product changed."""
     product, before = prepared.product, prepared.before
-    price = float(product.price or 0)
-    moved = before is not None and (before.category, before.price) != (product.category, price)
-
-    def row(image_id: str, number: int, embedding: Any) -> IndexRow:
-        return IndexRow(
-            key=_key(image_id, number),
-            product_id=prepared.item.product_id,
-            image_id=image_id,
-            number=number,
-            category=product.category,
-            price=price,
-            embedding=embedding,
-        )
-
+    facts, product_id = facts_of(product), prepared.item.product_id
     rows = [
-        row(picture.image_id, number, found.embedding)
+        index_row(product_id, product, facts, picture.image_id, number, found.embedding)
         for picture in prepared.pictures
         for number, found in enumerate(picture.found)
     ]
-    if moved and before is not None:
+    if before is not None and _moved(before.row, product, facts):
         rows += [
-            row(picture.image_id, d.number, unpack_embedding(d.embedding))
+            index_row(
+                product_id,
+                product,
+                facts,
+                picture.image_id,
+                d.number,
+                unpack_embedding(d.embedding),
+                d.colours,
+            )
             for picture in prepared.pictures
             if picture.pixels is None
             for d in before.detections.get(picture.image_id, [])
         ]
     return rows
+
+
+def _moved(before: Product, after: ProductIn, facts: Facts) -> bool:
+    said = before.category, before.price, before.facts
+    return said != (after.category, after.price, facts.as_json())
 
 
 def _surplus_keys(prepared: Prepared) -> list[str]:
@@ -149,7 +139,7 @@ def _surplus_keys(prepared: Prepared) -> list[str]:
         return []
     kept = {p.image_id: (len(p.found) if p.pixels is not None else None) for p in prepared.pictures}
     return [
-        _key(image_id, d.number)
+        row_key(image_id, d.number)
         for image_id, detections in prepared.before.detections.items()
         for d in detections
         if image_id not in kept or (kept[image_id] is not None and d.number >= (kept[image_id] or 0))
@@ -169,7 +159,7 @@ def _outcome(prepared: Prepared) -> Outcome:
         result = "new"
     elif (
         fresh
-        or before.digest != prepared.digest
+        or before.row.digest != prepared.digest
         or [*before.images] != [p.image_id for p in prepared.pictures]
     ):
         result = "changed"
@@ -190,6 +180,7 @@ def _write_product(session: Session, catalogue_id: int, live: LiveIndex, prepare
     for name, value in prepared.product.model_dump().items():
         setattr(row, name, value)
     row.digest = prepared.digest
+    row.facts = facts_of(prepared.product).as_json()
     row.updated_at = now_s()
     session.flush()
     wanted = [p.image_id for p in prepared.pictures]

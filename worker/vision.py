@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.filters import Facts
 
 EMBEDDING_DIM = 256
 
@@ -76,6 +78,8 @@ class IndexRow:
     Attributes:
         key: ``<image_id>-<number>``, at most 64 characters; the primary key.
         number: 0 is the main object; ``WHOLE_IMAGE`` marks the whole image.
+        price: 0 or more; None where the product has none.
+        facts: what filters ask besides category, price and product id.
     """
 
     key: str
@@ -83,8 +87,9 @@ class IndexRow:
     image_id: str
     number: int
     category: str
-    price: float
+    price: float | None
     embedding: NDArray[np.float32]
+    facts: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,11 @@ class VectorIndex(Protocol):
     def count(self, collection: str) -> int: ...
 
     def keys(self, collection: str) -> set[str]:
-        """All primary keys, for reconciliation."""
+        """All primary keys."""
+        ...
+
+    def sorted_keys(self, collection: str, filter_: str | None = None) -> Iterator[str]:
+        """Yield the primary keys, of what the filter keeps, in ascending order; for reconciliation."""
         ...
 
     def flush(self, collection: str) -> None: ...

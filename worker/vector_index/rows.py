@@ -14,6 +14,8 @@ from worker.vision import Embeddings, IndexHit, IndexRow
 
 #: What each text column holds at most, in bytes of UTF-8.
 MAX_BYTES = {"key": 64, "product_id": 128, "image_id": 64, "category": 256}
+#: The price of a row whose product has none; Milvus 2.3 has no nulls.
+NO_PRICE = -1.0
 _NORM_TOLERANCE = 1e-3
 # The client pastes keys into its own filters as they are.
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -44,10 +46,11 @@ def as_entity(row: IndexRow) -> dict[str, Any]:
             raise InvalidInput(f"{name} takes at most {MAX_BYTES[name]} bytes, not {length}.", name)
     if not _KEY.fullmatch(row.key):
         raise InvalidInput("key is 1 to 64 of A-Z, a-z, 0-9 and the signs _ . : -", "key")
-    if not np.isfinite(row.price):
-        raise InvalidInput("price is not a finite number.", "price")
+    price = NO_PRICE if row.price is None else float(row.price)
+    if not np.isfinite(price) or (row.price is not None and price < 0):
+        raise InvalidInput("price is a finite number of 0 or more.", "price")
     embedding = np.ascontiguousarray(row.embedding, dtype=np.float32)
-    return {**texts, "number": int(row.number), "price": float(row.price), "embedding": embedding}
+    return {**texts, "number": int(row.number), "price": price, "embedding": embedding}
 
 
 def as_hit(hit: Any) -> IndexHit:
