@@ -41,7 +41,9 @@ class ProductStages:
     def embed(self, batch: Batch) -> None:
         fresh = [picture for p in batch for picture in p.pictures if picture.pixels is not None]
         pixels = [picture.pixels for picture in fresh if picture.pixels is not None]
-        for picture, found in zip(fresh, self.tools.pipeline.embed_catalogue(pixels), strict=True):
+        for picture, found in zip(
+            fresh, self.tools.pipelines.of(self.live).embed_catalogue(pixels), strict=True
+        ):
             picture.found = found
 
     def write(self, batch: Batch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, Numeric, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Numeric, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database.tables.base import Base, Json
@@ -17,6 +17,8 @@ class Catalogue(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(String(48), unique=True)
     currency: Mapped[str] = mapped_column(String(3), default="EUR")
+    # Grows with each transaction that changes products: who holds its row writes alone.
+    changes: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[float]
 
 
@@ -49,6 +51,12 @@ class IndexVersion(Base):
     embedder_name: Mapped[str] = mapped_column(Text, default="")
     dim: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))  # building | ready | live | retired | pruned
+    # A second collection of this version, which a rebuild fills.
+    beside: Mapped[str | None] = mapped_column(String(128))
+    # Grows whenever it changes where products are written: what is on its way is then written again.
+    epoch: Mapped[int] = mapped_column(default=0)
+    # The catalogue's change up to which the collection is known to be complete.
+    synced: Mapped[int] = mapped_column(BigInteger, default=0)
     job_id: Mapped[str | None] = mapped_column(String(36))
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)  # verdict of the quality gate
     created_at: Mapped[float]
@@ -75,9 +83,14 @@ class Product(Base):
     # What filters ask, computed from the columns above: shared/filters/facts.py.
     facts: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     digest: Mapped[str] = mapped_column(String(64))
+    # The catalogue's change that wrote it last.
+    change: Mapped[int] = mapped_column(BigInteger, default=0)
     updated_at: Mapped[float]
 
-    __table_args__ = (UniqueConstraint("catalogue_id", "product_id"),)
+    __table_args__ = (
+        UniqueConstraint("catalogue_id", "product_id"),
+        Index("ix_products_change", "catalogue_id", "change"),
+    )
 
 
 class Image(Base):
