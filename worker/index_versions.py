@@ -143,7 +143,13 @@ def open_index(
     Raises:
         IndexUnavailable: the collection is gone although the catalogue has products.
     """
-    live = _live_or_new(database, catalogue_id, default, prefix)
+    live = live_or_new(database, catalogue_id, default, prefix)
+    open_collection(database, index, live)
+    return live
+
+
+def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> None:
+    """Make the live version's collection and alias if they are not there. Raises as ``open_index``."""
     if live.collection not in index.collections():
         with database.read() as session:
             filled = session.scalar(select(exists().where(Detection.index_version == live.id)))
@@ -153,14 +159,14 @@ def open_index(
                 f"The collection {live.collection} is gone: `vitrine rebuild CATALOGUE` brings it back."
             )
         if filled:
-            return live
+            return
     index.create(live.collection, live.dim)
     if index.resolve_alias(live.alias) != live.collection:
         index.set_alias(live.alias, live.collection)
-    return live
 
 
-def _live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> LiveIndex:
+def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> LiveIndex:
+    """Return the catalogue's live index version; its row is made if there is none, its collection not."""
     with database.read() as session:
         found = live_index(session, catalogue_id)
     if found is not None:
