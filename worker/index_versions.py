@@ -160,6 +160,11 @@ def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> 
             )
         if filled:
             return
+    make_collection(index, live)
+
+
+def make_collection(index: VectorIndex, live: LiveIndex) -> None:
+    """Make the live version's collection and alias, unless they are there."""
     index.create(live.collection, live.dim)
     if index.resolve_alias(live.alias) != live.collection:
         index.set_alias(live.alias, live.collection)

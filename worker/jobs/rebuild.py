@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from shared.database.tables import Product
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.index_versions import live_index, open_index
+from worker.index_versions import live_index, make_collection
 from worker.jobs import Tools
 from worker.product_writing import rebuild_products
 
@@ -43,13 +43,10 @@ class Rebuild:
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
         tools = self.tools
-        live = open_index(
-            tools.database,
-            tools.index,
-            claim.catalogue_id,
-            tools.pipelines.default,
-            tools.prefix,
-        )
+        with tools.database.read() as session:
+            live = live_index(session, claim.catalogue_id)
+        assert live is not None  # there is no product without one
+        make_collection(tools.index, live)
         rebuild_products(tools, claim, live, items)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
