@@ -12,9 +12,11 @@ from celery import Celery
 
 from shared.task_names import LANE_OF, Lane, TaskName
 
-#: A search batch or chunk that takes longer has hung: its process is replaced.
+#: A search batch that takes longer has hung: its process is replaced.
 SEARCH_LIMIT_S = 25
-CHUNK_LIMIT_S = 300
+#: A chunk may take long, and its worker notices by itself when it hangs (``jobs.hang_s``). This is for
+#: one that hangs so badly that it cannot: a library that never lets go of the interpreter.
+CHUNK_LIMIT_S = 6 * 3600
 #: Loading models takes seconds; the default of 4 s would kill every replacement process.
 PROCESS_START_LIMIT_S = 180
 
@@ -45,7 +47,7 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
                 "time_limit": SEARCH_LIMIT_S,
                 "soft_time_limit": SEARCH_LIMIT_S - 5,
             },
-            str(TaskName.WORK_CHUNK): {"time_limit": CHUNK_LIMIT_S, "soft_time_limit": CHUNK_LIMIT_S - 60},
+            str(TaskName.WORK_CHUNK): {"time_limit": CHUNK_LIMIT_S},
         },
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
         "broker_connection_retry_on_startup": True,
@@ -55,7 +57,8 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
             "socket_connect_timeout": min(2.0, socket_timeout_s),
             "socket_keepalive": True,
             "health_check_interval": 5,
-            "visibility_timeout": 3 * CHUNK_LIMIT_S,
+            # A doorbell that a busy worker keeps for longer is rung again, which is harmless.
+            "visibility_timeout": 900,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
         },

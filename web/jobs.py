@@ -1,17 +1,28 @@
-"""Jobs as they are polled: progress, what could not be used, and a way to stop."""
+"""Jobs as they are polled: progress, what could not be used, and what can be done to them."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+import csv
+import io
+from collections.abc import Iterator
 
-from shared.contracts import FailurePage, JobOut
-from shared.errors import InvalidInput
+from flask import Blueprint, Response, jsonify, request, stream_with_context, url_for
+
+from shared.contracts import FailurePage, JobOut, RetryRequest
+from shared.csv_safety import safe_cell
+from shared.errors import Expired, InvalidInput
+from shared.ledger.jobs import JobLedger
+from shared.metrics import DOORBELLS_LOST
+from shared.task_names import TaskName
+from web.bodies import json_body
+from web.errors import parsed
 from web.openapi import Parameter, operation
 from web.services import services
 
 blueprint = Blueprint("jobs", __name__)
 
 MAX_PAGE = 1000
+_REASON = Parameter("reason", "Only failures with this reason code")
 
 
 @blueprint.get("/v1/jobs")
@@ -42,20 +53,107 @@ def one(job_id: str) -> Response:
     "Jobs",
     {200: FailurePage},
     parameters=(
+        _REASON,
         Parameter("after", "The next of the page before"),
         Parameter("limit", f"1 to {MAX_PAGE}; 100 if left out", type="integer"),
     ),
     errors=(404, 422),
 )
 def failures(job_id: str) -> Response:
-    page = services().jobs.failures(job_id, request.args.get("after"), _limit(100))
+    reason, after = request.args.get("reason"), request.args.get("after")
+    page = services().jobs.failures(job_id, after, _limit(100), reason)
     return jsonify(page.model_dump(mode="json"))
 
 
+@blueprint.get("/v1/jobs/<job_id>/failures.csv")
+@operation(
+    "The same as a CSV file, all of it; no cell runs as a formula",
+    "Jobs",
+    {200: "text/csv"},
+    parameters=(_REASON,),
+    errors=(404,),
+)
+def failures_csv(job_id: str) -> Response:
+    jobs, reason = services().jobs, request.args.get("reason")
+    jobs.status(job_id)  # an error must come before the first byte
+    answer = Response(stream_with_context(_csv(jobs, job_id, reason)), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="failures.csv"'
+    return answer
+
+
+def _csv(jobs: JobLedger, job_id: str, reason: str | None) -> Iterator[str]:
+    yield _csv_line(("row", "product_id", "image", "reason", "message"))
+    after: str | None = None
+    while True:
+        page = jobs.failures(job_id, after, MAX_PAGE, reason)
+        for f in page.failures:
+            yield _csv_line((str(f.row), f.product_id or "", f.image or "", f.reason, f.message))
+        if (after := page.next) is None:
+            return
+
+
+def _csv_line(cells: tuple[str, ...]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
+    return line.getvalue()
+
+
+@blueprint.post("/v1/jobs/<job_id>/pause")
+@operation("Stop a job until it is resumed; what is done stays", "Jobs", {200: JobOut}, errors=(404, 409))
+def pause(job_id: str) -> Response:
+    return _shown(services().jobs.pause(job_id))
+
+
+@blueprint.post("/v1/jobs/<job_id>/resume")
+@operation("Let a paused job go on", "Jobs", {200: JobOut}, errors=(404, 409))
+def resume(job_id: str) -> Response:
+    job = services().jobs.resume(job_id)
+    ring(job_id)
+    return _shown(job)
+
+
 @blueprint.post("/v1/jobs/<job_id>/cancel")
-@operation("Stop a job; what is done stays", "Jobs", {200: JobOut}, errors=(404,))
+@operation("End a job; what is done stays", "Jobs", {200: JobOut}, errors=(404, 409))
 def cancel(job_id: str) -> Response:
-    return jsonify(services().jobs.cancel(job_id).model_dump(mode="json"))
+    return _shown(services().jobs.cancel(job_id))
+
+
+@blueprint.post("/v1/jobs/<job_id>/retry")
+@operation(
+    "Do again what failed in a job that has ended, as a new job",
+    "Jobs",
+    {202: JobOut},
+    bodies={"application/json": RetryRequest},
+    errors=(404, 409, 410, 422),
+)
+def retry(job_id: str) -> Response:
+    wanted = parsed(RetryRequest, json_body() if request.content_length else {})
+    parts = services()
+    old, archive = parts.jobs.status(job_id), parts.jobs.archive(job_id)
+    wants_it = old.state != "succeeded" or old.counts.failed or old.image_failures
+    if archive is not None and wants_it and not parts.store.exists(archive, "imports"):
+        days = parts.settings.jobs.keep_import_s / 86_400
+        raise Expired(
+            f"The upload of this job is gone: it was kept for {days:.3g} days after the job ended. "
+            "Import the products again."
+        )
+    made = parts.jobs.retry(job_id, wanted.reason, parts.settings.jobs.chunk_items)
+    ring(made.id)
+    answer = _shown(parts.jobs.status(made.id))
+    answer.status_code = 202
+    answer.headers["Location"] = url_for("jobs.one", job_id=made.id)
+    return answer
+
+
+def ring(job_id: str) -> None:
+    """Ring for a job; a ring that nobody hears is made good by the sweeper."""
+    parts = services()
+    if not parts.doorbell.ring(TaskName.WORK_CHUNK, parts.jobs.first_chunk(job_id)):
+        DOORBELLS_LOST.inc()
+
+
+def _shown(job: JobOut) -> Response:
+    return jsonify(job.model_dump(mode="json"))
 
 
 def _limit(otherwise: int) -> int:

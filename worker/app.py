@@ -15,7 +15,7 @@ from shared.errors import Misconfigured
 from shared.log import configure_logging
 from shared.settings import get_settings
 from shared.task_names import Lane
-from worker import tasks
+from worker import stopping, tasks
 from worker.models import verify_models
 
 #: Tell the spawned child which lane it serves and under which name; set by the parent, inherited by it.
@@ -37,6 +37,7 @@ def _remember_lane(sender: str, instance: Any, **_: Any) -> None:
         raise SystemExit("Start a worker with exactly one lane: --queues search, or --queues catalogue.")
     os.environ[_LANE_VARIABLE] = str(lanes[0])
     os.environ[_NAME_VARIABLE] = sender
+    signals.worker_shutting_down.connect(lambda **_: stopping.pass_on(instance), weak=False)
     try:
         verify_models(settings.models_folder, settings.models.detector, settings.models.embedder)
     except Misconfigured as error:
@@ -51,6 +52,7 @@ def _log_our_way(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _start(**_: Any) -> None:
+    stopping.listen()
     lane = Lane(os.environ[_LANE_VARIABLE])
     configure_logging(settings.log.level, settings.log.format, str(lane))
     tasks.start(settings, lane, os.environ[_NAME_VARIABLE])

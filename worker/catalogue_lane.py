@@ -10,14 +10,16 @@ from typing import Any
 
 from shared.errors import OutOfMemory, Unavailable, VitrineError
 from shared.ledger.job_plan import write_plan
-from shared.ledger.work import ChunkClaim, Item, LostLease, Problem
+from shared.ledger.work import ChunkClaim, Item, LostLease, Problem, Stopping
 from worker.jobs import JobKind, Tools
 from worker.jobs.imports import DeleteProducts, ImportProducts
 from worker.jobs.rebuild import Rebuild
+from worker.jobs.reconcile import Reconcile
+from worker.lease_keeper import LeaseKeeper
 
 log = logging.getLogger(__name__)
 
-_RETRY_S = 5.0
+_MOST_BACK_OFF_S = 120.0
 #: While a plan is made, how often it is looked whether somebody waits.
 _LOOK_S = 0.2
 
@@ -27,44 +29,74 @@ class CatalogueLane:
 
     Args:
         chunk_items: products a chunk.
+        hang_s: how long a chunk may record nothing before this process is replaced.
     """
 
-    def __init__(self, tools: Tools, chunk_items: int) -> None:
+    def __init__(self, tools: Tools, chunk_items: int, hang_s: float = 300.0) -> None:
         self.tools = replace(tools, give_way=self._give_way)
         self._kinds = job_kinds(self.tools)
         self._chunk_items = chunk_items
+        self._hang_s = hang_s
+        # How often in a row something that all chunks need was away.
+        self._absences = 0
 
     def work_one(self) -> list[str] | None:
         """Do the chunk that goes first; return the chunks to ring next, None if there was none."""
+        if self.tools.desk.told_to_stop():
+            return None
         claim = self.tools.desk.claim()
         return None if claim is None else self._do(claim)
 
     def _give_way(self, claim: ChunkClaim) -> None:
-        """In the middle of a bulk chunk, do what was put or deleted by hand meanwhile."""
+        """In the middle of a bulk chunk, do what was put or deleted by hand meanwhile.
+
+        Raises:
+            Stopping: this process was told to end.
+        """
         desk = self.tools.desk
+        desk.go_on()
         while desk.urgent_waits(claim):
             urgent = desk.claim(within=claim)
             if urgent is None:
                 return  # another worker took it
             self._do(urgent)
+            desk.go_on()
 
     def _do(self, claim: ChunkClaim) -> list[str]:
         desk = self.tools.desk
         try:
-            return desk.finish(claim, self._step(claim))
+            with LeaseKeeper(desk, claim, self._hang_s):
+                report = self._step(claim)
+            following = desk.finish(claim, report)
+            self._absences = 0
+            return following
+        except Stopping as error:
+            log.info("chunk %s goes back: %s", claim.id, error.message)
+            desk.postpone(claim, 0.0, error.message, blame=False)
+            return [claim.id]
         except LostLease as error:
             log.info("%s", error.message)
+            # Still this worker's if the job was paused in the moment of the claim.
+            desk.postpone(claim, 0.0, error.message, blame=False)
+        except OutOfMemory as error:
+            self._try_later(claim, error.message)
         except Unavailable as error:
+            self._absences += 1
             log.warning("chunk %s waits: %s", claim.id, error.message)
-            desk.postpone(claim, _RETRY_S, error.message, blame=isinstance(error, OutOfMemory))
+            desk.postpone(claim, back_off_s(self._absences), error.message, blame=False)
         except VitrineError as error:
             # Nothing that waiting mends: the manifest or the settings are wrong.
             log.error("job %s failed: %s", claim.job_id, error.message)
             desk.fail_job(claim, error.code, error.message)
         except Exception as error:
             log.exception("chunk %s failed", claim.id)
-            desk.postpone(claim, _RETRY_S, f"{type(error).__name__}: {error}", blame=True)
+            self._try_later(claim, f"{type(error).__name__}: {error}")
         return []
+
+    def _try_later(self, claim: ChunkClaim, error: str) -> None:
+        """Count the try against the chunk: the error may be its own."""
+        log.warning("chunk %s is tried again: %s", claim.id, error)
+        self.tools.desk.postpone(claim, back_off_s(claim.attempts), error, blame=True)
 
     def _step(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Do the chunk; return the job's report if this ends it."""
@@ -87,6 +119,11 @@ class CatalogueLane:
                 looked_at = time.monotonic()
 
 
+def back_off_s(tries: int) -> float:
+    """Return how long to wait after so many tries: 1 s, 4 s, 16 s and so on up to two minutes."""
+    return min(4.0 ** (min(tries, 9) - 1), _MOST_BACK_OFF_S)
+
+
 def job_kinds(tools: Tools) -> dict[str, JobKind]:
     """Every kind of job, by the name that the ledger has for it."""
     imports = ImportProducts(tools)
@@ -95,4 +132,5 @@ def job_kinds(tools: Tools) -> dict[str, JobKind]:
         "put": imports,
         "delete": DeleteProducts(tools),
         "rebuild": Rebuild(tools),
+        "reconcile": Reconcile(tools),
     }

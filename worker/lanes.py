@@ -19,7 +19,8 @@ from shared.ledger.search_desk import SearchDesk
 from shared.open_parts import image_limits, open_database, open_image_store, reveal
 from shared.presence import Presence
 from shared.settings import Settings
-from shared.task_names import Lane
+from shared.task_names import Lane, TaskName
+from worker import stopping
 from worker.catalogue_lane import CatalogueLane
 from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
@@ -45,7 +46,13 @@ class WorkerProcess:
 
     def take_over(self) -> None:
         """Put back what a process of this name held when it died: there is one at a time."""
-        lost = self.search.desk.take_over() + self.catalogue.tools.desk.take_over()
+        jobs = self.catalogue.tools.desk
+        chunks = jobs.take_over()
+        lost = self.search.desk.take_over() + chunks
+        if chunks:
+            # The dead process took the bell for them with it.
+            for chunk in jobs.overdue(1)[:1]:
+                self.doorbell.ring(TaskName.WORK_CHUNK, chunk)
         if lost:
             log.warning("took over %d pieces of work from an earlier process", lost)
 
@@ -145,7 +152,7 @@ def _process(
             batch=settings.search.batch,
             announcer=Announcer(settings.redis_url),
         ),
-        catalogue=CatalogueLane(tools, settings.jobs.chunk_items),
+        catalogue=CatalogueLane(tools, settings.jobs.chunk_items, settings.jobs.hang_s),
     )
 
 
@@ -154,9 +161,8 @@ def search_desk(settings: Settings, database: Database, holder: str) -> SearchDe
 
 
 def job_desk(settings: Settings, database: Database, holder: str) -> JobDesk:
-    return JobDesk(
-        database, holder, settings.jobs.lease_s, settings.search.max_attempts, settings.jobs.window
-    )
+    jobs, tries = settings.jobs, settings.search.max_attempts
+    return JobDesk(database, holder, jobs.lease_s, tries, jobs.window, stopping.told)
 
 
 def _details(

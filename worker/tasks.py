@@ -10,6 +10,7 @@ from celery import Celery
 from shared.errors import VitrineError
 from shared.settings import Settings
 from shared.task_names import Lane, TaskName
+from worker import stopping
 from worker.lanes import WorkerProcess, build_process
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,10 @@ def answer_searches(search_id: str) -> None:
 def work_chunk(chunk_id: str) -> None:
     """Do the chunk that goes first, and ring for the ones after it."""
     process = _running()
+    if stopping.told():
+        # This worker takes no messages any more: the bell is heard by another, or by the one after it.
+        process.doorbell.ring(TaskName.WORK_CHUNK, chunk_id)
+        return
     try:
         for following in process.catalogue.work_one() or []:
             process.doorbell.ring(TaskName.WORK_CHUNK, following)

@@ -137,7 +137,11 @@ def test_jobs_are_listed_paged_and_cancelled(shop: Shop) -> None:
     made = [shop.client.post(IMPORTS, data=b"PK" + bytes([n]), headers=ZIP).json["id"] for n in range(3)]
     assert [job["id"] for job in shop.client.get("/v1/jobs?limit=2").json] == made[:0:-1]
     assert shop.client.get("/v1/jobs?catalogue=demo").json == []
-    assert shop.client.get(f"/v1/jobs/{made[0]}/failures").json == {"failures": [], "next": None}
+    assert shop.client.get(f"/v1/jobs/{made[0]}/failures").json == {
+        "reasons": {},
+        "failures": [],
+        "next": None,
+    }
     assert shop.client.post(f"/v1/jobs/{made[0]}/cancel").json["state"] == "cancelled"
     for path in ("/v1/jobs/none", "/v1/jobs/none/failures"):
         assert shop.client.get(path).json["error"]["code"] == "unknown_job"

@@ -46,7 +46,7 @@ class JobKind(Protocol):
     """A kind of job, made once a process with its ``Tools``.
 
     Raises, from each method:
-        LostLease: drop the work at hand.
+        LostLease, Stopping: drop the work at hand; both come from ``desk`` and ``give_way``.
         Unavailable: the chunk is put back and tried again after a while.
         VitrineError: the job fails with it. Anything else: the chunk is tried again, four times in all.
     """
@@ -63,5 +63,9 @@ class JobKind(Protocol):
         ...
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """End the job; what is returned is kept as its report."""
+        """End the job; what is returned is kept as its report.
+
+        A step that records nothing for minutes calls ``give_way`` now and then: a worker from which
+        nothing is heard for ``jobs.hang_s`` counts as hung and is replaced.
+        """
         ...
