@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from shared.errors import ImageMissing, InvalidInput, StorageUnavailable
-from shared.import_sources import FolderSource
 from shared.imports.kinds import archive_ending, is_manifest
+from shared.imports.sources import FolderSource
 from shared.manifest import find_manifest, read_rows
 
 #: Called with how many files are packed, and how many there are.

@@ -1,6 +1,6 @@
 """Where the bytes of images live: a folder or an S3 bucket, by content hash.
 
-The only importer of fsspec. A file is named by the SHA-256 of its content, so the same picture
+A file is named by the SHA-256 of its content, so the same picture
 is kept once, a name can be checked against what it holds, and no caller's text becomes a path::
 
     images/3f/3f2a...e1                a picture
@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
-import fsspec
-
 from shared.durable import move_durably, translated, write_durably
 from shared.errors import BodyTooLarge, InvalidInput, Misconfigured, NotFound, StorageUnavailable
+from shared.file_systems import BLOCK_BYTES, S3Access, local_files, s3_files
 
 #: An existing image that is put again is made young again when it is older than this, so that a
 #: sweep by age (of an hour and more) never takes what was just put.
@@ -38,12 +37,6 @@ _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[0-9a-f]{64}-[a-z0-9]{1,16}\.[a-z0-9]{2,7}")
 #: Starts with a dot, so that it can never be a kind.
 _TEMPORARY: Final = ".temporary"
-_S3_OPTIONS: Final = {
-    "use_listings_cache": False,
-    # Each process and thread pool owns its connections; shared ones do not survive a fork.
-    "skip_instance_cache": True,
-    "config_kwargs": {"connect_timeout": 3, "read_timeout": 15, "retries": {"total_max_attempts": 1}},
-}
 
 
 class ImageStore:
@@ -70,16 +63,12 @@ class ImageStore:
         if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
             self._folder = Path(unquote(parts.path))
             self._root = str(self._folder)
-            self._files: Any = fsspec.filesystem("file")
+            self._files: Any = local_files()
             with translated("open the image store"):
                 (self._folder / _TEMPORARY).mkdir(parents=True, exist_ok=True)
         elif parts.scheme == "s3" and parts.netloc:
             self._root = f"{parts.netloc}{parts.path}".rstrip("/")
-            self._files = fsspec.filesystem(
-                "s3", endpoint_url=endpoint_url, key=key, secret=secret, **_S3_OPTIONS
-            )
-            # s3fs would try five times: longer than anybody waits, and our callers try again too.
-            self._files.retries = 2
+            self._files = s3_files(S3Access(endpoint_url, key, secret))
         else:
             raise Misconfigured(
                 "The image store's address must be file:///folder or s3://bucket/prefix: set "
@@ -166,7 +155,7 @@ class ImageStore:
         """Open a stored file for reading anywhere in it. Raises as ``get``."""
         path = self._path(name, kind)
         with self._present("open an import"):
-            file: BinaryIO = self._files.open(path, "rb")
+            file: BinaryIO = self._files.open(path, "rb", block_size=BLOCK_BYTES)
         return file
 
     def get(self, key: str, kind: str = "images") -> bytes:

@@ -1,15 +1,13 @@
-"""Reads manifests: CSV, JSON Lines, or a plain folder of images; from a folder or a zip file.
+"""Reads manifests as products: CSV, JSON Lines, Parquet, or a plain folder of images.
 
 The format is described in docs/import.md.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -17,13 +15,14 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from shared.contracts import ProductIn
-from shared.errors import ImageMissing, InvalidManifest
-from shared.import_sources import Source
+from shared.errors import ImageMissing, InvalidManifest, Misconfigured
+from shared.imports.kinds import MANIFEST_SUFFIXES
+from shared.imports.records import Numbered, csv_records, json_records
+from shared.imports.sources import Source
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp")
 )
-MANIFEST_SUFFIXES = (".csv", ".jsonl")
 #: Known columns; every other one becomes an attribute.
 _PRODUCT_FIELDS = (
     "titles",
@@ -38,8 +37,8 @@ _PRODUCT_FIELDS = (
 )
 _FIELDS = frozenset((*_PRODUCT_FIELDS, "product_id", "images", "image"))
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_MAX_ROW_BYTES = 1_000_000
-_MAX_COLUMNS = 500
+#: Of lists and objects in attributes: deeper ones are an attack or a mistake.
+_MAX_DEPTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +65,17 @@ def find_manifest(source: Source) -> str | None:
     """
     if source.manifest is not None:
         return source.manifest
-    found = [n for n in source.names() if n.lower().endswith(MANIFEST_SUFFIXES) and not _hidden(n)]
-    top = min((n.count("/") for n in found), default=0)
-    found = [n for n in found if n.count("/") == top]
+    found: list[str] = []
+    for name in source.names():
+        if found and name.count("/") > found[0].count("/"):
+            break  # what lies deeper is no candidate, however much of it there is
+        if name.lower().endswith(MANIFEST_SUFFIXES) and not _hidden(name):
+            found.append(name)
     named = [n for n in found if PurePosixPath(n).stem.lower() in ("manifest", "products", "catalogue")]
     if len(found) > 1 and len(named) != 1:
-        raise InvalidManifest(f"Which is the manifest: {', '.join(found[:5])}? Name one `manifest.csv`.")
+        raise InvalidManifest(
+            f"Which is the manifest: {', '.join(sorted(found)[:5])}? Name one `manifest.csv`."
+        )
     return next(iter(named or found), None)
 
 
@@ -87,15 +91,27 @@ def read_rows(source: Source) -> Iterator[Row]:
         return
     # Image paths are relative to the manifest.
     base = str(PurePosixPath(name).parent)
-    reader = _csv_records if name.lower().endswith(".csv") else _json_records
     try:
         with source.open(name) as file:
-            for number, record in reader(file):
+            for number, record in _records(file, name):
                 yield _row(number, record, "" if base == "." else base + "/")
     except ImageMissing as error:
         raise InvalidManifest(error.message) from error
-    except UnicodeDecodeError as error:
-        raise InvalidManifest(f"{name} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
+
+
+def _records(file: BinaryIO, name: str) -> Iterator[Numbered]:
+    ending = PurePosixPath(name).suffix.lower()
+    if ending == ".parquet":
+        try:
+            arrow = importlib.import_module("shared.imports.arrow")
+        except ModuleNotFoundError as error:
+            raise Misconfigured(
+                f"Parquet is read by {error.name}, which is not installed here: install it, or send the "
+                "manifest as .csv or .jsonl."
+            ) from error
+        yield from arrow.parquet_records(file)
+    else:
+        yield from (csv_records if ending == ".csv" else json_records)(file)
 
 
 def _hidden(name: str) -> bool:
@@ -105,7 +121,7 @@ def _hidden(name: str) -> bool:
 def _folder_rows(source: Source) -> Iterator[Row]:
     """A file is a product; a sub-folder is a product with all its images."""
     products: dict[str, list[str]] = {}
-    for name in source.names():
+    for name in sorted(source.names()):
         path = PurePosixPath(name)
         if path.suffix.lower() in IMAGE_SUFFIXES and not _hidden(name):
             key = path.stem if len(path.parts) == 1 else path.parts[-2]
@@ -121,73 +137,18 @@ def _folder_rows(source: Source) -> Iterator[Row]:
         )
 
 
-def _json_records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    number = 0
-    while line := file.readline(_MAX_ROW_BYTES + 1):
-        number += 1
-        if len(line) > _MAX_ROW_BYTES:
-            raise InvalidManifest(f"Line {number} of the manifest is longer than {_MAX_ROW_BYTES:,} bytes.")
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        if not text:
-            continue
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            yield number, f"This line is not JSON: {error}"
-            continue
-        yield number, record if isinstance(record, dict) else "This line is not a JSON object."
-
-
-def _csv_records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    head = text.read(64 * 1024)
-    text.seek(0)
-    first = head.splitlines()[0] if head.strip() else ""
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    try:
-        columns = [c.strip() for c in next(reader, [])]
-        if not columns or len(columns) > _MAX_COLUMNS or "product_id" not in columns:
-            raise InvalidManifest("The first line of a CSV manifest names its columns; one is `product_id`.")
-        for cells in reader:
-            if len(cells) > len(columns):
-                yield (
-                    reader.line_num,
-                    f"This row has {len(cells)} cells, and there are {len(columns)} columns.",
-                )
-            elif any(cells):
-                yield reader.line_num, _csv_record(dict(zip(columns, cells, strict=False)))
-    except csv.Error as error:
-        raise InvalidManifest(
-            f"Line {reader.line_num} of the CSV manifest cannot be read: {error}."
-        ) from error
-
-
-def _csv_record(cells: dict[str, str]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for column, cell in cells.items():
-        value = cell.strip()
-        if not value:
-            continue
-        if column in ("tags", "images"):
-            record[column] = [part.strip() for part in value.split("|") if part.strip()]
-        elif column.startswith("title_"):
-            record.setdefault("titles", {})[column[len("title_") :]] = value
-        elif column.startswith("category_"):
-            record.setdefault("categories", {})[column[len("category_") :]] = value
-        else:
-            record[column] = value
-    return record
-
-
 def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
     """Turn a record into a product, or say what is wrong with it."""
     if isinstance(record, str):
         return Row(number, None, None, [], ("invalid_row", record))
+    if (wrong := _unstorable(record)) is not None:
+        return Row(number, None, None, [], ("invalid_row", wrong))
     product_id = record.get("product_id")
     if product_id is None or product_id == "":
         return Row(number, None, None, [], ("missing_product_id", "This row has no product_id."))
-    product_id = str(product_id)
+    # A spreadsheet or pandas may have made a number of it.
+    whole = isinstance(product_id, float) and product_id.is_integer()
+    product_id = str(int(product_id) if whole else product_id)
     if not _ID.fullmatch(product_id):
         text = (
             f"{product_id[:80]!r} is no product id: 1 to 64 of the letters A-Z a-z, digits, `_`, `.` and `-`."
@@ -201,7 +162,7 @@ def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
     except ValueError as error:
         return Row(number, product_id, None, [], ("invalid_row", str(error)))
     if not images:
-        return Row(number, product_id, None, [], ("no_image", "This product names no image."))
+        return Row(number, product_id, product, [], ("no_image", "This product names no image."))
     return Row(number, product_id, product, images)
 
 
@@ -209,8 +170,28 @@ def _images(record: dict[str, Any], base: str) -> list[str]:
     named = record.get("images") or record.get("image") or []
     names = [named] if isinstance(named, str) else named
     if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError("`images` is a list of file names relative to the manifest.")
-    return [base + name for name in dict.fromkeys(names)]
+        raise ValueError("`images` is a list of addresses, or of file names relative to the manifest.")
+    return [name if "://" in name else base + name for name in dict.fromkeys(names)]
+
+
+def _unstorable(value: Any, depth: int = 0) -> str | None:
+    """Say what in a record no database keeps, None if it is all well."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return f"A NUL character is in {value[:60]!r}."
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return f"Half a character (a lone surrogate) is in {value[:60]!r}."
+        return None
+    if depth > _MAX_DEPTH:
+        return f"Lists and objects are nested deeper than {_MAX_DEPTH}."
+    parts: Iterable[Any] = ()
+    if isinstance(value, dict):
+        parts = (*value.keys(), *value.values())
+    elif isinstance(value, list):
+        parts = value
+    return next((wrong for part in parts if (wrong := _unstorable(part, depth + 1))), None)
 
 
 def _product(record: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 from collections.abc import Mapping
 
+from shared.imports.archives import ArchiveSource, Caps, index_archive
 from tests import builders
 
 
@@ -21,3 +23,25 @@ def archive(files: Mapping[str, bytes | str]) -> bytes:
         for name, data in files.items():
             file.writestr(name, data)
     return packed.getvalue()
+
+
+def tar(files: Mapping[str, bytes | str], compression: str = "") -> bytes:
+    """Return a tar file.
+
+    Args:
+        compression: as of ``tarfile.open``: empty or ``gz``.
+    """
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=f"w:{compression}") as file:
+        for name, data in files.items():
+            content = data.encode() if isinstance(data, str) else data
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def opened(packed: bytes, ending: str = "zip", caps: Caps | None = None) -> ArchiveSource:
+    """Return an archive as the worker opens it."""
+    file = io.BytesIO(packed)
+    return ArchiveSource(file, index_archive(file, ending, caps or Caps()))

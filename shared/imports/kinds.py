@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import PurePosixPath
 
 #: Media type of an upload -> the ending under which it is stored, which says how it is read.
@@ -51,3 +52,11 @@ def under_s3_roots(address: str, roots: tuple[str, ...]) -> bool:
     plain = address.startswith(S3) and "\0" not in address and not {"", ".", ".."} & set(parts)
     tops = [root.rstrip("/") for root in roots if root.startswith(S3)]
     return plain and any(address.rstrip("/") == top or address.startswith(top + "/") for top in tops)
+
+
+def made_by(job_id: str) -> str:
+    """Return what the names of the files begin with that a job made of its source, in the image store.
+
+    They may go when the job may not go on any more.
+    """
+    return hashlib.sha256(job_id.encode()).hexdigest()

@@ -6,12 +6,15 @@ import json
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cli.pack import packed
 from shared.errors import InvalidInput, InvalidManifest
-from shared.import_sources import ArchiveSource
+from shared.imports.kinds import UPLOADS, media_type
 from shared.manifest import read_rows
+from tests.packing import opened, tar
 
 
 def quiet(done: int, total: int) -> None:
@@ -37,12 +40,11 @@ def write_shop(folder: Path) -> Path:
 def test_manifest_and_the_images_it_names_are_stored_once_and_nothing_else(tmp_path: Path, name: str) -> None:
     shop = tmp_path / "shop"
     write_shop(shop)
-    with packed(shop / name, quiet) as archive, zipfile.ZipFile(archive) as opened:
-        assert sorted(opened.namelist()) == ["list.jsonl", "pictures/a.jpg", "pictures/b.jpg"]
-        assert opened.read("pictures/b.jpg") == b"b" * 1000
-        assert {member.compress_type for member in opened.infolist()} == {zipfile.ZIP_STORED}
-        with archive.open("rb") as file:
-            assert [row.product_id for row in read_rows(ArchiveSource(file))] == ["1", "2", "3"]
+    with packed(shop / name, quiet) as archive, zipfile.ZipFile(archive) as found:
+        assert sorted(found.namelist()) == ["list.jsonl", "pictures/a.jpg", "pictures/b.jpg"]
+        assert found.read("pictures/b.jpg") == b"b" * 1000
+        assert {member.compress_type for member in found.infolist()} == {zipfile.ZIP_STORED}
+        assert [row.product_id for row in read_rows(opened(archive.read_bytes()))] == ["1", "2", "3"]
     assert not archive.exists()
 
 
@@ -50,17 +52,38 @@ def test_folder_of_images_is_packed_with_every_image(tmp_path: Path) -> None:
     (tmp_path / "lamp").mkdir()
     for name in ("chair.jpg", "lamp/1.png", "lamp/2.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    with packed(tmp_path, quiet) as archive, zipfile.ZipFile(archive) as opened:
-        assert sorted(opened.namelist()) == ["chair.jpg", "lamp/1.png", "lamp/2.png"]
+    with packed(tmp_path, quiet) as archive, zipfile.ZipFile(archive) as found:
+        assert sorted(found.namelist()) == ["chair.jpg", "lamp/1.png", "lamp/2.png"]
 
 
-def test_zip_file_is_sent_as_it_is(tmp_path: Path) -> None:
-    given = tmp_path / "shop.ZIP"
-    with zipfile.ZipFile(given, "w") as file:
-        file.writestr("a.jpg", b"x")
+@pytest.mark.parametrize("name", ["shop.ZIP", "shop.tar", "shop.tar.gz", "shop.tgz", "shop.tar.zst"])
+def test_an_archive_is_sent_as_it_is(tmp_path: Path, name: str) -> None:
+    given = tmp_path / name
+    if name == "shop.ZIP":
+        with zipfile.ZipFile(given, "w") as file:
+            file.writestr("a.jpg", b"x")
+    else:
+        given.write_bytes(tar({"a.jpg": b"x"}, "gz" if "gz" in name else ""))
     with packed(given, quiet) as archive:
         assert archive == given
     assert given.exists()
+    assert media_type(name) in UPLOADS
+
+
+def test_images_by_address_stay_addresses(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("product_id,images\n1,a.jpg|https://shop.example/b.jpg|s3://goods/c.jpg\n")
+    with packed(manifest, quiet) as archive, zipfile.ZipFile(archive) as found:
+        assert sorted(found.namelist()) == ["a.jpg", "list.csv"]
+
+
+def test_a_parquet_manifest_is_packed_with_its_images(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    manifest = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"product_id": ["1"], "image": ["a.jpg"]}), manifest)
+    with packed(manifest, quiet) as archive, zipfile.ZipFile(archive) as found:
+        assert sorted(found.namelist()) == ["a.jpg", "list.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +91,9 @@ def test_zip_file_is_sent_as_it_is(tmp_path: Path) -> None:
     [
         ("nothing", None, InvalidInput),
         ("shop.zip", b"PK\x03\x04 cut off", InvalidInput),
+        ("shop.tar.gz", b"\x1f\x8b cut off", InvalidInput),
+        ("shop.tar.zst", b"", InvalidInput),
+        ("shop.parquet", b"PAR1 cut off", InvalidManifest),
         ("shop.xlsx", b"something", InvalidInput),
         ("shop.csv", b"name,price\nlamp,3\n", InvalidManifest),
         ("shop.jsonl", b"\xff\xfe\x00", InvalidManifest),

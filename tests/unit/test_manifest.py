@@ -1,23 +1,25 @@
-"""Manifests: what is read, what is refused, and what never leaves the import's folder (B14, B17, B26)."""
+"""Manifests as text and as folders: what is read, what is told as wrong, and what is refused (B17)."""
 
 from __future__ import annotations
 
-import io
+import csv
 import json
-import os
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from shared.errors import ImageMissing, InvalidManifest
-from shared.import_sources import ArchiveSource, FolderSource
-from shared.manifest import Row, read_rows
-from tests.packing import archive
+from shared.errors import InvalidManifest
+from shared.imports.sources import FolderSource
+from shared.manifest import Row, find_manifest, read_rows
+from tests.packing import archive, opened
 
 
 def rows_of(text: str | bytes, name: str = "manifest.csv") -> list[Row]:
-    return list(read_rows(ArchiveSource(io.BytesIO(archive({name: text})))))
+    return list(read_rows(opened(archive({name: text}))))
+
+
+def reasons(rows: list[Row]) -> list[str | None]:
+    return [row.problem[0] if row.problem else None for row in rows]
 
 
 def test_csv_with_every_column() -> None:
@@ -75,12 +77,7 @@ def test_json_lines_keep_the_good_rows_and_number_the_bad() -> None:
 
 def test_rows_with_too_many_cells_or_a_hostile_id() -> None:
     rows = rows_of("product_id,images\np1,a.jpg,b.jpg\n../../etc,a.jpg\n=cmd(),a.jpg\np4,a.jpg\n")
-    assert [r.problem[0] if r.problem else None for r in rows] == [
-        "invalid_row",
-        "invalid_product_id",
-        "invalid_product_id",
-        None,
-    ]
+    assert reasons(rows) == ["invalid_row", "invalid_product_id", "invalid_product_id", None]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +86,10 @@ def test_rows_with_too_many_cells_or_a_hostile_id() -> None:
         "",
         "name,price\nx,1\n",
         ",".join(f"c{n}" for n in range(1000)),
-        'product_id,images\n"never closed',
-        "product_id,images\np1," + "x" * 200_000,
-        b"product_id,images\np1,\xff\xfe.jpg\n",
+        "product_id,images".encode("utf-16"),
+        b"product_id,images,gr\xf6sse\n",
+        "product_id," + "c" * 2_000_000,
+        '"product_id"x,images\n',
     ],
 )
 def test_a_csv_that_cannot_be_read_says_so(text: str | bytes) -> None:
@@ -122,35 +120,104 @@ def test_an_empty_folder_and_two_manifests_are_refused(tmp_path: Path) -> None:
     assert [r.product_id for r in read_rows(FolderSource(tmp_path))] == ["p1"]
 
 
-def test_nothing_outside_of_the_folder_is_opened(tmp_path: Path) -> None:
-    inside, outside = tmp_path / "shop", tmp_path / "shop-private"
-    inside.mkdir()
-    outside.mkdir()
-    (outside / "secret.jpg").write_bytes(b"secret")
-    (inside / "link.jpg").symlink_to(outside / "secret.jpg")
-    (inside / "loop.jpg").symlink_to(inside / "loop.jpg")
-    (inside / "folder.jpg").mkdir()
-    os.mkfifo(inside / "pipe.jpg")
-    (inside / "good.jpg").write_bytes(b"good")
-    source = FolderSource(inside)
-    names = ["../shop-private/secret.jpg", str(outside / "secret.jpg"), "link.jpg", "loop.jpg", "folder.jpg"]
-    for name in [*names, "pipe.jpg", "/dev/zero", "good.jpg\0", "..\\x.jpg", "x" * 300, "gone.jpg"]:
-        with pytest.raises(ImageMissing):
-            source.open(name)
-    assert source.open("good.jpg").read() == b"good"
+def test_what_lies_below_the_manifest_is_not_searched_for_others(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "products.csv").write_text("product_id,images\nold,a.jpg\n")
+    (tmp_path / "list.csv").write_text("product_id,images\nnew,a.jpg\n")
+    assert find_manifest(FolderSource(tmp_path)) == "list.csv"
+    (tmp_path / "list.csv").unlink()
+    assert find_manifest(FolderSource(tmp_path)) == "old/products.csv"
+    assert [r.images for r in read_rows(FolderSource(tmp_path))] == [["old/a.jpg"]]
 
 
-def test_archives_that_are_traps_are_refused() -> None:
-    with pytest.raises(InvalidManifest):
-        ArchiveSource(io.BytesIO(b"no zip file"))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("bomb.jpg", bytes(50_000_000))
-        file.writestr("../escape.jpg", b"x")
-        file.writestr("good.jpg", b"good")
-    source = ArchiveSource(packed)
-    with pytest.raises(ImageMissing, match="not allowed"):
-        source.open("bomb.jpg")
-    with pytest.raises(ImageMissing):
-        source.open("escape.jpg")
-    assert source.open("good.jpg").read() == b"good"
+def test_a_hostile_csv_lists_its_bad_rows_and_keeps_the_good() -> None:
+    """Row B17, all in one file: each bad row stands between two good ones."""
+    bad = [
+        "many," + "," * 1_000_000,
+        "long," + "x" * 200_000,
+        "longer," + "x" * 3_000_000,
+        'quoted,"' + "x" * 3_000_000 + '"',
+        "nul\0,a.jpg",
+        "nul-image,a\0.jpg",
+        "=cmd|' /C calc'!A0,a.jpg",
+        '"stray" quote,a.jpg',
+        "three,a.jpg,b.jpg",
+    ]
+    lines = ["product_id,images"]
+    for number, line in enumerate(bad):
+        lines += [f"good-{number},a.jpg", line]
+    lines += ["=1+1,a.jpg", "good-last,a.jpg"]
+    rows = rows_of("\ufeff" + "\n".join(lines))
+    good = [row.product_id for row in rows if row.problem is None]
+    assert good == [f"good-{n}" for n in range(len(bad))] + ["good-last"]
+    assert [row.number for row in rows if row.problem is not None] == [*range(3, 21, 2), 20]
+    assert set(reasons(rows)) == {None, "invalid_row", "invalid_product_id"}
+
+
+def test_the_control_of_the_hostile_csv_loses_the_good_rows_after_a_bad_one() -> None:
+    """Python's reader, let loose on the file as it is, ends at the first bad row."""
+    text = "product_id,images\ngood-0,a.jpg\nlong," + "x" * 200_000 + "\ngood-1,a.jpg\n"
+    reader, read = csv.reader(text.splitlines()), list[str]()
+    with pytest.raises(csv.Error):
+        read.extend(row[0] for row in reader)
+    assert read == ["product_id", "good-0"]
+
+
+def test_each_line_may_end_in_its_own_way() -> None:
+    text = 'product_id,images\r\np1,a.jpg\rp2,b.jpg\np3,"c\r\nd.jpg"\r\n\n\r\np4,d.jpg'
+    rows = rows_of(text.encode())
+    assert [(r.number, r.product_id, r.images) for r in rows] == [
+        (2, "p1", ["a.jpg"]),
+        (3, "p2", ["b.jpg"]),
+        (5, "p3", ["c\r\nd.jpg"]),
+        (8, "p4", ["d.jpg"]),
+    ]
+
+
+def test_a_quote_that_is_never_closed_costs_what_it_swallowed() -> None:
+    rows = rows_of('product_id,images\np1,a.jpg\np2,"b.jpg\np3,c.jpg\n')
+    assert [(r.product_id, bool(r.problem)) for r in rows] == [("p1", False), (None, True)]
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
+def test_a_line_that_is_not_utf8_is_one_bad_line(name: str) -> None:
+    if name.endswith("csv"):
+        lines = [b"product_id,images", b"p1,a.jpg", b"p2,gr\xf6sse.jpg", "p3,größe.jpg".encode()]
+    else:
+        lines = [
+            json.dumps({"product_id": "p1", "image": "a.jpg"}).encode(),
+            b'{"product_id": "p2", "image": "gr\xf6sse.jpg"}',
+            '{"product_id": "p3", "image": "größe.jpg"}'.encode(),
+        ]
+    rows = rows_of(b"\n".join(lines), name)
+    assert reasons(rows) == [None, "invalid_row", None]
+    assert "not UTF-8" in (rows[1].problem or ("", ""))[1]
+    assert rows[2].images == ["größe.jpg"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"product_id": "x", "image": "a.jpg", "weight": NaN}',
+        '{"product_id": "x", "image": "a.jpg", "weight": -Infinity}',
+        '{"product_id": "x", "image": "a.jpg", "title": "a\\u0000b"}',
+        '{"product_id": "x", "image": "a.jpg", "note": {"deep": ["\\ud800"]}}',
+        '{"product_id": "x", "image": "a.jpg", "n": ' + "[" * 20 + "]" * 20 + "}",
+        '{"product_id": "x", "image": "a.jpg", "n": ' + "9" * 5000 + "}",
+        '{"product_id": "x", "image": "a.jpg", "n": "' + "x" * 1_000_000 + '"}',
+    ],
+)
+def test_a_row_that_no_database_keeps_is_told(line: str) -> None:
+    rows = rows_of(f'{line}\n{{"product_id": "good", "image": "a.jpg"}}\n', "products.jsonl")
+    assert reasons(rows) == ["invalid_row", None]
+
+
+def test_a_product_id_may_have_become_a_number() -> None:
+    rows = rows_of('{"product_id": 5.0, "image": "a.jpg"}\n{"product_id": 7, "image": "a"}', "p.jsonl")
+    assert [r.product_id for r in rows] == ["5", "7"]
+
+
+def test_addresses_are_not_relative_to_the_manifest() -> None:
+    text = "product_id,images\np1,a.jpg|https://shop.example/b.jpg|s3://goods/c.jpg\n"
+    (row,) = read_rows(opened(archive({"shop/manifest.csv": text})))
+    assert row.images == ["shop/a.jpg", "https://shop.example/b.jpg", "s3://goods/c.jpg"]

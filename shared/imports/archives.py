@@ -1,0 +1,253 @@
+"""Files in a zip or tar archive, found by an index that is small enough to keep between chunks."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, Final, cast
+
+from shared.durable import translated
+from shared.errors import ImageMissing, InvalidManifest
+from shared.imports.kinds import is_manifest
+
+#: Offset, packed size, unpacked size, CRC, method, flags. As bytes a place takes a third of an object's
+#: memory, and there are hundreds of thousands.
+_PLACE: Final = struct.Struct("<QQQIHH")
+_IN_TAR: Final = 0xFFFF
+_LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What an archive may hold.
+
+    Attributes:
+        directory_bytes: largest table of contents of a zip, or header of a tar's member.
+        image_bytes: largest member that is no manifest.
+        ratio: of the unpacked size to the packed one.
+    """
+
+    members: int = 500_000
+    directory_bytes: int = 40 * 2**20
+    image_bytes: int = 200_000_000
+    ratio: int = 100
+
+
+@dataclass(frozen=True)
+class ArchiveIndex:
+    """Where each member lies."""
+
+    places: Mapping[str, bytes]
+    caps: Caps
+
+
+class ArchiveSource:
+    """The members of an archive. Its file may be read by many threads.
+
+    Args:
+        file: the archive, open for reading anywhere in it.
+        index: of this very archive.
+    """
+
+    manifest: str | None = None
+
+    def __init__(self, file: BinaryIO, index: ArchiveIndex) -> None:
+        self._file = file
+        self._index = index
+        self._lock = threading.Lock()
+
+    def names(self) -> Iterator[str]:
+        yield from sorted(self._index.places, key=lambda name: name.count("/"))
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a member; it is unpacked while it is read, never as a whole."""
+        place = self._index.places.get(str(PurePosixPath(name)))
+        if place is None:
+            raise ImageMissing(f"There is no file {name!r} in the import.")
+        offset, packed, size, crc, method, flags = _PLACE.unpack(place)
+        if size > self._index.caps.image_bytes and not is_manifest(name):
+            raise ImageMissing(f"{name!r} unpacks to {size:,} bytes, which is not allowed.")
+        if method == _IN_TAR:
+            return io.BufferedReader(Window(self._file, self._lock, offset, size))
+        window = Window(self._file, self._lock, self._data_offset(name, offset), packed)
+        if method == zipfile.ZIP_STORED and is_manifest(name):
+            return io.BufferedReader(window)  # one may jump about in it, as Parquet does
+        if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ImageMissing(f"{name!r} is packed by a method that is not read: use deflate.")
+        info = zipfile.ZipInfo(name)
+        info.compress_size, info.file_size, info.CRC = packed, size, crc
+        info.compress_type, info.flag_bits = method, flags
+        return io.BufferedReader(_Unpacked(name, zipfile.ZipExtFile(cast(Any, window), "r", info)))
+
+    def _data_offset(self, name: str, header: int) -> int:
+        with self._lock, translated("read an import"):
+            self._file.seek(header)
+            head = self._file.read(_LOCAL_HEADER.size)
+        if len(head) == _LOCAL_HEADER.size:
+            mark, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
+            if mark == b"PK\x03\x04":
+                return int(header + _LOCAL_HEADER.size + name_bytes + extra_bytes)
+        raise ImageMissing(f"{name!r} cannot be unpacked: the archive is damaged.")
+
+
+def index_archive(file: BinaryIO, ending: str, caps: Caps) -> ArchiveIndex:
+    """Read an archive's table of contents, with no member read and none trusted.
+
+    Args:
+        ending: ``zip`` or ``tar``.
+
+    Raises:
+        InvalidManifest: it cannot be read, is over one of the caps, or holds what no import needs:
+            links, devices, and names that lead out of it.
+    """
+    guarded = cast(BinaryIO, _Guarded(file, caps.directory_bytes))
+    places: dict[str, bytes] = {}
+    for number, (name, place) in enumerate(_MEMBERS[ending](guarded, caps), start=1):
+        if number > caps.members:
+            raise InvalidManifest(
+                f"The archive has over {caps.members:,} files: split it, or import a folder or an S3 prefix."
+            )
+        places[_checked_name(name)] = place
+    return ArchiveIndex(places, caps)
+
+
+def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+        raise InvalidManifest("This is not a zip file that can be read: pack it again.") from error
+    packed_bytes, unpacked_bytes = file.seek(0, io.SEEK_END), 0
+    for member in archive.infolist():
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _no_file(member.filename)
+        if member.is_dir():
+            continue
+        if member.flag_bits & 1:
+            raise InvalidManifest("The zip file has a password: pack it without one.")
+        # Members may overlap, so that a small file unpacks to a lot: the sum counts.
+        unpacked_bytes += member.file_size
+        if unpacked_bytes > caps.ratio * packed_bytes + caps.directory_bytes:
+            raise InvalidManifest(f"The zip file unpacks to over {caps.ratio} times its size: refused.")
+        yield (
+            member.filename,
+            _PLACE.pack(
+                member.header_offset,
+                member.compress_size,
+                member.file_size,
+                member.CRC,
+                member.compress_type,
+                member.flag_bits,
+            ),
+        )
+
+
+def _tar_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                # It would keep them all.
+                cast(Any, archive).members.clear()
+                if member.isdir():
+                    continue
+                if not member.isreg() or member.issparse():
+                    raise _no_file(member.name)
+                yield member.name, _PLACE.pack(member.offset_data, member.size, member.size, 0, _IN_TAR, 0)
+    except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, struct.error) as error:
+        raise InvalidManifest("This is not a tar file that can be read: pack it again.") from error
+
+
+_MEMBERS: Final[dict[str, Callable[[BinaryIO, Caps], Iterator[tuple[str, bytes]]]]] = {
+    "zip": _zip_members,
+    "tar": _tar_members,
+}
+
+
+def _checked_name(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise InvalidManifest(f"The archive has a file {name[:200]!r}, which leads out of it: pack it again.")
+    return str(path)
+
+
+def _no_file(name: str) -> InvalidManifest:
+    return InvalidManifest(
+        f"{name[:200]!r} in the archive is a link or a device: pack the files themselves "
+        "(tar with --dereference, zip without --symlinks)."
+    )
+
+
+class _Guarded:
+    """A file whose single reads are bounded: tables and headers say by themselves how long they are."""
+
+    def __init__(self, file: BinaryIO, most_bytes: int) -> None:
+        self._file = file
+        self._most_bytes = most_bytes
+        self.seek, self.tell, self.seekable = file.seek, file.tell, lambda: True
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self._most_bytes:
+            raise InvalidManifest("The archive's table of contents is too long: split it.")
+        return self._file.read(size if size >= 0 else self._most_bytes)
+
+
+class Window(io.RawIOBase):
+    """A part of a file that others read too."""
+
+    def __init__(self, file: BinaryIO, lock: threading.Lock, start: int, length: int) -> None:
+        self._file = file
+        self._lock = lock
+        self._start = start
+        self._length = length
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), max(0, self._length - self._at))
+        # A store that does not answer is no fault of the archive: the chunk is done again later.
+        with self._lock, translated("read an import"):
+            self._file.seek(self._start + self._at)
+            data = self._file.read(wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+class _Unpacked(io.RawIOBase):
+    """A member while it is unpacked; what is wrong with it is told in our own error."""
+
+    def __init__(self, name: str, member: zipfile.ZipExtFile) -> None:
+        self._name = name
+        self._member = member
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._member.read(len(buffer))
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise ImageMissing(f"{self._name!r} cannot be unpacked: {type(error).__name__}.") from error
+        buffer[: len(data)] = data
+        return len(data)

@@ -1,0 +1,154 @@
+"""Reads the records of CSV and JSON Lines manifests one by one, and numbers them by their lines.
+
+A line that cannot be read is told and left out; the lines after it are read all the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any, BinaryIO, NoReturn
+
+from shared.errors import InvalidManifest
+
+#: A record's number in the manifest, from 1, with its fields, or with what is wrong with it.
+Numbered = tuple[int, dict[str, Any] | str]
+
+MAX_LINE = 1_000_000
+MAX_COLUMNS = 500
+
+
+class _BadLine(ValueError):
+    """A line that cannot be read."""
+
+
+class _NoText(_BadLine):
+    """It is not UTF-8."""
+
+
+class _Lines:
+    """The lines of a text file, whichever of the three line endings each has, in constant memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        # Bytes that are not UTF-8 are kept apart as surrogates, so that one bad line is one bad line.
+        self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_LINE + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) > MAX_LINE:
+            while line and not line.endswith(("\n", "\r")):
+                line = self._text.readline(MAX_LINE)
+            raise _BadLine(f"it is longer than {MAX_LINE:,} characters")
+        if not line.isascii():
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:
+                raise _NoText(f"it is not UTF-8 text (character {error.start + 1})") from error
+        return line
+
+
+def json_records(file: BinaryIO) -> Iterator[Numbered]:
+    """Yield the objects of a JSON Lines file.
+
+    Raises:
+        InvalidManifest: it is no UTF-8 text from its beginning.
+    """
+    lines = _Lines(file)
+    while True:
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        except _BadLine as error:
+            if isinstance(error, _NoText) and lines.number == 1:
+                raise _unreadable(error) from error
+            yield lines.number, f"This line cannot be read: {error}."
+            continue
+        if line.strip():
+            yield lines.number, _json_record(line)
+
+
+def _unreadable(error: Exception) -> InvalidManifest:
+    return InvalidManifest(f"The first line of the manifest cannot be read: {error}. Save it as UTF-8 text.")
+
+
+def _json_record(line: str) -> dict[str, Any] | str:
+    try:
+        record = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        return f"This line is not JSON: {error}."
+    return record if isinstance(record, dict) else "This line is not a JSON object."
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def csv_records(file: BinaryIO) -> Iterator[Numbered]:
+    """Yield the rows of a CSV file as records.
+
+    Raises:
+        InvalidManifest: its first line does not name the columns.
+    """
+    lines = _Lines(file)
+    try:
+        first = next(lines, "")
+        reader = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count), strict=True)
+        columns = [column.strip() for column in next(reader, [])]
+    except (csv.Error, _BadLine) as error:
+        raise _unreadable(error) from error
+    if len(columns) > MAX_COLUMNS or "product_id" not in columns:
+        raise InvalidManifest(
+            f"The first line of a CSV manifest names its columns, at most {MAX_COLUMNS}; one is `product_id`."
+        )
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, _BadLine) as error:
+            # The reader begins anew with the next line.
+            yield lines.number, f"This line cannot be read: {error}."
+            continue
+        if len(cells) > len(columns):
+            yield lines.number, f"This row has {len(cells)} cells, and there are {len(columns)} columns."
+        elif any(cells):
+            yield lines.number, flat_record(dict(zip(columns, cells, strict=False)))
+
+
+def flat_record(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record that a row means: ``title_de`` is a title, ``a|b`` in ``tags`` are two tags.
+
+    Cells that are no text stay as they are; empty ones are left out.
+    """
+    record: dict[str, Any] = {}
+    for column, cell in cells.items():
+        value = cell.strip() if isinstance(cell, str) else cell
+        if value is None or value == "":
+            continue
+        if column in ("tags", "images") and isinstance(value, str):
+            record[column] = [part.strip() for part in value.split("|") if part.strip()]
+        elif column.startswith("title_"):
+            _localised(record, "titles")[column[len("title_") :]] = value
+        elif column.startswith("category_"):
+            _localised(record, "categories")[column[len("category_") :]] = value
+        elif column in ("titles", "categories") and isinstance(value, dict):
+            _localised(record, column).update(value)
+        else:
+            record[column] = value
+    return record
+
+
+def _localised(record: dict[str, Any], field: str) -> dict[str, Any]:
+    found: dict[str, Any] = record.setdefault(field, {})
+    return found
