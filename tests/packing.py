@@ -16,10 +16,10 @@ def pictures(count: int, first: int = 0) -> dict[str, bytes]:
     return {f"p{n}.jpg": builders.jpeg(seed=n, width=120, height=96) for n in range(first, first + count)}
 
 
-def archive(files: Mapping[str, bytes | str]) -> bytes:
+def archive(files: Mapping[str, bytes | str], compression: int = zipfile.ZIP_STORED) -> bytes:
     """Return a zip file."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as file:
+    with zipfile.ZipFile(packed, "w", compression) as file:
         for name, data in files.items():
             file.writestr(name, data)
     return packed.getvalue()

@@ -44,7 +44,7 @@ class FolderSource:
                 for entry in self._entries(folder):
                     if entry.is_dir(follow_symlinks=False):
                         deeper.append(f"{folder}{entry.name}/")
-                    elif entry.is_file():
+                    elif _is_file(entry):
                         yield folder + entry.name
             level = deeper
 
@@ -104,6 +104,13 @@ class NoSource:
 
     def open(self, name: str) -> BinaryIO:
         raise ImageMissing(f"This job brought no files, so there is no {name!r}.")
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False  # a link that leads round in a circle
 
 
 def open_regular(path: Path) -> BinaryIO:
