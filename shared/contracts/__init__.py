@@ -18,10 +18,10 @@ from shared.contracts.catalogue import (
     ProductIn,
     ProductOut,
 )
+from shared.contracts.imports import ImportMode, ImportOptions, ImportRequest, ReconcileRequest
 from shared.contracts.jobs import (
     Failure,
     FailurePage,
-    ImportRequest,
     JobCounts,
     JobOut,
     JobState,
@@ -66,6 +66,8 @@ __all__ = [
     "Health",
     "Hit",
     "ImageOut",
+    "ImportMode",
+    "ImportOptions",
     "ImportRequest",
     "JobCounts",
     "JobOut",
@@ -74,6 +76,7 @@ __all__ = [
     "ProductId",
     "ProductIn",
     "ProductOut",
+    "ReconcileRequest",
     "RetryRequest",
     "SearchOptions",
     "SearchRequest",

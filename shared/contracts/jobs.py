@@ -12,15 +12,6 @@ from shared.contracts.base import Contract, ErrorBody
 JobState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
 
-class ImportRequest(Contract):
-    """The JSON form of an import: a folder, archive or manifest that the server can read."""
-
-    source: str = Field(
-        max_length=4096,
-        description="Path or s3:// address under one of jobs.import_roots, or a manifest's web address",
-    )
-
-
 class JobCounts(Contract):
     """What became of the products of a job."""
 

@@ -1,0 +1,336 @@
+"""The proof that a job ends with: the collection holds what the database says, key by key.
+
+Both sides are read as streams in the order of their keys and merged, so that memory does not grow with
+the catalogue. Milvus is written before the database and both are read while others write, so a
+difference is a suspicion only: it counts when it is still there after everything that was on its way
+has arrived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from shared.database import Database
+from shared.database.tables import Detection, Image, Product
+from shared.errors import NotFound
+from shared.filters import facts_of
+from shared.ledger.work import ChunkClaim, Item, Problem
+from worker.hydrate import unpack_embedding
+from worker.index_rows import index_row, row_key
+from worker.index_versions import LiveIndex, index_version, live_index
+from worker.jobs import Tools
+from worker.vector_index import matches
+from worker.vision import IndexRow
+
+_PAGE = 5000
+#: Differences that are looked at together.
+_SUSPECTS = 1000
+#: Keys that a report names of each kind.
+_NAMED = 100
+#: After so many looks, what is still wrong is left wrong.
+_LOOKS = 3
+_PULSE_S = 1.0
+
+
+@dataclass
+class Report:
+    """What a reconciliation found.
+
+    Attributes:
+        scope: ``all`` of the index version, or only the products of the ``job``.
+        expected: rows that the database wants in the collection.
+        found: rows that the collection had.
+        missing: rows that the collection lacked, of which the first hundred are named; searches do not
+            find their products.
+        orphans: rows of pictures that the catalogue has not, the first hundred named; searches drop them.
+        repaired: there was something wrong, and now there is not.
+    """
+
+    scope: str
+    expected: int = 0
+    found: int = 0
+    missing: int = 0
+    orphans: int = 0
+    missing_keys: list[str] = field(default_factory=list)
+    orphan_keys: list[str] = field(default_factory=list)
+    repaired: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what jobs keep under ``reconcile`` of their reports."""
+        return asdict(self)
+
+
+def reconcile(
+    tools: Tools,
+    claim: ChunkClaim,
+    version: LiveIndex,
+    *,
+    repair: bool = False,
+    collection: str | None = None,
+    products: Iterable[Sequence[str]] | None = None,
+) -> Report:
+    """Compare an index version's collection with the database, and mend it if asked to.
+
+    Safe while products are written and deleted. Renews the claim's lease, and gives way to what is put
+    by hand.
+
+    Args:
+        repair: write missing rows from their stored embeddings, delete orphans.
+        collection: to compare instead of the version's own.
+        products: only these, given in lists of some hundred ids; None for all.
+
+    Raises:
+        NotFound: there is no such collection.
+        LostLease, Unavailable: as for any step of a job.
+    """
+    comparison = _Comparison(tools, claim, version, collection or version.collection, repair)
+    try:
+        return comparison.of_all() if products is None else comparison.of_products(products)
+    except NotFound as error:
+        raise NotFound(
+            f"The collection {comparison.collection} is gone from Milvus: "
+            f"`vitrine rebuild {claim.catalogue}` brings it back from the database."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """The job that does nothing but compare, and repair if its options say so."""
+
+    tools: Tools
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        return ()
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        """There are no items: both sides are compared as wholes."""
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        with self.tools.database.read() as session:
+            wanted = claim.index_version
+            version = (
+                live_index(session, claim.catalogue_id) if wanted is None else index_version(session, wanted)
+            )
+        if version is None:
+            return {"reconcile": Report("all").as_json()}
+        report = reconcile(self.tools, claim, version, repair=bool(claim.options.get("repair")))
+        return {"reconcile": report.as_json()}
+
+
+class _Comparison:
+    def __init__(
+        self, tools: Tools, claim: ChunkClaim, version: LiveIndex, collection: str, repair: bool
+    ) -> None:
+        self._tools = tools
+        self._claim = claim
+        self._version = version
+        self.collection = collection
+        self._repair = repair
+        self._report = Report("all")
+        self._left = 0
+        self._pulsed_at = time.monotonic()
+
+    def of_all(self) -> Report:
+        suspects: list[str] = []
+        expected = expected_keys(self._tools.database, self._version.id)
+        found = self._tools.index.sorted_keys(self.collection)
+        for key, agreed in _merged(expected, found):
+            self._pulse()
+            if agreed:
+                self._agree(1)
+                continue
+            suspects.append(key)
+            if len(suspects) == _SUSPECTS:
+                self._judge(suspects)
+                suspects = []
+        self._judge(suspects)
+        return self._told()
+
+    def of_products(self, products: Iterable[Sequence[str]]) -> Report:
+        self._report.scope = "job"
+        for some in products:
+            self._pulse()
+            with self._tools.database.read() as session:
+                expected = _keys_of_products(session, self._version.id, self._claim.catalogue_id, some)
+            found = set(self._tools.index.sorted_keys(self.collection, matches("product_id", some)))
+            self._agree(len(expected & found))
+            self._judge(sorted(expected ^ found))
+        return self._told()
+
+    def _agree(self, count: int) -> None:
+        self._report.expected += count
+        self._report.found += count
+
+    def _told(self) -> Report:
+        wrong = self._report.missing + self._report.orphans
+        self._report.repaired = bool(wrong) and self._repair and not self._left
+        return self._report
+
+    def _judge(self, suspects: Sequence[str]) -> None:
+        """Look at differences again, and again after mending them: others may have written meanwhile."""
+        for look in range(_LOOKS):
+            if not suspects:
+                return
+            self._settle()
+            with self._tools.database.read() as session:
+                wanted = _known_keys(session, self._version.id, suspects)
+            there = set(self._tools.index.sorted_keys(self.collection, matches("key", suspects)))
+            missing, orphans = sorted(wanted - there), sorted(there - wanted)
+            if look == 0:
+                self._agree(len(wanted & there))
+                self._note(missing, orphans)
+            if not self._repair:
+                self._left += len(missing) + len(orphans)
+                return
+            self._mend(missing, orphans)
+            suspects = [*missing, *orphans]
+        self._left += len(suspects)
+
+    def _note(self, missing: Sequence[str], orphans: Sequence[str]) -> None:
+        report = self._report
+        report.expected += len(missing)
+        report.found += len(orphans)
+        report.missing += len(missing)
+        report.orphans += len(orphans)
+        report.missing_keys += missing[: _NAMED - len(report.missing_keys)]
+        report.orphan_keys += orphans[: _NAMED - len(report.orphan_keys)]
+
+    def _mend(self, missing: Sequence[str], orphans: Sequence[str]) -> None:
+        if missing:
+            with self._tools.database.read() as session:
+                rows = _stored_rows(session, self._version.id, missing)
+            self._tools.index.upsert(self.collection, rows)
+        if orphans:
+            self._tools.index.delete(self.collection, orphans)
+
+    def _settle(self) -> None:
+        """Wait until what other workers had written to Milvus by now is in the database too.
+
+        A chunk renews its lease in the transaction that commits a micro-batch. One whose worker died
+        loses it, and is done again under the same keys.
+        """
+        desk, catalogue_id = self._tools.desk, self._claim.catalogue_id
+        writing = desk.elsewhere(catalogue_id)
+        while writing:
+            now = desk.elsewhere(catalogue_id)
+            writing = {chunk: mark for chunk, mark in writing.items() if now.get(chunk) == mark}
+            if writing:
+                time.sleep(0.1)
+                self._pulse()
+
+    def _pulse(self) -> None:
+        """Now and then, renew the lease and let go first what somebody waits for."""
+        if time.monotonic() - self._pulsed_at < _PULSE_S:
+            return
+        with self._tools.database.write() as session:
+            self._tools.desk.hold(session, self._claim)
+        self._tools.give_way(self._claim)
+        self._pulsed_at = time.monotonic()
+
+
+def expected_keys(database: Database, version_id: int) -> Iterator[str]:
+    """Yield the keys that an index version's collection should hold, in ascending order, page by page.
+
+    Ids of images are lower-case hexadecimal, so their order is the same in every collation.
+    """
+    after, more = ("", 0), True
+    rows: list[tuple[str, int]] = []
+    while more:
+        with database.read() as session:
+            page = session.execute(
+                select(Detection.image_id, Detection.number)
+                .where(
+                    Detection.index_version == version_id,
+                    tuple_(Detection.image_id, Detection.number) > after,
+                )
+                .order_by(Detection.image_id, Detection.number)
+                .limit(_PAGE)
+            ).all()
+        more = len(page) == _PAGE
+        rows += [(row.image_id, row.number) for row in page]
+        after = rows[-1] if rows else after
+        # The last image may go on in the next page.
+        whole = [r for r in rows if r[0] != after[0]] if more else rows
+        rows = [r for r in rows if r[0] == after[0]] if more else []
+        for _, objects in groupby(whole, key=lambda row: row[0]):
+            # By text: object 10 comes before object 2.
+            yield from sorted(row_key(image_id, number) for image_id, number in objects)
+
+
+def _merged(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each key of two ascending streams once, and whether both have it."""
+    a, b = next(left, None), next(right, None)
+    while a is not None or b is not None:
+        if a == b:
+            assert a is not None
+            yield a, True
+            a, b = next(left, None), next(right, None)
+        elif b is None or (a is not None and a < b):
+            assert a is not None
+            yield a, False
+            a = next(left, None)
+        else:
+            yield b, False
+            b = next(right, None)
+
+
+def _known_keys(session: Session, version_id: int, keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that the database has now."""
+    images = {key.rpartition("-")[0] for key in keys}
+    rows = session.execute(
+        select(Detection.image_id, Detection.number).where(
+            Detection.index_version == version_id, Detection.image_id.in_(images)
+        )
+    )
+    return {row_key(row.image_id, row.number) for row in rows} & set(keys)
+
+
+def _keys_of_products(
+    session: Session, version_id: int, catalogue_id: int, product_ids: Sequence[str]
+) -> set[str]:
+    rows = session.execute(
+        select(Detection.image_id, Detection.number)
+        .join(Image, Image.id == Detection.image_id)
+        .join(Product, Product.id == Image.product)
+        .where(
+            Product.catalogue_id == catalogue_id,
+            Product.product_id.in_(product_ids),
+            Detection.index_version == version_id,
+        )
+    )
+    return {row_key(row.image_id, row.number) for row in rows}
+
+
+def _stored_rows(session: Session, version_id: int, keys: Sequence[str]) -> list[IndexRow]:
+    """Return the rows of keys from their stored embeddings; those deleted meanwhile are left out."""
+    wanted = set(keys)
+    rows = session.execute(
+        select(Product, Detection)
+        .join(Image, Image.product == Product.id)
+        .join(Detection, Detection.image_id == Image.id)
+        .where(
+            Detection.index_version == version_id,
+            Detection.image_id.in_({key.rpartition("-")[0] for key in keys}),
+        )
+    )
+    return [
+        index_row(
+            product.product_id,
+            product,
+            facts_of(product),
+            found.image_id,
+            found.number,
+            unpack_embedding(found.embedding),
+            found.colours,
+        )
+        for product, found in rows
+        if row_key(found.image_id, found.number) in wanted
+    ]
