@@ -136,8 +136,26 @@ class Pipeline:
             OutOfMemory: one image does not fit alone. Nothing is returned for the others.
             Unavailable: the device failed.
         """
+        return self.embed_objects(images, self.find_objects(images, pause), pause)
+
+    def find_objects(
+        self, images: Sequence[Image], pause: Callable[[], None] | None = None
+    ) -> list[list[Detection]]:
+        """Return the objects of catalogue images that are to be embedded; none means the whole image.
+
+        Raises as ``embed_catalogue``, whose first half it is.
+        """
         found = in_batches(self.detector.detect, images, self.batch, pause)
-        kept: list[list[Detection | None]] = [[*ds[: self.objects_per_image]] or [None] for ds in found]
+        return [detections[: self.objects_per_image] for detections in found]
+
+    def embed_objects(
+        self,
+        images: Sequence[Image],
+        found: Sequence[Sequence[Detection]],
+        pause: Callable[[], None] | None = None,
+    ) -> list[list[CatalogueEmbedding]]:
+        """Embed the objects that ``find_objects`` of this detector found. Raises as ``embed_catalogue``."""
+        kept: list[list[Detection | None]] = [[*detections] or [None] for detections in found]
         jobs = [(image, d) for image, ds in zip(images, kept, strict=True) for d in ds]
         rows = iter(self._embed(in_batches(self._crop, jobs, self.batch), pause))
         return [[CatalogueEmbedding(d or WHOLE, next(rows)) for d in ds] for ds in kept]

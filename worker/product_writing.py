@@ -6,222 +6,266 @@ again under the same keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete
 
-from shared.contracts import ProductIn
-from shared.database.tables import Detection, Product
-from shared.database.tables import Image as ImageRow
+from shared.database.tables import Product
 from shared.filters import Facts, facts_of
-from shared.ledger import now_s
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from worker.hydrate import pack_embedding, unpack_embedding
+from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
 from worker.index_rows import index_row, row_key
-from worker.index_versions import LiveIndex, live_index
+from worker.index_versions import LiveIndex, begin_change, kept_indexes, model_version_id, written_indexes
 from worker.jobs import Tools
-from worker.product_loading import Batch, Loader, Picture, Prepared, known_products
-from worker.vision import IndexRow
+from worker.product_batch import Batch, Content, Prepared, Target
+from worker.product_known import IndexedObject, known_products, stored_objects
+from worker.product_loading import Loader
+from worker.product_tables import write_rows
+from worker.vision import Detection, IndexRow
 
 
 @dataclass(frozen=True)
 class ProductStages:
-    """Products of an import, or put by hand, on their way into index and catalogue."""
+    """Products of an import, or put by hand, on their way into index and catalogue.
+
+    Attributes:
+        live: the live index version; the others that are to be written are found at the start.
+    """
 
     tools: Tools
     claim: ChunkClaim
     live: LiveIndex
     loader: Loader
+    targets: list[Target] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", open_targets(self.tools, self.claim.catalogue_id))
 
     def load(self, items: Sequence[Item]) -> Batch:
-        return self.loader.load(self.tools.database, self.claim, self.live, items)
+        return self.loader.load(self.tools.database, self.claim.catalogue_id, self.targets, items)
 
     def embed(self, batch: Batch) -> None:
-        fresh = [picture for p in batch for picture in p.pictures if picture.pixels is not None]
-        pixels = [picture.pixels for picture in fresh if picture.pixels is not None]
-        for picture, found in zip(
-            fresh, self.tools.pipelines.of(self.live).embed_catalogue(pixels), strict=True
-        ):
-            picture.found = found
+        embed_contents(batch, self.targets)
 
     def write(self, batch: Batch) -> None:
-        write_products(self.tools, self.claim, self.live, batch)
+        write_products(self.tools, self.claim, self.targets, batch)
 
 
-def write_products(tools: Tools, claim: ChunkClaim, live: LiveIndex, batch: Batch) -> None:
-    """Write index and catalogue, and record the outcomes.
+def open_targets(tools: Tools, catalogue_id: int) -> list[Target]:
+    """Return the index versions that products are written to, the live one first, with their models.
+
+    Raises:
+        Misconfigured: the models of one are not here.
+    """
+    with tools.database.read() as session:
+        versions = written_indexes(session, catalogue_id)
+    pipelines = [tools.pipelines.of(version) for version in versions]
+    with tools.database.write() as session:
+        return [
+            Target(version, p, model_version_id(session, p.detector.version, p.embedder.version))
+            for version, p in zip(versions, pipelines, strict=True)
+        ]
+
+
+def embed_contents(batch: Batch, targets: Sequence[Target]) -> None:
+    """Run each target's models over the contents that they have not seen; a detector runs once."""
+    seen: dict[str, dict[str, list[Detection]]] = {}
+    for target in targets:
+        todo = [c for c in batch.contents if c.pixels is not None and target.models not in c.objects]
+        if not todo:
+            continue
+        pipeline = target.pipeline
+        found = seen.setdefault(pipeline.detector.version, {})
+        began = time.perf_counter()
+        unseen = [c for c in todo if c.sha256 not in found]
+        boxes = pipeline.find_objects([c.pixels for c in unseen if c.pixels is not None])
+        found.update(zip((c.sha256 for c in unseen), boxes, strict=True))
+        batch.detect_s += time.perf_counter() - began
+        began = time.perf_counter()
+        pixels = [c.pixels for c in todo if c.pixels is not None]
+        embedded = pipeline.embed_objects(pixels, [found[c.sha256] for c in todo])
+        batch.embed_s += time.perf_counter() - began
+        for content, objects in zip(todo, embedded, strict=True):
+            content.objects[target.models] = [IndexedObject(o.detection, o.embedding, None) for o in objects]
+            content.embedded = True
+
+
+def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], batch: Batch) -> None:
+    """Write the index versions and the catalogue, and record the outcomes.
 
     Raises:
         LostLease: somebody else has the chunk; the catalogue was not touched.
-        Unavailable: the index or the database is away; the same call again is safe.
+        Unavailable: the index or the database is away, or rows are to go elsewhere since a moment ago;
+            doing the same items again is safe.
     """
-    usable = [p for p in batch if p.pictures]
-    tools.index.upsert(live.collection, [row for p in usable for row in _index_rows(p)])
-    tools.index.delete(live.collection, [key for p in usable for key in _surplus_keys(p)])
+    began = time.perf_counter()
+    for content in batch.contents:
+        content.pixels = None
+    # What was put by hand counts as written now, whatever it was before.
+    usable = [p for p in batch.products if p.pictures]
+    written = [p for p in usable if p.changes or claim.kind == "put"]
+    _write_index(tools, claim.catalogue_id, written, targets)
+    outcomes = _outcomes(batch)
     with tools.database.write() as session:
-        tools.desk.record(session, claim, [_outcome(p) for p in batch])
-        for prepared in usable:
-            _write_product(session, claim.catalogue_id, live, prepared)
+        if written:
+            change = begin_change(session, claim.catalogue_id, [t.version for t in targets])
+            write_rows(session, claim.catalogue_id, change, written, targets)
+        spent = Spent(batch.decode_s, batch.detect_s, batch.embed_s, time.perf_counter() - began)
+        tools.desk.record(session, claim, outcomes, spent)
 
 
 def rebuild_products(tools: Tools, claim: ChunkClaim, live: LiveIndex, items: Sequence[Item]) -> None:
     """Write the index rows of products again from their stored embeddings."""
     with tools.database.read() as session:
         known = known_products(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-    rows = [
-        index_row(
-            product_id, k.row, facts_of(k.row), image_id, d.number, unpack_embedding(d.embedding), d.colours
-        )
-        for product_id, k in known.items()
-        for image_id, detections in k.detections.items()
-        for d in detections
-    ]
-    tools.index.upsert(live.collection, rows)
+        stored = stored_objects(session, [i for k in known.values() for i in k.images], [live.id])
+    rows = []
+    for product_id, k in known.items():
+        facts = facts_of(k.row)
+        rows += [
+            index_row(product_id, k.row, facts, image_id, number, o.embedding, o.colours)
+            for image_id in k.images
+            for number, o in stored.get((live.id, image_id), {}).items()
+        ]
+    for collection in live.collections:
+        tools.index.upsert(collection, rows)
     with tools.database.write() as session:
         tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
 
 
 def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> None:
-    """Delete products from index and catalogue; one that is gone already counts as deleted."""
+    """Delete products from all index versions and the catalogue; one that is gone counts as deleted."""
     with tools.database.read() as session:
-        live = live_index(session, claim.catalogue_id)
-        known = known_products(
-            session, claim.catalogue_id, live.id if live else -1, [i.product_id for i in items]
-        )
-    if live is not None:
+        versions = kept_indexes(session, claim.catalogue_id)
+        known = known_products(session, claim.catalogue_id, -1, [i.product_id for i in items])
+    for version in versions:
         keys = [
-            row_key(image_id, d.number)
+            row_key(image_id, number)
             for k in known.values()
-            for image_id, ds in k.detections.items()
-            for d in ds
+            for image_id, numbers in k.numbers.get(version.id, {}).items()
+            for number in numbers
         ]
-        tools.index.delete(live.collection, keys)
+        _delete_rows(tools, version, keys)
     with tools.database.write() as session:
-        tools.desk.record(session, claim, [Outcome(item, "deleted") for item in items])
+        begin_change(session, claim.catalogue_id, versions)
         session.execute(delete(Product).where(Product.id.in_([k.row.id for k in known.values()])))
+        tools.desk.record(session, claim, [Outcome(item, "deleted") for item in items])
 
 
-def _index_rows(prepared: Prepared) -> list[IndexRow]:
-    """Rows of new pictures; of known ones too where what rows say of the product changed."""
-    product, before = prepared.product, prepared.before
-    facts, product_id = facts_of(product), prepared.item.product_id
-    rows = [
-        index_row(product_id, product, facts, picture.image_id, number, found.embedding)
-        for picture in prepared.pictures
-        for number, found in enumerate(picture.found)
-    ]
-    if before is not None and _moved(before.row, product, facts):
-        rows += [
-            index_row(
-                product_id,
-                product,
-                facts,
-                picture.image_id,
-                d.number,
-                unpack_embedding(d.embedding),
-                d.colours,
-            )
-            for picture in prepared.pictures
-            if picture.pixels is None
-            for d in before.detections.get(picture.image_id, [])
-        ]
-    return rows
+def _write_index(
+    tools: Tools, catalogue_id: int, products: Sequence[Prepared], targets: Sequence[Target]
+) -> None:
+    """Write rows of new pictures, and of known ones whose product changed; delete those too many."""
+    moved = [p for p in products if _moved(p)]
+    kept = [picture.image_id for p in moved for picture in p.pictures if picture.known]
+    with tools.database.read() as session:
+        versions = kept_indexes(session, catalogue_id)
+        stored = stored_objects(session, kept, [t.version.id for t in targets])
+    for target in targets:
+        rows = [row for p in products for row in _new_rows(p, target)]
+        for p in moved:
+            rows += _moved_rows(p, target, stored)
+        for collection in target.version.collections:
+            tools.index.upsert(collection, rows)
+    models = {t.version.id: t.models for t in targets}
+    for version in versions:
+        _delete_rows(
+            tools,
+            version,
+            [key for p in products for key in _surplus_keys(p, version.id, models.get(version.id))],
+        )
 
 
-def _moved(before: Product, after: ProductIn, facts: Facts) -> bool:
-    said = before.category, before.price, before.facts
-    return said != (after.category, after.price, facts.as_json())
+def _delete_rows(tools: Tools, version: LiveIndex, keys: Sequence[str]) -> None:
+    if keys:
+        for collection in version.collections:
+            tools.index.delete(collection, keys)
 
 
-def _surplus_keys(prepared: Prepared) -> list[str]:
-    """Keys that an earlier version of the product had and this one has not."""
+def _new_rows(prepared: Prepared, target: Target) -> Iterator[IndexRow]:
+    product, facts = prepared.product, facts_of(prepared.product)
+    for picture in prepared.pictures:
+        if not picture.known:
+            for number, found in enumerate(picture.content.objects[target.models]):
+                yield index_row(
+                    prepared.item.product_id,
+                    product,
+                    facts,
+                    picture.image_id,
+                    number,
+                    found.embedding,
+                    found.colours,
+                )
+
+
+def _moved_rows(
+    prepared: Prepared, target: Target, stored: dict[tuple[int, str], dict[int, IndexedObject]]
+) -> Iterator[IndexRow]:
+    product, facts = prepared.product, facts_of(prepared.product)
+    for picture in prepared.pictures:
+        if picture.known:
+            for number, found in stored.get((target.version.id, picture.image_id), {}).items():
+                yield index_row(
+                    prepared.item.product_id,
+                    product,
+                    facts,
+                    picture.image_id,
+                    number,
+                    found.embedding,
+                    found.colours,
+                )
+
+
+def _moved(prepared: Prepared) -> bool:
+    """Whether what rows say of the product changed."""
     if prepared.before is None:
-        return []
-    kept = {p.image_id: (len(p.found) if p.pixels is not None else None) for p in prepared.pictures}
-    return [
-        row_key(image_id, d.number)
-        for image_id, detections in prepared.before.detections.items()
-        for d in detections
-        if image_id not in kept or (kept[image_id] is not None and d.number >= (kept[image_id] or 0))
-    ]
+        return False
+    before, after = prepared.before.row, prepared.product
+    facts: Facts = facts_of(after)
+    return (before.category, before.price, before.facts) != (after.category, after.price, facts.as_json())
 
 
-def _outcome(prepared: Prepared) -> Outcome:
-    item, before = prepared.item, prepared.before
+def _surplus_keys(prepared: Prepared, version: int, models: int | None) -> Iterator[str]:
+    """Keys that an earlier state of the product has in an index version and this one has not.
+
+    Args:
+        models: what fills the version now; None for one that is no longer written.
+    """
+    if prepared.before is None:
+        return
+    pictures = {p.image_id: p for p in prepared.pictures}
+    for image_id, numbers in prepared.before.numbers.get(version, {}).items():
+        picture = pictures.get(image_id)
+        if picture is None:
+            left = 0
+        elif picture.known or models is None:
+            continue
+        else:
+            left = len(picture.content.objects[models])
+        yield from (row_key(image_id, number) for number in numbers if number >= left)
+
+
+def _outcomes(batch: Batch) -> list[Outcome]:
+    """What became of the items. Equal contents were embedded once: for the first of their pictures."""
+    counted: set[str] = set()
+    return [_outcome(p, counted) for p in batch.products]
+
+
+def _outcome(prepared: Prepared, counted: set[str]) -> Outcome:
+    item = prepared.item
     if not prepared.pictures:
         problems = list(prepared.problems)
         if not problems:
             text = "This product has no picture: send at least one."
             problems.append(Problem(item.row, item.product_id, None, "no_image", text))
         return Outcome(item, "failed", 0, problems)
-    fresh = sum(p.pixels is not None for p in prepared.pictures)
-    if before is None:
-        result = "new"
-    elif (
-        fresh
-        or before.row.digest != prepared.digest
-        or [*before.images] != [p.image_id for p in prepared.pictures]
-    ):
-        result = "changed"
-    else:
-        result = "unchanged"
-    return Outcome(item, result, fresh, prepared.problems)
+    images = sum(_counts(p.content, counted) for p in prepared.pictures)
+    result = "new" if prepared.before is None else "changed" if prepared.changes else "unchanged"
+    return Outcome(item, result, images, prepared.problems)
 
 
-def _write_product(session: Session, catalogue_id: int, live: LiveIndex, prepared: Prepared) -> None:
-    row = session.scalar(
-        select(Product).where(
-            Product.catalogue_id == catalogue_id, Product.product_id == prepared.item.product_id
-        )
-    )
-    if row is None:
-        row = Product(catalogue_id=catalogue_id, product_id=prepared.item.product_id)
-        session.add(row)
-    for name, value in prepared.product.model_dump().items():
-        setattr(row, name, value)
-    row.digest = prepared.digest
-    row.facts = facts_of(prepared.product).as_json()
-    row.updated_at = now_s()
-    session.flush()
-    wanted = [p.image_id for p in prepared.pictures]
-    session.execute(delete(ImageRow).where(ImageRow.product == row.id, ImageRow.id.not_in(wanted)))
-    for position, picture in enumerate(prepared.pictures):
-        session.merge(
-            ImageRow(
-                id=picture.image_id,
-                product=row.id,
-                position=position,
-                sha256=picture.sha256,
-                width=picture.width,
-                height=picture.height,
-            )
-        )
-    session.flush()
-    _write_detections(session, live, [p for p in prepared.pictures if p.pixels is not None])
-
-
-def _write_detections(session: Session, live: LiveIndex, pictures: Sequence[Picture]) -> None:
-    session.execute(
-        delete(Detection).where(
-            Detection.image_id.in_([p.image_id for p in pictures]), Detection.index_version == live.id
-        )
-    )
-    for picture in pictures:
-        for number, found in enumerate(picture.found):
-            x0, y0, x1, y1 = found.detection.box
-            session.add(
-                Detection(
-                    image_id=picture.image_id,
-                    number=number,
-                    index_version=live.id,
-                    x0=x0,
-                    y0=y0,
-                    x1=x1,
-                    y1=y1,
-                    label=found.detection.label,
-                    confidence=found.detection.confidence,
-                    embedding=pack_embedding(found.embedding),
-                )
-            )
+def _counts(content: Content, counted: set[str]) -> bool:
+    fresh = content.embedded and content.sha256 not in counted
+    counted.add(content.sha256)
+    return fresh
