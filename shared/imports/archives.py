@@ -110,6 +110,7 @@ def index_archive(file: BinaryIO, ending: str, caps: Caps) -> ArchiveIndex:
     """
     guarded = cast(BinaryIO, _Guarded(file, caps.directory_bytes))
     places: dict[str, bytes] = {}
+    file.seek(0)
     for number, (name, place) in enumerate(_MEMBERS[ending](guarded, caps), start=1):
         if number > caps.members:
             raise InvalidManifest(

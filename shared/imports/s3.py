@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,13 @@ def read_s3(files: Any, address: str, max_bytes: int) -> BinaryIO:
     """Read an object, and up to one byte more than ``max_bytes``, in one request. Raises as ``s3_errors``."""
     with s3_errors(address):
         path = address.removeprefix(S3)
-        data: bytes = files.cat_file(path, start=0, end=max_bytes + 1)
+        try:
+            data: bytes = files.cat_file(path, start=0, end=max_bytes + 1)
+        except OSError as error:
+            # An empty object has no range that could be asked for.
+            if error.errno != errno.EINVAL or files.info(path)["size"] > 0:
+                raise
+            data = b""
     return io.BytesIO(data)
 
 
