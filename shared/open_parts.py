@@ -5,8 +5,10 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from shared.database import Database
+from shared.file_systems import S3Access
 from shared.image_store import ImageStore
 from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
+from shared.imports.opening import Allowed, ImportSources
 from shared.settings import Settings
 
 
@@ -26,6 +28,21 @@ def open_image_store(settings: Settings) -> ImageStore:
     images = settings.images
     return ImageStore(
         settings.image_store_url, images.s3_endpoint, reveal(images.s3_key), reveal(images.s3_secret)
+    )
+
+
+def open_import_sources(settings: Settings, store: ImageStore) -> ImportSources:
+    """Make what opens the sources of imports; nothing is opened yet."""
+    images, jobs = settings.images, settings.jobs
+    return ImportSources(
+        store,
+        S3Access(images.s3_endpoint, reveal(images.s3_key), reveal(images.s3_secret)),
+        Allowed(
+            roots=jobs.import_roots,
+            addresses=settings.web.url_import,
+            max_image_bytes=images.max_bytes,
+            max_import_bytes=jobs.max_import_bytes,
+        ),
     )
 
 

@@ -16,7 +16,13 @@ from shared.doorbell import Doorbell
 from shared.errors import VitrineError
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.search_desk import SearchDesk
-from shared.open_parts import image_limits, open_database, open_image_store, reveal
+from shared.open_parts import (
+    image_limits,
+    open_database,
+    open_image_store,
+    open_import_sources,
+    reveal,
+)
 from shared.presence import Presence
 from shared.settings import Settings
 from shared.task_names import Lane, TaskName
@@ -127,6 +133,7 @@ def _process(
         database=database,
         desk=job_desk(settings, database, name),
         store=store,
+        sources=open_import_sources(settings, store),
         index=index,
         pipelines=pipelines,
         decoders=decoders,

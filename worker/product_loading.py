@@ -15,7 +15,7 @@ from shared.database.tables import Image as ImageRow
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
 from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
-from shared.import_sources import Source
+from shared.imports.sources import Source
 from shared.ledger.work import Item, Problem
 from worker.perceptual import perceptual_hash
 from worker.product_batch import Batch, Content, Picture, Prepared, Target

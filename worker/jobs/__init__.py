@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from shared.database import Database
 from shared.image_store import ImageStore
 from shared.images import ImageLimits
+from shared.imports.opening import ImportSources
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim, Item, Problem
 from worker.pipelines import Pipelines
@@ -33,6 +34,7 @@ class Tools:
     database: Database
     desk: JobDesk
     store: ImageStore
+    sources: ImportSources
     index: VectorIndex
     pipelines: Pipelines
     decoders: ThreadPoolExecutor

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from shared.errors import InvalidManifest, NotFound, VitrineError
-from shared.import_sources import ArchiveSource, FolderSource, NoSource, Source
+from shared.errors import VitrineError
+from shared.imports.sources import Source
 from shared.ledger.work import ChunkClaim, Item, Problem
 from shared.manifest import Row, read_rows
 from worker.index_versions import live_index, open_index
@@ -58,27 +57,9 @@ class ImportProducts:
                 log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
         return None
 
-    @contextmanager
-    def _source(self, claim: ChunkClaim) -> Iterator[Source]:
+    def _source(self, claim: ChunkClaim) -> AbstractContextManager[Source]:
         """Open what the job reads from."""
-        if "archive" in claim.source:
-            try:
-                file = self.tools.store.open(claim.source["archive"], "imports")
-            except NotFound as error:
-                raise InvalidManifest("The uploaded import is gone: upload it again.") from error
-            with file:
-                yield ArchiveSource(file)
-        elif "path" in claim.source:
-            path = Path(claim.source["path"])
-            if path.suffix == ".zip":
-                with path.open("rb") as file:
-                    yield ArchiveSource(file)
-            elif path.is_dir():
-                yield FolderSource(path)
-            else:
-                yield FolderSource(path.parent, path.name)
-        else:
-            yield NoSource()
+        return self.tools.sources.open(claim.job_id, claim.source, self.tools.desk.go_on)
 
 
 @dataclass(frozen=True)
