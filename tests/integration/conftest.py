@@ -1,4 +1,4 @@
-"""Fixtures of Milvus, of both kinds, and of the compose file."""
+"""Fixtures of Milvus, of both kinds, of the compose file, and of a catalogue with both lanes."""
 
 from tests.compose_file import compose, secrets, services
 from tests.services_milvus import (
@@ -9,6 +9,7 @@ from tests.services_milvus import (
     new_collection,
     spare_collections,
 )
+from tests.shop import shop
 
 __all__ = [
     "compose",
@@ -19,5 +20,6 @@ __all__ = [
     "new_collection",
     "secrets",
     "services",
+    "shop",
     "spare_collections",
 ]

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.contracts import ImportMode, ImportOptions
+from shared.database.tables import JobItem, Product
 from shared.errors import VitrineError
 from shared.imports.sources import Source
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.ledger.job_plan import STRETCH
+from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from shared.manifest import Row, read_rows
-from worker.index_versions import live_index, open_index
+from worker.index_versions import LiveIndex, live_index, open_index
 from worker.jobs import Tools
+from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
+from worker.jobs.reconcile import reconcile
+from worker.jobs.sync import deletions, is_torn
 from worker.product_flow import do_items
 from worker.product_loading import Loader
 from worker.product_writing import ProductStages, delete_products
 
 log = logging.getLogger(__name__)
+
+#: A job over fewer products, and a small share of the catalogue, proves only what it wrote itself.
+_SMALL = 5000
+_SMALL_SHARE = 0.1
+_PAGE = 200
 
 
 @dataclass(frozen=True)
@@ -29,33 +44,98 @@ class ImportProducts:
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
+        options = ImportOptions.model_validate(claim.options)
+        latest: deque[str] = deque(maxlen=STRETCH)
+        torn = 0
         with self._source(claim) as source:
             for row in read_rows(source):
-                yield _entry(row)
+                entry = _entry(row, options.mode)
+                if entry.product_id is not None:
+                    latest.append(entry.product_id)
+                torn += isinstance(entry, Problem) and is_torn(entry.product_id, entry.reason)
+                yield entry
+        if options.mode == "sync":
+            yield from deletions(self.tools.database, claim, options, latest, torn)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        tools = self.tools
-        live = open_index(
-            tools.database,
-            tools.index,
-            claim.catalogue_id,
-            tools.pipelines.default,
-            tools.prefix,
-        )
+        tools, options = self.tools, ImportOptions.model_validate(claim.options)
         with self._source(claim) as source:
+            if options.dry_run:
+                with tools.database.read() as session:
+                    live = live_index(session, claim.catalogue_id)
+                do_items(tools, claim, items, DryRunStages(tools, claim, live, source))
+                return
+            if options.mode == "metadata_only":
+                items = self._known(claim, items)
+            gone = [item for item in items if "delete" in item.payload]
+            if gone:
+                delete_products(tools, claim, gone)
+                items = [item for item in items if "delete" not in item.payload]
+            live = open_index(
+                tools.database, tools.index, claim.catalogue_id, tools.pipelines.default, tools.prefix
+            )
             loader = Loader(tools.store, source, tools.limits, tools.decoders)
             do_items(tools, claim, items, ProductStages(tools, claim, live, loader))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Let Milvus build its index over what was written; until then those rows are scanned."""
+        """Prove that the index has what the catalogue says, or tell what a dry run found."""
+        options = ImportOptions.model_validate(claim.options)
         with self.tools.database.read() as session:
+            if options.dry_run:
+                return {"dry_run": dry_run_report(session, claim, options)}
             live = live_index(session, claim.catalogue_id)
-        if live is not None:
-            try:
-                self.tools.index.flush(live.collection)
-            except VitrineError as error:
-                log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
-        return None
+            is_small = _is_small(session, claim)
+        if live is None:
+            return None
+        self._seal(claim, live)
+        products = self._written(claim) if is_small else None
+        report = reconcile(self.tools, claim, live, repair=options.repair, products=products)
+        if report.missing and not report.repaired:
+            # Searches do not find them, which is what the import was for.
+            text = f"{report.missing:,} rows are missing from the index: `vitrine reconcile {claim.catalogue}"
+            self.tools.desk.note_error(claim, "index_incomplete", f"{text} --repair` writes them.")
+        return {"reconcile": report.as_json()}
+
+    def _seal(self, claim: ChunkClaim, live: LiveIndex) -> None:
+        """Let Milvus build its index over what was written; until then those rows are scanned."""
+        try:
+            self.tools.index.flush(live.collection)
+        except VitrineError as error:
+            log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
+
+    def _written(self, claim: ChunkClaim) -> Iterator[list[str]]:
+        """The products that the job wrote or deleted, page by page."""
+        after = 0
+        while True:
+            with self.tools.database.read() as session:
+                page = session.execute(
+                    select(JobItem.number, JobItem.product_id)
+                    .where(JobItem.job_id == claim.job_id, JobItem.number > after, JobItem.state == "done")
+                    .order_by(JobItem.number)
+                    .limit(_PAGE)
+                ).all()
+            if not page:
+                return
+            after = page[-1].number
+            yield [row.product_id for row in page]
+
+    def _known(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
+        """Record what is wrong with data of products that do not exist; return the other items."""
+        with self.tools.database.read() as session:
+            known = set(
+                session.scalars(
+                    select(Product.product_id).where(
+                        Product.catalogue_id == claim.catalogue_id,
+                        Product.product_id.in_([item.product_id for item in items]),
+                    )
+                )
+            )
+        unknown = [item for item in items if item.product_id not in known]
+        if unknown:
+            with self.tools.database.write() as session:
+                outcomes = [Outcome(item, "failed", 0, [unknown_product(item)]) for item in unknown]
+                self.tools.desk.record(session, claim, outcomes)
+        return [item for item in items if item.product_id in known]
 
     def _source(self, claim: ChunkClaim) -> AbstractContextManager[Source]:
         """Open what the job reads from."""
@@ -79,10 +159,21 @@ class DeleteProducts:
         return None
 
 
-def _entry(row: Row) -> Item | Problem:
+def _entry(row: Row, mode: ImportMode) -> Item | Problem:
     """Turn a manifest's row into what the ledger plans with."""
-    if row.problem is not None or row.product is None or row.product_id is None:
-        reason, message = row.problem or ("invalid_row", "This row is no product.")
+    data_only = mode == "metadata_only"
+    problem = None if data_only and row.product is not None else row.problem
+    if problem is not None or row.product is None or row.product_id is None:
+        reason, message = problem or ("invalid_row", "This row is no product.")
         return Problem(row.number, row.product_id, None, reason, message)
-    payload = {"product": row.product.model_dump(mode="json"), "files": row.images}
+    # No names of files: the pictures that the product has are kept.
+    pictures = {"images": None} if data_only else {"files": row.images}
+    payload = {"product": row.product.model_dump(mode="json"), **pictures}
     return Item(row.number, row.number, row.product_id, payload, 0)
+
+
+def _is_small(session: Session, claim: ChunkClaim) -> bool:
+    """Whether the job is small beside the catalogue, so that comparing all of it would be a waste."""
+    of_job = session.scalar(select(func.count()).where(JobItem.job_id == claim.job_id)) or 0
+    there = session.scalar(select(func.count()).where(Product.catalogue_id == claim.catalogue_id)) or 0
+    return of_job <= min(_SMALL, _SMALL_SHARE * there)

@@ -1,0 +1,226 @@
+"""What an import would do, told without doing it: no picture is decoded, nothing is written but the job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from shared.contracts import Failure, ImportOptions, ProductIn
+from shared.database.tables import Catalogue, Detection, Image, Job, JobFailure, JobItem, ModelVersion
+from shared.errors import ImageTooLarge, Unavailable, VitrineError
+from shared.images import probe
+from shared.imports.sources import Source
+from shared.ledger import now_s
+from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from worker.index_versions import LiveIndex
+from worker.jobs import Tools
+from worker.jobs.sync import refusal
+from worker.product_known import Known, known_products
+from worker.product_loading import digest_of, image_id_of
+
+_NAMED = 100
+_EXAMPLES = 5
+_RECENT = 5
+#: Imports with fewer images say little about the rate.
+_LEAST_IMAGES = 16
+
+
+@dataclass
+class Appraised:
+    """An item, and what an import would make of it.
+
+    Attributes:
+        result: new | changed | unchanged | deleted | failed.
+        contents: SHA-256 of the pictures that the product does not have yet.
+    """
+
+    item: Item
+    result: str
+    contents: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class DryRunStages:
+    """Compares instead of importing; goes through a chunk as an import does.
+
+    Attributes:
+        live: what an import would write to; None where nothing was ever imported.
+    """
+
+    tools: Tools
+    claim: ChunkClaim
+    live: LiveIndex | None
+    source: Source
+
+    def load(self, items: Sequence[Item]) -> list[Appraised]:
+        with self.tools.database.read() as session:
+            live = -1 if self.live is None else self.live.id
+            known = known_products(session, self.claim.catalogue_id, live, [i.product_id for i in items])
+        batch = list(self.tools.decoders.map(lambda i: self._appraise(i, known.get(i.product_id)), items))
+        with self.tools.database.read() as session:
+            missing = self._never_embedded(session, {c for a in batch for c in a.contents})
+        for appraised in batch:
+            appraised.images = len(appraised.contents & missing)
+            missing -= appraised.contents
+        return batch
+
+    def embed(self, batch: list[Appraised]) -> None:
+        """Nothing is embedded."""
+
+    def write(self, batch: list[Appraised]) -> None:
+        outcomes = [Outcome(a.item, a.result, a.images, a.problems) for a in batch]
+        with self.tools.database.write() as session:
+            self.tools.desk.record(session, self.claim, outcomes)
+
+    def _appraise(self, item: Item, before: Known | None) -> Appraised:
+        if "delete" in item.payload:
+            return Appraised(item, "deleted")
+        product = ProductIn.model_validate(item.payload["product"])
+        moved = before is not None and before.row.digest != digest_of(product)
+        if "images" in item.payload:  # data only
+            if before is None:
+                return Appraised(item, "failed", problems=[unknown_product(item)])
+            return Appraised(item, "changed" if moved else "unchanged")
+        seen, contents, problems = self._pictures(item, before)
+        if not seen:
+            return Appraised(item, "failed", problems=problems)
+        if before is None:
+            return Appraised(item, "new", contents, problems)
+        changed = contents or moved or [*before.images] != seen
+        return Appraised(item, "changed" if changed else "unchanged", contents, problems)
+
+    def _pictures(self, item: Item, before: Known | None) -> tuple[list[str], set[str], list[Problem]]:
+        """Return the ids of the item's usable pictures, the contents that are new, and the problems."""
+        indexed = {} if before is None else before.detections
+        seen: list[str] = []
+        contents: set[str] = set()
+        problems: list[Problem] = []
+        for name in item.payload["files"]:
+            try:
+                data = self._read(name)
+                sha256 = hashlib.sha256(data).hexdigest()
+                image_id = image_id_of(self.claim.catalogue_id, item.product_id, sha256)
+                if image_id not in indexed:
+                    probe(data, self.tools.limits)
+                    contents.add(sha256)
+            except Unavailable:
+                raise
+            except VitrineError as error:
+                reason = "missing_image" if error.code == "image_missing" else error.code
+                problems.append(Problem(item.row, item.product_id, name[:500], reason, error.message))
+                continue
+            if image_id not in seen:
+                seen.append(image_id)
+        return seen, contents, problems
+
+    def _read(self, name: str) -> bytes:
+        limit = self.tools.limits.max_bytes
+        with self.source.open(name) as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise ImageTooLarge(f"{name!r} is larger than {limit:,} bytes: make it smaller.")
+        return data
+
+    def _never_embedded(self, session: Session, contents: set[str]) -> set[str]:
+        """Return the contents that no picture has whose objects the same models found."""
+        models = self.live or self.tools.pipelines.default.versions
+        if isinstance(models, LiveIndex):
+            models = {"detector": models.detector, "embedder": models.embedder}
+        version = select(ModelVersion.id).filter_by(**models).scalar_subquery()
+        known = session.scalars(
+            select(Image.sha256)
+            .where(
+                Image.sha256.in_(contents),
+                exists().where(Detection.image_id == Image.id, Detection.models == version),
+            )
+            .distinct()
+        )
+        return contents - set(known)
+
+
+def unknown_product(item: Item) -> Problem:
+    """What is wrong with data of a product that the catalogue has not."""
+    text = f"There is no product {item.product_id!r} yet: import it with its pictures first."
+    return Problem(item.row, item.product_id, None, "unknown_product", text)
+
+
+def dry_run_report(session: Session, claim: ChunkClaim, options: ImportOptions) -> dict[str, Any]:
+    """Return what jobs keep under ``dry_run`` of their reports."""
+    job = session.get_one(Job, claim.job_id)
+    torn = session.scalar(
+        select(func.count()).where(
+            JobFailure.job_id == job.id, JobFailure.product_id.is_(None), JobFailure.reason == "invalid_row"
+        )
+    )
+    seconds, measured = _estimate(session, job)
+    return {
+        "new": job.new,
+        "changed": job.changed,
+        "unchanged": job.unchanged,
+        "delete": job.deleted,
+        "bad_rows": job.failed,
+        "bad": _bad(session, job.id),
+        "examples": {result: _examples(session, job.id, result) for result in ("new", "changed", "deleted")},
+        "images_to_embed": job.images,
+        "estimated_s": seconds,
+        "measured": measured,
+        "refused": refusal(session, claim, options, job.deleted, torn or 0)
+        if options.mode == "sync"
+        else None,
+    }
+
+
+def _bad(session: Session, job_id: str) -> list[dict[str, Any]]:
+    rows = session.scalars(
+        select(JobFailure).where(JobFailure.job_id == job_id).order_by(JobFailure.id).limit(_NAMED)
+    )
+    return [
+        Failure(
+            row=r.row, product_id=r.product_id, image=r.image, reason=r.reason, message=r.message
+        ).model_dump(mode="json")
+        for r in rows
+    ]
+
+
+def _examples(session: Session, job_id: str, result: str) -> list[str]:
+    query = select(JobItem.product_id).where(JobItem.job_id == job_id, JobItem.result == result)
+    return list(session.scalars(query.order_by(JobItem.number).limit(_EXAMPLES)))
+
+
+def _estimate(session: Session, job: Job) -> tuple[list[float] | None, str]:
+    """Return the range of seconds that the import would take, and what that was measured by.
+
+    An import reads and hashes what the dry run did, and embeds what is new at the rate of earlier ones.
+    """
+    own_s = now_s() - (job.started_at or now_s())
+    if not job.images:
+        return [round(0.5 * own_s, 1), round(2 * own_s, 1)], "this dry run: no image would be embedded"
+    here = _image_seconds(session, job, Job.catalogue_id == job.catalogue_id)
+    paces = here or _image_seconds(session, job, Job.catalogue_id != job.catalogue_id)
+    if not paces:
+        return None, "nothing yet: no import has embedded images here so far"
+    whose = "this catalogue's" if here else "other catalogues'"
+    # One measurement is no range: half as much again either way.
+    low, high = (min(paces), max(paces)) if len(paces) > 1 else (paces[0] / 1.5, paces[0] * 1.5)
+    seconds = [round(0.5 * own_s + job.images * low, 1), round(2 * own_s + job.images * high, 1)]
+    return seconds, f"the rate of {whose} last {len(paces)} imports"
+
+
+def _image_seconds(session: Session, job: Job, where: Any) -> list[float]:
+    """Return the seconds an image of the last imports, pauses left out."""
+    rows = session.scalars(
+        select(Job)
+        .join(Catalogue, Catalogue.id == Job.catalogue_id)
+        .where(Job.kind == "import", Job.state == "succeeded", Job.images >= _LEAST_IMAGES, where)
+        .order_by(Job.created_at.desc())
+        .limit(10 * _RECENT)
+    )
+    done = [r for r in rows if not r.options.get("dry_run") and r.started_at and r.finished_at]
+    return [((r.finished_at or 0) - (r.started_at or 0) - r.paused_s) / r.images for r in done[:_RECENT]]
