@@ -8,6 +8,7 @@ from sqlalchemy import and_, or_, select
 
 from shared.database import Database
 from shared.database.tables import Job, Search
+from shared.imports.kinds import made_by
 from shared.ledger import now_s
 from shared.ledger.job_states import ENDED_STATES
 
@@ -26,14 +27,14 @@ def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str
 
 
 def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> Iterator[str]:
-    """Yield those of the uploaded archives that nobody may read from any more.
+    """Yield those of the uploads, and of what jobs made of them, that nobody may read from any more.
 
     A job that goes on, or is paused, needs its archive; one that ended with failures, or badly, keeps it
     for ``keep_s`` seconds after its end, so that what failed can be tried again.
     """
     with database.read() as session:
-        sources = session.scalars(
-            select(Job.source).where(
+        jobs = session.execute(
+            select(Job.id, Job.source).where(
                 or_(
                     Job.state.not_in(ENDED_STATES),
                     and_(
@@ -43,7 +44,8 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
                 )
             )
         ).all()
-    needed = {source.get("archive") for source in sources}
+    needed = {source.get("archive") for _, source in jobs}
+    makers = {made_by(job_id) for job_id, _ in jobs}
     for name in names:
-        if name not in needed:
+        if name not in needed and name.partition("-")[0] not in makers:
             yield name

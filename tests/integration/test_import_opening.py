@@ -23,8 +23,10 @@ from shared.imports.archives import Caps
 from shared.imports.kinds import made_by
 from shared.imports.opening import Allowed, ImportSources
 from shared.imports.s3 import S3Source
+from shared.ledger.housekeeping import expired_imports
 from shared.manifest import read_rows
 from tests.packing import archive, tar
+from tests.web_builders import open_shop
 
 MANIFEST = "product_id,images\np1,pictures/a.jpg\n"
 FILES = {"products.csv": MANIFEST, "pictures/a.jpg": b"a picture"}
@@ -334,3 +336,16 @@ def test_an_address_inside_the_private_network_ends_the_import(make: Callable[..
 def test_a_job_without_files_has_none(make: Callable[..., ImportSources]) -> None:
     with make().open("job-1", {}, lambda: None) as opened:
         assert list(opened.names()) == []
+
+
+def test_what_a_job_made_of_its_source_goes_with_the_job(tmp_path: Path) -> None:
+    shop = open_shop(tmp_path)
+    going, ended = (shop.parts.jobs.create_import("demo", {"archive": f"{n}-upload.tgz"}).id for n in "12")
+    assert shop.client.post(f"/v1/jobs/{ended}/cancel").json["state"] == "cancelled"
+    names = {
+        job: {f"{n}-upload.tgz", f"{made_by(job)}-unpacked.tar", f"{made_by(job)}-fetched.csv"}
+        for n, job in (("1", going), ("2", ended))
+    }
+    stored = sorted(names[going] | names[ended])
+    assert set(expired_imports(shop.parts.database, stored, keep_s=0.0)) == names[ended]
+    assert set(expired_imports(shop.parts.database, stored, keep_s=3600.0)) == set()
