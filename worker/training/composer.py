@@ -20,7 +20,8 @@ from PIL import Image
 
 from worker.training.clutter import paint_background, paint_clutter
 from worker.training.paste import cast_shadow, scaled, turn
-from worker.training.photometry import degrade, relight
+from worker.training.photometry import degrade, recolour, relight
+from worker.training.wallpaper import paint_wallpaper
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -70,6 +71,10 @@ class ComposerConfig:
     clutter: float = 0.35
     cropped: float = 0.2
     single: float = 0.45
+    #: Shares of the other scenes before a painted background, and of products in colours not their own.
+    #: The second is for detectors alone: to an embedder another colour is another product.
+    wallpaper: float = 0.0
+    recolour: float = 0.0
 
 
 def is_held_out(name: str, percent: int) -> bool:
@@ -122,7 +127,10 @@ class Composer:
                 (height, width, 3), rng.integers(246, 256) if rng.random() < 0.4 else 255, np.uint8
             )
         else:
-            canvas = paint_background(rng, height, width, self._photo)
+            if config.wallpaper and rng.random() < config.wallpaper:
+                canvas = paint_wallpaper(rng, height, width)
+            else:
+                canvas = paint_background(rng, height, width, self._photo)
             if rng.random() < config.clutter:
                 paint_clutter(rng, canvas, self._photo, int(rng.integers(1, 5)))
         chosen = self._choose(rng, catalogue) if wanted is None else list(wanted)
@@ -214,6 +222,8 @@ class Composer:
             patch = turn(
                 patch, float(rng.normal(0, 12)) if rng.random() < 0.85 else float(rng.uniform(-180, 180))
             )
+        if self.config.recolour and rng.random() < self.config.recolour:
+            patch = recolour(rng, patch)
         return patch if catalogue else relight(rng, patch)
 
     def _position(

@@ -81,7 +81,7 @@ def train(args: argparse.Namespace) -> None:
 
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    size = ComposerConfig(size_px=args.size)
+    size = ComposerConfig(size_px=args.size, scale=(0.13, 0.97), wallpaper=0.18, recolour=0.15)
     pool = list_cutouts(args.data, held_out=False), list_backgrounds(args.data, held_out=False)
     held = list_cutouts(args.data, held_out=True), list_backgrounds(args.data, held_out=True)
     validation = Composer(*held, size)

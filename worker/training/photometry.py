@@ -31,6 +31,15 @@ def relight(rng: np.random.Generator, patch: Pixels) -> Pixels:
     return np.concatenate([np.clip(colour, 0, alpha), alpha], 2).astype(np.uint8)
 
 
+def recolour(rng: np.random.Generator, patch: Pixels) -> Pixels:
+    """Other colours on one cut-out: (h, w, 4) uint8, colour premultiplied by alpha, in and out."""
+    mix = np.eye(3)[rng.permutation(3)] * rng.uniform(0.5, 1) + rng.dirichlet((1, 1, 1), 3) * rng.uniform(
+        0, 0.6
+    )
+    colour = patch[..., :3].astype(np.float32) @ (mix / mix.sum(0)).astype(np.float32)
+    return np.concatenate([np.minimum(colour, patch[..., 3:]), patch[..., 3:]], 2).astype(np.uint8)
+
+
 def degrade(rng: np.random.Generator, image: Pixels, *, gentle: bool) -> Pixels:
     """The camera's share: exposure, blur, lost resolution, noise, JPEG. (H, W, 3) uint8 in and out.
 
