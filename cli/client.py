@@ -19,6 +19,7 @@ from shared.contracts import (
     Failure,
     FailurePage,
     Health,
+    ImportOptions,
     JobOut,
     ProductIn,
     ProductOut,
@@ -97,7 +98,13 @@ class VitrineClient:
         """Return the state of a search, with its result once it is there."""
         return self._get(TaskStatus, f"/v1/tasks/{task_id}")
 
-    def start_import(self, archive: Path, catalogue: str, on_sent: Sent | None = None) -> JobOut:
+    def start_import(
+        self,
+        archive: Path,
+        catalogue: str,
+        on_sent: Sent | None = None,
+        options: ImportOptions | None = None,
+    ) -> JobOut:
         """Send an archive or a manifest as an import, which makes the catalogue; return the job.
 
         Args:
@@ -112,16 +119,21 @@ class VitrineClient:
             "POST",
             f"/v1/catalogues/{catalogue}/imports",
             headers=headers,
+            params=(options or ImportOptions()).model_dump(mode="json", exclude_defaults=True),
             content=_pieces(archive, on_sent or (lambda _: None)),
             timeout=httpx.Timeout(self._timeout_s, read=600.0),
         )
         return parsed(JobOut, answer)
 
-    def import_on_server(self, source: str, catalogue: str) -> JobOut:
+    def import_on_server(self, source: str, catalogue: str, options: ImportOptions | None = None) -> JobOut:
         """Import what the server can read: its path, or an s3:// or web address; return the job."""
-        return parsed(
-            JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json={"source": source})
-        )
+        wanted = {**(options or ImportOptions()).model_dump(mode="json"), "source": source}
+        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json=wanted))
+
+    def reconcile(self, catalogue: str, repair: bool = False) -> JobOut:
+        """Start comparing catalogue and index; return the job, whose report says what differs."""
+        address = f"/v1/catalogues/{catalogue}/reconcile"
+        return parsed(JobOut, self._request("POST", address, json={"repair": repair}))
 
     def rebuild(self, catalogue: str) -> JobOut:
         """Start writing the catalogue's index anew from the database."""

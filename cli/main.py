@@ -19,6 +19,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("cli.commands.import_:import_", "Import products from a folder, manifest or archive."),
     "search": ("cli.commands.search:search", "Find the products in a photo."),
     "jobs": ("cli.commands.jobs:jobs", "List, show and cancel jobs."),
+    "reconcile": ("cli.commands.reconcile:reconcile", "Compare a catalogue with its index, row by row."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Write a catalogue's index anew, after Milvus was wiped."),
     "evaluate": ("cli.commands.evaluate:evaluate", "Measure how well searches find products."),
     "train": ("cli.commands.train:train", "Train detector and embedder."),

@@ -15,11 +15,13 @@ from shared.contracts import (
     CatalogueOut,
     Contract,
     Currency,
+    ImportOptions,
     ImportRequest,
     JobOut,
     ProductId,
     ProductIn,
     ProductOut,
+    ReconcileRequest,
 )
 from shared.errors import InvalidInput, UnsupportedFormat
 from shared.images import probe
@@ -42,6 +44,10 @@ _NAMES: dict[str, TypeAdapter[str]] = {
     "product_id": TypeAdapter(ProductId),
 }
 _REPEATABLE = Parameter("Idempotency-Key", "The same key and request make one job", "header")
+_OPTIONS = tuple(
+    Parameter(name, f"{field.description}. Of an upload; the JSON form has it as a field")
+    for name, field in ImportOptions.model_fields.items()
+)
 
 
 class CatalogueIn(Contract):
@@ -157,29 +163,54 @@ def rebuild(catalogue: str) -> Response:
     return _job_answer(services().jobs.create_rebuild(checked("catalogue", catalogue)))
 
 
+@blueprint.post("/v1/catalogues/<catalogue>/reconcile")
+@operation(
+    "Compare catalogue and index row by row, and mend the index if asked to",
+    "Catalogues",
+    {202: JobOut},
+    bodies={"application/json": ReconcileRequest},
+    errors=(400, 404, 422, 503),
+)
+def reconcile(catalogue: str) -> Response:
+    name = checked("catalogue", catalogue)
+    wanted = parsed(ReconcileRequest, json_body() if request.content_length else {})
+    return _job_answer(services().jobs.create("reconcile", name, wanted.model_dump()))
+
+
 @blueprint.post("/v1/catalogues/<catalogue>/imports")
 @operation(
     "Import an archive, a manifest, or a source that the server can read; makes the catalogue",
     "Imports",
     {202: JobOut},
     bodies={**{media: media for media in UPLOADS}, "application/json": ImportRequest},
-    parameters=(_REPEATABLE,),
+    parameters=(*_OPTIONS, _REPEATABLE),
     errors=(400, 403, 409, 411, 413, 415, 422, 503),
 )
 def start_import(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     if request.mimetype in UPLOADS:
-        return _job_answer(_import_upload(name, UPLOADS[request.mimetype]))
+        options = parsed(ImportOptions, _query())
+        return _job_answer(_import_upload(name, UPLOADS[request.mimetype], options))
     if request.mimetype != "application/json":
         raise UnsupportedFormat(f"Send {', '.join(UPLOADS)}, or JSON with `source`.", "Content-Type")
-    wanted = parsed(ImportRequest, json_body())
+    body = json_body()
+    wanted = parsed(ImportRequest, {**_query(), **body} if isinstance(body, dict) else body)
     settings = services().settings
     source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
-    return _job_answer(services().jobs.create_import(name, source, idempotency(name, wanted)))
+    how = wanted.model_dump(exclude={"source"})
+    return _job_answer(services().jobs.create_import(name, source, idempotency(name, wanted), how))
 
 
-def _import_upload(catalogue: str, ending: str) -> Accepted:
+def _query() -> dict[str, str]:
+    """The query parameters, each of which may come once."""
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise InvalidInput(f"The parameter {name!r} came {len(values)} times.", name)
+    return request.args.to_dict()
+
+
+def _import_upload(catalogue: str, ending: str, options: ImportOptions) -> Accepted:
     """Stream the upload into the store, then commit the job; a repeated request leaves no second copy."""
     parts = services()
     if not request.content_length:
@@ -188,9 +219,9 @@ def _import_upload(catalogue: str, ending: str) -> Accepted:
     digest = hashlib.sha256()
     try:
         parts.store.put_stream(upload, _pieces(digest), "imports", parts.settings.jobs.max_import_bytes)
-        repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest())
+        repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest(), options)
         parts.catalogue.create(catalogue)
-        accepted = parts.jobs.create_import(catalogue, {"archive": upload}, repeat)
+        accepted = parts.jobs.create_import(catalogue, {"archive": upload}, repeat, options.model_dump())
     except BaseException:
         parts.store.delete(upload, "imports")
         raise

@@ -15,7 +15,8 @@ from cli.client import VitrineClient
 from cli.connection import connect
 from cli.output import ExitCode, Reporter, duration, job_pace, json_option, people, print_json, reporter_for
 from cli.pack import packed
-from shared.contracts import Failure, JobOut
+from cli.reports import report_lines, unsettled
+from shared.contracts import Failure, ImportOptions, JobOut
 from shared.errors import Unavailable
 
 _OPEN = ("queued", "running")
@@ -27,23 +28,53 @@ _SHOWN_FAILURES = 5
 
 @click.command(
     name="import",
-    epilog="Example: vitrine import ./products.csv --catalogue shop\n\nThe formats are in docs/import.md.",
+    epilog="Example: vitrine import ./products.csv --catalogue shop --sync --dry-run\n\n"
+    "The formats are in docs/import.md, the modes in docs/catalogue.md.",
 )
 @click.argument("source")
 @click.option("--catalogue", required=True, help="Catalogue to import into; made when it does not exist.")
+@click.option("--sync", is_flag=True, help="Delete the products that SOURCE does not name.")
+@click.option("--metadata-only", is_flag=True, help="Write data only: products keep their pictures.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what the import would do.")
+@click.option("--repair", is_flag=True, help="Mend the index where it differs when the import is done.")
+@click.option(
+    "--max-delete-share",
+    type=click.FloatRange(0, 1),
+    default=ImportOptions().max_delete_share,
+    show_default=True,
+    help="Most of the catalogue that --sync may delete; more is refused whole.",
+)
 @click.option(
     "--wait/--no-wait", default=True, help="Follow the job to its end (the default), or only start it."
 )
 @json_option
-def import_(source: str, catalogue: str, wait: bool, as_json: bool) -> int:
+def import_(
+    source: str,
+    catalogue: str,
+    sync: bool,
+    metadata_only: bool,
+    dry_run: bool,
+    repair: bool,
+    max_delete_share: float,
+    wait: bool,
+    as_json: bool,
+) -> int:
     """Import products from SOURCE: a folder of images, a manifest (.csv, .jsonl, .parquet), an archive
     (.zip, .tar, .tar.gz, .tar.zst), or the address of something that the server reads by itself
     (s3://bucket/prefix, https://shop.example/products.csv)."""
+    if sync and metadata_only:
+        raise click.UsageError("--sync deletes products, and --metadata-only writes data only: choose one.")
+    options = ImportOptions(
+        mode="sync" if sync else "metadata_only" if metadata_only else "upsert",
+        dry_run=dry_run,
+        repair=repair,
+        max_delete_share=max_delete_share,
+    )
     console = people()
     with connect() as client:
         client.health()  # an import that cannot be sent should not be packed first
         with reporter_for(console) as reporter:
-            job = start(client, source, catalogue, reporter)
+            job = start(client, source, catalogue, reporter, options)
             if wait:
                 job = follow(client, job, reporter, lambda: False)
         if as_json:
@@ -55,14 +86,22 @@ def import_(source: str, catalogue: str, wait: bool, as_json: bool) -> int:
     return exit_code(job)
 
 
-def start(client: VitrineClient, source: str, catalogue: str, reporter: Reporter) -> JobOut:
+def start(
+    client: VitrineClient, source: str, catalogue: str, reporter: Reporter, options: ImportOptions
+) -> JobOut:
     """Start the import of a path of this machine, or of an address that the server reads."""
     if source.startswith(("s3://", "http://", "https://")):
-        return client.import_on_server(source, catalogue)
-    return send(client, Path(source), catalogue, reporter)
+        return client.import_on_server(source, catalogue, options)
+    return send(client, Path(source), catalogue, reporter, options)
 
 
-def send(client: VitrineClient, path: Path, catalogue: str, reporter: Reporter) -> JobOut:
+def send(
+    client: VitrineClient,
+    path: Path,
+    catalogue: str,
+    reporter: Reporter,
+    options: ImportOptions | None = None,
+) -> JobOut:
     """Pack what is at ``path`` and send it; return the job that imports it."""
     with packed(path, lambda done, total: reporter.step("packing", done, total, "files")) as archive:
         total_bytes = archive.stat().st_size
@@ -71,6 +110,7 @@ def send(client: VitrineClient, path: Path, catalogue: str, reporter: Reporter) 
             archive,
             catalogue,
             lambda sent: reporter.step("sending", -(-sent // 2**20), mebibytes, "MiB"),
+            options,
         )
 
 
@@ -105,6 +145,12 @@ def describe(client: VitrineClient, job: JobOut, console: Console) -> None:
         if job.finished_at and job.started_at
         else "-"
     )
+    if "dry_run" in (job.report or {}):
+        for line in report_lines(job):
+            console.print(Text(line), soft_wrap=True)
+        if counts.failed or job.image_failures:
+            _describe_failures(client, job, console)
+        return
     console.print(
         f"{job.state}: {counts.new} new, {counts.changed} changed, {counts.unchanged} unchanged, "
         f"{counts.deleted} deleted, {counts.failed} failed; {job.images} images in {took}",
@@ -112,6 +158,8 @@ def describe(client: VitrineClient, job: JobOut, console: Console) -> None:
     )
     if job.error is not None:
         console.print(Text(job.error.message, style="red"), soft_wrap=True)
+    for line in report_lines(job):
+        console.print(Text(line), soft_wrap=True)
     if counts.failed or job.image_failures:
         _describe_failures(client, job, console)
 
@@ -136,4 +184,4 @@ def exit_code(job: JobOut) -> ExitCode:
     """Return what a job's end means to a script."""
     if job.state in ("failed", "cancelled"):
         return ExitCode.ERROR
-    return ExitCode.PARTIAL if job.counts.failed else ExitCode.OK
+    return ExitCode.PARTIAL if job.counts.failed or unsettled(job) else ExitCode.OK

@@ -103,6 +103,49 @@ def test_the_same_import_twice_is_one_job_and_one_archive(shop: Shop) -> None:
     assert len(list(shop.parts.store.older_than("imports", -1))) == 1
 
 
+def test_an_import_is_asked_for_with_options_in_either_form(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(exist_ok=True)
+    sent = [
+        shop.client.post(f"{IMPORTS}?mode=sync&dry_run=true&max_delete_share=0.1", data=b"PK1", headers=ZIP),
+        shop.client.post(
+            IMPORTS,
+            json={"source": str(tmp_path / "open"), "mode": "sync", "dry_run": True, "max_delete_share": 0.1},
+        ),
+        shop.client.post(
+            f"{IMPORTS}?mode=sync&dry_run=1", json={"source": str(tmp_path / "open"), "max_delete_share": 0.1}
+        ),
+    ]
+    for answer in sent:
+        assert answer.status_code == 202, answer.text
+        options = {"mode": "sync", "dry_run": True, "repair": False, "max_delete_share": 0.1}
+        assert answer.json["options"] == options
+    plain = shop.client.post(IMPORTS, data=b"PK2", headers=ZIP).json
+    assert (plain["options"]["mode"], plain["options"]["dry_run"]) == ("upsert", False)
+    for wrong in ("mode=all", "dry_run=maybe", "max_delete_share=2", "sync=true", "mode=sync&mode=upsert"):
+        answer = shop.client.post(f"{IMPORTS}?{wrong}", data=b"PK", headers=ZIP)
+        assert (answer.status_code, answer.json["error"]["code"]) == (422, "invalid_input"), wrong
+
+
+def test_an_idempotency_key_covers_the_options(shop: Shop) -> None:
+    headers = {**ZIP, "Idempotency-Key": "nightly-2"}
+    first = shop.client.post(f"{IMPORTS}?mode=sync", data=b"PK same", headers=headers)
+    again = shop.client.post(f"{IMPORTS}?mode=sync", data=b"PK same", headers=headers)
+    assert first.json["id"] == again.json["id"]
+    assert shop.client.post(IMPORTS, data=b"PK same", headers=headers).status_code == 409
+
+
+def test_a_reconciliation_is_a_job(shop: Shop) -> None:
+    asked = shop.client.post("/v1/catalogues/demo/reconcile", json={"repair": True})
+    assert (asked.status_code, asked.json["kind"], asked.json["options"]) == (
+        202,
+        "reconcile",
+        {"repair": True},
+    )
+    assert shop.client.post("/v1/catalogues/demo/reconcile").json["options"] == {"repair": False}
+    assert shop.client.post("/v1/catalogues/nothing/reconcile", json={}).status_code == 404
+    assert shop.client.post("/v1/catalogues/demo/reconcile", json={"mend": 1}).status_code == 422
+
+
 def test_an_archive_over_the_limit_leaves_nothing(tmp_path: Path) -> None:
     shop = open_shop(tmp_path, jobs={"max_import_bytes": 2**20})
     answer = shop.client.post(IMPORTS, data=b"x" * (2**20 + 1), headers=ZIP)

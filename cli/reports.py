@@ -1,0 +1,68 @@
+"""What jobs found out at their end, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cli.output import duration
+from shared.contracts import JobOut
+
+_SHOWN_KEYS = 3
+
+
+def report_lines(job: JobOut) -> Iterator[str]:
+    """Yield the lines that tell a job's report."""
+    report = job.report or {}
+    if "dry_run" in report:
+        yield from _dry_run(report["dry_run"])
+    if "reconcile" in report:
+        yield from _reconcile(report["reconcile"], job)
+
+
+def unsettled(job: JobOut) -> bool:
+    """Tell whether a report holds something that a person has to see to."""
+    report = job.report or {}
+    found = report.get("reconcile", {})
+    differs = bool(found.get("missing") or found.get("orphans")) and not found.get("repaired")
+    return differs or bool(report.get("dry_run", {}).get("refused"))
+
+
+def _dry_run(found: dict[str, Any]) -> Iterator[str]:
+    yield "Nothing was changed. The import would find:"
+    for key, examples, text in (
+        ("new", "new", "new"),
+        ("changed", "changed", "changed"),
+        ("unchanged", "", "unchanged"),
+        ("delete", "deleted", "to delete"),
+        ("bad_rows", "", "bad rows"),
+    ):
+        names = found["examples"].get(examples, [])
+        of = f"   {', '.join(names)}{', ...' if found[key] > len(names) else ''}" if names else ""
+        yield f"{found[key]:>9,} {text}{of}"
+    yield f"{found['images_to_embed']:>9,} images to embed"
+    if found["estimated_s"] is None:
+        yield f"How long it would take is not known: {found['measured']}."
+    else:
+        low, high = found["estimated_s"]
+        yield f"It would take {duration(low)} to {duration(high)}, by {found['measured']}."
+    if found["refused"]:
+        yield f"It would be refused: {found['refused']}"
+
+
+def _reconcile(found: dict[str, Any], job: JobOut) -> Iterator[str]:
+    what = "all rows" if found["scope"] == "all" else "the rows of this job"
+    if not found["missing"] and not found["orphans"]:
+        yield f"Catalogue and index agree on {what}: {found['found']:,}."
+        return
+    yield (
+        f"Catalogue and index, {what}: {found['expected']:,} expected, {found['found']:,} found, "
+        f"{found['missing']:,} missing, {found['orphans']:,} orphans."
+    )
+    for kind in ("missing", "orphan"):
+        if keys := found[f"{kind}_keys"]:
+            yield f"  {kind}: {', '.join(keys[:_SHOWN_KEYS])}{', ...' if len(keys) > _SHOWN_KEYS else ''}"
+    if found["repaired"]:
+        yield "The index was repaired."
+    else:
+        yield f"Repair it with: vitrine reconcile {job.catalogue} --repair"
