@@ -76,6 +76,9 @@ class ModelSettings(Group):
     embedder: str = Field("default", description="Registry name, or path of ResNet weights")
     runtime: Literal["openvino", "torch"] = Field("openvino", description="openvino on CPU, torch on CUDA")
     device: str = Field("cpu", description="cpu, cuda or cuda:N")
+    precision: Literal["auto", "fp32", "int8"] = Field(
+        "auto", description="auto: INT8 on the CPU where a model has it, FP16 on CUDA; fp32; int8"
+    )
     threads: int = Field(0, ge=0, description="Inference threads a process; 0: all cores")
     confidence: float = Field(0.25, ge=0.01, le=0.99, description="Least confidence of a detection")
     max_objects: int = Field(8, ge=1, le=32, description="Most objects of a query image")
@@ -133,7 +136,15 @@ class WebSettings(Group):
     searches_per_minute: int = Field(600, ge=1, description="Searches an address may ask for in a minute")
     proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front")
     wait_max_s: float = Field(20.0, ge=0, le=60, description="Longest `Prefer: wait`")
+    event_streams: int = Field(4, ge=0, le=256, description="Most open event streams of a web process")
     url_import: bool = Field(False, description="Whether searches and imports may name web addresses")
+
+
+class WebhookSettings(Group):
+    allow_private: bool = Field(
+        False, description="Whether webhooks may lead to addresses that are not of the public internet"
+    )
+    timeout_s: float = Field(10.0, gt=0, le=60, description="How long a receiver may take to answer")
 
 
 class FlowerSettings(Group):
@@ -167,6 +178,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     sweep: SweepSettings = SweepSettings()
     web: WebSettings = WebSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     flower: FlowerSettings = FlowerSettings()
     log: LogSettings = LogSettings()
 

@@ -12,10 +12,11 @@ from shared.catalogue import CatalogueStore
 from shared.doorbell import Doorbell
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
+from shared.ledger.webhooks import WebhookLedger
 from shared.open_parts import image_limits, open_database, open_image_store
 from shared.presence import Presence
 from shared.settings import Settings
-from web import catalogues, docs, images, jobs, operations, pages, searches
+from web import catalogues, docs, events, images, jobs, operations, pages, searches, webhooks
 from web.broker import BrokerProbe
 from web.errors import register_errors
 from web.limits import RateCounter
@@ -50,7 +51,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     app.extensions[EXTENSION] = build_services(settings, doorbell)
     protect(app, settings)
     register_errors(app)
-    for part in (searches, catalogues, jobs, images, operations, docs, pages):
+    for part in (searches, catalogues, jobs, events, webhooks, images, operations, docs, pages):
         app.register_blueprint(part.blueprint)
     return app
 
@@ -63,6 +64,7 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         database=database,
         searches=SearchLedger(database),
         jobs=JobLedger(database),
+        webhooks=WebhookLedger(database),
         catalogue=CatalogueStore(database),
         store=open_image_store(settings),
         doorbell=doorbell or Doorbell(settings.redis_url),
@@ -74,4 +76,5 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         catalogue_limits=image_limits(settings, catalogue=True),
         decoders=threading.Semaphore(_DECODERS),
         waiters=threading.Semaphore(max(0, settings.web.threads - _SPARE_THREADS)),
+        streams=threading.Semaphore(settings.web.event_streams),
     )

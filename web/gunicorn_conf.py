@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shared.settings import get_settings
+from web.events import SERVING
 
 _settings = get_settings()
 _host = f"[{_settings.web.host}]" if ":" in _settings.web.host else _settings.web.host
@@ -30,3 +33,8 @@ logconfig_dict = {
     "root": {"level": _settings.log.level, "handlers": ["console"]},
     "loggers": {"gunicorn.error": {"level": _settings.log.level, "handlers": [], "propagate": True}},
 }
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let open event streams see that this process is to end: they would hold it up."""
+    worker.wsgi.extensions[SERVING] = lambda: worker.alive

@@ -16,6 +16,7 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
+from shared.ledger.webhooks import WebhookLedger
 from shared.presence import Presence
 from shared.settings import Settings
 from web.broker import BrokerProbe
@@ -29,7 +30,8 @@ class Services:
     """The parts behind the HTTP surface.
 
     ``waiters`` counts the request threads that may sleep on a search at once; it leaves two for
-    everybody else, so that slow searches never make the health check silent. ``decoders`` bounds the
+    everybody else, so that slow searches never make the health check silent; ``streams`` how many of
+    these may hold an event stream. ``decoders`` bounds the
     memory that pictures take while they are decoded.
     """
 
@@ -37,6 +39,7 @@ class Services:
     database: Database
     searches: SearchLedger
     jobs: JobLedger
+    webhooks: WebhookLedger
     catalogue: CatalogueStore
     store: ImageStore
     doorbell: Doorbell
@@ -48,6 +51,7 @@ class Services:
     catalogue_limits: ImageLimits
     decoders: threading.Semaphore
     waiters: threading.Semaphore
+    streams: threading.Semaphore
 
 
 def services() -> Services:

@@ -1,0 +1,67 @@
+"""Webhooks: addresses that are told when jobs end and indexes go live."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+
+from shared.contracts import DeliveryOut, WebhookIn, WebhookMade, WebhookOut
+from shared.errors import InvalidInput
+from shared.webhook_addresses import check_address
+from web.bodies import json_body
+from web.errors import parsed
+from web.openapi import Parameter, operation
+from web.services import services
+
+blueprint = Blueprint("webhooks", __name__)
+
+_MOST = 500
+
+
+@blueprint.get("/v1/webhooks")
+@operation("All webhooks, without their secrets", "Webhooks", {200: [WebhookOut]})
+def every() -> Response:
+    return jsonify([w.model_dump(mode="json") for w in services().webhooks.all()])
+
+
+@blueprint.post("/v1/webhooks")
+@operation(
+    "Add a webhook; the answer alone shows its secret",
+    "Webhooks",
+    {201: WebhookMade},
+    bodies={"application/json": WebhookIn},
+    errors=(400, 403, 404, 409, 422),
+)
+def add() -> tuple[Response, int]:
+    wanted = parsed(WebhookIn, json_body())
+    check_address(wanted.url, services().settings.webhooks.allow_private)
+    made = services().webhooks.add(wanted.url, wanted.events, wanted.catalogue)
+    return jsonify(made.model_dump(mode="json")), 201
+
+
+@blueprint.delete("/v1/webhooks/<webhook_id>")
+@operation("Remove a webhook; what was on its way to it is not sent", "Webhooks", {204: None}, errors=(404,))
+def remove(webhook_id: str) -> tuple[str, int]:
+    services().webhooks.remove(webhook_id)
+    return "", 204
+
+
+@blueprint.get("/v1/webhooks/<webhook_id>/deliveries")
+@operation(
+    "What was sent to a webhook in the last week, the newest first",
+    "Webhooks",
+    {200: [DeliveryOut]},
+    parameters=(Parameter("limit", f"1 to {_MOST}; 50 if left out", type="integer"),),
+    errors=(404, 422),
+)
+def deliveries(webhook_id: str) -> Response:
+    text = request.args.get("limit", "50")
+    if not (text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= _MOST):
+        raise InvalidInput(f"limit: a number from 1 to {_MOST}.", "limit")
+    found = services().webhooks.deliveries(webhook_id, int(text))
+    return jsonify([d.model_dump(mode="json") for d in found])
+
+
+@blueprint.post("/v1/webhooks/<webhook_id>/test")
+@operation("Send a test event to a webhook", "Webhooks", {202: DeliveryOut}, errors=(404,))
+def test(webhook_id: str) -> tuple[Response, int]:
+    return jsonify(services().webhooks.test(webhook_id).model_dump(mode="json")), 202
