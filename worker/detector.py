@@ -16,7 +16,7 @@ import numpy as np
 from shared.errors import Misconfigured
 from worker.crops import LETTERBOX_GREY, fit_into_square
 from worker.models import ModelFile, find_model
-from worker.runtimes import NetworkSource, Runtime, RuntimeName, first_line, open_runtime
+from worker.runtimes import NetworkSource, PrecisionChoice, Runtime, RuntimeName, first_line, open_runtime
 from worker.vision import Detection, Image
 from worker.yolo_output import Frame, OutputPlan, read_output
 
@@ -43,11 +43,12 @@ class YoloDetector:
             )
             if value != default
         ]
-        self._version = "+".join([model.version, *changed])
+        halved = [] if runtime.precision == "fp32" else [runtime.precision]
+        self._version = "+".join([model.version, *halved, *changed])
 
     @property
     def version(self) -> str:
-        """Name and hash of the weights, and the thresholds that are not the default."""
+        """Name and hash of the weights, precision, and the thresholds that are not the default."""
         return self._version
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
@@ -82,6 +83,7 @@ def load_detector(
     *,
     cache_dir: Path,
     threads: int = 0,
+    precision: PrecisionChoice = "auto",
 ) -> YoloDetector:
     """Load a detector.
 
@@ -93,22 +95,35 @@ def load_detector(
         max_objects: most detections of an image.
         cache_dir: for converted networks and ultralytics' own settings.
         threads: inference threads; 0 for one a core.
+        precision: see ``open_runtime``.
 
     Raises:
         Misconfigured: the weights are missing, damaged, not YOLO, or hold more than weights.
     """
     if isinstance(model, Path):
         model = find_model(model.parent, str(model.absolute()), "detector")
-    key = f"{model.sha256} {model.architecture} {model.classes} {model.mean} {model.std} {model.channels}"
-    facts = _Facts(model, key, cache_dir)
-    source = NetworkSource(key, model.input_px, facts.build)
-    opened = open_runtime(runtime, source, device=device, threads=threads, cache_dir=cache_dir)
-    labels, end_to_end = facts.read()
+    source, facts = detector_source(model, cache_dir)
+    opened = open_runtime(
+        runtime, source, device=device, threads=threads, cache_dir=cache_dir, precision=precision
+    )
+    if opened.precision == "int8" and model.int8 is not None:
+        labels, end_to_end = model.classes, model.int8.end_to_end
+    else:
+        labels, end_to_end = facts.read()
     plan = OutputPlan(labels, end_to_end, confidence, iou, max_objects)
     return YoloDetector(opened, model, plan)
 
 
-class _Facts:
+def detector_source(model: ModelFile, cache_dir: Path) -> tuple[NetworkSource, DetectorFacts]:
+    """Return the network of a detector, to be built when it is needed, and what else it tells."""
+    key = f"{model.sha256} {model.architecture} {model.classes} {model.mean} {model.std} {model.channels}"
+    facts = DetectorFacts(model, key, cache_dir)
+    form = model.int8
+    int8 = None if form is None else lambda: form.read(model.name)
+    return NetworkSource(key, model.input_px, facts.build, int8), facts
+
+
+class DetectorFacts:
     """Builds the network, and keeps beside the converted form what only the torch module tells."""
 
     def __init__(self, model: ModelFile, key: str, cache_dir: Path) -> None:

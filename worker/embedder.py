@@ -14,7 +14,7 @@ import numpy as np
 from shared.errors import Misconfigured
 from worker.crops import cut_out
 from worker.models import CropPlan, ModelFile, find_model
-from worker.runtimes import NetworkSource, Runtime, RuntimeName, first_line, open_runtime
+from worker.runtimes import NetworkSource, PrecisionChoice, Runtime, RuntimeName, first_line, open_runtime
 from worker.vision import Detection, Embeddings, Image
 
 if TYPE_CHECKING:
@@ -33,11 +33,15 @@ class NetworkEmbedder:
         self._runtime = runtime
         self._model = model
         self._plan = plan
-        self._version = f"{model.version}+{plan.mode}"
+        halved = "" if runtime.precision == "fp32" else f"+{runtime.precision}"
+        self._version = f"{model.version}{halved}+{plan.mode}"
 
     @property
     def version(self) -> str:
-        """Name and hash of the weights, and the crop mode: each changes the embeddings."""
+        """Name and hash of the weights, precision and crop mode: each changes the embeddings.
+
+        ``models.embedding_space`` is what must be equal for one index.
+        """
         return self._version
 
     @property
@@ -82,6 +86,7 @@ def load_embedder(
     cache_dir: Path,
     threads: int = 0,
     plan: CropPlan | None = None,
+    precision: PrecisionChoice = "auto",
 ) -> NetworkEmbedder:
     """Load an embedder.
 
@@ -92,19 +97,33 @@ def load_embedder(
         cache_dir: for converted networks.
         threads: inference threads; 0 for one a core.
         plan: how to cut objects out, if not as the model says.
+        precision: see ``open_runtime``.
 
     Raises:
         Misconfigured: the weights are missing, damaged, of no known network, or hold more than weights.
     """
     if isinstance(model, Path):
         model = find_model(model.parent, str(model.absolute()), "embedder")
-    source = NetworkSource(
+    opened = open_runtime(
+        runtime,
+        embedder_source(model),
+        device=device,
+        threads=threads,
+        cache_dir=cache_dir,
+        precision=precision,
+    )
+    return NetworkEmbedder(opened, model, plan or model.crop)
+
+
+def embedder_source(model: ModelFile) -> NetworkSource:
+    """Return the network of an embedder, to be built when it is needed."""
+    form = model.int8
+    return NetworkSource(
         key=f"{model.sha256} {model.architecture} {model.dim} {model.mean} {model.std} {model.channels}",
         input_px=model.input_px,
         build=lambda: _build(model),
+        int8=None if form is None else lambda: form.read(model.name),
     )
-    opened = open_runtime(runtime, source, device=device, threads=threads, cache_dir=cache_dir)
-    return NetworkEmbedder(opened, model, plan or model.crop)
 
 
 def _build(model: ModelFile) -> nn.Module:

@@ -118,6 +118,7 @@ def _builder(settings: Settings) -> Build:
             max_objects=models.max_objects,
             micro_batch=models.micro_batch,
             crop=crop,
+            precision=models.precision,
         )
 
     return build

@@ -46,6 +46,36 @@ class CropPlan(BaseModel):
     margin: float = Field(0.0, ge=0, le=1)
 
 
+class Int8Form(BaseModel):
+    """A model quantised for OpenVINO: a graph, and the numbers in it.
+
+    Attributes:
+        graph, numbers: OpenVINO's .xml and .bin.
+        graph_sha256, numbers_sha256: of the two files, in hexadecimal.
+        of: SHA-256 of the weights that were quantised.
+        end_to_end: whether a detector suppresses overlaps itself.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    graph: Path
+    graph_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    numbers: Path
+    numbers_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    of: str = Field(pattern=r"^[0-9a-f]{64}$")
+    end_to_end: bool = False
+
+    def read(self, name: str) -> tuple[bytes, bytes]:
+        """Return graph and numbers.
+
+        Raises:
+            Misconfigured: a file is gone, or is not the registered one.
+        """
+        pair = ((self.graph, self.graph_sha256), (self.numbers, self.numbers_sha256))
+        graph, numbers = (_verified(path, digest, name) for path, digest in pair)
+        return graph, numbers
+
+
 class ModelFile(BaseModel):
     """One model: its weights, and everything needed to feed it.
 
@@ -57,6 +87,7 @@ class ModelFile(BaseModel):
         mean, std: an input is (pixel - mean) / std, pixels 0 to 255.
         dim: length of the embedding; 0 for a detector.
         resize: ``pad`` keeps the shape of a crop, ``stretch`` does not.
+        int8: its quantised form, if there is one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +107,7 @@ class ModelFile(BaseModel):
     licence: str = ""
     source: str = ""
     crop: CropPlan = CropPlan()
+    int8: Int8Form | None = None
 
     @property
     def version(self) -> str:
@@ -88,13 +120,7 @@ class ModelFile(BaseModel):
         Raises:
             Misconfigured: the file is gone, or is not the one that was verified.
         """
-        content = _read(self.path, self.name)
-        if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise Misconfigured(
-                f"The weights of {self.name} do not have the SHA-256 that is registered: the file is damaged "
-                f"or was replaced. Restore {self.path.name}, or register the new hash."
-            )
-        return content
+        return _verified(self.path, self.sha256, self.name)
 
 
 def list_models(models_dir: Path) -> list[ModelFile]:
@@ -140,6 +166,15 @@ def lasting_name(name: str, model: ModelFile) -> str:
     return str(model.path) if _is_path(name) else model.name
 
 
+def embedding_space(version: str) -> str:
+    """Return an embedder's version without its precision: versions alike in this can search one index.
+
+    What INT8 and half precision change of an embedding is measured (docs/models.md) and small beside what
+    tells products apart.
+    """
+    return "+".join(part for part in version.split("+") if part not in ("int8", "fp16"))
+
+
 def verify_models(models_dir: Path, detector: str, embedder: str) -> None:
     """Check that both models are there and are what the registry says, without loading them.
 
@@ -171,11 +206,20 @@ class _Registry(BaseModel):
 
 def _place(entry: _Entry, models_dir: Path) -> ModelFile:
     folder = models_dir.resolve()
-    path = (folder / entry.file).resolve()
-    if not path.is_relative_to(folder):
-        raise Misconfigured(f"The registry's model {entry.name} names a file outside of {models_dir}.")
+
+    def inside(name: str) -> Path:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder):
+            raise Misconfigured(f"The registry's model {entry.name} names a file outside of {models_dir}.")
+        return path
+
+    fields = {**entry.model_dump(), "path": inside(entry.file)}
+    if isinstance(form := fields.get("int8"), dict):
+        paths = {key: inside(str(form.get(key, ""))) for key in ("graph", "numbers")}
+        # A form of other weights, left behind when these were replaced, is none of this model's.
+        fields["int8"] = {**form, **paths} if form.get("of") == fields.get("sha256") else None
     try:
-        return ModelFile.model_validate({**entry.model_dump(), "path": path})
+        return ModelFile.model_validate(fields)
     except ValidationError as error:
         raise Misconfigured(f"The registry's model {entry.name} is malformed: {error}") from error
 
@@ -189,6 +233,16 @@ def _from_path(path: Path, kind: Kind) -> ModelFile:
         return ModelFile.model_validate({**common, "sha256": digest, "input_px": 640})
     inputs = {"input_px": 224, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "dim": 256}
     return ModelFile.model_validate({**common, **inputs, "sha256": digest})
+
+
+def _verified(path: Path, digest: str, name: str) -> bytes:
+    content = _read(path, name)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise Misconfigured(
+            f"The weights of {name} do not have the SHA-256 that is registered: the file is damaged "
+            f"or was replaced. Restore {path.name}, or register the new hash."
+        )
+    return content
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -17,7 +17,7 @@ from worker.crops import Box, with_mask_of
 from worker.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
 from worker.embedder import load_embedder
 from worker.models import find_model, lasting_name
-from worker.runtimes import RuntimeName
+from worker.runtimes import PrecisionChoice, RuntimeName
 from worker.vision import Detection, Detector, Embedder, Embeddings, Image
 
 #: Stands for the whole image where an object is asked for.
@@ -207,6 +207,7 @@ def build_pipeline(
     micro_batch: int = 16,
     objects_per_image: int = 1,
     crop: Literal["box", "mask"] | None = None,
+    precision: PrecisionChoice = "auto",
 ) -> Pipeline:
     """Load both models.
 
@@ -219,6 +220,7 @@ def build_pipeline(
         cache_dir: for converted models.
         threads: inference threads; 0 for one a core.
         crop: whether masks are used, if not as the embedder's entry in the registry says.
+        precision: ``auto`` takes INT8 on the CPU where a model has such a form; see docs/models.md.
 
     Raises:
         Misconfigured: a model is missing, damaged, malicious or unknown; nothing in it was executed.
@@ -236,6 +238,7 @@ def build_pipeline(
             max_objects,
             cache_dir=cache_dir,
             threads=threads,
+            precision=precision,
         )
     embedder: Embedder
     if embedder_name in BASELINES:
@@ -244,7 +247,15 @@ def build_pipeline(
         model = find_model(models_dir, embedder_name, "embedder")
         embedder_name = lasting_name(embedder_name, model)
         plan = model.crop.model_copy(update={"mode": crop or model.crop.mode})
-        embedder = load_embedder(model, runtime, device, cache_dir=cache_dir, threads=threads, plan=plan)
+        embedder = load_embedder(
+            model,
+            runtime,
+            device,
+            cache_dir=cache_dir,
+            threads=threads,
+            plan=plan,
+            precision=precision,
+        )
     notes = []
     if detector_name == NO_DETECTOR:
         notes.append("no detector: every image is searched as a whole")

@@ -12,6 +12,7 @@ from typing import Literal
 from shared.database import Database
 from shared.errors import Misconfigured, VitrineError
 from worker.index_versions import LiveIndex, all_written
+from worker.models import embedding_space
 from worker.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -197,7 +198,8 @@ def _name_in(version: str) -> str:
 
 def _key(detector: str, embedder: str) -> _Key:
     # The thresholds of a detector are the worker's settings, whatever they were when it was filled.
-    return weights_of(detector), embedder
+    # Precision changes an embedding less than what tells products apart: one index serves them all.
+    return weights_of(detector), embedding_space(embedder)
 
 
 def _fits(pipeline: Pipeline, version: LiveIndex) -> bool:

@@ -85,6 +85,7 @@ def _measure(
         max_objects=models.max_objects,
         micro_batch=models.micro_batch,
         crop="mask" if crop == "mask" else "box" if crop == "box" else None,
+        precision=models.precision,
     )
     with reporter_for(people()) as reporter:
         return measure(

@@ -8,7 +8,7 @@ import shutil
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import Misconfigured, Unavailable
-from worker.runtimes import NetworkSource, first_line
+from worker.runtimes import NetworkSource, Precision, first_line
 
 # openvino reports its own import to a server unless its telemetry package cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -32,7 +32,8 @@ FILE = "network.xml"
 class OpenVinoRuntime:
     """A network compiled for the CPU, for any batch size.
 
-    Converted networks are kept in ``cache_dir/openvino/<key>/``. Batches of 1 to 16 measured alike with a
+    A quantised network is read as it is. Others are converted once and kept in
+    ``cache_dir/openvino/<key>/``. Batches of 1 to 16 measured alike with a
     free batch size and with a fixed one, so there is one compiled network and no padding of batches.
     """
 
@@ -52,18 +53,19 @@ class OpenVinoRuntime:
         if threads > 0:
             options["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
-        folder = cache_dir / "openvino" / _key(source)
-        convert_once(source, folder)
-        try:
-            compiled = core.compile_model(core.read_model(folder / FILE), "CPU", options)
-        except RuntimeError:
-            # A file that a power cut left half written: once more from the weights.
-            shutil.rmtree(folder, ignore_errors=True)
-            convert_once(source, folder)
-            compiled = _compile(core, folder, options)
+        self._precision: Precision = "fp32" if source.int8 is None else "int8"
+        if source.int8 is not None:
+            compiled = _compile(core, source.int8(), options)
+        else:
+            compiled = _compile_converted(core, source, cache_dir, options)
         self._request = compiled.create_infer_request()
         self._outputs = range(len(compiled.outputs))
         self._lock = threading.Lock()
+
+    @property
+    def precision(self) -> Precision:
+        """What the network runs in."""
+        return self._precision
 
     def infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Run the network; see ``Runtime.infer``. Callers on several threads take turns."""
@@ -93,7 +95,7 @@ def convert_once(source: NetworkSource, folder: Path) -> None:
             fresh = folder.with_name(folder.name + ".new")
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
-            openvino.save_model(_convert(source), fresh / FILE, compress_to_fp16=False)
+            openvino.save_model(convert(source), fresh / FILE, compress_to_fp16=False)
             shutil.rmtree(folder, ignore_errors=True)
             fresh.rename(folder)
     except OSError as error:
@@ -101,7 +103,12 @@ def convert_once(source: NetworkSource, folder: Path) -> None:
         raise Misconfigured(f"Converted models cannot be kept in {folder.parent}: {reason}.") from error
 
 
-def _convert(source: NetworkSource) -> openvino.Model:
+def convert(source: NetworkSource) -> openvino.Model:
+    """Return the network as OpenVINO has it, in single precision, for any batch size.
+
+    Raises:
+        Misconfigured: it cannot be built or converted.
+    """
     import torch
 
     network = source.build()
@@ -122,9 +129,23 @@ def _convert(source: NetworkSource) -> openvino.Model:
     return model
 
 
-def _compile(core: openvino.Core, folder: Path, options: dict[str, Any]) -> openvino.CompiledModel:
+def _compile_converted(
+    core: openvino.Core, source: NetworkSource, cache_dir: Path, options: dict[str, Any]
+) -> openvino.CompiledModel:
+    folder = cache_dir / "openvino" / _key(source)
+    convert_once(source, folder)
     try:
         return core.compile_model(core.read_model(folder / FILE), "CPU", options)
+    except RuntimeError:
+        # A file that a power cut left half written: once more from the weights.
+        shutil.rmtree(folder, ignore_errors=True)
+        convert_once(source, folder)
+        return _compile(core, (folder / FILE,), options)
+
+
+def _compile(core: openvino.Core, parts: Sequence[Any], options: dict[str, Any]) -> openvino.CompiledModel:
+    try:
+        return core.compile_model(core.read_model(*parts), "CPU", options)
     except RuntimeError as error:
         raise Misconfigured(f"OpenVINO cannot load the network: {first_line(error)}") from error
 

@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from shared.errors import Misconfigured, Unavailable
-from worker.runtimes import NetworkSource, first_line
+from worker.runtimes import NetworkSource, Precision, first_line
 
 
 class TorchRuntime:
     """A network in PyTorch, with channels last."""
 
-    def __init__(self, source: NetworkSource, *, device: str, threads: int) -> None:
-        """Build the network and move it to the device.
+    def __init__(self, source: NetworkSource, *, device: str, threads: int, halve: bool = True) -> None:
+        """Build the network and move it to the device; on CUDA ``halve`` makes it half precision.
 
         Raises:
             Misconfigured: no such device, or the network cannot be built.
@@ -26,11 +26,18 @@ class TorchRuntime:
             network = source.build().to(self._device)
         except RuntimeError as error:
             raise Misconfigured(f"The network cannot be loaded on {device}: {first_line(error)}") from error
-        if self._device.type == "cuda":
+        self._precision: Precision = "fp32"
+        if self._device.type == "cuda" and halve:
             network = network.half()
-        elif threads > 0:
+            self._precision = "fp16"
+        elif self._device.type == "cpu" and threads > 0:
             torch.set_num_threads(threads)
         self._network = network.eval().to(memory_format=torch.channels_last)
+
+    @property
+    def precision(self) -> Precision:
+        """What the network runs in."""
+        return self._precision
 
     def infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Run the network; see ``Runtime.infer``."""
