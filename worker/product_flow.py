@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Protocol, TypeVar
 
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from worker.jobs import Tools
 
 Batch = TypeVar("Batch")
+
+#: So many micro-batches may wait for the index, so that a slow write does not stop the models at once.
+_UNWRITTEN = 2
 
 
 class Stages(Protocol[Batch]):
@@ -32,19 +37,29 @@ class Stages(Protocol[Batch]):
         ...
 
 
-def do_items(tools: Tools, claim: ChunkClaim, items: Sequence[Item], stages: Stages[Batch]) -> None:
+def do_items(
+    tools: Tools,
+    claim: ChunkClaim,
+    items: Sequence[Item],
+    stages: Stages[Batch],
+    *,
+    begin: Callable[[], None] = lambda: None,
+) -> None:
     """Take items through the stages, and find out one that kills the process.
+
+    Args:
+        begin: done before anything is written, while the first items are loaded and embedded.
 
     Raises:
         LostLease: the chunk went to another worker; nothing was written after that.
-        Anything that a stage raises.
+        Anything that ``begin`` or a stage raises.
     """
     if claim.attempts == 1:
-        size = tools.micro_batch
-        _overlapped(tools, claim, [items[i : i + size] for i in range(0, len(items), size)], stages)
+        _overlapped(tools, claim, micro_batches(items, tools.micro_batch), stages, begin)
         return
     # A chunk that was tried before is done product by product, so that one which kills the process is
     # found out and the others get done.
+    begin()
     for item in items:
         tools.give_way(claim)
         if tools.desk.blame(claim, item) > 2:
@@ -55,25 +70,60 @@ def do_items(tools: Tools, claim: ChunkClaim, items: Sequence[Item], stages: Sta
             stages.write(batch)
 
 
+def micro_batches(items: Sequence[Item], pictures: int) -> list[list[Item]]:
+    """Cut items into stretches of at most so many pictures, or of one item that has more."""
+    stretches: list[list[Item]] = []
+    room = 0
+    for item in items:
+        named = item.payload.get("images") or item.payload.get("files") or ()
+        if not stretches or room < max(len(named), 1):
+            stretches.append([])
+            room = pictures
+        stretches[-1].append(item)
+        room -= max(len(named), 1)
+    return stretches
+
+
 def _overlapped(
-    tools: Tools, claim: ChunkClaim, groups: Sequence[Sequence[Item]], stages: Stages[Batch]
+    tools: Tools,
+    claim: ChunkClaim,
+    batches: Sequence[Sequence[Item]],
+    stages: Stages[Batch],
+    begin: Callable[[], None],
 ) -> None:
-    """At most three micro-batches are in memory: one loaded ahead, one embedded, one written."""
-    writing: Future[None] | None = None
+    """One micro-batch is loaded ahead, one embedded, and at most ``_UNWRITTEN`` wait to be written."""
+    unwritten: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "ahead") as ahead, ThreadPoolExecutor(1, "behind") as behind:
-        coming = ahead.submit(stages.load, groups[0]) if groups else None
-        for following in [*groups[1:], None]:
-            if coming is None:
-                break
-            batch = coming.result()
-            coming = None if following is None else ahead.submit(stages.load, following)
+        in_order = _InOrder()
+        unwritten.append(behind.submit(in_order.do, begin))
+        coming = [ahead.submit(stages.load, batches[0])] if batches else []
+        for k in range(len(batches)):
+            batch = coming.pop().result()
+            if k + 1 < len(batches):
+                coming.append(ahead.submit(stages.load, batches[k + 1]))
             tools.give_way(claim)
             stages.embed(batch)
-            if writing is not None:
-                writing.result()
-            writing = behind.submit(stages.write, batch)
-        if writing is not None:
+            while len(unwritten) >= _UNWRITTEN:
+                unwritten.popleft().result()
+            unwritten.append(behind.submit(in_order.do, partial(stages.write, batch)))
+        for writing in unwritten:
             writing.result()
+
+
+class _InOrder:
+    """Does one thing after another; after one that fails, nothing."""
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def do(self, step: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            step()
+        except BaseException:
+            self._failed = True
+            raise
 
 
 def _give_up(tools: Tools, claim: ChunkClaim, item: Item) -> None:

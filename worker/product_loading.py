@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from shared.contracts import ProductIn
 from shared.database import Database
@@ -20,6 +21,9 @@ from shared.ledger.work import Item, Problem
 from worker.perceptual import perceptual_hash
 from worker.product_batch import Batch, Content, Picture, Prepared, Target
 from worker.product_known import Twin, known_products, twins
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 #: Twice what the detector takes, so that an object of half the picture fills the embedder's input:
 #: camera files are then decoded at a quarter or an eighth of their size.
@@ -66,7 +70,7 @@ class Loader:
             products.append(Prepared(item, product, digest_of(product), known.get(item.product_id)))
         asked = [a for prepared in products for a in _asked(prepared)]
         contents: dict[str, Content] = {}
-        for a in self._decoders.map(self._fetch, asked):
+        for a in self._each(self._fetch, asked):
             _add_picture(catalogue_id, a, contents)
         self._complete(database, targets, list(contents.values()))
         for a in asked:
@@ -75,6 +79,10 @@ class Loader:
                 a.prepared.pictures = [p for p in a.prepared.pictures if p.content.problem is None]
         sound = [c for c in contents.values() if c.problem is None]
         return Batch(products, sound, decode_s=time.perf_counter() - began)
+
+    def _each(self, do: Callable[[Given], Result], given: Sequence[Given]) -> Iterable[Result]:
+        """Do it for all, in the pool; a single one need not queue behind a bulk job's."""
+        return self._decoders.map(do, given) if len(given) > 1 else map(do, given)
 
     def _fetch(self, asked: _Asked) -> _Asked:
         """Read a file of the import; what is in the image store has its hash for a name."""
@@ -104,7 +112,7 @@ class Loader:
             for models, found in of_models.items():
                 if (twin := found.get(content.sha256)) is not None:
                     _copy(content, models, twin)
-        list(self._decoders.map(lambda c: self._decode(c, wanted=len(of_models)), contents))
+        list(self._each(lambda c: self._decode(c, wanted=len(of_models)), contents))
 
     def _decode(self, content: Content, wanted: int) -> None:
         """Decode unless all wanted models' objects are known; then make sure that the bytes are stored."""

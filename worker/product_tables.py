@@ -5,16 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from shared.database.bulk import insert_rows, upsert_rows
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
+from shared.errors import Unavailable
 from shared.filters import facts_of
 from shared.ledger import now_s
 from worker.hydrate import pack_embedding
 from worker.product_batch import Prepared, Target
+
+
+class ChangedMeanwhile(Unavailable):
+    """Somebody else wrote products of the batch since it was loaded: load them again."""
+
+    code = "changed_meanwhile"
+
+
+def require_unchanged(session: Session, catalogue_id: int, products: Sequence[Prepared]) -> None:
+    """Raise ChangedMeanwhile unless the catalogue holds of each product what it was prepared from.
+
+    Called after ``begin_change``, so that it stays so until the transaction ends.
+    """
+    rows = session.execute(
+        select(Product.product_id, Product.change).where(
+            Product.catalogue_id == catalogue_id,
+            Product.product_id.in_([p.item.product_id for p in products]),
+        )
+    )
+    now = {row.product_id: row.change for row in rows}
+    for p in products:
+        before = None if p.before is None else p.before.row.change
+        if now.get(p.item.product_id) != before:
+            raise ChangedMeanwhile(f"Product {p.item.product_id!r} was written meanwhile: it is done again.")
 
 
 def write_rows(

@@ -6,23 +6,30 @@ again under the same keys.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete
 
 from shared.database.tables import Product
-from shared.filters import Facts, facts_of
+from shared.filters import facts_of
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
 from worker.index_rows import index_row, row_key
-from worker.index_versions import LiveIndex, begin_change, kept_indexes, model_version_id, written_indexes
+from worker.index_versions import LiveIndex, begin_change, kept_indexes, open_collection
 from worker.jobs import Tools
 from worker.product_batch import Batch, Content, Prepared, Target
-from worker.product_known import IndexedObject, known_products, stored_objects
+from worker.product_embedding import embed_contents, open_targets
+from worker.product_index import IndexChanges, delete_rows
+from worker.product_known import known_products, stored_objects
 from worker.product_loading import Loader
-from worker.product_tables import write_rows
-from worker.vision import Detection, IndexRow
+from worker.product_tables import ChangedMeanwhile, require_unchanged, write_rows
+
+log = logging.getLogger(__name__)
+
+#: Products that others write all the time are left to a later try of the chunk.
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -42,53 +49,25 @@ class ProductStages:
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", open_targets(self.tools, self.claim.catalogue_id))
 
+    def begin(self) -> None:
+        """Make sure that there is a collection to write to."""
+        open_collection(self.tools.database, self.tools.index, self.live)
+
     def load(self, items: Sequence[Item]) -> Batch:
         return self.loader.load(self.tools.database, self.claim.catalogue_id, self.targets, items)
 
     def embed(self, batch: Batch) -> None:
-        embed_contents(batch, self.targets)
+        embed_contents(batch, self.targets, lambda: self.tools.give_way(self.claim))
 
     def write(self, batch: Batch) -> None:
-        write_products(self.tools, self.claim, self.targets, batch)
-
-
-def open_targets(tools: Tools, catalogue_id: int) -> list[Target]:
-    """Return the index versions that products are written to, the live one first, with their models.
-
-    Raises:
-        Misconfigured: the models of one are not here.
-    """
-    with tools.database.read() as session:
-        versions = written_indexes(session, catalogue_id)
-    pipelines = [tools.pipelines.of(version) for version in versions]
-    with tools.database.write() as session:
-        return [
-            Target(version, p, model_version_id(session, p.detector.version, p.embedder.version))
-            for version, p in zip(versions, pipelines, strict=True)
-        ]
-
-
-def embed_contents(batch: Batch, targets: Sequence[Target]) -> None:
-    """Run each target's models over the contents that they have not seen; a detector runs once."""
-    seen: dict[str, dict[str, list[Detection]]] = {}
-    for target in targets:
-        todo = [c for c in batch.contents if c.pixels is not None and target.models not in c.objects]
-        if not todo:
-            continue
-        pipeline = target.pipeline
-        found = seen.setdefault(pipeline.detector.version, {})
-        began = time.perf_counter()
-        unseen = [c for c in todo if c.sha256 not in found]
-        boxes = pipeline.find_objects([c.pixels for c in unseen if c.pixels is not None])
-        found.update(zip((c.sha256 for c in unseen), boxes, strict=True))
-        batch.detect_s += time.perf_counter() - began
-        began = time.perf_counter()
-        pixels = [c.pixels for c in todo if c.pixels is not None]
-        embedded = pipeline.embed_objects(pixels, [found[c.sha256] for c in todo])
-        batch.embed_s += time.perf_counter() - began
-        for content, objects in zip(todo, embedded, strict=True):
-            content.objects[target.models] = [IndexedObject(o.detection, o.embedding, None) for o in objects]
-            content.embedded = True
+        for _ in range(_TRIES):
+            try:
+                return write_products(self.tools, self.claim, self.targets, batch)
+            except ChangedMeanwhile as error:
+                log.info("%s", error.message)
+                batch = self.load([p.item for p in batch.products])
+                embed_contents(batch, self.targets)
+        return write_products(self.tools, self.claim, self.targets, batch)
 
 
 def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], batch: Batch) -> None:
@@ -96,6 +75,8 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
 
     Raises:
         LostLease: somebody else has the chunk; the catalogue was not touched.
+        ChangedMeanwhile: the batch was made from what the catalogue held before others wrote it; nothing
+            of it was recorded. Rows that it wrote are the next try's, or surplus to it.
         Unavailable: the index or the database is away, or rows are to go elsewhere since a moment ago;
             doing the same items again is safe.
     """
@@ -103,13 +84,17 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
     for content in batch.contents:
         content.pixels = None
     # What was put by hand counts as written now, whatever it was before.
-    usable = [p for p in batch.products if p.pictures]
-    written = [p for p in usable if p.changes or claim.kind == "put"]
-    _write_index(tools, claim.catalogue_id, written, targets)
+    written = [p for p in batch.products if p.pictures and (p.changes or claim.kind == "put")]
+    if written:
+        with tools.database.read() as session:
+            versions = kept_indexes(session, claim.catalogue_id)
+            changes = IndexChanges(session, written, targets, versions)
+        changes.carry_out(tools)
     outcomes = _outcomes(batch)
     with tools.database.write() as session:
         if written:
             change = begin_change(session, claim.catalogue_id, [t.version for t in targets])
+            require_unchanged(session, claim.catalogue_id, written)
             write_rows(session, claim.catalogue_id, change, written, targets)
         spent = Spent(batch.decode_s, batch.detect_s, batch.embed_s, time.perf_counter() - began)
         tools.desk.record(session, claim, outcomes, spent)
@@ -146,104 +131,11 @@ def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> N
             for image_id, numbers in k.numbers.get(version.id, {}).items()
             for number in numbers
         ]
-        _delete_rows(tools, version, keys)
+        delete_rows(tools, version, keys)
     with tools.database.write() as session:
         begin_change(session, claim.catalogue_id, versions)
         session.execute(delete(Product).where(Product.id.in_([k.row.id for k in known.values()])))
         tools.desk.record(session, claim, [Outcome(item, "deleted") for item in items])
-
-
-def _write_index(
-    tools: Tools, catalogue_id: int, products: Sequence[Prepared], targets: Sequence[Target]
-) -> None:
-    """Write rows of new pictures, and of known ones whose product changed; delete those too many."""
-    moved = [p for p in products if _moved(p)]
-    kept = [picture.image_id for p in moved for picture in p.pictures if picture.known]
-    with tools.database.read() as session:
-        versions = kept_indexes(session, catalogue_id)
-        stored = stored_objects(session, kept, [t.version.id for t in targets])
-    for target in targets:
-        rows = [row for p in products for row in _new_rows(p, target)]
-        for p in moved:
-            rows += _moved_rows(p, target, stored)
-        for collection in target.version.collections:
-            tools.index.upsert(collection, rows)
-    models = {t.version.id: t.models for t in targets}
-    for version in versions:
-        _delete_rows(
-            tools,
-            version,
-            [key for p in products for key in _surplus_keys(p, version.id, models.get(version.id))],
-        )
-
-
-def _delete_rows(tools: Tools, version: LiveIndex, keys: Sequence[str]) -> None:
-    if keys:
-        for collection in version.collections:
-            tools.index.delete(collection, keys)
-
-
-def _new_rows(prepared: Prepared, target: Target) -> Iterator[IndexRow]:
-    product, facts = prepared.product, facts_of(prepared.product)
-    for picture in prepared.pictures:
-        if not picture.known:
-            for number, found in enumerate(picture.content.objects[target.models]):
-                yield index_row(
-                    prepared.item.product_id,
-                    product,
-                    facts,
-                    picture.image_id,
-                    number,
-                    found.embedding,
-                    found.colours,
-                )
-
-
-def _moved_rows(
-    prepared: Prepared, target: Target, stored: dict[tuple[int, str], dict[int, IndexedObject]]
-) -> Iterator[IndexRow]:
-    product, facts = prepared.product, facts_of(prepared.product)
-    for picture in prepared.pictures:
-        if picture.known:
-            for number, found in stored.get((target.version.id, picture.image_id), {}).items():
-                yield index_row(
-                    prepared.item.product_id,
-                    product,
-                    facts,
-                    picture.image_id,
-                    number,
-                    found.embedding,
-                    found.colours,
-                )
-
-
-def _moved(prepared: Prepared) -> bool:
-    """Whether what rows say of the product changed."""
-    if prepared.before is None:
-        return False
-    before, after = prepared.before.row, prepared.product
-    facts: Facts = facts_of(after)
-    return (before.category, before.price, before.facts) != (after.category, after.price, facts.as_json())
-
-
-def _surplus_keys(prepared: Prepared, version: int, models: int | None) -> Iterator[str]:
-    """Keys that an earlier state of the product has in an index version and this one has not.
-
-    Args:
-        models: what fills the version now; None for one that is no longer written.
-    """
-    if prepared.before is None:
-        return
-    pictures = {p.image_id: p for p in prepared.pictures}
-    for image_id, numbers in prepared.before.numbers.get(version, {}).items():
-        picture = pictures.get(image_id)
-        if picture is None:
-            left = 0
-        elif picture.known or models is None:
-            continue
-        else:
-            left = len(picture.content.objects[models])
-        yield from (row_key(image_id, number) for number in numbers if number >= left)
 
 
 def _outcomes(batch: Batch) -> list[Outcome]:

@@ -19,7 +19,7 @@ from shared.imports.sources import Source
 from shared.ledger.job_plan import STRETCH
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from shared.manifest import Row, read_rows
-from worker.index_versions import LiveIndex, live_index, open_index
+from worker.index_versions import LiveIndex, live_index, live_or_new
 from worker.jobs import Tools
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.reconcile import reconcile
@@ -71,11 +71,10 @@ class ImportProducts:
             if gone:
                 delete_products(tools, claim, gone)
                 items = [item for item in items if "delete" not in item.payload]
-            live = open_index(
-                tools.database, tools.index, claim.catalogue_id, tools.pipelines.default, tools.prefix
-            )
+            live = live_or_new(tools.database, claim.catalogue_id, tools.pipelines.default, tools.prefix)
             loader = Loader(tools.store, source, tools.limits, tools.decoders)
-            do_items(tools, claim, items, ProductStages(tools, claim, live, loader))
+            stages = ProductStages(tools, claim, live, loader)
+            do_items(tools, claim, items, stages, begin=stages.begin)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Prove that the index has what the catalogue says, or tell what a dry run found."""
