@@ -18,10 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.errors import InvalidManifest
-from shared.imports.records import MAX_COLUMNS, Numbered, flat_record
+from shared.imports.records import MAX_COLUMNS, MAX_LINE, Numbered, flat_record
 
 _BATCH_ROWS = 1_000
+_LEAST_ROWS = 4
 _BATCH_BYTES = 32 * 2**20
+#: One long value may stand for all rows of a batch: the worst that a column of a row group can become.
+_WORST_BYTES = 512 * 2**20
+_COLUMN_BYTES = 2**30
 #: Read at once of a column of a row group, however large the row group is.
 _BUFFER_BYTES = 1 << 20
 
@@ -68,9 +72,19 @@ def _records(file: BinaryIO) -> Iterator[Numbered]:
 
 def _batch_rows(table: Any) -> int:
     """As many rows as memory should hold at once, by what the file says of their size."""
-    groups = [table.metadata.row_group(n) for n in range(table.metadata.num_row_groups)]
-    row_bytes = max((g.total_byte_size // max(1, g.num_rows) for g in groups), default=1)
-    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
+    row_bytes = column_bytes = 1
+    for n in range(table.metadata.num_row_groups):
+        group = table.metadata.row_group(n)
+        row_bytes = max(row_bytes, group.total_byte_size // max(1, group.num_rows))
+        for k in range(group.num_columns):
+            column_bytes = max(column_bytes, group.column(k).total_uncompressed_size)
+    if column_bytes > _COLUMN_BYTES:
+        raise InvalidManifest(
+            f"A column of the Parquet manifest has over {_COLUMN_BYTES:,} bytes in one row group: write "
+            "smaller row groups."
+        )
+    rows = min(_BATCH_BYTES // row_bytes, _WORST_BYTES // column_bytes, _BATCH_ROWS)
+    return max(_LEAST_ROWS, rows)
 
 
 def _batch_records(batch: Any) -> Iterator[dict[str, Any] | str]:
@@ -122,6 +136,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, str) and len(value) > MAX_LINE:
+        raise ValueError(f"a text of over {MAX_LINE:,} characters")
     if value is None or isinstance(value, str | int | bool):
         return value
     raise ValueError(f"a {type(value).__name__}, which is neither text, number, list nor object")

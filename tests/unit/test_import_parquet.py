@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.errors import InvalidManifest, Misconfigured
+from shared.imports import arrow
 from shared.imports.sources import FolderSource, ManifestAlone
 from shared.manifest import Row, read_rows
 from tests.packing import archive, opened
@@ -120,6 +121,8 @@ def test_rows_that_cannot_be_converted_are_told_and_the_others_kept() -> None:
         (7, "invalid_product_id"),
     ]
     assert "'data' holds bytes that are no text" in (rows[2].problem or ("", ""))[1]
+    long = rows_of({"product_id": ["p1", "p2"], "image": ["a", "b"], "note": ["x" * 1_000_001, "x"]})
+    assert [row.problem[0] if row.problem else None for row in long] == ["invalid_row", None]
 
 
 @pytest.mark.parametrize(
@@ -163,3 +166,19 @@ def test_where_pyarrow_is_not_installed_that_is_said(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(Misconfigured, match="pyarrow"):
         list(read_rows(ManifestAlone("manifest.parquet", lambda: io.BytesIO(b"PAR1"))))
+
+
+def test_rows_are_read_in_small_numbers_where_one_value_could_stand_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A value of ten megabytes, kept once in the file, would be a terabyte in a hundred thousand rows."""
+    notes = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int8()), ["x" * 10_000_000])
+    data = parquet(pa.table({"product_id": ["p1"] * 1000, "note": notes}), compression="zstd")
+    assert len(data) < 100_000
+    read = pq.ParquetFile(io.BytesIO(data))
+    assert arrow._batch_rows(read) < 60
+    small = pq.ParquetFile(io.BytesIO(parquet(pa.table({"product_id": ["p1"] * 1000}))))
+    assert arrow._batch_rows(small) == 1000
+    monkeypatch.setattr(arrow, "_COLUMN_BYTES", 9_000_000)
+    with pytest.raises(InvalidManifest, match="smaller row groups"):
+        arrow._batch_rows(read)
