@@ -10,24 +10,21 @@ from __future__ import annotations
 import ipaddress
 import queue
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import httpcore
 import httpx
 
 from shared.errors import BodyTooLarge, ImageMissing, InvalidInput, Refused, Unreachable
+from shared.pinned_http import Target, exchange
 
 FIELD = "image_url"
 MAX_REDIRECTS = 3
 DEADLINE_S = 8.0
-_STEP_S = 3.0
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (404, 410)
@@ -39,14 +36,6 @@ _TUNNELS = tuple(
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Target:
-    """A checked address: where to connect, and whom to ask for."""
-
-    url: httpx.URL
-    address: str
 
 
 def fetch_image(url: str, max_bytes: int) -> bytes:
@@ -71,7 +60,7 @@ def fetch(
     """
     end = time.monotonic() + deadline_s
     for _ in range(MAX_REDIRECTS + 1):
-        target = checked_target(url, lambda host, port: _resolved_by(end, host, port))
+        target = checked_target(url, lambda host, port: resolved_by(end, host, port))
         with _asked(target, end) as answer:
             onward = _redirect(target, answer)
             if onward is None:
@@ -122,8 +111,8 @@ def is_public(text: str) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-def _resolved_by(end: float, host: str, port: int) -> list[str]:
-    """``resolve``, which the system may let wait for long, with an end."""
+def resolved_by(end: float, host: str, port: int) -> list[str]:
+    """As ``resolve``, which the system may let wait for long, with an end by the monotonic clock."""
     answers: queue.SimpleQueue[list[str] | Unreachable] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -142,40 +131,9 @@ def _resolved_by(end: float, host: str, port: int) -> list[str]:
     return found
 
 
-@contextmanager
-def _asked(target: Target, end: float) -> Iterator[httpcore.Response]:
-    """Ask the checked address for the URL. No proxy is used, whatever this machine's variables say."""
-    headers: list[tuple[bytes | str, bytes | str]] = [
-        ("Host", target.url.netloc),
-        ("User-Agent", "vitrine"),
-        ("Accept", "image/*, */*;q=0.1"),
-        ("Accept-Encoding", "identity"),
-    ]
-    url = httpcore.URL(
-        scheme=target.url.raw_scheme,
-        host=target.url.raw_host,
-        port=target.url.port,
-        target=target.url.raw_path,
-    )
-    waits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _STEP_S)}
-    try:
-        with (
-            httpcore.ConnectionPool(
-                ssl_context=_certificates(), network_backend=_Pinned(target.address, end)
-            ) as pool,
-            pool.stream("GET", url, headers=headers, extensions=waits) as answer,
-        ):
-            yield answer
-    except httpcore.TimeoutException as error:
-        raise Unreachable("The address delivers too slowly.", FIELD) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
-        raise Unreachable(f"The address did not deliver: {type(error).__name__}.", FIELD) from error
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Made once: reading the authorities takes longer than a picture."""
-    return httpx.create_ssl_context(trust_env=False)
+def _asked(target: Target, end: float) -> AbstractContextManager[httpcore.Response]:
+    headers = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
+    return exchange("GET", target, headers, None, end, FIELD)
 
 
 def _redirect(target: Target, answer: httpcore.Response) -> str | None:
@@ -200,55 +158,3 @@ def _pieces(answer: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
         if size > max_bytes:
             raise BodyTooLarge(f"What is behind the address has more than {max_bytes:,} bytes.", FIELD)
         yield piece
-
-
-@dataclass(frozen=True)
-class _Pinned(httpcore.NetworkBackend):
-    """Connects to one address only, whatever name is asked for, and waits until ``end`` only."""
-
-    address: str
-    end: float
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        wait_s = _left_s(self.end, timeout, httpcore.ConnectTimeout)
-        return _Timed(httpcore.SyncBackend().connect_tcp(self.address, port, wait_s), self.end)
-
-
-@dataclass(frozen=True)
-class _Timed(httpcore.NetworkStream):
-    """A connection on which no wait outlasts ``end``: one that drips ends with the deadline too."""
-
-    stream: httpcore.NetworkStream
-    end: float
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.stream.read(max_bytes, _left_s(self.end, timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, _left_s(self.end, timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self.stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        wait_s = _left_s(self.end, timeout, httpcore.ConnectTimeout)
-        return _Timed(self.stream.start_tls(ssl_context, server_hostname, wait_s), self.end)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.stream.get_extra_info(info)
-
-
-def _left_s(end: float, timeout: float | None, too_late: type[Exception]) -> float:
-    left = end - time.monotonic()
-    if left <= 0:
-        raise too_late
-    return left if timeout is None else min(left, timeout)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import httpx
 
 from shared.errors import InvalidInput, Refused
-from shared.url_fetch import Resolver, Target, is_public, resolve
+from shared.pinned_http import Target
+from shared.url_fetch import Resolver, is_public, resolve
 
 FIELD = "url"
 _PORTS = {"http": 80, "https": 443}

@@ -1,5 +1,6 @@
 """The sweeper: ``python -m worker.maintenance``. It rings again for work that nobody took, puts back
-what dead workers held, and deletes what expired. Any number may run: each step is safe to repeat."""
+what dead workers held, deletes what expired, and sends the events of webhooks. Any number may run:
+each step is safe to repeat."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from shared.open_parts import open_database, open_image_store
 from shared.presence import Presence
 from shared.settings import Settings, get_settings
 from shared.task_names import Lane, TaskName
+from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Sweeper:
     searches: SearchDesk
     jobs: JobDesk
     doorbell: Doorbell
+    webhooks: WebhookSender
 
     def __post_init__(self) -> None:
         self._broker = make_celery(self.settings.redis_url, socket_timeout_s=1.0)
@@ -82,7 +85,7 @@ class Sweeper:
             return True
 
     def _clean(self) -> None:
-        gone = self.searches.forget()
+        gone = self.searches.forget() + self.webhooks.forget()
         ttl_s = self.settings.search.query_image_ttl_s
         for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
             self.store.delete(key, "queries")
@@ -106,6 +109,7 @@ def build_sweeper(settings: Settings) -> Sweeper:
         searches=SearchDesk(database, "maintenance", settings.search.lease_s, limit),
         jobs=JobDesk(database, "maintenance", jobs.lease_s, limit, jobs.window),
         doorbell=Doorbell(settings.redis_url),
+        webhooks=WebhookSender(database, settings.webhooks.allow_private, settings.webhooks.timeout_s),
     )
 
 
@@ -118,11 +122,15 @@ def main() -> None:
         signal.signal(ending, lambda *_: stop.set())
     name = f"maintenance@{socket.gethostname()}"
     Presence(sweeper.database).keep_beating(name, "maintenance", dict)
+    sending = threading.Thread(target=sweeper.webhooks.run, args=(stop,), name="webhooks", daemon=True)
+    sending.start()
     while not stop.wait(settings.sweep.interval_s):
         try:
             sweeper.sweep()
         except VitrineError as error:
             log.warning("sweep put off: %s", error.message)
+    # What is on its way ends by its own deadline.
+    sending.join(settings.webhooks.timeout_s)
     Presence(sweeper.database).leave(name)
 
 
