@@ -58,7 +58,7 @@ class Shop:
         return self.jobs.create_import(catalogue, {"archive": name}, options=options).id
 
     def import_files(self, files: Mapping[str, bytes | str], **options: object) -> str:
-        job = self.accept_import(files, **options)
+        job = self.accept_import(files, "shop", **options)
         self.work()
         return job
 

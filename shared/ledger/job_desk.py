@@ -103,17 +103,28 @@ class JobDesk:
             )
         return found is not None
 
-    def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, float]]:
-        """Chunks of a catalogue that other workers are at: fence and lease, both of which only grow."""
+    def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, int]]:
+        """Chunks whose items other workers are at, in one catalogue: fence, and how many items wait.
+
+        Both change as soon as a micro-batch that is on its way is committed, or given up.
+        """
+        waiting = (
+            select(func.count())
+            .where(
+                JobItem.job_id == Chunk.job_id,
+                JobItem.number.between(Chunk.first, Chunk.last),
+                JobItem.state == "waiting",
+            )
+            .scalar_subquery()
+        )
+        at_work = (Chunk.state == "running", Chunk.stage == "items", Chunk.holder != self._holder)
         with self._database.read() as session:
             rows = session.execute(
-                select(Chunk.id, Chunk.fence, Chunk.lease_until)
+                select(Chunk.id, Chunk.fence, waiting)
                 .join(Job, Job.id == Chunk.job_id)
-                .where(
-                    Job.catalogue_id == catalogue_id, Chunk.state == "running", Chunk.holder != self._holder
-                )
+                .where(Job.catalogue_id == catalogue_id, *at_work)
             )
-            return {row.id: (row.fence, row.lease_until) for row in rows}
+            return {chunk_id: (fence, left) for chunk_id, fence, left in rows}
 
     def note_error(self, claim: ChunkClaim, code: str, message: str) -> None:
         """Note why the job, which goes on to its end, is to end as failed. What it did stays."""

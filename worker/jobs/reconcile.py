@@ -214,8 +214,8 @@ class _Comparison:
     def _settle(self) -> None:
         """Wait until what other workers had written to Milvus by now is in the database too.
 
-        A chunk renews its lease in the transaction that commits a micro-batch. One whose worker died
-        loses it, and is done again under the same keys.
+        A micro-batch is recorded in the transaction that commits it. A chunk whose worker died is done
+        again, under the same keys.
         """
         desk, catalogue_id = self._tools.desk, self._claim.catalogue_id
         writing = desk.elsewhere(catalogue_id)

@@ -1,0 +1,272 @@
+"""The proof at the end of a job: what differs between catalogue and index is found, named and mended."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import insert, select, update
+
+from shared.contracts import JobOut, ProductIn
+from shared.database.tables import Chunk, Detection, Image
+from shared.ledger import now_s
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.work import Outcome
+from tests import builders
+from tests.packing import pictures
+from tests.shop import Shop, found
+from worker.index_versions import live_index
+from worker.jobs.reconcile import expected_keys
+from worker.vision import IndexRow
+
+pytestmark = pytest.mark.services
+
+BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
+
+
+def live(shop: Shop) -> Any:
+    with shop.worker.database.read() as session:
+        version = live_index(session, 1)
+    assert version is not None
+    return version
+
+
+def keys(shop: Shop) -> list[str]:
+    return list(expected_keys(shop.worker.database, live(shop).id))
+
+
+def orphan(shop: Shop, key: str) -> IndexRow:
+    embedding = np.zeros(live(shop).dim, np.float32)
+    embedding[0] = 1
+    return IndexRow(key, "nobody", key.rpartition("-")[0], 0, "", 1.0, embedding)
+
+
+def reconcile(shop: Shop, repair: bool = False) -> JobOut:
+    job = shop.jobs.create("reconcile", "shop", {"repair": repair}).id
+    shop.work()
+    done = shop.jobs.status(job)
+    assert done.state == "succeeded", done
+    return done
+
+
+def proof(job: JobOut) -> dict[str, Any]:
+    assert job.report is not None
+    found: dict[str, Any] = job.report["reconcile"]
+    return found
+
+
+@BOTH
+def test_missing_and_orphan_rows_are_named_and_mended_from_the_database(shop: Shop) -> None:
+    shop.import_files(dict(pictures(12)))
+    index, place = shop.worker.index, live(shop).collection
+    lost, strangers = keys(shop)[2:5], ["0" * 32 + "-0", "f" * 32 + "-10", "zz_9"]
+    photos = pictures(12)
+    index.delete(place, lost)
+    index.upsert(place, [orphan(shop, key) for key in strangers])
+
+    told = proof(reconcile(shop))
+    assert told == {
+        "scope": "all",
+        "expected": 12,
+        "found": 12,
+        "missing": 3,
+        "orphans": 3,
+        "missing_keys": lost,
+        "orphan_keys": strangers,
+        "repaired": False,
+    }
+    assert index.count(place) == 12, "nothing is changed unless asked"
+
+    mended = proof(reconcile(shop, repair=True))
+    assert (mended["missing"], mended["orphans"], mended["repaired"]) == (3, 3, True)
+    assert index.keys(place) == set(keys(shop))
+    for name, photo in photos.items():
+        assert found(shop.search(photo))[0] == name.partition(".")[0], "a mended row is found as before"
+    clean = proof(reconcile(shop))
+    assert (clean["missing"], clean["orphans"], clean["repaired"], clean["found"]) == (0, 0, False, 12)
+
+
+def test_an_import_after_which_products_cannot_be_found_fails_and_says_what_to_do(shop: Shop) -> None:
+    shop.import_files(dict(pictures(6)))
+    shop.worker.index.delete(live(shop).collection, keys(shop)[:2])
+    job = shop.jobs.status(shop.import_files(dict(pictures(6))))
+    assert (job.state, job.counts.unchanged) == ("failed", 6)
+    assert job.error is not None
+    assert job.error.code == "index_incomplete"
+    assert "vitrine reconcile shop --repair" in job.error.message
+    assert proof(job)["missing"] == 2
+    mended = shop.jobs.status(shop.import_files(dict(pictures(6)), repair=True))
+    assert (mended.state, proof(mended)["repaired"]) == ("succeeded", True)
+    assert shop.rows() == 6
+
+
+def test_orphans_alone_are_reported_and_fail_nothing(shop: Shop) -> None:
+    shop.import_files(dict(pictures(3)))
+    shop.worker.index.upsert(live(shop).collection, [orphan(shop, "a-0")])
+    job = shop.jobs.status(shop.import_files(dict(pictures(3))))
+    assert (job.state, proof(job)["orphan_keys"]) == ("succeeded", ["a-0"])
+    assert "nobody" not in found(shop.search(pictures(1)["p0.jpg"], top_k=10))
+
+
+def test_a_small_import_proves_only_its_own_rows(shop: Shop) -> None:
+    shop.import_files(dict(pictures(40)))
+    index, place = shop.worker.index, live(shop).collection
+    own = builders.jpeg(seed=99)
+    # Somebody else's row is missing: a small import neither looks at it nor answers for it.
+    index.delete(place, keys(shop)[:1])
+    small = shop.jobs.status(shop.import_files({"fresh.jpg": own}))
+    assert small.state == "succeeded"
+    assert (proof(small)["scope"], proof(small)["expected"], proof(small)["found"]) == ("job", 1, 1)
+    assert proof(reconcile(shop))["missing"] == 1
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["", "control: without waiting"])
+def test_what_is_on_its_way_from_another_worker_is_no_orphan(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """Another worker has written to Milvus, and commits to the database while suspects are looked at."""
+    shop.import_files(dict(pictures(3)))
+    index, place = shop.worker.index, live(shop).collection
+    other = JobDesk(shop.worker.database, "other", 60.0, 4, 4)
+    job = shop.accept_import({"late.jpg": pictures(1)["p0.jpg"]})
+    shop.worker.catalogue.work_one()
+    claim = other.claim()
+    assert claim is not None
+    assert claim.stage == "items"
+    image = "5" * 32
+    index.upsert(place, [orphan(shop, f"{image}-0")])
+    looks: list[int] = []
+    elsewhere = JobDesk.elsewhere
+
+    def commit_at_the_third_look(desk: JobDesk, catalogue_id: int) -> dict[str, tuple[int, int]]:
+        looks.append(1)
+        if len(looks) == 3:
+            with shop.worker.database.write() as session:
+                copy_an_image(session, image)
+                other.record(session, claim, [Outcome(item, "new") for item in other.items(claim)])
+        return elsewhere(desk, catalogue_id) if waits else {}
+
+    monkeypatch.setattr(JobDesk, "elsewhere", commit_at_the_third_look)
+    told = proof(reconcile_while_held(shop, job, repair=False))
+    assert (told["orphans"], told["missing"]) == (0 if waits else 1, 0)
+
+
+def copy_an_image(session: Any, image_id: str) -> None:
+    """Give the first product another picture, whose object is that of its first one."""
+    first = session.scalars(select(Image).limit(1)).one()
+    session.add(Image(id=image_id, product=first.product, position=9, sha256="5" * 64, width=9, height=9))
+    session.flush()
+    seen = session.scalars(select(Detection).where(Detection.image_id == first.id)).one()
+    values = {c.name: getattr(seen, c.name) for c in Detection.__table__.columns}
+    session.add(Detection(**{**values, "image_id": image_id}))
+
+
+def reconcile_while_held(shop: Shop, held: str, repair: bool) -> JobOut:
+    """Reconcile while another worker keeps a job of the same catalogue."""
+    job = shop.jobs.create("reconcile", "shop", {"repair": repair}).id
+    shop.work()
+    assert shop.jobs.status(held).state == "running"
+    done = shop.jobs.status(job)
+    assert done.state == "succeeded", done
+    return done
+
+
+def test_a_lost_worker_is_not_waited_for_longer_than_its_lease(shop: Shop) -> None:
+    shop.import_files(dict(pictures(3)))
+    shop.worker.index.upsert(live(shop).collection, [orphan(shop, "a-0")])
+    other = JobDesk(shop.worker.database, "other", 60.0, 4, 4)
+    held = shop.accept_import({"late.jpg": pictures(1)["p0.jpg"]})
+    shop.worker.catalogue.work_one()
+    claim = other.claim()
+    assert claim is not None
+    with shop.worker.database.write() as session:
+        session.execute(update(Chunk).where(Chunk.id == claim.id).values(lease_until=now_s() - 1))
+    job = shop.jobs.create("reconcile", "shop", {"repair": True}).id
+    other.sweep()
+    shop.work()
+    assert proof(shop.jobs.status(job))["repaired"] is True
+    assert shop.jobs.status(held).state == "succeeded", "and its work was done by this one"
+
+
+def test_a_product_put_in_the_middle_of_a_comparison_goes_first(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.import_files(dict(pictures(8)))
+    monkeypatch.setattr("worker.jobs.reconcile._PULSE_S", 0.0)
+    put: list[str] = []
+    keyed = type(shop.worker.index).sorted_keys
+
+    def put_after_three(self: Any, *args: Any) -> Any:
+        for n, key in enumerate(keyed(self, *args)):
+            if n == 3 and not put:
+                photo = shop.store.put(builders.jpeg(seed=60), "images")
+                put.append(shop.jobs.create_put("shop", "by-hand", ProductIn(), [photo]).id)
+            yield key
+
+    monkeypatch.setattr(type(shop.worker.index), "sorted_keys", put_after_three)
+    job = shop.jobs.create("reconcile", "shop", {"repair": True}).id
+    shop.worker.catalogue.work_one()
+    shop.worker.catalogue.work_one()
+    done, by_hand = shop.jobs.status(job), shop.jobs.status(put[0])
+    assert done.state == by_hand.state == "succeeded"
+    assert done.finished_at is not None
+    assert by_hand.finished_at is not None
+    assert by_hand.finished_at < done.finished_at
+    assert proof(done)["missing"] == proof(done)["orphans"] == 0
+    assert shop.rows() == 9
+
+
+@BOTH
+def test_keys_of_the_database_come_in_the_order_of_their_bytes_over_any_pages(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.import_files(dict(pictures(6)))
+    version = live(shop).id
+    with shop.worker.database.write() as session:
+        for seen in session.scalars(select(Detection)).all():
+            values = {c.name: getattr(seen, c.name) for c in Detection.__table__.columns}
+            session.add_all(Detection(**{**values, "number": n}) for n in (*range(1, 12), 255))
+    want = sorted(keys(shop))
+    assert len(want) == 6 * 13
+    for page in (13, 14, 20, 50, 5000):
+        monkeypatch.setattr("worker.jobs.reconcile._PAGE", page)
+        assert keys(shop) == want
+        assert all(a < b for a, b in pairwise(keys(shop)))
+    assert list(expected_keys(shop.worker.database, version + 1)) == []
+
+
+def test_listing_the_catalogue_takes_no_more_memory_for_ten_times_the_rows(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.import_files(dict(pictures(1)))
+    version = live(shop).id
+    monkeypatch.setattr("worker.jobs.reconcile._PAGE", 500)
+    with shop.worker.database.write() as session:
+        seen = session.scalars(select(Detection)).one()
+        values = {c.name: getattr(seen, c.name) for c in Detection.__table__.columns}
+
+    def listed_at_peak() -> tuple[int, int]:
+        tracemalloc.start()
+        count = sum(1 for _ in expected_keys(shop.worker.database, version))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return count, peak
+
+    peaks = []
+    for first, last in ((1, 2_000), (2_000, 20_000)):
+        # Each of its own image, as in a catalogue.
+        with shop.worker.database.write() as session:
+            product = session.scalars(select(Image.product)).first()
+            rows = [
+                {"id": f"{n:032x}", "product": product, "position": n, "sha256": "", "width": 1, "height": 1}
+                for n in range(first, last)
+            ]
+            session.execute(insert(Image), rows)
+            session.execute(insert(Detection), [{**values, "image_id": row["id"]} for row in rows])
+        count, peak = listed_at_peak()
+        assert count == last
+        peaks.append(peak)
+    assert peaks[1] < 1.5 * peaks[0]
