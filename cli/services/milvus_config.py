@@ -130,8 +130,9 @@ def _settings(run_dir: Path, ports: Ports) -> dict[str, Any]:
         # Of the message log only what is in segments already is ever removed, so this loses nothing.
         "rocksmq.retentionTimeInMinutes": 1440,
         "rocksmq.retentionSizeInMB": 1024,
-        # One shard a collection: sixteen channels would only tick.
-        "rootCoord.dmlChannelNum": 4,
+        # Collections share these when there are more of them, and after a restart this version then shows
+        # none of a collection's rows that are not in segments yet. A channel that idles costs nothing.
+        "rootCoord.dmlChannelNum": 64,
         "rootCoord.ip": here,
         "rootCoord.port": ports.root_coord,
         "proxy.ip": here,
