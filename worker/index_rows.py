@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
-from typing import Protocol
 
 from shared.filters import Described, Facts
 from worker.vision import Embeddings, IndexRow
-
-
-class Listed(Described, Protocol):
-    """What the index keeps of a product: ``ProductIn``, and the table's row, are such."""
-
-    @property
-    def category(self) -> str: ...
-    @property
-    def price(self) -> Decimal | None: ...
 
 
 def row_key(image_id: str, number: int) -> str:
@@ -26,7 +15,7 @@ def row_key(image_id: str, number: int) -> str:
 
 def index_row(
     product_id: str,
-    product: Listed,
+    product: Described,
     facts: Facts,
     image_id: str,
     number: int,

@@ -23,6 +23,7 @@ from shared.errors import (
     UnknownProduct,
     VitrineError,
 )
+from shared.filters import Filter, category_is
 from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
 from shared.ledger import now_s
@@ -31,7 +32,6 @@ from worker.hydrate import Hydrator, photo_result, product_embeddings, product_r
 from worker.index_versions import LiveIndex, live_index
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
 from worker.pipelines import Pipelines
-from worker.vector_index import matches
 from worker.vision import Embeddings, Image, IndexHit, VectorIndex
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ class SearchLane:
 
     def _search(self, queries: Sequence[Query]) -> None:
         """One call to Milvus for all queries that go to the same place with the same filter."""
-        groups: dict[tuple[str, str | None, int], list[tuple[Query, Embeddings]]] = defaultdict(list)
+        groups: dict[tuple[str, Filter | None, int], list[tuple[Query, Embeddings]]] = defaultdict(list)
         for query in queries:
             options = query.claim.options
             vectors = self._vectors(query)
@@ -235,7 +235,7 @@ class SearchLane:
             raise
 
     def _rows(
-        self, collection: str, vectors: Embeddings, limit: int, filter_: str | None
+        self, collection: str, vectors: Embeddings, limit: int, filter_: Filter | None
     ) -> list[list[IndexHit]]:
         try:
             return self.index.search(collection, vectors, limit, filter_)
@@ -245,7 +245,7 @@ class SearchLane:
             ) from error
 
     def _nearest(
-        self, collection: str, vectors: Embeddings, top_k: int, filter_: str | None
+        self, collection: str, vectors: Embeddings, top_k: int, filter_: Filter | None
     ) -> list[list[IndexHit]]:
         """Search until each query has ``top_k`` products, or there are no more rows."""
         limit = min(max(top_k * _OVER_FETCH, 32), _MOST_ROWS)
@@ -257,8 +257,8 @@ class SearchLane:
             limit = min(2 * limit, _MOST_ROWS)
 
 
-def _filter(category: str | None) -> str | None:
-    return None if category is None else matches("category", [category])
+def _filter(category: str | None) -> Filter | None:
+    return None if category is None else category_is(category)
 
 
 def _clock(queries: Sequence[Query], stage: str, started: float) -> None:

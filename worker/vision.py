@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.filters import Facts
+from shared.filters import Facts, Filter
 
 EMBEDDING_DIM = 256
 
@@ -137,9 +137,18 @@ class VectorIndex(Protocol):
         ...
 
     def search(
-        self, collection: str, queries: Embeddings, limit: int, filter_: str | None = None
+        self, collection: str, queries: Embeddings, limit: int, filter_: Filter | None = None
     ) -> list[list[IndexHit]]:
-        """Return up to ``limit`` hits a query, best first. ``collection`` may be an alias."""
+        """Return up to ``limit`` hits a query, best first, of what the filter keeps.
+
+        Args:
+            collection: or an alias.
+            filter_: from ``shared.filters.parse``; join several with ``both``. Filters are hashable.
+
+        Raises:
+            Conflict: the collection is from before the fields that the filter asks: the message, for
+                who searches, says how to bring them.
+        """
         ...
 
     def count(self, collection: str) -> int: ...

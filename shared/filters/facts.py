@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 from shared.filters.words import words_of
@@ -32,20 +33,24 @@ MAX_TOKENS = 1024
 MAX_ORDERED_BYTES = 150
 #: Names that may lead to a value, "attributes" included.
 MAX_DEPTH = 8
-# A CSV file has no types: 120 and "120" are one value. Leading zeros, exponents and more digits than a
+# Leading zeros, exponents and more digits than a
 # float keeps are names, not amounts.
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,12})?")
 _MOST_EXACT = 10**15
 
 #: A value as filters see it, after ``plain``.
-Plain = str | float | bool
+Plain = str | float
 
 
 class Described(Protocol):
-    """What of a product decides whether it passes: ``ProductIn``, and the table's row, are such."""
+    """What of a product decides whether it passes a filter: ``ProductIn``, and the table's row, are such."""
 
     @property
     def titles(self) -> Mapping[str, str]: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def price(self) -> Decimal | None: ...
     @property
     def currency(self) -> str | None: ...
     @property
@@ -114,12 +119,12 @@ def order_key(path: Sequence[str]) -> str:
 
 
 def plain(value: Any) -> Plain | None:
-    """Return the value as filters see it: a text that is written like a number is that number.
+    """Return the value as filters see it: "120" is 120, and true is "true", for CSV files have no types.
 
     None for what is no single value: null, lists, objects.
     """
     if isinstance(value, bool):
-        return value
+        return "true" if value else "false"
     if isinstance(value, int):
         return float(value) if abs(value) < _MOST_EXACT else str(value)
     if isinstance(value, float):
@@ -130,10 +135,8 @@ def plain(value: Any) -> Plain | None:
 
 
 def written(value: Plain) -> str:
-    """Return the one spelling of a value: ``true`` is the text "true" too, for CSV has no types."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value + 0.0) if isinstance(value, float) else value
+    """Return the one spelling of a value."""
+    return repr(value) if isinstance(value, float) else value
 
 
 def _fields(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], list[Plain], bool]]:
@@ -151,8 +154,6 @@ def _fields(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...]
 
 def _ordered(value: Plain) -> float | str | None:
     """Return the value if it can be less or more than another."""
-    if isinstance(value, bool):
-        return None
     if isinstance(value, str) and not (value.isprintable() and len(value.encode()) <= MAX_ORDERED_BYTES):
         return None
     return value

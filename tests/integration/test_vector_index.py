@@ -14,6 +14,8 @@ import pytest
 from cli.services.milvus import EmbeddedMilvus
 from cli.services.sockets import free_ports
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound
+from shared.filters import category_is, product_is_one_of
+from shared.filters.tree import AnyOf
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import DIM, index_rows, unique, unit_vectors
 from worker.vector_index import MAX_LIMIT, MilvusIndex, matches
@@ -151,7 +153,7 @@ def test_queries_are_checked_too(index: MilvusIndex, new_collection: NewCollecti
             index.search(name, UNIT[None], limit)
     for filter_ in ("category === (", "no_such_field == 3"):
         with pytest.raises(InvalidInput):
-            index.search(name, UNIT[None], 3, filter_)
+            list(index.sorted_keys(name, filter_))
     assert index.search(name, np.empty((0, DIM), np.float32), 3) == []
     assert eventually(lambda: len(index.search(name, UNIT[None], 100)[0]) == 5)
 
@@ -164,12 +166,15 @@ def test_hostile_text_comes_back_exactly_and_filters_match_only_it(
     rows[2] = dataclasses.replace(rows[2], product_id=INJECTION, category=INJECTION)
     index.upsert(name, rows)
     assert eventually(lambda: len(index.search(name, UNIT[None], 10)[0]) == 6)
-    hostile = index.search(name, UNIT[None], 10, matches("category", [INJECTION]))[0]
+    hostile = index.search(name, UNIT[None], 10, category_is(INJECTION))[0]
     assert [hit.product_id for hit in hostile] == [INJECTION]
-    assert [hit.key for hit in index.search(name, UNIT[None], 10, matches("product_id", [INJECTION]))[0]] == [
+    assert [hit.key for hit in index.search(name, UNIT[None], 10, product_is_one_of([INJECTION]))[0]] == [
         rows[2].key
     ]
-    assert len(index.search(name, UNIT[None], 10, matches("category", ["chairs", INJECTION]))[0]) == 6
+    assert (
+        len(index.search(name, UNIT[None], 10, AnyOf((category_is("chairs"), category_is(INJECTION))))[0])
+        == 6
+    )
     index.delete(name, [INJECTION, 'x" or number >= 0 or key == "'])
     assert index.count(name) == 6
 
@@ -188,7 +193,7 @@ def test_a_selective_filter_finds_the_exact_neighbours(
     query = unit_vectors(1, seed=5)
     scores = {rows[i].key: float(rows[i].embedding @ query[0]) for i in rare}
     expected = sorted(scores, key=lambda key: -scores[key])[:20]
-    wanted = matches("category", ["rare"])
+    wanted = category_is("rare")
     assert eventually(lambda: len(index.search(name, query, 20, wanted)[0]) == 20)
     for _ in range(5):
         assert [hit.key for hit in index.search(name, query, 20, wanted)[0]] == expected

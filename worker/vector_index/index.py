@@ -9,11 +9,9 @@ Consistency, and why:
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,8 +21,12 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound, VitrineError
-from worker.vector_index.errors import NOT_LOADED, translated
-from worker.vector_index.rows import MAX_BYTES, as_entity, as_hit, check_embeddings, matches
+from shared.filters import Filter
+from shared.filters.facts import MAX_TOKENS
+from worker.vector_index.connection import BULK_TIMEOUT_S, Connection
+from worker.vector_index.errors import translated
+from worker.vector_index.filters import FACTS, ORDERED, expression, matches
+from worker.vector_index.rows import MAX_BYTES, as_entity, as_hit, check_embeddings, in_batches
 from worker.vision import Embeddings, IndexHit, IndexRow
 
 MAX_LIMIT = 16384
@@ -34,22 +36,17 @@ _BATCH_KEYS = 1000
 _BATCH_QUERIES = 512
 # The most that one answer may hold: Lite goes through all keys for each.
 _BATCH_LISTED = 16384
-# Loading and flushing move whole segments; a search must not wait so long.
-_BULK_TIMEOUT_S = 120.0
-# A server that came back is found within a second: by default channels to one address share a back-off
-# of up to two minutes.
-_CHANNEL = {
-    "grpc.use_local_subchannel_pool": 1,
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 100,
-    "grpc.max_reconnect_backoff_ms": 1000,
-}
-
-# pymilvus logs a page of traceback for each failed call; what matters is in the error that we raise.
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
-class MilvusIndex:
+@dataclass(frozen=True)
+class _Shape:
+    """What a collection holds: dimensions of its embeddings, and the names of its fields."""
+
+    dim: int
+    fields: frozenset[str]
+
+
+class MilvusIndex(Connection):
     """``VectorIndex`` on any Milvus. Connects at first use, anew in a forked child; safe across threads.
 
     Args:
@@ -63,15 +60,8 @@ class MilvusIndex:
     """
 
     def __init__(self, uri: str, token: str | None = None, timeout_s: float = 10.0) -> None:
-        if not uri.startswith(("http://", "https://", "unix:")):
-            raise Misconfigured("The address of Milvus is http://host:port, https://host:port or unix:path.")
-        self._uri = uri
-        self._token = token or ""
-        self._timeout_s = timeout_s
-        self._client: MilvusClient | None = None
-        self._owner_pid = 0
-        self._connecting = threading.Lock()
-        self._dims: dict[str, int] = {}
+        super().__init__(uri, token, timeout_s)
+        self._shapes: dict[str, _Shape] = {}
 
     # -- collections ---------------------------------------------------------------------------------
 
@@ -88,7 +78,7 @@ class MilvusIndex:
                 # Somebody else may have been quicker; if not, the first error tells why.
                 if not self._call("has_collection", collection):
                     raise
-        found = self._dim(collection, fresh=True)
+        found = self._shape(collection, fresh=True).dim
         if found != dim:
             raise Misconfigured(f"The collection {collection} holds {found} dimensions, not {dim}.")
         if not self._call("list_indexes", collection):
@@ -102,6 +92,8 @@ class MilvusIndex:
             schema.add_field(name, DataType.VARCHAR, max_length=MAX_BYTES[name])
         schema.add_field("number", DataType.INT64)
         schema.add_field("price", DataType.DOUBLE)
+        schema.add_field(FACTS, DataType.ARRAY, element_type=DataType.INT64, max_capacity=MAX_TOKENS)
+        schema.add_field(ORDERED, DataType.JSON)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dim)
         self._call(
             "create_collection",
@@ -109,12 +101,8 @@ class MilvusIndex:
             schema=schema,
             index_params=_index_params(),
             consistency_level="Bounded",
-            timeout=max(self._timeout_s, _BULK_TIMEOUT_S),
+            timeout=max(self._timeout_s, BULK_TIMEOUT_S),
         )
-
-    def ensure_loaded(self, collection: str) -> None:
-        """Load the collection into memory unless it is; returns when it can be searched."""
-        self._call("load_collection", collection, timeout=max(self._timeout_s, _BULK_TIMEOUT_S))
 
     def drop(self, collection: str) -> None:
         """Drop the collection; no effect when it is missing.
@@ -130,7 +118,7 @@ class MilvusIndex:
         aliases = self._call("list_aliases", collection)["aliases"]
         if aliases:
             raise Conflict(f"The collection {collection} is in use as {', '.join(sorted(aliases))}.")
-        self._dims.pop(collection, None)
+        self._shapes.pop(collection, None)
         self._call("drop_collection", collection)
 
     def collections(self) -> list[str]:
@@ -177,12 +165,13 @@ class MilvusIndex:
         last = list({row.key: row for row in rows}.values())
         if not last:
             return
+        # Fresh: a rebuild may have made the collection again, with the fields of today.
+        fields = self._shape(collection, fresh=True).fields
         self._check_dim(collection, {row.embedding.shape for row in last})
         check_embeddings(np.stack([row.embedding for row in last]))
-        written = [as_entity(row) for row in last]
-        size = max(1, _BATCH_BYTES // (4 * last[0].embedding.shape[0] + sum(MAX_BYTES.values()) + 16))
-        for start in range(0, len(written), size):
-            self._call("upsert", collection, written[start : start + size])
+        written = [as_entity(row, fields) for row in last]
+        for batch in in_batches(written, _BATCH_BYTES):
+            self._call("upsert", collection, batch)
 
     def delete(self, collection: str, keys: Sequence[str]) -> None:
         """Delete by key; missing keys are no error."""
@@ -191,13 +180,14 @@ class MilvusIndex:
             self._call("delete", collection, filter=matches("key", keys[start : start + _BATCH_KEYS]))
 
     def search(
-        self, collection: str, queries: Embeddings, limit: int, filter_: str | None = None
+        self, collection: str, queries: Embeddings, limit: int, filter_: Filter | None = None
     ) -> list[list[IndexHit]]:
         """Return up to ``limit`` hits for each of ``(N, D) float32`` normalised queries, best first.
 
         Raises:
-            InvalidInput: queries of another dim, not finite or not normalised; a bad limit or filter.
+            InvalidInput: queries of another dim, not finite or not normalised; a bad limit.
             NotFound: there is no such collection or alias.
+            Conflict: the filter asks what the collection, made by an older Vitrine, does not know.
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"limit is 1 to {MAX_LIMIT}.", "limit")
@@ -205,21 +195,31 @@ class MilvusIndex:
             return []
         self._check_dim(collection, {queries.shape[1:]})
         check_embeddings(queries)
+        kept = "" if filter_ is None else self._expression(collection, filter_)
         found: list[list[IndexHit]] = []
         for start in range(0, len(queries), _BATCH_QUERIES):
-            answers = self._call_loaded(
-                "search",
-                collection,
-                data=list(np.ascontiguousarray(queries[start : start + _BATCH_QUERIES], dtype=np.float32)),
-                anns_field="embedding",
-                limit=limit,
-                filter=filter_ or "",
-                output_fields=["product_id", "image_id", "number"],
-                search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * limit)}},
-                consistency_level="Bounded",
-            )
-            found += [[as_hit(hit) for hit in hits] for hits in answers]
+            found += self._nearest(collection, queries[start : start + _BATCH_QUERIES], limit, kept)
         return found
+
+    def _nearest(self, collection: str, queries: Embeddings, limit: int, kept: str) -> list[list[IndexHit]]:
+        answers = self._call_loaded(
+            "search",
+            collection,
+            data=list(np.ascontiguousarray(queries, dtype=np.float32)),
+            anns_field="embedding",
+            limit=limit,
+            filter=kept,
+            output_fields=["product_id", "image_id", "number"],
+            search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * limit)}},
+            consistency_level="Bounded",
+        )
+        return [[as_hit(hit) for hit in hits] for hits in answers]
+
+    def _expression(self, collection: str, filter_: Filter) -> str:
+        try:
+            return expression(filter_, self._shape(collection).fields)
+        except Conflict:
+            return expression(filter_, self._shape(collection, fresh=True).fields)
 
     def count(self, collection: str) -> int:
         """Return the exact number of rows, every finished write included."""
@@ -269,8 +269,8 @@ class MilvusIndex:
 
     def flush(self, collection: str) -> None:
         """Seal what was written into segments, which then get their index. After a bulk write only."""
-        self._dim(collection, fresh=True)  # Lite says nothing about a collection that is missing
-        self._call("flush", collection, timeout=max(self._timeout_s, _BULK_TIMEOUT_S))
+        self._shape(collection, fresh=True)  # Lite says nothing about a collection that is missing
+        self._call("flush", collection, timeout=max(self._timeout_s, BULK_TIMEOUT_S))
 
     # -- the server ----------------------------------------------------------------------------------
 
@@ -290,60 +290,18 @@ class MilvusIndex:
         kind = "lite" if version.startswith("milvus_lite") else "server"
         return {"kind": kind, "version": version.removeprefix("milvus_lite-"), "address": address}
 
-    def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        with self._connecting:
-            if self._client is not None and self._owner_pid == os.getpid():
-                self._client.close()
-            self._client = None
-
-    def _connected(self, timeout_s: float) -> MilvusClient:
-        with self._connecting:
-            # A connection that came through a fork belongs to the parent.
-            if self._client is None or self._owner_pid != os.getpid():
-                self._client = MilvusClient(
-                    self._uri,
-                    token=self._token,
-                    timeout=timeout_s,
-                    dedicated=True,
-                    grpc_options=_CHANNEL | self._proxying(),
-                )
-                self._owner_pid = os.getpid()
-            return self._client
-
-    def _proxying(self) -> dict[str, int]:
-        here = urlsplit(self._uri).hostname in (None, "127.0.0.1", "localhost", "::1")
-        return {"grpc.enable_http_proxy": 0} if here else {}
-
-    def _call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
-        """Call the client with a timeout and raise only our errors."""
-        limit_s = self._timeout_s if timeout is None else timeout
-        try:
-            client = self._connected(limit_s)
-            return getattr(client, method)(*args, timeout=limit_s, **kwargs)
-        except (MilvusException, grpc.RpcError) as error:
-            raise translated(error) from error
-
-    def _call_loaded(self, method: str, collection: str, **kwargs: Any) -> Any:
-        """The same, and once more when the collection came up released, as after a restart."""
-        try:
-            return self._call(method, collection, **kwargs)
-        except VitrineError as error:
-            if error.__cause__ is None or getattr(error.__cause__, "code", None) != NOT_LOADED:
-                raise
-        self.ensure_loaded(collection)
-        return self._call(method, collection, **kwargs)
-
-    def _dim(self, collection: str, fresh: bool = False) -> int:
-        if fresh or collection not in self._dims:
+    def _shape(self, collection: str, fresh: bool = False) -> _Shape:
+        """Describe a collection; what is remembered of an alias may be of the collection before."""
+        if fresh or collection not in self._shapes:
             fields = self._call("describe_collection", collection)["fields"]
             params = next(field["params"] for field in fields if field["name"] == "embedding")
-            self._dims[collection] = int(params["dim"])
-        return self._dims[collection]
+            self._shapes[collection] = _Shape(int(params["dim"]), frozenset(f["name"] for f in fields))
+        return self._shapes[collection]
 
     def _check_dim(self, collection: str, shapes: set[tuple[int, ...]]) -> None:
-        if shapes != {(self._dim(collection),)} and shapes != {(self._dim(collection, fresh=True),)}:
-            raise InvalidInput(f"{collection} takes embeddings of {self._dims[collection]} dimensions.")
+        if any(shapes == {(self._shape(collection, fresh).dim,)} for fresh in (False, True)):
+            return
+        raise InvalidInput(f"{collection} takes embeddings of {self._shape(collection).dim} dimensions.")
 
 
 def _index_params() -> Any:

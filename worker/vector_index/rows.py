@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from shared.errors import InvalidInput
+from worker.vector_index.filters import FACTS, ORDERED
 from worker.vision import Embeddings, IndexHit, IndexRow
 
 #: What each text column holds at most, in bytes of UTF-8.
@@ -21,12 +21,6 @@ _NORM_TOLERANCE = 1e-3
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
-def matches(field: str, values: Iterable[str]) -> str:
-    """Return the filter that keeps rows whose text ``field`` is one of the values, whatever they contain."""
-    # Not escaped to ASCII: Milvus does not read \\u escapes.
-    return f"{field} in {json.dumps(list(values), ensure_ascii=False)}"
-
-
 def check_embeddings(embeddings: Embeddings) -> None:
     if not np.isfinite(embeddings).all():
         raise InvalidInput("An embedding has a value that is not a finite number.")
@@ -35,7 +29,12 @@ def check_embeddings(embeddings: Embeddings) -> None:
         raise InvalidInput("An embedding is not normalised: its length is not 1.")
 
 
-def as_entity(row: IndexRow) -> dict[str, Any]:
+def as_entity(row: IndexRow, fields: Collection[str]) -> dict[str, Any]:
+    """Return a row as Milvus takes it, without what a collection of an older Vitrine has no field for.
+
+    Raises:
+        InvalidInput: a text is too long or no text, or the price is not 0 or more.
+    """
     texts = {name: str(getattr(row, name)) for name in MAX_BYTES}
     for name, text in texts.items():
         try:
@@ -50,7 +49,24 @@ def as_entity(row: IndexRow) -> dict[str, Any]:
     if not np.isfinite(price) or (row.price is not None and price < 0):
         raise InvalidInput("price is a finite number of 0 or more.", "price")
     embedding = np.ascontiguousarray(row.embedding, dtype=np.float32)
-    return {**texts, "number": int(row.number), "price": price, "embedding": embedding}
+    entity = {**texts, "number": int(row.number), "price": price, "embedding": embedding}
+    facts = {FACTS: list(row.facts.tokens), ORDERED: dict(row.facts.order)}
+    return entity | {name: value for name, value in facts.items() if name in fields}
+
+
+def in_batches(entities: Sequence[dict[str, Any]], most_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield the entities in stretches of about so many bytes, at least one in each."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for entity in entities:
+        added = entity["embedding"].nbytes + sum(MAX_BYTES.values())
+        added += 10 * len(entity.get(FACTS, ())) + 200 * len(entity.get(ORDERED, ()))
+        if batch and size + added > most_bytes:
+            yield batch
+            batch, size = [], 0
+        batch.append(entity)
+        size += added
+    yield batch
 
 
 def as_hit(hit: Any) -> IndexHit:

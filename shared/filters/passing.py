@@ -1,0 +1,102 @@
+"""Whether a product passes a filter, decided in memory: what SQL and Milvus must agree with."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from shared.filters.facts import Described, Facts, facts_of, order_key, token
+from shared.filters.tree import (
+    CATEGORY,
+    PRICE,
+    PRODUCT_ID,
+    TITLE,
+    AllOf,
+    AnyOf,
+    Compare,
+    Exists,
+    Filter,
+    HasWords,
+    Is,
+    Leaf,
+    Not,
+    Path,
+)
+
+IN_ORDER: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Listed(Described, Protocol):
+    """A product with its id: the table's row and ``ProductOut`` are such."""
+
+    @property
+    def product_id(self) -> str: ...
+
+
+class Filtered(Protocol):
+    """What filters see of a row of the index: ``IndexRow`` is such."""
+
+    @property
+    def product_id(self) -> str: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def price(self) -> float | None: ...
+    @property
+    def facts(self) -> Facts: ...
+
+
+def matches(filter_: Filter, product: Listed, colours: Iterable[str] = ()) -> bool:
+    """Tell whether a product passes.
+
+    Args:
+        colours: of the object in the picture that is looked at; a product has none by itself.
+    """
+    return passes(filter_, _Row(product, facts_of(product).with_colours(colours)))
+
+
+def passes(filter_: Filter, row: Filtered) -> bool:
+    """Tell whether a row of the index passes."""
+    if isinstance(filter_, Not):
+        return not passes(filter_.part, row)
+    if isinstance(filter_, AllOf):
+        return all(passes(part, row) for part in filter_.parts)
+    if isinstance(filter_, AnyOf):
+        return any(passes(part, row) for part in filter_.parts)
+    return _holds(filter_, row)
+
+
+class _Row:
+    def __init__(self, product: Listed, facts: Facts) -> None:
+        self.product_id = product.product_id
+        self.category = product.category
+        self.price = None if product.price is None else float(product.price)
+        self.facts = facts
+
+
+def _holds(leaf: Leaf, row: Filtered) -> bool:
+    if isinstance(leaf, HasWords):
+        return all(token(TITLE, word) in row.facts.tokens for word in leaf.words)
+    if leaf.path in (CATEGORY, PRICE, PRODUCT_ID):
+        return _column_holds(leaf, {CATEGORY: row.category, PRICE: row.price, PRODUCT_ID: row.product_id})
+    if isinstance(leaf, Exists):
+        return token(leaf.path) in row.facts.tokens
+    if isinstance(leaf, Is):
+        return any(token(leaf.path, value) in row.facts.tokens for value in leaf.values)
+    found = row.facts.order.get(order_key(leaf.path))
+    return type(found) is type(leaf.value) and bool(IN_ORDER[leaf.order](found, leaf.value))
+
+
+def _column_holds(leaf: Is | Compare | Exists, row: dict[Path, Any]) -> bool:
+    found = row[leaf.path]
+    if isinstance(leaf, Exists):
+        return found not in (None, "")
+    if isinstance(leaf, Is):
+        return found is not None and found in leaf.values
+    return found is not None and bool(IN_ORDER[leaf.order](found, leaf.value))

@@ -1,0 +1,124 @@
+"""A filter as a tree: what the parser makes, and what is asked in memory, of SQL and of Milvus.
+
+A field has no value, one, or (as a list) several. Every part is true or false, never unknown: what asks
+about a value that is not there is false, and its negation true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.errors import InvalidInput
+from shared.filters.facts import Plain
+
+#: Names that lead to a value: ``("price",)``, ``("attributes", "size", "width")``.
+Path = tuple[str, ...]
+Order = Literal["<", "<=", ">", ">="]
+
+CATEGORY: Path = ("category",)
+PRICE: Path = ("price",)
+PRODUCT_ID: Path = ("product_id",)
+TITLE: Path = ("title",)
+COLOUR: Path = ("colour",)
+#: Fields that the catalogue and the index keep in columns of their own; all others are facts.
+COLUMNS = (CATEGORY, PRICE, PRODUCT_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """One of the field's values is one of these (``=``, ``in``, ``contains``).
+
+    Attributes:
+        values: texts as they are for category and product id; after ``plain`` for all others.
+    """
+
+    path: Path
+    values: tuple[Plain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The field is a single value, of the same kind as ``value``, and in this order to it."""
+
+    path: Path
+    order: Order
+    value: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class HasWords:
+    """The title has all these words, be it in several languages; from ``words_asked``."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field has a value."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    parts: tuple[Filter, ...]
+
+
+Leaf = Is | Compare | HasWords | Exists
+Filter = Leaf | Not | AllOf | AnyOf
+
+MAX_DEPTH = 16
+MAX_COMPARISONS = 32
+
+
+def category_is(category: str) -> Filter:
+    """Return the filter that keeps one category."""
+    return Is(CATEGORY, (category,))
+
+
+def product_is_one_of(product_ids: list[str]) -> Filter:
+    """Return the filter that keeps these products."""
+    return Is(PRODUCT_ID, tuple(product_ids))
+
+
+def both(first: Filter | None, second: Filter | None) -> Filter | None:
+    """Return the filter that keeps what both keep; None keeps everything."""
+    if first is None or second is None:
+        return first if second is None else second
+    return AllOf((first, second))
+
+
+def leaves(filter_: Filter) -> Iterator[Leaf]:
+    """Yield the comparisons of a filter, from left to right.
+
+    Raises:
+        InvalidInput: it is nested too deeply, or compares too often. A walk with a stack of its own finds
+            that out, so that what recurses afterwards may.
+    """
+    waiting: list[tuple[Filter, int]] = [(filter_, 1)]
+    count = 0
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise InvalidInput(f"A filter is nested at most {MAX_DEPTH} deep: write it flatter.", "filter")
+        if isinstance(node, Not):
+            waiting.append((node.part, depth + 1))
+        elif isinstance(node, AllOf | AnyOf):
+            waiting.extend((part, depth + 1) for part in reversed(node.parts))
+        else:
+            count += 1
+            if count > MAX_COMPARISONS:
+                raise InvalidInput(f"A filter makes at most {MAX_COMPARISONS} comparisons.", "filter")
+            yield node
