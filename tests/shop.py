@@ -20,6 +20,7 @@ from shared.settings import DatabaseSettings, ImageSettings, MilvusSettings, Mod
 from shared.task_names import Lane
 from tests.conftest import new_postgres_database
 from tests.packing import archive
+from tests.servers import PATIENCE_S
 from worker.lanes import WorkerProcess, build_process
 
 
@@ -30,7 +31,7 @@ class Shop:
         self.settings = Settings(
             data_dir=folder,
             database=DatabaseSettings(url=SecretStr(database_url) if database_url else None),
-            milvus=MilvusSettings(uri=milvus.uri, prefix=prefix),
+            milvus=MilvusSettings(uri=milvus.uri, prefix=prefix, timeout_s=PATIENCE_S),
             models=ModelSettings(detector="none", embedder="colour-histogram", micro_batch=4),
             images=ImageSettings(max_bytes=2_000_000),
         )
