@@ -8,7 +8,7 @@ import numpy as np
 from worker.vision import Image
 
 _SIDE_PX = 32
-_WAVES = 8
+_ROWS, _COLUMNS = 8, 9
 
 
 def perceptual_hash(image: Image) -> int:
@@ -19,7 +19,7 @@ def perceptual_hash(image: Image) -> int:
     """
     small = cv2.resize(image, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    waves = cv2.dct(grey)[:_WAVES, :_WAVES].ravel()
-    # The first is the mean brightness, which would move the median and says nothing itself.
-    bits = np.packbits(waves > np.median(waves[1:]))
+    # The first of all is the mean brightness, which says nothing about what is seen.
+    waves = cv2.dct(grey)[:_ROWS, :_COLUMNS].ravel()[1:65]
+    bits = np.packbits(waves > np.median(waves))
     return int.from_bytes(bits.tobytes(), "big", signed=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from worker.colours import main_colours
 from worker.index_versions import model_version_id, written_indexes
 from worker.jobs import Tools
 from worker.product_batch import Batch, Target
 from worker.product_known import IndexedObject
-from worker.vision import Detection
+from worker.vision import Detection, Image
 
 
 def open_targets(tools: Tools, catalogue_id: int) -> list[Target]:
@@ -54,6 +57,27 @@ def embed_contents(batch: Batch, targets: Sequence[Target], pause: Callable[[], 
         for content, objects in zip(todo, embedded, strict=True):
             content.objects[target.models] = [IndexedObject(o.detection, o.embedding, None) for o in objects]
             content.embedded = True
+
+
+def add_colours(batch: Batch) -> None:
+    """Name the colours of what was embedded; the pixels are not needed afterwards."""
+    for content in batch.contents:
+        if content.pixels is None:
+            continue
+        for models, objects in content.objects.items():
+            content.objects[models] = [
+                o if o.colours is not None else replace(o, colours=_colours(content.pixels, o.seen))
+                for o in objects
+            ]
+        content.pixels = None
+
+
+def _colours(image: Image, seen: Detection) -> list[str]:
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = seen.box
+    left, top = min(int(x0 * width), width - 1), min(int(y0 * height), height - 1)
+    right, bottom = max(left + 1, math.ceil(x1 * width)), max(top + 1, math.ceil(y1 * height))
+    return main_colours(image[top:bottom, left:right], seen.mask)
 
 
 class _Clock:

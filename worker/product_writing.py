@@ -20,7 +20,7 @@ from worker.index_rows import index_row, row_key
 from worker.index_versions import LiveIndex, begin_change, kept_indexes, open_collection
 from worker.jobs import Tools
 from worker.product_batch import Batch, Content, Prepared, Target
-from worker.product_embedding import embed_contents, open_targets
+from worker.product_embedding import add_colours, embed_contents, open_targets
 from worker.product_index import IndexChanges, delete_rows
 from worker.product_known import known_products, stored_objects
 from worker.product_loading import Loader
@@ -81,8 +81,7 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
             doing the same items again is safe.
     """
     began = time.perf_counter()
-    for content in batch.contents:
-        content.pixels = None
+    add_colours(batch)
     # What was put by hand counts as written now, whatever it was before.
     written = [p for p in batch.products if p.pictures and (p.changes or claim.kind == "put")]
     if written:
@@ -152,9 +151,10 @@ def _outcome(prepared: Prepared, counted: set[str]) -> Outcome:
             text = "This product has no picture: send at least one."
             problems.append(Problem(item.row, item.product_id, None, "no_image", text))
         return Outcome(item, "failed", 0, problems)
-    images = sum(_counts(p.content, counted) for p in prepared.pictures)
+    fresh = [picture.content for picture in prepared.pictures if not picture.known]
+    images = sum(_counts(content, counted) for content in fresh)
     result = "new" if prepared.before is None else "changed" if prepared.changes else "unchanged"
-    return Outcome(item, result, images, prepared.problems)
+    return Outcome(item, result, images, prepared.problems, len(fresh) - images)
 
 
 def _counts(content: Content, counted: set[str]) -> bool:

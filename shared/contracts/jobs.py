@@ -10,6 +10,7 @@ from pydantic import Field
 from shared.contracts.base import Contract, ErrorBody
 
 JobState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+ENDED_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
 
 
 class JobCounts(Contract):
@@ -50,6 +51,9 @@ class JobOut(Contract):
     done: int
     counts: JobCounts
     images: int = Field(description="Images embedded")
+    images_reused: int = Field(
+        0, description="New images that were not, because others with their bytes were"
+    )
     image_failures: int = Field(description="Pictures that could not be used")
     stages_s: StageSeconds = StageSeconds()
     rate_per_s: float | None = Field(description="Products a second")

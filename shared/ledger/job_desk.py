@@ -215,6 +215,7 @@ class JobDesk:
                 {
                     **{k: getattr(Job, k) + results.count(k) for k in _RESULTS},
                     "images": Job.images + sum(o.images for o in outcomes),
+                    "images_reused": Job.images_reused + sum(o.reused for o in outcomes),
                     "image_failures": Job.image_failures + sum(p.image is not None for p in problems),
                     **({k: getattr(Job, k) + v for k, v in asdict(spent).items()} if spent else {}),
                 }

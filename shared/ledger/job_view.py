@@ -29,6 +29,7 @@ def job_out(job: Job, catalogue: str) -> JobOut:
         done=done,
         counts=counts,
         images=job.images,
+        images_reused=job.images_reused,
         image_failures=job.image_failures,
         stages_s=StageSeconds(decode=job.decode_s, detect=job.detect_s, embed=job.embed_s, write=job.write_s),
         rate_per_s=rate.rate if rate else None,

@@ -87,9 +87,11 @@ class Outcome:
     Attributes:
         result: new | changed | unchanged | deleted | failed.
         images: how many pictures were embedded.
+        reused: how many were not, because others with the same bytes were.
     """
 
     item: Item
     result: str
     images: int = 0
     problems: list[Problem] = field(default_factory=list)
+    reused: int = 0

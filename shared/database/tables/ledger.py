@@ -72,7 +72,8 @@ class Job(Base):
     unchanged: Mapped[int] = mapped_column(default=0)
     deleted: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
-    images: Mapped[int] = mapped_column(default=0)
+    images: Mapped[int] = mapped_column(default=0)  # embedded
+    images_reused: Mapped[int] = mapped_column(default=0)  # copied from a picture with the same bytes
     image_failures: Mapped[int] = mapped_column(default=0)
     # Seconds that the workers spent in each stage.
     decode_s: Mapped[float] = mapped_column(default=0.0)

@@ -197,6 +197,7 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
                 sa.Column(f"{stage}_s", sa.Double(), nullable=False, server_default="0")
                 for stage in ("decode", "detect", "embed", "write")
             ),
+            sa.Column("images_reused", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("pace", JSON, nullable=True),
             sa.Column("paused_at", sa.Double(), nullable=True),
             sa.Column("paused_s", sa.Double(), nullable=False, server_default="0"),
