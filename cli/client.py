@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from cli.answers import Model, error_of, parsed, parsed_list, rebuilt, retry_after_s
+from cli.answers import error_of, parsed, parsed_list, rebuilt, retry_after_s
+from cli.job_calls import JobCalls
+from cli.webhook_calls import WebhookCalls
 from shared.contracts import (
     CatalogueOut,
-    Failure,
-    FailurePage,
     Health,
     ImportOptions,
     JobOut,
@@ -39,7 +36,7 @@ _PIECE_BYTES = 1 << 18
 _OPEN = ("queued", "running")
 
 
-class VitrineClient:
+class VitrineClient(JobCalls, WebhookCalls):
     """Talks to one Vitrine. May be used from several threads.
 
     Args:
@@ -50,29 +47,6 @@ class VitrineClient:
     Every method raises ``Unavailable`` when Vitrine cannot be reached, and otherwise the error of
     ``shared.errors`` that the server answered with.
     """
-
-    def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
-        self.base_url = base_url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.base_url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=timeout_s,
-            # A proxy of the environment is for the internet, not for this machine.
-            trust_env=not _is_here(self.base_url),
-        )
-        self._timeout_s = timeout_s
-
-    def __enter__(self) -> VitrineClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def search(
         self, photo: Path | bytes, options: SearchOptions | None = None, deadline_s: float = 60.0
@@ -138,31 +112,6 @@ class VitrineClient:
     def rebuild(self, catalogue: str) -> JobOut:
         """Start writing the catalogue's index anew from the database."""
         return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/rebuild", json={}))
-
-    def job(self, job_id: str) -> JobOut:
-        """Return a job with its counts, rate and ETA."""
-        return self._get(JobOut, f"/v1/jobs/{job_id}")
-
-    def jobs(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
-        """Return the newest jobs, newest first."""
-        params: dict[str, str | int] = {"limit": limit}
-        if catalogue is not None:
-            params["catalogue"] = catalogue
-        return parsed_list(JobOut, self._request("GET", "/v1/jobs", params=params))
-
-    def failures(self, job_id: str, page: int = 500) -> Iterator[Failure]:
-        """Yield what a job could not use."""
-        params: dict[str, str | int] = {"limit": page}
-        while True:
-            found = parsed(FailurePage, self._request("GET", f"/v1/jobs/{job_id}/failures", params=params))
-            yield from found.failures
-            if found.next is None:
-                return
-            params["after"] = found.next
-
-    def cancel_job(self, job_id: str) -> JobOut:
-        """Stop a job; what is done stays."""
-        return parsed(JobOut, self._request("POST", f"/v1/jobs/{job_id}/cancel", json={}))
 
     def status(self) -> dict[str, Any]:
         """Return processes, queues, catalogues and running jobs, as ``GET /v1/status`` says them."""
@@ -233,37 +182,6 @@ class VitrineClient:
             if time.monotonic() + pause_s > deadline:
                 raise error_of(answer)
             time.sleep(pause_s)
-
-    def _get(self, model: type[Model], address: str) -> Model:
-        return parsed(model, self._request("GET", address))
-
-    def _request(
-        self, method: str, address: str, accepted: tuple[int, ...] = (200, 202), **arguments: Any
-    ) -> httpx.Response:
-        try:
-            answer = self._http.request(method, address, **arguments)
-        except httpx.ConnectError as error:
-            raise Unavailable(
-                f"Vitrine is not running at {self.base_url}: start it with `vitrine up`, "
-                "or set VITRINE_URL to where it runs."
-            ) from error
-        except httpx.TimeoutException as error:
-            raise Unavailable(f"Vitrine at {self.base_url} did not answer in time.") from error
-        except httpx.TransportError as error:
-            raise Unavailable(f"The connection to {self.base_url} broke: {error}") from error
-        if answer.status_code not in accepted:
-            raise error_of(answer)
-        return answer
-
-
-def _is_here(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(photo: Path) -> bytes:

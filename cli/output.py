@@ -166,8 +166,28 @@ def pace(done: int, total: int | None, elapsed_s: float, unit: str) -> str:
 
 
 def job_pace(job: JobOut) -> str:
-    """Return rate and time left as the server sees them."""
+    """Return rate, time left and where the time goes, as the server sees them."""
+    if job.state == "paused":
+        return f"paused: vitrine jobs resume {job.id}"
     if job.rate_per_s is None:
         return ""
-    left = "" if job.eta_s is None or job.finished_at is not None else f", {duration(job.eta_s)} left"
-    return f"{job.rate_per_s:,.1f} products/s{left}"
+    parts = [f"{job.rate_per_s:,.1f} products/s{_time_left(job)}"]
+    if shares := stage_shares(job):
+        parts.append(shares)
+    return "; ".join(parts)
+
+
+def _time_left(job: JobOut) -> str:
+    if job.eta_low_s is None or job.eta_high_s is None or job.finished_at is not None:
+        return ""
+    low, high = duration(job.eta_low_s), duration(job.eta_high_s)
+    return f", {low} left" if low == high else f", {low} to {high} left"
+
+
+def stage_shares(job: JobOut) -> str:
+    """Return which share of the workers' time each stage took, empty while nothing is known."""
+    seconds = job.stages_s.model_dump()
+    total = sum(seconds.values())
+    if total <= 0:
+        return ""
+    return ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in seconds.items())

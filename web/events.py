@@ -14,8 +14,8 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, stream_with_context
 
+from shared.contracts import ENDED_STATES
 from shared.errors import Unavailable, VitrineError
-from shared.ledger.job_states import ENDED_STATES
 from web.openapi import operation
 from web.services import Services, services
 

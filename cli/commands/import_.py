@@ -16,10 +16,9 @@ from cli.connection import connect
 from cli.output import ExitCode, Reporter, duration, job_pace, json_option, people, print_json, reporter_for
 from cli.pack import packed
 from cli.reports import report_lines, unsettled
-from shared.contracts import Failure, ImportOptions, JobOut
+from shared.contracts import ENDED_STATES, Failure, ImportOptions, JobOut
 from shared.errors import Unavailable
 
-_OPEN = ("queued", "running")
 _POLL_S = 0.5
 #: A server that is being started again is waited for.
 _PATIENCE_S = 120.0
@@ -124,7 +123,7 @@ def follow(client: VitrineClient, job: JobOut, reporter: Reporter, gives_up: Cal
         Unavailable: the server stayed away.
     """
     seen_at = time.monotonic()
-    while job.state in _OPEN and not gives_up():
+    while job.state not in ENDED_STATES and not gives_up():
         time.sleep(_POLL_S)
         try:
             job = client.job(job.id)

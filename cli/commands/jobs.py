@@ -1,19 +1,34 @@
-"""`vitrine jobs`: what imports and other long work came to."""
+"""`vitrine jobs`: what imports and other long work came to, and what can be done to them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from cli.client import VitrineClient
 from cli.commands.import_ import describe, exit_code, follow
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, print_json, reporter_for, tables
+from cli.output import (
+    ExitCode,
+    Reporter,
+    job_pace,
+    json_option,
+    people,
+    print_json,
+    reporter_for,
+    stage_shares,
+    tables,
+)
+from shared.contracts import JobOut
+from shared.errors import VitrineError
 
 
-@click.group()
+@click.group(epilog="Example: vitrine jobs watch JOB")
 def jobs() -> None:
-    """List, show and cancel jobs."""
+    """List, watch, pause, resume, cancel and retry jobs."""
 
 
 @jobs.command(name="list", epilog="Example: vitrine jobs list --catalogue shop")
@@ -56,29 +71,112 @@ def show(job_id: str, wait: bool, as_json: bool) -> int:
     return exit_code(job) if wait else ExitCode.OK
 
 
-@jobs.command(epilog="Example: vitrine jobs failures JOB --json")
+@jobs.command(epilog="Example: vitrine jobs watch JOB")
 @click.argument("job_id", metavar="JOB")
 @json_option
-def failures(job_id: str, as_json: bool) -> None:
-    """What the job could not use, row by row."""
+def watch(job_id: str, as_json: bool) -> int:
+    """Show a job's progress as it happens, until it ends: rate, time left, and where the time goes."""
+    console = people()
     with connect() as client:
-        found = list(client.failures(job_id))
-    if as_json:
-        print_json([failure.model_dump(mode="json") for failure in found])
-        return
-    console = tables()
-    for failure in found:
-        what = " ".join(part for part in (failure.product_id, failure.image) if part)
-        console.print(Text(f"row {failure.row} {what}: {failure.reason}: {failure.message}"), soft_wrap=True)
+        job = client.job(job_id)
+        with reporter_for(console) as reporter:
+            job = _watched(client, job, reporter)
+        if as_json:
+            print_json(job)
+        else:
+            describe(client, job, console)
+            if shares := stage_shares(job):
+                console.print(Text(f"workers' time: {shares}"), soft_wrap=True)
+    return exit_code(job)
+
+
+def _watched(client: VitrineClient, job: JobOut, reporter: Reporter) -> JobOut:
+    """Follow the server's events; when it tells none, or stops telling, ask now and then."""
+    try:
+        for seen in client.job_events(job.id):
+            job = seen
+            reporter.step(job.kind, job.done, job.total, "products", job_pace(job) or job.phase)
+    except VitrineError:
+        pass  # too many listen, or the server is started again: asking finds out
+    return follow(client, job, reporter, lambda: False)
+
+
+@jobs.command(epilog="Example: vitrine jobs failures JOB --reason missing_image --csv > failures.csv")
+@click.argument("job_id", metavar="JOB")
+@click.option("--reason", metavar="CODE", help="Only failures with this reason code.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV file that is safe in a spreadsheet.")
+@json_option
+def failures(job_id: str, reason: str | None, as_csv: bool, as_json: bool) -> None:
+    """What the job could not use, row by row."""
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+    with connect() as client:
+        if as_csv:
+            for piece in client.failures_csv(job_id, reason):
+                click.echo(piece, nl=False)
+            return
+        found = client.failures(job_id, reason)
+        if as_json:
+            print_json([failure.model_dump(mode="json") for failure in found])
+            return
+        console = tables()
+        for f in found:
+            what = " ".join(part for part in (f.product_id, f.image) if part)
+            console.print(Text(f"row {f.row} {what}: {f.reason}: {f.message}"), soft_wrap=True)
+        reasons = client.failure_reasons(job_id)
+    people().print(Text(", ".join(f"{code}: {count}" for code, count in reasons.items())), soft_wrap=True)
+
+
+@jobs.command(epilog="Example: vitrine jobs pause JOB")
+@click.argument("job_id", metavar="JOB")
+@json_option
+def pause(job_id: str, as_json: bool) -> None:
+    """Stop a job within a micro-batch, until it is resumed; what is done stays."""
+    _act(lambda client: client.pause_job(job_id), as_json)
+
+
+@jobs.command(epilog="Example: vitrine jobs resume JOB")
+@click.argument("job_id", metavar="JOB")
+@json_option
+def resume(job_id: str, as_json: bool) -> None:
+    """Let a paused job go on where it was."""
+    _act(lambda client: client.resume_job(job_id), as_json)
 
 
 @jobs.command(epilog="Example: vitrine jobs cancel JOB")
 @click.argument("job_id", metavar="JOB")
 @json_option
 def cancel(job_id: str, as_json: bool) -> None:
-    """Stop a job; what is done stays."""
+    """End a job within a micro-batch; what is done stays."""
+    _act(lambda client: client.cancel_job(job_id), as_json)
+
+
+@jobs.command(epilog="Example: vitrine jobs retry JOB --reason missing_image")
+@click.argument("job_id", metavar="JOB")
+@click.option("--reason", metavar="CODE", help="Only failures with this reason code.")
+@click.option("--wait/--no-wait", default=False, help="Follow the new job to its end, or only start it.")
+@json_option
+def retry(job_id: str, reason: str | None, wait: bool, as_json: bool) -> int:
+    """Do again what failed in a job that has ended, and what it never got to, as a new job."""
+    console = people()
     with connect() as client:
-        job = client.cancel_job(job_id)
+        job = client.retry_job(job_id, reason)
+        if wait:
+            with reporter_for(console) as reporter:
+                job = follow(client, job, reporter, lambda: False)
+        if as_json:
+            print_json(job)
+        elif wait:
+            describe(client, job, console)
+        else:
+            text = f"Job {job.id} does {'?' if job.total is None else job.total} products again: "
+            console.print(Text(f"{text}vitrine jobs watch {job.id}"), soft_wrap=True)
+    return exit_code(job) if wait else ExitCode.OK
+
+
+def _act(call: Callable[[VitrineClient], JobOut], as_json: bool) -> None:
+    with connect() as client:
+        job = call(client)
         if as_json:
             print_json(job)
         else:

@@ -20,6 +20,7 @@ from shared.contracts.catalogue import (
 )
 from shared.contracts.imports import ImportMode, ImportOptions, ImportRequest, ReconcileRequest
 from shared.contracts.jobs import (
+    ENDED_STATES,
     Failure,
     FailurePage,
     JobCounts,
@@ -49,6 +50,7 @@ from shared.contracts.webhooks import (
 )
 
 __all__ = [
+    "ENDED_STATES",
     "EVENTS",
     "Box",
     "CatalogueName",

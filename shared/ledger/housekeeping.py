@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from sqlalchemy import and_, or_, select
 
+from shared.contracts import ENDED_STATES
 from shared.database import Database
 from shared.database.tables import Job, Search
 from shared.imports.kinds import made_by
 from shared.ledger import now_s
-from shared.ledger.job_states import ENDED_STATES
 
 
 def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str]:

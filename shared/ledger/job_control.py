@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
+from shared.contracts import ENDED_STATES
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
 from shared.errors import Conflict, UnknownJob
 from shared.ledger import now_s
-from shared.ledger.job_states import BULK, BY_HAND, ENDED_STATES, OPEN_STATES, UNFINISHED, new_chunk
+from shared.ledger.job_states import BULK, BY_HAND, OPEN_STATES, UNFINISHED, new_chunk
 from shared.ledger.job_view import job_out
 from shared.ledger.webhooks import catalogue_name, emit
 

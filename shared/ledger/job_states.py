@@ -8,7 +8,6 @@ from shared.database.tables import Chunk
 BY_HAND, BULK = 0, 10
 #: Of jobs whose chunks may be taken. A paused job is neither open nor ended.
 OPEN_STATES = ("queued", "running")
-ENDED_STATES = ("succeeded", "failed", "cancelled")
 #: Of chunks.
 UNFINISHED = ("held", "waiting", "running")
 

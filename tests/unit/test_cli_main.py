@@ -31,7 +31,19 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "down", "status", "import", "reconcile", "search", "jobs list", "jobs show", "jobs failures", "jobs cancel"],
+    [
+        "up",
+        "down",
+        "status",
+        "import",
+        "reconcile",
+        "search",
+        *(
+            f"jobs {each}"
+            for each in ("list", "show", "watch", "failures", "pause", "resume", "cancel", "retry")
+        ),
+        *(f"webhooks {each}" for each in ("list", "add", "remove", "deliveries", "test")),
+    ],
 )
 def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
     shown = vitrine(*command.split(), "--help")

@@ -1,0 +1,40 @@
+"""Calls that add, show and remove webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cli.answers import parsed, parsed_list
+from cli.calls import Calls
+from shared.contracts import DeliveryOut, WebhookMade, WebhookOut
+
+
+class WebhookCalls(Calls):
+    """Part of ``VitrineClient``."""
+
+    def webhooks(self) -> list[WebhookOut]:
+        """Return all webhooks, without their secrets."""
+        return parsed_list(WebhookOut, self._request("GET", "/v1/webhooks"))
+
+    def add_webhook(self, url: str, events: Sequence[str] = (), catalogue: str | None = None) -> WebhookMade:
+        """Add a webhook; return it with the secret that nothing shows again.
+
+        Args:
+            events: those that it wants; all when empty.
+            catalogue: only this one's.
+        """
+        wanted = {"url": url, "events": list(events), "catalogue": catalogue}
+        return parsed(WebhookMade, self._request("POST", "/v1/webhooks", json=wanted, accepted=(201,)))
+
+    def remove_webhook(self, webhook_id: str) -> None:
+        """Remove a webhook."""
+        self._request("DELETE", f"/v1/webhooks/{webhook_id}", accepted=(204,))
+
+    def deliveries(self, webhook_id: str, limit: int = 50) -> list[DeliveryOut]:
+        """Return what was sent to a webhook, the newest first."""
+        address = f"/v1/webhooks/{webhook_id}/deliveries"
+        return parsed_list(DeliveryOut, self._request("GET", address, params={"limit": limit}))
+
+    def test_webhook(self, webhook_id: str) -> DeliveryOut:
+        """Send a test event to a webhook; return its delivery as it begins."""
+        return parsed(DeliveryOut, self._request("POST", f"/v1/webhooks/{webhook_id}/test", json={}))
