@@ -38,9 +38,9 @@ Resolver = Callable[[str, int], list[str]]
 Found = TypeVar("Found")
 
 
-def fetch_image(url: str, max_bytes: int) -> bytes:
+def fetch_image(url: str, max_bytes: int, deadline_s: float = DEADLINE_S) -> bytes:
     """Return the bytes behind ``url``. Raises as ``fetch``."""
-    return fetch(url, max_bytes, b"".join)
+    return fetch(url, max_bytes, b"".join, deadline_s)
 
 
 def fetch(

@@ -17,7 +17,8 @@ from shared.imports.sources import Source
 
 #: Of one site at once, in this process.
 _AT_ONCE = 4
-_TRIES = 2
+#: Of a try and the one after it: together below ten seconds.
+_DEADLINES_S = (6.0, 3.5)
 #: A site that failed so often in a row is left alone for a while: a dead one would stop the import.
 _FAILURES = 4
 _REST_S = 30.0
@@ -36,11 +37,12 @@ class Fetcher:
     """Fetches images by address, politely. Used by many threads.
 
     Args:
-        fetch: returns the bytes behind an address of at most so many, as ``fetch_image`` does.
+        fetch: returns the bytes behind an address, at most so many within so many seconds, as
+            ``fetch_image`` does.
         allowed: whether ``web.url_import`` is on.
     """
 
-    fetch: Callable[[str, int], bytes]
+    fetch: Callable[[str, int, float], bytes]
     allowed: bool
     max_bytes: int
     clock: Callable[[], float] = time.monotonic
@@ -64,21 +66,27 @@ class Fetcher:
                 "VITRINE_WEB__URL_IMPORT=true for web and worker, or send the files."
             )
         with self._turn(urlsplit(address).netloc) as site:
-            for attempt in range(1, _TRIES + 1):
-                try:
-                    data = self.fetch(address, self.max_bytes)
-                except Unreachable:
-                    site.failures += 1
-                    if attempt == _TRIES:
-                        raise
-                except BodyTooLarge as error:
-                    raise ImageTooLarge(
-                        f"{address[:200]!r} is larger than {self.max_bytes:,} bytes: make it smaller."
-                    ) from error
-                else:
-                    site.failures = 0
-                    return io.BytesIO(data)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            try:
+                return io.BytesIO(self._twice(site, address))
+            except BodyTooLarge as error:
+                raise ImageTooLarge(
+                    f"{address[:200]!r} is larger than {self.max_bytes:,} bytes: make it smaller."
+                ) from error
+
+    def _twice(self, site: _Site, address: str) -> bytes:
+        try:
+            return self._once(site, address, _DEADLINES_S[0])
+        except Unreachable:
+            return self._once(site, address, _DEADLINES_S[1])
+
+    def _once(self, site: _Site, address: str, deadline_s: float) -> bytes:
+        try:
+            data = self.fetch(address, self.max_bytes, deadline_s)
+        except Unreachable:
+            site.failures += 1
+            raise
+        site.failures = 0
+        return data
 
     @contextmanager
     def _turn(self, host: str) -> Iterator[_Site]:

@@ -46,7 +46,7 @@ def test_a_packed_parquet_manifest_and_one_with_addresses(shop: Shop) -> None:
     [first] = [f for f in shop.jobs.failures(job).failures if f.image == f"{SITE}p0.jpg"]
     assert "VITRINE_WEB__URL_IMPORT" in first.message
 
-    def fetch(address: str, max_bytes: int) -> bytes:
+    def fetch(address: str, max_bytes: int, deadline_s: float) -> bytes:
         name = address.removeprefix(SITE)
         if name == "gone.jpg":
             raise ImageMissing("The address answered 404.")

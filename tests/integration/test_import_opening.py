@@ -308,7 +308,7 @@ def test_a_manifest_behind_an_address_is_fetched_once(
         asked.append(url)
         return take([MANIFEST.encode()[:5], MANIFEST.encode()[5:]])
 
-    def fetch_image(url: str, max_bytes: int) -> bytes:
+    def fetch_image(url: str, max_bytes: int, deadline_s: float) -> bytes:
         asked.append(url)
         return b"a picture"
 

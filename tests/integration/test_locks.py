@@ -18,7 +18,16 @@ NAMES = ("web", "worker", "dev")
 PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)( ; [^\\]+)? \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 # What the web image must never hold, and what comes with a build of torch.
-MODELS = {"torch", "torchvision", "ultralytics-opencv-headless", "openvino", "pymilvus", "milvus", "nncf"}
+MODELS = {
+    "torch",
+    "torchvision",
+    "ultralytics-opencv-headless",
+    "openvino",
+    "pymilvus",
+    "milvus",
+    "nncf",
+    "pyarrow",
+}
 
 
 def normal(name: str) -> str:
@@ -93,8 +102,9 @@ def test_what_runs_here_is_what_is_locked() -> None:
 LOAD_WEB = """
 import importlib.util, sys
 import web.app, shared.images, shared.image_store, shared.manifest, shared.database.migrate
+import shared.imports.opening
 import pillow_heif, psycopg, s3fs
-for name in ("torch", "ultralytics", "openvino", "pymilvus", "cv2"):
+for name in ("torch", "ultralytics", "openvino", "pymilvus", "cv2", "pyarrow"):
     assert importlib.util.find_spec(name) is None, name
 print(sys.prefix)
 """

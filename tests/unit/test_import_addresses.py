@@ -23,9 +23,11 @@ class Web:
     def __init__(self, *answers: bytes | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self.waits_s: list[float] = []
 
-    def __call__(self, address: str, max_bytes: int) -> bytes:
+    def __call__(self, address: str, max_bytes: int, deadline_s: float) -> bytes:
         self.asked.append(address)
+        self.waits_s.append(deadline_s)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -37,7 +39,7 @@ def no_s3(address: str) -> BinaryIO:
 
 
 def source(
-    web: Callable[[str, int], bytes],
+    web: Callable[[str, int, float], bytes],
     inner: Source | None = None,
     base: str | None = None,
     read_s3: Callable[[str], BinaryIO] = no_s3,
@@ -84,6 +86,7 @@ def test_what_does_not_deliver_is_asked_once_more() -> None:
     with pytest.raises(Unreachable):
         source(web).open(PICTURE)
     assert len(web.asked) == 2
+    assert sum(web.waits_s) < 10
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_a_site_that_is_down_is_left_alone_for_a_while_and_others_are_not() -> N
 def test_at_most_four_ask_one_site_at_once() -> None:
     at_once, most, lock, four = [0], [0], threading.Lock(), threading.Barrier(4)
 
-    def fetch(address: str, max_bytes: int) -> bytes:
+    def fetch(address: str, max_bytes: int, deadline_s: float) -> bytes:
         with lock:
             at_once[0] += 1
             most[0] = max(most[0], at_once[0])
