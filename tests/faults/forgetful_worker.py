@@ -1,0 +1,45 @@
+"""A Celery worker with one of the things off that make imports resumable: ``FORGETS`` says which.
+
+``celery -A tests.faults.forgetful_worker``:
+
+- ``keys``: an object's row has another key each time it is written (the control of M24);
+- ``place``: a worker that starts does the jobs from their beginning (the control of M27).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from sqlalchemy import update
+
+from shared.database.tables import Chunk, JobItem
+from shared.ledger.job_desk import JobDesk
+from worker import index_rows
+from worker.app import app
+from worker.jobs import reconcile
+
+# So that the pool's spawned child imports this module too.
+app.conf.include = [*app.conf.include, __name__]
+
+
+def _another_key(image_id: str, number: int) -> str:
+    return f"{image_id}-{number}-{secrets.token_hex(4)}"
+
+
+def _begin_again(self: JobDesk) -> int:
+    with self._database.write() as session:
+        session.execute(update(JobItem).values(state="waiting"))
+        begun = Chunk.stage.in_(("items",)) & Chunk.state.in_(("running", "done"))
+        session.execute(
+            update(Chunk).where(begun).values(state="waiting", fence=Chunk.fence + 1, lease_until=0.0)
+        )
+    return 0
+
+
+if os.environ.get("FORGETS") == "keys":
+    # The proof, which has the name already, goes on to expect the right ones.
+    assert reconcile.row_key is index_rows.row_key
+    index_rows.row_key = _another_key
+if os.environ.get("FORGETS") == "place":
+    JobDesk.take_over = _begin_again  # type: ignore[method-assign]

@@ -1,0 +1,141 @@
+"""Imports that are killed between two writes (M24), and again and again (M27); each with its control."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from shared.database import Database
+from shared.database.tables import Chunk, Detection
+from tests.faults.chunks import freeze_in_a_chunk
+from tests.faults.conftest import assert_index_is_the_catalogue
+from tests.packing import archive, pictures
+from tests.servers import wait_for
+from tests.stack import COMMANDS, Stack
+from worker.vector_index import MilvusIndex
+
+pytestmark = [pytest.mark.services, pytest.mark.faults, pytest.mark.timeout(900)]
+
+PRODUCTS = 160
+KILLS = 3
+FORGETFUL = [part.replace("worker.app", "tests.faults.forgetful_worker") for part in COMMANDS["catalogue"]]
+
+
+def rows(stack: Stack) -> tuple[int, int]:
+    """Rows in the database, and in Milvus with every finished write."""
+    database = Database(stack.database_url)
+    with database.read() as session:
+        stored = session.scalar(select(func.count()).select_from(Detection)) or 0
+    database.close()
+    index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"], timeout_s=60)
+    try:
+        return stored, index.count(f"{stack.env['VITRINE_MILVUS__PREFIX']}_1")
+    finally:
+        index.close()
+
+
+@contextmanager
+def nobody_commits(stack: Stack) -> Iterator[None]:
+    """Hold SQLite's write lock: who wants to commit waits."""
+    connection = sqlite3.connect(Path(stack.env["VITRINE_DATA_DIR"]) / "vitrine.sqlite3", timeout=60)
+    connection.isolation_level = None
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+def die_between_milvus_and_the_database(stack: Stack) -> str:
+    """Kill an import when Milvus has acknowledged rows whose commit waits; return the job."""
+    stack.env["VITRINE_DATABASE__BUSY_TIMEOUT_S"] = "120"
+    stack.start()
+    job = stack.import_folder("shop", archive(pictures(PRODUCTS)))
+    freeze_in_a_chunk(stack, job)
+    stack.signal("catalogue", signal.SIGCONT)
+    with nobody_commits(stack):
+        stored, _ = rows(stack)
+        wait_for("Milvus has rows that the database has not", lambda: rows(stack)[1] > stored)
+        stack.kill("catalogue")
+        assert rows(stack)[0] == stored
+    assert stack.job(job)["state"] == "running"
+    return job
+
+
+def test_rows_that_milvus_had_before_the_death_are_written_again_not_doubled(stack: Stack) -> None:
+    job = die_between_milvus_and_the_database(stack)
+    stack.start_one("catalogue")
+    done = stack.wait_job(job)
+    assert (done["state"], done["counts"]["new"], done["counts"]["failed"]) == ("succeeded", PRODUCTS, 0)
+    proof = done["report"]["reconcile"]
+    assert (proof["expected"], proof["found"], proof["missing"], proof["orphans"]) == (
+        PRODUCTS,
+        PRODUCTS,
+        0,
+        0,
+    )
+    assert_index_is_the_catalogue(stack, PRODUCTS)
+
+
+def test_control_with_keys_that_differ_each_time_rows_are_left_over(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMMANDS, "catalogue", FORGETFUL)
+    stack.env.update(FORGETS="keys", PYTHONPATH=".")
+    job = die_between_milvus_and_the_database(stack)
+    stack.start_one("catalogue")
+    done = stack.wait_job(job)
+    stored, indexed = rows(stack)
+    assert (stored, done["counts"]["new"]) == (PRODUCTS, PRODUCTS)
+    assert indexed > PRODUCTS
+    assert (done["state"], done["error"]["code"]) == ("failed", "index_incomplete"), "and the proof says so"
+
+
+def kill_at_random_points(stack: Stack, seed: int) -> tuple[str, int]:
+    """Kill the worker when so many products are done; return the job, and how often chunks were redone."""
+    chance = random.Random(seed)
+    points = sorted(chance.sample(range(8, PRODUCTS - 24), KILLS))
+    stack.start()
+    job = stack.import_folder("shop", archive(pictures(PRODUCTS)))
+    for point in points:
+        wait_for(f"{point} are done", lambda at=point: stack.job(job)["done"] >= at, every_s=0.02)
+        stack.kill("catalogue")
+        assert stack.job(job)["state"] == "running", "it was killed too late"
+        stack.start_one("catalogue")
+    done = stack.wait_job(job)
+    assert (done["state"], done["counts"]["new"]) == ("succeeded", PRODUCTS), done
+    return job, chunks_redone(stack, job)
+
+
+def chunks_redone(stack: Stack, job: str) -> int:
+    database = Database(stack.database_url)
+    with database.read() as session:
+        attempts = session.scalars(select(Chunk.attempts).where(Chunk.job_id == job)).all()
+    database.close()
+    return sum(n - 1 for n in attempts)
+
+
+def test_an_import_killed_again_and_again_redoes_at_most_one_chunk_a_kill(stack: Stack) -> None:
+    job, redone = kill_at_random_points(stack, seed=27)
+    assert 1 <= redone <= KILLS
+    proof = stack.job(job)["report"]["reconcile"]
+    assert (proof["found"], proof["missing"], proof["orphans"]) == (PRODUCTS, 0, 0)
+    assert_index_is_the_catalogue(stack, PRODUCTS)
+
+
+def test_control_a_worker_that_forgets_its_place_redoes_more(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COMMANDS, "catalogue", FORGETFUL)
+    stack.env.update(FORGETS="place", PYTHONPATH=".")
+    _, redone = kill_at_random_points(stack, seed=27)
+    assert redone > KILLS
+    assert_index_is_the_catalogue(stack, PRODUCTS)
