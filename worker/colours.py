@@ -40,11 +40,14 @@ _REFERENCES = {
     "brown": ((101, 67, 33), (139, 90, 43), (80, 50, 30), (160, 120, 80), (60, 40, 28), (190, 150, 105),
               (120, 72, 48), (205, 175, 135), (150, 75, 30)),
 }  # fmt: skip
-# A pixel with so little colour (chroma in CIELAB) is black, grey or white, by its lightness.
-_COLOURLESS = 7.0
+# A pixel with so little colour (chroma in CIELAB) is black, grey or white, by its lightness; in the dark
+# more is needed to be seen.
+_COLOURLESS, _COLOURLESS_IN_THE_DARK = 7.0, 14.0
 _BLACK_BELOW, _WHITE_ABOVE = 24.0, 83.0
-# A plain background: as near as this to the border's middle colour, and so much of the border is.
-_SAME = 9.0
+# Colours that near to a plain background's are its shades where they reach the border, and it itself, seen
+# through a hole of the object, where they are nearer still.
+_SHADE, _SAME = 9.0, 2.5
+# So much of the border has one colour if the background is plain.
 _PLAIN_BORDER = 0.6
 _LEAST_OBJECT = 0.05
 # Colours are looked up with 5 bits a channel: eight steps of 256 look the same.
@@ -79,14 +82,15 @@ def _foreground(small: Image) -> NDArray[np.float64]:
     """Weigh pixels: nothing where a plain background reaches in from the border, more in the middle."""
     lab = _lab(small)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
-    alike = np.linalg.norm(lab - np.median(border, axis=0), axis=-1) < _SAME
+    apart = np.linalg.norm(lab - np.median(border, axis=0), axis=-1)
+    alike = apart < _SHADE
     edge = np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]])
     distance = np.abs(np.linspace(-1.0, 1.0, _SIDE_PX))
     weights = 1.0 - 0.7 * np.maximum(distance[:, None], distance[None, :])
     if edge.mean() >= _PLAIN_BORDER:
         _, parts = cv2.connectedComponents(alike.astype(np.uint8))
         outer = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-        weights = np.where(alike & np.isin(parts, outer), 0.0, weights)
+        weights = np.where(alike & np.isin(parts, outer) | (apart < _SAME), 0.0, weights)
     return weights
 
 
@@ -106,7 +110,8 @@ def _table() -> NDArray[np.intp]:
     owners = np.array([COLOURS.index(name) for name, each in _REFERENCES.items() for _ in each])
     squared = (lab**2).sum(1)[:, None] - 2 * lab @ known.T + (known**2).sum(1)
     names = owners[np.argmin(squared, axis=1)]
-    colourless = np.hypot(lab[:, 1], lab[:, 2]) < _COLOURLESS
+    limit = np.interp(lab[:, 0], [10.0, 40.0], [_COLOURLESS_IN_THE_DARK, _COLOURLESS])
+    colourless = np.hypot(lab[:, 1], lab[:, 2]) < limit
     grey = np.where(lab[:, 0] < _BLACK_BELOW, "black", np.where(lab[:, 0] > _WHITE_ABOVE, "white", "grey"))
     by_lightness = np.array([COLOURS.index(str(name)) for name in grey])
     return np.where(colourless, by_lightness, names).reshape(grid.shape[:3])

@@ -32,6 +32,8 @@ from milvus_lite.exceptions import DataDirLockedError
 from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 from pymilvus.grpc_gen import milvus_pb2_grpc
 
+from worker import milvus_lite_filters
+
 LOCKED_EXIT_CODE = 3
 PORT_TAKEN_EXIT_CODE = 4
 _MAX_MESSAGE_BYTES = 256 << 20
@@ -105,6 +107,7 @@ class OneWriterServicer(MilvusServicer):  # type: ignore[misc]
 def serve(data: Path, port: int) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     FaissHnswIndex.search = search_exactly_when_selective
+    milvus_lite_filters.install()
     data.parent.mkdir(parents=True, exist_ok=True)
     try:
         database = MilvusLite(str(data))
