@@ -106,7 +106,9 @@ class JobSettings(Group):
     keep_import_s: float = Field(
         7 * 86_400.0, ge=0, description="How long an upload with failures is kept after its job, for a retry"
     )
-    max_import_bytes: int = Field(8 * 2**30, ge=2**20, description="Largest import: sent, or unpacked from a tar")
+    max_import_bytes: int = Field(
+        8 * 2**30, ge=2**20, description="Largest import: sent, or unpacked from a tar"
+    )
     import_roots: tuple[str, ...] = Field(
         (), description="What an import may read on the server: absolute folders and s3://bucket/prefix"
     )

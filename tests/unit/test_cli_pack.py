@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli.commands.import_ import start
 from cli.pack import packed
+from shared.contracts import ImportOptions
 from shared.errors import InvalidInput, InvalidManifest
 from shared.imports.kinds import UPLOADS, media_type
 from shared.manifest import read_rows
@@ -107,3 +110,16 @@ def test_what_is_no_import_is_refused_before_anything_is_sent(
         path.write_bytes(content)
     with pytest.raises(error), packed(path, quiet):
         pass
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://goods/winter", "https://shop.example/a.csv", "http://shop.example/a.csv"]
+)
+def test_an_address_is_sent_for_the_server_to_read(source: str) -> None:
+    class Server:
+        def import_on_server(self, *asked: object) -> object:
+            return asked
+
+    options = ImportOptions()
+    asked = start(cast(Any, Server()), source, "shop", cast(Any, None), options)
+    assert cast(Any, asked) == (source, "shop", options)
