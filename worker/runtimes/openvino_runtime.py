@@ -95,7 +95,7 @@ def convert_once(source: NetworkSource, folder: Path) -> None:
             fresh = folder.with_name(folder.name + ".new")
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
-            openvino.save_model(convert(source), fresh / FILE, compress_to_fp16=False)
+            save(convert(source), fresh / FILE)
             shutil.rmtree(folder, ignore_errors=True)
             fresh.rename(folder)
     except OSError as error:
@@ -127,6 +127,11 @@ def convert(source: NetworkSource) -> openvino.Model:
     except Exception as error:  # convert_model raises the bare class for an operation it does not know
         raise Misconfigured(f"The network cannot be converted for OpenVINO: {first_line(error)}") from error
     return model
+
+
+def save(model: openvino.Model, path: Path, *, halved: bool = False) -> None:
+    """Write a network as ``path`` (.xml) and the .bin beside it; ``halved`` keeps its floats in 16 bits."""
+    openvino.save_model(model, path, compress_to_fp16=halved)
 
 
 def _compile_converted(
