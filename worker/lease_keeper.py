@@ -25,16 +25,23 @@ class LeaseKeeper:
     comes after takes the chunk over.
 
     Args:
-        on_hang: called once when the work hangs.
+        on_hang: called once when the work hangs; the process is killed if it is left out.
+        every_s: time between two beats; a third of the lease if it is left out.
     """
 
     def __init__(
-        self, desk: JobDesk, claim: ChunkClaim, hang_s: float, on_hang: Callable[[], None] | None = None
+        self,
+        desk: JobDesk,
+        claim: ChunkClaim,
+        hang_s: float,
+        on_hang: Callable[[], None] | None = None,
+        every_s: float | None = None,
     ) -> None:
         self._desk = desk
         self._claim = claim
         self._hang_s = hang_s
         self._on_hang = on_hang or _end_this_process
+        self._every_s = every_s or min(desk.lease_s, hang_s) / 3
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -49,8 +56,7 @@ class LeaseKeeper:
         self._thread.join()
 
     def _keep(self) -> None:
-        every_s = min(self._desk.lease_s, self._hang_s) / 3
-        while not self._done.wait(every_s):
+        while not self._done.wait(self._every_s):
             silent_s = time.monotonic() - self._desk.progress_at
             if silent_s > self._hang_s:
                 log.critical("chunk %s recorded nothing for %.0f s: it hangs", self._claim.id, silent_s)
