@@ -221,3 +221,11 @@ def test_addresses_are_not_relative_to_the_manifest() -> None:
     text = "product_id,images\np1,a.jpg|https://shop.example/b.jpg|s3://goods/c.jpg\n"
     (row,) = read_rows(opened(archive({"shop/manifest.csv": text})))
     assert row.images == ["shop/a.jpg", "https://shop.example/b.jpg", "s3://goods/c.jpg"]
+
+
+def test_what_only_looks_unstorable_is_kept() -> None:
+    (row,) = rows_of(
+        json.dumps({"product_id": "x", "image": "a.jpg", "note": "a\\u0000b", "lists": [[]] * 40}), "p.jsonl"
+    )
+    assert row.product is not None
+    assert row.product.attributes == {"note": "a\\u0000b", "lists": [[]] * 40}
