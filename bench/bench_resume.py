@@ -1,0 +1,182 @@
+"""A bulk import that is killed at random points and goes on where it was (M27 of the fault matrix).
+
+    python bench/bench_resume.py [--products 100000] [--kills 10] [--seed 27] [--limit-min 60]
+
+All processes run as in production, on a real Milvus. A few hundred pictures are replicated under new
+product ids; equal pictures are embedded once, so that ledger, database and index are what works. The
+catalogue worker is killed with -9, its children too, when a seeded random number of products is done, and
+started again. How often a chunk was begun is in the ledger; at most one a kill may be begun again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from cli.services.milvus import choose_embedded  # noqa: E402
+from shared.database import Database  # noqa: E402
+from shared.database.tables import Chunk, Detection, Job, Product  # noqa: E402
+from shared.ledger.job_states import OPEN_STATES  # noqa: E402
+from tests.servers import free_port  # noqa: E402
+from tests.stack import Stack  # noqa: E402
+from worker.vector_index import MilvusIndex  # noqa: E402
+
+PICTURES = 300
+
+
+class Ledger:
+    """What the database says of the one job."""
+
+    def __init__(self, database: Database, deadline: float) -> None:
+        self._database = database
+        self._deadline = deadline
+
+    def row(self) -> Job | None:
+        with self._database.read() as session:
+            return session.scalar(select(Job))
+
+    def done(self) -> int:
+        job = self.row()
+        return 0 if job is None else job.new + job.changed + job.unchanged + job.failed
+
+    def begun_again(self) -> int:
+        """How often a chunk was begun that had been begun before."""
+        with self._database.read() as session:
+            return session.scalar(select(func.sum(Chunk.attempts - 1)).where(Chunk.attempts > 0)) or 0
+
+    def count(self, table: type[Product] | type[Detection]) -> int:
+        with self._database.read() as session:
+            return session.scalar(select(func.count()).select_from(table)) or 0
+
+    def wait(self, what: str, check: Callable[[], bool]) -> None:
+        while not check():
+            if time.monotonic() > self._deadline:
+                raise SystemExit(f"The limit was reached while waiting: {what}; {self.done():,} were done.")
+            job = self.row()
+            if job is not None and job.state not in OPEN_STATES and not check():
+                raise SystemExit(f"The job ended while waiting: {what}; {job.state} {job.error_message}")
+            time.sleep(0.02)
+
+
+def write_source(folder: Path, products: int) -> None:
+    """A manifest of so many products over a few hundred pictures."""
+    pictures = sorted((ROOT / "demo" / "images").glob("*"))[:PICTURES]
+    for picture in pictures:
+        shutil.copyfile(picture, folder / picture.name)
+    with (folder / "products.jsonl").open("w", encoding="utf-8") as file:
+        for n in range(products):
+            row = {"product_id": f"p-{n:07}", "title": f"Product {n}", "price": n % 900 + 0.5}
+            file.write(json.dumps({**row, "images": [pictures[n % len(pictures)].name]}) + "\n")
+
+
+def kill_and_resume(stack: Stack, ledger: Ledger, points: list[int]) -> list[tuple[int, float]]:
+    """Kill the worker at each point; return how many chunks were begun again, and seconds to go on."""
+    kills = []
+    for number, point in enumerate(points, start=1):
+        ledger.wait(f"{point:,} products done", lambda at=point: ledger.done() >= at)  # type: ignore[misc]
+        stack.kill("catalogue")
+        before, done, began = ledger.begun_again(), ledger.done(), time.monotonic()
+        stack.start_one("catalogue")
+        ledger.wait("the import goes on", lambda at=done: ledger.done() > at)  # type: ignore[misc]
+        kills.append((ledger.begun_again() - before, time.monotonic() - began))
+        print(f"kill {number} at {done:,}: went on after {kills[-1][1]:.1f} s", file=sys.stderr)
+    return kills
+
+
+def measure(stack: Stack, products: int, kills: int, seed: int, deadline: float) -> dict[str, object]:
+    source = stack.folder / "source"
+    source.mkdir()
+    write_source(source, products)
+    stack.env["VITRINE_JOBS__IMPORT_ROOTS"] = json.dumps([str(source)])
+    stack.start()
+    database = Database(stack.database_url)
+    ledger = Ledger(database, deadline)
+    began = time.monotonic()
+    answer = stack.client().post("/v1/catalogues/shop/imports", json={"source": str(source)})
+    assert answer.status_code == 202, answer.text
+    ledger.wait("the manifest is read", lambda: ledger.done() > 0)
+    planned_s = time.monotonic() - began
+    chance = random.Random(seed)
+    points = sorted(chance.sample(range(1, products - products // 20), kills))
+    again = kill_and_resume(stack, ledger, points)
+    ledger.wait("the end", lambda: (job := ledger.row()) is not None and job.state not in OPEN_STATES)
+    job = ledger.row()
+    assert job is not None
+    spent = time.monotonic() - began
+    index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"], timeout_s=60)
+    rows = index.count(f"{stack.env['VITRINE_MILVUS__PREFIX']}_1")
+    proof = (job.report or {}).get("reconcile", {})
+    waits = [seconds for _, seconds in again]
+    try:
+        return {
+            "job_state": job.state,
+            "products": products,
+            "catalogue_products": ledger.count(Product),
+            "database_rows": ledger.count(Detection),
+            "index_rows": rows,
+            "reconcile_expected": proof.get("expected"),
+            "reconcile_found": proof.get("found"),
+            "reconcile_missing": proof.get("missing"),
+            "reconcile_orphans": proof.get("orphans"),
+            "images_embedded": job.images,
+            "kills": kills,
+            "chunks_begun_again": ledger.begun_again(),
+            "chunks_begun_again_a_kill_max": max(count for count, _ in again),
+            "resumed_p50_s": round(statistics.median(waits), 1),
+            "resumed_max_s": round(max(waits), 1),
+            "first_products_after_s": round(planned_s, 1),
+            "total_s": round(spent, 1),
+            "products_per_s": round(products / spent, 1),
+        }
+    finally:
+        index.close()
+        database.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--products", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=27)
+    parser.add_argument("--limit-min", type=float, default=60.0, help="give up after so many minutes")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "resume.json")
+    args = parser.parse_args()
+    deadline = time.monotonic() + 60 * args.limit_min
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = choose_embedded("auto", folder / "milvus", free_port())
+        server.start()
+        server.wait_ready()
+        # No model works here, so a micro-batch is as large as a chunk.
+        stack = Stack(folder, server.uri, "bench", {"VITRINE_MODELS__MICRO_BATCH": "64"})
+        try:
+            found = measure(stack, args.products, args.kills, args.seed, deadline)
+        finally:
+            stack.stop()
+            server.stop()
+    load = os.getloadavg()[1]
+    machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    result = {**machine, "load_average": round(load, 1), "seed": args.seed, **found}
+    args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
