@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from shared.database import Database
+from shared.database.bulk import insert_rows
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
 from shared.ledger import now_s
 from shared.ledger.job_desk import JobDesk
@@ -56,6 +58,9 @@ def write_plan(
         for k, first in enumerate(range(1, number + 1, chunk_items), start=1):
             last = min(first + chunk_items - 1, number)
             session.add(new_chunk(claim.job_id, k, first, last, claim.priority))
+            if k % STRETCH == 0:
+                session.flush()
+                session.expunge_all()
         if finish:
             session.add(new_chunk(claim.job_id, k + 1, 1, 0, claim.priority, "finish"))
         session.execute(
@@ -86,6 +91,7 @@ def _plan_stretch(
             )
         )
     )
+    rows: list[dict[str, Any]] = []
     for item in wanted:
         if item.product_id in seen:
             text = f"Product {item.product_id!r} came earlier in the manifest; the first row counts."
@@ -93,15 +99,16 @@ def _plan_stretch(
             continue
         seen.add(item.product_id)
         number += 1
-        session.add(
-            JobItem(
-                job_id=job_id,
-                number=number,
-                row=item.row,
-                product_id=item.product_id,
-                payload=item.payload,
-                state="waiting",
-            )
+        rows.append(
+            {
+                "job_id": job_id,
+                "number": number,
+                "row": item.row,
+                "product_id": item.product_id,
+                "payload": item.payload,
+                "state": "waiting",
+            }
         )
+    insert_rows(session, JobItem, rows)
     add_problems(session, job_id, problems)
     return number, len(problems)

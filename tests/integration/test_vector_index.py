@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from pymilvus import MilvusClient
 
 from cli.services.milvus import EmbeddedMilvus
 from cli.services.sockets import free_ports
@@ -375,3 +376,19 @@ def count_once_it_answers(index: MilvusIndex, name: str) -> int:
             return None
 
     return wait_for("the server counts again", counted)[0]
+
+
+def test_rows_are_sealed_also_when_nobody_waits_for_it(
+    each_milvus: EmbeddedMilvus, index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    name = new_collection()
+    rows = index_rows(60)
+    index.upsert(name, rows)
+    index.flush(name, wait=False)
+    assert index.keys(name) == {row.key for row in rows}
+    if each_milvus.kind == "server":
+        client = MilvusClient(each_milvus.uri)
+        wait_for("a segment is sealed", lambda: client.list_persistent_segments(name, timeout=PATIENCE_S))
+        client.close()
+    with pytest.raises(NotFound):
+        index.flush("no_such_collection", wait=False)

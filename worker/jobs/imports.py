@@ -98,7 +98,7 @@ class ImportProducts:
     def _seal(self, claim: ChunkClaim, live: LiveIndex) -> None:
         """Let Milvus build its index over what was written; until then those rows are scanned."""
         try:
-            self.tools.index.flush(live.collection)
+            self.tools.index.flush(live.collection, wait=False)
         except VitrineError as error:
             log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
 

@@ -267,10 +267,14 @@ class MilvusIndex(Connection):
         finally:
             iterator.close()
 
-    def flush(self, collection: str) -> None:
-        """Seal what was written into segments, which then get their index. After a bulk write only."""
+    def flush(self, collection: str, wait: bool = True) -> None:
+        """Seal what was written into segments, which then get their index. After a bulk write only.
+
+        Args:
+            wait: until it is done; it is done anyhow, and nothing is lost if it is not.
+        """
         self._shape(collection, fresh=True)  # Lite says nothing about a collection that is missing
-        self._call("flush", collection, timeout=max(self._timeout_s, BULK_TIMEOUT_S))
+        self._call("flush", collection, timeout=max(self._timeout_s, BULK_TIMEOUT_S), _async=not wait)
 
     # -- the server ----------------------------------------------------------------------------------
 
