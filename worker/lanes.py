@@ -28,6 +28,7 @@ from shared.settings import Settings
 from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.catalogue_lane import CatalogueLane
+from worker.index_flush import IndexFlusher
 from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
 from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
@@ -101,6 +102,8 @@ def build_process(settings: Settings, lane: Lane, name: str) -> WorkerProcess:
         # Before this process says that it is ready, and again as soon as a version is being filled: its
         # models must not be loaded at the first search after its promotion.
         keep_loaded(database, pipelines)
+    else:
+        IndexFlusher(database, index).keep_flushing()
     Presence(database).keep_beating(process.name, str(lane), _details(settings, index, pipelines))
     return process
 
