@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flask import Blueprint, Response, current_app, stream_with_context
+from flask import Blueprint, Response, current_app
 
 from shared.contracts import ENDED_STATES
 from shared.errors import Unavailable, VitrineError
@@ -67,7 +67,7 @@ def stream(look: Callable[[], dict[str, Any]]) -> Response:
     if not _take_place(parts):
         raise Unavailable("Too many event streams are open: poll instead, or try again later.")
     serving: Callable[[], bool] = current_app.extensions.get(SERVING, lambda: True)
-    answer = Response(stream_with_context(_events(first, look, serving)), mimetype=_EVENTS)
+    answer = Response(_events(first, look, serving), mimetype=_EVENTS)
     # Not in the generator: one that was never begun runs no `finally`.
     answer.call_on_close(lambda: _leave_place(parts))
     answer.headers["X-Accel-Buffering"] = "no"

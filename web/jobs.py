@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, jsonify, request, stream_with_context, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 
 from shared.contracts import FailurePage, JobOut, RetryRequest
 from shared.csv_safety import safe_cell
@@ -76,7 +76,7 @@ def failures(job_id: str) -> Response:
 def failures_csv(job_id: str) -> Response:
     jobs, reason = services().jobs, request.args.get("reason")
     jobs.status(job_id)  # an error must come before the first byte
-    answer = Response(stream_with_context(_csv(jobs, job_id, reason)), mimetype="text/csv")
+    answer = Response(_csv(jobs, job_id, reason), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="failures.csv"'
     return answer
 
