@@ -11,14 +11,13 @@ import pytest
 from shared.contracts import ProductIn
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim
-from shared.manifest import Row
+from shared.manifest import Row, read_rows
 from shared.task_names import Lane
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found
-from worker import product_writing
-from worker.jobs import imports
 from worker.lanes import build_process
+from worker.product_embedding import embed_contents
 
 pytestmark = pytest.mark.services
 
@@ -59,7 +58,7 @@ def test_a_product_put_by_hand_goes_between_the_micro_batches_of_a_chunk(
 ) -> None:
     bulk = shop.accept_import(dict(pictures(40)))
     noted = ends(shop, monkeypatch, bulk)
-    hook = before_the_second(lambda: put_by_hand(shop), product_writing.embed_contents)
+    hook = before_the_second(lambda: put_by_hand(shop), embed_contents)
     monkeypatch.setattr("worker.product_writing.embed_contents", hook)
     if not gives_way:
         monkeypatch.setattr(JobDesk, "urgent_waits", lambda *_: False)
@@ -81,10 +80,8 @@ def test_a_product_put_by_hand_does_not_wait_for_a_manifest_to_be_read(
 ) -> None:
     bulk = shop.accept_import(dict(pictures(6)))
     noted = ends(shop, monkeypatch, bulk)
-    read = imports.read_rows
-
     def slow(*args: Any) -> Iterator[Row]:
-        for n, row in enumerate(read(*args)):
+        for n, row in enumerate(read_rows(*args)):
             if n == 3:
                 put_by_hand(shop)
             yield row
