@@ -129,6 +129,15 @@ def embedder_source(model: ModelFile) -> NetworkSource:
 def _build(model: ModelFile) -> nn.Module:
     from worker.runtimes.preprocessed import Preprocessed
 
+    return Preprocessed(build_network(model), model).eval()
+
+
+def build_network(model: ModelFile) -> nn.Module:
+    """Return the torch network of an embedder, without its normalisation, in evaluation mode.
+
+    Raises:
+        Misconfigured: the weights are of no known network, or hold more than weights.
+    """
     try:
         state = _read_state(model)
         network = _network_of(state, model)
@@ -139,7 +148,7 @@ def _build(model: ModelFile) -> nn.Module:
             "the file was executed. Give the state dict of a ResNet or of EfficientNet-Lite0."
         ) from error
     network.requires_grad_(False)
-    return Preprocessed(network, model).eval()
+    return network.eval()
 
 
 def _read_state(model: ModelFile) -> dict[str, Tensor]:

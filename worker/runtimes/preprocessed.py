@@ -29,3 +29,20 @@ class Preprocessed(nn.Module):
             x = x.flip(1)
         outputs: Tensor | tuple[Tensor, ...] = self.network((x - self.mean) * self.scale)
         return outputs
+
+
+class Pooled(Preprocessed):
+    """An embedder without its head: stacked images to the trunk's pooled features (N, F)."""
+
+    def __init__(self, network: nn.Module, model: ModelFile) -> None:
+        super().__init__(_Trunk(network), model)
+
+
+class _Trunk(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = self.network.pooled(x)
+        return pooled

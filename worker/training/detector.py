@@ -12,6 +12,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,7 +76,15 @@ def first_model(args: argparse.Namespace, stream: Iterator[Batch]) -> Any:
     return model
 
 
-def train(args: argparse.Namespace) -> None:
+@dataclass
+class History:
+    """(step, sum of the losses) and (step, quality on held-out products) since the training began."""
+
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    qualities: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+def train(args: argparse.Namespace) -> History:
     """Train until the budget is spent, writing checkpoints and averaged weights to `--out`."""
     from ultralytics.utils.loss import v8SegmentationLoss
 
@@ -86,9 +95,10 @@ def train(args: argparse.Namespace) -> None:
     held = list_cutouts(args.data, held_out=True), list_backgrounds(args.data, held_out=True)
     validation = Composer(*held, size)
     budget = Budget(steps=args.steps, minutes=args.minutes)
-    saved = load_checkpoint(args.out / "checkpoint.pt")
+    saved, history = load_checkpoint(args.out / "checkpoint.pt"), History()
     if saved is not None:
         budget.step, budget.spent_s = saved["step"], saved["spent_s"]
+        history = History(saved.get("losses", []), saved.get("qualities", []))
     batches = SceneBatches(Composer(*pool, size), args.batch, args.seed, budget.step)
     stream = iter(DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4))
 
@@ -121,14 +131,23 @@ def train(args: argparse.Namespace) -> None:
                 f"{n} {v:.3f}" for n, v in zip(("box", "mask", "cls", "dfl"), losses, strict=True)
             )
             print(f"{budget.describe(args.batch)} | {parts}", flush=True)
+            history.losses.append((budget.step, float(losses.sum())))
+        if now - validated_at > VALIDATE_S:
+            judge(ema, validation, budget.step, history)
+            validated_at = time.monotonic()
         if now - saved_at > CHECKPOINT_S:
             saved_at = now
-            keep(args.out, model, ema, optimizer, budget)
-        if now - validated_at > VALIDATE_S:
-            print(f"validation: {validate(ema, validation)}", flush=True)
-            validated_at = time.monotonic()
-    keep(args.out, model, ema, optimizer, budget)
-    print(f"validation: {validate(ema, validation)}", flush=True)
+            keep(args.out, model, ema, optimizer, budget, history)
+    judge(ema, validation, budget.step, history)
+    keep(args.out, model, ema, optimizer, budget, history)
+    return history
+
+
+def judge(ema: Any, composer: Composer, step: int, history: History) -> None:
+    """Say how good the averaged weights are, and write it into the history."""
+    quality = validate(ema, composer)
+    print(f"validation: {quality}", flush=True)
+    history.qualities.append((step, 100 * quality.recall_50, 100 * quality.recall_75))
 
 
 def train_step(model: Any, loss_of: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
@@ -147,7 +166,9 @@ def validate(model: Any, composer: Composer) -> Quality:
     return measure_composed(model, composer, count=150, seed=7)
 
 
-def keep(out: Path, model: Any, ema: Any, optimizer: torch.optim.Optimizer, budget: Budget) -> None:
+def keep(
+    out: Path, model: Any, ema: Any, optimizer: torch.optim.Optimizer, budget: Budget, history: History
+) -> None:
     """Write the checkpoint to go on from, and the averaged weights to use."""
     state = {
         "model": model.state_dict(),
@@ -155,6 +176,8 @@ def keep(out: Path, model: Any, ema: Any, optimizer: torch.optim.Optimizer, budg
         "optimizer": optimizer.state_dict(),
         "step": budget.step,
         "spent_s": budget.spent_s,
+        "losses": history.losses,
+        "qualities": history.qualities,
     }
     save_checkpoint(out / "checkpoint.pt", state)
     save_file(ema.state_dict(), out / "detector.safetensors")

@@ -135,6 +135,24 @@ def measure(results: Iterable[tuple[Boxes, NDArray[np.bool_] | None, Found]]) ->
     )
 
 
+def best_threshold(model: Any, composer: Composer, count: int, seed: int, most_false: float) -> float:
+    """Return the lowest confidence with at most so many false objects a composed picture; 0.9 if none has."""
+    model.eval()
+    scenes = [composer.compose((seed, index)) for index in range(count)]
+    found = [find(model, scene.image, composer.config.size_px, 0.05) for scene in scenes]
+    for threshold in np.arange(0.05, 0.9, 0.01):
+        kept = [_above(each, float(threshold)) for each in found]
+        quality = measure((s.boxes, None, f) for s, f in zip(scenes, kept, strict=True))
+        if quality.false_per_picture <= most_false:
+            return round(float(threshold), 2)
+    return 0.9
+
+
+def _above(found: Found, threshold: float) -> Found:
+    chosen = found.scores >= threshold
+    return Found(found.boxes[chosen], found.scores[chosen], found.masks[chosen])
+
+
 def measure_composed(model: Any, composer: Composer, count: int, seed: int) -> Quality:
     """Quality on composed pictures, whose masks are known."""
 

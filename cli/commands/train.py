@@ -1,0 +1,236 @@
+"""`vitrine train`: models for the shop's own products, on this machine, with no server but its data."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.output import json_option, people, print_json, reporter_for
+from shared.errors import InvalidInput
+from shared.settings import Settings, get_settings
+
+EPILOG = (
+    "Example: vitrine train embedder --catalogue shop --name shop-embedder --out training/. "
+    "Kill it at any time: the same command goes on where it was."
+)
+
+
+def _common(function: Callable[..., None]) -> Callable[..., None]:
+    """What both trainings are asked."""
+    options = (
+        click.argument(
+            "folder",
+            metavar="[DIR]",
+            required=False,
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+        ),
+        click.option("--catalogue", help="Train on the product photos of this catalogue instead of DIR."),
+        click.option(
+            "--out",
+            required=True,
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder for what a killed training goes on from, and for its report.",
+        ),
+        click.option("--name", required=True, help="Name of the trained model in the registry."),
+        click.option("--from", "start", default="default", show_default=True, help="Model to begin with."),
+        click.option(
+            "--models",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Folder of the registry. [default: the settings']",
+        ),
+        click.option("--seed", default=0, show_default=True, help="Other numbers draw other pictures."),
+        json_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group()
+def train() -> None:
+    """Train a detector or an embedder, and register it.
+
+    DIR is a data pack: products/products.jsonl, cutouts/ with alpha, backgrounds/; docs/training.md says
+    more. With --catalogue, the photos of a catalogue's products are cut out first; it is read from the
+    database and the image store of the settings, so run it where the workers run.
+    """
+
+
+@train.command(epilog=EPILOG)
+@_common
+@click.option("--scenes", type=click.IntRange(40), default=4000, show_default=True, help="Composed pictures.")
+@click.option("--steps", type=click.IntRange(50), default=600, show_default=True, help="Steps of the head.")
+@click.option(
+    "--rate", type=click.FloatRange(1e-6, 1), default=1e-3, show_default=True, help="Learning rate."
+)
+@click.option("--fresh-head", is_flag=True, help="Begin with principal axes, not with the start's head.")
+@click.option("--match", default="", help="Only products whose id begins with this.")
+def embedder(
+    folder: Path | None,
+    catalogue: str | None,
+    out: Path,
+    name: str,
+    start: str,
+    models: Path | None,
+    seed: int,
+    as_json: bool,
+    scenes: int,
+    steps: int,
+    rate: float,
+    fresh_head: bool,
+    match: str,
+) -> None:
+    """Teach an embedder which crops show one product."""
+    from worker.training.embedder_job import EmbedderJob, train_embedder
+
+    settings = get_settings()
+    with reporter_for(people()) as reporter:
+
+        def told(stage: str, done: int, total: int) -> None:
+            reporter.step(stage, done, total, "steps" if stage == "head" else "pictures")
+
+        data = _data(settings, folder, catalogue, out, told)
+        job = EmbedderJob(
+            data=data,
+            out=out,
+            models=models or settings.models_folder,
+            start=start,
+            name=name,
+            fresh=fresh_head,
+            match=match,
+            scenes=scenes,
+            steps=steps,
+            rate=rate,
+            seed=seed,
+            threads=settings.models.threads,
+            command=_typed(),
+        )
+        figures = train_embedder(job, told)
+    _say(figures, name, out, as_json)
+
+
+@train.command(epilog=EPILOG.replace("embedder", "detector"))
+@_common
+@click.option(
+    "--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="How long to train."
+)
+@click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Pictures a step.")
+def detector(
+    folder: Path | None,
+    catalogue: str | None,
+    out: Path,
+    name: str,
+    start: str,
+    models: Path | None,
+    seed: int,
+    as_json: bool,
+    minutes: float,
+    batch: int,
+) -> None:
+    """Teach a detector what the products look like, on photographs composed of them."""
+    from worker.training.detector_job import DetectorJob, train_detector
+
+    settings = get_settings()
+    with reporter_for(people()) as reporter:
+
+        def told(stage: str, done: int, total: int) -> None:
+            reporter.step(stage, done, total, "pictures")
+
+        data = _data(settings, folder, catalogue, out, told)
+    job = DetectorJob(
+        data=data,
+        out=out,
+        models=models or settings.models_folder,
+        start=start,
+        name=name,
+        minutes=minutes,
+        batch=batch,
+        seed=seed,
+        threads=settings.models.threads,
+        command=_typed(),
+    )
+    _say(train_detector(job), name, out, as_json)
+
+
+def _data(
+    settings: Settings,
+    folder: Path | None,
+    catalogue: str | None,
+    out: Path,
+    told: Callable[[str, int, int], None],
+) -> Path:
+    """The data pack to train on, made from the catalogue if one is named."""
+    if (folder is None) == (catalogue is None):
+        raise click.UsageError("Give either DIR or --catalogue NAME.")
+    out.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        return folder
+    assert catalogue is not None
+    from worker.pipeline import build_pipeline
+    from worker.training.catalogue_pack import write_pack
+
+    models = settings.models
+    detector = build_pipeline(
+        models_dir=settings.models_folder,
+        detector_name=models.detector,
+        embedder_name="colour-histogram",
+        runtime=models.runtime,
+        device=models.device,
+        cache_dir=settings.data_dir / "models",
+        threads=models.threads,
+    ).detector
+    total, photos = _photos(settings, catalogue)
+    if not write_pack(photos, total, detector, out / "data", told):
+        raise InvalidInput(
+            f"In none of the {total} pictures of {catalogue!r} was a product found to cut out."
+        )
+    return out / "data"
+
+
+def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
+    """How many pictures a catalogue has, and each of them, in the order of its products."""
+    from functools import partial
+
+    from sqlalchemy import select
+
+    from shared.database.tables import Image, Product
+    from shared.images import decode
+    from shared.ledger import find_catalogue
+    from shared.open_parts import image_limits, open_database, open_image_store
+    from worker.training.catalogue_pack import Photo
+
+    database, store = open_database(settings), open_image_store(settings)
+    limits = image_limits(settings, catalogue=True)
+    with database.read() as session:
+        place = find_catalogue(session, catalogue)
+        rows = session.execute(
+            select(Product.product_id, Image.sha256)
+            .join(Image, Image.product == Product.id)
+            .where(Product.catalogue_id == place.id)
+            .order_by(Product.id, Image.position)
+        ).all()
+    database.close()
+
+    def read(key: str) -> Any:
+        return decode(store.get(key), limits, 640)
+
+    return len(rows), (Photo(product_id, partial(read, key)) for product_id, key in rows)
+
+
+def _typed() -> str:
+    return shlex.join(["vitrine", *sys.argv[1:]])
+
+
+def _say(figures: dict[str, Any], name: str, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": name, "report": str(out / "report.html"), **figures})
+        return
+    console = people()
+    for key, value in figures.items():
+        console.print(f"{key}: {value}", highlight=False)
+    console.print(f"Registered as {name}; the report is {out / 'report.html'}.", highlight=False)

@@ -1,0 +1,136 @@
+"""Features of composed crops from a frozen trunk, kept on disk in small files: a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+
+from worker.embedder import build_network
+from worker.models import ModelFile
+from worker.runtimes import NetworkSource, Runtime
+from worker.runtimes.openvino_runtime import OpenVinoRuntime
+from worker.runtimes.preprocessed import Pooled
+from worker.training.composer import Composer, Cutout
+from worker.training.crop_set import CROP_CONFIG, Row, crops_of_scene
+from worker.training.crops import CropSpec, on_white
+from worker.vision import Image
+
+Floats = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+
+#: Scenes or cut-outs a file.
+CHUNK = 40
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Features:
+    """``values (N, F) float32``, and what each row shows."""
+
+    values: Floats
+    rows: list[Row]
+
+
+def open_trunk_runtime(model: ModelFile, trunk: str, cache_dir: Path, threads: int) -> Runtime:
+    """Return the trunk of an embedder, from ``(N, S, S, 3) uint8`` to pooled features ``(N, F)``.
+
+    Args:
+        trunk: changes when the trunk's weights do.
+    """
+    key = f"pooled {trunk} {model.architecture} {model.mean} {model.std} {model.channels}"
+    source = NetworkSource(key, model.input_px, lambda: Pooled(build_network(model), model).eval())
+    return OpenVinoRuntime(source, threads=threads, cache_dir=cache_dir)
+
+
+def crop_spec(model: ModelFile) -> CropSpec:
+    """How this embedder's crops are cut."""
+    fill = (round(model.crop.fill[0]), round(model.crop.fill[1]), round(model.crop.fill[2]))
+    return CropSpec(model.crop.mode, fill, model.crop.margin, model.resize, model.input_px)
+
+
+def crop_features(
+    cutouts: Sequence[Cutout],
+    backgrounds: Sequence[Path],
+    scenes: int,
+    spec: CropSpec,
+    trunk: Runtime,
+    folder: Path,
+    told: Progress,
+) -> Features:
+    """Compute, or read from an earlier run, the features of clean and composed crops.
+
+    Args:
+        cutouts: each gives one clean crop; every scene shows one of them in turn, and up to two others.
+        scenes: how many composed photographs.
+        folder: of these cut-outs, backgrounds and trunk alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    composer = Composer(cutouts, backgrounds, CROP_CONFIG)
+    clean = [list(range(i, min(i + CHUNK, len(cutouts)))) for i in range(0, len(cutouts), CHUNK)]
+    composed = [list(range(i, min(i + CHUNK, scenes))) for i in range(0, scenes, CHUNK)]
+    jobs = [("clean", part) for part in clean] + [("scenes", part) for part in composed]
+    parts = []
+    for done, (kind, numbers) in enumerate(jobs, 1):
+        path = folder / f"{kind}-{numbers[0]:06}.npz"
+        if not path.exists():
+            made = (
+                _clean(cutouts, numbers, spec)
+                if kind == "clean"
+                else _scenes(composer, cutouts, numbers, spec)
+            )
+            _write(path, list(made), trunk)
+        parts.append(_read(path))
+        told(f"crops in {folder.name}", min(done * CHUNK, len(jobs) * CHUNK), len(jobs) * CHUNK)
+    values = np.concatenate([values for values, _ in parts])
+    return Features(values, [row for _, rows in parts for row in rows])
+
+
+def calibration_crops(
+    cutouts: Sequence[Cutout], backgrounds: Sequence[Path], count: int, spec: CropSpec
+) -> list[Image]:
+    """Composed and clean crops, half of each, for the INT8 form."""
+    composer = Composer(cutouts, backgrounds, CROP_CONFIG)
+    step = max(1, len(cutouts) // (count // 2))
+    crops = [crop for _, crop in _clean(cutouts, list(range(0, len(cutouts), step)), spec)][: count // 2]
+    crops += [crop for _, crop in _scenes(composer, cutouts, list(range(count)), spec)][: count - len(crops)]
+    return crops
+
+
+def _clean(cutouts: Sequence[Cutout], numbers: Sequence[int], spec: CropSpec) -> Iterator[tuple[Row, Image]]:
+    for number in numbers:
+        cutout = cutouts[number]
+        rgba = np.array(Pictures.open(cutout.path).convert("RGBA"))
+        yield Row(cutout.product_id, cutout.path.stem, "clean"), on_white(rgba, spec)
+
+
+def _scenes(
+    composer: Composer, cutouts: Sequence[Cutout], numbers: Sequence[int], spec: CropSpec
+) -> Iterator[tuple[Row, Image]]:
+    for number in numbers:
+        rng = np.random.default_rng([23, number])
+        order = rng.permutation(len(cutouts))[: int(rng.integers(1, 4))]
+        wanted = [cutouts[i] for i in order[1:]] + [cutouts[number % len(cutouts)]]
+        for row, crop in crops_of_scene(composer, [23, number], wanted, spec):
+            if row.kind == spec.mode:
+                yield row, crop
+
+
+def _write(path: Path, made: list[tuple[Row, Image]], trunk: Runtime) -> None:
+    crops = [crop for _, crop in made]
+    values = [trunk.infer(np.stack(crops[i : i + BATCH]))[0] for i in range(0, len(crops), BATCH)]
+    rows = json.dumps([row.__dict__ for row, _ in made])
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        np.savez(file, values=np.concatenate(values) if values else np.zeros((0, 0), np.float32), rows=rows)
+    fresh.replace(path)
+
+
+def _read(path: Path) -> tuple[Floats, list[Row]]:
+    with np.load(path) as held:
+        return held["values"], [Row(**row) for row in json.loads(str(held["rows"]))]

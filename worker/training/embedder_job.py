@@ -1,0 +1,224 @@
+"""`vitrine train embedder`: from a data pack, or a catalogue made into one, to a registered model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from shared.errors import InvalidInput, Misconfigured
+from worker.embedder import build_network
+from worker.models import DEFAULT, ModelFile, find_model, list_models
+from worker.training.composer import Cutout, list_backgrounds, list_cutouts
+from worker.training.crop_features import (
+    Features,
+    calibration_crops,
+    crop_features,
+    crop_spec,
+    open_trunk_runtime,
+)
+from worker.training.head import fingerprint
+from worker.training.head_tuning import Tuning, first_head, tune
+from worker.training.quantise import give_form, least_cosine
+from worker.training.report import write_card, write_report
+from worker.training.ship import halve, register
+
+#: Share of the products that no step sees: they judge.
+HELD_OUT_PERCENT = 12
+CALIBRATION = 240
+LEAST_INT8_COSINE = 0.98
+LEAST_PRODUCTS = 20
+#: In a registry's `source`, the mark of what may be trained again under its name.
+MADE_BY = "trained by `vitrine train`"
+NAME = r"[A-Za-z0-9._-]{1,64}"
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class EmbedderJob:
+    """What to train, from what, and where to.
+
+    Attributes:
+        data: a data pack.
+        out: checkpoints, features and the report; the same folder goes on after a kill.
+        models: folder of ``registry.json``; the trained model is registered there.
+        start: a registry name or a path: its trunk is kept, its head is where training begins.
+        name: of the trained model.
+        fresh: begin with principal axes instead of the start's head: for weights without one.
+        match: only products whose id begins so.
+        scenes: composed photographs for training; a tenth as many judge.
+        command: what was typed, for the card.
+    """
+
+    data: Path
+    out: Path
+    models: Path
+    start: str
+    name: str
+    fresh: bool = False
+    match: str = ""
+    scenes: int = 4000
+    steps: int = 600
+    rate: float = 1e-3
+    seed: int = 0
+    threads: int = 0
+    command: str = ""
+
+
+def train_embedder(job: EmbedderJob, told: Progress) -> dict[str, Any]:
+    """Train, write report and card, register; return the figures.
+
+    Raises:
+        InvalidInput: too few products, or a name that is taken by a shipped default.
+        Misconfigured: the start cannot be loaded, or ``models`` cannot be written.
+    """
+    began = time.monotonic()
+    model = find_model(job.models, job.start, "embedder")
+    _check_name(job, model)
+    network = build_network(model)
+    train, held, sources = _features(job, model, fingerprint(network), told)
+    start = first_head(network.head, train, fresh=job.fresh)
+    tuning = tune(
+        start,
+        train,
+        held,
+        steps=job.steps,
+        rate=job.rate,
+        seed=job.seed,
+        folder=job.out,
+        told=told,
+    )
+    network.head = tuning.head
+    entry = _ship(job, model, network)
+    crops = calibration_crops(*sources, CALIBRATION + 32, crop_spec(model))
+    cosines = _give_int8(job, entry["name"], crops)
+    figures = _figures(job, model, tuning, train, held) | {"int8_least_cosine": cosines}
+    figures["minutes"] = round((time.monotonic() - began) / 60, 1)
+    write_report(job.out / "report.html", job.name, figures, tuning.losses, tuning.recalls, crops[-32:])
+    write_card(job.models / f"{job.name}.md", job.name, entry, figures, job.command)
+    return figures
+
+
+def _check_name(job: EmbedderJob, start: ModelFile) -> None:
+    check_name(job.models, job.name)
+    if job.name == start.name:
+        raise InvalidInput("A model cannot replace the one it starts from: give another --name.", "name")
+
+
+def check_name(models: Path, name: str) -> None:
+    """Raise InvalidInput for a name that a trained model may not take."""
+    if not re.fullmatch(NAME, name) or name == DEFAULT:
+        raise InvalidInput("A name has 1 to 64 letters, digits, dots, hyphens and underscores.", "name")
+    for model in list_models(models):
+        if model.name == name and MADE_BY not in model.source:
+            raise InvalidInput(f"{name} is a shipped model: give the trained one another --name.", "name")
+
+
+def _features(
+    job: EmbedderJob, model: ModelFile, trunk: str, told: Progress
+) -> tuple[Features, Features, tuple[list[Cutout], list[Path]]]:
+    spec = crop_spec(model)
+    runtime = open_trunk_runtime(model, trunk, job.out, job.threads)
+    parts: list[Features] = []
+    sources: tuple[list[Cutout], list[Path]] | None = None
+    # Everything that changes a crop or its features names the folder, so that nothing stale is taken up.
+    facts = f"{trunk} {spec} {job.match} {job.data.absolute()}"
+    key = hashlib.sha256(facts.encode()).hexdigest()[:12]
+    for held_out in (False, True):
+        cutouts = [
+            cutout
+            for cutout in list_cutouts(job.data, held_out=held_out, percent=HELD_OUT_PERCENT)
+            if cutout.product_id.startswith(job.match)
+        ]
+        products = {cutout.product_id for cutout in cutouts}
+        least = 2 if held_out else LEAST_PRODUCTS
+        if len(products) < least:
+            raise InvalidInput(
+                f"Training needs {LEAST_PRODUCTS} products that can be cut out, and 2 more to judge by: "
+                f"there are {len(products)} to {'judge by' if held_out else 'learn from'}."
+            )
+        backgrounds = list_backgrounds(job.data, held_out=held_out)
+        scenes = max(120, job.scenes // 10) if held_out else job.scenes
+        folder = job.out / f"features-{key}" / ("held-out" if held_out else "training")
+        parts.append(crop_features(cutouts, backgrounds, scenes, spec, runtime, folder, told))
+        sources = sources or (cutouts, backgrounds)
+    assert sources is not None
+    return parts[0], parts[1], sources
+
+
+def _ship(job: EmbedderJob, start: ModelFile, network: torch.nn.Module) -> dict[str, Any]:
+    """Write the weights in half precision and register them; return the registry's entry."""
+    full, file = job.out / "embedder.safetensors", job.models / f"{job.name}.safetensors"
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, full)
+    try:
+        save_file(halve(full), file)
+        file.chmod(0o644)
+    except OSError as error:
+        raise Misconfigured(
+            f"{job.models} cannot be written ({error.strerror}): copy it, and name the copy with --models "
+            "and VITRINE_MODELS__FOLDER."
+        ) from error
+    entry = json.loads(start.model_dump_json(exclude={"path", "int8", "sha256", "classes"}))
+    entry |= {
+        "name": job.name,
+        "architecture": _architecture(start, network),
+        "file": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "licence": start.licence or "as the start and the pictures",
+        "source": f"{start.name}@{start.sha256[:8]}, head {MADE_BY}",
+    }
+    register(job.models, entry)
+    return dict(entry)
+
+
+def _architecture(start: ModelFile, network: torch.nn.Module) -> str:
+    """The registry's word for it: weights given by path do not carry one."""
+    if start.architecture != "auto":
+        return start.architecture
+    from worker.resnet import RESNETS, ResNetEmbedder
+
+    if not isinstance(network, ResNetEmbedder):
+        return "efficientnet-lite0"
+    return next(name for name, config in RESNETS.items() if config == network.config)
+
+
+def _give_int8(job: EmbedderJob, name: str, crops: list[Any]) -> float:
+    """Quantise the registered model, but keep no form that is not alike enough; return the least cosine."""
+    model = find_model(job.models, name, "embedder")
+    give_form(job.models, model, crops[:CALIBRATION], job.out)
+    least, _ = least_cosine(find_model(job.models, name, "embedder"), crops[CALIBRATION:], job.out)
+    if least < LEAST_INT8_COSINE:
+        entries = json.loads((job.models / "registry.json").read_text(encoding="utf-8"))["models"]
+        entry = next(each for each in entries if each["name"] == name)
+        form = entry.pop("int8")
+        register(job.models, entry)
+        for file in (form["graph"], form["numbers"]):
+            (job.models / file).unlink()
+    return round(least, 4)
+
+
+def _figures(
+    job: EmbedderJob, start: ModelFile, tuning: Tuning, train: Features, held: Features
+) -> dict[str, Any]:
+    before, best = tuning.recalls[0], tuning.best
+    return {
+        "start": start.version,
+        "products": len({row.product_id for row in train.rows}),
+        "held_out_products": len({row.product_id for row in held.rows}),
+        "crops": len(train.rows),
+        "before_recall@1": round(before[1], 1),
+        "before_recall@10": round(before[2], 1),
+        "after_recall@1": round(best[1], 1),
+        "after_recall@10": round(best[2], 1),
+        "best_step": best[0],
+        "steps": job.steps,
+    }

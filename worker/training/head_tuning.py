@@ -1,0 +1,148 @@
+"""An embedder's head, tuned on features of a frozen trunk: checkpoints, and the best by held-out products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from worker.training.crop_features import Features
+from worker.training.head import ProductSampler, contrast, principal_head
+from worker.training.progress import load_checkpoint, save_checkpoint
+
+PRODUCTS, EACH = 256, 3
+MEASURE_EVERY = 50
+#: Deviation of the noise that stands for crops which were not made, as a share of the mean feature.
+NOISE = 0.1
+
+
+@dataclass
+class Tuning:
+    """What became of a head.
+
+    Attributes:
+        head: the best by held-out products; the first one where none was better.
+        losses: (step, loss) now and then.
+        recalls: (step, recall@1 %, recall@10 %) of held-out products' composed crops; step 0 is the start.
+    """
+
+    head: nn.Linear
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    recalls: list[tuple[int, float, float]] = field(default_factory=list)
+
+    @property
+    def best(self) -> tuple[int, float, float]:
+        """The measurement of the head that was kept; of equal ones the earliest."""
+        return max(self.recalls, key=lambda each: (each[1] + each[2] / 100, -each[0]))
+
+
+def first_head(start: nn.Linear, train: Features, *, fresh: bool) -> nn.Linear:
+    """The head to begin with: the start's own, or the principal axes of the training features."""
+    if fresh:
+        return principal_head(train.values, start.out_features)
+    head = nn.Linear(start.in_features, start.out_features)
+    head.load_state_dict(start.state_dict())
+    return head
+
+
+def tune(
+    start: nn.Linear,
+    train: Features,
+    held: Features,
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    folder: Path,
+    told: Callable[[str, int, int], None],
+) -> Tuning:
+    """Tune a head so that crops of one product come together; goes on from ``folder/head.pt`` after a kill.
+
+    Args:
+        start: (F) to (D), left as it is.
+        train: crops of the products to learn from.
+        held: crops of products that no step sees.
+        rate: learning rate, in units of the mean weight.
+    """
+    torch.manual_seed(seed)
+    head = first_head(start, train, fresh=False)
+    peak = rate * float(head.weight.detach().abs().mean()) * 10
+    optimizer = torch.optim.AdamW(head.parameters(), lr=peak, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
+    tuning, done = Tuning(first_head(start, train, fresh=False)), 0
+    saved = load_checkpoint(folder / "head.pt")
+    if saved is not None and saved["steps"] == steps:
+        head.load_state_dict(saved["head"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        tuning.head.load_state_dict(saved["best"])
+        tuning.losses = [tuple(each) for each in saved["losses"]]
+        tuning.recalls = [tuple(each) for each in saved["recalls"]]
+        done = saved["done"]
+    else:
+        tuning.recalls.append((0, *recalls(head, train, held)))
+    kinds = sorted({row.kind for row in train.rows} - {"clean"})
+    sampler = ProductSampler(train.rows, kinds, seed + done)
+    x = torch.from_numpy(train.values)
+    noise = NOISE * float(np.abs(train.values).mean())
+    for step in range(done + 1, steps + 1):
+        numbers, labels = sampler.draw(PRODUCTS, EACH)
+        batch = x[torch.from_numpy(numbers)]
+        loss = _step(head, optimizer, batch + torch.randn_like(batch) * noise, labels)
+        schedule.step()
+        if step % MEASURE_EVERY == 0 or step == steps:
+            tuning.losses.append((step, float(loss)))
+            tuning.recalls.append((step, *recalls(head, train, held)))
+            if tuning.best[0] == step:
+                tuning.head.load_state_dict(head.state_dict())
+            _keep(folder, head, optimizer, schedule, tuning, step, steps)
+        told("head", step, steps)
+    return tuning
+
+
+def recalls(head: nn.Linear, train: Features, held: Features) -> tuple[float, float]:
+    """Recall@1 and @10 in percent: held-out products' composed crops among all products' first views."""
+    with torch.inference_mode():
+        embedded = [
+            functional.normalize(head(torch.from_numpy(part.values)), dim=1).numpy() for part in (train, held)
+        ]
+    gallery, names = [], []
+    for values, part in zip(embedded, (train, held), strict=True):
+        for value, row in zip(values, part.rows, strict=True):
+            if row.kind == "clean" and row.view.endswith("-v0"):
+                gallery.append(value)
+                names.append(row.product_id)
+    asked = [i for i, row in enumerate(held.rows) if row.kind != "clean"]
+    order = np.argsort(-(embedded[1][asked] @ np.stack(gallery).T), axis=1)[:, :10]
+    right = np.asarray(names)[order] == np.asarray([held.rows[i].product_id for i in asked])[:, None]
+    return 100 * float(right[:, 0].mean()), 100 * float(right.any(axis=1).mean())
+
+
+def _step(head: nn.Linear, optimizer: torch.optim.Optimizer, batch: Tensor, labels: Tensor) -> Tensor:
+    loss = contrast(functional.normalize(head(batch), dim=1), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def _keep(
+    folder: Path, head: nn.Linear, optimizer: Any, schedule: Any, tuning: Tuning, done: int, steps: int
+) -> None:
+    state = {
+        "head": head.state_dict(),
+        "best": tuning.head.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "losses": tuning.losses,
+        "recalls": tuning.recalls,
+        "done": done,
+        "steps": steps,
+    }
+    save_checkpoint(folder / "head.pt", state)
