@@ -59,6 +59,22 @@ def packed(path: Path, on_packed: Packed) -> Iterator[Path]:
         yield archive
 
 
+def manifest_alone(path: Path) -> Path:
+    """Return what to send of ``path`` where no picture is needed: its manifest, or all of an archive.
+
+    Raises:
+        InvalidInput: there is no manifest.
+        InvalidManifest: several files may be it.
+    """
+    if path.is_file() and archive_ending(path.name) is not None:
+        return path
+    source = _source(path)
+    name = find_manifest(source)
+    if name is None:
+        raise InvalidInput(f"{path} has no manifest, so there is no data to import without pictures.", "path")
+    return source.root / name
+
+
 def _source(path: Path) -> FolderSource:
     if path.is_dir():
         return FolderSource(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from rich.text import Text
 from cli.client import VitrineClient
 from cli.connection import connect
 from cli.output import ExitCode, Reporter, duration, job_pace, json_option, people, print_json, reporter_for
-from cli.pack import packed
+from cli.pack import manifest_alone, packed
 from cli.reports import report_lines, unsettled
 from shared.contracts import ENDED_STATES, Failure, ImportOptions, JobOut
 from shared.errors import Unavailable
@@ -102,7 +103,7 @@ def send(
     options: ImportOptions | None = None,
 ) -> JobOut:
     """Pack what is at ``path`` and send it; return the job that imports it."""
-    with packed(path, lambda done, total: reporter.step("packing", done, total, "files")) as archive:
+    with _to_send(path, options or ImportOptions(), reporter) as archive:
         total_bytes = archive.stat().st_size
         mebibytes = -(-total_bytes // 2**20)
         return client.start_import(
@@ -111,6 +112,12 @@ def send(
             lambda sent: reporter.step("sending", -(-sent // 2**20), mebibytes, "MiB"),
             options,
         )
+
+
+def _to_send(path: Path, options: ImportOptions, reporter: Reporter) -> AbstractContextManager[Path]:
+    if options.mode == "metadata_only":
+        return nullcontext(manifest_alone(path))
+    return packed(path, lambda done, total: reporter.step("packing", done, total, "files"))
 
 
 def follow(client: VitrineClient, job: JobOut, reporter: Reporter, gives_up: Callable[[], bool]) -> JobOut:

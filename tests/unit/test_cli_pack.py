@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.commands.import_ import start
-from cli.pack import packed
+from cli.pack import manifest_alone, packed
 from shared.contracts import ImportOptions
 from shared.errors import InvalidInput, InvalidManifest
 from shared.imports.kinds import UPLOADS, media_type
@@ -123,3 +123,16 @@ def test_an_address_is_sent_for_the_server_to_read(source: str) -> None:
     options = ImportOptions()
     asked = start(cast(Any, Server()), source, "shop", cast(Any, None), options)
     assert cast(Any, asked) == (source, "shop", options)
+
+
+def test_without_pictures_the_manifest_goes_alone(tmp_path: Path) -> None:
+    manifest = tmp_path / "goods" / "products.csv"
+    manifest.parent.mkdir()
+    manifest.write_text("product_id,title\na,A\n")
+    assert manifest_alone(manifest) == manifest_alone(manifest.parent) == manifest
+    zipped = tmp_path / "goods.zip"
+    zipped.write_bytes(b"PK")
+    assert manifest_alone(zipped) == zipped
+    manifest.unlink()
+    with pytest.raises(InvalidInput, match="no manifest"):
+        manifest_alone(manifest.parent)
