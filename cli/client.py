@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from cli.answers import error_of, parsed, parsed_list, rebuilt, retry_after_s
+from cli.index_calls import IndexCalls
 from cli.job_calls import JobCalls
 from cli.webhook_calls import WebhookCalls
 from shared.contracts import (
@@ -36,7 +37,7 @@ _PIECE_BYTES = 1 << 18
 _OPEN = ("queued", "running")
 
 
-class VitrineClient(JobCalls, WebhookCalls):
+class VitrineClient(JobCalls, IndexCalls, WebhookCalls):
     """Talks to one Vitrine. May be used from several threads.
 
     Args:
@@ -108,10 +109,6 @@ class VitrineClient(JobCalls, WebhookCalls):
         """Start comparing catalogue and index; return the job, whose report says what differs."""
         address = f"/v1/catalogues/{catalogue}/reconcile"
         return parsed(JobOut, self._request("POST", address, json={"repair": repair}))
-
-    def rebuild(self, catalogue: str) -> JobOut:
-        """Start writing the catalogue's index anew from the database."""
-        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/rebuild", json={}))
 
     def status(self) -> dict[str, Any]:
         """Return processes, queues, catalogues and running jobs, as ``GET /v1/status`` says them."""

@@ -18,12 +18,41 @@ def report_lines(job: JobOut) -> Iterator[str]:
         yield from _dry_run(report["dry_run"])
     if "reconcile" in report:
         yield from _reconcile(report["reconcile"], job)
+    if "gate" in report:
+        yield from gate_lines(report["gate"])
+    if job.kind == "reprocess" and "index" in report:
+        yield from _what_next(job, report)
+    if "pruned" in report:
+        dropped = ", ".join(map(str, report["pruned"])) or "none: nobody would go back to none of them"
+        yield f"Dropped indexes: {dropped}."
+
+
+def gate_lines(gate: dict[str, Any]) -> Iterator[str]:
+    """Yield a quality gate's verdict, a line a check."""
+    yield f"Quality gate: {gate['verdict']}."
+    words = {True: "ok", False: "REFUSED", None: "not measured"}
+    for check in gate["checks"]:
+        yield f"  {check['name']}: {words[check['passed']]}; {check['note']}"
+
+
+def _what_next(job: JobOut, report: dict[str, Any]) -> Iterator[str]:
+    if report["promoted"]:
+        yield f"Index {report['index']} is live. `vitrine rollback {job.catalogue}` goes back."
+    elif "gate" in report and report["gate"]["verdict"] == "passed":
+        yield f"Index {report['index']} is ready: `vitrine promote {job.catalogue}` makes it live."
+    elif "gate" in report:
+        yield (
+            f"Index {report['index']} is not live: promote it with --force, or drop it with "
+            f"`vitrine prune {job.catalogue}`."
+        )
 
 
 def unsettled(job: JobOut) -> bool:
     """Tell whether a report holds something that a person has to see to."""
     report = job.report or {}
     found = report.get("reconcile", {})
+    if report.get("gate", {}).get("verdict") == "failed" and not report.get("promoted"):
+        return True
     differs = bool(found.get("missing") or found.get("orphans")) and not found.get("repaired")
     return differs or bool(report.get("dry_run", {}).get("refused"))
 

@@ -123,6 +123,29 @@ class JobSettings(Group):
         return roots
 
 
+class GateSettings(Group):
+    """Shares are 0 to 1; docs/reprocessing.md says why the limits are what they are."""
+
+    queries: int = Field(64, ge=1, le=2000, description="Photos that the quality gate searches for")
+    golden_loss: float = Field(
+        0.02, ge=0, le=1, description="Golden queries, as a share, whose product may come first no longer"
+    )
+    known_loss: float = Field(
+        0.05, ge=0, le=1, description="The same of catalogue pictures that are slightly changed"
+    )
+    known_least: float = Field(
+        0.5, ge=0, le=1, description="Of those, the share that must find its product if no index is live"
+    )
+    overlap_least: float = Field(
+        0.1, ge=0, le=1, description="Share of the ten nearest products that must stay the same"
+    )
+    drift_most: float = Field(0.3, ge=0, le=2, description="Most that the mean score of first hits may move")
+    failed_most: float = Field(0.005, ge=0, le=1, description="Share of pictures that may be unusable")
+    wait_s: float = Field(
+        120.0, ge=0, description="How long a promotion waits for search workers to load the models"
+    )
+
+
 class SweepSettings(Group):
     interval_s: float = Field(2.0, gt=0, description="Time between two sweeps")
     ring_after_s: float = Field(5.0, gt=0, description="Work that nobody took for so long is published again")
@@ -178,6 +201,7 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     search: SearchSettings = SearchSettings()
     jobs: JobSettings = JobSettings()
+    gate: GateSettings = GateSettings()
     sweep: SweepSettings = SweepSettings()
     web: WebSettings = WebSettings()
     webhooks: WebhookSettings = WebhookSettings()

@@ -10,13 +10,15 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from shared.answered import Audience
 from shared.catalogue import CatalogueStore
 from shared.doorbell import Doorbell
+from shared.ledger.golden import GoldenLedger
+from shared.ledger.indexes import IndexLedger
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
 from shared.ledger.webhooks import WebhookLedger
 from shared.open_parts import image_limits, open_database, open_image_store
 from shared.presence import Presence
 from shared.settings import Settings
-from web import catalogues, docs, events, images, jobs, operations, pages, searches, webhooks
+from web import catalogues, docs, events, images, indexes, jobs, operations, pages, searches, webhooks
 from web.broker import BrokerProbe
 from web.errors import register_errors
 from web.limits import RateCounter
@@ -51,7 +53,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     app.extensions[EXTENSION] = build_services(settings, doorbell)
     protect(app, settings)
     register_errors(app)
-    for part in (searches, catalogues, jobs, events, webhooks, images, operations, docs, pages):
+    for part in (searches, catalogues, indexes, jobs, events, webhooks, images, operations, docs, pages):
         app.register_blueprint(part.blueprint)
     return app
 
@@ -65,6 +67,8 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         searches=SearchLedger(database),
         jobs=JobLedger(database),
         webhooks=WebhookLedger(database),
+        indexes=IndexLedger(database),
+        golden=GoldenLedger(database),
         catalogue=CatalogueStore(database),
         store=open_image_store(settings),
         doorbell=doorbell or Doorbell(settings.redis_url),

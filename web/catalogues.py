@@ -43,7 +43,7 @@ _NAMES: dict[str, TypeAdapter[str]] = {
     "catalogue": TypeAdapter(CatalogueName),
     "product_id": TypeAdapter(ProductId),
 }
-_REPEATABLE = Parameter("Idempotency-Key", "The same key and request make one job", "header")
+REPEATABLE = Parameter("Idempotency-Key", "The same key and request make one job", "header")
 _OPTIONS = tuple(
     Parameter(name, f"{field.description}. Of an upload; the JSON form has it as a field")
     for name, field in ImportOptions.model_fields.items()
@@ -120,7 +120,7 @@ def put_product(catalogue: str, product_id: str) -> Response:
         images = _store_pictures()
     else:
         written = parsed(ProductIn, json_body())
-    return _job_answer(services().jobs.create_put(catalogue, product_id, written, images))
+    return job_answer(services().jobs.create_put(catalogue, product_id, written, images))
 
 
 def _product_part() -> str:
@@ -149,18 +149,7 @@ def _store_pictures() -> list[str]:
 @blueprint.delete("/v1/catalogues/<catalogue>/products/<product_id>")
 @operation("Delete a product", "Products", {202: JobOut}, errors=(404,))
 def delete_product(catalogue: str, product_id: str) -> Response:
-    return _job_answer(services().jobs.create_delete(catalogue, [product_id]))
-
-
-@blueprint.post("/v1/catalogues/<catalogue>/rebuild")
-@operation(
-    "Write the index anew from the database, after Milvus was wiped or replaced",
-    "Catalogues",
-    {202: JobOut},
-    errors=(404, 503),
-)
-def rebuild(catalogue: str) -> Response:
-    return _job_answer(services().jobs.create_rebuild(checked("catalogue", catalogue)))
+    return job_answer(services().jobs.create_delete(catalogue, [product_id]))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/reconcile")
@@ -174,7 +163,7 @@ def rebuild(catalogue: str) -> Response:
 def reconcile(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     wanted = parsed(ReconcileRequest, json_body() if request.content_length else {})
-    return _job_answer(services().jobs.create("reconcile", name, wanted.model_dump()))
+    return job_answer(services().jobs.create("reconcile", name, wanted.model_dump()))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/imports")
@@ -183,14 +172,14 @@ def reconcile(catalogue: str) -> Response:
     "Imports",
     {202: JobOut},
     bodies={**{media: media for media in UPLOADS}, "application/json": ImportRequest},
-    parameters=(*_OPTIONS, _REPEATABLE),
+    parameters=(*_OPTIONS, REPEATABLE),
     errors=(400, 403, 409, 411, 413, 415, 422, 503),
 )
 def start_import(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     if request.mimetype in UPLOADS:
         options = parsed(ImportOptions, _query())
-        return _job_answer(_import_upload(name, UPLOADS[request.mimetype], options))
+        return job_answer(_import_upload(name, UPLOADS[request.mimetype], options))
     if request.mimetype != "application/json":
         raise UnsupportedFormat(f"Send {', '.join(UPLOADS)}, or JSON with `source`.", "Content-Type")
     body = json_body()
@@ -199,7 +188,7 @@ def start_import(catalogue: str) -> Response:
     source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
     how = wanted.model_dump(exclude={"source"})
-    return _job_answer(services().jobs.create_import(name, source, idempotency(name, wanted), how))
+    return job_answer(services().jobs.create_import(name, source, idempotency(name, wanted), how))
 
 
 def _query() -> dict[str, str]:
@@ -236,7 +225,8 @@ def _pieces(digest: Any) -> Iterator[bytes]:
         yield piece
 
 
-def _job_answer(accepted: Accepted) -> Response:
+def job_answer(accepted: Accepted) -> Response:
+    """Ring for the job and answer 202 with where to poll it."""
     parts = services()
     unheard = accepted.created and not parts.doorbell.ring(
         TaskName.WORK_CHUNK, parts.jobs.first_chunk(accepted.id)

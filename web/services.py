@@ -14,6 +14,8 @@ from shared.database import Database
 from shared.doorbell import Doorbell
 from shared.image_store import ImageStore
 from shared.images import ImageLimits
+from shared.ledger.golden import GoldenLedger
+from shared.ledger.indexes import IndexLedger
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
 from shared.ledger.webhooks import WebhookLedger
@@ -40,6 +42,8 @@ class Services:
     searches: SearchLedger
     jobs: JobLedger
     webhooks: WebhookLedger
+    indexes: IndexLedger
+    golden: GoldenLedger
     catalogue: CatalogueStore
     store: ImageStore
     doorbell: Doorbell

@@ -13,8 +13,11 @@ from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, LostLease, Problem, Stopping
 from worker.jobs import JobKind, Tools
 from worker.jobs.imports import DeleteProducts, ImportProducts
+from worker.jobs.promotion import Promote, Rollback
+from worker.jobs.pruning import Prune
 from worker.jobs.rebuild import Rebuild
 from worker.jobs.reconcile import Reconcile
+from worker.jobs.reprocess import Reprocess
 from worker.lease_keeper import LeaseKeeper
 
 log = logging.getLogger(__name__)
@@ -132,5 +135,9 @@ def job_kinds(tools: Tools) -> dict[str, JobKind]:
         "put": imports,
         "delete": DeleteProducts(tools),
         "rebuild": Rebuild(tools),
+        "reprocess": Reprocess(tools),
+        "promote": Promote(tools),
+        "rollback": Rollback(tools),
+        "prune": Prune(tools),
         "reconcile": Reconcile(tools),
     }

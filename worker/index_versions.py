@@ -31,6 +31,8 @@ class LiveIndex:
         detector, embedder: the versions of the models that fill it.
         detector_name, embedder_name: how they are loaded; empty where only the versions tell.
         beside: a second collection of it that a rebuild fills, None else.
+        stale_since: the catalogue's change after which ``collection`` may lack something, None while it
+            is complete; ``beside_since`` is the same of ``beside``.
         epoch: grows whenever what is written where changes.
     """
 
@@ -45,6 +47,8 @@ class LiveIndex:
     detector_name: str
     embedder_name: str
     beside: str | None
+    stale_since: int | None
+    beside_since: int | None
     epoch: int
 
     @property
@@ -55,17 +59,17 @@ class LiveIndex:
 
 def live_index(session: Session, catalogue_id: int) -> LiveIndex | None:
     """Return the catalogue's live index version, None if nothing was ever imported."""
-    return next(iter(_versions(session, catalogue_id, ("live",))), None)
+    return next(iter(versions_in(session, catalogue_id, ("live",))), None)
 
 
 def written_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
     """Return the versions that a product's writes must reach: the live one, then building and ready."""
-    return _versions(session, catalogue_id, WRITTEN)
+    return versions_in(session, catalogue_id, WRITTEN)
 
 
 def kept_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
     """Return the versions that have a collection, the live one first: a deletion must reach them all."""
-    return _versions(session, catalogue_id, KEPT)
+    return versions_in(session, catalogue_id, KEPT)
 
 
 def all_written(session: Session) -> list[LiveIndex]:
@@ -82,10 +86,16 @@ def index_version(session: Session, version_id: int) -> LiveIndex | None:
     return None if row is None else _as_live(row)
 
 
+def find_model_version(session: Session, detector: str, embedder: str) -> int | None:
+    """Return the id of two models' versions, None while no detection is theirs."""
+    return session.scalar(
+        select(ModelVersion.id).where(ModelVersion.detector == detector, ModelVersion.embedder == embedder)
+    )
+
+
 def model_version_id(session: Session, detector: str, embedder: str) -> int:
     """Return the id of two models' versions, made in this transaction if it is new."""
-    wanted = (ModelVersion.detector == detector, ModelVersion.embedder == embedder)
-    found = session.scalar(select(ModelVersion.id).where(*wanted))
+    found = find_model_version(session, detector, embedder)
     if found is not None:
         return found
     try:
@@ -95,7 +105,9 @@ def model_version_id(session: Session, detector: str, embedder: str) -> int:
             session.flush()
             return row.id
     except IntegrityError:  # another worker made it at the same moment
-        return session.scalars(select(ModelVersion.id).where(*wanted)).one()
+        made = find_model_version(session, detector, embedder)
+        assert made is not None
+        return made
 
 
 def begin_change(session: Session, catalogue_id: int, versions: Sequence[LiveIndex] | None = None) -> int:
@@ -126,6 +138,15 @@ def begin_change(session: Session, catalogue_id: int, versions: Sequence[LiveInd
         wanted = {(v.id, v.epoch) for v in written_indexes(session, catalogue_id)}
         if not wanted <= served:
             raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+    return number
+
+
+def hold_changes(session: Session, catalogue_id: int) -> int:
+    """Return the number of the catalogue's last change; no other comes before this transaction ends."""
+    query = select(Catalogue.changes).where(Catalogue.id == catalogue_id).with_for_update()
+    number = session.scalar(query)
+    if number is None:
+        raise UnknownCatalogue("The catalogue is gone.")
     return number
 
 
@@ -212,7 +233,8 @@ def next_number(session: Session, catalogue_id: int) -> int:
     return (session.scalar(query) or 0) + 1
 
 
-def _versions(session: Session, catalogue_id: int, states: Sequence[str]) -> list[LiveIndex]:
+def versions_in(session: Session, catalogue_id: int, states: Sequence[str]) -> list[LiveIndex]:
+    """Return a catalogue's versions in some states: in the order of those, then by number."""
     rows = session.scalars(
         select(IndexVersion)
         .where(IndexVersion.catalogue_id == catalogue_id, IndexVersion.state.in_(states))
@@ -235,5 +257,7 @@ def _as_live(row: IndexVersion) -> LiveIndex:
         detector_name=row.detector_name,
         embedder_name=row.embedder_name,
         beside=row.beside,
+        stale_since=row.stale_since,
+        beside_since=row.beside_since,
         epoch=row.epoch,
     )

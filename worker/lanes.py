@@ -28,6 +28,7 @@ from shared.settings import Settings
 from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.catalogue_lane import CatalogueLane
+from worker.gate_limits import GateLimits
 from worker.index_flush import IndexFlusher
 from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
@@ -148,6 +149,7 @@ def _process(
         limits=limits,
         micro_batch=settings.models.micro_batch,
         prefix=settings.milvus.prefix,
+        gate=GateLimits(**settings.gate.model_dump()),
     )
     return WorkerProcess(
         name=name,

@@ -168,7 +168,7 @@ class Pipeline:
 
     def _find(self, images: Sequence[Image], options: Sequence[QueryOptions]) -> list[list[Detection]]:
         """Objects of each image. A drawn box is run through the detector too if a mask would be used."""
-        needs = [o.detect if o.box is None else self._uses_masks for o in options]
+        needs = [o.detect if o.box is None else self.uses_masks for o in options]
         chosen = [image for image, needed in zip(images, needs, strict=True) if needed]
         results = iter(in_batches(self.detector.detect, chosen, self.batch))
         found = []
@@ -181,7 +181,8 @@ class Pipeline:
         return found
 
     @property
-    def _uses_masks(self) -> bool:
+    def uses_masks(self) -> bool:
+        """Whether a mask, which is never stored, changes what is embedded."""
         return bool(getattr(self.embedder, "uses_masks", False))
 
     def _crop(self, jobs: Sequence[tuple[Image, Detection | None]]) -> list[Image]:

@@ -71,13 +71,16 @@ class Pipelines:
             self._keep_loaded(key, pipeline)
             return pipeline
 
-    def named(self, detector_name: str, embedder_name: str) -> Pipeline:
+    def named(self, detector_name: str, embedder_name: str, like: str | None = None) -> Pipeline:
         """Return the pipeline of two models as the registry has them today.
+
+        Args:
+            like: an embedder's version, whose crop mode is kept; None for the registry's.
 
         Raises:
             Misconfigured: there is no such model, or its file is another than registered.
         """
-        pipeline = self._build(detector_name, embedder_name, None)
+        pipeline = self._build(detector_name, embedder_name, None if like is None else crop_mode(like))
         key = _key(pipeline.detector.version, pipeline.embedder.version)
         if key == _key(self.default.detector.version, self.default.embedder.version):
             return self.default
@@ -111,12 +114,13 @@ class Pipelines:
         with self._lock:
             return {embedder: message for (_, embedder), (_, message) in self._failed.items()}
 
-    def holds(self, version: LiveIndex) -> bool:
-        """Whether the version's pipeline is in memory."""
-        if _fits(self.default, version):
-            return True
-        with self._lock:
-            return _key(version.detector, version.embedder) in self._loaded
+    def fits(self, pipeline: Pipeline, version: LiveIndex) -> bool:
+        """Whether a pipeline's embeddings can be compared with the version's."""
+        return _fits(pipeline, version)
+
+    def serves(self, loaded: dict[str, str], version: LiveIndex) -> bool:
+        """Whether one of another process's ``loaded`` pipelines is the version's."""
+        return _key(loaded["detector"], loaded["embedder"]) == _key(version.detector, version.embedder)
 
     def _known(self, key: _Key) -> Pipeline | None:
         with self._lock:
@@ -143,8 +147,8 @@ class Pipelines:
                 self._loaded.popitem(last=False)
 
     def _load(self, version: LiveIndex) -> Pipeline:
-        detector = version.detector_name or _name_in(version.detector)
-        embedder = version.embedder_name or _name_in(version.embedder)
+        detector = version.detector_name or name_in(version.detector)
+        embedder = version.embedder_name or name_in(version.embedder)
         advice = (
             f"The index {version.collection} was filled with {version.detector} and {version.embedder}: give "
             "this worker those weights, or fill an index with other models (`vitrine reprocess`)."
@@ -192,7 +196,8 @@ def weights_of(version: str) -> str:
     return version.split("+", 1)[0]
 
 
-def _name_in(version: str) -> str:
+def name_in(version: str) -> str:
+    """Return the registry's name that a model's version string begins with."""
     return weights_of(version).rpartition("@")[0] or weights_of(version)
 
 

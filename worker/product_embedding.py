@@ -66,13 +66,14 @@ def add_colours(batch: Batch) -> None:
             continue
         for models, objects in content.objects.items():
             content.objects[models] = [
-                o if o.colours is not None else replace(o, colours=_colours(content.pixels, o.seen))
+                o if o.colours is not None else replace(o, colours=colours_of(content.pixels, o.seen))
                 for o in objects
             ]
         content.pixels = None
 
 
-def _colours(image: Image, seen: Detection) -> list[str]:
+def colours_of(image: Image, seen: Detection) -> list[str]:
+    """Return the names of the main colours of what was seen in a picture."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = seen.box
     left, top = min(int(x0 * width), width - 1), min(int(y0 * height), height - 1)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from shared.filters import Facts, facts_of
 from worker.index_rows import index_row, row_key
 from worker.index_versions import LiveIndex
+from worker.index_writes import delete_rows, write_rows
 from worker.jobs import Tools
 from worker.product_batch import Prepared, Target
 from worker.product_known import IndexedObject, stored_objects
@@ -45,13 +46,13 @@ class IndexChanges:
         """Write rows of new pictures, and of all of a product of which rows say something else now;
         delete those that are one too many."""
         for target in self._targets:
-            rows = [*self._rows(target)]
-            for collection in target.version.collections:
-                tools.index.upsert(collection, rows)
+            write_rows(tools.index, target.version, [*self._rows(target)])
         models = {t.version.id: t.models for t in self._targets}
         for version in self._versions:
             of = models.get(version.id)
-            delete_rows(tools, version, [k for p in self._products for k in _surplus(p, version.id, of)])
+            delete_rows(
+                tools.index, [version], [k for p in self._products for k in _surplus(p, version.id, of)]
+            )
 
     def _rows(self, target: Target) -> Iterator[IndexRow]:
         for p, facts, moved in zip(self._products, self._facts, self._moved, strict=True):
@@ -71,13 +72,6 @@ class IndexChanges:
                         o.embedding,
                         o.colours,
                     )
-
-
-def delete_rows(tools: Tools, version: LiveIndex, keys: Sequence[str]) -> None:
-    """Delete rows of an index version by key, wherever it has them."""
-    if keys:
-        for collection in version.collections:
-            tools.index.delete(collection, keys)
 
 
 def _moved(prepared: Prepared, facts: Facts) -> bool:

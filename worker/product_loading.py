@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 #: Twice what the detector takes, so that an object of half the picture fills the embedder's input:
 #: camera files are then decoded at a quarter or an eighth of their size.
-_SIDE_NEEDED_PX = 640
+SIDE_NEEDED_PX = 640
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class Loader:
         try:
             if len(content.objects) < wanted:
                 data = content.data if content.data is not None else self._store.get(content.sha256, "images")
-                content.pixels = decode(data, self._limits, _SIDE_NEEDED_PX)
+                content.pixels = decode(data, self._limits, SIDE_NEEDED_PX)
                 content.height, content.width = content.pixels.shape[:2]
                 content.perceptual_hash = perceptual_hash(content.pixels)
             if content.data is not None:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete
 
 from shared.database.tables import Product
-from shared.filters import facts_of
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
-from worker.index_rows import index_row, row_key
+from worker.index_rows import row_key
 from worker.index_versions import LiveIndex, begin_change, kept_indexes, open_collection
+from worker.index_writes import delete_rows
 from worker.jobs import Tools
 from worker.product_batch import Batch, Content, Prepared, Target
 from worker.product_embedding import add_colours, embed_contents, open_targets
-from worker.product_index import IndexChanges, delete_rows
-from worker.product_known import known_products, stored_objects
+from worker.product_index import IndexChanges
+from worker.product_known import known_products
 from worker.product_loading import Loader
 from worker.product_tables import ChangedMeanwhile, require_unchanged, write_rows
 
@@ -99,25 +99,6 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
         tools.desk.record(session, claim, outcomes, spent)
 
 
-def rebuild_products(tools: Tools, claim: ChunkClaim, live: LiveIndex, items: Sequence[Item]) -> None:
-    """Write the index rows of products again from their stored embeddings."""
-    with tools.database.read() as session:
-        known = known_products(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-        stored = stored_objects(session, [i for k in known.values() for i in k.images], [live.id])
-    rows = []
-    for product_id, k in known.items():
-        facts = facts_of(k.row)
-        rows += [
-            index_row(product_id, k.row, facts, image_id, number, o.embedding, o.colours)
-            for image_id in k.images
-            for number, o in stored.get((live.id, image_id), {}).items()
-        ]
-    for collection in live.collections:
-        tools.index.upsert(collection, rows)
-    with tools.database.write() as session:
-        tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
-
-
 def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> None:
     """Delete products from all index versions and the catalogue; one that is gone counts as deleted."""
     with tools.database.read() as session:
@@ -130,7 +111,7 @@ def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> N
             for image_id, numbers in k.numbers.get(version.id, {}).items()
             for number in numbers
         ]
-        delete_rows(tools, version, keys)
+        delete_rows(tools.index, [version], keys)
     with tools.database.write() as session:
         begin_change(session, claim.catalogue_id, versions)
         session.execute(delete(Product).where(Product.id.in_([k.row.id for k in known.values()])))

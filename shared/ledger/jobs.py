@@ -46,10 +46,6 @@ class JobLedger:
         except IntegrityError:  # two requests with one new key met; the other one has committed
             return self._create("import", catalogue, source, [], idempotency, options=options)
 
-    def create_rebuild(self, catalogue: str) -> Accepted:
-        """Commit writing a catalogue's index anew from the database: no model and no picture is needed."""
-        return self._create("rebuild", catalogue, {}, [], None)
-
     def create(
         self,
         kind: str,

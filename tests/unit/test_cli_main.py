@@ -37,6 +37,8 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         "status",
         "import",
         "reconcile",
+        *("indexes", "reprocess", "promote", "rollback", "prune", "rebuild"),
+        *(f"golden {each}" for each in ("add", "list", "import", "remove")),
         "search",
         *(
             f"jobs {each}"

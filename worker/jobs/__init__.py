@@ -17,6 +17,7 @@ from shared.images import ImageLimits
 from shared.imports.opening import ImportSources
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim, Item, Problem
+from worker.gate_limits import GateLimits
 from worker.pipelines import Pipelines
 from worker.vision import VectorIndex
 
@@ -28,6 +29,7 @@ class Tools:
     Attributes:
         micro_batch: products between two commits.
         prefix: of the collections' names.
+        gate: what a new index version must keep to.
         give_way: called between two micro-batches of bulk work: does what somebody waits for.
     """
 
@@ -41,6 +43,7 @@ class Tools:
     limits: ImageLimits
     micro_batch: int
     prefix: str
+    gate: GateLimits
     give_way: Callable[[ChunkClaim], None] = lambda claim: None
 
 

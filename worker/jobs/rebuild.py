@@ -1,4 +1,8 @@
-"""The index anew from the database, when Milvus was wiped or replaced: no model, no picture."""
+"""The index anew from the database, when Milvus was wiped or replaced: no model, no picture.
+
+It is written into a collection beside the version's own and takes its place in one transaction, so that
+a search uses the old one, or waits where that is gone, and never sees a part.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,113 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
-from shared.database.tables import Product
+from shared.database.tables import IndexVersion
+from shared.errors import Conflict, IndexUnavailable, NotFound
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.index_versions import live_index, make_collection
+from worker.index_versions import LiveIndex, collection_name, hold_changes, index_version, live_index
 from worker.jobs import Tools
-from worker.product_writing import rebuild_products
-
-_PAGE = 1000
+from worker.jobs.filling import FillStages, catch_up, products_of
+from worker.jobs.reconcile import reconcile
+from worker.product_flow import do_items
+from worker.version_filling import Filler
 
 
 @dataclass(frozen=True)
 class Rebuild:
-    """Writes the rows of the catalogue's live index version from the stored embeddings."""
+    """Writes the rows of an index version from the stored embeddings; of the live one unless told."""
 
     tools: Tools
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
-        """The products that the catalogue has, page by page."""
-        number = after = 0
-        while True:
-            with self.tools.database.read() as session:
-                page = session.execute(
-                    select(Product.id, Product.product_id)
-                    .where(Product.catalogue_id == claim.catalogue_id, Product.id > after)
-                    .order_by(Product.id)
-                    .limit(_PAGE)
-                ).all()
-            for row_id, product_id in page:
-                number, after = number + 1, row_id
-                yield Item(number, number, product_id, {}, 0)
-            if len(page) < _PAGE:
-                return
+        """The products that the catalogue has, once the place for their rows is made."""
+        version = self._version(claim)
+        place = self._place(claim, version)
+        if version.beside != place and version.collection != place:
+            self._begin(claim, version, place)
+        yield from products_of(self.tools, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        tools = self.tools
-        with tools.database.read() as session:
-            live = live_index(session, claim.catalogue_id)
-        assert live is not None  # there is no product without one
-        make_collection(tools.index, live)
-        rebuild_products(tools, claim, live, items)
+        version = self._version(claim)
+        if version.beside != self._place(claim, version):
+            raise Conflict("Another rebuild of this index took this one's place.")
+        do_items(self.tools, claim, items, FillStages(self.tools, claim, self._filler(claim, version)))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Let Milvus build its index over what was written."""
+        """Compare, switch, and drop what is replaced."""
+        tools, version = self.tools, self._version(claim)
+        place = self._place(claim, version)
+        report: dict[str, Any] = {"index": version.number}
+        if version.collection != place:
+            if version.beside != place or version.beside_since is None:
+                raise Conflict("Another rebuild of this index took this one's place.")
+            tools.index.flush(place)
+            found = reconcile(tools, claim, version, repair=True, collection=place)
+            if (found.missing or found.orphans) and not found.repaired:
+                raise IndexUnavailable(f"{place} is not what the database says; it is compared again.")
+            report["reconcile"] = found.as_json()
+            catch_up(
+                tools,
+                claim,
+                self._filler(claim, version),
+                version.beside_since,
+                lambda session: _switch(session, version, place),
+            )
+        if version.state == "live":
+            tools.index.set_alias(version.alias, place)
+        self._tidy(claim, version, place)
+        return report
+
+    def _version(self, claim: ChunkClaim) -> LiveIndex:
         with self.tools.database.read() as session:
-            live = live_index(session, claim.catalogue_id)
-        if live is not None:
-            self.tools.index.flush(live.collection)
-        return None
+            wanted = claim.index_version
+            found = (
+                live_index(session, claim.catalogue_id) if wanted is None else index_version(session, wanted)
+            )
+        if found is None or found.state == "pruned":
+            raise NotFound(f"Catalogue {claim.catalogue!r} has no such index: import products first.")
+        return found
+
+    def _filler(self, claim: ChunkClaim, version: LiveIndex) -> Filler:
+        assert version.beside is not None
+        return Filler(self.tools, claim.catalogue_id, version, "rows", (version.beside,))
+
+    def _place(self, claim: ChunkClaim, version: LiveIndex) -> str:
+        """The collection that this job fills: the same however often a step is repeated."""
+        return f"{self._name(claim, version)}_{claim.job_id[:8]}"
+
+    def _name(self, claim: ChunkClaim, version: LiveIndex) -> str:
+        return collection_name(self.tools.prefix, claim.catalogue_id, version.number)
+
+    def _begin(self, claim: ChunkClaim, version: LiveIndex, place: str) -> None:
+        """Make the collection, then let everybody who writes products write to it too."""
+        self.tools.index.create(place, version.dim)
+        with self.tools.database.write() as session:
+            self.tools.desk.hold(session, claim)
+            session.execute(
+                update(IndexVersion)
+                .where(IndexVersion.id == version.id)
+                .values(
+                    beside=place,
+                    beside_since=hold_changes(session, claim.catalogue_id),
+                    epoch=IndexVersion.epoch + 1,
+                )
+            )
+
+    def _tidy(self, claim: ChunkClaim, version: LiveIndex, place: str) -> None:
+        """Drop what this version was in before, and what a rebuild that was given up left."""
+        name = self._name(claim, version)
+        for collection in self.tools.index.collections():
+            if collection != place and (collection == name or collection.startswith(f"{name}_")):
+                self.tools.index.drop(collection)
+
+
+def _switch(session: Session, version: LiveIndex, place: str) -> None:
+    session.execute(
+        update(IndexVersion)
+        .where(IndexVersion.id == version.id)
+        .values(collection=place, beside=None, beside_since=None, epoch=IndexVersion.epoch + 1)
+    )

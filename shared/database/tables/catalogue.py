@@ -55,8 +55,9 @@ class IndexVersion(Base):
     beside: Mapped[str | None] = mapped_column(String(128))
     # Grows whenever it changes where products are written: what is on its way is then written again.
     epoch: Mapped[int] = mapped_column(default=0)
-    # The catalogue's change up to which the collection is known to be complete.
-    synced: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The catalogue's change after which the collection may lack something; null while it is complete.
+    stale_since: Mapped[int | None] = mapped_column(BigInteger)
+    beside_since: Mapped[int | None] = mapped_column(BigInteger)  # the same of the collection beside it
     job_id: Mapped[str | None] = mapped_column(String(36))
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)  # verdict of the quality gate
     created_at: Mapped[float]

@@ -169,7 +169,8 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
         "index_versions": [
             sa.Column("beside", sa.String(128), nullable=True),
             sa.Column("epoch", sa.Integer(), nullable=False, server_default="0"),
-            sa.Column("synced", sa.BigInteger(), nullable=False, server_default="0"),
+            sa.Column("stale_since", sa.BigInteger(), nullable=True),
+            sa.Column("beside_since", sa.BigInteger(), nullable=True),
             sa.Column("detector_name", sa.Text(), nullable=False, server_default=""),
             sa.Column("embedder_name", sa.Text(), nullable=False, server_default=""),
             sa.Column("job_id", sa.String(36), nullable=True),

@@ -1,0 +1,116 @@
+"""`vitrine golden`: photos whose right answer is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from cli.connection import connect
+from cli.output import ExitCode, json_option, people, print_json, tables
+from shared.contracts.base import Box
+from shared.errors import InvalidManifest, UnknownProduct
+
+_catalogue = click.option("--catalogue", required=True, help="The catalogue that they are for.")
+
+
+@click.group()
+def golden() -> None:
+    """Photos whose right answer is known: the quality gate asks them before an index goes live."""
+
+
+@golden.command(epilog="Example: vitrine golden add photo.jpg chair-7 --catalogue shop")
+@click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("product_id", metavar="PRODUCT")
+@_catalogue
+@click.option("--box", type=float, nargs=4, help="The product in it: X0 Y0 X1 Y1, 0 to 1 each.")
+@json_option
+def add(photo: Path, product_id: str, catalogue: str, box: Box | None, as_json: bool) -> None:
+    """Add PHOTO, and the PRODUCT that it shows."""
+    with connect() as client:
+        made = client.add_golden(catalogue, photo, product_id, box)
+    if as_json:
+        print_json(made)
+    else:
+        people().print(f"Added golden query {made.id}.")
+
+
+@golden.command(name="list", epilog="Example: vitrine golden list --catalogue shop")
+@_catalogue
+@json_option
+def list_(catalogue: str, as_json: bool) -> None:
+    """The golden queries of a catalogue."""
+    with connect() as client:
+        found = list(client.golden(catalogue))
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("golden query", "product", "box", "from"):
+        table.add_column(column)
+    for each in found:
+        box = "-" if each.box is None else " ".join(f"{v:.2f}" for v in each.box)
+        table.add_row(each.id, each.product_id, box, each.source)
+    tables().print(table)
+
+
+@golden.command(name="import", epilog="Example: vitrine golden import ./labelled --catalogue shop")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_catalogue
+@click.option("--limit", type=click.IntRange(min=1), help="So many at most, evenly spread.")
+@json_option
+def import_(folder: Path, catalogue: str, limit: int | None, as_json: bool) -> int:
+    """Add all objects of FOLDER/benchmark.jsonl: a line a photo, with `file`, `size` [width, height] and
+    `objects`, each a `product_id` and a `box` in pixels. Products that CATALOGUE has not are left out."""
+    wanted = list(_labelled(folder))
+    if limit is not None and limit < len(wanted):
+        wanted = [wanted[k * len(wanted) // limit] for k in range(limit)]
+    added = unknown = 0
+    with connect() as client:
+        for photo, product_id, box in wanted:
+            try:
+                client.add_golden(catalogue, photo, product_id, box)
+                added += 1
+            except UnknownProduct:
+                unknown += 1
+    if as_json:
+        print_json({"added": added, "unknown_products": unknown})
+    else:
+        people().print(f"Added {added} golden queries; {unknown} are of products that are not here.")
+    return ExitCode.PARTIAL if unknown else ExitCode.OK
+
+
+@golden.command(epilog="Example: vitrine golden remove ID --catalogue shop")
+@click.argument("golden_id", metavar="ID")
+@_catalogue
+@json_option
+def remove(golden_id: str, catalogue: str, as_json: bool) -> None:
+    """Remove a golden query."""
+    with connect() as client:
+        client.remove_golden(catalogue, golden_id)
+    if as_json:
+        print_json({"removed": golden_id})
+    else:
+        people().print("Removed.")
+
+
+def _labelled(folder: Path) -> Iterator[tuple[Path, str, Box]]:
+    try:
+        lines = (folder / "benchmark.jsonl").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidManifest(f"{folder / 'benchmark.jsonl'} cannot be read.") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            row: dict[str, Any] = json.loads(line)
+            photo, (width, height) = folder / row["file"], row["size"]
+            boxes = [(o["product_id"], o["box"]) for o in row["objects"]]
+            for product_id, (x0, y0, x1, y1) in boxes:
+                yield photo, str(product_id), (x0 / width, y0 / height, x1 / width, y1 / height)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise InvalidManifest(
+                f"Line {number} of benchmark.jsonl needs file, size, and objects with product_id and box."
+            ) from error

@@ -1,0 +1,38 @@
+"""`vitrine indexes`: the index versions of a catalogue, and what the quality gate said of them."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from cli.connection import connect
+from cli.output import json_option, print_json, tables
+from cli.reports import gate_lines
+
+
+@click.command(epilog="Example: vitrine indexes shop")
+@click.argument("catalogue")
+@json_option
+def indexes(catalogue: str, as_json: bool) -> None:
+    """List the index versions of CATALOGUE: which is live, which may be promoted or gone back to."""
+    with connect() as client:
+        found = client.indexes(catalogue)
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("index", "state", "images", "detector", "embedder", "gate", "made"):
+        table.add_column(column)
+    for each in found:
+        gate = (each.report or {}).get("gate", {}).get("verdict", "-")
+        state = each.state + (", rebuilding" if each.rebuilding else "")
+        when = f"{each.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(str(each.number), state, str(each.images), each.detector, each.embedder, gate, when)
+    console = tables()
+    console.print(table)
+    for each in found:
+        if each.state == "ready" and each.report is not None:
+            console.print(Text(f"Index {each.number}:"))
+            for line in gate_lines(each.report["gate"]):
+                console.print(Text(line), soft_wrap=True)

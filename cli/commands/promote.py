@@ -1,0 +1,69 @@
+"""`vitrine promote`, `rollback` and `prune`: which index version is live, and which are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from cli.client import VitrineClient
+from cli.commands.import_ import describe, exit_code, follow
+from cli.connection import connect
+from cli.output import json_option, people, print_json, reporter_for
+from shared.contracts import JobOut
+from shared.contracts.indexes import PromoteRequest, PruneRequest, RollbackRequest
+
+_index = click.option("--index", type=click.IntRange(min=1), help="Its number; `vitrine indexes` lists them.")
+_force = click.option(
+    "--force", is_flag=True, help="Also against the quality gate, and without waiting for search workers."
+)
+
+
+@click.command(epilog="Example: vitrine promote shop")
+@click.argument("catalogue")
+@_index
+@_force
+@json_option
+def promote(catalogue: str, index: int | None, force: bool, as_json: bool) -> int:
+    """Make the index of CATALOGUE that is ready the live one. No search fails or sees two at once."""
+    wanted = PromoteRequest(index=index, force=force)
+    return followed(lambda client: client.promote(catalogue, wanted), as_json)
+
+
+@click.command(epilog="Example: vitrine rollback shop")
+@click.argument("catalogue")
+@_index
+@_force
+@json_option
+def rollback(catalogue: str, index: int | None, force: bool, as_json: bool) -> int:
+    """Go back, at once, to the index of CATALOGUE that was live before; then give it what changed since."""
+    wanted = RollbackRequest(index=index, force=force)
+    return followed(lambda client: client.rollback(catalogue, wanted), as_json)
+
+
+@click.command(epilog="Example: vitrine prune shop --all")
+@click.argument("catalogue")
+@_index
+@click.option("--all", "everything", is_flag=True, help="All but the live one and those being filled.")
+@json_option
+def prune(catalogue: str, index: int | None, everything: bool, as_json: bool) -> int:
+    """Drop indexes of CATALOGUE: retired ones but the last, refused ones, and those given up half-way."""
+    wanted = PruneRequest(index=index, all=everything)
+    return followed(lambda client: client.prune(catalogue, wanted), as_json)
+
+
+def followed(start: Callable[[VitrineClient], JobOut], as_json: bool, wait: bool = True) -> int:
+    """Start a job, follow it to its end unless told not to, and print it; return the exit code."""
+    console = people()
+    with connect() as client:
+        job = start(client)
+        if wait:
+            with reporter_for(console) as reporter:
+                job = follow(client, job, reporter, lambda: False)
+        if as_json:
+            print_json(job)
+        elif wait:
+            describe(client, job, console)
+        else:
+            console.print(f"Job {job.id} has started: vitrine jobs watch {job.id}", soft_wrap=True)
+    return exit_code(job)

@@ -1,0 +1,79 @@
+"""Calls that fill, move and drop index versions, and keep golden queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cli.answers import parsed, parsed_list
+from cli.calls import Calls
+from shared.contracts import JobOut
+from shared.contracts.base import Box, Contract
+from shared.contracts.indexes import (
+    ChooseIndex,
+    GoldenOut,
+    IndexOut,
+    PromoteRequest,
+    PruneRequest,
+    ReprocessRequest,
+    RollbackRequest,
+)
+
+_PAGE = 1000
+
+
+class IndexCalls(Calls):
+    """Part of ``VitrineClient``."""
+
+    def indexes(self, catalogue: str) -> list[IndexOut]:
+        """Return the catalogue's index versions, the newest first."""
+        return parsed_list(IndexOut, self._request("GET", f"/v1/catalogues/{catalogue}/indexes"))
+
+    def reprocess(self, catalogue: str, wanted: ReprocessRequest) -> JobOut:
+        """Start putting the catalogue's pictures through models again."""
+        return self._index_job(catalogue, "reprocess", wanted)
+
+    def promote(self, catalogue: str, wanted: PromoteRequest) -> JobOut:
+        """Start making an index that is ready the live one."""
+        return self._index_job(catalogue, "promote", wanted)
+
+    def rollback(self, catalogue: str, wanted: RollbackRequest) -> JobOut:
+        """Start going back to the index that was live before."""
+        return self._index_job(catalogue, "rollback", wanted)
+
+    def prune(self, catalogue: str, wanted: PruneRequest) -> JobOut:
+        """Start dropping index versions that nobody goes back to."""
+        return self._index_job(catalogue, "prune", wanted)
+
+    def rebuild(self, catalogue: str, index: int | None = None) -> JobOut:
+        """Start writing an index anew from the database."""
+        return self._index_job(catalogue, "rebuild", ChooseIndex(index=index))
+
+    def golden(self, catalogue: str) -> Iterator[GoldenOut]:
+        """Yield the catalogue's golden queries."""
+        params: dict[str, str | int] = {"limit": _PAGE}
+        while True:
+            address = f"/v1/catalogues/{catalogue}/golden"
+            page = parsed_list(GoldenOut, self._request("GET", address, params=params))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            params["after"] = page[-1].id
+
+    def add_golden(self, catalogue: str, photo: Path, product_id: str, box: Box | None = None) -> GoldenOut:
+        """Add a photo, and the product that it shows."""
+        fields = {"product_id": product_id}
+        if box is not None:
+            fields["box"] = ",".join(f"{v:.6f}" for v in box)
+        files = {"image": (photo.name, photo.read_bytes())}
+        address = f"/v1/catalogues/{catalogue}/golden"
+        answer = self._request("POST", address, accepted=(201,), data=fields, files=files)
+        return parsed(GoldenOut, answer)
+
+    def remove_golden(self, catalogue: str, golden_id: str) -> None:
+        """Remove a golden query."""
+        self._request("DELETE", f"/v1/catalogues/{catalogue}/golden/{golden_id}", accepted=(204,))
+
+    def _index_job(self, catalogue: str, what: str, wanted: Contract) -> JobOut:
+        address = f"/v1/catalogues/{catalogue}/{what}"
+        return parsed(JobOut, self._request("POST", address, json=wanted.model_dump(mode="json")))

@@ -1,0 +1,182 @@
+"""The quality gate: whether an index version that was filled may go live, with the figures that say so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, select
+
+from shared.database.tables import Detection, Product
+from shared.database.tables import Image as ImageRow
+from shared.errors import Misconfigured, NotFound
+from shared.ledger.work import ChunkClaim
+from worker.gate_limits import GateLimits
+from worker.index_versions import LiveIndex
+from worker.jobs import Tools
+from worker.jobs.gate_queries import Query, golden_queries, known_queries, live_queries, ranked
+
+log = logging.getLogger(__name__)
+
+#: Stored embeddings that are looked at one by one.
+_SAMPLE = 20_000
+_NORM_TOLERANCE = 1e-2
+#: Below so many shoppers' photos, the catalogue's own pictures are asked for overlap and drift too.
+_ENOUGH = 20
+
+Hits = list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: ``value`` is held against ``threshold``; ``passed`` is null where there was nothing
+    to measure."""
+
+    name: str
+    value: float | None
+    threshold: float
+    passed: bool | None
+    note: str
+
+
+def judge(tools: Tools, claim: ChunkClaim, old: LiveIndex | None, new: LiveIndex) -> dict[str, Any]:
+    """Return the verdict over ``new`` against the live version ``old``, with every figure.
+
+    Raises:
+        Misconfigured: the new version's own models are not here.
+        LostLease, Unavailable: as for any step of a job.
+    """
+    limits, catalogue_id = tools.gate, claim.catalogue_id
+    golden = golden_queries(tools, catalogue_id, max(4 * limits.queries, 1))
+    asked = live_queries(tools, catalogue_id, limits.queries)
+    known = known_queries(tools, catalogue_id, new, limits.queries)
+    compared = asked if len(asked) >= _ENOUGH else [*asked, *known]
+    news = _Answers(tools, new, golden, known, compared)
+    try:
+        olds = None if old is None else _Answers(tools, old, golden, known, compared)
+    except (Misconfigured, NotFound) as error:
+        # Its weights or its collection are lost: a reason to leave it, not to stay with it.
+        log.warning("the live index cannot be asked: %s", error.message)
+        olds = None
+    checks = [
+        _failed(tools, catalogue_id, new, limits),
+        _finite(tools, new),
+        _golden(golden, olds, news, limits),
+        _known(known, olds, news, limits),
+        _overlap(olds, news, limits),
+        _drift(olds, news, limits),
+    ]
+    verdict = "failed" if any(check.passed is False for check in checks) else "passed"
+    return {"verdict": verdict, "checks": [asdict(check) for check in checks]}
+
+
+class _Answers:
+    """What one version answers to everything that is asked."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        version: LiveIndex,
+        golden: Sequence[Query],
+        known: Sequence[Query],
+        compared: Sequence[Query],
+    ) -> None:
+        pipeline = tools.pipelines.of(version)
+        self.golden = list(ranked(tools, version, pipeline, golden))
+        self.known = list(ranked(tools, version, pipeline, known))
+        only = [query for query in compared if query.product_id is None]
+        self.compared = list(ranked(tools, version, pipeline, only))
+        if len(only) < len(compared):
+            self.compared += self.known
+
+
+def _failed(tools: Tools, catalogue_id: int, new: LiveIndex, limits: GateLimits) -> Check:
+    """Share of the catalogue's pictures that the version lacks."""
+    images = select(func.count(ImageRow.id)).join(Product, Product.id == ImageRow.product)
+    with tools.database.read() as session:
+        total = session.scalar(images.where(Product.catalogue_id == catalogue_id)) or 0
+        there = session.scalar(
+            select(func.count(func.distinct(Detection.image_id))).where(Detection.index_version == new.id)
+        )
+    share = 1 - (there or 0) / total if total else 0.0
+    note = f"{total - (there or 0)} of {total} pictures are not in the new version"
+    return Check("failed_share", round(share, 5), limits.failed_most, share <= limits.failed_most, note)
+
+
+def _finite(tools: Tools, new: LiveIndex) -> Check:
+    """Share of the stored embeddings that are no unit vectors."""
+    with tools.database.read() as session:
+        blobs = session.scalars(
+            select(Detection.embedding).where(Detection.index_version == new.id).limit(_SAMPLE)
+        ).all()
+    wrong = 0
+    for blob in blobs:
+        values = np.frombuffer(blob, "<f2").astype(np.float64)
+        length = float(np.linalg.norm(values)) if np.isfinite(values).all() else 0.0
+        wrong += len(values) != new.dim or abs(length - 1) > _NORM_TOLERANCE
+    note = f"{wrong} of {len(blobs)} stored embeddings are not unit vectors"
+    return Check("bad_embeddings", wrong / len(blobs) if blobs else 0.0, 0.0, not wrong, note)
+
+
+def _golden(golden: Sequence[Query], olds: _Answers | None, news: _Answers, limits: GateLimits) -> Check:
+    found = _first(golden, news.golden)
+    if not golden or olds is None:
+        note = "no golden queries" if not golden else f"{found:.1%} come first; the old one was not asked"
+        return Check("golden_loss", None, limits.golden_loss, None, note)
+    before = _first(golden, olds.golden)
+    # Of few queries, one may always go the other way.
+    most = max(limits.golden_loss, 1 / len(golden))
+    note = f"the right product comes first for {found:.1%} of {len(golden)}, before {before:.1%}"
+    return Check("golden_loss", round(before - found, 4), most, before - found <= most + 1e-9, note)
+
+
+def _known(known: Sequence[Query], olds: _Answers | None, news: _Answers, limits: GateLimits) -> Check:
+    if not known:
+        return Check("known_item_loss", None, limits.known_loss, None, "the catalogue has no picture")
+    found = _first(known, news.known)
+    if olds is None:
+        note = f"{found:.1%} of {len(known)} pictures find their product; the live version was not asked"
+        least = limits.known_least
+        return Check("known_item", round(found, 4), least, found >= least, note)
+    before = _first(known, olds.known)
+    most = max(limits.known_loss, 1 / len(known))
+    note = f"{found:.1%} of {len(known)} pictures find their product first, before {before:.1%}"
+    return Check("known_item_loss", round(before - found, 4), most, before - found <= most + 1e-9, note)
+
+
+def _overlap(olds: _Answers | None, news: _Answers, limits: GateLimits) -> Check:
+    pairs = [] if olds is None else list(zip(olds.compared, news.compared, strict=True))
+    shares = [
+        len({p for p, _ in before} & {p for p, _ in after}) / len(before) for before, after in pairs if before
+    ]
+    if not shares:
+        return Check("overlap", None, limits.overlap_least, None, "nothing to compare")
+    value = sum(shares) / len(shares)
+    note = f"of the ten nearest products of {len(shares)} queries, {value:.1%} are the same"
+    return Check("overlap", round(value, 4), limits.overlap_least, value >= limits.overlap_least, note)
+
+
+def _drift(olds: _Answers | None, news: _Answers, limits: GateLimits) -> Check:
+    before = _mean_score([] if olds is None else olds.compared)
+    after = _mean_score(news.compared)
+    if before is None or after is None:
+        return Check("score_drift", None, limits.drift_most, None, "nothing to compare")
+    moved = abs(after - before)
+    note = f"the mean score of first hits is {after:.3f}, before {before:.3f}"
+    return Check("score_drift", round(moved, 4), limits.drift_most, moved <= limits.drift_most, note)
+
+
+def _first(queries: Sequence[Query], answers: Sequence[Hits]) -> float:
+    """Share of the queries whose product is the first hit."""
+    right = sum(
+        bool(hits) and hits[0][0] == query.product_id for query, hits in zip(queries, answers, strict=True)
+    )
+    return right / len(queries) if queries else 0.0
+
+
+def _mean_score(answers: Sequence[Hits]) -> float | None:
+    scores = [hits[0][1] for hits in answers if hits]
+    return sum(scores) / len(scores) if scores else None

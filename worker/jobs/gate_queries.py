@@ -1,0 +1,147 @@
+"""What the quality gate asks both versions: golden queries, shoppers' photos, pictures of products."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from sqlalchemy import select
+
+from shared.database.tables import GoldenQuery, Product, Search
+from shared.database.tables import Image as ImageRow
+from shared.errors import Unavailable, VitrineError
+from shared.images import decode
+from worker.crops import Box
+from worker.index_versions import LiveIndex
+from worker.jobs import Tools
+from worker.pipeline import Pipeline, QueryOptions
+from worker.product_loading import SIDE_NEEDED_PX
+from worker.vision import Image
+
+TOP = 10
+_OVER_FETCH = 4
+#: Shorter side that a catalogue picture is given when it is asked for: a phone's photo is no copy.
+_ASKED_PX = 256
+
+
+@dataclass(frozen=True)
+class Query:
+    """A photo; ``product_id`` is the right answer where it is known."""
+
+    image: Image
+    box: Box | None = None
+    product_id: str | None = None
+
+
+def golden_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
+    """The golden queries whose product and photo are still there."""
+    with tools.database.read() as session:
+        rows = session.execute(
+            select(GoldenQuery.sha256, GoldenQuery.box, GoldenQuery.product_id)
+            .join(
+                Product,
+                (Product.catalogue_id == GoldenQuery.catalogue_id)
+                & (Product.product_id == GoldenQuery.product_id),
+            )
+            .where(GoldenQuery.catalogue_id == catalogue_id)
+            .order_by(GoldenQuery.id)
+            .limit(limit)
+        ).all()
+    images = _decoded(tools, "golden", [row.sha256 for row in rows])
+    return [
+        Query(image, _box(row.box), row.product_id)
+        for row, image in zip(rows, images, strict=True)
+        if image is not None
+    ]
+
+
+def live_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
+    """The photos that were searched for last and are still kept; what was right for them nobody knows."""
+    with tools.database.read() as session:
+        keys = session.scalars(
+            select(Search.query_key)
+            .where(
+                Search.catalogue_id == catalogue_id,
+                Search.state == "succeeded",
+                Search.query_key.is_not(None),
+            )
+            .order_by(Search.created_at.desc())
+            .limit(4 * limit)
+        ).all()
+    unique = list(dict.fromkeys(key for key in keys if key is not None))[:limit]
+    return [Query(image) for image in _decoded(tools, "queries", unique) if image is not None]
+
+
+def known_queries(tools: Tools, catalogue_id: int, version: LiveIndex, limit: int) -> list[Query]:
+    """Some of the catalogue's pictures, slightly changed; the same for the same version."""
+    # Ids of images are hashes: those after any point are a fair sample.
+    start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
+    base = (
+        select(ImageRow.sha256, Product.product_id)
+        .join(Product, Product.id == ImageRow.product)
+        .where(Product.catalogue_id == catalogue_id)
+        .order_by(ImageRow.id)
+    )
+    with tools.database.read() as session:
+        rows = list(session.execute(base.where(ImageRow.id >= start).limit(limit)))
+        if len(rows) < limit:
+            rows += session.execute(base.where(ImageRow.id < start).limit(limit - len(rows))).all()
+    images = _decoded(tools, "images", [row.sha256 for row in rows])
+    return [
+        Query(_changed(image), None, row.product_id)
+        for row, image in zip(rows, images, strict=True)
+        if image is not None
+    ]
+
+
+def ranked(
+    tools: Tools, version: LiveIndex, pipeline: Pipeline, queries: Sequence[Query]
+) -> Iterator[list[tuple[str, float]]]:
+    """Yield the best products of each query with their scores, at most ten, as a search would find them.
+
+    The query's box, or else its most prominent object, or else the whole photo is searched for.
+    """
+    size = max(tools.micro_batch, 1)
+    for start in range(0, len(queries), size):
+        some = queries[start : start + size]
+        options = [QueryOptions(box=query.box) for query in some]
+        embedded = pipeline.embed_query([query.image for query in some], options)
+        rows = np.stack([each.embeddings[0] for each in embedded])
+        for hits in tools.index.search(version.collection, rows, TOP * _OVER_FETCH):
+            best: dict[str, float] = {}
+            for hit in sorted(hits, key=lambda h: -h.score):
+                best.setdefault(hit.product_id, hit.score)
+            yield list(best.items())[:TOP]
+
+
+def _box(values: list[float] | None) -> Box | None:
+    if values is None:
+        return None
+    x0, y0, x1, y1 = values
+    return x0, y0, x1, y1
+
+
+def _decoded(tools: Tools, kind: str, keys: Sequence[str]) -> list[Image | None]:
+    def load(key: str) -> Image | None:
+        try:
+            return decode(tools.store.get(key, kind), tools.limits, SIDE_NEEDED_PX)
+        except Unavailable:
+            raise
+        except VitrineError:
+            return None  # a photo that is kept no longer
+
+    return list(tools.decoders.map(load, keys))
+
+
+def _changed(image: Image) -> Image:
+    """Cut a little off each side, scale down, darken: a picture of the same thing that is not the same."""
+    height, width = image.shape[:2]
+    dy, dx = height // 32, width // 32
+    cut = image[dy : height - dy, dx : width - dx]
+    scale = min(1.0, _ASKED_PX / max(min(cut.shape[:2]), 1))
+    size = max(int(cut.shape[1] * scale), 8), max(int(cut.shape[0] * scale), 8)
+    small = cv2.resize(np.ascontiguousarray(cut), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(np.clip(small.astype(np.float32) * 0.93, 0, 255), np.uint8)

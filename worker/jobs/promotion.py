@@ -1,0 +1,192 @@
+"""Which index version is live: promoted, rolled back, and dropped when it is not wanted any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from shared.database.tables import IndexVersion, Job
+from shared.errors import Conflict, Misconfigured, NotFound, Unavailable
+from shared.ledger import now_s
+from shared.ledger.webhooks import emit
+from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.presence import Presence
+from worker.index_versions import LiveIndex, hold_changes, index_version, live_index
+from worker.jobs import Tools
+from worker.jobs.filling import catch_up
+from worker.jobs.reconcile import reconcile
+from worker.version_filling import Filler
+
+
+class _Once:
+    """A job without items: everything is done at its end."""
+
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        return ()
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        """There are no items."""
+
+
+@dataclass(frozen=True)
+class Promote(_Once):
+    """Makes a version that is ready the live one."""
+
+    tools: Tools
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        version = chosen(self.tools, claim)
+        if version.state == "ready" and not claim.options.get("force"):
+            require_passed(self.tools, version)
+        promote(self.tools, claim, version, "index.promoted")
+        return {"promoted": True, "index": version.number}
+
+
+@dataclass(frozen=True)
+class Rollback(_Once):
+    """Makes a retired version live again, at once, then gives it what changed since it was retired."""
+
+    tools: Tools
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        tools, version = self.tools, chosen(self.tools, claim)
+        if version.state == "retired":
+            version = _make_ready(tools, claim, version)
+        promote(tools, claim, version, "index.rolled_back")
+        version = chosen(tools, claim)
+        report: dict[str, Any] = {"promoted": True, "index": version.number}
+        if version.stale_since is not None:
+            filler = Filler(tools, claim.catalogue_id, version, "missing")
+            catch_up(tools, claim, filler, version.stale_since, lambda session: _complete(session, version))
+            report["reconcile"] = reconcile(tools, claim, chosen(tools, claim), repair=True).as_json()
+        return report
+
+
+def chosen(tools: Tools, claim: ChunkClaim) -> LiveIndex:
+    """Return the version that the job is about.
+
+    Raises:
+        NotFound: it was pruned since.
+    """
+    with tools.database.read() as session:
+        found = None if claim.index_version is None else index_version(session, claim.index_version)
+    if found is None or found.state == "pruned":
+        raise NotFound("This index version was pruned: `vitrine indexes CATALOGUE` lists what there is.")
+    return found
+
+
+def require_passed(tools: Tools, version: LiveIndex) -> None:
+    """Raise Conflict unless the quality gate let the version through."""
+    with tools.database.read() as session:
+        row = session.get_one(IndexVersion, version.id)
+        gate = (row.report or {}).get("gate", {})
+    if gate.get("verdict") != "passed":
+        wrong = ", ".join(c["name"] for c in gate.get("checks", []) if c["passed"] is False)
+        raise Conflict(
+            f"The quality gate refused index {version.number} ({wrong or 'not judged'}): "
+            "`vitrine promote CATALOGUE --force` makes it live all the same."
+        )
+
+
+def promote(tools: Tools, claim: ChunkClaim, version: LiveIndex, event: str) -> None:
+    """Make a version live: collection loaded, alias moved, row committed. Does nothing if it is live.
+
+    Searches go by the row, so that one that comes before the commit uses the old version wholly, and one
+    that comes after it the new one.
+
+    Raises:
+        Conflict: it is not ready.
+        Unavailable: a search worker has not loaded the version's models yet; to be tried again.
+        Misconfigured: a search worker cannot load them, or its collection is gone.
+    """
+    if version.state == "live":
+        tools.index.set_alias(version.alias, version.collection)
+        return
+    if version.state != "ready":
+        raise Conflict(f"Index {version.number} is {version.state}: only one that is ready goes live.")
+    if not claim.options.get("force"):
+        _await_searchers(tools, claim, version)
+    try:
+        tools.index.count(version.collection)  # loads it where it is not
+        tools.index.set_alias(version.alias, version.collection)
+    except NotFound as error:
+        raise Misconfigured(
+            f"The collection of index {version.number} is gone from Milvus: "
+            f"`vitrine rebuild {claim.catalogue} --index {version.number}` brings it back."
+        ) from error
+    with tools.database.write() as session:
+        tools.desk.hold(session, claim)
+        changes = hold_changes(session, claim.catalogue_id)
+        old = live_index(session, claim.catalogue_id)
+        if old is not None:
+            _retire(session, old, changes)
+        _set(session, version, state="live", promoted_at=now_s(), retired_at=None)
+        emit(
+            session,
+            event,
+            claim.catalogue,
+            {
+                "index": version.number,
+                "detector": version.detector,
+                "embedder": version.embedder,
+                "before": None if old is None else old.number,
+            },
+        )
+
+
+def _retire(session: Session, old: LiveIndex, changes: int) -> None:
+    """From now on nothing is written to it; what it lacked already, it still lacks."""
+    since = changes if old.stale_since is None else old.stale_since
+    _set(session, old, state="retired", retired_at=now_s(), stale_since=since)
+
+
+def _make_ready(tools: Tools, claim: ChunkClaim, version: LiveIndex) -> LiveIndex:
+    """Let writes go to a retired version again, and search workers load its models."""
+    with tools.database.write() as session:
+        tools.desk.hold(session, claim)
+        hold_changes(session, claim.catalogue_id)
+        _set(session, version, state="ready")
+    return chosen(tools, claim)
+
+
+def _complete(session: Session, version: LiveIndex) -> None:
+    _set(session, version, stale_since=None)
+
+
+def _set(session: Session, version: LiveIndex, **values: Any) -> None:
+    session.execute(
+        update(IndexVersion)
+        .where(IndexVersion.id == version.id)
+        .values(epoch=IndexVersion.epoch + 1, **values)
+    )
+
+
+def _await_searchers(tools: Tools, claim: ChunkClaim, version: LiveIndex) -> None:
+    """Make sure that no search has to wait for models after the promotion, or fails for want of them."""
+    waiting = []
+    for process in Presence(tools.database).alive():
+        if process.role != "search":
+            continue
+        pipelines = process.details.get("pipelines", [])
+        if any(tools.pipelines.serves(found, version) for found in pipelines):
+            continue
+        reason = process.details.get("not_loaded", {}).get(version.embedder)
+        if reason is not None:
+            raise Misconfigured(f"{process.name} on {process.host} cannot load this index's models: {reason}")
+        waiting.append(process.name)
+    if not waiting:
+        return
+    with tools.database.read() as session:
+        started = session.get_one(Job, claim.job_id).started_at or now_s()
+    if now_s() - started > tools.gate.wait_s and claim.kind != "reprocess":
+        raise Misconfigured(
+            f"{', '.join(waiting)} did not load the models of index {version.number} in "
+            f"{tools.gate.wait_s:g} s: see its log, or promote with --force."
+        )
+    raise Unavailable(f"{', '.join(waiting)} is still loading the models of index {version.number}.")

@@ -1,0 +1,139 @@
+"""Index versions that nobody goes back to: which they are, and how they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from shared.contracts import ENDED_STATES
+from shared.database import affected
+from shared.database.tables import Detection, IndexVersion, Job
+from shared.ledger.work import ChunkClaim, Item, Problem
+from worker.index_versions import (
+    LiveIndex,
+    collection_name,
+    hold_changes,
+    kept_indexes,
+    live_index,
+    versions_in,
+)
+from worker.jobs import Tools
+
+#: Pictures whose detections go in one transaction.
+_PAGE = 2000
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Drops versions that nobody goes back to: collection, detections and all."""
+
+    tools: Tools
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        return ()
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        """There are no items."""
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        with self.tools.database.read() as session:
+            versions = unwanted(session, claim)
+        for version in versions:
+            self._drop(claim, version)
+        return {"pruned": [version.number for version in versions]}
+
+    def _drop(self, claim: ChunkClaim, version: LiveIndex) -> None:
+        """First nobody may choose it any more, then its rows go, its collection, and its detections."""
+        tools = self.tools
+        with tools.database.write() as session:
+            tools.desk.hold(session, claim)
+            hold_changes(session, claim.catalogue_id)
+            chosen = (IndexVersion.id == version.id, IndexVersion.state != "live")
+            if not affected(
+                session,
+                update(IndexVersion)
+                .where(*chosen)
+                .values(state="pruned", beside=None, epoch=IndexVersion.epoch + 1),
+            ):
+                return  # it went live a moment ago
+            live = live_index(session, claim.catalogue_id)
+        if live is not None and tools.index.resolve_alias(live.alias) != live.collection:
+            tools.index.set_alias(live.alias, live.collection)
+        name = collection_name(tools.prefix, claim.catalogue_id, version.number)
+        for collection in tools.index.collections():
+            if collection == name or collection.startswith(f"{name}_"):
+                tools.index.drop(collection)
+        self._forget(claim, version)
+
+    def _forget(self, claim: ChunkClaim, version: LiveIndex) -> None:
+        """Delete the version's detections, in pieces so that searches and imports go on."""
+        while True:
+            some = (
+                select(Detection.image_id)
+                .where(Detection.index_version == version.id)
+                .order_by(Detection.image_id)
+                .limit(_PAGE)
+            )
+            with self.tools.database.write() as session:
+                self.tools.desk.hold(session, claim)
+                gone = affected(
+                    session,
+                    delete(Detection).where(
+                        Detection.index_version == version.id, Detection.image_id.in_(some.scalar_subquery())
+                    ),
+                )
+            if not gone:
+                return
+            self.tools.give_way(claim)
+
+
+def unwanted(session: Session, claim: ChunkClaim) -> list[LiveIndex]:
+    """Return what is to be dropped: the version that the job names, or else what nobody goes back to.
+
+    That is: retired ones but the last, those whose filling was given up, and those that the quality gate
+    refused; with the option ``all``, whatever is neither live nor being filled. One whose dropping was
+    cut short comes first.
+    """
+    kept = kept_indexes(session, claim.catalogue_id)
+    if claim.index_version is not None:
+        return [
+            *_half_dropped(session, claim.catalogue_id),
+            *(v for v in kept if v.id == claim.index_version),
+        ]
+    rows = {row.id: row for row in session.scalars(
+        select(IndexVersion).where(IndexVersion.id.in_([v.id for v in kept]))
+    )}  # fmt: skip
+    retired = sorted((v for v in kept if v.state == "retired"), key=lambda v: rows[v.id].retired_at or 0.0)
+    last = retired[-1:] if not claim.options.get("all") else []
+    found = _half_dropped(session, claim.catalogue_id)
+    for version in kept:
+        row = rows[version.id]
+        if version.state == "live" or version in last or _being_filled(session, row):
+            continue
+        refused = (row.report or {}).get("gate", {}).get("verdict") == "failed"
+        if version.state == "ready" and not refused and not claim.options.get("all"):
+            continue
+        found.append(version)
+    return found
+
+
+def _being_filled(session: Session, row: IndexVersion) -> bool:
+    job = None if row.job_id is None else session.get(Job, row.job_id)
+    return row.state in ("building", "ready") and job is not None and job.state not in ENDED_STATES
+
+
+def _half_dropped(session: Session, catalogue_id: int) -> list[LiveIndex]:
+    pruned = versions_in(session, catalogue_id, ("pruned",))
+    with_rows = set(
+        session.scalars(
+            select(Detection.index_version)
+            .where(Detection.index_version.in_([v.id for v in pruned]))
+            .distinct()
+        )
+    )
+    return [version for version in pruned if version.id in with_rows]

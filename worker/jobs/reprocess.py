@@ -1,0 +1,245 @@
+"""Re-processing: a catalogue's pictures through its models again, or through others.
+
+The same models repair the live index in place. Others fill a new version beside the live one, which goes
+live when it is complete and the quality gate lets it through; searches run throughout on the old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import Session
+
+from shared.contracts import ENDED_STATES
+from shared.database.tables import Detection, IndexVersion, Job, Product
+from shared.database.tables import Image as ImageRow
+from shared.errors import Conflict, IndexUnavailable, InvalidInput, NotFound
+from shared.ledger import now_s
+from shared.ledger.work import ChunkClaim, Item, Problem
+from worker.index_versions import (
+    LiveIndex,
+    collection_name,
+    find_model_version,
+    hold_changes,
+    live_index,
+    next_number,
+    written_indexes,
+)
+from worker.jobs import Tools
+from worker.jobs.filling import FillStages, catch_up, products_of
+from worker.jobs.gate import judge
+from worker.jobs.promotion import chosen, promote
+from worker.jobs.reconcile import reconcile
+from worker.pipeline import Pipeline
+from worker.pipelines import name_in
+from worker.product_flow import do_items
+from worker.version_batches import Scope
+from worker.version_filling import Filler
+
+
+@dataclass(frozen=True)
+class Reprocess:
+    """See the module. Options: ``detector``, ``embedder``, ``scope``, ``filter``, ``promote``, ``repair``."""
+
+    tools: Tools
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
+        """The products whose pictures are in the scope, once it is settled which version they go to."""
+        version = self._begin(claim) if claim.index_version is None else chosen(self.tools, claim)
+        conditions = [] if version.state != "live" else self._in_scope(claim, version)
+        yield from products_of(self.tools, claim, *conditions)
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        version = chosen(self.tools, claim)
+        scope: Scope = "missing" if version.state != "live" else _SCOPES[claim.options["scope"]]
+        filler = Filler(self.tools, claim.catalogue_id, version, scope)
+        do_items(self.tools, claim, items, FillStages(self.tools, claim, filler))
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        version = chosen(self.tools, claim)
+        with self.tools.database.read() as session:
+            row = session.get_one(IndexVersion, version.id)
+            own, report = row.job_id == claim.job_id, dict(row.report or {})
+        if not own:
+            return self._finish_in_place(claim, version)
+        if version.state == "building":
+            report = self._complete(claim, version)
+            version = chosen(self.tools, claim)
+        promoted = version.state == "live"
+        wanted = claim.options["promote"] == "auto" and report["gate"]["verdict"] == "passed"
+        if version.state == "ready" and wanted:
+            promote(self.tools, claim, version, "index.promoted")
+            promoted = True
+        return {**report, "promoted": promoted, "index": version.number}
+
+    def _begin(self, claim: ChunkClaim) -> LiveIndex:
+        """Settle which version is filled, and note it with the job."""
+        with self.tools.database.read() as session:
+            live = live_index(session, claim.catalogue_id)
+            others = [v for v in written_indexes(session, claim.catalogue_id) if v.state != "live"]
+        if live is None:
+            raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
+        pipeline = self._wanted_pipeline(claim, live)
+        pipelines = self.tools.pipelines
+        if pipelines.fits(pipeline, live):
+            return self._take(claim, live, fills=False)
+        _require_whole(claim)
+        for version in others:
+            if not pipelines.fits(pipeline, version):
+                raise Conflict(
+                    f"Index {version.number} ({version.embedder}) is {version.state}: promote it, or drop "
+                    f"it with `vitrine prune {claim.catalogue} --index {version.number}`."
+                )
+            self._require_free(version)
+            return self._take(claim, version, fills=True)
+        return self._new_version(claim, live, pipeline)
+
+    def _wanted_pipeline(self, claim: ChunkClaim, live: LiveIndex) -> Pipeline:
+        detector, embedder = claim.options.get("detector"), claim.options.get("embedder")
+        if detector is None and embedder is None:
+            return self.tools.pipelines.of(live)
+        return self.tools.pipelines.named(
+            detector or live.detector_name or name_in(live.detector),
+            embedder or live.embedder_name or name_in(live.embedder),
+            None if embedder else live.embedder,
+        )
+
+    def _require_free(self, version: LiveIndex) -> None:
+        with self.tools.database.read() as session:
+            row = session.get_one(IndexVersion, version.id)
+            job = None if row.job_id is None else session.get(Job, row.job_id)
+            if job is not None and job.state not in ENDED_STATES:
+                raise Conflict(f"Index {version.number} is being filled by job {job.id}.")
+
+    def _take(self, claim: ChunkClaim, version: LiveIndex, fills: bool) -> LiveIndex:
+        """Tie the job to a version that is there; what is in it already is not done again."""
+        with self.tools.database.write() as session:
+            self.tools.desk.hold(session, claim)
+            changes = hold_changes(session, claim.catalogue_id)
+            if fills:
+                session.execute(
+                    update(IndexVersion)
+                    .where(IndexVersion.id == version.id)
+                    .values(
+                        job_id=claim.job_id, state="building", stale_since=changes, report=None,
+                        epoch=IndexVersion.epoch + 1,
+                    )
+                )  # fmt: skip
+            session.execute(
+                update(Job)
+                .where(Job.id == claim.job_id)
+                .values(index_version=version.id, source={"since": changes})
+            )
+        return version
+
+    def _new_version(self, claim: ChunkClaim, live: LiveIndex, pipeline: Pipeline) -> LiveIndex:
+        """Make the collection, then the row: from its commit on, products are written to both."""
+        tools = self.tools
+        with tools.database.read() as session:
+            number = next_number(session, claim.catalogue_id)
+        name = collection_name(tools.prefix, claim.catalogue_id, number)
+        tools.index.drop(name)  # of a try that died between the two
+        tools.index.create(name, pipeline.embedder.dim)
+        with tools.database.write() as session:
+            tools.desk.hold(session, claim)
+            changes = hold_changes(session, claim.catalogue_id)
+            row = IndexVersion(
+                catalogue_id=claim.catalogue_id,
+                number=number,
+                collection=name,
+                alias=live.alias,
+                detector=pipeline.detector.version,
+                embedder=pipeline.embedder.version,
+                detector_name=pipeline.detector_name,
+                embedder_name=pipeline.embedder_name,
+                dim=pipeline.embedder.dim,
+                state="building",
+                job_id=claim.job_id,
+                stale_since=changes,
+                created_at=now_s(),
+            )
+            session.add(row)
+            session.flush()
+            session.execute(
+                update(Job)
+                .where(Job.id == claim.job_id)
+                .values(index_version=row.id, source={"since": changes})
+            )
+            return next(v for v in written_indexes(session, claim.catalogue_id) if v.id == row.id)
+
+    def _in_scope(self, claim: ChunkClaim, live: LiveIndex) -> list[Any]:
+        """Conditions on products: in place, only what the scope names is touched."""
+        conditions = filter_conditions(claim.options.get("filter"))
+        if claim.options["scope"] == "all":
+            return conditions
+        has = exists().where(Detection.image_id == ImageRow.id, Detection.index_version == live.id)
+        if claim.options["scope"] == "stale":
+            pipeline = self.tools.pipelines.of(live)
+            with self.tools.database.read() as session:
+                models = find_model_version(session, pipeline.detector.version, pipeline.embedder.version)
+            has = has.where(Detection.models == (-1 if models is None else models))
+        return [*conditions, exists(select(ImageRow.id).where(ImageRow.product == Product.id, ~has))]
+
+    def _complete(self, claim: ChunkClaim, version: LiveIndex) -> dict[str, Any]:
+        """Compare the filled version with the catalogue, judge it, and say that it is ready."""
+        tools = self.tools
+        tools.index.flush(version.collection)
+        found = reconcile(tools, claim, version, repair=True)
+        if (found.missing or found.orphans) and not found.repaired:
+            raise IndexUnavailable(f"{version.collection} is not what the database says; compared again.")
+        with tools.database.read() as session:
+            live = live_index(session, claim.catalogue_id)
+        report = {"reconcile": found.as_json(), "gate": judge(tools, claim, live, version)}
+
+        def ready(session: Session) -> None:
+            session.execute(
+                update(IndexVersion)
+                .where(IndexVersion.id == version.id)
+                .values(state="ready", stale_since=None, report=report, epoch=IndexVersion.epoch + 1)
+            )
+
+        filler = Filler(tools, claim.catalogue_id, version, "missing")
+        catch_up(tools, claim, filler, version.stale_since or 0, ready)
+        return report
+
+    def _finish_in_place(self, claim: ChunkClaim, live: LiveIndex) -> dict[str, Any]:
+        tools = self.tools
+        pipeline = tools.pipelines.of(live)
+
+        def done(session: Session) -> None:
+            # The thresholds of the detector may be others than when it was filled first.
+            session.execute(
+                update(IndexVersion)
+                .where(IndexVersion.id == live.id)
+                .values(detector=pipeline.detector.version, epoch=IndexVersion.epoch + 1)
+            )
+
+        tools.index.flush(live.collection)
+        filler = Filler(tools, claim.catalogue_id, live, "rows")
+        catch_up(tools, claim, filler, int(claim.source.get("since", 0)), done)
+        report = reconcile(tools, claim, chosen(tools, claim), repair=bool(claim.options.get("repair")))
+        return {"reconcile": report.as_json(), "promoted": False, "index": live.number}
+
+
+_SCOPES: dict[str, Scope] = {"all": "all", "stale": "stale", "failed": "missing"}
+
+
+def filter_conditions(expression: str | None) -> list[Any]:
+    """Return what a filter asks of the products' rows; nothing without one."""
+    if expression is None:
+        return []
+    raise InvalidInput("Filters are not supported here.", "filter")
+
+
+def _require_whole(claim: ChunkClaim) -> None:
+    """A new version must have every product, or promoting it would lose the others."""
+    if claim.options.get("filter") is not None or claim.options["scope"] == "failed":
+        raise InvalidInput(
+            "Other models fill a new index, which needs every product: leave `filter` out and take scope "
+            "`all`. With the models of the live index, a part of the catalogue can be done in place.",
+            "filter" if claim.options.get("filter") is not None else "scope",
+        )
