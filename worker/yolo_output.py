@@ -14,6 +14,9 @@ from worker.vision import Detection
 
 #: Boxes that go into non-maximum suppression, most confident first.
 CANDIDATES = 300
+#: A box that lies by this share inside a larger one, and has less than that share of its confidence, is taken
+#: for a part of it: a drawer, a wheel. Of a cup on a table both stay, since the cup is as sure as the table.
+PART_INSIDE, PART_CONFIDENCE = 0.8, 0.8
 #: A box narrower than this share of the image is noise.
 LEAST_SIDE = 0.01
 
@@ -61,7 +64,7 @@ def read_output(output: Floats, prototypes: Floats | None, frame: Frame, plan: O
         plan: thresholds and labels.
     """
     boxes, confidences, classes, coefficients = _columns(output, plan)
-    keep = suppress(boxes, confidences, plan.iou)
+    keep = without_parts(boxes, confidences, suppress(boxes, confidences, plan.iou))
     found = []
     for index in keep:
         inside = _inside(boxes[index], frame)
@@ -102,6 +105,24 @@ def suppress(boxes: Floats, confidences: Floats, iou: float) -> list[int]:
         if alive[position]:
             alive[position + 1 :] &= table[position, position + 1 :] <= iou
     return [int(index) for index in order[alive]]
+
+
+def without_parts(boxes: Floats, confidences: Floats, kept: list[int]) -> list[int]:
+    """Return those of the kept boxes that are no part of a larger and surer one, in their order.
+
+    Args:
+        boxes: ``(N, 4)`` xyxy.
+        confidences: ``(N,)``.
+        kept: indices, most confident first.
+    """
+    chosen, sure = boxes[kept], confidences[kept]
+    areas = np.maximum(np.prod(chosen[:, 2:] - chosen[:, :2], axis=1), 1e-9)
+    low = np.maximum(chosen[:, None, :2], chosen[None, :, :2])
+    high = np.minimum(chosen[:, None, 2:], chosen[None, :, 2:])
+    inside = np.prod(np.clip(high - low, 0, None), axis=2) / areas[:, None]
+    smaller = areas[:, None] < areas[None]
+    part = smaller & (inside > PART_INSIDE) & (sure[:, None] < PART_CONFIDENCE * sure[None])
+    return [index for index, is_part in zip(kept, part.any(axis=1), strict=True) if not is_part]
 
 
 def assemble_mask(coefficients: Floats, prototypes: Floats, box: Sequence[float], side_px: int) -> Floats:

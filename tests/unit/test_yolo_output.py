@@ -41,6 +41,16 @@ def test_doubtful_and_doubled_boxes_go() -> None:
     assert [d.confidence for d in found] == pytest.approx([0.9, 0.3])
 
 
+def test_parts_of_a_surer_object_go_and_objects_upon_it_stay() -> None:
+    cabinet, drawer, cup = (150, 160, 200, 150, 0.9), (120, 180, 60, 40, 0.5), (200, 120, 30, 30, 0.8)
+    beside = (280, 160, 60, 60, 0.3)  # only half of it lies inside
+    found = read_output(columns(cabinet, drawer, cup, beside), None, WIDE, PLAN)
+    assert sorted(d.confidence for d in found) == pytest.approx([0.3, 0.8, 0.9])
+    # A part goes whatever is the order, and the larger box never does.
+    found = read_output(columns(drawer, (150, 160, 200, 150, 0.4)), None, WIDE, PLAN)
+    assert sorted(d.confidence for d in found) == pytest.approx([0.4, 0.5])
+
+
 def test_no_anchor_above_the_threshold_is_an_empty_list() -> None:
     assert read_output(columns((160, 160, 160, 80, 0.1)), None, WIDE, PLAN) == []
 
