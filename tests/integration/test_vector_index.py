@@ -14,12 +14,15 @@ from pymilvus import MilvusClient
 
 from cli.services.milvus import EmbeddedMilvus
 from cli.services.sockets import free_ports
+from shared.contracts import ProductIn
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound
-from shared.filters import category_is, product_is_one_of
+from shared.filters import category_is, facts_of, parse, product_is_one_of
 from shared.filters.tree import AnyOf
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import DIM, index_rows, unique, unit_vectors
+from worker.index_rows import index_row
 from worker.vector_index import MAX_LIMIT, MilvusIndex, matches
+from worker.vector_index.schema import index_params, new_schema
 from worker.vision import IndexRow
 
 pytestmark = pytest.mark.services
@@ -199,6 +202,43 @@ def test_a_selective_filter_finds_the_exact_neighbours(
     for _ in range(5):
         assert [hit.key for hit in index.search(name, query, 20, wanted)[0]] == expected
         time.sleep(0.1)
+
+
+def test_a_collection_of_an_older_vitrine_is_searched_and_written_without_what_it_lacks(
+    index: MilvusIndex, new_collection: NewCollection
+) -> None:
+    old, alias = unique("old"), unique("alias")
+    schema = new_schema(DIM)
+    schema.fields[:] = [field for field in schema.fields if field.name not in ("facts", "ordered")]
+    index._call("create_collection", old, schema=schema, index_params=index_params())
+    product = ProductIn(category="chairs", tags=["sale"])
+    rows = [
+        index_row("p", product, facts_of(product), f"image{n}", 0, vector)
+        for n, vector in enumerate(unit_vectors(5))
+    ]
+    on_sale = parse("tags contains 'sale'")
+    index.upsert(old, rows)
+    index.set_alias(alias, old)
+    assert eventually(lambda: len(index.search(alias, UNIT[None], 10, category_is("chairs"))[0]) == 5)
+    with pytest.raises(Conflict, match="vitrine rebuild"):
+        index.search(alias, UNIT[None], 10, on_sale)
+
+    new = new_collection()
+    index.upsert(new, rows[:3])
+    index.set_alias(alias, new)
+    assert eventually(lambda: len(index.search(alias, UNIT[None], 10, on_sale)[0]) == 3)
+    index.set_alias(alias, old)
+
+    def refused() -> bool:
+        try:
+            index.search(alias, UNIT[None], 10, on_sale)
+        except Conflict:
+            return True
+        return False
+
+    assert eventually(refused)
+    index.set_alias(alias, new)
+    index.drop(old)
 
 
 def test_create_is_idempotent_and_refuses_another_dim(

@@ -1,0 +1,51 @@
+"""What a collection looks like: its fields, and its index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymilvus import DataType, MilvusClient
+
+from shared.filters.facts import MAX_TOKENS
+from worker.vector_index.filters import FACTS, ORDERED
+from worker.vector_index.rows import MAX_BYTES
+
+_HNSW = {"M": 16, "efConstruction": 200}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a collection holds: dimensions of its embeddings, and the names of its fields."""
+
+    dim: int
+    fields: frozenset[str]
+
+
+def new_schema(dim: int) -> Any:
+    """Return the fields of a collection that is made today. Older ones have no facts."""
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["key"])
+    for name in ("product_id", "image_id", "category"):
+        schema.add_field(name, DataType.VARCHAR, max_length=MAX_BYTES[name])
+    schema.add_field("number", DataType.INT64)
+    schema.add_field("price", DataType.DOUBLE)
+    schema.add_field(FACTS, DataType.ARRAY, element_type=DataType.INT64, max_capacity=MAX_TOKENS)
+    schema.add_field(ORDERED, DataType.JSON)
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dim)
+    return schema
+
+
+def index_params() -> Any:
+    """Return the index of a collection."""
+    params = MilvusClient.prepare_index_params()
+    # HNSW and nothing else: Lite takes any name, and cannot load the collection after a restart.
+    params.add_index("embedding", index_type="HNSW", metric_type="COSINE", params=_HNSW)
+    return params
+
+
+def shape_of(description: dict[str, Any]) -> Shape:
+    """Return what ``describe_collection`` tells."""
+    fields = description["fields"]
+    params = next(field["params"] for field in fields if field["name"] == "embedding")
+    return Shape(int(params["dim"]), frozenset(field["name"] for field in fields))
