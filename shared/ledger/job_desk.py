@@ -14,13 +14,14 @@ from shared.database import Database, affected
 from shared.database.tables import Catalogue, Chunk, Job, JobItem
 from shared.ledger import now_s
 from shared.ledger.job_ends import add_problems, close_job, end_job, fail_rest
+from shared.ledger.job_queue import JobQueue, urgent
 from shared.ledger.job_states import OPEN_STATES, UNFINISHED
 from shared.ledger.job_view import done_of
 from shared.ledger.pace import SAMPLE_S, with_sample
 from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Spent, Stopping
 
 
-class JobDesk:
+class JobDesk(JobQueue):
     """Claims and finishes chunks.
 
     Args:
@@ -40,15 +41,13 @@ class JobDesk:
         window: int,
         told_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._database = database
-        self._holder = holder
+        super().__init__(database, holder, window)
         self.lease_s = lease_s
         self.told_to_stop = told_to_stop
         #: When something was last recorded, by the monotonic clock.
         self.progress_at = time.monotonic()
         self._sampled: tuple[str, float] = ("", 0.0)
         self._max_attempts = max_attempts
-        self._window = window
 
     def claim(self, within: ChunkClaim | None = None) -> ChunkClaim | None:
         """Take the waiting chunk that goes first: products put by hand before bulk, old before new.
@@ -57,7 +56,7 @@ class JobDesk:
             within: take only what ``urgent_waits`` speaks of.
         """
         now = now_s()
-        only = () if within is None else _urgent(within)
+        only = () if within is None else urgent(within)
         with self._database.write() as session:
             row = session.execute(
                 select(Chunk, Job, Catalogue.name)
@@ -88,44 +87,6 @@ class JobDesk:
             self.progress_at = time.monotonic()
             return _claim(chunk, job, catalogue)
 
-    def urgent_waits(self, claim: ChunkClaim) -> bool:
-        """Whether products put or deleted by hand wait while this worker is at a bulk chunk.
-
-        One that was tried before does not count: if it kills the process, it takes no bulk chunk with it.
-        """
-        with self._database.read() as session:
-            found = session.scalar(
-                select(Chunk.id)
-                .join(Job, Job.id == Chunk.job_id)
-                .where(Chunk.state == "waiting", Chunk.lease_until <= now_s(), Job.state.in_(OPEN_STATES))
-                .where(*_urgent(claim))
-                .limit(1)
-            )
-        return found is not None
-
-    def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, int]]:
-        """Chunks whose items other workers are at, in one catalogue: fence, and how many items wait.
-
-        Both change as soon as a micro-batch that is on its way is committed, or given up.
-        """
-        waiting = (
-            select(func.count())
-            .where(
-                JobItem.job_id == Chunk.job_id,
-                JobItem.number.between(Chunk.first, Chunk.last),
-                JobItem.state == "waiting",
-            )
-            .scalar_subquery()
-        )
-        at_work = (Chunk.state == "running", Chunk.stage == "items", Chunk.holder != self._holder)
-        with self._database.read() as session:
-            rows = session.execute(
-                select(Chunk.id, Chunk.fence, waiting)
-                .join(Job, Job.id == Chunk.job_id)
-                .where(Job.catalogue_id == catalogue_id, *at_work)
-            )
-            return {chunk_id: (fence, left) for chunk_id, fence, left in rows}
-
     def note_error(self, claim: ChunkClaim, code: str, message: str) -> None:
         """Note why the job, which goes on to its end, is to end as failed. What it did stays."""
         with self._database.write() as session:
@@ -133,20 +94,6 @@ class JobDesk:
             session.execute(
                 update(Job).where(Job.id == claim.job_id).values(error_code=code, error_message=message)
             )
-
-    def items(self, claim: ChunkClaim) -> list[Item]:
-        """Return the chunk's items that are still to be done."""
-        with self._database.read() as session:
-            rows = session.scalars(
-                select(JobItem)
-                .where(
-                    JobItem.job_id == claim.job_id,
-                    JobItem.number.between(claim.first, claim.last),
-                    JobItem.state == "waiting",
-                )
-                .order_by(JobItem.number)
-            )
-            return [Item(r.number, r.row, r.product_id, r.payload, r.attempts) for r in rows]
 
     def hold(self, session: Session, claim: ChunkClaim) -> None:
         """Renew the lease inside the caller's transaction, and count it as progress.
@@ -262,12 +209,12 @@ class JobDesk:
                 update(Chunk).where(Chunk.id == claim.id).values(state="done", holder=None, lease_until=0.0)
             )
             close_job(session, claim.job_id)
-            return self._window_of(session, claim.job_id)
+            return self.window_of(session, claim.job_id)
 
     def postpone(self, claim: ChunkClaim, delay_s: float, error: str, blame: bool) -> None:
         """Give the chunk back, to be tried after ``delay_s``; see ``SearchDesk.postpone``."""
         with self._database.write() as session:
-            chunk = session.get(Chunk, claim.id)
+            chunk = session.get(Chunk, claim.id, with_for_update=True)
             if chunk is None or chunk.fence != claim.fence or chunk.state != "running":
                 return
             chunk.error = error
@@ -303,7 +250,9 @@ class JobDesk:
 
     def _put_back(self, which: Any) -> int:
         with self._database.write() as session:
-            lost = list(session.scalars(select(Chunk).where(Chunk.state == "running", which)))
+            gone = select(Chunk).where(Chunk.state == "running", which)
+            # One whose row is locked is being recorded: somebody is alive.
+            lost = list(session.scalars(gone.with_for_update(skip_locked=True)))
             for chunk in lost:
                 chunk.error = "the worker ended while working on it"
                 self._put_back_one(session, chunk, 0.0)
@@ -320,33 +269,8 @@ class JobDesk:
         session.flush()
         close_job(session, chunk.job_id)
 
-    def overdue(self, limit: int) -> list[str]:
-        """Chunks that may be rung: those in the windows of the open jobs."""
-        with self._database.read() as session:
-            jobs = session.scalars(
-                select(Job.id).where(Job.state.in_(OPEN_STATES)).order_by(Job.created_at).limit(limit)
-            ).all()
-            return [chunk for job in jobs for chunk in self._window_of(session, job)]
-
-    def _window_of(self, session: Session, job_id: str) -> list[str]:
-        running = session.scalar(select(func.count()).where(Chunk.job_id == job_id, Chunk.state == "running"))
-        return list(
-            session.scalars(
-                select(Chunk.id)
-                .where(Chunk.job_id == job_id, Chunk.state == "waiting", Chunk.lease_until <= now_s())
-                .order_by(Chunk.number)
-                .limit(max(self._window - (running or 0), 0))
-            )
-        )
-
 
 _RESULTS = ("new", "changed", "unchanged", "deleted", "failed")
-_BY_HAND_KINDS = ("put", "delete")
-
-
-def _urgent(claim: ChunkClaim) -> tuple[Any, ...]:
-    """What goes before a bulk chunk that has begun: quick, and never tried."""
-    return (Chunk.priority < claim.priority, Chunk.attempts == 0, Job.kind.in_(_BY_HAND_KINDS))
 
 
 def _claim(chunk: Chunk, job: Job, catalogue: str) -> ChunkClaim:

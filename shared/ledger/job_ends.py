@@ -63,7 +63,8 @@ def close_job(session: Session, job_id: str) -> None:
     )
     if left:
         return
-    job = session.get(Job, job_id, populate_existing=True)
+    # Locked: worker and sweeper may both see the last chunk done, and only one of them tells the end.
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is not None and job.state in OPEN_STATES:
         last = session.scalar(select(Chunk).where(Chunk.job_id == job_id, Chunk.state == "held"))
         if last is not None and not job.error_code:

@@ -13,6 +13,9 @@ from shared.errors import DatabaseUnavailable
 from tests.servers import wait_for
 from tests.stack import Stack
 
+#: Of the picture that kills a trapped worker.
+POISON_WIDTH_PX = 333
+
 
 @dataclass(frozen=True)
 class HeldChunk:

@@ -11,7 +11,7 @@ from shared.catalogue import CatalogueStore
 from shared.database import Database
 from shared.database.tables import Chunk, Job
 from shared.errors import Conflict, DatabaseUnavailable, UnknownJob
-from shared.ledger import job_desk, job_view
+from shared.ledger import job_control, job_desk, job_view
 from shared.ledger.housekeeping import expired_imports
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.job_plan import write_plan
@@ -137,6 +137,20 @@ def test_a_chunk_taken_in_the_moment_of_the_pause_is_told_no(database: Database,
     worker.postpone(claim, 0.0, "told no", blame=False)
     jobs.resume(job)
     assert claim_of(worker).attempts == 1
+
+
+def test_a_claim_that_meets_a_pause_half_way_takes_nothing(database: Database, jobs: JobLedger) -> None:
+    job = planned(database, jobs)
+    taken: list[ChunkClaim | None] = []
+    with database.write() as session:
+        job_control.pause(session, job)
+        session.flush()
+        claiming = threading.Thread(target=lambda: taken.append(desk(database).claim()))
+        claiming.start()
+        claiming.join(0.5)  # it waits for our row, or for our file
+    claiming.join()
+    assert taken == [None]
+    assert jobs.status(job).state == "paused"
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
@@ -317,6 +331,24 @@ def test_control_without_the_keeper_the_second_worker_has_it_and_the_first_is_re
         slow.finish(late)
     status = jobs.status(job)
     assert (status.state, status.counts.new, status.counts.failed) == ("succeeded", 10, 2)
+
+
+def test_control_without_the_fence_the_late_finisher_overwrites_the_newer_result(
+    database: Database, jobs: JobLedger, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = planned(database, jobs)
+    slow, second = desk(database, "slow"), desk(database, "second")
+    late = claim_of(slow)
+    stale = slow.items(late)
+    clock(LEASE_S * 2)
+    second.sweep()
+    newer = claim_of(second)
+    do(database, second, newer, {})
+    second.finish(newer)
+    monkeypatch.setattr(JobDesk, "_renew", lambda *_: True)
+    with database.write() as session:
+        slow.record(session, late, [Outcome(item, "failed") for item in stale])
+    assert jobs.status(job).counts.failed == 12
 
 
 def test_a_worker_that_hangs_loses_its_chunk_and_is_ended(database: Database, jobs: JobLedger) -> None:

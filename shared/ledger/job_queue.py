@@ -1,0 +1,102 @@
+"""What waits, and who is at what: the looks at the chunks that change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.database import Database
+from shared.database.tables import Chunk, Job, JobItem
+from shared.ledger import now_s
+from shared.ledger.job_states import OPEN_STATES
+from shared.ledger.work import ChunkClaim, Item
+
+_BY_HAND_KINDS = ("put", "delete")
+
+
+class JobQueue:
+    """The chunks as one worker sees them; ``JobDesk`` takes and finishes them."""
+
+    def __init__(self, database: Database, holder: str, window: int) -> None:
+        self._database = database
+        self._holder = holder
+        self._window = window
+
+    def items(self, claim: ChunkClaim) -> list[Item]:
+        """Return the chunk's items that are still to be done."""
+        with self._database.read() as session:
+            rows = session.scalars(
+                select(JobItem)
+                .where(
+                    JobItem.job_id == claim.job_id,
+                    JobItem.number.between(claim.first, claim.last),
+                    JobItem.state == "waiting",
+                )
+                .order_by(JobItem.number)
+            )
+            return [Item(r.number, r.row, r.product_id, r.payload, r.attempts) for r in rows]
+
+    def urgent_waits(self, claim: ChunkClaim) -> bool:
+        """Whether products put or deleted by hand wait while this worker is at a bulk chunk.
+
+        One that was tried before does not count: if it kills the process, it takes no bulk chunk with it.
+        """
+        with self._database.read() as session:
+            found = session.scalar(
+                select(Chunk.id)
+                .join(Job, Job.id == Chunk.job_id)
+                .where(Chunk.state == "waiting", Chunk.lease_until <= now_s(), Job.state.in_(OPEN_STATES))
+                .where(*urgent(claim))
+                .limit(1)
+            )
+        return found is not None
+
+    def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, int]]:
+        """Chunks whose items other workers are at, in one catalogue: fence, and how many items wait.
+
+        Both change as soon as a micro-batch that is on its way is committed, or given up.
+        """
+        waiting = (
+            select(func.count())
+            .where(
+                JobItem.job_id == Chunk.job_id,
+                JobItem.number.between(Chunk.first, Chunk.last),
+                JobItem.state == "waiting",
+            )
+            .scalar_subquery()
+        )
+        at_work = (Chunk.state == "running", Chunk.stage == "items", Chunk.holder != self._holder)
+        with self._database.read() as session:
+            rows = session.execute(
+                select(Chunk.id, Chunk.fence, waiting)
+                .join(Job, Job.id == Chunk.job_id)
+                .where(Job.catalogue_id == catalogue_id, *at_work)
+            )
+            return {chunk_id: (fence, left) for chunk_id, fence, left in rows}
+
+    def overdue(self, limit: int) -> list[str]:
+        """Chunks that may be rung: those in the windows of the open jobs."""
+        with self._database.read() as session:
+            jobs = session.scalars(
+                select(Job.id).where(Job.state.in_(OPEN_STATES)).order_by(Job.created_at).limit(limit)
+            ).all()
+            return [chunk for job in jobs for chunk in self.window_of(session, job)]
+
+    def window_of(self, session: Session, job_id: str) -> list[str]:
+        """Chunks of a job that may be rung now: so many that its window is full."""
+        running = session.scalar(select(func.count()).where(Chunk.job_id == job_id, Chunk.state == "running"))
+        return list(
+            session.scalars(
+                select(Chunk.id)
+                .where(Chunk.job_id == job_id, Chunk.state == "waiting", Chunk.lease_until <= now_s())
+                .order_by(Chunk.number)
+                .limit(max(self._window - (running or 0), 0))
+            )
+        )
+
+
+def urgent(claim: ChunkClaim) -> tuple[Any, ...]:
+    """What goes before a bulk chunk that has begun: quick, and never tried."""
+    return (Chunk.priority < claim.priority, Chunk.attempts == 0, Job.kind.in_(_BY_HAND_KINDS))
