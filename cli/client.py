@@ -142,6 +142,11 @@ class VitrineClient(JobCalls, IndexCalls, WebhookCalls):
         answer = self._request("PUT", address, data={"product": product.model_dump_json()}, files=files)
         return parsed(JobOut, answer)
 
+    def patch_product(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> JobOut:
+        """Change some of a product's data (JSON Merge Patch); return the job."""
+        address = f"/v1/catalogues/{catalogue}/products/{product_id}"
+        return parsed(JobOut, self._request("PATCH", address, json=patch))
+
     def delete_product(self, catalogue: str, product_id: str) -> JobOut:
         """Delete a product; return the job."""
         return parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}"))

@@ -27,6 +27,7 @@ from shared.errors import InvalidInput, UnsupportedFormat
 from shared.images import probe
 from shared.imports.kinds import UPLOADS
 from shared.ledger import Accepted, Idempotent
+from shared.merge_patch import patched
 from shared.metrics import DOORBELLS_LOST
 from shared.task_names import TaskName
 from web.bodies import idempotency, json_body, read_file, strict_json
@@ -121,6 +122,27 @@ def put_product(catalogue: str, product_id: str) -> Response:
     else:
         written = parsed(ProductIn, json_body())
     return job_answer(services().jobs.create_put(catalogue, product_id, written, images))
+
+
+@blueprint.patch("/v1/catalogues/<catalogue>/products/<product_id>")
+@operation(
+    "Change some of a product's data: objects are merged, null takes away; its pictures stay",
+    "Products",
+    {202: JobOut},
+    bodies={"application/json": ProductIn},
+    errors=(400, 404, 413, 415, 422),
+)
+def patch_product(catalogue: str, product_id: str) -> Response:
+    checked("product_id", product_id)
+    patch = json_body()
+    if not isinstance(patch, dict):
+        raise InvalidInput("Send the fields to change as a JSON object.")
+    now = services().catalogue.product(catalogue, product_id)
+    try:
+        patched(now, patch)
+    except ValidationError as error:
+        raise as_invalid_input(error) from error
+    return job_answer(services().jobs.create_patch(catalogue, product_id, patch))
 
 
 def _product_part() -> str:

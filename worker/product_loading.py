@@ -18,9 +18,10 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
 from shared.imports.sources import Source
 from shared.ledger.work import Item, Problem
+from shared.merge_patch import patched
 from worker.perceptual import perceptual_hash
 from worker.product_batch import Batch, Content, Picture, Prepared, Target
-from worker.product_known import Twin, known_products, twins
+from worker.product_known import Known, Twin, known_products, twins
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -66,8 +67,9 @@ class Loader:
             )
         products = []
         for item in items:
-            product = ProductIn.model_validate(item.payload["product"])
-            products.append(Prepared(item, product, digest_of(product), known.get(item.product_id)))
+            before = known.get(item.product_id)
+            product = _product_of(item, before)
+            products.append(Prepared(item, product, digest_of(product), before))
         asked = [a for prepared in products for a in _asked(prepared)]
         contents: dict[str, Content] = {}
         for a in self._each(self._fetch, asked):
@@ -182,6 +184,13 @@ def _note(asked: _Asked, reason: str, message: str) -> None:
 
 def _reason(error: VitrineError) -> str:
     return "missing_image" if error.code in ("image_missing", "not_found") else error.code
+
+
+def _product_of(item: Item, before: Known | None) -> ProductIn:
+    """The product as it is to be: as it was sent, or as it is now with what was sent merged in."""
+    if "patch" not in item.payload:
+        return ProductIn.model_validate(item.payload["product"])
+    return ProductIn() if before is None else patched(before.row, item.payload["patch"])
 
 
 def digest_of(product: ProductIn) -> str:

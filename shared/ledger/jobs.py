@@ -87,6 +87,14 @@ class JobLedger:
         payload = {"product": product.model_dump(mode="json"), "images": images}
         return self._create("put", catalogue, {}, [(product_id, payload)], None)
 
+    def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> Accepted:
+        """Commit a partial change of one product's data; it keeps its pictures.
+
+        Args:
+            patch: as of ``shared.merge_patch``; merged by the worker with what the product is then.
+        """
+        return self._create("put", catalogue, {}, [(product_id, {"patch": patch, "images": None})], None)
+
     def create_delete(self, catalogue: str, product_ids: list[str]) -> Accepted:
         """Commit the deletion of products.
 

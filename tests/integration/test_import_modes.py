@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from shared.contracts import ProductIn
@@ -206,3 +208,26 @@ def test_a_dry_run_of_data_alone(shop: Shop) -> None:
     dry = shop.jobs.status(shop.import_files(files, mode="metadata_only", dry_run=True))
     assert (dry.counts.changed, dry.counts.failed, dry.images) == (1, 1, 0), "its price is gone"
     assert reasons(shop, dry.id) == {"stranger": "unknown_product"}
+
+
+@BOTH
+def test_partial_changes_meet_in_the_worker_and_lose_nothing(shop: Shop) -> None:
+    photo = builders.jpeg(seed=33)
+    shop.put("lamp", ProductIn(titles={"en": "Lamp"}, category="Light", price=Decimal("19.5")), [photo])
+    # Both are accepted before either is done.
+    jobs = [
+        shop.jobs.create_patch("shop", "lamp", {"price": "17", "titles": {"de": "Lampe"}}).id,
+        shop.jobs.create_patch("shop", "lamp", {"category": "Lighting", "titles": {"fr": "Lampe"}}).id,
+    ]
+    shop.work()
+    assert [shop.jobs.status(job).counts.changed for job in jobs] == [1, 1]
+    lamp = shop.catalogue.product("shop", "lamp")
+    assert lamp.titles == {"en": "Lamp", "de": "Lampe", "fr": "Lampe"}
+    assert (lamp.category, str(lamp.price), len(lamp.images)) == ("Lighting", "17.00", 1)
+    assert found(shop.search(photo, category="Lighting")) == ["lamp"]
+    assert found(shop.search(photo, category="Light")) == []
+    shop.jobs.create_delete("shop", ["lamp"])
+    late = shop.jobs.create_patch("shop", "lamp", {"price": "1"}).id
+    shop.work()
+    assert shop.jobs.status(late).counts.failed == 1
+    assert not there(shop, "lamp")

@@ -74,6 +74,21 @@ def test_product_ids_are_plain(shop: Shop) -> None:
         assert shop.client.put(f"/v1/catalogues/demo/products/{bad}", json={}).status_code == 422
 
 
+def test_a_partial_change_is_checked_against_the_product_as_it_is(shop: Shop) -> None:
+    address = "/v1/catalogues/demo/products/chair-1"
+    answer = shop.client.patch(address, json={"price": "5", "titles": {"de": None}})
+    assert (answer.status_code, answer.json["kind"]) == (202, "put")
+    desk = JobDesk(shop.parts.database, "tester", 30.0, 4, 4)
+    claim = desk.claim()
+    assert claim is not None
+    assert [item.payload for item in desk.items(claim)] == [
+        {"patch": {"price": "5", "titles": {"de": None}}, "images": None}
+    ]
+    for wrong, status in (({"price": "dear"}, 422), ({"colour": "red"}, 422), ([], 422)):
+        assert shop.client.patch(address, json=wrong).status_code == status, wrong
+    assert shop.client.patch("/v1/catalogues/demo/products/nothing", json={}).status_code == 404
+
+
 def test_products_are_read_and_deleted(shop: Shop) -> None:
     found = shop.client.get("/v1/catalogues/demo/products/chair-1").json
     assert found["images"][0]["url"] == f"/v1/images/{IMAGE_ID}"
