@@ -5,7 +5,9 @@ The parent process loads no model: the pool's child does, after it was spawned.
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from typing import Any
 
 from celery import signals
@@ -21,6 +23,9 @@ from worker.models import verify_models
 #: Tell the spawned child which lane it serves and under which name; set by the parent, inherited by it.
 _LANE_VARIABLE = "VITRINE_WORKER_LANE"
 _NAME_VARIABLE = "VITRINE_WORKER_NAME"
+_START_AGAIN_S = 2.0
+
+log = logging.getLogger(__name__)
 
 settings = get_settings()
 app = make_celery(settings.redis_url)
@@ -55,7 +60,13 @@ def _start(**_: Any) -> None:
     stopping.listen()
     lane = Lane(os.environ[_LANE_VARIABLE])
     configure_logging(settings.log.level, settings.log.format, str(lane))
-    tasks.start(settings, lane, os.environ[_NAME_VARIABLE])
+    try:
+        tasks.start(settings, lane, os.environ[_NAME_VARIABLE])
+    except Exception:
+        # Celery would log it and go on with a child that takes work and can do none.
+        log.exception("this worker could not start: it tries again")
+        time.sleep(_START_AGAIN_S)
+        os._exit(1)
 
 
 @signals.worker_process_shutdown.connect
