@@ -50,24 +50,57 @@ class VitrineClient(JobCalls, IndexCalls, WebhookCalls):
     """
 
     def search(
-        self, photo: Path | bytes, options: SearchOptions | None = None, deadline_s: float = 60.0
+        self,
+        photo: Path | bytes | Sequence[Path | bytes],
+        options: SearchOptions | None = None,
+        deadline_s: float = 60.0,
     ) -> SearchResult:
         """Return what a photo shows.
 
         Args:
-            photo: a file, or its bytes.
+            photo: a file, or its bytes; or up to five photos of one thing.
             deadline_s: how long to wait for the answer, and through an overloaded server.
         """
-        data = photo if isinstance(photo, bytes) else _read(photo)
-        fields = _form(options or SearchOptions())
-        return self._searched(deadline_s, data=fields, files={"image": ("photo", data)})
+        photos = [photo] if isinstance(photo, Path | bytes) else list(photo)
+        files = [("image", ("photo", each if isinstance(each, bytes) else _read(each))) for each in photos]
+        return self._searched(deadline_s, data=_form(options or SearchOptions()), files=files)
 
     def search_product(
         self, product_id: str, options: SearchOptions | None = None, deadline_s: float = 60.0
     ) -> SearchResult:
         """Return what resembles a product of the catalogue."""
-        wanted = SearchRequest(**(options or SearchOptions()).model_dump(), product_id=product_id)
-        return self._searched(deadline_s, json=wanted.model_dump(mode="json"))
+        return self._asked(options, deadline_s, product_id=product_id)
+
+    def search_again(
+        self, query_id: str, options: SearchOptions | None = None, deadline_s: float = 60.0
+    ) -> SearchResult:
+        """Ask an earlier search by photo again with other options, without sending the photo.
+
+        Only a new box, another model, or a first search that is not answered yet needs the photo, which
+        the server keeps for a while.
+        """
+        return self._asked(options, deadline_s, query_id=query_id)
+
+    def search_like(self, options: SearchOptions, deadline_s: float = 60.0) -> SearchResult:
+        """Return what resembles the products that ``options.like`` names, and not those of ``unlike``."""
+        return self._asked(options, deadline_s)
+
+    def next_page(
+        self, after: str, top_k: int | None = None, locale: str | None = None, deadline_s: float = 60.0
+    ) -> SearchResult:
+        """Return the page of a group that follows, which is alone in the answer.
+
+        Args:
+            after: the ``next`` of the group in the answer before.
+            top_k, locale: as the first page had them, unless they are given.
+        """
+        wanted = {"after": after, "top_k": top_k, "locale": locale}
+        return self._searched(deadline_s, json={k: v for k, v in wanted.items() if v is not None})
+
+    def _asked(self, options: SearchOptions | None, deadline_s: float, **source: str) -> SearchResult:
+        chosen = (options or SearchOptions()).model_dump(exclude_defaults=True)
+        wanted = SearchRequest.model_validate({**chosen, **source})
+        return self._searched(deadline_s, json=wanted.model_dump(mode="json", exclude_defaults=True))
 
     def task(self, task_id: str) -> TaskStatus:
         """Return the state of a search, with its result once it is there."""
@@ -194,12 +227,14 @@ def _read(photo: Path) -> bytes:
 
 
 def _form(options: SearchOptions) -> dict[str, str]:
-    fields = options.model_dump(mode="json", exclude_none=True)
-    if options.box is not None:
-        fields["box"] = ",".join(str(edge) for edge in options.box)
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in fields.items()
-    }
+    fields = options.model_dump(mode="json", exclude_defaults=True)
+    return {name: _field(value) for name, value in fields.items()}
+
+
+def _field(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _pieces(archive: Path, on_sent: Sent) -> Iterator[bytes]:

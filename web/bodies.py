@@ -92,18 +92,24 @@ def form_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def only_file(name: str) -> bytes:
-    """The bytes of the one file ``name``.
+    """The bytes of the one file ``name``; raises as ``files_of``."""
+    return files_of(name, 1)[0]
+
+
+def files_of(name: str, most: int) -> list[bytes]:
+    """The bytes of the files ``name``, in the order in which they were sent.
 
     Raises:
-        InvalidInput: there is none, or several, or other files came along.
+        InvalidInput: there is none, there are more than ``most``, or other files came along.
     """
     for other in request.files:
         if other != name:
             raise InvalidInput(f"There is no file field {other!r} here: send the picture as {name!r}.", other)
     files = request.files.getlist(name)
-    if len(files) != 1:
-        raise InvalidInput(f"Send one picture as the file field {name!r}; {len(files)} came.", name)
-    return read_file(files[0], name)
+    if not 1 <= len(files) <= most:
+        wanted = "one picture" if most == 1 else f"1 to {most} pictures"
+        raise InvalidInput(f"Send {wanted} as the file field {name!r}; {len(files)} came.", name)
+    return [read_file(file, name) for file in files]
 
 
 def read_file(file: FileStorage, name: str) -> bytes:

@@ -9,21 +9,28 @@ from flask import Blueprint, Response, g, jsonify, request, url_for
 from pydantic import Field
 
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
+from shared.cursors import read_cursor
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
+from shared.filters import parse
 from shared.images import normalise
 from shared.ledger import Accepted
-from shared.ledger.searches import OPEN_STATES
+from shared.ledger.searches import OPEN_STATES, Asked
 from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.task_names import TaskName
 from shared.url_fetch import fetch_image
-from web.bodies import form_fields, idempotency, json_body, only_file
+from web.bodies import files_of, form_fields, idempotency, json_body
 from web.errors import parsed
 from web.openapi import Parameter, operation
-from web.services import Services, services
+from web.services import services
 
 blueprint = Blueprint("searches", __name__)
 
 JPEG_QUALITY = 90
+#: Most photos of one thing in one search.
+MAX_PHOTOS = 5
+_SOURCES = ("image_url", "product_id", "query_id")
+#: What a further page may be asked with; everything else is as the first page had it.
+_OF_A_PAGE = {"after", "top_k", "locale"}
 #: Who waits is told; he looks by himself too, since a word may be lost with the broker.
 _LOOK_S = 0.25
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
@@ -32,7 +39,9 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 class SearchUpload(SearchOptions):
     """The multipart form of a search: the picture and the options as fields."""
 
-    image: bytes = Field(description="The photo: JPEG, PNG, WEBP, AVIF or HEIC")
+    image: bytes = Field(
+        description="The photo: JPEG, PNG, WEBP, AVIF or HEIC. Up to five of this name are of one thing"
+    )
 
 
 @blueprint.post("/v1/searches")
@@ -68,8 +77,8 @@ def accept_search() -> Accepted:
     """
     _refuse_the_many()
     if request.mimetype == "multipart/form-data":
-        options = parsed(SearchOptions, form_fields(lists=("box",)))
-        accepted = _by_photo(options, only_file("image"))
+        options = parsed(SearchOptions, form_fields(lists=("box", "like", "unlike")))
+        accepted = _by_photos(options, files_of("image", MAX_PHOTOS))
     elif request.mimetype == "application/json":
         accepted = _by_request(parsed(SearchRequest, json_body()))
     else:
@@ -99,49 +108,79 @@ def _refuse_the_many() -> None:
 
 
 def _by_request(wanted: SearchRequest) -> Accepted:
-    sources = [name for name in ("image_url", "product_id", "query_id") if getattr(wanted, name) is not None]
-    if len(sources) != 1:
-        raise InvalidInput("Name exactly one of image_url, product_id and query_id.", "image_url")
-    options = SearchOptions.model_validate(wanted.model_dump(exclude={"image_url", "product_id", "query_id"}))
-    if wanted.product_id is not None:
-        return _accept(services(), options, None, wanted.product_id)
+    if wanted.after is not None:
+        return _further_page(wanted, wanted.after)
+    sources = [name for name in _SOURCES if getattr(wanted, name) is not None]
+    if len(sources) > 1 or not (sources or wanted.like):
+        raise InvalidInput("Name exactly one of image_url, product_id and query_id, or like.", "image_url")
+    options = SearchOptions.model_validate(wanted.model_dump(exclude=set(_SOURCES), exclude_unset=True))
     if wanted.query_id is not None:
-        return _accept(services(), options, _earlier_photo(wanted.query_id), None)
+        return _accept(options, _again(wanted.query_id))
+    if wanted.image_url is None:
+        return _accept(options, Asked(product_id=wanted.product_id))
     if not services().settings.web.url_import:
         raise InvalidInput("URL import is off: send the picture itself.", "image_url")
-    return _by_photo(options, fetch_image(str(wanted.image_url), services().settings.images.max_bytes))
+    return _by_photos(options, [fetch_image(wanted.image_url, services().settings.images.max_bytes)])
 
 
-def _by_photo(options: SearchOptions, data: bytes) -> Accepted:
+def _further_page(wanted: SearchRequest, after: str) -> Accepted:
+    """Accept the search for a page: that of the first page again, from another place on."""
+    others = sorted(wanted.model_fields_set - _OF_A_PAGE)
+    if others:
+        raise InvalidInput(
+            f"A page goes with after, top_k and locale only: {others[0]} is as the first page had it.",
+            others[0],
+        )
+    first = services().searches.earlier(read_cursor(after).search)
+    if first.state != "succeeded":
+        raise InvalidInput("The search that this page belongs to has no answer.", "after")
+    chosen = {name: getattr(wanted, name) for name in wanted.model_fields_set}
+    return _accept(first.options.model_copy(update=chosen), first.asked)
+
+
+def _by_photos(options: SearchOptions, photos: list[bytes]) -> Accepted:
+    if options.after is not None:
+        raise InvalidInput("A page is asked for as JSON, without the photo.", "after")
+    if options.box is not None and len(photos) > 1:
+        raise InvalidInput("A box is drawn on one photo: send that one alone.", "box")
+    _check(options)  # before pictures are decoded and kept
     parts = services()
-    with parts.decoders:
-        picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
-    return _accept(parts, options, parts.store.put(picture.jpeg, "queries"), None)
+    keys = []
+    for data in photos:
+        with parts.decoders:
+            picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
+        keys.append(parts.store.put(picture.jpeg, "queries"))
+    return _accept(options, Asked(keys[0], tuple(keys[1:])))
 
 
-def _earlier_photo(query_id: str) -> str:
-    key = services().searches.query_key(query_id)
+def _again(query_id: str) -> Asked:
+    earlier = services().searches.earlier(query_id)
+    key = earlier.asked.query_key
     if key is None:
         raise InvalidInput("That search was by product: it has no photo.", "query_id")
-    if not services().store.exists(key, "queries"):
+    if not earlier.embedded and not services().store.exists(key, "queries"):
         raise Expired("The photo of that search has expired: send it again.", "query_id")
-    return key
+    return earlier.asked
 
 
-def _accept(
-    parts: Services, options: SearchOptions, query_key: str | None, product_id: str | None
-) -> Accepted:
-    most = parts.settings.search.top_k_max
-    if options.top_k > most:
-        raise InvalidInput(f"top_k: at most {most} hits a group.", "top_k")
-    return parts.searches.accept(
+def _accept(options: SearchOptions, asked: Asked) -> Accepted:
+    _check(options)
+    return services().searches.accept(
         options.catalogue,
         options,
-        query_key=query_key,
-        product_id=product_id,
-        ttl_s=parts.settings.search.result_ttl_s,
-        idempotency=idempotency(options, query_key, product_id),
+        asked,
+        ttl_s=services().settings.search.result_ttl_s,
+        idempotency=idempotency(options, repr(asked)),
     )
+
+
+def _check(options: SearchOptions) -> None:
+    """Raise InvalidInput for what the contract cannot tell: too many hits, a filter that cannot be read."""
+    most = services().settings.search.top_k_max
+    if options.top_k > most:
+        raise InvalidInput(f"top_k: at most {most} hits a group.", "top_k")
+    if options.filter is not None:
+        parse(options.filter)
 
 
 def _wanted_s() -> float:

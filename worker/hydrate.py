@@ -2,159 +2,182 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 
-from shared.catalogue import image_url, main_boxes, tidy_price, title_in
-from shared.contracts import FoundObject, Hit, SearchOptions, SearchResult, WholeImage
+from shared.catalogue import image_url, tidy_price, title_in
+from shared.contracts import Hit
 from shared.database import Database
-from shared.database.tables import Catalogue, Detection, Image, Product
+from shared.database.tables import Detection, Image, Product
 from shared.errors import UnknownProduct
-from worker.vision import Detection as SeenObject
-from worker.vision import Embeddings, IndexHit
+from shared.filters import Facts, Filter, passes
+from worker.grouping import Candidate
+from worker.vision import Embeddings
 
 Box = tuple[float, float, float, float]
 
+_SHOWN = (
+    Product.product_id,
+    Product.titles,
+    Product.category,
+    Product.price,
+    Product.currency,
+    Product.url,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A product's picture, as filters see it."""
+
+    product_id: str
+    category: str
+    price: float | None
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An object of a picture: where it is, and its colours."""
+
+    box: Box
+    colours: tuple[str, ...]
+
 
 class Hydrator:
-    """Looks up, in one read, all products that a batch of searches of one catalogue found."""
-
-    def __init__(
-        self,
-        database: Database,
-        catalogue_id: int,
-        index_version: int,
-        product_ids: Iterable[str],
-        image_ids: Iterable[str],
-    ):
-        with database.read() as session:
-            rows = session.scalars(
-                select(Product).where(
-                    Product.catalogue_id == catalogue_id, Product.product_id.in_(set(product_ids))
-                )
-            )
-            self._products = {row.product_id: row for row in rows}
-            self._boxes: dict[str, Box] = main_boxes(session, set(image_ids), index_version)
-            self._currency = session.scalar(select(Catalogue.currency).where(Catalogue.id == catalogue_id))
-
-    def group(
-        self, hits: Sequence[IndexHit], options: SearchOptions, without: str | None = None
-    ) -> list[Hit]:
-        """Return one hit a product, best first, at most ``options.top_k``.
-
-        A row whose product is gone (deleted a moment ago) is left out.
-
-        Args:
-            without: a product that is not wanted: the one that was searched with.
-        """
-        found: dict[str, Hit] = {}
-        for hit in sorted(hits, key=lambda h: -h.score):
-            product = self._products.get(hit.product_id)
-            if product is None or hit.product_id in found or hit.product_id == without:
-                continue
-            # Compared as it is shown, so that a score taken from an answer is a limit that includes it.
-            if options.min_score is not None and _shown(hit.score) < options.min_score:
-                break
-            if options.category is not None and product.category != options.category:
-                continue  # the product moved to another category and the index does not know yet
-            found[hit.product_id] = self._hit(hit, product, options.locale)
-            if len(found) == options.top_k:
-                break
-        return list(found.values())
-
-    def _hit(self, hit: IndexHit, product: Product, locale: str) -> Hit:
-        return Hit(
-            product_id=hit.product_id,
-            score=_shown(hit.score),
-            image_id=hit.image_id,
-            image_url=image_url(hit.image_id),
-            title=title_in(product.titles, locale, hit.product_id),
-            category=product.category,
-            price=tidy_price(product.price),
-            currency=(product.currency or self._currency) if product.price is not None else None,
-            url=product.url,
-            box=_unit(box) if (box := self._boxes.get(hit.image_id)) else None,
-        )
-
-
-def photo_result(
-    query_id: str,
-    catalogue: str,
-    options: SearchOptions,
-    objects: Sequence[SeenObject],
-    hits: Sequence[Sequence[IndexHit]],
-    hydrator: Hydrator,
-    models: dict[str, str],
-) -> SearchResult:
-    """Put together the answer to a photo.
+    """Looks up products that searches of one index version found, when they are to be shown.
 
     Args:
-        hits: of each object in order, and of the whole image last.
+        currency: of prices that name none.
+        filtered: whether ``passes`` will be asked: then what filters know is read too.
     """
-    found = [
-        FoundObject(
-            box=_unit(seen.box),
-            label=seen.label,
-            confidence=round(seen.confidence, 4),
-            hits=hydrator.group(rows, options),
+
+    def __init__(
+        self, database: Database, catalogue_id: int, index_version: int, currency: str, *, filtered: bool
+    ) -> None:
+        self._database = database
+        self._catalogue_id = catalogue_id
+        self._index_version = index_version
+        self._currency = currency
+        self._columns = (*_SHOWN, Product.facts) if filtered else _SHOWN
+        self._products: dict[str, Any] = {}
+        self._places: dict[str, dict[int, _Place]] = {}
+
+    def load(self, wanted: Iterable[Candidate]) -> None:
+        """Read what is not known of these products and pictures, all in one transaction."""
+        found = list(wanted)
+        products = {c.product_id for c in found}.difference(self._products)
+        images = {c.image_id for c in found}.difference(self._places)
+        with self._database.read() as session:
+            if products:
+                self._products.update(dict.fromkeys(products))
+                rows = session.execute(
+                    select(*self._columns).where(
+                        Product.catalogue_id == self._catalogue_id, Product.product_id.in_(products)
+                    )
+                )
+                self._products.update((row.product_id, row) for row in rows)
+            if images:
+                self._places.update((image, {}) for image in images)
+                seen = session.scalars(
+                    select(Detection).where(
+                        Detection.image_id.in_(images), Detection.index_version == self._index_version
+                    )
+                )
+                for row in seen:
+                    place = _Place((row.x0, row.y0, row.x1, row.y1), tuple(row.colours or ()))
+                    self._places[row.image_id][row.number] = place
+
+    def knows(self, candidate: Candidate) -> bool:
+        """Whether ``load`` has looked for the product and its picture."""
+        return candidate.product_id in self._products and candidate.image_id in self._places
+
+    def keeps(self, candidate: Candidate, filter_: Filter | None) -> bool:
+        """Whether the product is still there and passes; the index may know it as it was a moment ago."""
+        product = self._products[candidate.product_id]
+        if product is None or filter_ is None:
+            return product is not None
+        place = self._places[candidate.image_id].get(candidate.number)
+        facts = Facts(tuple(product.facts.get("tokens", ())), product.facts.get("order", {}))
+        price = None if product.price is None else float(product.price)
+        facts = facts.with_colours(place.colours if place else ())
+        return passes(filter_, _Row(product.product_id, product.category, price, facts))
+
+    def hit(
+        self,
+        candidate: Candidate,
+        locale: str,
+        query_box: Box | None = None,
+        query_image_id: str | None = None,
+    ) -> Hit:
+        """Return the product as an answer shows it.
+
+        Args:
+            query_box, query_image_id: the part of the query that it matches.
+        """
+        product = self._products[candidate.product_id]
+        place = self._places[candidate.image_id].get(candidate.number)
+        price: Decimal | None = product.price
+        return Hit(
+            product_id=candidate.product_id,
+            score=candidate.score,
+            image_id=candidate.image_id,
+            image_url=image_url(candidate.image_id),
+            title=title_in(product.titles, locale, candidate.product_id),
+            category=product.category,
+            price=tidy_price(price),
+            currency=(product.currency or self._currency) if price is not None else None,
+            url=product.url,
+            box=unit_box(place.box) if place else None,
+            query_box=query_box,
+            query_image_id=query_image_id,
         )
-        for seen, rows in zip(objects, hits[:-1], strict=True)
-    ]
-    return SearchResult(
-        query_id=query_id,
-        catalogue=catalogue,
-        objects=found,
-        whole=WholeImage(hits=hydrator.group(hits[-1], options)),
-        timings_ms={},
-        models=models,
-    )
 
 
-def product_result(
-    query_id: str,
-    catalogue: str,
-    options: SearchOptions,
-    product_id: str,
-    hits: Sequence[Sequence[IndexHit]],
-    hydrator: Hydrator,
-    models: dict[str, str],
-) -> SearchResult:
-    """Put together what is similar to a product: by any of its images, itself left out."""
-    rows = [hit for part in hits for hit in part]
-    return SearchResult(
-        query_id=query_id,
-        catalogue=catalogue,
-        objects=[],
-        whole=WholeImage(hits=hydrator.group(rows, options, without=product_id)),
-        timings_ms={},
-        models=models,
-    )
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The main objects and others of a product's pictures: ``(N, D)``, and the picture of each."""
+
+    embeddings: Embeddings
+    image_ids: tuple[str, ...]
 
 
-def product_embeddings(
-    database: Database, catalogue_id: int, index_version: int, product_id: str
-) -> Embeddings:
-    """Return the stored embeddings of a product's images, ``(N, D)``; no model is needed.
+def product_pictures(
+    database: Database, catalogue_id: int, index_version: int, product_ids: Collection[str]
+) -> dict[str, Pictures]:
+    """Return the stored embeddings of products, by id; no model is needed.
 
     Raises:
-        UnknownProduct: the product is gone, or has no image in the index.
+        UnknownProduct: one of them is gone, or has no image in the index.
     """
+    found: dict[str, list[tuple[str, Embeddings]]] = defaultdict(list)
     with database.read() as session:
-        blobs = session.scalars(
-            select(Detection.embedding)
+        rows = session.execute(
+            select(Product.product_id, Detection.image_id, Detection.embedding)
             .join(Image, Image.id == Detection.image_id)
             .join(Product, Product.id == Image.product)
             .where(
                 Product.catalogue_id == catalogue_id,
-                Product.product_id == product_id,
+                Product.product_id.in_(product_ids),
                 Detection.index_version == index_version,
             )
-        ).all()
-    if not blobs:
-        raise UnknownProduct(f"Product {product_id!r} has no picture in the index.", "product_id")
-    return np.stack([unpack_embedding(blob) for blob in blobs])
+            .order_by(Image.position, Detection.number)
+        )
+        for product_id, image_id, blob in rows:
+            found[product_id].append((image_id, unpack_embedding(blob)))
+    for product_id in product_ids:
+        if product_id not in found:
+            raise UnknownProduct(f"Product {product_id!r} has no picture in the index.", "product_id")
+    return {
+        product_id: Pictures(np.stack([e for _, e in parts]), tuple(image for image, _ in parts))
+        for product_id, parts in found.items()
+    }
 
 
 def pack_embedding(embedding: Embeddings) -> bytes:
@@ -169,11 +192,7 @@ def unpack_embedding(blob: bytes) -> Embeddings:
     return unit
 
 
-def _shown(score: float) -> float:
-    return round(min(score, 1.0), 5)
-
-
-def _unit(box: Box) -> Box:
-    """Cut off what rounding left outside of the picture."""
+def unit_box(box: Box) -> Box:
+    """Return the box without what rounding left outside of the picture."""
     x0, y0, x1, y1 = (round(min(max(float(v), 0.0), 1.0), 5) for v in box)
     return x0, y0, x1, y1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 from rich.text import Text
 
@@ -13,10 +14,25 @@ from cli.connection import connect
 from cli.output import json_option, people, print_json, tables
 from shared.contracts import Hit, SearchOptions, SearchResult
 
+_EXAMPLES = """Examples:
 
-@click.command(epilog="Example: vitrine search photo.jpg --catalogue demo --top-k 10 --json")
-@click.argument("photo", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+\b
+vitrine search photo.jpg --catalogue demo --top-k 10 --json
+vitrine search photo.jpg --filter 'price < 200 and colour in ["red", "orange"]'
+vitrine search front.jpg side.jpg                  # photos of one thing
+vitrine search --product chair-1 --unlike chair-9
+vitrine search --again QUERY_ID --box 0.1 0.1 0.5 0.5
+vitrine search --after NEXT                        # a group's next page
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument(
+    "photos", metavar="[PHOTO]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 @click.option("--product", help="Search by a product of the catalogue instead of a photo.")
+@click.option("--again", metavar="QUERY_ID", help="Search by the photo of an earlier search.")
+@click.option("--after", metavar="NEXT", help="The page after: `next` of a group, as --json shows it.")
 @click.option("--catalogue", default="demo", show_default=True, help="Catalogue to search.")
 @click.option(
     "--top-k", default=20, show_default=True, type=click.IntRange(1, 1000), help="Most hits a group."
@@ -24,26 +40,60 @@ from shared.contracts import Hit, SearchOptions, SearchResult
 @click.option("--box", nargs=4, type=float, help="x0 y0 x1 y1 as fractions: search this crop only.")
 @click.option("--detect/--no-detect", default=True, help="Search each object too, or only the whole image.")
 @click.option("--category", help="Only products of this category.")
+@click.option("--filter", help="Only products that pass; docs/filters.md has the language.")
 @click.option("--min-score", type=float, help="Only hits of at least this score.")
+@click.option("--like", multiple=True, metavar="PRODUCT", help="More like this product; may be repeated.")
+@click.option("--unlike", multiple=True, metavar="PRODUCT", help="Less like this one; may be repeated.")
+@click.option("--repeat", is_flag=True, help="Show a product in every group that finds it, not in one.")
 @click.option("--locale", default="en", show_default=True, help="Language of titles.")
 @click.option(
     "--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds to wait for the answer."
 )
 @json_option
-def search(photo: Path | None, product: str | None, timeout_s: float, as_json: bool, **chosen: Any) -> None:
-    """Find the products that PHOTO shows."""
-    if (photo is None) == (product is None):
-        raise click.UsageError("Name a photo, or a product with --product.")
+def search(
+    photos: tuple[Path, ...],
+    product: str | None,
+    again: str | None,
+    after: str | None,
+    timeout_s: float,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Find the products that PHOTO shows; several photos are of one thing."""
+    sources = [source for source in (photos, product, again, after) if source]
+    if len(sources) > 1 or not (sources or chosen["like"]):
+        raise click.UsageError("Name a photo, or one of --product, --again, --after, or --like.")
     options = _options(chosen)
     with connect() as client:
-        if photo is not None:
-            result = client.search(photo, options, timeout_s)
+        if after:
+            result = client.next_page(after, *_for_page(click.get_current_context()), deadline_s=timeout_s)
+        elif photos:
+            result = client.search(photos, options, timeout_s)
+        elif again:
+            result = client.search_again(again, options, timeout_s)
+        elif product:
+            result = client.search_product(product, options, timeout_s)
         else:
-            result = client.search_product(str(product), options, timeout_s)
+            result = client.search_like(options, timeout_s)
     if as_json:
         print_json(result)
     else:
         _print_tables(result)
+
+
+def _for_page(context: click.Context) -> tuple[int | None, str | None]:
+    """Return ``top_k`` and ``locale`` where they were typed; a page has all else from its first."""
+    given = {
+        name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    others = given - {"after", "top_k", "locale", "timeout_s", "as_json"}
+    if others:
+        option = min(others).replace("_", "-")
+        raise click.UsageError(f"A page goes with --top-k and --locale only: --{option} is as it was.")
+    return (
+        context.params["top_k"] if "top_k" in given else None,
+        context.params["locale"] if "locale" in given else None,
+    )
 
 
 def _options(chosen: dict[str, Any]) -> SearchOptions:
@@ -58,7 +108,8 @@ def _print_tables(result: SearchResult) -> None:
     for number, found in enumerate(result.objects, start=1):
         edges = ", ".join(f"{edge:.2f}" for edge in found.box)
         console.print(_table(f"object {number}: {found.label} {found.confidence:.0%} at {edges}", found.hits))
-    console.print(_table("whole image", result.whole.hits))
+    if result.whole.hits or not result.objects:
+        console.print(_table("whole image", result.whole.hits))
     timings = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in result.timings_ms.items())
     people().print(Text(timings, style="dim"), soft_wrap=True)
 

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from shared.contracts.base import Box, CatalogueName, Contract, ErrorBody, Locale, ProductId
+from shared.filters import MAX_CHARS
 
 TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -21,7 +22,22 @@ class SearchOptions(Contract):
     box: Box | None = Field(None, description="x0, y0, x1, y1 as fractions: search this crop only")
     detect: bool = Field(True, description="false: only the whole image is searched")
     category: str | None = Field(None, max_length=256, description="Only products of this category")
+    filter: str | None = Field(
+        None,
+        max_length=MAX_CHARS,
+        description='Only products that pass, such as `price < 200 and colour = "red"`: docs/filters.md',
+    )
     min_score: float | None = Field(None, ge=-1, le=1, allow_inf_nan=False)
+    like: tuple[ProductId, ...] = Field(
+        (), max_length=20, description="Products that are more what is wanted"
+    )
+    unlike: tuple[ProductId, ...] = Field((), max_length=20, description="Products that are not wanted")
+    repeat: bool = Field(False, description="true: a product may be in several groups")
+    after: str | None = Field(
+        None,
+        max_length=200,
+        description="`next` of a group: the page after it; goes with top_k and locale only",
+    )
     locale: Locale = "en"
 
     @field_validator("box")
@@ -33,11 +49,11 @@ class SearchOptions(Contract):
 
 
 class SearchRequest(SearchOptions):
-    """The JSON form of a search: exactly one of the three sources."""
+    """The JSON form of a search: one of the three sources, or `like` alone, or `after`."""
 
     image_url: str | None = Field(None, max_length=2048)
     product_id: ProductId | None = None
-    query_id: str | None = Field(None, pattern=r"^[0-9a-f-]{36}$", description="An earlier search's photo")
+    query_id: str | None = Field(None, pattern=r"^[0-9a-f-]{36}$", description="An earlier search by photo")
 
 
 class Hit(Contract):
@@ -54,26 +70,39 @@ class Hit(Contract):
     currency: str | None
     url: str | None
     box: Box | None = Field(description="The matched object in the product's picture")
+    query_box: Box | None = Field(None, description="The part of the searched photo that it matches")
+    query_image_id: str | None = Field(None, description="By product: which of its pictures it matches")
 
 
 class FoundObject(Contract):
-    """One object of the query image and its hits."""
+    """One object of the query image and its hits.
+
+    Objects come in the order of prominence = confidence * area ** 0.25 * (1 - offset / 2), where area is the
+    box's share of the picture and offset is 0 in its middle and 1 in a corner.
+    """
 
     box: Box
     label: str
     confidence: float
     hits: list[Hit]
+    next: str | None = Field(None, description="Ask with it as `after` for more of this group")
 
 
 class WholeImage(Contract):
     hits: list[Hit]
+    next: str | None = Field(None, description="Ask with it as `after` for more of this group")
 
 
 class SearchResult(Contract):
-    """The answer to a search."""
+    """The answer to a search.
+
+    A product is in one group, that of the object it is most like; the whole image has what no object shows.
+    With `repeat` each group has its own nearest. The answer to `after` has that group's next page alone.
+    """
 
     query_id: str
     catalogue: str
+    filter: str | None = Field(None, description="The filter, category included, as it was understood")
     objects: list[FoundObject]
     whole: WholeImage
     timings_ms: dict[str, float]

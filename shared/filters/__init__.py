@@ -8,6 +8,7 @@ from shared.filters.facts import Described, Facts, facts_of
 from shared.filters.parsing import MAX_CHARS, parse
 from shared.filters.passing import matches, passes
 from shared.filters.tree import Filter, both, category_is, product_is_one_of
+from shared.filters.writing import written_as
 
 __all__ = [
     "MAX_CHARS",
@@ -21,4 +22,5 @@ __all__ = [
     "parse",
     "passes",
     "product_is_one_of",
+    "written_as",
 ]

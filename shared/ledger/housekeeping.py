@@ -15,13 +15,15 @@ from shared.ledger import now_s
 
 def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str]:
     """Yield those of ``keys`` that no search waits for."""
+    open_ = Search.state.in_(("queued", "running"))
+    with database.read() as session:
+        several = session.scalars(select(Search.more_photos).where(open_, Search.more_photos.is_not(None)))
+        also_needed = {key for more in several for key in more or ()}
     for key in keys:
+        if key in also_needed:
+            continue
         with database.read() as session:
-            needed = session.scalar(
-                select(Search.id)
-                .where(Search.query_key == key, Search.state.in_(("queued", "running")))
-                .limit(1)
-            )
+            needed = session.scalar(select(Search.id).where(Search.query_key == key, open_).limit(1))
         if needed is None:
             yield key
 

@@ -6,7 +6,7 @@ told no, so an answer is written once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -23,18 +23,54 @@ _REMEMBER_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a search's photos were found to show, kept so that it can be asked again without a model.
+
+    Attributes:
+        objects: one an embedding; ``worker.asked_again`` knows what is in them.
+        embeddings: ``(len(objects), D)`` float16, little endian.
+        models: the id of the models' versions.
+    """
+
+    objects: list[dict[str, Any]]
+    embeddings: bytes
+    models: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPage:
+    """The search that a further page belongs to."""
+
+    options: SearchOptions
+    result: SearchResult
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """A search that this worker holds until its lease ends."""
+    """A search that this worker holds until its lease ends.
+
+    Attributes:
+        currency: of prices in its catalogue.
+        photos: keys of its photos, all of one thing; none when it is by product or by examples.
+        kept: what an earlier search with the same photos found.
+    """
 
     id: str
     fence: int
     attempts: int
     catalogue_id: int
     catalogue: str
+    currency: str
     options: SearchOptions
-    query_key: str | None
+    photos: tuple[str, ...]
     product_id: str | None
+    kept: Kept | None
     created_at: float
+
+    @property
+    def query_key(self) -> str | None:
+        """The key of the first photo."""
+        return self.photos[0] if self.photos else None
 
 
 class SearchDesk:
@@ -61,7 +97,7 @@ class SearchDesk:
         with self._database.write() as session:
             rows = list(
                 session.execute(
-                    select(Search, Catalogue.name)
+                    select(Search, Catalogue.name, Catalogue.currency)
                     .join(Catalogue, Catalogue.id == Search.catalogue_id)
                     .where(Search.state == "queued", Search.lease_until <= now)
                     .order_by(Search.created_at)
@@ -71,20 +107,40 @@ class SearchDesk:
             )
             untried = list(takewhile(lambda row: row[0].attempts == 0, rows))
             chosen = untried or rows[:1]
-            for search, _ in chosen:
+            for search, *_ in chosen:
                 search.state = "running"
                 search.attempts += 1
                 search.fence += 1
                 search.holder = self._holder
                 search.lease_until = now + self._lease_s
                 search.started_at = search.started_at or now
-            return [_claim(search, name) for search, name in chosen]
+            return [_claim(search, name, currency) for search, name, currency in chosen]
 
-    def answer(self, answers: Sequence[tuple[Claim, SearchResult]]) -> int:
-        """Write results; returns how many claims still held."""
+    def answer(
+        self, answers: Sequence[tuple[Claim, SearchResult]], kept: Mapping[str, Kept] | None = None
+    ) -> int:
+        """Write results; returns how many claims still held.
+
+        Args:
+            kept: what is to be kept with a search, by its id; what it had before stays otherwise.
+        """
+        known = kept or {}
         return self._finish(
-            [(c, {"state": "succeeded", "result": r.model_dump(mode="json")}) for c, r in answers]
+            [
+                (c, {"state": "succeeded", "result": r.model_dump(mode="json")} | _columns(known.get(c.id)))
+                for c, r in answers
+            ]
         )
+
+    def first_page(self, search_id: str) -> FirstPage | None:
+        """Return the answer to a search and what it was asked with, None when it is no longer there."""
+        with self._database.read() as session:
+            row = session.get(Search, search_id)
+            if row is None or row.result is None:
+                return None
+            return FirstPage(
+                SearchOptions.model_validate(row.options), SearchResult.model_validate(row.result)
+            )
 
     def fail(self, claim: Claim, code: str, message: str) -> int:
         return self._finish([(claim, {"state": "failed", "error_code": code, "error_message": message})])
@@ -175,15 +231,27 @@ class SearchDesk:
             return affected(session, delete(Search).where(Search.expires_at < horizon))
 
 
-def _claim(row: Search, catalogue: str) -> Claim:
+def _claim(row: Search, catalogue: str, currency: str) -> Claim:
+    first = [] if row.query_key is None else [row.query_key]
+    kept = None
+    if row.objects is not None and row.embeddings is not None and row.models is not None:
+        kept = Kept(row.objects, row.embeddings, row.models)
     return Claim(
         id=row.id,
         fence=row.fence,
         attempts=row.attempts,
         catalogue_id=row.catalogue_id,
         catalogue=catalogue,
+        currency=currency,
         options=SearchOptions.model_validate(row.options),
-        query_key=row.query_key,
+        photos=(*first, *(row.more_photos or ())),
         product_id=row.product_id,
+        kept=kept,
         created_at=row.created_at,
     )
+
+
+def _columns(kept: Kept | None) -> dict[str, Any]:
+    if kept is None:
+        return {}
+    return {"objects": kept.objects, "embeddings": kept.embeddings, "models": kept.models}

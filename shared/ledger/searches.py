@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +22,37 @@ _SCOPE = "search"
 OPEN_STATES = ("queued", "running")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a search is made with.
+
+    Attributes:
+        query_key: of its photo.
+        more_photos: keys of further photos of the same thing.
+        product_id: searched with instead of a photo.
+        earlier: id of a search whose objects and embeddings are used again, if it has any.
+    """
+
+    query_key: str | None = None
+    more_photos: tuple[str, ...] = ()
+    product_id: str | None = None
+    earlier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A search that is asked again, or for its next page.
+
+    Attributes:
+        embedded: whether its objects and embeddings are kept.
+    """
+
+    asked: Asked
+    options: SearchOptions
+    state: str
+    embedded: bool
+
+
 class SearchLedger:
     """What the web needs to know and do; the worker's side is ``SearchDesk``."""
 
@@ -30,30 +63,34 @@ class SearchLedger:
         self,
         catalogue: str,
         options: SearchOptions,
+        asked: Asked | None = None,
         *,
         query_key: str | None = None,
         product_id: str | None = None,
         ttl_s: int,
         idempotency: Idempotent | None = None,
     ) -> Accepted:
-        """Commit a search by photo (``query_key``) or by product; from now on it cannot be lost.
+        """Commit a search; from now on it cannot be lost.
+
+        Args:
+            asked: what it is made with; ``query_key`` and ``product_id`` are the short forms of one.
 
         Raises:
             UnknownCatalogue, UnknownProduct: nothing to search in, or with.
             Conflict: the idempotency key belongs to another request.
         """
+        asked = asked or Asked(query_key=query_key, product_id=product_id)
         try:
-            return self._accept(catalogue, options, query_key, product_id, ttl_s, idempotency)
+            return self._accept(catalogue, options, asked, ttl_s, idempotency)
         except IntegrityError:
             # Two requests with one new key met: the other one has committed it by now.
-            return self._accept(catalogue, options, query_key, product_id, ttl_s, idempotency)
+            return self._accept(catalogue, options, asked, ttl_s, idempotency)
 
     def _accept(
         self,
         catalogue: str,
         options: SearchOptions,
-        query_key: str | None,
-        product_id: str | None,
+        asked: Asked,
         ttl_s: int,
         idempotency: Idempotent | None,
     ) -> Accepted:
@@ -61,22 +98,45 @@ class SearchLedger:
             if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
                 return Accepted(earlier, False)
             place = find_catalogue(session, catalogue)
-            if product_id is not None:
-                _require_product(session, place.id, product_id)
+            if asked.product_id is not None:
+                _require_products(session, place.id, [asked.product_id], "product_id")
+            _require_products(session, place.id, options.like, "like")
+            _require_products(session, place.id, options.unlike, "unlike")
             now = now_s()
             search = Search(
                 id=str(uuid.uuid4()),
                 state="queued",
                 catalogue_id=place.id,
-                options=options.model_dump(mode="json"),
-                query_key=query_key,
-                product_id=product_id,
+                options=options.model_dump(mode="json", exclude_defaults=True),
+                query_key=asked.query_key,
+                more_photos=list(asked.more_photos) or None,
+                product_id=asked.product_id,
                 created_at=now,
                 expires_at=now + ttl_s,
             )
+            if asked.earlier is not None:
+                # Copied, so that the one may be forgotten while the other is asked.
+                known = _find(session, asked.earlier)
+                search.objects, search.embeddings = known.objects, known.embeddings
+                search.models = known.models
             session.add(search)
             remember(session, _SCOPE, idempotency, search.id)
             return Accepted(search.id, True)
+
+    def earlier(self, search_id: str) -> Earlier:
+        """Return what a search was made with.
+
+        Raises:
+            UnknownTask, Expired: as ``status``.
+        """
+        with self._database.read() as session:
+            row = _find(session, search_id)
+            return Earlier(
+                asked=Asked(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
+                options=SearchOptions.model_validate(row.options),
+                state=row.state,
+                embedded=row.embeddings is not None,
+            )
 
     def status(self, search_id: str) -> TaskStatus:
         """Return the state, with the result or the error once there is one.
@@ -125,12 +185,17 @@ class SearchLedger:
             return session.scalar(select(func.count()).where(Search.state == "queued")) or 0
 
 
-def _require_product(session: Session, catalogue_id: int, product_id: str) -> None:
-    found = session.scalar(
-        select(Product.id).where(Product.catalogue_id == catalogue_id, Product.product_id == product_id)
+def _require_products(session: Session, catalogue_id: int, wanted: Sequence[str], field: str) -> None:
+    if not wanted:
+        return
+    found = session.scalars(
+        select(Product.product_id).where(
+            Product.catalogue_id == catalogue_id, Product.product_id.in_(list(wanted))
+        )
     )
-    if found is None:
-        raise UnknownProduct(f"There is no product {product_id!r} in this catalogue.", "product_id")
+    missing = sorted(set(wanted).difference(found))
+    if missing:
+        raise UnknownProduct(f"There is no product {missing[0]!r} in this catalogue.", field)
 
 
 def _find(session: Session, search_id: str) -> Search:

@@ -135,7 +135,8 @@ def test_a_query_box_limits_and_min_score_are_kept_to(shop: Shop) -> None:
     assert len(result.whole.hits) == 5
     assert len(result.objects) == 1
     assert result.objects[0].box == pytest.approx((0.1, 0.1, 0.9, 0.9), abs=1e-4)
-    scores = [h.score for h in result.whole.hits]
+    assert not {h.product_id for h in result.objects[0].hits} & set(found(result))
+    scores = [h.score for h in shop.search(pictures(1)["p0.jpg"], top_k=5).whole.hits]
     assert scores == sorted(scores, reverse=True)
     least = scores[2]
     strict = shop.search(pictures(1)["p0.jpg"], top_k=5, min_score=least)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 from PIL import Image as Picture
 
+from shared.cursors import Cursor
 from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.image_store import ImageStore
+from shared.ledger.housekeeping import unused_query_images
+from shared.ledger.search_desk import Kept
 from shared.ledger.searches import SearchLedger
 from shared.task_names import TaskName
 from tests.servers import wait_for
-from tests.web_builders import Bell, Shop, open_shop, picture, upload
+from tests.web_builders import Bell, Shop, open_shop, picture, result_of, upload
 
 
 @pytest.fixture
@@ -78,6 +82,68 @@ def test_by_product_and_by_an_earlier_photo(shop: Shop) -> None:
     assert (refused.status_code, refused.json["error"]["field"]) == (422, "query_id")
 
 
+def test_a_filter_that_cannot_be_read_is_shown_where(shop: Shop) -> None:
+    answer = shop.client.post("/v1/searches", json={"product_id": "chair-1", "filter": "price < 5 adn 1"})
+    assert (answer.status_code, answer.json["error"]["field"]) == (422, "filter")
+    assert "character 11" in answer.json["error"]["message"]
+    assert shop.parts.searches.waiting() == 0
+
+
+def test_several_photos_of_one_thing(shop: Shop) -> None:
+    def several(count: int) -> list[tuple[io.BytesIO, str]]:
+        return [(io.BytesIO(picture(color=(40 * n, 0, 0))), f"{n}.jpg") for n in range(count)]
+
+    accepted = shop.client.post("/v1/searches", data={"image": several(5)})
+    assert accepted.status_code == 202
+    [claim] = shop.desk().claim(1)
+    assert len(set(claim.photos)) == 5
+    assert set(unused_query_images(shop.parts.database, [*claim.photos, "other"])) == {"other"}
+    refused = shop.client.post("/v1/searches", data={"image": several(6)})
+    assert (refused.status_code, refused.json["error"]["field"]) == (422, "image")
+    boxed = shop.client.post("/v1/searches", data={"image": several(2), "box": "0,0,1,1"})
+    assert (boxed.status_code, boxed.json["error"]["field"]) == (422, "box")
+
+
+def test_examples_are_products_of_the_catalogue(shop: Shop) -> None:
+    assert shop.client.post("/v1/searches", json={"like": ["chair-1"]}).status_code == 202
+    for examples in ({"like": ["gone"]}, {"product_id": "chair-1", "unlike": ["gone"]}):
+        answer = shop.client.post("/v1/searches", json=examples)
+        assert (answer.status_code, answer.json["error"]["code"]) == (404, "unknown_product")
+    assert shop.client.post("/v1/searches", json={"unlike": ["chair-1"]}).status_code == 422
+
+
+def test_a_page_is_of_a_search_and_has_its_options(shop: Shop) -> None:
+    first = shop.client.post("/v1/searches", **upload(filter="price < 5", top_k=3)).json["id"]
+    after = Cursor(first, 0, 4).text()
+    early = shop.client.post("/v1/searches", json={"after": after})
+    assert (early.status_code, early.json["error"]["field"]) == (422, "after")
+    shop.answer_all()
+    assert shop.client.post("/v1/searches", json={"after": after, "locale": "de"}).status_code == 202
+    [claim] = shop.desk().claim(1)
+    options = claim.options
+    assert (options.filter, options.top_k, options.locale, options.after) == ("price < 5", 3, "de", after)
+    other = shop.client.post("/v1/searches", json={"after": after, "filter": "price < 9"})
+    assert (other.status_code, other.json["error"]["field"]) == (422, "filter")
+    gone = shop.client.post("/v1/searches", json={"after": Cursor(str(uuid.uuid4()), 0, 4).text()})
+    assert gone.json["error"]["code"] == "unknown_task"
+
+
+def test_a_photo_that_is_gone_is_not_needed_where_its_embeddings_are_kept(shop: Shop) -> None:
+    first = shop.client.post("/v1/searches", **upload()).json["id"]
+    [claim] = shop.desk().claim(1)
+    kept = Kept([{"kind": "whole", "detected": True}], bytes(8), 1)
+    assert shop.desk().answer([(claim, result_of(claim))], {claim.id: kept}) == 1
+    shop.parts.store.delete(claim.photos[0], "queries")
+    assert (
+        shop.client.post("/v1/searches", json={"query_id": first, "filter": "price < 5"}).status_code == 202
+    )
+    assert shop.desk().claim(1)[0].kept == kept
+    # The control: nothing is kept of this one.
+    second = shop.client.post("/v1/searches", **upload()).json["id"]
+    shop.parts.store.delete(claim.photos[0], "queries")
+    assert shop.client.post("/v1/searches", json={"query_id": second}).status_code == 410
+
+
 def test_the_stored_photo_is_upright_and_carries_nothing_but_pixels(shop: Shop) -> None:
     exif = Picture.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
@@ -125,6 +191,12 @@ def test_what_is_no_photo_is_refused_and_nothing_is_kept(
         ({"box": "0,0,0,0"}, "box"),
         ({"box": "0,0,2,2"}, "box.2"),
         ({"colour": "red"}, "colour"),
+        ({"filter": "price < "}, "filter"),
+        ({"filter": "x" * 2001}, "filter"),
+        ({"filter": 'key in ["a"]'}, "filter"),
+        ({"filter": 'category == "a" || true'}, "filter"),
+        ({"like": "chair-1,no such"}, "like.1"),
+        ({"after": "abc"}, "after"),
         ({"catalogue": "x' or 1=1"}, "catalogue"),
     ],
 )

@@ -20,6 +20,8 @@ class Search(Base):
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
     options: Mapped[dict[str, Any]] = mapped_column(Json)
     query_key: Mapped[str | None] = mapped_column(String(64), index=True)
+    # Keys of further photos of the same thing.
+    more_photos: Mapped[list[str] | None] = mapped_column(Json)
     product_id: Mapped[str | None] = mapped_column(String(64))
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)

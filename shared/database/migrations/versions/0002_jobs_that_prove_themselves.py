@@ -184,6 +184,7 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("colours", JSON, nullable=True),
         ],
         "searches": [
+            sa.Column("more_photos", JSON, nullable=True),
             sa.Column("objects", JSON, nullable=True),
             sa.Column("embeddings", sa.LargeBinary(), nullable=True),
             sa.Column("models", sa.Integer(), nullable=True),

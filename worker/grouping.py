@@ -1,0 +1,99 @@
+"""Which products go into which group of an answer, and on which page. Pure: no index, no database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from worker.vision import IndexHit
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A product's best row in a group.
+
+    Attributes:
+        score: as it is shown.
+        source: which of the query's embeddings it is near to.
+    """
+
+    product_id: str
+    image_id: str
+    number: int
+    score: float
+    source: int
+
+
+#: Candidates of each object, and of the whole image last; best first, each product once in a group.
+Groups = Sequence[Sequence[Candidate]]
+
+
+def shown(score: float) -> float:
+    """Return a cosine as answers show it."""
+    return round(min(score, 1.0), 5)
+
+
+def candidates(
+    parts: Sequence[tuple[int, Sequence[IndexHit]]], least: float | None, without: Collection[str] = ()
+) -> list[Candidate]:
+    """Return the best row of each product, best first; ties in the order of the product's id.
+
+    Args:
+        parts: neighbours of the embeddings that ask for the group, each with its number.
+        least: a score below it is left out. Compared as it is shown, so that a score taken from an answer
+            is a limit that includes it.
+        without: products that are not wanted.
+    """
+    best: dict[str, Candidate] = {}
+    for source, hits in parts:
+        for hit in hits:
+            score = shown(hit.score)
+            if (least is not None and score < least) or hit.product_id in without:
+                continue
+            known = best.get(hit.product_id)
+            if known is None or (-score, hit.image_id) < (-known.score, known.image_id):
+                best[hit.product_id] = Candidate(hit.product_id, hit.image_id, hit.number, score, source)
+    return sorted(best.values(), key=_order)
+
+
+def pages(
+    groups: Groups, size: int, repeat: bool, seen: Sequence[Collection[str]] = ()
+) -> Iterator[list[list[Candidate]]]:
+    """Yield page after page of all groups, until nothing is left.
+
+    A product is once in all pages of all groups: objects choose by score, so that it goes to the one it is
+    most like of those that have room, and the whole image takes from what is left. With ``repeat`` it is once
+    in the pages of each group. A page does not change when less near candidates are added to a group that
+    filled it.
+
+    Args:
+        size: most products of a group on a page.
+        seen: products of each group that earlier pages showed.
+    """
+    taken = _taken(len(groups), repeat, seen)
+    while any(page := _page(groups, size, taken)):
+        yield page
+
+
+def _taken(count: int, repeat: bool, seen: Sequence[Collection[str]]) -> list[set[str]]:
+    """Return a set of products for each group: its own, or one and the same for all."""
+    if repeat:
+        return [set(seen[n]) if n < len(seen) else set() for n in range(count)]
+    return [{product for group in seen for product in group}] * count
+
+
+def _page(groups: Groups, size: int, taken: Sequence[set[str]]) -> list[list[Candidate]]:
+    *objects, _ = range(len(groups))
+    page: list[list[Candidate]] = [[] for _ in groups]
+    offers = [(candidate, n) for n in objects for candidate in groups[n]]
+    offers.sort(key=lambda offer: (_order(offer[0]), offer[1]))
+    offers += [(candidate, len(groups) - 1) for candidate in groups[-1]]
+    for candidate, n in offers:
+        if len(page[n]) < size and candidate.product_id not in taken[n]:
+            taken[n].add(candidate.product_id)
+            page[n].append(candidate)
+    return page
+
+
+def _order(candidate: Candidate) -> tuple[float, str]:
+    return -candidate.score, candidate.product_id
