@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from shared.contracts import Health, JobOut
+from shared.contracts import ENDED_STATES, Health, JobOut
 from shared.errors import VitrineError
 from shared.metrics import CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
 from shared.presence import ProcessInfo
@@ -38,15 +38,18 @@ def ready() -> tuple[Response, int]:
 
 
 @blueprint.get("/v1/status")
-@operation("Processes, queues, catalogues and running jobs", "Operations", {200: "application/json"})
+@operation(
+    "Processes, queues, catalogues and jobs that have not ended", "Operations", {200: "application/json"}
+)
 def status() -> Response:
     parts = services()
-    jobs = [job for job in parts.jobs.recent(limit=50) if job.state in ("queued", "running")]
+    jobs = [job for job in parts.jobs.recent(limit=50) if job.state not in ENDED_STATES]
+    open_jobs = [job for job in jobs if job.state != "paused"]
     answer: dict[str, Any] = {
         "version": __version__,
         "parts": _parts(),
         "processes": [asdict(process) for process in parts.presence.alive()],
-        "queues": {"search": parts.searches.waiting(), "catalogue": sum(map(_left, jobs))},
+        "queues": {"search": parts.searches.waiting(), "catalogue": sum(map(_left, open_jobs))},
         "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.all()],
         "jobs": [job.model_dump(mode="json") for job in jobs],
     }
