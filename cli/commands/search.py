@@ -14,10 +14,9 @@ from cli.connection import connect
 from cli.output import json_option, people, print_json, tables
 from shared.contracts import Hit, SearchOptions, SearchResult
 
-_EXAMPLES = """Examples:
-
-\b
-vitrine search photo.jpg --catalogue demo --top-k 10 --json
+#: Below the help; the first sign keeps the lines apart.
+_EXAMPLES = """\b
+Example: vitrine search photo.jpg --catalogue demo --top-k 10 --json
 vitrine search photo.jpg --filter 'price < 200 and colour in ["red", "orange"]'
 vitrine search front.jpg side.jpg                  # photos of one thing
 vitrine search --product chair-1 --unlike chair-9
