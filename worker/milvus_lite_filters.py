@@ -1,14 +1,16 @@
-"""Filters of Milvus Lite by columns, where it goes row by row: 40 ms and not 4 s over 100,000 rows.
+"""Filters of Milvus Lite by columns, where it goes row by row: 10 to 70 ms over 20,000 rows, not 570.
 
 Lite turns whole rows, the embedding too, into Python objects as soon as a filter looks into an array or a
-JSON field, for every search. Here only those fields are read, arrays are searched as one, and only what
-looks into JSON is left to Lite's own reading of single values. Results are the same; a test compares them.
+JSON field, for every search. Here only those fields are read, and arrays are searched as one. What filters
+do not ask today is left to Lite. Results are the same; a test compares them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import json
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -28,12 +30,21 @@ from milvus_lite.search.filter.ast import (
     ListLit,
     Not,
     Or,
+    PathAccess,
     StringLit,
 )
 from milvus_lite.search.filter.eval.arrow_backend import _eval as eval_columns
 from milvus_lite.search.filter.eval.python_backend import _eval_row as eval_row
 
 Column = Any  # pyarrow has no types
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 _FOR_COLUMNS = (CmpOp, InOp, FieldRef, ListLit, StringLit, IntLit, FloatLit, BoolLit)
 
 
@@ -65,6 +76,8 @@ def _truth(node: Any, table: Any) -> Column:
         return _contains(node, table)
     if all(isinstance(each, _FOR_COLUMNS) for each in _inside(node)):
         return _flat(eval_columns(node, table))
+    if _is_of_json(node, table):
+        return _compared(node, table)
     names = sorted({each.name for each in _inside(node) if isinstance(each, FieldRef)})
     return pa.array([eval_row(node, row) for row in table.select(names).to_pylist()], type=pa.bool_())
 
@@ -93,6 +106,30 @@ def _contains(node: ArrayContainsOp, table: Any) -> Column:
     else:
         found = rows_with(wanted)
     return pa.array(found, type=pa.bool_())
+
+
+def _is_of_json(node: Any, table: Any) -> bool:
+    """Tell whether it is ``field["name"] < literal`` on a column of JSON text."""
+    if not isinstance(node, CmpOp) or not isinstance(node.left, PathAccess):
+        return False
+    base, path = node.left.base, node.left.path
+    if not isinstance(base, FieldRef) or len(path) != 1 or not isinstance(path[0], str):
+        return False
+    literal = isinstance(node.right, StringLit | IntLit | FloatLit)
+    return literal and bool(pa.types.is_string(table.schema.field(base.name).type))
+
+
+def _compared(node: Any, table: Any) -> Column:
+    name, compare, wanted = node.left.path[0], _COMPARE[node.op], node.right.value
+
+    def holds(text: str | None) -> bool | None:
+        value = json.loads(text).get(name) if text else None
+        try:
+            return None if value is None else bool(compare(value, wanted))
+        except TypeError:
+            return None
+
+    return pa.array(map(holds, table.column(node.left.base.name).to_pylist()), type=pa.bool_())
 
 
 def _flat(column: Any) -> Column:

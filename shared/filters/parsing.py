@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from shared.errors import InvalidInput
 from shared.filters.facts import MAX_DEPTH, Plain, plain
@@ -120,10 +120,6 @@ def parse(text: str) -> Filter:
         found = cast("Filter", _parser().parse(text))
     except UnexpectedInput as error:
         raise _invalid(_explained(error, text)) from None
-    except VisitError as error:
-        if isinstance(error.orig_exc, InvalidInput):
-            raise error.orig_exc from None
-        raise
     for _ in leaves(found):
         pass
     return found
