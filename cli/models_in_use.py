@@ -15,6 +15,8 @@ class ModelsInUse(BaseModel):
     runtime: str | None = None
     device: str | None = None
     notes: list[str] = []
+    #: Every pair of models in memory: those of the settings first, then those of other index versions.
+    loaded: list[dict[str, str]] = []
 
 
 def models_in_use(processes: list[dict[str, Any]]) -> ModelsInUse:
@@ -29,4 +31,6 @@ def models_in_use(processes: list[dict[str, Any]]) -> ModelsInUse:
     notes = [str(note) for note in details.get("notes", [])]
     if found.get("detector") in (None, "none") and not any("whole" in note for note in notes):
         notes.append("No detector is installed: whole images are searched, not the objects in them.")
-    return ModelsInUse(**{name: str(value) for name, value in found.items()}, notes=notes)
+    notes += [str(reason) for reason in details.get("not_loaded", {}).values()]
+    loaded = [{name: str(version) for name, version in each.items()} for each in details.get("pipelines", [])]
+    return ModelsInUse(**{name: str(value) for name, value in found.items()}, notes=notes, loaded=loaded)

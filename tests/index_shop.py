@@ -32,12 +32,14 @@ def photo(seed: int) -> bytes:
 class IndexShop:
     """The catalogue ``shop``; its products ``p0``, ``p1``... have the picture of that seed each."""
 
-    def __init__(self, folder: Path, milvus: EmbeddedMilvus, prefix: str, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, milvus: EmbeddedMilvus, prefix: str, chunk: int = CHUNK, **settings: Any
+    ) -> None:
         self.settings = Settings(
             data_dir=folder,
             milvus=MilvusSettings(uri=milvus.uri, prefix=prefix),
             models=ModelSettings(detector="none", embedder="colour-histogram", micro_batch=2),
-            jobs=JobSettings(chunk_items=CHUNK),
+            jobs=JobSettings(chunk_items=chunk),
             **settings,
         )
         self.database = open_database(self.settings)
@@ -84,11 +86,15 @@ class IndexShop:
 
     def done(self, job: str) -> JobOut:
         """Do chunks until the job has ended."""
-        wait_for(
-            f"job {job} ends",
-            lambda: self.work(1) == 0 and self.jobs.status(job).state not in ("queued", "running"),
-        )
-        return self.jobs.status(job)
+
+        def ended() -> JobOut | None:
+            status = self.jobs.status(job)
+            if status.state not in ("queued", "running"):
+                return status
+            self.work(1)
+            return None
+
+        return wait_for(f"job {job} ends", ended)
 
     def ask(self, seed: int, **options: Any) -> TaskStatus:
         """Search with a product's picture; the search may be left waiting."""
@@ -105,6 +111,10 @@ class IndexShop:
 
     def found(self, seed: int, **options: Any) -> list[str]:
         return [hit.product_id for hit in self.search(seed, **options).whole.hits]
+
+    def rows(self) -> int:
+        """Rows of the live collection; searches see from now on what was written by now."""
+        return self.index.count(self.live().collection)
 
     def live(self) -> LiveIndex:
         with self.database.read() as session:

@@ -72,6 +72,9 @@ def _print(document: dict[str, Any], state: RunState | None) -> None:
             ),
             soft_wrap=True,
         )
+    for other in models["loaded"][1:]:
+        text = f"also loaded: detector {other['detector']}, embedder {other['embedder']}"
+        console.print(Text(text), soft_wrap=True)
     for note in models["notes"]:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     for catalogue in document.get("catalogues", []):

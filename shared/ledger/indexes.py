@@ -18,6 +18,7 @@ from shared.contracts.indexes import (
 from shared.database import Database
 from shared.database.tables import Detection, IndexVersion, Job
 from shared.errors import Conflict, InvalidInput, NotFound
+from shared.filters import parse
 from shared.ledger import Accepted, Idempotent, find_catalogue
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import moment
@@ -55,6 +56,8 @@ class IndexLedger:
         """
         if wanted.filter is not None and (wanted.detector or wanted.embedder):
             raise InvalidInput("Other models need every product: leave `filter` out.", "filter")
+        if wanted.filter is not None:
+            parse(wanted.filter)
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
             _require_idle(session, place.id, ("reprocess", "rebuild"))

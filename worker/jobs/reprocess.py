@@ -17,6 +17,8 @@ from shared.contracts import ENDED_STATES
 from shared.database.tables import Detection, IndexVersion, Job, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, NotFound
+from shared.filters import parse
+from shared.filters.sql import where
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Problem
 from worker.index_versions import (
@@ -230,9 +232,7 @@ _SCOPES: dict[str, Scope] = {"all": "all", "stale": "stale", "failed": "missing"
 
 def filter_conditions(expression: str | None) -> list[Any]:
     """Return what a filter asks of the products' rows; nothing without one."""
-    if expression is None:
-        return []
-    raise InvalidInput("Filters are not supported here.", "filter")
+    return [] if expression is None else [where(parse(expression))]
 
 
 def _require_whole(claim: ChunkClaim) -> None:
