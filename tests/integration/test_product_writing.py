@@ -25,6 +25,7 @@ from worker.product_writing import ProductStages
 
 __all__ = ["shop"]
 
+pytestmark = pytest.mark.services
 both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 
