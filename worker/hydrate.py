@@ -31,6 +31,17 @@ _SHOWN = (
     Product.url,
 )
 
+# Without the embedding, which is most of such a row.
+_PLACED = (
+    Detection.image_id,
+    Detection.number,
+    Detection.x0,
+    Detection.y0,
+    Detection.x1,
+    Detection.y1,
+    Detection.colours,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -85,8 +96,8 @@ class Hydrator:
                 self._products.update((row.product_id, row) for row in rows)
             if images:
                 self._places.update((image, {}) for image in images)
-                seen = session.scalars(
-                    select(Detection).where(
+                seen = session.execute(
+                    select(*_PLACED).where(
                         Detection.image_id.in_(images), Detection.index_version == self._index_version
                     )
                 )
