@@ -150,27 +150,15 @@ def hold_changes(session: Session, catalogue_id: int) -> int:
     return number
 
 
-def open_index(
-    database: Database, index: VectorIndex, catalogue_id: int, default: Pipeline, prefix: str
-) -> LiveIndex:
-    """Return the live index version, made with its collection and alias if there is none yet.
+def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> None:
+    """Make the live version's collection and alias if they are not there.
 
-    Safe when several workers do it at once, and when one dies half-way: the row comes first, and
+    Safe when several workers do it at once, and when one dies half-way: the version's row came first, and
     collection and alias are made again until both are there.
-
-    Args:
-        default: the models that a new catalogue starts with.
 
     Raises:
         IndexUnavailable: the collection is gone although the catalogue has products.
     """
-    live = live_or_new(database, catalogue_id, default, prefix)
-    open_collection(database, index, live)
-    return live
-
-
-def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> None:
-    """Make the live version's collection and alias if they are not there. Raises as ``open_index``."""
     if live.collection not in index.collections():
         with database.read() as session:
             filled = session.scalar(select(exists().where(Detection.index_version == live.id)))
@@ -192,7 +180,11 @@ def make_collection(index: VectorIndex, live: LiveIndex) -> None:
 
 
 def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> LiveIndex:
-    """Return the catalogue's live index version; its row is made if there is none, its collection not."""
+    """Return the catalogue's live index version; its row is made if there is none, its collection not.
+
+    Args:
+        default: the models that a new catalogue starts with.
+    """
     with database.read() as session:
         found = live_index(session, catalogue_id)
     if found is not None:
