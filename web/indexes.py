@@ -144,6 +144,7 @@ def add_golden(catalogue: str) -> tuple[Response, int]:
     wanted = parsed(GoldenIn, form_fields(lists=("box",)))
     photo = only_file("image")
     probe(photo, parts.image_limits)
+    parts.catalogue.product(name, wanted.product_id)  # or the photo of a query that is refused would stay
     made = parts.golden.add(name, wanted, parts.store.put(photo, "golden"))
     return jsonify(made.model_dump(mode="json")), 201
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.contracts.base import Box, Contract, ProductId
 
@@ -80,6 +80,13 @@ class GoldenIn(Contract):
 
     product_id: ProductId
     box: Box | None = Field(None, description="The object in the photo; null: the most prominent one")
+
+    @field_validator("box")
+    @classmethod
+    def _has_room(cls, box: Box | None) -> Box | None:
+        if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError("a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+        return box
 
 
 class GoldenOut(Contract):

@@ -80,6 +80,7 @@ def test_a_product_put_by_hand_does_not_wait_for_a_manifest_to_be_read(
 ) -> None:
     bulk = shop.accept_import(dict(pictures(6)))
     noted = ends(shop, monkeypatch, bulk)
+
     def slow(*args: Any) -> Iterator[Row]:
         for n, row in enumerate(read_rows(*args)):
             if n == 3:
