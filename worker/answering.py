@@ -80,10 +80,10 @@ class Choosing:
         size, repeat = query.options.top_k, query.options.repeat
         query.chosen = next(pages(alive, size, repeat), [[] for _ in groups])
         seen = [{c.product_id for c in part} for part in query.chosen]
-        anywhere = set().union(*seen)
+        of_objects = set().union(*seen[:-1])
         query.more = []
         for n, numbers in enumerate(query.groups):
-            hidden = seen[n] if repeat else anywhere
+            hidden = seen[n] if repeat or n == len(query.objects) else of_objects
             left = any(c.product_id not in hidden for c in alive[n]) or _goes_on(query, numbers)
             group = WHOLE if n == len(query.objects) else n
             query.more.append(Cursor(query.claim.id, group, 0) if left else None)

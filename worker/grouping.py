@@ -61,10 +61,10 @@ def pages(
 ) -> Iterator[list[list[Candidate]]]:
     """Yield page after page of all groups, until nothing is left.
 
-    A product is once in all pages of all groups: objects choose by score, so that it goes to the one it is
-    most like of those that have room, and the whole image takes from what is left. With ``repeat`` it is once
-    in the pages of each group. A page does not change when less near candidates are added to a group that
-    filled it.
+    A product is once in all pages of all objects: they choose by score, so that it goes to the one it is
+    most like of those that have room. The whole image answers another question and has its own nearest.
+    With ``repeat`` each object has too. A page does not change when less near candidates are added to a
+    group that filled it.
 
     Args:
         size: most products of a group on a page.
@@ -76,10 +76,11 @@ def pages(
 
 
 def _taken(count: int, repeat: bool, seen: Sequence[Collection[str]]) -> list[set[str]]:
-    """Return a set of products for each group: its own, or one and the same for all."""
+    """Return a set of products for each group: its own, or one and the same for all objects."""
+    own = [set(seen[n]) if n < len(seen) else set() for n in range(count)]
     if repeat:
-        return [set(seen[n]) if n < len(seen) else set() for n in range(count)]
-    return [{product for group in seen for product in group}] * count
+        return own
+    return [set().union(*own[:-1])] * (count - 1) + [own[-1]]
 
 
 def _page(groups: Groups, size: int, taken: Sequence[set[str]]) -> list[list[Candidate]]:

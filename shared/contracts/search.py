@@ -96,8 +96,8 @@ class WholeImage(Contract):
 class SearchResult(Contract):
     """The answer to a search.
 
-    A product is in one group, that of the object it is most like; the whole image has what no object shows.
-    With `repeat` each group has its own nearest. The answer to `after` has that group's next page alone.
+    Of the objects, a product is with the one it is most like; with `repeat`, with each that finds it. The
+    whole image has its own nearest. The answer to `after` has that group's next page alone.
     """
 
     query_id: str
