@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.errors import Conflict, NotFound
-from shared.settings import GateSettings, SearchSettings
+from shared.settings import DatabaseSettings, GateSettings, SearchSettings
+from tests.conftest import new_postgres_database
 from tests.index_shop import CHUNK
 from tests.reprocess_shop import NEW, OLD, ReprocessShop
 from worker.baselines import PerceptualHash
@@ -26,8 +28,14 @@ def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Reproc
 
 
 @pytest.fixture
-def each_shop(tmp_path: Path, each_milvus: EmbeddedMilvus, prefix: str) -> Iterator[ReprocessShop]:
-    opened = ReprocessShop(tmp_path, each_milvus, prefix)
+def each_shop(
+    request: pytest.FixtureRequest, tmp_path: Path, each_milvus: EmbeddedMilvus, prefix: str
+) -> Iterator[ReprocessShop]:
+    """On Lite with SQLite, on the server with PostgreSQL."""
+    url = None
+    if each_milvus.kind == "server":
+        url = SecretStr(new_postgres_database(request.getfixturevalue("postgres")))
+    opened = ReprocessShop(tmp_path, each_milvus, prefix, database=DatabaseSettings(url=url))
     yield opened
     opened.close()
 
@@ -62,7 +70,7 @@ def test_from_one_embedder_to_another_and_back_with_changes_all_along(each_shop:
     shop.assert_exact(shop.live(), 12)
     result = shop.search(88, category="Changed before")
     assert [h.product_id for h in result.whole.hits] == ["p8"]
-    assert result.models == {"detector": "none", "embedder": NEW, "index": shop.live().collection}
+    assert (result.models["embedder"], result.models["index"]) == (NEW, shop.live().collection)
     assert shop.found(1, category="Changed after it was filled") == ["p1"]
     assert {shop.found(seed)[0] for seed in (50, 60)} == {"new", "late"}
 
@@ -89,7 +97,8 @@ def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
 ) -> None:
     """The chunk has read p0 to p1 when they change: it then writes old rows over the new ones."""
     shop.fill(6)
-    embed, done = Filler.embed, []
+    embed = Filler.embed
+    done: list[bool] = []
 
     def embed_late(filler: Filler, batch: Any) -> None:
         if not done and "p0" in batch.products:
@@ -201,7 +210,8 @@ def test_the_gate_refuses_an_index_with_one_bad_vector_in_a_hundred(
     gate = GateSettings() if guarded else GateSettings(failed_most=1.0)
     shop = ReprocessShop(tmp_path, milvus, prefix, chunk=50, gate=gate)
     shop.fill(100)
-    embed, bad = PerceptualHash.embed, []
+    embed = PerceptualHash.embed
+    bad: list[bool] = []
 
     def now_and_then_bad(self: PerceptualHash, crops: Any) -> Any:
         rows = embed(self, crops)

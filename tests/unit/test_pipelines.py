@@ -18,7 +18,7 @@ from worker.pipelines import Build, CropMode, Pipelines, crop_mode, name_in
 class Named(ColourHistogram):
     """Colour histograms under a name, as the registry has several embedders."""
 
-    version: str = "one@00000001+box"  # type: ignore[misc]
+    version: str = "one@00000001+box"
 
 
 def version(embedder: str, detector: str = "none", name: str = "", number: int = 1) -> LiveIndex:
