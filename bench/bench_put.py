@@ -65,6 +65,7 @@ def percentile(values: list[float], share: float) -> float:
 
 def measure(stack: Stack, photos: list[bytes], bulk: dict[str, bytes], puts: int) -> dict[str, object]:
     with stack.client() as client:
+        client.put("/v1/catalogues/shop")
         seen_after_s(client, "warm-up", photos[0])
         idle = [seen_after_s(client, f"idle-{n}", photos[1 + n]) for n in range(puts)]
         job = stack.import_folder("shop", archive(bulk))
