@@ -44,6 +44,8 @@ def delete_rows(index: VectorIndex, versions: Iterable[LiveIndex], keys: Sequenc
 def _must_be_replaced(version: LiveIndex, collection: str, error: NotFound) -> None:
     """What is gone may be left out only while a rebuild fills the collection beside it."""
     if collection == version.beside or version.beside is None:
-        raise IndexUnavailable(
-            f"The collection {collection} is gone: `vitrine rebuild CATALOGUE` brings it back."
-        ) from error
+        advice = "`vitrine rebuild CATALOGUE` brings it back."
+        if version.state != "live":
+            number = version.number
+            advice = f"`vitrine rebuild CATALOGUE --index {number}` brings it back, `vitrine prune` drops it."
+        raise IndexUnavailable(f"The collection {collection} is gone: {advice}") from error

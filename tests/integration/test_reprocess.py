@@ -266,6 +266,26 @@ def test_prune_keeps_the_live_index_and_the_one_to_go_back_to(shop: ReprocessSho
     shop.assert_exact(shop.live(), 5)
 
 
+def test_what_cannot_be_gone_back_to_is_left_alone(shop: ReprocessShop) -> None:
+    """Milvus lost the retired collection: products must not wait for it ever after."""
+    shop.fill(4)
+    shop.done(shop.reprocess(promote="auto"))
+    lost = shop.versions()[1]
+    shop.index.drop(lost.collection)
+    status = shop.done(shop.rollback())
+    assert status.error is not None
+    assert status.error.code == "misconfigured"
+    assert "--index 1" in status.error.message
+    assert (shop.live().number, shop.versions()[1].state) == (2, "retired")
+    shop.put("late", 60)
+    assert shop.found(60)[0] == "late"
+
+    shop.done(shop.indexes.rebuild("shop", 1).id)
+    shop.done(shop.rollback())
+    assert shop.live().number == 1
+    shop.assert_exact(shop.live(), 5)
+
+
 def test_in_place_only_what_the_scope_names_is_done(
     shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

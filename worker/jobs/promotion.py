@@ -57,8 +57,13 @@ class Rollback(_Once):
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         tools, version = self.tools, chosen(self.tools, claim)
         if version.state == "retired":
-            version = _make_ready(tools, claim, version)
-        promote(tools, claim, version, "index.rolled_back")
+            version = self._in_state(claim, version, "ready")
+        try:
+            promote(tools, claim, version, "index.rolled_back")
+        except (Misconfigured, Conflict):
+            # Nothing is to be written to an index that cannot be gone back to.
+            self._in_state(claim, version, "retired")
+            raise
         version = chosen(tools, claim)
         report: dict[str, Any] = {"promoted": True, "index": version.number}
         if version.stale_since is not None:
@@ -66,6 +71,14 @@ class Rollback(_Once):
             catch_up(tools, claim, filler, version.stale_since, lambda session: _complete(session, version))
             report["reconcile"] = reconcile(tools, claim, chosen(tools, claim), repair=True).as_json()
         return report
+
+    def _in_state(self, claim: ChunkClaim, version: LiveIndex, state: str) -> LiveIndex:
+        """``ready`` lets writes go to it again, and search workers load its models."""
+        with self.tools.database.write() as session:
+            self.tools.desk.hold(session, claim)
+            hold_changes(session, claim.catalogue_id)
+            _set(session, version, state=state)
+        return chosen(self.tools, claim)
 
 
 def chosen(tools: Tools, claim: ChunkClaim) -> LiveIndex:
@@ -144,15 +157,6 @@ def _retire(session: Session, old: LiveIndex, changes: int) -> None:
     """From now on nothing is written to it; what it lacked already, it still lacks."""
     since = changes if old.stale_since is None else old.stale_since
     _set(session, old, state="retired", retired_at=now_s(), stale_since=since)
-
-
-def _make_ready(tools: Tools, claim: ChunkClaim, version: LiveIndex) -> LiveIndex:
-    """Let writes go to a retired version again, and search workers load its models."""
-    with tools.database.write() as session:
-        tools.desk.hold(session, claim)
-        hold_changes(session, claim.catalogue_id)
-        _set(session, version, state="ready")
-    return chosen(tools, claim)
 
 
 def _complete(session: Session, version: LiveIndex) -> None:
