@@ -82,7 +82,7 @@ class ModelSettings(Group):
     threads: int = Field(0, ge=0, description="Inference threads a process; 0: all cores")
     confidence: float = Field(0.25, ge=0.01, le=0.99, description="Least confidence of a detection")
     max_objects: int = Field(8, ge=1, le=32, description="Most objects of a query image")
-    micro_batch: int = Field(16, ge=1, le=512, description="Images a model call of the catalogue lane takes")
+    micro_batch: int = Field(32, ge=1, le=512, description="Images a model call of the catalogue lane takes")
     decode_threads: int = Field(2, ge=1, le=64, description="Decoding threads beside the model")
 
 

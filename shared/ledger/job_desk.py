@@ -56,7 +56,7 @@ class JobDesk(JobQueue):
             within: take only what ``urgent_waits`` speaks of.
         """
         now = now_s()
-        only = () if within is None else urgent(within)
+        only = () if within is None else urgent(within.priority)
         with self._database.write() as session:
             row = session.execute(
                 select(Chunk, Job, Catalogue.name)

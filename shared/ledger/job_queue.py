@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from shared.database import Database
@@ -44,13 +44,7 @@ class JobQueue:
         One that was tried before does not count: if it kills the process, it takes no bulk chunk with it.
         """
         with self._database.read() as session:
-            found = session.scalar(
-                select(Chunk.id)
-                .join(Job, Job.id == Chunk.job_id)
-                .where(Chunk.state == "waiting", Chunk.lease_until <= now_s(), Job.state.in_(OPEN_STATES))
-                .where(*urgent(claim))
-                .limit(1)
-            )
+            found = session.scalar(_URGENT_WAITS, {"now": now_s(), "priority": claim.priority})
         return found is not None
 
     def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, int]]:
@@ -97,6 +91,16 @@ class JobQueue:
         )
 
 
-def urgent(claim: ChunkClaim) -> tuple[Any, ...]:
-    """What goes before a bulk chunk that has begun: quick, and never tried."""
-    return (Chunk.priority < claim.priority, Chunk.attempts == 0, Job.kind.in_(_BY_HAND_KINDS))
+def urgent(priority: Any) -> tuple[Any, ...]:
+    """What goes before a bulk chunk of this priority that has begun: quick, and never tried."""
+    return (Chunk.priority < priority, Chunk.attempts == 0, Job.kind.in_(_BY_HAND_KINDS))
+
+
+# Made once: it is asked several times a micro-batch, and to make it costs more than to ask it.
+_URGENT_WAITS = (
+    select(Chunk.id)
+    .join(Job, Job.id == Chunk.job_id)
+    .where(Chunk.state == "waiting", Chunk.lease_until <= bindparam("now"), Job.state.in_(OPEN_STATES))
+    .where(*urgent(bindparam("priority")))
+    .limit(1)
+)
