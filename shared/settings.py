@@ -82,7 +82,12 @@ class ModelSettings(Group):
     threads: int = Field(0, ge=0, description="Inference threads a process; 0: all cores")
     confidence: float = Field(0.25, ge=0.01, le=0.99, description="Least confidence of a detection")
     max_objects: int = Field(8, ge=1, le=32, description="Most objects of a query image")
-    micro_batch: int = Field(32, ge=1, le=512, description="Images a model call of the catalogue lane takes")
+    micro_batch: int = Field(
+        32,
+        ge=1,
+        le=512,
+        description="Pictures between two commits of the catalogue lane; a CPU sees 8 of them at a time",
+    )
     decode_threads: int = Field(2, ge=1, le=64, description="Decoding threads beside the model")
 
 
