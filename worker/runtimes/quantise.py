@@ -6,8 +6,11 @@ full weights would overflow there. What is quantised measured alike on CPUs with
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,16 +42,19 @@ def quantise(source: NetworkSource, architecture: str, pictures: Sequence[Image]
     # After openvino_runtime, which keeps OpenVINO from reporting its use; nncf reports by the same package.
     import nncf
 
+    nncf.set_log_level(logging.ERROR)
     yolo = architecture.startswith("yolo")
-    return nncf.quantize(
-        model,
-        nncf.Dataset([picture[None] for picture in pictures]),
-        subset_size=len(pictures),
-        # SiLU's outputs lie on both sides of zero, unevenly; those of ReLU and ReLU6 do not.
-        preset=nncf.QuantizationPreset.MIXED if yolo else nncf.QuantizationPreset.PERFORMANCE,
-        ignored_scope=nncf.IgnoredScope(names=_of_head(model) if yolo else _at_ends(model, architecture)),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-    )
+    # Its bars and notes are no part of a command's answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        return nncf.quantize(
+            model,
+            nncf.Dataset([picture[None] for picture in pictures]),
+            subset_size=len(pictures),
+            # SiLU's outputs lie on both sides of zero, unevenly; those of ReLU and ReLU6 do not.
+            preset=nncf.QuantizationPreset.MIXED if yolo else nncf.QuantizationPreset.PERFORMANCE,
+            ignored_scope=nncf.IgnoredScope(names=_of_head(model) if yolo else _at_ends(model, architecture)),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        )
 
 
 def write_form(model: Any, folder: Path, name: str, of: str, end_to_end: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,10 @@ def calibration_crops(
     """Composed and clean crops, half of each, for the INT8 form."""
     composer = Composer(cutouts, backgrounds, CROP_CONFIG)
     step = max(1, len(cutouts) // (count // 2))
-    crops = [crop for _, crop in _clean(cutouts, list(range(0, len(cutouts), step)), spec)][: count // 2]
-    crops += [crop for _, crop in _scenes(composer, cutouts, list(range(count)), spec)][: count - len(crops)]
+    clean = (crop for _, crop in _clean(cutouts, range(0, len(cutouts), step), spec))
+    crops = list(islice(clean, count // 2))
+    composed = (crop for _, crop in _scenes(composer, cutouts, range(count), spec))
+    crops += islice(composed, count - len(crops))
     return crops
 
 

@@ -35,6 +35,7 @@ LOSS_GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, overlap_mask=True, mask_
 WARMUP_STEPS = 60
 CHECKPOINT_S = 240
 VALIDATE_S = 600
+JUDGED = 150  # pictures a validation
 EMA_DECAY = 0.998
 
 
@@ -147,7 +148,8 @@ def judge(ema: Any, composer: Composer, step: int, history: History) -> None:
     """Say how good the averaged weights are, and write it into the history."""
     quality = validate(ema, composer)
     print(f"validation: {quality}", flush=True)
-    history.qualities.append((step, 100 * quality.recall_50, 100 * quality.recall_75))
+    # Plain numbers: a checkpoint loads nothing else.
+    history.qualities.append((step, float(100 * quality.recall_50), float(100 * quality.recall_75)))
 
 
 def train_step(model: Any, loss_of: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
@@ -162,8 +164,8 @@ def train_step(model: Any, loss_of: Any, optimizer: torch.optim.Optimizer, batch
 
 
 def validate(model: Any, composer: Composer) -> Quality:
-    """Quality on 150 composed pictures of held-out products on held-out backgrounds."""
-    return measure_composed(model, composer, count=150, seed=7)
+    """Quality on composed pictures of held-out products on held-out backgrounds."""
+    return measure_composed(model, composer, count=JUDGED, seed=7)
 
 
 def keep(

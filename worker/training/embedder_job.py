@@ -36,6 +36,8 @@ HELD_OUT_PERCENT = 12
 CALIBRATION = 240
 LEAST_INT8_COSINE = 0.98
 LEAST_PRODUCTS = 20
+#: Scenes of held-out products, at least.
+LEAST_JUDGED = 120
 #: In a registry's `source`, the mark of what may be trained again under its name.
 MADE_BY = "trained by `vitrine train`"
 NAME = r"[A-Za-z0-9._-]{1,64}"
@@ -147,7 +149,7 @@ def _features(
                 f"there are {len(products)} to {'judge by' if held_out else 'learn from'}."
             )
         backgrounds = list_backgrounds(job.data, held_out=held_out)
-        scenes = max(120, job.scenes // 10) if held_out else job.scenes
+        scenes = max(LEAST_JUDGED, job.scenes // 10) if held_out else job.scenes
         folder = job.out / f"features-{key}" / ("held-out" if held_out else "training")
         parts.append(crop_features(cutouts, backgrounds, scenes, spec, runtime, folder, told))
         sources = sources or (cutouts, backgrounds)
