@@ -63,6 +63,8 @@ class Stack:
             # Models that load at once: what is tested here is what surrounds them.
             "VITRINE_MODELS__DETECTOR": "none",
             "VITRINE_MODELS__EMBEDDER": "colour-histogram",
+            # Many commits a chunk: a fault can hit between two of them, on a quick machine too.
+            "VITRINE_MODELS__MICRO_BATCH": "4",
             "VITRINE_SWEEP__INTERVAL_S": "0.5",
             "VITRINE_SWEEP__RING_AFTER_S": "2",
             "PYTHONUNBUFFERED": "1",

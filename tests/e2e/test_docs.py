@@ -35,7 +35,8 @@ def reader(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[tupl
     for seed, name in enumerate(("photo.jpg", "front.jpg", "side.jpg")):
         (folder / name).write_bytes(builders.jpeg(seed=seed, width=320, height=240))
     roots = json.dumps([str(folder)])
-    stack = Stack(tmp_path / "stack", milvus.uri, prefix, {"VITRINE_JOBS__IMPORT_ROOTS": roots})
+    settings = {"VITRINE_JOBS__IMPORT_ROOTS": roots, "VITRINE_MODELS__MICRO_BATCH": "32"}
+    stack = Stack(tmp_path / "stack", milvus.uri, prefix, settings)
     stack.folder.mkdir()
     stack.start()
     stack.wait_job(stack.import_folder("demo", some_of_the_demo()))
