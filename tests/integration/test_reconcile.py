@@ -266,7 +266,8 @@ def test_listing_the_catalogue_takes_no_more_memory_for_ten_times_the_rows(
             ]
             session.execute(insert(Image), rows)
             session.execute(insert(Detection), [{**values, "image_id": row["id"]} for row in rows])
-        count, peak = listed_at_peak()
-        assert count == last
-        peaks.append(peak)
+        # The process has other threads, which allocate now and then: the least of some runs counts.
+        runs = [listed_at_peak() for _ in range(5)]
+        assert {count for count, _ in runs} == {last}
+        peaks.append(min(peak for _, peak in runs))
     assert peaks[1] < 1.5 * peaks[0]
