@@ -59,10 +59,12 @@ class SearchUpload(SearchOptions):
 def create() -> Response:
     """Accept a search: 202 with where to poll, or 200 with the result when the caller waits."""
     accepted = accept_search()
-    _wait(accepted.id, _wanted_s())
+    seconds = _wanted_s()
+    _wait(accepted.id, seconds)
     status = services().searches.status_json(accepted.id)
     answer = jsonify(status)
-    if status["state"] in OPEN_STATES:
+    # Who did not ask to wait gets 202 always, also where the worker was quicker than this line.
+    if seconds <= 0 or status["state"] in OPEN_STATES:
         answer.status_code = 202
         answer.headers["Retry-After"] = "1"
     answer.headers["Location"] = url_for("searches.poll", task_id=accepted.id)
