@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _CHANNEL = "vitrine:answered"
 _REST_S = 2.0
+_SILENT_S = 30.0
 
 
 class Announcer:
@@ -43,7 +44,7 @@ class Announcer:
 
 
 class Audience:
-    """The web's side: one subscription a process, begun when somebody first waits."""
+    """The web's side: one subscription a process, begun when somebody waits and ended when nobody does."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
@@ -73,11 +74,19 @@ class Audience:
                     del self._waiting[search_id]
 
     def _listen(self) -> None:
-        while True:
+        while not self._unneeded():
             # Redis away: who waits looks at the ledger by itself meanwhile.
             with suppress(redis.RedisError, OSError):
                 self._listen_once()
             time.sleep(_REST_S / 4)
+
+    def _unneeded(self) -> bool:
+        """Tell whether nobody waits; who comes later then begins another subscription."""
+        with self._lock:
+            if self._waiting:
+                return False
+            self._thread = None
+            return True
 
     def _listen_once(self) -> None:
         client: Any = redis.Redis.from_url(self._redis_url, **client_options())
@@ -85,12 +94,14 @@ class Audience:
             channel.subscribe(_CHANNEL)
             while True:
                 # The timeout is that of the poll, so a silent channel is told from a dead connection.
-                message = channel.get_message(timeout=30.0)
-                if message is None:
-                    channel.ping()
-                    continue
-                if message["type"] == "message":
+                message = channel.get_message(timeout=_SILENT_S)
+                if message is not None:
+                    # A pong says nothing.
                     self._tell(message["data"].decode("ascii", "replace").split())
+                elif self._waiting:
+                    channel.ping()
+                else:
+                    return
 
     def _tell(self, search_ids: Sequence[str]) -> None:
         with self._lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
+from shared.background import Periodic
 from shared.database import Database
 from shared.database.tables import Process
-from shared.errors import VitrineError
 
 BEAT_S = 5.0
 
@@ -68,21 +67,16 @@ class Presence:
                 ProcessInfo(r.name, r.role, r.host, r.pid, r.started_at, r.seen_at, r.details) for r in rows
             ]
 
-    def keep_beating(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> None:
-        """Beat from a daemon thread until the process ends.
+    def keep_beating(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> Periodic:
+        """Beat from a thread until what is returned is stopped.
 
         Args:
             details: called before each beat; None means not ready, and the beat is left out.
         """
 
-        def loop() -> None:
-            while True:
-                try:
-                    now = details()
-                    if now is not None:
-                        self.beat(name, role, now)
-                except VitrineError:
-                    pass  # the database is away: it will be seen that this process is not
-                time.sleep(BEAT_S)
+        def beat() -> None:
+            now = details()
+            if now is not None:
+                self.beat(name, role, now)
 
-        threading.Thread(target=loop, name="presence", daemon=True).start()
+        return Periodic("presence", BEAT_S, beat, at_once=True).start()

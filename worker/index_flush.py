@@ -7,11 +7,10 @@ A bulk job flushes at its end. Rows put by hand were seen to be missing after a 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 
 from sqlalchemy import select
 
+from shared.background import Periodic
 from shared.database import Database
 from shared.database.tables import Catalogue, IndexVersion
 from shared.errors import VitrineError
@@ -53,15 +52,6 @@ class IndexFlusher:
             done.append(collection)
         return done
 
-    def keep_flushing(self) -> None:
-        """Do so every ``FLUSH_EVERY_S`` from a thread of its own."""
-
-        def loop() -> None:
-            while True:
-                time.sleep(FLUSH_EVERY_S)
-                try:
-                    self.flush_changed()
-                except VitrineError as error:
-                    log.info("nothing is flushed: %s", error.message)
-
-        threading.Thread(target=loop, name="flush", daemon=True).start()
+    def keep_flushing(self) -> Periodic:
+        """Do so every ``FLUSH_EVERY_S`` from a thread, until what is returned is stopped."""
+        return Periodic("flush", FLUSH_EVERY_S, self.flush_changed).start()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.answered import Announcer
+from shared.background import Periodic
 from shared.database import Database
 from shared.doorbell import Doorbell
 from shared.errors import VitrineError
@@ -55,6 +56,7 @@ class WorkerProcess:
     doorbell: Doorbell
     search: SearchLane
     catalogue: CatalogueLane
+    beside: list[Periodic]
 
     def take_over(self) -> None:
         """Put back what a process of this name held when it died: there is one at a time."""
@@ -69,10 +71,15 @@ class WorkerProcess:
             log.warning("took over %d pieces of work from an earlier process", lost)
 
     def close(self) -> None:
+        """End the threads first: none may use a connection that is closed under it."""
+        for periodic in self.beside:
+            periodic.stop()
+        self.search.decoders.shutdown(cancel_futures=True)
         try:
             Presence(self.database).leave(self.name)
         except VitrineError:
             log.info("the database is away; the presence row will age out")
+        self.index.close()
         self.database.close()
 
 
@@ -102,10 +109,11 @@ def build_process(settings: Settings, lane: Lane, name: str) -> WorkerProcess:
     if lane is Lane.SEARCH:
         # Before this process says that it is ready, and again as soon as a version is being filled: its
         # models must not be loaded at the first search after its promotion.
-        keep_loaded(database, pipelines)
+        process.beside.append(keep_loaded(database, pipelines))
     else:
-        IndexFlusher(database, index).keep_flushing()
-    Presence(database).keep_beating(process.name, str(lane), _details(settings, index, pipelines))
+        process.beside.append(IndexFlusher(database, index).keep_flushing())
+    details = _details(settings, index, pipelines)
+    process.beside.append(Presence(database).keep_beating(process.name, str(lane), details))
     return process
 
 
@@ -170,6 +178,7 @@ def _process(
             announcer=Announcer(settings.redis_url),
         ),
         catalogue=CatalogueLane(tools, settings.jobs.chunk_items, settings.jobs.hang_s),
+        beside=[],
     )
 
 

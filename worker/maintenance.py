@@ -121,7 +121,7 @@ def main() -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
     name = f"maintenance@{socket.gethostname()}"
-    Presence(sweeper.database).keep_beating(name, "maintenance", dict)
+    beating = Presence(sweeper.database).keep_beating(name, "maintenance", dict)
     sending = threading.Thread(target=sweeper.webhooks.run, args=(stop,), name="webhooks", daemon=True)
     sending.start()
     while not stop.wait(settings.sweep.interval_s):
@@ -131,6 +131,7 @@ def main() -> None:
             log.warning("sweep put off: %s", error.message)
     # What is on its way ends by its own deadline.
     sending.join(settings.webhooks.timeout_s)
+    beating.stop()
     Presence(sweeper.database).leave(name)
 
 

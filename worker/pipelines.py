@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+from shared.background import Periodic
 from shared.database import Database
 from shared.errors import Misconfigured, VitrineError
 from worker.index_versions import LiveIndex, all_written
@@ -165,24 +166,19 @@ class Pipelines:
         return pipeline
 
 
-def keep_loaded(database: Database, pipelines: Pipelines) -> None:
+def keep_loaded(database: Database, pipelines: Pipelines) -> Periodic:
     """Load what the live, building and ready versions need, now and from a thread of its own from now on."""
 
     def look() -> None:
-        try:
-            with database.read() as session:
-                versions = all_written(session)
-            pipelines.load(versions)
-        except VitrineError as error:
-            log.info("index versions not looked at: %s", error.message)
+        with database.read() as session:
+            versions = all_written(session)
+        pipelines.load(versions)
 
-    def loop() -> None:
-        while True:
-            time.sleep(_LOOK_S)
-            look()
-
-    look()
-    threading.Thread(target=loop, name="pipelines", daemon=True).start()
+    try:
+        look()
+    except VitrineError as error:
+        log.info("index versions not looked at: %s", error.message)
+    return Periodic("pipelines", _LOOK_S, look).start()
 
 
 def crop_mode(embedder: str) -> CropMode | None:
