@@ -33,6 +33,7 @@ def running(milvus: EmbeddedMilvus) -> Iterator[EmbeddedMilvus]:
 def milvus_server(milvus: EmbeddedMilvus) -> EmbeddedMilvus:
     """The session's Milvus, where it is the server."""
     if milvus.kind != "server":
+        # The wheel exists for one platform; elsewhere Lite is what users get, and it is tested.
         pytest.skip("the Milvus server wheel is for Linux on x86-64 only")
     return milvus
 
@@ -107,6 +108,9 @@ def unit_vectors(count: int, dim: int = DIM, seed: int = 0) -> Embeddings:
     """Return ``(count, dim) float32``, seeded, each of length 1."""
     vectors = np.random.default_rng(seed).normal(size=(count, dim))
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+UNIT = unit_vectors(1)[0]
 
 
 def index_rows(

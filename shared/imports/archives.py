@@ -123,6 +123,7 @@ def index_archive(file: BinaryIO, ending: str, caps: Caps) -> ArchiveIndex:
 def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
     try:
         archive = zipfile.ZipFile(file)
+    # zipfile raises all of these over hostile bytes: the last two for versions and fields it cannot read.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
         raise InvalidManifest("This is not a zip file that can be read: pack it again.") from error
     packed_bytes, unpacked_bytes = file.seek(0, io.SEEK_END), 0
