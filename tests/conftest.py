@@ -14,6 +14,7 @@ import pytest
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from shared.database import Database
 from shared.database.migrate import migrate
+from tests.browser import Browser
 from tests.servers import PATIENCE_S, RedisServer, free_port, start_postgres
 from tests.services_milvus import drop_all
 from tests.stack import Stack
@@ -96,3 +97,10 @@ def stack(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Stack
     yield running
     running.stop()
     drop_all(milvus.uri, prefix)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A real browser; a test opens windows in it, each with a profile of its own."""
+    with Browser() as running:
+        yield running
