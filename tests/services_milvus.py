@@ -85,6 +85,8 @@ def new_collection(
             index.delete(name, sorted(index.keys(name)))
             # A strong read, after which a weaker one cannot see the old rows either.
             assert index.count(name) == 0
+            for alias in index._call("list_aliases", name)["aliases"]:
+                index._call("drop_alias", alias)
             spare.append(name)
 
 
