@@ -18,7 +18,19 @@ from shared.ledger.webhooks import WebhookLedger
 from shared.open_parts import image_limits, open_database, open_image_store
 from shared.presence import Presence
 from shared.settings import Settings
-from web import catalogues, docs, events, images, indexes, jobs, operations, pages, searches, webhooks
+from web import (
+    catalogues,
+    docs,
+    events,
+    images,
+    indexes,
+    jobs,
+    operations,
+    pages,
+    searches,
+    sign_in,
+    webhooks,
+)
 from web.broker import BrokerProbe
 from web.errors import register_errors
 from web.limits import RateCounter
@@ -30,6 +42,8 @@ _SPARE_THREADS = 2
 #: Pictures decoded at once: the largest that is allowed takes half a gigabyte.
 _DECODERS = 2
 _MAX_FORM_PARTS = 50
+#: Keys that an address may try: nobody guesses one so.
+_SIGN_INS_PER_MINUTE = 10
 _MAX_FORM_FIELD_BYTES = 256_000
 
 
@@ -53,7 +67,8 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     app.extensions[EXTENSION] = build_services(settings, doorbell)
     protect(app, settings)
     register_errors(app)
-    for part in (searches, catalogues, indexes, jobs, events, webhooks, images, operations, docs, pages):
+    api = (searches, catalogues, indexes, jobs, events, webhooks, images, operations, docs)
+    for part in (*api, pages, sign_in):
         app.register_blueprint(part.blueprint)
     return app
 
@@ -76,6 +91,7 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         broker=BrokerProbe(settings.redis_url),
         audience=Audience(settings.redis_url),
         rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
+        sign_ins=RateCounter(settings.redis_url, _SIGN_INS_PER_MINUTE, "sign-in"),
         image_limits=image_limits(settings, catalogue=False),
         catalogue_limits=image_limits(settings, catalogue=True),
         decoders=threading.Semaphore(_DECODERS),

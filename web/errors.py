@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from shared.contracts import ErrorAnswer, ErrorBody
 from shared.errors import InvalidInput, StorageUnavailable, VitrineError
 from shared.log import get_logger
+from web.sign_in import refused_page
 
 log = get_logger("vitrine.web")
 Model = TypeVar("Model", bound=BaseModel)
@@ -124,7 +125,9 @@ def _from_http(error: HTTPException, request_id: str | None) -> tuple[ErrorBody,
 def error_answer(error: Exception) -> Response:
     """The answer to an exception: JSON, or a page when a browser asked for one."""
     body, status, headers = as_body(error)
-    if _wants_page():
+    if _wants_page() and status == HTTPStatus.UNAUTHORIZED:
+        answer = refused_page()
+    elif _wants_page():
         answer = Response(render_template("error.html", error=body, status=status), mimetype="text/html")
     else:
         answer = jsonify(ErrorAnswer(error=body).model_dump(mode="json"))

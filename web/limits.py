@@ -1,4 +1,4 @@
-"""How many searches an address may ask for: counted in Redis, in memory while Redis is away."""
+"""What an address may ask for in a minute: counted in Redis, in memory while Redis is away."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ _REST_S = 5.0
 
 
 class RateCounter:
-    """Counts searches by address in windows of one minute.
+    """Counts by address in windows of one minute: searches, or tries to sign in.
 
     Written on the `limits` library and not with Flask-Limiter, which answers 500 to the second of
     two threads that find Redis away at the same moment.
 
     Args:
         redis_url: where all web processes count together.
-        per_minute: most searches of one address.
+        per_minute: most of one address.
+        what: is counted; each by itself.
     """
 
-    def __init__(self, redis_url: str, per_minute: int) -> None:
-        self._limit = RateLimitItemPerMinute(per_minute, namespace="vitrine-limit")
+    def __init__(self, redis_url: str, per_minute: int, what: str = "limit") -> None:
+        self._limit = RateLimitItemPerMinute(per_minute, namespace=f"vitrine-{what}")
         storage = storage_from_string(redis_url, wrap_exceptions=True, **client_options())
         self._together = FixedWindowRateLimiter(storage)
         self._alone = FixedWindowRateLimiter(MemoryStorage())
         self._rest_until = 0.0
 
     def count(self, address: str) -> int | None:
-        """Count a search; return None, or the seconds to wait when this address has had its share."""
+        """Count one; return None, or the seconds to wait when this address has had its share."""
         if time.monotonic() >= self._rest_until:
             try:
                 return self._count(self._together, address)
             except StorageError:
                 # A frozen Redis costs its timeout now and then, not with every request.
                 self._rest_until = time.monotonic() + _REST_S
-                log.warning("searches are counted in memory: the broker does not answer")
+                log.warning("calls are counted in memory: the broker does not answer")
         return self._count(self._alone, address)
 
     def _count(self, counter: FixedWindowRateLimiter, address: str) -> int | None:

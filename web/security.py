@@ -8,7 +8,6 @@ nothing honest about its length.
 from __future__ import annotations
 
 import contextlib
-import hmac
 import ipaddress
 import re
 import time
@@ -23,6 +22,7 @@ from shared.imports.kinds import UPLOADS
 from shared.log import get_logger
 from shared.metrics import REQUEST_SECONDS, REQUESTS
 from shared.settings import Settings
+from web import sessions
 
 log = get_logger("vitrine.web")
 
@@ -114,20 +114,24 @@ def _check_length(settings: Settings) -> None:
 
 
 def _needs_key(path: str) -> bool:
-    return path.startswith("/v1/") or path == "/metrics"
+    return path.startswith(("/v1/", "/manage/")) or path in ("/metrics", "/manage", "/operations")
 
 
 def has_key(settings: Settings) -> bool:
-    """Whether the request carries the key, or none is set. A key in an address never counts."""
+    """Whether the request carries the key or a session's cookie, or no key is set.
+
+    A key in an address never counts.
+    """
     if settings.web.api_key is None:
         return True
     scheme, _, offered = request.headers.get("Authorization", "").partition(" ")
-    wanted = settings.web.api_key.get_secret_value().encode()
-    return hmac.compare_digest(offered.strip().encode(), wanted) and scheme.lower() == "bearer"
+    if scheme.lower() == "bearer" and sessions.is_the_key(settings, offered.strip()):
+        return True
+    return sessions.is_open(settings, request.cookies.get(sessions.COOKIE, ""))
 
 
 def require_key(settings: Settings) -> None:
-    """Raise Unauthorized unless the request carries the key."""
+    """Raise Unauthorized unless the request carries the key or a session's cookie."""
     if not has_key(settings):
         raise Unauthorized("Send the API key as `Authorization: Bearer KEY`.")
 

@@ -51,6 +51,7 @@ class Services:
     broker: BrokerProbe
     audience: Audience
     rate: RateCounter
+    sign_ins: RateCounter
     image_limits: ImageLimits
     catalogue_limits: ImageLimits
     decoders: threading.Semaphore
