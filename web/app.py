@@ -33,6 +33,7 @@ from web import (
 )
 from web.broker import BrokerProbe
 from web.errors import register_errors
+from web.i18n import speak
 from web.limits import RateCounter
 from web.security import protect
 from web.services import EXTENSION, Services
@@ -67,6 +68,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     app.extensions[EXTENSION] = build_services(settings, doorbell)
     protect(app, settings)
     register_errors(app)
+    speak(app)
     api = (searches, catalogues, indexes, jobs, events, webhooks, images, operations, docs)
     for part in (*api, pages, sign_in):
         app.register_blueprint(part.blueprint)

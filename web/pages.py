@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,7 +19,6 @@ from web.services import services
 blueprint = Blueprint("pages", __name__)
 
 DEMO = "demo"
-_LANGUAGE = re.compile(r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$")
 _THUMBNAIL_PX, _SHARP_PX = next(pair for pair in pairwise(SIZES) if pair[0] >= 320)
 
 
@@ -88,7 +86,6 @@ def _page(search_id: str | None, status: TaskStatus | None) -> str:
         search_id=search_id,
         catalogues=catalogues,
         chosen=request.args.get("catalogue") or _searched_in(status),
-        language=language(),
         is_demo=DEMO in catalogues,
         keyed=keyed,
         **(_result_of(status) if status else {"status": None}),
@@ -137,13 +134,3 @@ def _photo(search_id: str) -> Photo | None:
     except VitrineError:
         return None
     return Photo(url_for("searches.photo", task_id=search_id), size.width, size.height)
-
-
-def language() -> str:
-    """The first language that the browser asks for, as titles are keyed: ``de``, ``pt_BR``."""
-    for tag in request.accept_languages.values():
-        head, *rest = tag.split("-")
-        wanted = "-".join([head.lower(), *rest])
-        if _LANGUAGE.match(wanted):
-            return wanted.replace("-", "_")
-    return "en"
