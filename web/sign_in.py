@@ -7,6 +7,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, redirect, render_template, request
+from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.log import get_logger
@@ -17,10 +18,6 @@ log = get_logger("vitrine.web")
 blueprint = Blueprint("sign_in", __name__)
 
 START = "/manage"
-
-
-def _(text: str, **values: object) -> str:
-    return text % values
 
 
 @blueprint.get("/sign-in")
@@ -75,7 +72,7 @@ def refused_page() -> Response:
 
 
 def _page(after: str, status: HTTPStatus, why: str = "") -> Response:
-    return Response(render_template("sign_in.html", _=_, after=after, why=why), status, mimetype="text/html")
+    return Response(render_template("sign_in.html", after=after, why=why), status, mimetype="text/html")
 
 
 def _own_path(path: str | None) -> str:
