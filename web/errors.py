@@ -125,9 +125,9 @@ def _from_http(error: HTTPException, request_id: str | None) -> tuple[ErrorBody,
 def error_answer(error: Exception) -> Response:
     """The answer to an exception: JSON, or a page when a browser asked for one."""
     body, status, headers = as_body(error)
-    if _wants_page() and status == HTTPStatus.UNAUTHORIZED:
+    if wants_page() and status == HTTPStatus.UNAUTHORIZED:
         answer = refused_page()
-    elif _wants_page():
+    elif wants_page():
         answer = Response(render_template("error.html", error=body, status=status), mimetype="text/html")
     else:
         answer = jsonify(ErrorAnswer(error=body).model_dump(mode="json"))
@@ -136,7 +136,8 @@ def error_answer(error: Exception) -> Response:
     return answer
 
 
-def _wants_page() -> bool:
+def wants_page() -> bool:
+    """Whether a browser asks for a page, rather than a program for an answer."""
     if request.path.startswith("/v1/"):
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
