@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field, TypeAdapter, ValidationError
@@ -201,7 +201,7 @@ def start_import(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     if request.mimetype in UPLOADS:
         options = parsed(ImportOptions, _query())
-        return job_answer(_import_upload(name, UPLOADS[request.mimetype], options))
+        return job_answer(import_upload(name, UPLOADS[request.mimetype], options, request.stream))
     if request.mimetype != "application/json":
         raise UnsupportedFormat(f"Send {', '.join(UPLOADS)}, or JSON with `source`.", "Content-Type")
     body = json_body()
@@ -221,15 +221,16 @@ def _query() -> dict[str, str]:
     return request.args.to_dict()
 
 
-def _import_upload(catalogue: str, ending: str, options: ImportOptions) -> Accepted:
-    """Stream the upload into the store, then commit the job; a repeated request leaves no second copy."""
+def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: IO[bytes]) -> Accepted:
+    """Stream an upload into the store, then commit the job; a repeated request leaves no second copy."""
     parts = services()
     if not request.content_length:
         raise InvalidInput("The body is empty.")
     upload = f"{secrets.token_hex(32)}-upload.{ending}"
     digest = hashlib.sha256()
     try:
-        parts.store.put_stream(upload, _pieces(digest), "imports", parts.settings.jobs.max_import_bytes)
+        most = parts.settings.jobs.max_import_bytes
+        parts.store.put_stream(upload, _pieces(stream, digest), "imports", most)
         repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest(), options)
         parts.catalogue.create(catalogue)
         accepted = parts.jobs.create_import(catalogue, {"archive": upload}, repeat, options.model_dump())
@@ -241,8 +242,8 @@ def _import_upload(catalogue: str, ending: str, options: ImportOptions) -> Accep
     return accepted
 
 
-def _pieces(digest: Any) -> Iterator[bytes]:
-    while piece := request.stream.read(_PIECE_BYTES):
+def _pieces(stream: IO[bytes], digest: Any) -> Iterator[bytes]:
+    while piece := stream.read(_PIECE_BYTES):
         digest.update(piece)
         yield piece
 

@@ -128,21 +128,38 @@ def cancel(job_id: str) -> Response:
 )
 def retry(job_id: str) -> Response:
     wanted = parsed(RetryRequest, json_body() if request.content_length else {})
+    answer = _shown(services().jobs.status(retried(job_id, wanted.reason)))
+    answer.status_code = 202
+    answer.headers["Location"] = url_for("jobs.one", job_id=answer.json["id"])
+    return answer
+
+
+def retried(job_id: str, reason: str | None) -> str:
+    """Make the job that does again what failed, ring for it, and return its id.
+
+    Raises:
+        UnknownJob, Conflict: as ``JobLedger.retry``.
+        Expired: what it would read from is gone.
+    """
     parts = services()
-    old, archive = parts.jobs.status(job_id), parts.jobs.archive(job_id)
-    wants_it = old.state != "succeeded" or old.counts.failed or old.image_failures
-    if archive is not None and wants_it and not parts.store.exists(archive, "imports"):
+    old = parts.jobs.status(job_id)
+    if old.state != "succeeded" or old.counts.failed or old.image_failures:
+        require_upload(job_id)
+    made = parts.jobs.retry(job_id, reason, parts.settings.jobs.chunk_items)
+    ring(made.id)
+    return made.id
+
+
+def require_upload(job_id: str) -> None:
+    """Raise Expired if the upload that the job read from is gone."""
+    parts = services()
+    archive = parts.jobs.archive(job_id)
+    if archive is not None and not parts.store.exists(archive, "imports"):
         days = parts.settings.jobs.keep_import_s / 86_400
         raise Expired(
             f"The upload of this job is gone: it was kept for {days:.3g} days after the job ended. "
             "Import the products again."
         )
-    made = parts.jobs.retry(job_id, wanted.reason, parts.settings.jobs.chunk_items)
-    ring(made.id)
-    answer = _shown(parts.jobs.status(made.id))
-    answer.status_code = 202
-    answer.headers["Location"] = url_for("jobs.one", job_id=made.id)
-    return answer
 
 
 def ring(job_id: str) -> None:

@@ -38,6 +38,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "geolocation=(), microphone=()",
 }
+#: Where the owner's page sends an import with its options.
+IMPORT_FORM = "/manage/imports"
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 _DRAIN_S = 2.0
 _DRAIN_BYTES = 32_000_000
@@ -98,8 +100,8 @@ def _refuse_foreign_page() -> None:
 
 def _check_length(settings: Settings) -> None:
     limit = settings.web.max_body_bytes
-    # Only these kinds of body may be longer; the import streams them to the store.
-    if request.mimetype in UPLOADS:
+    # Only these may be longer: an import, as a body of its own or sent by the owner's page with its form.
+    if request.mimetype in UPLOADS or request.path == IMPORT_FORM:
         limit = settings.jobs.max_import_bytes
     request.max_content_length = limit
     # A chunked body that grows past the limit would be cut without a word: its length must be said.
@@ -155,7 +157,7 @@ def _close_request(response: Response) -> Response:
         _drain()
     response.headers.update(_HEADERS)
     is_page = response.mimetype == "text/html"
-    response.headers["Content-Security-Policy"] = PAGE_POLICY if is_page else API_POLICY
+    response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if is_page else API_POLICY)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     response.headers.setdefault("Cache-Control", "no-store")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())

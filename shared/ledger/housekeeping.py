@@ -32,7 +32,8 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
     """Yield those of the uploads, and of what jobs made of them, that nobody may read from any more.
 
     A job that goes on, or is paused, needs its archive; one that ended with failures, or badly, keeps it
-    for ``keep_s`` seconds after its end, so that what failed can be tried again.
+    for ``keep_s`` seconds after its end, so that what failed can be tried again; a dry run does so too, for
+    the import that it was made for.
     """
     with database.read() as session:
         jobs = session.execute(
@@ -41,7 +42,12 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
                     Job.state.not_in(ENDED_STATES),
                     and_(
                         Job.finished_at > now_s() - keep_s,
-                        or_(Job.state != "succeeded", Job.failed > 0, Job.image_failures > 0),
+                        or_(
+                            Job.state != "succeeded",
+                            Job.failed > 0,
+                            Job.image_failures > 0,
+                            Job.options["dry_run"].as_boolean(),
+                        ),
                     ),
                 )
             )
