@@ -154,6 +154,7 @@ class GateSettings(Group):
 class SweepSettings(Group):
     interval_s: float = Field(2.0, gt=0, description="Time between two sweeps")
     ring_after_s: float = Field(5.0, gt=0, description="Work that nobody took for so long is published again")
+    pictures_after_s: float = Field(86_400, ge=0, description="Age from which pictures of no product go")
 
 
 class WebSettings(Group):
@@ -168,6 +169,17 @@ class WebSettings(Group):
     wait_max_s: float = Field(20.0, ge=0, le=60, description="Longest `Prefer: wait`")
     event_streams: int = Field(4, ge=0, le=256, description="Most open event streams of a web process")
     url_import: bool = Field(False, description="Whether searches and imports may name web addresses")
+
+
+class MoneySettings(Group):
+    rates_file: Path | None = Field(
+        None,
+        description="Rates between currencies; empty: rates.json in the data folder, or the shipped",
+    )
+    rates_url: str = Field(
+        "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml",
+        description="Where `vitrine rates update` fetches from; nothing else does",
+    )
 
 
 class WebhookSettings(Group):
@@ -209,6 +221,7 @@ class Settings(BaseSettings):
     gate: GateSettings = GateSettings()
     sweep: SweepSettings = SweepSettings()
     web: WebSettings = WebSettings()
+    money: MoneySettings = MoneySettings()
     webhooks: WebhookSettings = WebhookSettings()
     flower: FlowerSettings = FlowerSettings()
     log: LogSettings = LogSettings()
@@ -253,6 +266,10 @@ class Settings(BaseSettings):
     @property
     def image_store_url(self) -> str:
         return self.images.url or (self.data_dir / "images").as_uri()
+
+    @property
+    def rates_path(self) -> Path:
+        return self.money.rates_file or self.data_dir / "rates.json"
 
     @property
     def milvus_uri(self) -> str:

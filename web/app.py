@@ -15,6 +15,7 @@ from shared.ledger.indexes import IndexLedger
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
 from shared.ledger.webhooks import WebhookLedger
+from shared.money import RatesBook
 from shared.open_parts import image_limits, open_database, open_image_store
 from shared.presence import Presence
 from shared.settings import Settings
@@ -35,6 +36,7 @@ from web.broker import BrokerProbe
 from web.errors import register_errors
 from web.i18n import speak
 from web.limits import RateCounter
+from web.money import handle_money
 from web.security import protect
 from web.services import EXTENSION, Services
 
@@ -69,6 +71,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     protect(app, settings)
     register_errors(app)
     speak(app)
+    handle_money(app, RatesBook(settings.rates_path))
     api = (searches, catalogues, indexes, jobs, events, webhooks, images, operations, docs)
     for part in (*api, pages, sign_in):
         app.register_blueprint(part.blueprint)
