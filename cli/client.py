@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from cli.answers import error_of, parsed, parsed_list, rebuilt, retry_after_s
+from cli.duplicate_calls import DuplicateCalls
 from cli.index_calls import IndexCalls
 from cli.job_calls import JobCalls
 from cli.webhook_calls import WebhookCalls
@@ -37,7 +38,7 @@ _PIECE_BYTES = 1 << 18
 _OPEN = ("queued", "running")
 
 
-class VitrineClient(JobCalls, IndexCalls, WebhookCalls):
+class VitrineClient(JobCalls, IndexCalls, DuplicateCalls, WebhookCalls):
     """Talks to one Vitrine. May be used from several threads.
 
     Args:

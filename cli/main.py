@@ -29,6 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("cli.commands.promote:promote", "Make an index that is ready the live one."),
     "rollback": ("cli.commands.promote:rollback", "Go back to the index that was live before."),
     "prune": ("cli.commands.promote:prune", "Drop index versions that nobody goes back to."),
+    "duplicates": ("cli.commands.duplicates:duplicates", "Find products that show the same thing."),
     "golden": ("cli.commands.golden:golden", "Photos whose right answer is known, for the quality gate."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Write a catalogue's index anew, after Milvus was wiped."),
     "evaluate": ("cli.commands.evaluate:evaluate", "Measure how well searches find products."),

@@ -20,6 +20,8 @@ def report_lines(job: JobOut) -> Iterator[str]:
         yield from _reconcile(report["reconcile"], job)
     if "gate" in report:
         yield from gate_lines(report["gate"])
+    if "duplicates" in report:
+        yield from _duplicates(report["duplicates"])
     if job.kind == "reprocess" and "index" in report:
         yield from _what_next(job, report)
     if "pruned" in report:
@@ -33,6 +35,13 @@ def gate_lines(gate: dict[str, Any]) -> Iterator[str]:
     words = {True: "ok", False: "REFUSED", None: "not measured"}
     for check in gate["checks"]:
         yield f"  {check['name']}: {words[check['passed']]}; {check['note']}"
+
+
+def _duplicates(found: dict[str, Any]) -> Iterator[str]:
+    for kind in ("exact", "near"):
+        yield f"{found[kind]['groups']:,} {kind} groups of {found[kind]['products']:,} products."
+    if found["without_hash"]:
+        yield f"{found['without_hash']:,} pictures have no hash: `vitrine import` them again to compare them."
 
 
 def _what_next(job: JobOut, report: dict[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from shared.answered import Audience
 from shared.catalogue import CatalogueStore
 from shared.doorbell import Doorbell
+from shared.ledger.duplicates import DuplicateLedger
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
 from shared.ledger.jobs import JobLedger
@@ -22,6 +23,7 @@ from shared.settings import Settings
 from web import (
     catalogues,
     docs,
+    duplicates,
     events,
     images,
     indexes,
@@ -72,7 +74,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     register_errors(app)
     speak(app)
     handle_money(app, RatesBook(settings.rates_path))
-    api = (searches, catalogues, indexes, jobs, events, webhooks, images, operations, docs)
+    api = (searches, catalogues, indexes, duplicates, jobs, events, webhooks, images, operations, docs)
     for part in (*api, pages, sign_in):
         app.register_blueprint(part.blueprint)
     return app
@@ -89,6 +91,7 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         webhooks=WebhookLedger(database),
         indexes=IndexLedger(database),
         golden=GoldenLedger(database),
+        duplicates=DuplicateLedger(database),
         catalogue=CatalogueStore(database),
         store=open_image_store(settings),
         doorbell=doorbell or Doorbell(settings.redis_url),

@@ -14,6 +14,7 @@ from shared.database import Database
 from shared.doorbell import Doorbell
 from shared.image_store import ImageStore
 from shared.images import ImageLimits
+from shared.ledger.duplicates import DuplicateLedger
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
 from shared.ledger.jobs import JobLedger
@@ -44,6 +45,7 @@ class Services:
     webhooks: WebhookLedger
     indexes: IndexLedger
     golden: GoldenLedger
+    duplicates: DuplicateLedger
     catalogue: CatalogueStore
     store: ImageStore
     doorbell: Doorbell

@@ -37,6 +37,7 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         "status",
         "import",
         "reconcile",
+        "duplicates",
         *("indexes", "reprocess", "promote", "rollback", "prune", "rebuild"),
         *(f"golden {each}" for each in ("add", "list", "import", "remove")),
         "search",

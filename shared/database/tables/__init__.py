@@ -12,7 +12,16 @@ from shared.database.tables.catalogue import (
     Product,
 )
 from shared.database.tables.ledger import Chunk, Idempotency, Job, JobFailure, JobItem, Search
-from shared.database.tables.operations import Delivery, Duplicate, Feedback, Probe, Process, Webhook
+from shared.database.tables.operations import (
+    Delivery,
+    Duplicate,
+    DuplicatePair,
+    Feedback,
+    Process,
+    Webhook,
+)
+from shared.database.tables.ranking import Ranking
+from shared.database.tables.signals import Probe, ProbeQuery, StageCount, Timing
 
 __all__ = [
     "Base",
@@ -22,6 +31,7 @@ __all__ = [
     "Delivery",
     "Detection",
     "Duplicate",
+    "DuplicatePair",
     "Feedback",
     "GoldenQuery",
     "Idempotency",
@@ -33,8 +43,12 @@ __all__ = [
     "Json",
     "ModelVersion",
     "Probe",
+    "ProbeQuery",
     "Process",
     "Product",
+    "Ranking",
     "Search",
+    "StageCount",
+    "Timing",
     "Webhook",
 ]

@@ -15,7 +15,9 @@ class Catalogue(Base):
     __tablename__ = "catalogues"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    # That of a deleted one is freed for another: its row stays for the sake of the job that deletes it.
     name: Mapped[str] = mapped_column(String(48), unique=True)
+    deleted_name: Mapped[str | None] = mapped_column(String(48))
     currency: Mapped[str] = mapped_column(String(3), default="EUR")
     # Grows with each transaction that changes products: who holds its row writes alone.
     changes: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -107,6 +109,15 @@ class Image(Base):
     height: Mapped[int]
     # 64 bits, signed; null where it was never computed: near duplicates differ in few of them.
     perceptual_hash: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class PictureSweep(Base):
+    """How often pictures that nothing referred to were deleted, in one row: shared/picture_sweep.py."""
+
+    __tablename__ = "picture_sweeps"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
 
 
 class Detection(Base):

@@ -1,4 +1,4 @@
-"""What surrounds the ledger: processes, webhooks, feedback, probes, and groups of duplicates."""
+"""What surrounds the ledger: processes, webhooks, feedback, and groups of duplicates."""
 
 from __future__ import annotations
 
@@ -68,27 +68,20 @@ class Feedback(Base):
     search_id: Mapped[str] = mapped_column(String(36))
     object_number: Mapped[int | None]  # None: the whole image's group
     product_id: Mapped[str] = mapped_column(String(64))
-    kind: Mapped[str] = mapped_column(String(16))  # click | not_this
+    kind: Mapped[str] = mapped_column(String(16))  # click | not_this | right
     rank: Mapped[int]
     score: Mapped[float]
+    # Of the photo, kind "golden" in the image store, and the object in it; null where there was none.
+    photo: Mapped[str | None] = mapped_column(String(64), index=True)
+    box: Mapped[list[float] | None] = mapped_column(Json)
+    # A hash of search, object, product and kind: the same said twice is one row.
+    key: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[float]
 
-    __table_args__ = (Index("ix_feedback_catalogue", "catalogue_id", "created_at"),)
-
-
-class Probe(Base):
-    """A live search that was also answered exactly: the share of the true nearest that it had."""
-
-    __tablename__ = "probes"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
-    index_version: Mapped[int] = mapped_column(ForeignKey("index_versions.id", ondelete="CASCADE"))
-    k: Mapped[int]
-    recall: Mapped[float]
-    created_at: Mapped[float]
-
-    __table_args__ = (Index("ix_probes_catalogue", "catalogue_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_feedback_catalogue", "catalogue_id", "created_at"),
+        Index("ix_feedback_key", "key", unique=True),
+    )
 
 
 class Duplicate(Base):
@@ -103,3 +96,19 @@ class Duplicate(Base):
     kind: Mapped[str] = mapped_column(String(8))  # exact | near
     score: Mapped[float]
     keep: Mapped[bool]
+
+
+class DuplicatePair(Base):
+    """Two products of which a job took pictures for the same, until it makes groups of them."""
+
+    __tablename__ = "duplicate_pairs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    # Row ids of the products, the smaller one left; either may be gone by now.
+    left_product: Mapped[int] = mapped_column(primary_key=True)
+    right_product: Mapped[int] = mapped_column(primary_key=True)
+    left_image: Mapped[str] = mapped_column(String(32))
+    right_image: Mapped[str] = mapped_column(String(32))
+    score: Mapped[float]
+
+    __table_args__ = (Index("ix_duplicate_pairs_right", "job_id", "right_product"),)

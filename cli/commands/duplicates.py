@@ -1,0 +1,98 @@
+"""`vitrine duplicates`: products of a catalogue that show the same thing."""
+
+from __future__ import annotations
+
+import click
+from rich.text import Text
+
+from cli.client import VitrineClient
+from cli.commands.import_ import describe, exit_code, follow
+from cli.connection import connect
+from cli.output import ExitCode, json_option, people, print_json, reporter_for, tables
+from shared.contracts import JobOut
+from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatesRequest
+
+_DEFAULTS = DuplicatesRequest()
+
+
+@click.command(
+    epilog="Example: vitrine duplicates shop --near --csv > duplicates.csv\n\n"
+    "What counts as a duplicate, and how sure that is: docs/duplicates.md."
+)
+@click.argument("catalogue")
+@click.option(
+    "--near/--exact",
+    default=True,
+    help="--near (the default): pictures that look the same too; --exact: the same bytes only.",
+)
+@click.option(
+    "--max-bits",
+    type=click.IntRange(0, 32),
+    default=_DEFAULTS.max_bits,
+    show_default=True,
+    help="Near: most bits in which the pictures' hashes may differ.",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    default=_DEFAULTS.min_score,
+    show_default=True,
+    help="Near: least likeness of the embeddings.",
+)
+@click.option("--last", is_flag=True, help="Show what was found last; do not look again.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV file that is safe in a spreadsheet.")
+@json_option
+def duplicates(
+    catalogue: str,
+    near: bool,
+    max_bits: int,
+    min_score: float,
+    last: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> int:
+    """Find products of CATALOGUE that show the same thing, and say which to keep. Nothing is changed."""
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+    wanted = DuplicatesRequest(near=near, max_bits=max_bits, min_score=min_score)
+    kind: DuplicateKind | None = None if near else "exact"
+    code = ExitCode.OK
+    with connect() as client:
+        if not last:
+            job = _looked(client, catalogue, wanted)
+            code = exit_code(job)
+            if code is ExitCode.ERROR:
+                describe(client, job, people())
+                return code
+        if as_csv:
+            for piece in client.duplicates_csv(catalogue, kind):
+                click.echo(piece, nl=False)
+        elif as_json:
+            print_json([group.model_dump(mode="json") for group in client.duplicates(catalogue, kind)])
+        else:
+            _print(client, catalogue, kind)
+    return code
+
+
+def _looked(client: VitrineClient, catalogue: str, wanted: DuplicatesRequest) -> JobOut:
+    job = client.find_duplicates(catalogue, wanted)
+    with reporter_for(people()) as reporter:
+        return follow(client, job, reporter, lambda: False)
+
+
+def _print(client: VitrineClient, catalogue: str, kind: DuplicateKind | None) -> None:
+    console, count = tables(), 0
+    for group in client.duplicates(catalogue, kind):
+        count += 1
+        console.print(Text(f"{group.kind} group {group.id}", style="bold"))
+        for line in _lines(group):
+            console.print(Text(line), soft_wrap=True)
+    people().print(f"{count:,} groups of products that show the same thing.")
+
+
+def _lines(group: DuplicateGroup) -> list[str]:
+    return [
+        f"  {'keep' if each.product_id == group.keep else '    '} {each.product_id}  "
+        f"{each.similarity:.3f}  {each.title}"
+        for each in group.products
+    ]

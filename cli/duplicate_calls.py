@@ -1,0 +1,43 @@
+"""Calls that look for duplicates, and show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cli.answers import parsed
+from cli.calls import Calls
+from shared.contracts import JobOut
+from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
+
+
+class DuplicateCalls(Calls):
+    """Part of ``VitrineClient``."""
+
+    def find_duplicates(self, catalogue: str, wanted: DuplicatesRequest | None = None) -> JobOut:
+        """Start looking for products that show the same thing; return the job."""
+        body = (wanted or DuplicatesRequest()).model_dump(mode="json")
+        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/duplicates", json=body))
+
+    def duplicates(
+        self, catalogue: str, kind: DuplicateKind | None = None, page: int = 100
+    ) -> Iterator[DuplicateGroup]:
+        """Yield the groups that the last such job found, exact ones first.
+
+        Args:
+            kind: only groups of this kind.
+            page: groups a request.
+        """
+        params: dict[str, str | int] = {"limit": page} | ({"kind": kind} if kind else {})
+        while True:
+            address = f"/v1/catalogues/{catalogue}/duplicates"
+            found = parsed(DuplicatePage, self._request("GET", address, params=params))
+            yield from found.groups
+            if found.next_cursor is None:
+                return
+            params["cursor"] = found.next_cursor
+
+    def duplicates_csv(self, catalogue: str, kind: DuplicateKind | None = None) -> Iterator[bytes]:
+        """Yield the pieces of a CSV file of all groups, a line a product."""
+        params = {"kind": kind} if kind else {}
+        with self._streamed(f"/v1/catalogues/{catalogue}/duplicates.csv", params=params) as answer:
+            yield from answer.iter_bytes()

@@ -1,0 +1,109 @@
+"""Duplicates of a catalogue: a job looks for them, and its groups are shown page by page or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import cast
+
+from flask import Blueprint, Response, jsonify, request
+
+from shared.contracts import JobOut
+from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
+from shared.csv_safety import safe_cell
+from shared.errors import InvalidInput
+from shared.ledger.duplicates import KIND, MAX_PAGE, DuplicateLedger
+from web.bodies import json_body
+from web.catalogues import checked, job_answer
+from web.errors import parsed
+from web.openapi import Parameter, operation
+from web.services import services
+
+blueprint = Blueprint("duplicates", __name__)
+
+_KIND = Parameter("kind", "exact or near; both if left out")
+_COLUMNS = ("group", "kind", "keep", "product_id", "title", "similarity", "image_url")
+
+
+@blueprint.post("/v1/catalogues/<catalogue>/duplicates")
+@operation(
+    "Look for products that show the same thing",
+    "Duplicates",
+    {202: JobOut},
+    bodies={"application/json": DuplicatesRequest},
+    errors=(400, 404, 422, 503),
+)
+def look(catalogue: str) -> Response:
+    name = checked("catalogue", catalogue)
+    wanted = parsed(DuplicatesRequest, json_body() if request.content_length else {})
+    return job_answer(services().jobs.create(KIND, name, wanted.model_dump()))
+
+
+@blueprint.get("/v1/catalogues/<catalogue>/duplicates")
+@operation(
+    "The groups that the last such job found, page by page",
+    "Duplicates",
+    {200: DuplicatePage},
+    parameters=(
+        _KIND,
+        Parameter("cursor", "The next_cursor of the page before"),
+        Parameter("limit", f"Groups: 1 to {MAX_PAGE}; 50 if left out", type="integer"),
+        Parameter("locale", "Of titles; en if left out"),
+    ),
+    errors=(404, 410, 422),
+)
+def groups(catalogue: str) -> Response:
+    text = request.args.get("limit", "50")
+    if not (text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE):
+        raise InvalidInput(f"limit: a number from 1 to {MAX_PAGE}.", "limit")
+    page = _ledger().groups(
+        checked("catalogue", catalogue),
+        _kind(),
+        request.args.get("cursor"),
+        int(text),
+        request.args.get("locale", "en"),
+    )
+    return jsonify(page.model_dump(mode="json"))
+
+
+@blueprint.get("/v1/catalogues/<catalogue>/duplicates.csv")
+@operation(
+    "All groups as a CSV file, a line a product; no cell runs as a formula",
+    "Duplicates",
+    {200: "text/csv"},
+    parameters=(_KIND,),
+    errors=(404, 422),
+)
+def groups_csv(catalogue: str) -> Response:
+    name, kind, ledger = checked("catalogue", catalogue), _kind(), _ledger()
+    ledger.groups(name, kind, None, 1)  # an error must come before the first byte
+    answer = Response(_csv(ledger.every(name, kind)), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="duplicates.csv"'
+    return answer
+
+
+def _csv(found: Iterator[DuplicateGroup]) -> Iterator[str]:
+    yield _line(_COLUMNS)
+    for group in found:
+        for each in group.products:
+            keep = "yes" if each.product_id == group.keep else ""
+            score = f"{each.similarity:.4f}"
+            yield _line((group.id, group.kind, keep, each.product_id, each.title, score, each.image_url))
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
+    return line.getvalue()
+
+
+def _kind() -> DuplicateKind | None:
+    kind = request.args.get("kind")
+    if kind not in (None, "exact", "near"):
+        raise InvalidInput("kind: exact or near.", "kind")
+    return cast(DuplicateKind | None, kind)
+
+
+def _ledger() -> DuplicateLedger:
+    return services().duplicates

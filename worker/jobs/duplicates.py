@@ -1,0 +1,197 @@
+"""The job that finds products of a catalogue which show the same thing. docs/duplicates.md tells how."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select
+
+from shared.contracts import ENDED_STATES
+from shared.contracts.duplicates import DuplicateKind
+from shared.database.bulk import insert_rows
+from shared.database.tables import Duplicate, DuplicatePair, Image, Job, Product
+from shared.ledger.duplicates import KIND, last_job
+from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from worker.duplicate_groups import (
+    Duplicates,
+    Member,
+    Order,
+    alike,
+    groups,
+    in_order,
+    in_pairs,
+    names_of,
+    same_bytes,
+    with_same_bytes,
+)
+from worker.duplicate_pairs import Limits, neighbours, pictures_of, same_quarters, write_pairs
+from worker.index_versions import LiveIndex, live_index
+from worker.jobs import Tools
+from worker.jobs.filling import products_of
+
+#: Products whose neighbours are looked up together.
+_TOGETHER = 64
+_PULSE_S = 1.0
+#: Rows of groups that are committed together.
+_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class FindDuplicates:
+    """See the module. Options: of ``shared.contracts.duplicates.DuplicatesRequest``."""
+
+    tools: Tools
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        """Near duplicates are looked for product by product; exact ones need the database alone."""
+        if claim.options["near"] and self._live(claim) is not None:
+            yield from products_of(self.tools, claim)
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        for start in range(0, len(items), _TOGETHER):
+            self.tools.give_way(claim)
+            self._look_up(claim, items[start : start + _TOGETHER])
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        return _Finish(self.tools, claim, self._live(claim)).report()
+
+    def _look_up(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        tools, live = self.tools, self._live(claim)
+        assert live is not None, "a catalogue never loses its live index"
+        with tools.database.read() as session:
+            pictures = pictures_of(session, claim.catalogue_id, live.id, [i.product_id for i in items])
+        pairs = neighbours(tools.database, tools.index, live, pictures, limits_of(claim))
+        with tools.database.write() as session:
+            write_pairs(session, claim.job_id, pairs)
+            tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
+
+    def _live(self, claim: ChunkClaim) -> LiveIndex | None:
+        with self.tools.database.read() as session:
+            return live_index(session, claim.catalogue_id)
+
+
+def limits_of(claim: ChunkClaim) -> Limits:
+    """Return what the job takes for alike."""
+    return Limits(claim.options["max_bits"], claim.options["min_score"])
+
+
+class _Finish:
+    """Makes the groups; begins anew when it was cut off before."""
+
+    def __init__(self, tools: Tools, claim: ChunkClaim, live: LiveIndex | None) -> None:
+        self._tools = tools
+        self._claim = claim
+        self._live = live
+        self._rows: list[tuple[int, DuplicateKind, list[Member]]] = []
+        self._waiting = 0
+        self._pulsed_at = time.monotonic()
+        self._counts: Counter[str] = Counter()
+        self._numbered = 1
+
+    def report(self) -> dict[str, Any]:
+        claim, near = self._claim, bool(self._claim.options["near"])
+        self._clear()
+        if near and self._live is not None:
+            self._compare_hashes(self._live)
+        exact = self._group("exact", with_same_bytes(claim.catalogue_id), same_bytes(claim.catalogue_id))
+        if near:
+            self._group("near", in_pairs(claim.job_id), alike(claim.job_id, exact))
+        counts = self._counts
+        return {
+            "duplicates": {
+                kind: {"groups": counts[f"{kind} groups"], "products": counts[f"{kind} products"]}
+                for kind in ("exact", "near")
+            }
+            | {"without_hash": self._without_hash() if near else 0}
+        }
+
+    def _clear(self) -> None:
+        """Drop what an earlier try of this step wrote, and what earlier jobs left; not what is shown now."""
+        claim = self._claim
+        with self._tools.database.write() as session:
+            self._tools.desk.hold(session, claim)
+            shown = last_job(session, claim.catalogue_id)
+            old = select(Job.id).where(
+                Job.catalogue_id == claim.catalogue_id,
+                Job.kind == KIND,
+                Job.state.in_(ENDED_STATES),
+                Job.id != (shown.id if shown is not None else ""),
+            )
+            session.execute(
+                delete(Duplicate).where((Duplicate.job_id == claim.job_id) | Duplicate.job_id.in_(old))
+            )
+            ended = select(Job.id).where(Job.kind == KIND, Job.state.in_(ENDED_STATES))
+            session.execute(delete(DuplicatePair).where(DuplicatePair.job_id.in_(ended)))
+
+    def _compare_hashes(self, live: LiveIndex) -> None:
+        tools, claim = self._tools, self._claim
+        for pairs in same_quarters(tools.database, claim.catalogue_id, live, limits_of(claim)):
+            self._pulse()
+            if pairs:
+                with tools.database.write() as session:
+                    tools.desk.hold(session, claim)
+                    write_pairs(session, claim.job_id, pairs)
+
+    def _group(self, kind: DuplicateKind, products: Any, duplicates: Duplicates) -> Order:
+        """Write the groups of a kind; return the products with the numbers of their groups."""
+        order = Order(in_order(self._tools.database, self._claim.catalogue_id, products))
+        found = groups(self._tools.database, order, duplicates, self._numbered, self._pulse)
+        for number, members in found:
+            self._numbered = number + 1
+            self._counts[f"{kind} groups"] += 1
+            self._counts[f"{kind} products"] += len(members)
+            self._rows.append((number, kind, members))
+            self._waiting += len(members)
+            if self._waiting >= _ROWS:
+                self._write()
+        self._write()
+        return order
+
+    def _write(self) -> None:
+        claim = self._claim
+        with self._tools.database.write() as session:
+            self._tools.desk.hold(session, claim)
+            names = names_of(session, [m.product for _, _, members in self._rows for m in members])
+            rows = [
+                {
+                    "job_id": claim.job_id,
+                    "group_number": number,
+                    "product_id": names[member.product],
+                    "image_id": member.image_id,
+                    "kind": kind,
+                    "score": member.score,
+                    "keep": place == 0,
+                }
+                for number, kind, members in self._rows
+                for place, member in enumerate(members)
+                if member.product in names
+            ]
+            insert_rows(session, Duplicate, rows)
+        self._rows, self._waiting = [], 0
+
+    def _without_hash(self) -> int:
+        """Pictures that near duplicates cannot be told of: they are older than the hash."""
+        with self._tools.database.read() as session:
+            query = select(func.count(Image.id)).join(Product, Product.id == Image.product)
+            return (
+                session.scalar(
+                    query.where(
+                        Product.catalogue_id == self._claim.catalogue_id, Image.perceptual_hash.is_(None)
+                    )
+                )
+                or 0
+            )
+
+    def _pulse(self) -> None:
+        """Now and then, renew the lease and let go first what somebody waits for."""
+        if time.monotonic() - self._pulsed_at < _PULSE_S:
+            return
+        with self._tools.database.write() as session:
+            self._tools.desk.hold(session, self._claim)
+        self._tools.give_way(self._claim)
+        self._pulsed_at = time.monotonic()
