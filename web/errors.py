@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from shared.contracts import ErrorAnswer, ErrorBody
 from shared.errors import InvalidInput, StorageUnavailable, VitrineError
 from shared.log import get_logger
+from web.error_words import detail, said
 from web.sign_in import refused_page
 
 log = get_logger("vitrine.web")
@@ -145,4 +146,5 @@ def wants_page() -> bool:
 
 def register_errors(app: Flask) -> None:
     """Answer every exception of every route in the one shape."""
+    app.jinja_env.filters.update(said=said, detail=detail)
     app.register_error_handler(Exception, error_answer)
