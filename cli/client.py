@@ -157,6 +157,19 @@ class VitrineClient(JobCalls, IndexCalls, DuplicateCalls, WebhookCalls):
         """Return all catalogues."""
         return parsed_list(CatalogueOut, self._request("GET", "/v1/catalogues"))
 
+    def make_catalogue(self, catalogue: str, currency: str = "EUR") -> CatalogueOut:
+        """Make a catalogue, unless it exists.
+
+        Args:
+            currency: of prices that name none.
+        """
+        answer = self._request("PUT", f"/v1/catalogues/{catalogue}", json={"currency": currency})
+        return parsed(CatalogueOut, answer)
+
+    def delete_catalogue(self, catalogue: str) -> JobOut:
+        """Delete a catalogue with all that it holds; return the job."""
+        return parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}"))
+
     def product(self, catalogue: str, product_id: str) -> ProductOut:
         """Return a product with its pictures."""
         return self._get(ProductOut, f"/v1/catalogues/{catalogue}/products/{product_id}")

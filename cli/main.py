@@ -18,6 +18,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("cli.commands.status:status", "Say what runs, and with which models."),
     "import": ("cli.commands.import_:import_", "Import products from a folder, manifest or archive."),
     "search": ("cli.commands.search:search", "Find the products in a photo."),
+    "catalogues": ("cli.commands.catalogues:catalogues", "List, make and delete catalogues."),
     "jobs": ("cli.commands.jobs:jobs", "List, watch, pause, cancel and retry jobs."),
     "webhooks": ("cli.commands.webhooks:webhooks", "Tell other programs when jobs end."),
     "reconcile": ("cli.commands.reconcile:reconcile", "Compare a catalogue with its index, row by row."),
@@ -32,6 +33,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "duplicates": ("cli.commands.duplicates:duplicates", "Find products that show the same thing."),
     "golden": ("cli.commands.golden:golden", "Photos whose right answer is known, for the quality gate."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Write a catalogue's index anew, after Milvus was wiped."),
+    "sweep": ("cli.commands.sweep:sweep", "Delete the pictures that no product refers to."),
     "evaluate": ("cli.commands.evaluate:evaluate", "Measure how well searches find products."),
     "train": ("cli.commands.train:train", "Train detector and embedder."),
 }

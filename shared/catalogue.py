@@ -42,7 +42,8 @@ class CatalogueStore:
     def all(self) -> list[CatalogueOut]:
         """Return every catalogue, by name."""
         with self._database.read() as session:
-            rows = session.scalars(select(Catalogue).order_by(Catalogue.name)).all()
+            there = select(Catalogue).where(Catalogue.deleted_name.is_(None))
+            rows = session.scalars(there.order_by(Catalogue.name)).all()
             return [_catalogue_out(session, row) for row in rows]
 
     def product(self, catalogue: str, product_id: str) -> ProductOut:

@@ -175,6 +175,7 @@ def all_errors() -> dict[str, type[VitrineError]]:
     waiting: list[type[VitrineError]] = [VitrineError]
     while waiting:
         kind = waiting.pop()
-        found[kind.code] = kind
+        # One that has its parent's code is told as its parent.
+        found.setdefault(kind.code, kind)
         waiting.extend(kind.__subclasses__())
     return found

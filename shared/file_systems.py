@@ -45,3 +45,10 @@ def s3_files(access: S3Access) -> Any:
     # s3fs would try five times: longer than anybody waits, and our callers try again too.
     files.retries = 2
     return files
+
+
+def written_at(info: dict[str, Any]) -> float:
+    """Return when a file was written, seconds since 1970, from what its file system says of it."""
+    if "mtime" in info:
+        return float(info["mtime"])
+    return float(info["LastModified"].timestamp())

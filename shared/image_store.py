@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import tempfile
@@ -23,20 +22,15 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from shared.durable import move_durably, translated, write_durably
-from shared.errors import BodyTooLarge, InvalidInput, Misconfigured, NotFound, StorageUnavailable
-from shared.file_systems import BLOCK_BYTES, S3Access, local_files, s3_files
+from shared.errors import BodyTooLarge, Misconfigured, NotFound, StorageUnavailable
+from shared.file_systems import BLOCK_BYTES, S3Access, local_files, s3_files, written_at
+from shared.image_names import TEMPORARY, derived_path, image_path, is_key, kind_path
 
 #: An existing image that is put again is made young again when it is older than this, so that a
 #: sweep by age (of an hour and more) never takes what was just put.
 REFRESH_AFTER_S: Final = 1_800
 #: Below this a folder counts as full: no picture would fit.
 LEAST_FREE_BYTES: Final = 50_000_000
-
-_KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
-_NAME: Final = re.compile(r"[0-9a-f]{64}-[a-z0-9]{1,16}\.[a-z0-9]{2,7}")
-#: Starts with a dot, so that it can never be a kind.
-_TEMPORARY: Final = ".temporary"
 
 
 class ImageStore:
@@ -65,7 +59,7 @@ class ImageStore:
             self._root = str(self._folder)
             self._files: Any = local_files()
             with translated("open the image store"):
-                (self._folder / _TEMPORARY).mkdir(parents=True, exist_ok=True)
+                (self._folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
         elif parts.scheme == "s3" and parts.netloc:
             self._root = f"{parts.netloc}{parts.path}".rstrip("/")
             self._files = s3_files(S3Access(endpoint_url, key, secret))
@@ -93,7 +87,7 @@ class ImageStore:
                 return key
             if found["size"] != len(data):
                 self._write(path, data)
-            elif time.time() - _written_at(found) > REFRESH_AFTER_S:
+            elif time.time() - written_at(found) > REFRESH_AFTER_S:
                 self._make_young(path, data)
         return key
 
@@ -104,7 +98,7 @@ class ImageStore:
             InvalidInput: the name is of another form.
             StorageUnavailable: not stored.
         """
-        path = self._derived_path(name, kind)
+        path = f"{self._root}/{derived_path(name, kind)}"
         with translated("store an image"):
             self._write(path, data)
 
@@ -116,7 +110,7 @@ class ImageStore:
             InvalidInput: the name is of another form.
             StorageUnavailable: not stored.
         """
-        path, size = self._derived_path(name, kind), 0
+        path, size = f"{self._root}/{derived_path(name, kind)}", 0
         with self._draft() as draft:
             with translated("store an import"):
                 file = draft.open("xb")
@@ -145,7 +139,7 @@ class ImageStore:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / "draft"
         else:
-            draft = self._folder / _TEMPORARY / secrets.token_hex(16)
+            draft = self._folder / TEMPORARY / secrets.token_hex(16)
             try:
                 yield draft
             finally:
@@ -169,7 +163,7 @@ class ImageStore:
         path = self._path(key, kind)
         with self._present("read an image"):
             data: bytes = self._files.cat_file(path)
-        if _KEY.fullmatch(key) and hashlib.sha256(data).hexdigest() != key:
+        if is_key(key) and hashlib.sha256(data).hexdigest() != key:
             raise StorageUnavailable(f"The stored image {key[:12]} is damaged: restore it from a backup.")
         return data
 
@@ -186,23 +180,35 @@ class ImageStore:
 
     def delete(self, key: str, kind: str = "images") -> None:
         """Delete a key or name; a missing one is no error. Raises as ``get``."""
-        path = self._path(key, kind)
-        with translated("delete an image"), suppress(FileNotFoundError):
-            self._files.rm_file(path)
+        self.delete_all([key], kind)
 
-    def older_than(self, kind: str, age_s: float) -> Iterator[str]:
+    def delete_all(self, keys: Iterable[str], kind: str = "images") -> None:
+        """Delete keys or names, a bucket's in one request; missing ones are no error. Raises as ``get``."""
+        paths = [self._path(key, kind) for key in keys]
+        with translated("delete an image"):
+            if self._folder is None and len(paths) > 1:
+                self._files.rm(paths)
+                return
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    self._files.rm_file(path)
+
+    def older_than(self, kind: str, age_s: float, shards: Iterable[str] = ()) -> Iterator[str]:
         """Yield the keys and names of a kind that were put more than ``age_s`` seconds ago.
 
         An ``age_s`` under an hour may yield an image that was just put again: see ``REFRESH_AFTER_S``.
 
+        Args:
+            shards: only those that begin with these two digits; none means all.
+
         Raises:
             StorageUnavailable: the store does not answer.
         """
-        before = time.time() - age_s
+        before, folder = time.time() - age_s, f"{self._root}/{kind_path(kind)}"
         # Shard by shard: the names of thirty million images are not held at once.
-        for shard in self._list(self._kind_path(kind)):
-            for file in self._list(shard["name"]):
-                if _written_at(file) < before:
+        for shard in [f"{folder}/{s}" for s in shards] or [found["name"] for found in self._list(folder)]:
+            for file in self._list(shard):
+                if written_at(file) < before:
                     yield file["name"].rpartition("/")[2]
 
     def sweep_temporary(self, older_than_s: float) -> int:
@@ -214,7 +220,7 @@ class ImageStore:
             return 0
         swept, before = 0, time.time() - older_than_s
         with translated("sweep the image store"):
-            for path in (self._folder / _TEMPORARY).iterdir():
+            for path in (self._folder / TEMPORARY).iterdir():
                 # Another sweep, or the writer itself, may be quicker.
                 with suppress(FileNotFoundError):
                     if path.stat().st_mtime < before:
@@ -235,7 +241,7 @@ class ImageStore:
             free = self.free_bytes()
             if self._folder is None or free is None:
                 return self._reachable()
-            return os.access(self._folder / _TEMPORARY, os.W_OK | os.X_OK) and free >= LEAST_FREE_BYTES
+            return os.access(self._folder / TEMPORARY, os.W_OK | os.X_OK) and free >= LEAST_FREE_BYTES
         except Exception:
             # The S3 client's errors share no base class, and each of them is the answer no.
             return False
@@ -267,22 +273,10 @@ class ImageStore:
     def _reachable(self) -> bool:
         if self._folder is None:
             return bool(self._files.exists(self._root.partition("/")[0]))
-        return (self._folder / _TEMPORARY).is_dir()
-
-    def _kind_path(self, kind: str) -> str:
-        if not _KIND.fullmatch(kind):
-            raise InvalidInput("A kind of image is a lower-case word.")
-        return f"{self._root}/{kind}"
+        return (self._folder / TEMPORARY).is_dir()
 
     def _path(self, key: str, kind: str) -> str:
-        if not (_KEY.fullmatch(key) or _NAME.fullmatch(key)):
-            raise InvalidInput("An image's key is 64 hexadecimal digits.")
-        return f"{self._kind_path(kind)}/{key[:2]}/{key}"
-
-    def _derived_path(self, name: str, kind: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
-        return self._path(name, kind)
+        return f"{self._root}/{image_path(key, kind)}"
 
     def _make_young(self, path: str, data: bytes) -> None:
         if self._folder is None:
@@ -298,11 +292,4 @@ class ImageStore:
         if self._folder is None:
             self._files.pipe_file(path, data)
         else:
-            write_durably(Path(path), data, self._folder / _TEMPORARY)
-
-
-def _written_at(info: dict[str, Any]) -> float:
-    """Return when a file was written, seconds since 1970, from what fsspec says of it."""
-    if "mtime" in info:
-        return float(info["mtime"])
-    return float(info["LastModified"].timestamp())
+            write_durably(Path(path), data, self._folder / TEMPORARY)

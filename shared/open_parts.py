@@ -9,6 +9,7 @@ from shared.file_systems import S3Access
 from shared.image_store import ImageStore
 from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
 from shared.imports.opening import Allowed, ImportSources
+from shared.picture_sweep import PictureSweeper
 from shared.settings import Settings
 
 
@@ -29,6 +30,11 @@ def open_image_store(settings: Settings) -> ImageStore:
     return ImageStore(
         settings.image_store_url, images.s3_endpoint, reveal(images.s3_key), reveal(images.s3_secret)
     )
+
+
+def open_picture_sweeper(settings: Settings, database: Database, store: ImageStore) -> PictureSweeper:
+    """Make what deletes pictures that no product refers to."""
+    return PictureSweeper(database, store, settings.sweep.pictures_after_s, settings.jobs.keep_import_s)
 
 
 def open_import_sources(settings: Settings, store: ImageStore) -> ImportSources:

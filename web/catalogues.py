@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
@@ -23,12 +24,13 @@ from shared.contracts import (
     ProductOut,
     ReconcileRequest,
 )
-from shared.errors import InvalidInput, UnsupportedFormat
+from shared.errors import InvalidInput, StorageUnavailable, UnsupportedFormat
 from shared.images import probe
 from shared.imports.kinds import UPLOADS
 from shared.ledger import Accepted, Idempotent
 from shared.merge_patch import patched
 from shared.metrics import DOORBELLS_LOST
+from shared.picture_sweep import PicturesSwept, storing_since
 from shared.task_names import TaskName
 from web.bodies import idempotency, json_body, read_file, strict_json
 from web.errors import as_invalid_input, parsed
@@ -39,6 +41,8 @@ from web.services import services
 blueprint = Blueprint("catalogues", __name__)
 
 MAX_PICTURES = 32
+#: How often pictures are stored again because old ones were deleted meanwhile.
+_TRIES = 3
 _PIECE_BYTES = 1 << 20
 _NAMES: dict[str, TypeAdapter[str]] = {
     "catalogue": TypeAdapter(CatalogueName),
@@ -99,6 +103,17 @@ def one(catalogue: str) -> Response:
     return jsonify(services().catalogue.get(catalogue).model_dump(mode="json"))
 
 
+@blueprint.delete("/v1/catalogues/<catalogue>")
+@operation(
+    "Delete a catalogue with all that it holds; its name is free at once",
+    "Catalogues",
+    {202: JobOut},
+    errors=(404, 409),
+)
+def delete(catalogue: str) -> Response:
+    return job_answer(services().jobs.create_drop(checked("catalogue", catalogue)))
+
+
 @blueprint.get("/v1/catalogues/<catalogue>/products/<product_id>")
 @operation("One product with its pictures", "Products", {200: ProductOut}, errors=(404,))
 def product(catalogue: str, product_id: str) -> Response:
@@ -115,13 +130,18 @@ def product(catalogue: str, product_id: str) -> Response:
 )
 def put_product(catalogue: str, product_id: str) -> Response:
     checked("product_id", product_id)
-    images: list[str] | None = None
-    if request.mimetype == "multipart/form-data":
-        written = parsed(ProductIn, strict_json(_product_part()))
-        images = _store_pictures()
-    else:
+    parts = services()
+    if request.mimetype != "multipart/form-data":
         written = parsed(ProductIn, json_body())
-    return job_answer(services().jobs.create_put(catalogue, product_id, written, images))
+        return job_answer(parts.jobs.create_put(catalogue, product_id, written, None))
+    written = parsed(ProductIn, strict_json(_product_part()))
+    pictures = _pictures()
+    for _ in range(_TRIES):
+        since = storing_since(parts.database)
+        keys = [parts.store.put(picture, "images") for picture in pictures]
+        with suppress(PicturesSwept):
+            return job_answer(parts.jobs.create_put(catalogue, product_id, written, keys, since))
+    raise StorageUnavailable("Old pictures are being deleted at this moment: try again.")
 
 
 @blueprint.patch("/v1/catalogues/<catalogue>/products/<product_id>")
@@ -152,8 +172,8 @@ def _product_part() -> str:
     return text
 
 
-def _store_pictures() -> list[str]:
-    """Keys of the pictures that came along, each probed before it is stored."""
+def _pictures() -> list[bytes]:
+    """The pictures that came along, each probed: the first of them is stored when all are sound."""
     files = request.files.getlist("image")
     if not files or set(request.files) != {"image"}:
         raise InvalidInput(
@@ -165,7 +185,7 @@ def _store_pictures() -> list[str]:
     pictures = [read_file(file, "image") for file in files]
     for picture in pictures:
         probe(picture, parts.catalogue_limits)
-    return [parts.store.put(picture, "images") for picture in pictures]
+    return pictures
 
 
 @blueprint.delete("/v1/catalogues/<catalogue>/products/<product_id>")

@@ -8,14 +8,14 @@ from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, NotFound, StorageUnavailable
+from shared.image_names import RENDITIONS_PX, rendition_name
 from shared.images import rendition
 from web.openapi import Parameter, operation
 from web.services import services
 
 blueprint = Blueprint("images", __name__)
 
-# A closed list: each size of each image is stored once, and nobody can make it more.
-SIZES = (96, 160, 320, 640, 1280)
+SIZES = RENDITIONS_PX
 _USUAL = 640
 _YEAR_S = 31_536_000
 
@@ -43,7 +43,7 @@ def image(image_id: str) -> AnyResponse:
 
 def _rendition(key: str, size: int) -> bytes:
     parts = services()
-    name = f"{key}-{size}.webp"
+    name = rendition_name(key, size)
     with suppress(NotFound):
         return parts.store.get(name, "renditions")
     with parts.decoders:

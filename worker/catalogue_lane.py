@@ -12,6 +12,7 @@ from shared.errors import OutOfMemory, Unavailable, VitrineError
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, LostLease, Problem, Stopping
 from worker.jobs import JobKind, Tools
+from worker.jobs.dropping import Drop
 from worker.jobs.duplicates import FindDuplicates
 from worker.jobs.imports import DeleteProducts, ImportProducts
 from worker.jobs.promotion import Promote, Rollback
@@ -135,6 +136,7 @@ def job_kinds(tools: Tools) -> dict[str, JobKind]:
         "import": imports,
         "put": imports,
         "delete": DeleteProducts(tools),
+        "drop": Drop(tools),
         "rebuild": Rebuild(tools),
         "reprocess": Reprocess(tools),
         "promote": Promote(tools),

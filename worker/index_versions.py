@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -196,7 +197,7 @@ def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix
                     catalogue_id=catalogue_id,
                     number=1,
                     collection=collection_name(prefix, catalogue_id, 1),
-                    alias=f"{prefix}_{catalogue_id}",
+                    alias=alias_name(prefix, catalogue_id),
                     detector=default.detector.version,
                     embedder=default.embedder.version,
                     detector_name=default.detector_name,
@@ -214,9 +215,14 @@ def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix
     return found
 
 
-def collection_name(prefix: str, catalogue_id: int, number: int) -> str:
-    """Return the name of a version's first collection."""
+def collection_name(prefix: str, catalogue_id: int, number: int | Literal[""]) -> str:
+    """Return the name of a version's first collection; without a number, how those of all begin."""
     return f"{prefix}_{catalogue_id}_v{number}"
+
+
+def alias_name(prefix: str, catalogue_id: int) -> str:
+    """Return the name under which Milvus knows the catalogue's live collection."""
+    return f"{prefix}_{catalogue_id}"
 
 
 def next_number(session: Session, catalogue_id: int) -> int:

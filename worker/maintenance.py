@@ -5,6 +5,7 @@ each step is safe to repeat."""
 from __future__ import annotations
 
 import logging
+import random
 import signal
 import socket
 import threading
@@ -15,12 +16,14 @@ from shared.celery_config import make_celery, queue_length
 from shared.database import Database
 from shared.doorbell import Doorbell
 from shared.errors import VitrineError
+from shared.image_names import SHARDS
 from shared.image_store import ImageStore
 from shared.ledger.housekeeping import expired_imports, unused_query_images
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.search_desk import SearchDesk
 from shared.log import configure_logging
-from shared.open_parts import open_database, open_image_store
+from shared.open_parts import open_database, open_image_store, open_picture_sweeper
+from shared.picture_sweep import PictureSweeper
 from shared.presence import Presence
 from shared.settings import Settings, get_settings
 from shared.task_names import Lane, TaskName
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 #: Doorbells rung for one lane in one sweep: each makes a worker take all it can.
 _RINGS = 8
 _HOUSEKEEPING_S = 300.0
+#: Folders of pictures looked through each time, of 256, and how many of them may go.
+_SHARDS, _MOST_PICTURES = 16, 5000
 
 
 @dataclass
@@ -44,10 +49,13 @@ class Sweeper:
     jobs: JobDesk
     doorbell: Doorbell
     webhooks: WebhookSender
+    pictures: PictureSweeper
 
     def __post_init__(self) -> None:
         self._broker = make_celery(self.settings.redis_url, socket_timeout_s=1.0)
         self._cleaned_at = 0.0
+        # Anywhere, so that no folder is left out where this process is often started anew.
+        self._shard = random.randrange(len(SHARDS))
         # Work may have just been rung for: it gets `ring_after_s` before it counts as forgotten.
         self._idle_since: dict[Lane, float] = {}
 
@@ -95,21 +103,29 @@ class Sweeper:
             self.store.delete(name, "imports")
             gone += 1
         self.store.sweep_temporary(3600.0)
+        gone += self.pictures.sweep(self._next_shards(), _MOST_PICTURES)
         if gone:
-            log.info("deleted %d expired searches, query images and imports", gone)
+            log.info("deleted %d expired searches, query images, imports, and pictures of no product", gone)
+
+    def _next_shards(self) -> list[str]:
+        """Where old pictures are looked for this time: in an hour and a half everywhere."""
+        begin, self._shard = self._shard, (self._shard + _SHARDS) % len(SHARDS)
+        return [SHARDS[(begin + step) % len(SHARDS)] for step in range(_SHARDS)]
 
 
 def build_sweeper(settings: Settings) -> Sweeper:
     database = open_database(settings)
     limit, jobs = settings.search.max_attempts, settings.jobs
+    store = open_image_store(settings)
     return Sweeper(
         settings=settings,
         database=database,
-        store=open_image_store(settings),
+        store=store,
         searches=SearchDesk(database, "maintenance", settings.search.lease_s, limit),
         jobs=JobDesk(database, "maintenance", jobs.lease_s, limit, jobs.window),
         doorbell=Doorbell(settings.redis_url),
         webhooks=WebhookSender(database, settings.webhooks.allow_private, settings.webhooks.timeout_s),
+        pictures=open_picture_sweeper(settings, database, store),
     )
 
 

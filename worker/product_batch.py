@@ -90,6 +90,7 @@ class Batch:
     """Products that are written together.
 
     Attributes:
+        swept: the count of sweeps before any picture was stored (``shared.picture_sweep``).
         contents: of the pictures that are not known, each once.
         decode_s: seconds from the first read to the last picture decoded and stored, ``decode_threads``
             at work; beside the models, not before them.
@@ -97,6 +98,7 @@ class Batch:
     """
 
     products: list[Prepared]
+    swept: int
     contents: list[Content] = field(default_factory=list)
     decode_s: float = 0.0
     detect_s: float = 0.0

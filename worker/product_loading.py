@@ -19,6 +19,7 @@ from shared.images import ImageLimits, decode
 from shared.imports.sources import Source
 from shared.ledger.work import Item, Problem
 from shared.merge_patch import patched
+from shared.picture_sweep import storing_since
 from worker.perceptual import perceptual_hash
 from worker.product_batch import Batch, Content, Picture, Prepared, Target
 from worker.product_known import Known, Twin, known_products, twins
@@ -60,7 +61,7 @@ class Loader:
         Args:
             targets: the index versions that will be written, the live one first.
         """
-        began = time.perf_counter()
+        began, swept = time.perf_counter(), storing_since(database)
         with database.read() as session:
             known = known_products(
                 session, catalogue_id, targets[0].version.id, [i.product_id for i in items]
@@ -80,7 +81,7 @@ class Loader:
                 _note(a, *a.content.problem)
                 a.prepared.pictures = [p for p in a.prepared.pictures if p.content.problem is None]
         sound = [c for c in contents.values() if c.problem is None]
-        return Batch(products, sound, decode_s=time.perf_counter() - began)
+        return Batch(products, swept, sound, decode_s=time.perf_counter() - began)
 
     def _each(self, do: Callable[[Given], Result], given: Sequence[Given]) -> Iterable[Result]:
         """Do it for all, in the pool; a single one need not queue behind a bulk job's."""

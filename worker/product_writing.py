@@ -15,6 +15,7 @@ from sqlalchemy import delete
 
 from shared.database.tables import Product
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
+from shared.picture_sweep import PicturesSwept, require_unswept
 from worker.index_rows import row_key
 from worker.index_versions import LiveIndex, begin_change, kept_indexes, open_collection
 from worker.index_writes import delete_rows
@@ -63,7 +64,7 @@ class ProductStages:
         for _ in range(_TRIES):
             try:
                 return write_products(self.tools, self.claim, self.targets, batch)
-            except ChangedMeanwhile as error:
+            except (ChangedMeanwhile, PicturesSwept) as error:
                 log.info("%s", error.message)
                 batch = self.load([p.item for p in batch.products])
                 embed_contents(batch, self.targets)
@@ -77,6 +78,7 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
         LostLease: somebody else has the chunk; the catalogue was not touched.
         ChangedMeanwhile: the batch was made from what the catalogue held before others wrote it; nothing
             of it was recorded. Rows that it wrote are the next try's, or surplus to it.
+        PicturesSwept: pictures were deleted since it was loaded, perhaps some of its own; the same.
         Unavailable: the index or the database is away, or rows are to go elsewhere since a moment ago;
             doing the same items again is safe.
     """
@@ -94,6 +96,8 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
         if written:
             change = begin_change(session, claim.catalogue_id, [t.version for t in targets])
             require_unchanged(session, claim.catalogue_id, written)
+            if not all(picture.known for p in written for picture in p.pictures):
+                require_unswept(session, batch.swept)
             write_rows(session, claim.catalogue_id, change, written, targets)
         spent = Spent(batch.decode_s, batch.detect_s, batch.embed_s, time.perf_counter() - began)
         tools.desk.record(session, claim, outcomes, spent)

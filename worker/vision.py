@@ -122,6 +122,10 @@ class VectorIndex(Protocol):
         """Point the alias at the collection, atomically; creates it when missing."""
         ...
 
+    def remove_alias(self, alias: str) -> None:
+        """Take an alias away; no effect when it is missing."""
+        ...
+
     def resolve_alias(self, alias: str) -> str | None: ...
 
     def upsert(self, collection: str, rows: Sequence[IndexRow]) -> None:

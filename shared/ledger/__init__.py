@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Catalogue, Idempotency
 from shared.errors import Conflict, UnknownCatalogue
+
+#: How a transaction keeps a catalogue as it is until its end. ``there``: it is not deleted meanwhile, and
+#: others may hold it so too. ``alone``: nor does anybody else hold it alone, so that what is checked of its
+#: jobs stays true. ``whole``: nobody else holds it at all.
+Hold = Literal["there", "alone", "whole"]
+
+
+class _Lock(NamedTuple):
+    read: bool
+    key_share: bool
+
+
+#: Row locks of PostgreSQL; SQLite lets one writer in at a time anyhow.
+_LOCKS: Final[dict[Hold, _Lock]] = {
+    "there": _Lock(read=True, key_share=True),
+    "alone": _Lock(read=False, key_share=True),
+    "whole": _Lock(read=False, key_share=False),
+}
+
+#: The name that a catalogue has, or had before it was deleted.
+shown_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
 
 
 class Idempotent(NamedTuple):
@@ -31,9 +52,13 @@ def now_s() -> float:
     return time.time()
 
 
-def find_catalogue(session: Session, name: str) -> Catalogue:
-    """Return the catalogue's row, or raise UnknownCatalogue."""
-    row = session.scalar(select(Catalogue).where(Catalogue.name == name))
+def find_catalogue(session: Session, name: str, hold: Hold | None = None) -> Catalogue:
+    """Return the catalogue's row, held if asked to, or raise UnknownCatalogue."""
+    query = select(Catalogue).where(Catalogue.name == name)
+    if hold is not None:
+        lock = _LOCKS[hold]
+        query = query.with_for_update(read=lock.read, key_share=lock.key_share)
+    row = session.scalar(query)
     if row is None:
         raise UnknownCatalogue(f"There is no catalogue {name!r}. GET /v1/catalogues lists them.", "catalogue")
     return row

@@ -28,7 +28,7 @@ class GoldenLedger:
             UnknownCatalogue, UnknownProduct.
         """
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue)
+            place = find_catalogue(session, catalogue, "there")
             known = session.scalar(
                 select(Product.id).where(
                     Product.catalogue_id == place.id, Product.product_id == wanted.product_id

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.contracts import ENDED_STATES
 from shared.contracts.indexes import (
     IndexOut,
     PromoteRequest,
@@ -16,10 +15,11 @@ from shared.contracts.indexes import (
     RollbackRequest,
 )
 from shared.database import Database
-from shared.database.tables import Detection, IndexVersion, Job
+from shared.database.tables import Detection, IndexVersion
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.filters import parse
 from shared.ledger import Accepted, Idempotent, find_catalogue
+from shared.ledger.job_making import require_idle
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import moment
 
@@ -58,10 +58,13 @@ class IndexLedger:
             raise InvalidInput("Other models need every product: leave `filter` out.", "filter")
         if wanted.filter is not None:
             parse(wanted.filter)
-        with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            _require_idle(session, place.id, ("reprocess", "rebuild"))
-        return self._jobs.create("reprocess", catalogue, wanted.model_dump(), idempotency=idempotency)
+        return self._jobs.create(
+            "reprocess",
+            catalogue,
+            wanted.model_dump(),
+            beside_no=("reprocess", "rebuild"),
+            idempotency=idempotency,
+        )
 
     def promote(self, catalogue: str, wanted: PromoteRequest) -> Accepted:
         """Commit a promotion.
@@ -102,7 +105,7 @@ class IndexLedger:
                 row = _chosen(session, place.id, wanted.index, "")
                 if row.state == "live":
                     raise Conflict(f"Index {row.number} is live: promote another one first.")
-                _require_idle(session, place.id, ("reprocess", "rebuild", "promote", "rollback"), row.id)
+                require_idle(session, place.id, ("reprocess", "rebuild", "promote", "rollback"), row.id)
         return self._create("prune", catalogue, row, {"all": wanted.all})
 
     def rebuild(self, catalogue: str, number: int | None = None) -> Accepted:
@@ -114,9 +117,9 @@ class IndexLedger:
         """
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
-            _require_idle(session, place.id, ("rebuild",))
             row = None if number is None else _chosen(session, place.id, number, "")
-        return self._jobs.create("rebuild", catalogue, index_version=None if row is None else row.id)
+        version = None if row is None else row.id
+        return self._jobs.create("rebuild", catalogue, index_version=version, beside_no=("rebuild",))
 
     def _create(
         self, kind: str, catalogue: str, row: IndexVersion | None, options: dict[str, Any]
@@ -142,19 +145,6 @@ def _chosen(session: Session, catalogue_id: int, number: int | None, state: str)
     if not rows:
         raise NotFound(f"No index of this catalogue is {state}: `vitrine indexes` lists them.", "index")
     return rows[-1]
-
-
-def _require_idle(
-    session: Session, catalogue_id: int, kinds: tuple[str, ...], version: int | None = None
-) -> None:
-    query = select(Job.id, Job.kind).where(
-        Job.catalogue_id == catalogue_id, Job.kind.in_(kinds), Job.state.not_in(ENDED_STATES)
-    )
-    if version is not None:
-        query = query.where(Job.index_version == version)
-    busy = session.execute(query.limit(1)).one_or_none()
-    if busy is not None:
-        raise Conflict(f"Job {busy.id} ({busy.kind}) works on this: wait for its end, or cancel it.")
 
 
 def _index_out(row: IndexVersion, images: int) -> IndexOut:

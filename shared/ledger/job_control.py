@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, litera
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
-from shared.database.tables import Chunk, Job, JobFailure, JobItem
-from shared.errors import Conflict, UnknownJob
+from shared.database.tables import Catalogue, Chunk, Job, JobFailure, JobItem
+from shared.errors import Conflict, UnknownCatalogue, UnknownJob
 from shared.ledger import now_s
 from shared.ledger.job_states import BULK, BY_HAND, OPEN_STATES, UNFINISHED, new_chunk
 from shared.ledger.job_view import job_out
@@ -95,6 +95,8 @@ def cancel(session: Session, job_id: str) -> None:
     job = _locked(session, job_id)
     if job.state == "cancelled":
         return
+    if job.kind == "drop" and job.state not in ENDED_STATES:
+        raise Conflict(f"Job {job_id} deletes a catalogue that nobody sees any more: let it end.")
     if job.state in ENDED_STATES:
         raise Conflict(f"Job {job_id} has {job.state} already: there is nothing left to cancel.")
     job.state, job.finished_at = "cancelled", now_s()
@@ -117,6 +119,13 @@ def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -
     old = find_job(session, job_id)
     if old.state not in ENDED_STATES:
         raise Conflict(f"Job {job_id} has not ended: wait for its end, or cancel it first.")
+    # Held as ``find_catalogue`` does it, or it could be deleted at this moment.
+    held = {"read": True, "key_share": True}
+    place = session.get_one(Catalogue, old.catalogue_id, with_for_update=held)
+    if place.deleted_name is not None and old.kind != "drop":
+        raise UnknownCatalogue(
+            f"The catalogue {place.deleted_name!r} was deleted: there is nothing to retry."
+        )
     new = Job(
         id=str(uuid.uuid4()),
         kind=old.kind,

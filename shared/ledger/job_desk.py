@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import Database, affected
 from shared.database.tables import Catalogue, Chunk, Job, JobItem
-from shared.ledger import now_s
+from shared.ledger import now_s, shown_name
 from shared.ledger.job_ends import add_problems, close_job, end_job, fail_rest
 from shared.ledger.job_queue import JobQueue, urgent
 from shared.ledger.job_states import OPEN_STATES, UNFINISHED
@@ -59,7 +59,7 @@ class JobDesk(JobQueue):
         only = () if within is None else urgent(within.priority)
         with self._database.write() as session:
             row = session.execute(
-                select(Chunk, Job, Catalogue.name)
+                select(Chunk, Job, shown_name)
                 .join(Job, Job.id == Chunk.job_id)
                 .join(Catalogue, Catalogue.id == Job.catalogue_id)
                 .where(Chunk.state == "waiting", Chunk.lease_until <= now, Job.state.in_(OPEN_STATES), *only)

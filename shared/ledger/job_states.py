@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shared.database.tables import Chunk
 
-#: One product put by hand goes before the chunks of a bulk import.
-BY_HAND, BULK = 0, 10
+#: One product put by hand goes before the chunks of a bulk import. What goes soon goes before bulk work that
+#: waits, and gives way to products put by hand.
+BY_HAND, SOON, BULK = 0, 5, 10
 #: Of jobs whose chunks may be taken. A paused job is neither open nor ended.
 OPEN_STATES = ("queued", "running")
 #: Of chunks.

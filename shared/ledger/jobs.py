@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,12 +11,23 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.database import Database
-from shared.database.tables import Catalogue, Chunk, Job, JobFailure, JobItem, Product
+from shared.database.tables import Catalogue, Chunk, Job, JobFailure, Product
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
-from shared.ledger import Accepted, Idempotent, find_catalogue, job_control, now_s, remember, seen_before
+from shared.ledger import (
+    Accepted,
+    Idempotent,
+    dropping,
+    find_catalogue,
+    job_control,
+    remember,
+    seen_before,
+    shown_name,
+)
 from shared.ledger.job_control import find_job
-from shared.ledger.job_states import BULK, BY_HAND, new_chunk
+from shared.ledger.job_making import add_job, require_idle
+from shared.ledger.job_states import BULK, BY_HAND
 from shared.ledger.job_view import job_out
+from shared.picture_sweep import require_unswept
 
 _SCOPE = "job"
 
@@ -54,6 +65,7 @@ class JobLedger:
         *,
         index_version: int | None = None,
         by_hand: bool = False,
+        beside_no: Sequence[str] = (),
         idempotency: Idempotent | None = None,
     ) -> Accepted:
         """Commit a job whose items, if it has any, a worker will list.
@@ -61,9 +73,12 @@ class JobLedger:
         Args:
             kind: a name in ``worker/jobs``.
             by_hand: whether somebody waits for it: it then goes before bulk work.
+            beside_no: kinds of jobs of which none may be going on. Of two requests that come at once,
+                one is refused.
 
         Raises:
-            UnknownCatalogue, Conflict.
+            UnknownCatalogue.
+            Conflict: such a job goes on, or the idempotency key belongs to another request.
         """
         return self._create(
             kind,
@@ -74,18 +89,29 @@ class JobLedger:
             options=options,
             index_version=index_version,
             priority=BY_HAND if by_hand else BULK,
+            beside_no=beside_no,
         )
 
     def create_put(
-        self, catalogue: str, product_id: str, product: ProductIn, images: list[str] | None
+        self,
+        catalogue: str,
+        product_id: str,
+        product: ProductIn,
+        images: list[str] | None,
+        stored_since: int | None = None,
     ) -> Accepted:
         """Commit one product to be written.
 
         Args:
             images: keys in the image store; None keeps the pictures that the product has.
+            stored_since: of ``storing_since``, read before they were stored.
+
+        Raises:
+            UnknownCatalogue.
+            PicturesSwept: some may have been deleted since: store them again.
         """
         payload = {"product": product.model_dump(mode="json"), "images": images}
-        return self._create("put", catalogue, {}, [(product_id, payload)], None)
+        return self._create("put", catalogue, {}, [(product_id, payload)], None, stored_since=stored_since)
 
     def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> Accepted:
         """Commit a partial change of one product's data; it keeps its pictures.
@@ -126,35 +152,34 @@ class JobLedger:
         options: dict[str, Any] | None = None,
         index_version: int | None = None,
         priority: int | None = None,
+        beside_no: Sequence[str] = (),
+        stored_since: int | None = None,
     ) -> Accepted:
         with self._database.write() as session:
             if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
                 return Accepted(earlier, False)
-            place = find_catalogue(session, catalogue)
-            job = Job(
-                id=str(uuid.uuid4()),
-                kind=kind,
-                catalogue_id=place.id,
-                state="queued",
+            place = find_catalogue(session, catalogue, "alone" if beside_no else "there")
+            if beside_no:
+                require_idle(session, place.id, beside_no)
+            if stored_since is not None:
+                require_unswept(session, stored_since)
+            job_id = add_job(
+                session,
+                place,
+                kind,
+                items,
                 source=source,
-                options=options or {},
+                options=options,
                 index_version=index_version,
-                phase="work" if items else "plan",
-                total=len(items) if items else None,
-                created_at=now_s(),
+                priority=priority,
             )
-            session.add(job)
-            session.flush()
-            # Bulk work starts with chunk 0, which lists the products; others have their items at once.
-            number, last, stage = (1, len(items), "items") if items else (0, 0, "plan")
-            urgency = priority if priority is not None else BY_HAND if items else BULK
-            session.add(new_chunk(job.id, number, 1, last, urgency, stage))
-            session.add_all(
-                JobItem(job_id=job.id, number=n, row=n, product_id=p, payload=payload, state="waiting")
-                for n, (p, payload) in enumerate(items, start=1)
-            )
-            remember(session, _SCOPE, idempotency, job.id)
-            return Accepted(job.id, True)
+            remember(session, _SCOPE, idempotency, job_id)
+            return Accepted(job_id, True)
+
+    def create_drop(self, catalogue: str) -> Accepted:
+        """Commit the deletion of a whole catalogue; raises as ``dropping.accept``."""
+        with self._database.write() as session:
+            return dropping.accept(session, catalogue)
 
     def first_chunk(self, job_id: str) -> str:
         """Return the id of the chunk to ring first."""
@@ -178,7 +203,7 @@ class JobLedger:
         """Return the newest jobs, newest first."""
         query = _select_jobs().order_by(Job.created_at.desc()).limit(limit)
         if catalogue is not None:
-            query = query.where(Catalogue.name == catalogue)
+            query = query.where(shown_name == catalogue)
         with self._database.read() as session:
             return [job_out(*row) for row in session.execute(query)]
 
@@ -243,7 +268,7 @@ class JobLedger:
 
 
 def _select_jobs() -> Any:
-    return select(Job, Catalogue.name).join(Catalogue, Catalogue.id == Job.catalogue_id)
+    return select(Job, shown_name).join(Catalogue, Catalogue.id == Job.catalogue_id)
 
 
 def _reasons(session: Session, job_id: str) -> dict[str, int]:

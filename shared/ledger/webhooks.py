@@ -18,7 +18,7 @@ from shared.contracts.webhooks import EVENTS, DeliveryOut, WebhookMade, WebhookO
 from shared.database import Database
 from shared.database.tables import Catalogue, Delivery, Webhook
 from shared.errors import Conflict, UnknownWebhook
-from shared.ledger import find_catalogue, now_s
+from shared.ledger import find_catalogue, now_s, shown_name
 from shared.ledger.searches import moment
 
 #: More would make the end of each job a mass mailing.
@@ -105,7 +105,7 @@ class WebhookLedger:
 
 def catalogue_name(session: Session, catalogue_id: int) -> str:
     """Return the name that events carry."""
-    return session.scalars(select(Catalogue.name).where(Catalogue.id == catalogue_id)).one()
+    return session.scalars(select(shown_name).where(Catalogue.id == catalogue_id)).one()
 
 
 def _add_delivery(

@@ -161,6 +161,21 @@ def test_only_words_become_kinds(store: ImageStore, kind: str) -> None:
         list(store.older_than(kind, 0))
 
 
+def test_many_are_deleted_together_and_missing_ones_are_no_error(store: ImageStore) -> None:
+    keys = [store.put(bytes([number])) for number in range(5)]
+    store.delete_all([*keys[:4], ABSENT])
+    assert [store.exists(key) for key in keys] == [False] * 4 + [True]
+    store.delete_all([])
+    store.delete_all([keys[4], ABSENT])
+    assert not store.exists(keys[4])
+
+
+def test_some_folders_are_listed_alone(store: ImageStore) -> None:
+    keys = {store.put(bytes([number])) for number in range(40)}
+    shards = [f"{number:02x}" for number in range(128)]
+    assert set(store.older_than("images", -5, shards)) == {key for key in keys if key[:2] in shards}
+
+
 def test_older_than_lists_by_age(store: ImageStore) -> None:
     keys = {store.put(bytes([number]), "queries") for number in range(20)}
     name = f"{ABSENT}-640.webp"

@@ -47,6 +47,18 @@ class Tools:
     give_way: Callable[[ChunkClaim], None] = lambda claim: None
 
 
+class Once:
+    """A kind of job without items: everything is done at its end."""
+
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        return ()
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        """There are no items."""
+
+
 class JobKind(Protocol):
     """A kind of job, made once a process with its ``Tools``.
 

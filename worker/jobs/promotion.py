@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,29 +12,17 @@ from shared.database.tables import IndexVersion, Job
 from shared.errors import Conflict, Misconfigured, NotFound, Unavailable
 from shared.ledger import now_s
 from shared.ledger.webhooks import emit
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.ledger.work import ChunkClaim
 from shared.presence import Presence
 from worker.index_versions import LiveIndex, hold_changes, index_version, live_index
-from worker.jobs import Tools
+from worker.jobs import Once, Tools
 from worker.jobs.filling import catch_up
 from worker.jobs.reconcile import reconcile
 from worker.version_filling import Filler
 
 
-class _Once:
-    """A job without items: everything is done at its end."""
-
-    finishes = True
-
-    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        return ()
-
-    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        """There are no items."""
-
-
 @dataclass(frozen=True)
-class Promote(_Once):
+class Promote(Once):
     """Makes a version that is ready the live one."""
 
     tools: Tools
@@ -49,7 +36,7 @@ class Promote(_Once):
 
 
 @dataclass(frozen=True)
-class Rollback(_Once):
+class Rollback(Once):
     """Makes a retired version live again, at once, then gives it what changed since it was retired."""
 
     tools: Tools

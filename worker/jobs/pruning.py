@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
 from shared.database import affected
 from shared.database.tables import Detection, IndexVersion, Job
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.ledger.work import ChunkClaim
 from worker.index_versions import (
     LiveIndex,
     collection_name,
@@ -21,24 +20,15 @@ from worker.index_versions import (
     live_index,
     versions_in,
 )
-from worker.jobs import Tools
-
-#: Pictures whose detections go in one transaction.
-_PAGE = 2000
+from worker.jobs import Once, Tools
+from worker.jobs.pieces import delete_in_pieces
 
 
 @dataclass(frozen=True)
-class Prune:
+class Prune(Once):
     """Drops versions that nobody goes back to: collection, detections and all."""
 
     tools: Tools
-    finishes = True
-
-    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        return ()
-
-    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        """There are no items."""
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         with self.tools.database.read() as session:
@@ -68,28 +58,7 @@ class Prune:
         for collection in tools.index.collections():
             if collection == name or collection.startswith(f"{name}_"):
                 tools.index.drop(collection)
-        self._forget(claim, version)
-
-    def _forget(self, claim: ChunkClaim, version: LiveIndex) -> None:
-        """Delete the version's detections, in pieces so that searches and imports go on."""
-        while True:
-            some = (
-                select(Detection.image_id)
-                .where(Detection.index_version == version.id)
-                .order_by(Detection.image_id)
-                .limit(_PAGE)
-            )
-            with self.tools.database.write() as session:
-                self.tools.desk.hold(session, claim)
-                gone = affected(
-                    session,
-                    delete(Detection).where(
-                        Detection.index_version == version.id, Detection.image_id.in_(some.scalar_subquery())
-                    ),
-                )
-            if not gone:
-                return
-            self.tools.give_way(claim)
+        delete_in_pieces(tools, claim, Detection, Detection.index_version == version.id)
 
 
 def unwanted(session: Session, claim: ChunkClaim) -> list[LiveIndex]:

@@ -21,11 +21,11 @@ from shared.database import Database
 from shared.database.tables import Detection, Image, Product
 from shared.errors import NotFound
 from shared.filters import facts_of
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.ledger.work import ChunkClaim
 from worker.hydrate import unpack_embedding
 from worker.index_rows import index_row, row_key
 from worker.index_versions import LiveIndex, index_version, live_index
-from worker.jobs import Tools
+from worker.jobs import Once, Tools
 from worker.vector_index import matches
 from worker.vision import IndexRow
 
@@ -101,17 +101,10 @@ def reconcile(
 
 
 @dataclass(frozen=True)
-class Reconcile:
+class Reconcile(Once):
     """The job that does nothing but compare, and repair if its options say so."""
 
     tools: Tools
-    finishes = True
-
-    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        return ()
-
-    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        """There are no items: both sides are compared as wholes."""
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         with self.tools.database.read() as session:

@@ -55,8 +55,6 @@ class MilvusIndex(Connection):
         super().__init__(uri, token, timeout_s)
         self._shapes: dict[str, Shape] = {}
 
-    # -- collections ---------------------------------------------------------------------------------
-
     def create(self, collection: str, dim: int) -> None:
         """Create the collection with its index and load it, or finish one that was begun.
 
@@ -128,14 +126,17 @@ class MilvusIndex(Connection):
                 return
         self._call("alter_alias", collection, alias)
 
+    def remove_alias(self, alias: str) -> None:
+        """Take an alias away; no effect when it is missing."""
+        with suppress(NotFound):
+            self._call("drop_alias", alias)
+
     def resolve_alias(self, alias: str) -> str | None:
         """Return the collection behind the alias, or None when there is no such alias."""
         try:
             return str(self._call("describe_alias", alias)["collection_name"])
         except NotFound:
             return None
-
-    # -- rows ----------------------------------------------------------------------------------------
 
     def upsert(self, collection: str, rows: Sequence[IndexRow]) -> None:
         """Write rows, keyed; same key twice: the last wins. All rows are checked before any is written.
@@ -269,8 +270,6 @@ class MilvusIndex(Connection):
         """
         self._shape(collection, fresh=True)  # Lite says nothing about a collection that is missing
         self._call("flush", collection, timeout=max(self._timeout_s, BULK_TIMEOUT_S), _async=not wait)
-
-    # -- the server ----------------------------------------------------------------------------------
 
     def healthy(self) -> bool:
         """Tell within 2 s whether Milvus answers."""

@@ -1,0 +1,63 @@
+"""`vitrine catalogues`: listed, made, and deleted."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from cli.commands.promote import followed
+from cli.connection import connect
+from cli.output import json_option, people, print_json, tables
+
+
+@click.group()
+def catalogues() -> None:
+    """List, make and delete catalogues."""
+
+
+@catalogues.command(name="list", epilog="Example: vitrine catalogues list")
+@json_option
+def list_(as_json: bool) -> None:
+    """What there is, and how much it holds."""
+    with connect() as client:
+        found = client.catalogues()
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("catalogue", "products", "images", "currency", "embedder"):
+        table.add_column(column)
+    for each in found:
+        counts = (f"{each.products:,}", f"{each.images:,}")
+        table.add_row(each.name, *counts, each.currency, each.embedder or "-")
+    tables().print(table)
+
+
+@catalogues.command(epilog="Example: vitrine catalogues create winter --currency NOK")
+@click.argument("name")
+@click.option("--currency", default="EUR", show_default=True, help="Of prices that name none.")
+@json_option
+def create(name: str, currency: str, as_json: bool) -> None:
+    """Make the catalogue NAME, unless it exists. An import makes the one it goes to by itself."""
+    with connect() as client:
+        made = client.make_catalogue(name, currency)
+    if as_json:
+        print_json(made)
+    else:
+        people().print(f"{made.name} has {made.products:,} products; its currency is {made.currency}.")
+
+
+@catalogues.command(epilog="Example: vitrine catalogues delete winter --yes")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask: delete it.")
+@json_option
+def delete(name: str, yes: bool, as_json: bool) -> int:
+    """Delete the catalogue NAME: products, indexes, golden queries, and its jobs. It cannot be undone.
+
+    Refused while jobs work on it: let them end, or cancel them.
+    """
+    if not yes:
+        if as_json:
+            raise click.UsageError("With --json nobody is asked: say --yes.")
+        click.confirm(f"Delete {name} and all that it holds?", abort=True, err=True)
+    return followed(lambda client: client.delete_catalogue(name), as_json)

@@ -1,0 +1,36 @@
+"""`vitrine sweep`: pictures that no product refers to, counted or deleted now."""
+
+from __future__ import annotations
+
+import click
+
+from cli.output import json_option, people, print_json, reporter_for
+from shared.image_names import SHARDS
+from shared.open_parts import open_database, open_image_store, open_picture_sweeper
+from shared.settings import get_settings
+
+
+@click.command(epilog="Example: vitrine sweep --dry-run")
+@click.option("--dry-run", is_flag=True, help="Count them and delete nothing.")
+@json_option
+def sweep(dry_run: bool, as_json: bool) -> None:
+    """Delete the stored pictures that no product refers to any more.
+
+    The maintenance process does so all the time, a little at once: this goes through all of them now. Only
+    pictures older than VITRINE_SWEEP__PICTURES_AFTER_S go. It reads the database and the image store of the
+    settings, so run it where the workers run; imports may go on.
+    """
+    settings = get_settings()
+    database, store = open_database(settings), open_image_store(settings)
+    pictures = open_picture_sweeper(settings, database, store)
+    found = 0
+    with reporter_for(people()) as reporter:
+        for done, shard in enumerate(SHARDS, 1):
+            found += sum(map(len, pictures.unreferenced([shard]))) if dry_run else pictures.sweep([shard])
+            reporter.step("pictures", done, len(SHARDS), "folders")
+    database.close()
+    if as_json:
+        print_json({"unreferenced": found, "deleted": 0 if dry_run else found})
+    else:
+        what = "would go" if dry_run else "were deleted"
+        people().print(f"{found:,} pictures that no product refers to {what}.")

@@ -1,0 +1,270 @@
+"""A catalogue is deleted as a whole, however often what deletes it dies; nothing else begins on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cli.services.milvus import EmbeddedMilvus
+from shared.catalogue import CatalogueStore
+from shared.contracts import ProductIn
+from shared.contracts.indexes import GoldenIn, ReprocessRequest
+from shared.database import Database
+from shared.database.tables import Catalogue, Chunk, IndexVersion, Job
+from shared.errors import Conflict, UnknownCatalogue
+from shared.ledger import _LOCKS
+from shared.ledger.golden import GoldenLedger
+from shared.ledger.indexes import IndexLedger
+from shared.ledger.job_making import require_idle
+from shared.ledger.jobs import JobLedger
+from shared.settings import SearchSettings
+from tests.index_shop import IndexShop, photo
+from tests.services_milvus import drop_all
+from worker.jobs import pieces
+from worker.jobs.dropping import _referring_to
+
+PRODUCTS = 7
+
+
+class Killed(BaseException):
+    """The process is gone, whatever it was at."""
+
+
+class Deaths:
+    """Kills the work of this thread before a chosen commit."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.commits_left: int | None = None
+        self._thread = threading.current_thread()
+        real = Database.write
+
+        @contextmanager
+        def write(database: Database) -> Iterator[Session]:
+            with real(database) as session:
+                yield session
+                self._count()
+
+        monkeypatch.setattr(Database, "write", write)
+
+    def _count(self) -> None:
+        if self.commits_left is None or threading.current_thread() is not self._thread:
+            return
+        self.commits_left -= 1
+        if self.commits_left < 0:
+            self.commits_left = None
+            raise Killed
+
+
+@pytest.fixture
+def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[IndexShop]:
+    opened = IndexShop(tmp_path, milvus, prefix, search=SearchSettings(max_attempts=20))
+    opened.fill(PRODUCTS)
+    yield opened
+    opened.close()
+    drop_all(milvus.uri, prefix)
+
+
+def left_over(database: Database, job: str) -> dict[str, int]:
+    """Rows that belong to the first catalogue or to jobs of it, by table; the job that deletes it apart."""
+    with database.read() as session:
+        own = select(Job.id).where(Job.catalogue_id == 1, Job.id != job)
+        found = {
+            table.__name__: session.scalar(select(func.count()).select_from(table).where(column == 1)) or 0
+            for table, column in _referring_to(Catalogue)
+            if table is not Job
+        }
+        for table, column in _referring_to(Job):
+            counted = select(func.count()).select_from(table).where(column.in_(own))
+            found[table.__name__] = session.scalar(counted) or 0
+        found["Job"] = session.scalar(select(func.count()).select_from(own.subquery())) or 0
+    return {name: count for name, count in found.items() if count}
+
+
+def of_catalogue(shop: IndexShop) -> list[str]:
+    return [name for name in shop.index.collections() if name.startswith(f"{shop.settings.milvus.prefix}_1_")]
+
+
+def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
+    shop.search(1)
+    GoldenLedger(shop.database).add("shop", GoldenIn(product_id="p1"), shop.store.put(photo(1), "golden"))
+    shop.done(shop.indexes.reprocess("shop", ReprocessRequest(embedder="perceptual-hash")).id)
+    shop.catalogue.create("other")
+    shop.done(shop.jobs.create_put("other", "q", _product(), [shop.store.put(photo(90), "images")]).id)
+    job = shop.jobs.create_drop("shop").id
+
+    assert {"Product", "IndexVersion", "GoldenQuery", "Search", "Job", "JobItem"} <= set(
+        left_over(shop.database, job)
+    )
+    assert [c.name for c in shop.catalogue.all()] == ["other"]
+    ended = shop.done(job)
+    assert (ended.state, ended.catalogue, ended.total) == ("succeeded", "shop", PRODUCTS)
+    assert ended.counts.deleted == PRODUCTS
+    assert left_over(shop.database, job) == {}
+    assert of_catalogue(shop) == []
+    assert shop.index.resolve_alias(f"{shop.settings.milvus.prefix}_1") is None
+    assert shop.index.count(f"{shop.settings.milvus.prefix}_2") == 1
+    assert [product.product_id for product in [shop.catalogue.product("other", "q")]] == ["q"]
+    assert [j.id for j in shop.jobs.recent("shop")] == [job]
+
+
+def test_the_name_is_free_at_once(shop: IndexShop) -> None:
+    job = shop.jobs.create_drop("shop").id
+    with pytest.raises(UnknownCatalogue):
+        shop.catalogue.get("shop")
+    with pytest.raises(UnknownCatalogue):
+        shop.jobs.create_put("shop", "p1", _product(), None)
+    shop.catalogue.create("shop")
+    # Products that somebody waits for go before it, also into the new one.
+    put = shop.jobs.create_put("shop", "p1", _product(), [shop.store.put(photo(1), "images")]).id
+    assert shop.done(put).state == "succeeded"
+    assert shop.jobs.status(job).state == "queued"
+    assert shop.done(job).state == "succeeded"
+    assert shop.found(1) == ["p1"]
+
+
+def test_asked_again_it_is_the_same_job(shop: IndexShop) -> None:
+    first = shop.jobs.create_drop("shop")
+    again = shop.jobs.create_drop("shop")
+    assert (again.id, again.created) == (first.id, False)
+    with pytest.raises(Conflict, match="let it end"):
+        shop.jobs.cancel(first.id)
+    shop.done(first.id)
+    with pytest.raises(UnknownCatalogue):
+        shop.jobs.create_drop("shop")
+
+
+def test_it_waits_for_no_job_and_breaks_into_none(shop: IndexShop) -> None:
+    busy = shop.jobs.create_import("shop", {"path": "nowhere"}).id
+    shop.jobs.pause(busy)
+    with pytest.raises(Conflict, match=busy):
+        shop.jobs.create_drop("shop")
+    assert shop.catalogue.get("shop").products == PRODUCTS
+    shop.jobs.cancel(busy)
+    assert shop.done(shop.jobs.create_drop("shop").id).state == "succeeded"
+
+
+def test_a_job_of_before_is_not_tried_again(shop: IndexShop) -> None:
+    old = shop.jobs.create_import("shop", {"path": "nowhere"}).id
+    shop.jobs.cancel(old)
+    shop.jobs.create_drop("shop")
+    with pytest.raises(UnknownCatalogue, match="was deleted"):
+        shop.jobs.retry(old, None, 4)
+
+
+def test_killed_before_each_commit_it_goes_on(shop: IndexShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 3)
+    deaths = Deaths(monkeypatch)
+    job = shop.jobs.create_drop("shop").id
+    kills = unfinished = 0
+    while True:
+        # Each life has one commit more than the one before.
+        deaths.commits_left = kills + 1
+        try:
+            shop.work()
+            break
+        except Killed:
+            kills += 1
+            # The control: nearly every death left something to go on with, which the next life does.
+            unfinished += bool(left_over(shop.database, job))
+            shop.worker.close()
+            shop.worker = shop.new_worker()
+            shop.index = shop.worker.index
+    deaths.commits_left = None
+    assert unfinished >= 6
+    ended = shop.jobs.status(job)
+    assert (ended.state, ended.total, ended.counts.deleted) == ("succeeded", PRODUCTS, PRODUCTS)
+    assert left_over(shop.database, job) == {}
+    assert of_catalogue(shop) == []
+
+
+def test_what_could_not_be_done_is_tried_again(shop: IndexShop) -> None:
+    job = shop.jobs.create_drop("shop").id
+    shop.work(1)  # the plan
+    with shop.database.write() as session:
+        session.scalars(select(Chunk).where(Chunk.job_id == job, Chunk.stage == "finish")).one().attempts = 19
+    claim = shop.worker.catalogue.tools.desk.claim()
+    assert claim is not None
+    shop.worker.catalogue.tools.desk.postpone(claim, 0.0, "Milvus broke", blame=True)
+    assert shop.jobs.status(job).state == "failed"
+    again = shop.jobs.retry(job, None, 4).id
+    assert shop.done(again).state == "succeeded"
+    assert left_over(shop.database, again) == {}
+
+
+def test_of_a_deletion_and_a_job_at_once_only_one_begins(database: Database) -> None:
+    """Without the lock both saw a catalogue that nobody works on (the control is in the next test)."""
+    catalogue, jobs = CatalogueStore(database), JobLedger(database)
+    for number in range(8):
+        name = f"c{number}"
+        catalogue.create(name)
+        created, dropped = at_once(partial(jobs.create, "reconcile", name), partial(jobs.create_drop, name))
+        assert sorted([created is None, dropped is None]) == [False, True], (created, dropped)
+
+
+def test_of_two_reprocessings_at_once_one_begins(database: Database) -> None:
+    catalogue, indexes = CatalogueStore(database), IndexLedger(database)
+    wanted = ReprocessRequest()
+    for number in range(8):
+        name = f"c{number}"
+        catalogue.create(name)
+        outcomes = at_once(*[partial(indexes.reprocess, name, wanted)] * 3)
+        assert len([each for each in outcomes if each is not None]) == 1
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 8
+        assert session.scalar(select(func.count()).select_from(IndexVersion)) == 0
+
+
+def test_the_lock_is_what_makes_it_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: both look before either writes, and without the lock both are let in."""
+    if database.is_sqlite:
+        pytest.skip("SQLite lets one writer in at a time, whatever is asked for")
+    both_looked = threading.Barrier(2)
+
+    def looks(*arguments: object) -> None:
+        require_idle(*arguments)  # type: ignore[arg-type]
+        try:
+            both_looked.wait(3)
+        except threading.BrokenBarrierError:
+            return
+
+    monkeypatch.setattr("shared.ledger.jobs.require_idle", looks)
+    CatalogueStore(database).create("locked")
+    indexes = IndexLedger(database)
+    outcomes = at_once(*[lambda: indexes.reprocess("locked", ReprocessRequest())] * 2)
+    assert len([each for each in outcomes if each is not None]) == 1
+    both_looked.reset()
+    monkeypatch.setitem(_LOCKS, "alone", _LOCKS["there"])
+    CatalogueStore(database).create("open")
+    outcomes = at_once(*[lambda: indexes.reprocess("open", ReprocessRequest())] * 2)
+    assert len([each for each in outcomes if each is not None]) == 2
+
+
+def at_once(*calls: Callable[[], object]) -> list[object | None]:
+    """What each call returned, made by threads that begin together; None for one that was refused."""
+    begin = threading.Barrier(len(calls))
+    found: list[object | None] = [None] * len(calls)
+
+    def run(number: int) -> None:
+        begin.wait()
+        try:
+            found[number] = calls[number]()
+        except (Conflict, UnknownCatalogue):
+            return
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def _product() -> ProductIn:
+    return ProductIn()

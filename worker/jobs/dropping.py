@@ -1,0 +1,87 @@
+"""A whole catalogue goes: collections, products, and all that the ledger knows of it, in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
+
+from shared.database.tables import Base, Catalogue, Idempotency, IndexVersion, Job, Product, Search
+from shared.ledger.work import ChunkClaim
+from worker.index_versions import alias_name, collection_name, hold_changes
+from worker.jobs import Once, Tools
+from worker.jobs.pieces import delete_in_pieces
+
+
+@dataclass(frozen=True)
+class Drop(Once):
+    """Deletes what a catalogue held that nobody can ask for any more: see ``shared.ledger.dropping``.
+
+    Each step may be repeated, so that a killed one goes on where it was. Its pictures go when the sweeper
+    finds that no product refers to them.
+    """
+
+    tools: Tools
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        self._begin(claim)
+        self._drop_collections(claim)
+        place = claim.catalogue_id
+
+        def count(session: Session, gone: int) -> None:
+            session.execute(update(Job).where(Job.id == claim.job_id).values(deleted=Job.deleted + gone))
+
+        delete_in_pieces(self.tools, claim, Product, Product.catalogue_id == place, count)
+        others = select(Job.id).where(Job.catalogue_id == place, Job.id != claim.job_id)
+        searches = select(Search.id).where(Search.catalogue_id == place)
+        for made in (others, searches):
+            delete_in_pieces(self.tools, claim, Idempotency, Idempotency.resource_id.in_(made))
+        # Their rows are many, and go before the jobs themselves.
+        for table, column in _referring_to(Job):
+            delete_in_pieces(self.tools, claim, table, column.in_(others))
+        delete_in_pieces(self.tools, claim, Job, Job.id.in_(others))
+        for table, column in _referring_to(Catalogue):
+            if table is not Job:
+                delete_in_pieces(self.tools, claim, table, column == place)
+        # A worker whose job was cancelled a moment before may have made one again.
+        self._drop_collections(claim)
+        return None
+
+    def _begin(self, claim: ChunkClaim) -> None:
+        """No search is sent to what goes away; from now on it is known how much there is to do."""
+        place = claim.catalogue_id
+        with self.tools.database.write() as session:
+            self.tools.desk.hold(session, claim)
+            hold_changes(session, place)
+            session.execute(
+                update(IndexVersion)
+                .where(IndexVersion.catalogue_id == place)
+                .values(state="pruned", beside=None, epoch=IndexVersion.epoch + 1)
+            )
+            left = select(func.count()).where(Product.catalogue_id == place).scalar_subquery()
+            session.execute(update(Job).where(Job.id == claim.job_id).values(total=Job.deleted + left))
+
+    def _drop_collections(self, claim: ChunkClaim) -> None:
+        tools = self.tools
+        tools.index.remove_alias(alias_name(tools.prefix, claim.catalogue_id))
+        of_catalogue = collection_name(tools.prefix, claim.catalogue_id, "")
+        for collection in tools.index.collections():
+            if collection.startswith(of_catalogue):
+                tools.index.drop(collection)
+                tools.give_way(claim)
+
+
+def _referring_to(target: type[Base]) -> list[tuple[type[Base], ColumnElement[Any]]]:
+    """The tables whose rows belong to one of ``target``, with the column that says to which.
+
+    Read from the tables themselves, so that one which is added later is not forgotten here.
+    """
+    found = [
+        (mapper.class_, column)
+        for mapper in Base.registry.mappers
+        for column in mapper.columns
+        if any(key.column.table is target.__table__ for key in column.foreign_keys)
+    ]
+    return sorted(found, key=lambda each: each[0].__name__)
