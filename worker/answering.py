@@ -6,13 +6,25 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+import numpy as np
+
 from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
+from shared.contracts.search import Explanation, PredictedCategory
 from shared.cursors import WHOLE, Cursor
 from shared.database import Database
 from shared.filters import written_as
-from worker.grouping import Candidate, candidates, pages, shown
+from worker.boosting import factor_of
+from worker.calibration.category import SPREAD, VOTERS, predicted_category
+from worker.calibration.known import Part
+from worker.grouping import Candidate, best_two, boosted, candidates, pages, shown
 from worker.hydrate import Hydrator, unit_box
-from worker.queries import Page, Query
+from worker.query import Page, Query
+from worker.vision import IndexHit
+
+#: Of probabilities.
+_DIGITS = 4
+#: No score is so high.
+_NO_SCORE = 2.0
 
 
 class Choosing:
@@ -24,7 +36,7 @@ class Choosing:
 
     def __init__(self, database: Database, queries: Sequence[Query]) -> None:
         self._hydrators: dict[int, Hydrator] = {}
-        filtered = {query.live.id for query in queries if query.filter is not None}
+        filtered = {query.live.id for query in queries if query.filter is not None or query.boosting.boosts}
         for query in queries:
             claim, version = query.claim, query.live.id
             if version not in self._hydrators:
@@ -46,34 +58,46 @@ class Choosing:
             for query in queries:
                 self._pick(query)
                 hydrator = self.hydrator(query)
-                unknown[query.live.id] += [
-                    c for c in chain.from_iterable(query.chosen) if not hydrator.knows(c)
-                ]
+                wanted = chain.from_iterable([*query.chosen, *query.voters])
+                unknown[query.live.id] += [c for c in wanted if not hydrator.knows(c)]
             if not any(unknown.values()):
                 return
-            for version, wanted in unknown.items():
-                if wanted:
-                    self._hydrators[version].load(wanted)
+            for version, missing in unknown.items():
+                if missing:
+                    self._hydrators[version].load(missing)
 
     def is_short(self, query: Query) -> bool:
         """Whether a group of a first page has room, and the index may have more for it."""
         if query.page is not None:
             return False
         size = query.options.top_k
-        return any(
-            len(chosen) < size and _goes_on(query, numbers)
-            for chosen, numbers in zip(query.chosen, query.groups, strict=True)
-        )
+        return any(len(chosen) < size and _goes_on(query, group) for group, chosen in enumerate(query.chosen))
 
     def _pick(self, query: Query) -> None:
         groups = [
-            candidates([(n, query.hits[n]) for n in numbers], query.options.min_score, query.without)
-            for numbers in query.groups
+            candidates([(n, query.hits[n]) for n in numbers], least_score(query, group), query.without)
+            for group, numbers in enumerate(query.groups)
         ]
+        if query.page is None:
+            query.voters = [group[:VOTERS] for group in groups]
+        if query.boosting.boosts:
+            groups = self._boosted(query, groups)
         if query.page is None:
             self._first_page(query, groups)
         else:
             self._next_page(query, groups, query.page)
+
+    def _boosted(self, query: Query, groups: list[list[Candidate]]) -> list[list[Candidate]]:
+        """What boosts ask is read of all that is near, at once; what is known already is not read again."""
+        hydrator, window = self.hydrator(query), query.window
+        near = [c for group in groups for c in group if c.place < window and not hydrator.knows(c)]
+        if near:
+            hydrator.load(near)
+
+        def factor(candidate: Candidate) -> float:
+            return factor_of(hydrator.boosts(candidate, query.boosting))
+
+        return [boosted(group, factor, window) for group in groups]
 
     def _first_page(self, query: Query, groups: list[list[Candidate]]) -> None:
         alive = [[c for c in group if self._may_be_shown(query, c)] for group in groups]
@@ -82,9 +106,9 @@ class Choosing:
         seen = [{c.product_id for c in part} for part in query.chosen]
         of_objects = set().union(*seen[:-1])
         query.more = []
-        for n, numbers in enumerate(query.groups):
+        for n in range(len(groups)):
             hidden = seen[n] if repeat or n == len(query.objects) else of_objects
-            left = any(c.product_id not in hidden for c in alive[n]) or _goes_on(query, numbers)
+            left = any(c.product_id not in hidden for c in alive[n]) or _goes_on(query, n)
             group = WHOLE if n == len(query.objects) else n
             query.more.append(Cursor(query.claim.id, group, 0) if left else None)
 
@@ -110,13 +134,36 @@ class Choosing:
         return not hydrator.knows(candidate) or hydrator.keeps(candidate, query.filter)
 
 
-def _goes_on(query: Query, numbers: Sequence[int]) -> bool:
-    """Whether the index was not asked for all that it may have for these embeddings."""
-    least = query.options.min_score
-    parts = [query.hits[n] for n in numbers]
+def _goes_on(query: Query, group: int) -> bool:
+    """Whether the index was not asked for all that it may have for a group's embeddings."""
+    least = least_score(query, group)
+    parts = [query.hits[n] for n in query.groups[group]]
     return any(
         len(part) >= query.limit and (least is None or shown(part[-1].score) >= least) for part in parts
     )
+
+
+def least_score(query: Query, group: int) -> float | None:
+    """Return the score below which a group's hits are left out, as shown; None where none is."""
+    options = query.options
+    if options.min_probability is None or query.calibration is None:
+        return options.min_score
+    map_, hits = query.calibration.same.get(_part(query, group)), _neighbours(query, group)
+    # What is shown is rounded: a probability taken from an answer is a limit that includes it.
+    wanted = options.min_probability - 0.5 * 10**-_DIGITS
+    least = None if map_ is None or not hits else map_.least_score(wanted, *best_two(hits))
+    if least is None:
+        return _NO_SCORE
+    return least if options.min_score is None else max(least, options.min_score)
+
+
+def _part(query: Query, group: int) -> Part:
+    return "object" if group < len(query.objects) else "whole"
+
+
+def _neighbours(query: Query, group: int) -> list[IndexHit]:
+    """Those of a photo's group, which has one embedding."""
+    return query.hits[query.groups[group][0]]
 
 
 def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
@@ -128,8 +175,15 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
     def hits(n: int) -> list[Hit]:
         pictures = query.picture_ids
         return [
-            hydrator.hit(c, query.options.locale, places[n], pictures[c.source] if pictures else None)
-            for c in query.chosen[n]
+            hydrator.hit(
+                c,
+                query.options.locale,
+                places[n],
+                pictures[c.source] if pictures else None,
+                sure,
+                _explained(query, hydrator, c),
+            )
+            for c, sure in zip(query.chosen[n], _sure(query, n), strict=True)
         ]
 
     following = [None if cursor is None else cursor.text() for cursor in query.more]
@@ -139,6 +193,7 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
             label=seen.label,
             confidence=round(seen.confidence, 4),
             hits=hits(n),
+            category=_category(query, hydrator, n),
             next=following[n],
         )
         for n, (box, seen) in enumerate(zip(boxes, query.objects, strict=True))
@@ -150,8 +205,11 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
         query_id=claim.id,
         catalogue=claim.catalogue,
         filter=None if query.filter is None else written_as(query.filter),
+        calibration=None if query.calibration is None else query.calibration.source,
         objects=found,
-        whole=WholeImage(hits=hits(len(boxes)), next=following[-1]),
+        whole=WholeImage(
+            hits=hits(len(boxes)), category=_category(query, hydrator, len(boxes)), next=following[-1]
+        ),
         timings_ms={},
         models={
             **query.pipeline.versions,
@@ -159,3 +217,43 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
             "index_version": str(query.live.number),
         },
     )
+
+
+def _sure(query: Query, group: int) -> list[tuple[float | None, float | None]]:
+    """How probable it is of each chosen hit that it is the product asked for, and one of its kind."""
+    chosen = query.chosen[group]
+    if query.calibration is None or not chosen:
+        return [(None, None)] * len(chosen)
+    first, second = best_two(_neighbours(query, group))
+    scores = np.array([c.score for c in chosen], np.float64)
+    ahead = first - (first if second is None else second)
+    leads = np.where(scores < first, scores - first, ahead)
+    columns: list[list[float | None]] = []
+    for maps in (query.calibration.same, query.calibration.kind):
+        map_ = maps.get(_part(query, group))
+        columns.append(
+            [None] * len(chosen) if map_ is None else [round(float(p), _DIGITS) for p in map_(scores, leads)]
+        )
+    return list(zip(*columns, strict=True))
+
+
+def _explained(query: Query, hydrator: Hydrator, candidate: Candidate) -> Explanation | None:
+    if not query.boosting.boosts:
+        return None
+    if candidate.place >= query.window:
+        return Explanation(ordered_by=candidate.score, boosts=[])
+    return Explanation(ordered_by=candidate.order, boosts=list(hydrator.boosts(candidate, query.boosting)))
+
+
+def _category(query: Query, hydrator: Hydrator, group: int) -> PredictedCategory | None:
+    """What the nearest products are; further pages do not say it again."""
+    if query.page is not None:
+        return None
+    if query.options.category is not None:
+        return PredictedCategory(value=query.options.category, confidence=1.0, given=True)
+    voters = [(hydrator.category(c), c.score) for c in query.voters[group] if hydrator.keeps(c, None)]
+    spread = SPREAD if query.calibration is None else query.calibration.spread
+    found = predicted_category(voters, spread)
+    if found is None:
+        return None
+    return PredictedCategory(value=found[0], confidence=round(found[1], _DIGITS), given=False)

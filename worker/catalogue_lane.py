@@ -12,6 +12,7 @@ from shared.errors import OutOfMemory, Unavailable, VitrineError
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, LostLease, Problem, Stopping
 from worker.jobs import JobKind, Tools
+from worker.jobs.calibrate import Calibrate
 from worker.jobs.dropping import Drop
 from worker.jobs.duplicates import FindDuplicates
 from worker.jobs.imports import DeleteProducts, ImportProducts
@@ -143,5 +144,6 @@ def job_kinds(tools: Tools) -> dict[str, JobKind]:
         "rollback": Rollback(tools),
         "prune": Prune(tools),
         "reconcile": Reconcile(tools),
+        "calibrate": Calibrate(tools),
         "duplicates": FindDuplicates(tools),
     }

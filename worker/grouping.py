@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from worker.vision import IndexHit
+
+#: Scores are -1 to 1, times 2 at most.
+_BELOW = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,8 @@ class Candidate:
     Attributes:
         score: as it is shown.
         source: which of the query's embeddings it is near to.
+        place: of its row among that embedding's neighbours, from 0.
+        order: what it is ordered by; the score, unless boosts have a say.
     """
 
     product_id: str
@@ -22,6 +27,8 @@ class Candidate:
     number: int
     score: float
     source: int
+    place: int
+    order: float
 
 
 #: Candidates of each object, and of the whole image last; best first, each product once in a group.
@@ -46,14 +53,47 @@ def candidates(
     """
     best: dict[str, Candidate] = {}
     for source, hits in parts:
-        for hit in hits:
+        for place, hit in enumerate(hits):
             score = shown(hit.score)
             if (least is not None and score < least) or hit.product_id in without:
                 continue
             known = best.get(hit.product_id)
             if known is None or (-score, hit.image_id) < (-known.score, known.image_id):
-                best[hit.product_id] = Candidate(hit.product_id, hit.image_id, hit.number, score, source)
+                best[hit.product_id] = Candidate(
+                    hit.product_id, hit.image_id, hit.number, score, source, place, score
+                )
     return sorted(best.values(), key=_order)
+
+
+def best_two(hits: Sequence[IndexHit]) -> tuple[float, float | None]:
+    """Return the scores of the best product and of the next best other one, as shown.
+
+    Args:
+        hits: neighbours of one embedding, the best first, at least one.
+    """
+    second = next((hit for hit in hits if hit.product_id != hits[0].product_id), None)
+    return shown(hits[0].score), None if second is None else shown(second.score)
+
+
+def boosted(found: Sequence[Candidate], factor: Callable[[Candidate], float], window: int) -> list[Candidate]:
+    """Return candidates ordered by score times factor, so that every page agrees on the order.
+
+    Args:
+        found: the best first.
+        factor: 0.5 to 2.
+        window: only so many nearest rows of each embedding are moved among themselves; the rest follow.
+            It must not depend on how many rows were fetched.
+    """
+    near = [c for c in found if c.place < window]
+    far = [c for c in found if c.place >= window]
+    moved = [replace(c, order=_times(c.score, factor(c))) for c in near]
+    # Below whatever a boosted score can come to.
+    moved += [replace(c, order=c.score - _BELOW) for c in far]
+    return sorted(moved, key=_order)
+
+
+def _times(score: float, factor: float) -> float:
+    return round(score * factor if score >= 0 else score / factor, 5)
 
 
 def pages(
@@ -97,4 +137,4 @@ def _page(groups: Groups, size: int, taken: Sequence[set[str]]) -> list[list[Can
 
 
 def _order(candidate: Candidate) -> tuple[float, str]:
-    return -candidate.score, candidate.product_id
+    return -candidate.order, candidate.product_id

@@ -13,10 +13,12 @@ from sqlalchemy import select
 
 from shared.catalogue import image_url, tidy_price, title_in
 from shared.contracts import Hit
+from shared.contracts.search import Boost, Explanation
 from shared.database import Database
 from shared.database.tables import Detection, Image, Product
 from shared.errors import UnknownProduct
 from shared.filters import Facts, Filter, passes
+from worker.boosting import Boosting
 from worker.grouping import Candidate
 from worker.vision import Embeddings
 
@@ -66,7 +68,7 @@ class Hydrator:
 
     Args:
         currency: of prices that name none.
-        filtered: whether ``passes`` will be asked: then what filters know is read too.
+        filtered: whether ``keeps`` or ``boosts`` will be asked: then what filters know is read too.
     """
 
     def __init__(
@@ -114,11 +116,28 @@ class Hydrator:
         product = self._products[candidate.product_id]
         if product is None or filter_ is None:
             return product is not None
+        return passes(filter_, self._row(candidate))
+
+    def boosts(self, candidate: Candidate, boosting: Boosting) -> tuple[Boost, ...]:
+        """Return those boosts that the product passes."""
+        if self._products[candidate.product_id] is None:
+            return ()
+        row = self._row(candidate)
+        pairs = zip(boosting.boosts, boosting.filters, strict=True)
+        return tuple(boost for boost, filter_ in pairs if passes(filter_, row))
+
+    def category(self, candidate: Candidate) -> str:
+        """Return the product's category, empty where it has none or is gone."""
+        product = self._products[candidate.product_id]
+        return "" if product is None else str(product.category)
+
+    def _row(self, candidate: Candidate) -> _Row:
+        product = self._products[candidate.product_id]
         place = self._places[candidate.image_id].get(candidate.number)
         facts = Facts(tuple(product.facts.get("tokens", ())), product.facts.get("order", {}))
         price = None if product.price is None else float(product.price)
         facts = facts.with_colours(place.colours if place else ())
-        return passes(filter_, _Row(product.product_id, product.category, price, facts))
+        return _Row(product.product_id, product.category, price, facts)
 
     def hit(
         self,
@@ -126,11 +145,14 @@ class Hydrator:
         locale: str,
         query_box: Box | None = None,
         query_image_id: str | None = None,
+        sure: tuple[float | None, float | None] = (None, None),
+        explanation: Explanation | None = None,
     ) -> Hit:
         """Return the product as an answer shows it.
 
         Args:
             query_box, query_image_id: the part of the query that it matches.
+            sure: how probable it is that it is the same product, and one of the same kind.
         """
         product = self._products[candidate.product_id]
         place = self._places[candidate.image_id].get(candidate.number)
@@ -138,6 +160,8 @@ class Hydrator:
         return Hit(
             product_id=candidate.product_id,
             score=candidate.score,
+            probability=sure[0],
+            probability_kind=sure[1],
             image_id=candidate.image_id,
             image_url=image_url(candidate.image_id),
             title=title_in(product.titles, locale, candidate.product_id),
@@ -148,6 +172,7 @@ class Hydrator:
             box=unit_box(place.box) if place else None,
             query_box=query_box,
             query_image_id=query_image_id,
+            explanation=explanation,
         )
 
 

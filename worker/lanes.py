@@ -28,12 +28,14 @@ from shared.presence import Presence
 from shared.settings import Settings
 from shared.task_names import Lane, TaskName
 from worker import stopping
+from worker.calibration.known import Calibrations
 from worker.catalogue_lane import CatalogueLane
 from worker.gate_limits import GateLimits
 from worker.index_flush import IndexFlusher
 from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
 from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
+from worker.probing import ProbeNotes
 from worker.search_lane import SearchLane
 from worker.vector_index import MilvusIndex
 
@@ -176,6 +178,8 @@ def _process(
             limits=limits,
             batch=settings.search.batch,
             announcer=Announcer(settings.redis_url),
+            probes=ProbeNotes(database, settings.search.probe_share),
+            calibrations=Calibrations(settings.models_folder),
         ),
         catalogue=CatalogueLane(tools, settings.jobs.chunk_items, settings.jobs.hang_s),
         beside=[],

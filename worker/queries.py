@@ -1,20 +1,19 @@
-"""Claimed searches on their way to the index: what each is asked with, decoded and embedded if it must be."""
+"""Makes queries of claimed searches: decoded and embedded if they must be."""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from shared.contracts import SearchOptions
-from shared.cursors import Cursor, read_cursor
+from shared.cursors import read_cursor
 from shared.database import Database
 from shared.errors import (
+    Conflict,
     IndexUnavailable,
     InvalidInput,
     NotFound,
@@ -25,100 +24,21 @@ from shared.errors import (
 from shared.filters import Filter, both, category_is, parse
 from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
-from shared.ledger.search_desk import Claim, Kept, SearchDesk
+from shared.ledger.search_desk import Claim, SearchDesk
 from worker.asked_again import keep, reuse, rounded
-from worker.grouping import Candidate
+from worker.boosting import Boosting, catalogue_boosts
+from worker.calibration.known import Calibration, Calibrations
 from worker.hydrate import Pictures, product_pictures
-from worker.index_versions import LiveIndex, live_index, model_version_id
+from worker.index_versions import live_index, model_version_id
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
 from worker.pipelines import Pipelines
+from worker.query import MOST_ROWS, OVER_FETCH, PAGED_ROWS, Page, Place, Query, clocked, first_limit
 from worker.rocchio import moved
-from worker.vision import Detection, Embeddings, Image, IndexHit
-
-#: A product has several rows (one an image), so more are fetched than products are wanted.
-OVER_FETCH = 4
-MIN_ROWS = 32
-#: Further pages look at so many rows at once, whatever the page, so that all agree on the order.
-PAGED_ROWS = 1024
-MOST_ROWS = 4096
+from worker.vision import Detection, Embeddings, Image
 
 
 class CollectionGone(IndexUnavailable):
     """What a search was to be made in is there no longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page after the first.
-
-    Attributes:
-        cursor: where it begins.
-        size: products of a group on the first page.
-        seen: those of each group, objects first, the whole image last.
-    """
-
-    cursor: Cursor
-    size: int
-    seen: list[set[str]]
-
-
-@dataclass(slots=True)
-class Query:
-    """A claimed search on its way through the stages.
-
-    Attributes:
-        filter: category and filter together.
-        page: None for the first page.
-        without: products that are not wanted in the answer.
-        objects: what its photo shows.
-        embeddings: ``(N, D)``: of each object and of the whole image last, or of a product's pictures.
-        picture_ids: of those pictures.
-        kept: what is to be kept with the search; None where nothing new is known.
-        limit: rows that are asked for each embedding.
-        hits: neighbours of each embedding.
-        chosen: of each group, whole image last.
-        more: whether a group may have more than was chosen.
-    """
-
-    claim: Claim
-    live: LiveIndex
-    pipeline: Pipeline
-    models: int
-    filter: Filter | None
-    page: Page | None = None
-    without: frozenset[str] = frozenset()
-    photos: list[Image] = field(default_factory=list)
-    objects: tuple[Detection, ...] = ()
-    embeddings: Embeddings = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    picture_ids: tuple[str, ...] = ()
-    kept: Kept | None = None
-    limit: int = MIN_ROWS
-    hits: list[list[IndexHit]] = field(default_factory=list)
-    chosen: list[list[Candidate]] = field(default_factory=list)
-    more: list[Cursor | None] = field(default_factory=list)
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def options(self) -> SearchOptions:
-        return self.claim.options
-
-    @property
-    def groups(self) -> list[list[int]]:
-        """Which embeddings ask for each group: one an object, and the rest for the whole image."""
-        objects = len(self.objects)
-        return [*([n] for n in range(objects)), list(range(objects, len(self.embeddings)))]
-
-    def spent(self, stage: str, ms: float) -> None:
-        self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + ms
-
-
-@contextmanager
-def clocked(queries: Sequence[Query], stage: str) -> Iterator[None]:
-    """Add what the block takes to the stage of each query: what its batch took is what it waited."""
-    started = time.perf_counter()
-    yield
-    for query in queries:
-        query.spent(stage, 1000 * (time.perf_counter() - started))
 
 
 @dataclass(frozen=True)
@@ -135,6 +55,7 @@ class Preparing:
     pipelines: Pipelines
     decoders: ThreadPoolExecutor
     limits: ImageLimits
+    calibrations: Calibrations
     model_ids: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def prepare(self, claims: Sequence[Claim], fail: Callable[[Claim, VitrineError], None]) -> list[Query]:
@@ -143,8 +64,8 @@ class Preparing:
         Raises:
             Unavailable: a service is away: all of them wait.
         """
-        lives: dict[int, LiveIndex | None] = {}
-        queries = self._each(claims, lambda claim: self._begin(claim, lives), fail)
+        places: dict[int, Place | None] = {}
+        queries = self._each(claims, lambda claim: self._begin(claim, places), fail)
         unknown = [q for q in queries if len(q.claim.photos) and not len(q.embeddings)]
         if unknown:
             with clocked(unknown, "decode"):
@@ -177,17 +98,24 @@ class Preparing:
                 fail(claim, error)
         return done
 
-    def _begin(self, claim: Claim, lives: dict[int, LiveIndex | None]) -> Query:
-        if claim.catalogue_id not in lives:
-            with self.database.read() as session:
-                lives[claim.catalogue_id] = live_index(session, claim.catalogue_id)
-        live = lives[claim.catalogue_id]
-        if live is None:
+    def _begin(self, claim: Claim, places: dict[int, Place | None]) -> Query:
+        if claim.catalogue_id not in places:
+            places[claim.catalogue_id] = self._place(claim.catalogue_id)
+        place = places[claim.catalogue_id]
+        if place is None:
             raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
-        pipeline = self.pipelines.of(live)
-        query = Query(claim, live, pipeline, self._models(pipeline), wanted_filter(claim.options))
         options = claim.options
-        query.limit = min(max(options.top_k * OVER_FETCH, MIN_ROWS), MOST_ROWS)
+        pipeline = self.pipelines.of(place.live)
+        query = Query(
+            claim,
+            place.live,
+            pipeline,
+            self._models(pipeline),
+            wanted_filter(options),
+            place.boosting if options.boosts is None else Boosting.of(options.boosts),
+            _calibration_for(claim, place),
+        )
+        query.limit = first_limit(options.top_k)
         if options.after is not None:
             query.page = self._page(options.after)
             query.limit = min(max(PAGED_ROWS, query.page.size * OVER_FETCH), MOST_ROWS)
@@ -196,6 +124,14 @@ class Preparing:
             if known is not None:
                 query.objects, query.embeddings = known.objects, known.embeddings
         return query
+
+    def _place(self, catalogue_id: int) -> Place | None:
+        with self.database.read() as session:
+            live = live_index(session, catalogue_id)
+            if live is None:
+                return None
+            calibration = self.calibrations.of(session, live)
+            return Place(live, calibration, Boosting.of(catalogue_boosts(session, catalogue_id)))
 
     def _page(self, after: str) -> Page:
         cursor = read_cursor(after)
@@ -270,6 +206,28 @@ class Preparing:
                 if live_index(session, catalogue_id) != query.live:
                     raise CollectionGone("Another index version went live meanwhile.") from error
             raise
+
+
+def _calibration_for(claim: Claim, place: Place) -> Calibration | None:
+    """Return what the scores of a search mean.
+
+    Calibrated are the scores of photos. Those of a product's own pictures, and of a query that examples
+    moved, are others.
+
+    Raises:
+        Conflict: a probability is asked for, and there is none.
+    """
+    options = claim.options
+    by_photo = bool(claim.photos) and not options.like and not options.unlike
+    found = place.calibration if by_photo else None
+    if options.min_probability is not None and found is None:
+        why = (
+            f"Catalogue {claim.catalogue!r} is not calibrated: `vitrine calibrate {claim.catalogue}` does it"
+            if by_photo
+            else "Only searches by photo alone have probabilities"
+        )
+        raise Conflict(f"{why}. `min_score` works without.", "min_probability")
+    return found
 
 
 def wanted_filter(options: SearchOptions) -> Filter | None:

@@ -22,9 +22,12 @@ from shared.images import ImageLimits
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
 from worker.answering import Choosing, answer_of
+from worker.calibration.known import Calibrations
 from worker.index_versions import LiveIndex
 from worker.pipelines import Pipelines
-from worker.queries import MOST_ROWS, CollectionGone, Preparing, Query, clocked
+from worker.probing import ProbeNotes
+from worker.queries import CollectionGone, Preparing
+from worker.query import MOST_ROWS, Query, clocked
 from worker.vision import VectorIndex
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,8 @@ class SearchLane:
     limits: ImageLimits
     batch: int
     announcer: Announcer
+    probes: ProbeNotes
+    calibrations: Calibrations
 
     def answer_waiting(self) -> int:
         """Answer searches until none waits; return how many were taken."""
@@ -85,6 +90,7 @@ class SearchLane:
             kept = {query.claim.id: query.kept for query, _ in queries if query.kept is not None}
             self.desk.answer([(query.claim, result) for query, result in queries], kept)
             self.announcer.announce([query.claim.id for query, _ in queries])
+            self.probes.note([query for query, _ in queries])
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         if isinstance(error, VitrineError):
@@ -119,7 +125,15 @@ class SearchLane:
 
     @cached_property
     def _preparing(self) -> Preparing:
-        return Preparing(self.database, self.desk, self.store, self.pipelines, self.decoders, self.limits)
+        return Preparing(
+            self.database,
+            self.desk,
+            self.store,
+            self.pipelines,
+            self.decoders,
+            self.limits,
+            self.calibrations,
+        )
 
     def _search(self, queries: Sequence[Query]) -> None:
         """One call to Milvus for all queries that go to the same place with the same filter."""

@@ -34,6 +34,11 @@ from shared.settings import get_settings
 @click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with the worst cases."
 )
+@click.option(
+    "--calibration",
+    is_flag=True,
+    help="Also say whether probabilities are kept (half a minute more); --report does too.",
+)
 @json_option
 def evaluate(
     folder: Path,
@@ -43,6 +48,7 @@ def evaluate(
     truth: str,
     limit: int | None,
     report: Path | None,
+    calibration: bool,
     as_json: bool,
 ) -> None:
     """Measure how well the products of DIR are found in its photographs.
@@ -50,7 +56,7 @@ def evaluate(
     DIR holds products/products.jsonl with the gallery, and benchmark.jsonl with photographs, true boxes and
     products; docs/models.md has an example. The models run in this process: no server is needed.
     """
-    result = _measure(folder, detector, embedder, crop, truth, limit)
+    result = _measure(folder, detector, embedder, crop, truth, limit, calibration or report is not None)
     if report is not None:
         from worker.evaluation.page import write_page
 
@@ -65,7 +71,13 @@ def evaluate(
 
 
 def _measure(
-    folder: Path, detector: str | None, embedder: str | None, crop: str | None, truth: str, limit: int | None
+    folder: Path,
+    detector: str | None,
+    embedder: str | None,
+    crop: str | None,
+    truth: str,
+    limit: int | None,
+    calibrate: bool,
 ) -> Any:
     # What needs the models' libraries is imported only when it is used.
     from worker.evaluation.run import evaluate as measure
@@ -94,6 +106,7 @@ def _measure(
             "box" if truth == "box" else "auto",
             limit,
             lambda stage, done, total: reporter.step(stage, done, total, "images"),
+            calibrate,
         )
 
 
@@ -120,6 +133,12 @@ def _print_tables(figures: dict[str, Any]) -> None:
     )
     seen.add_row("", *(_with_interval(figures["detector"], name) for name in names))
     console.print(seen)
+    for part, found in (figures.get("calibration") or {}).items():
+        if part != "composed":
+            people().print(
+                f"calibration error, {part}: {found['first']['ece']:.3f} of first hits, "
+                f"{found['all']['ece']:.3f} of all {found['all']['n']:,}"
+            )
     people().print(", ".join(f"{name} {value}" for name, value in figures["models"].items()), style="dim")
 
 

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from shared.contracts.base import Box, CatalogueName, Contract, ErrorBody, Locale, ProductId
+from shared.contracts.base import Box, CatalogueName, Contract, Currency, ErrorBody, Locale, ProductId
 from shared.filters import MAX_CHARS
 
 TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+#: What the factors of all boosts of a hit may come to.
+LEAST_FACTOR, MOST_FACTOR = 0.5, 2.0
+MAX_BOOSTS = 8
+
+
+class Boost(Contract):
+    """What a shop would rather show, or rather not."""
+
+    filter: str = Field(min_length=1, max_length=MAX_CHARS, description="Which products: docs/filters.md")
+    factor: float = Field(
+        ge=LEAST_FACTOR, le=MOST_FACTOR, allow_inf_nan=False, description="What their score is multiplied by"
+    )
+
+
+_BOOSTS = TypeAdapter(tuple[Boost, ...])
 
 
 class SearchOptions(Contract):
@@ -28,6 +45,18 @@ class SearchOptions(Contract):
         description='Only products that pass, such as `price < 200 and colour = "red"`: docs/filters.md',
     )
     min_score: float | None = Field(None, ge=-1, le=1, allow_inf_nan=False)
+    min_probability: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Only hits with at least this `probability`; of photos, in calibrated catalogues",
+    )
+    boosts: tuple[Boost, ...] | None = Field(
+        None,
+        max_length=MAX_BOOSTS,
+        description="In place of the catalogue's own, none with an empty list; in a form, as JSON",
+    )
     like: tuple[ProductId, ...] = Field(
         (), max_length=20, description="Products that are more what is wanted"
     )
@@ -36,9 +65,22 @@ class SearchOptions(Contract):
     after: str | None = Field(
         None,
         max_length=200,
-        description="`next` of a group: the page after it; goes with top_k and locale only",
+        description="`next` of a group: the page after it; goes with top_k, locale and currency only",
     )
     locale: Locale = "en"
+    currency: Currency | None = Field(
+        None, description="Prices in this currency, where there is a rate; null: as the shop has them"
+    )
+
+    @field_validator("boosts", mode="before")
+    @classmethod
+    def _as_json(cls, boosts: Any) -> Any:
+        if not isinstance(boosts, str):
+            return boosts
+        try:
+            return _BOOSTS.validate_json(boosts)
+        except ValidationError as error:
+            raise ValueError(f"a JSON list of {{filter, factor}}: {error.errors()[0]['msg']}") from error
 
     @field_validator("box")
     @classmethod
@@ -56,22 +98,47 @@ class SearchRequest(SearchOptions):
     query_id: str | None = Field(None, pattern=r"^[0-9a-f-]{36}$", description="An earlier search by photo")
 
 
+class Explanation(Contract):
+    """Why a hit stands where it stands, where boosts had a say."""
+
+    ordered_by: float = Field(description="The score times the factors, which come to 0.5 to 2 at most")
+    boosts: list[Boost] = Field(description="Those that the product passes")
+
+
 class Hit(Contract):
     """One product found."""
 
     product_id: str
     score: float = Field(description="Cosine, -1 to 1; higher is nearer")
-    probability: float | None = Field(None, description="Calibrated; null until the catalogue is calibrated")
+    probability: float | None = Field(
+        None,
+        description="That it is the product asked for: of ten hits with 0.8, eight are. Null where the "
+        "catalogue is not calibrated, and in searches that are not by photo alone",
+    )
+    probability_kind: float | None = Field(
+        None, description="That it is of the same category as the product asked for"
+    )
     image_id: str
     image_url: str
     title: str
     category: str
     price: Decimal | None
     currency: str | None
+    price_original: Decimal | None = Field(None, description="The shop's, where `price` is converted")
+    currency_original: str | None = Field(None, description="Of `price_original`")
     url: str | None
     box: Box | None = Field(description="The matched object in the product's picture")
     query_box: Box | None = Field(None, description="The part of the searched photo that it matches")
     query_image_id: str | None = Field(None, description="By product: which of its pictures it matches")
+    explanation: Explanation | None = Field(None, description="Null where the search had no boosts")
+
+
+class PredictedCategory(Contract):
+    """What a group's hits say it is. It filters nothing; ask again with `category` to have only that."""
+
+    value: str
+    confidence: float = Field(description="The share of the hits' votes that it has; 1 where it was given")
+    given: bool = Field(description="Whether it is the `category` that the search asked for")
 
 
 class FoundObject(Contract):
@@ -85,11 +152,15 @@ class FoundObject(Contract):
     label: str
     confidence: float
     hits: list[Hit]
+    category: PredictedCategory | None = Field(
+        None, description="Null where no hit has a category, and on further pages"
+    )
     next: str | None = Field(None, description="Ask with it as `after` for more of this group")
 
 
 class WholeImage(Contract):
     hits: list[Hit]
+    category: PredictedCategory | None = None
     next: str | None = Field(None, description="Ask with it as `after` for more of this group")
 
 
@@ -103,6 +174,14 @@ class SearchResult(Contract):
     query_id: str
     catalogue: str
     filter: str | None = Field(None, description="The filter, category included, as it was understood")
+    calibration: Literal["catalogue", "default"] | None = Field(
+        None,
+        description="Whose `probability` this is: made of the catalogue's own pictures, or shipped with the "
+        "models and made of the demo's; null where there is none",
+    )
+    rates_date: date | None = Field(
+        None, description="Of the oldest rate that a price was converted with; null where none was"
+    )
     objects: list[FoundObject]
     whole: WholeImage
     timings_ms: dict[str, float]

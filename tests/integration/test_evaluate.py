@@ -225,3 +225,45 @@ def test_command_prints_one_document(folder: Path, tmp_path: Path) -> None:
     )
     assert broken.returncode == 1
     assert json.loads(broken.stdout)["error"]["code"] == "misconfigured"
+
+
+def test_a_gallery_of_many_products_tells_what_its_scores_mean(tmp_path: Path) -> None:
+    products, photographs = [], []
+    for n in range(120):
+        colour = np.random.default_rng(n).integers(0, 220, 3)
+        picture = np.full((80, 80, 3), 255, np.uint8)
+        picture[12:68, 20:60] = colour
+        path = tmp_path / f"products/images/p{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Picture.fromarray(picture).save(path)
+        products.append({"product_id": f"p{n}", "image": f"images/p{n}.png"})
+        if n % 10 == 0:
+            picture[:12] = 90
+            path = tmp_path / f"benchmark/p{n}.png"
+            path.parent.mkdir(exist_ok=True)
+            Picture.fromarray(picture).save(path)
+            seen = [{"product_id": f"p{n}", "box": [20, 12, 60, 68]}]
+            photographs.append(
+                {"file": f"benchmark/p{n}.png", "kind": "same", "size": [80, 80], "objects": seen}
+            )
+    for name, rows in (("products/products.jsonl", products), ("benchmark.jsonl", photographs)):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    report = evaluate(tmp_path, Pipeline(WholeImage(), ColourHistogram()), calibrate=True)
+    found = report.to_json()["calibration"]
+    assert set(found) == {"whole", "composed"}
+    assert (found["whole"]["first"]["n"], found["whole"]["all"]["n"]) == (12, 240)
+    assert 0 <= found["whole"]["first"]["ece"] <= 1
+    json.dumps(found)
+    write_page(report, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert "calibration error" in page
+
+
+def test_a_small_gallery_says_that_it_teaches_too_little(folder: Path) -> None:
+    report = evaluate(folder, Pipeline(ColourDetector(), ColourHistogram()), calibrate=True)
+    assert report.to_json()["calibration"] is None
+    assert "calibration" not in evaluate(folder, Pipeline(WholeImage(), ColourHistogram())).to_json()
+    write_page(report, folder / "page.html")
+    assert "<svg" not in (folder / "page.html").read_text(encoding="utf-8")

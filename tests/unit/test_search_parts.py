@@ -19,7 +19,9 @@ ID = "5d8d1070-1c1c-4b6e-9a51-0123456789ab"
 
 
 def offer(**scores: float) -> list[Candidate]:
-    found = [Candidate(product, f"{product}-image", 0, score, 0) for product, score in scores.items()]
+    found = [
+        Candidate(product, f"{product}-image", 0, score, 0, 0, score) for product, score in scores.items()
+    ]
     return sorted(found, key=lambda c: -c.score)
 
 

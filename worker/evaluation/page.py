@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from worker.calibration.diagram import reliability_svg
 from worker.crops import Box, resize, to_pixels
 from worker.evaluation.dataset import KINDS
 from worker.evaluation.run import Answer, Report, load_image
@@ -43,6 +44,7 @@ def write_page(report: Report, path: Path) -> None:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>',
         f"<style>{STYLE}</style></head><body><h1>Evaluation</h1><p>{escape(models)}</p>",
         *_tables(report),
+        *_calibration(report),
         f"<h2>The {len(worst)} worst cases</h2>",
         "<p>Green: the product looked for. Orange: what was searched with. "
         "Beside it the product in the gallery, and the best hit.</p><ul>",
@@ -72,6 +74,20 @@ def _tables(report: Report) -> list[str]:
         f"<table>{head}{''.join(rows)}</table>",
         f"<table><tr><th>detector</th>{titles}</tr><tr><td></td>{cells}</tr></table>",
         "<p><small>In brackets: 95 % bootstrap intervals.</small></p>",
+    ]
+
+
+def _calibration(report: Report) -> list[str]:
+    found = report.figures.get("calibration")
+    if found is None:
+        return []
+    parts = {"object": "an object", "whole": "the whole photo"}
+    lines = {f"first hit of {name}": found[part]["first"] for part, name in parts.items() if part in found}
+    lines |= {f"all hits of {name}": found[part]["all"] for part, name in parts.items() if part in found}
+    return [
+        "<h2>Probabilities</h2>",
+        "<p>Fitted on photos composed of the gallery's own pictures, asked about the photographs.</p>",
+        reliability_svg("That it is the same product", lines),
     ]
 
 

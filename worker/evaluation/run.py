@@ -16,6 +16,7 @@ from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
 from worker.crops import Box, as_boxes, overlap
 from worker.evaluation.dataset import KINDS, GalleryImage, LabelledSet, Photograph, TrueObject, read_set
 from worker.evaluation.metrics import Boxes, detector_figures, rank_of, search_figures
+from worker.evaluation.promises import ExactSearch, promises
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
 from worker.vision import Embeddings, Image
 
@@ -64,11 +65,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Gallery:
-    """Embeddings of all products: ``embeddings (G, D)``, ``owners (G,)`` into ``products``."""
+    """Embeddings of all products: ``embeddings (G, D)``, ``owners (G,)`` into ``products``, and which of the
+    set's pictures each is of."""
 
     products: list[str]
     owners: NDArray[np.intp]
     embeddings: Embeddings
+    pictures: list[int]
 
 
 def evaluate(
@@ -77,6 +80,7 @@ def evaluate(
     truth: Truth = "auto",
     limit: int | None = None,
     progress: Progress | None = None,
+    calibrate: bool = False,
 ) -> Report:
     """Search for every labelled object of a set and count what is found.
 
@@ -92,6 +96,8 @@ def evaluate(
             give. The detector's own figures are not affected.
         limit: at most so many photographs of each kind.
         progress: told of every batch.
+        calibrate: also fit probabilities on photos composed of the gallery, and say whether they are kept;
+            under ``calibration``, null where the gallery teaches too little. Of detections only.
 
     Raises:
         InvalidManifest: the set is malformed.
@@ -102,11 +108,13 @@ def evaluate(
     gallery = _embed_gallery(data, pipeline, told)
     answers: list[Answer] = []
     boxes: list[tuple[Boxes, Boxes]] = []
+    asked: list[tuple[Photograph, QueryEmbedding]] = []
     done = 0
     for photographs, images in _batches(data.photographs, pipeline.batch):
         found = pipeline.embed_query(images)
         for photograph, query in zip(photographs, found, strict=True):
             boxes.append((_true_boxes(photograph), as_boxes(list(query.objects))))
+            asked.append((photograph, query))
         if truth == "box":
             found = _with_true_boxes(pipeline, photographs, images)
         for photograph, query in zip(photographs, found, strict=True):
@@ -118,20 +126,33 @@ def evaluate(
     }
     figures["detector"] = detector_figures(boxes)
     figures["models"] = {**pipeline.versions, "truth": truth, "gallery": str(len(gallery.products))}
+    if calibrate:
+        search = ExactSearch(gallery.products, gallery.owners, gallery.embeddings)
+        pictures = [data.gallery[n] for n in gallery.pictures]
+        figures["calibration"] = promises(search, pictures, pipeline, asked, _load_entry, told)
     return Report(figures, tuple(answers), {image.product_id: image.path for image in reversed(data.gallery)})
 
 
 def _embed_gallery(data: LabelledSet, pipeline: Pipeline, told: Progress) -> _Gallery:
     owners: list[str] = []
     rows: list[NDArray[np.float32]] = []
+    pictures: list[int] = []
+    seen = 0
     for entries, images in _batches(data.gallery, pipeline.batch):
         for entry, found in zip(entries, pipeline.embed_catalogue(images), strict=True):
             owners += [entry.product_id] * len(found)
+            pictures += [seen] * len(found)
+            seen += 1
             rows += [each.embedding for each in found]
         told("gallery", len(owners), len(data.gallery))
     products = sorted(set(owners))
     places = {product: place for place, product in enumerate(products)}
-    return _Gallery(products, np.array([places[owner] for owner in owners], np.intp), np.stack(rows))
+    of_rows = np.array([places[owner] for owner in owners], np.intp)
+    return _Gallery(products, of_rows, np.stack(rows), pictures)
+
+
+def _load_entry(entry: GalleryImage) -> Image:
+    return load_image(entry.path)
 
 
 def _with_true_boxes(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,6 +112,14 @@ class Composer:
             self._by_product.setdefault(cutout.product_id, []).append(cutout)
         self._products = sorted(self._by_product)
         self._pixels: dict[Path, Pixels] = {}
+
+    def hold(self, pixels: Mapping[Path, Pixels]) -> None:
+        """Take pictures that are in memory already; their paths are names only.
+
+        Args:
+            pixels: a background as ``(h, w, 3)``; a cut-out as ``(h, w, 4)``, colour premultiplied by alpha.
+        """
+        self._pixels.update(pixels)
 
     def compose(self, seed: int | Sequence[int], wanted: Sequence[Cutout] | None = None) -> Scene:
         """One scene. With `wanted`, exactly those cut-outs are tried, the last on top.

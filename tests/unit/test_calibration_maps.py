@@ -1,0 +1,204 @@
+"""From scores to probabilities: the maps, how they are fitted, and whether they keep what they say."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from worker.baselines import WholeImage
+from worker.calibration.category import best_spread, predicted_category
+from worker.calibration.composed import Shown, Studio
+from worker.calibration.curves import MOST_KNOTS, Curve, Floats, isotonic
+from worker.calibration.diagram import reliability_svg
+from worker.calibration.fitting import LEAST_RIGHT, Samples, fit, kept_promises
+from worker.calibration.score_map import ScoreMap, blend, logistic
+
+
+def drawn(count: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
+    """Scores, leads, and what came true with the probability that a known model gives them."""
+    chance = np.random.default_rng(seed)
+    scores, leads = chance.uniform(0.2, 1, count), chance.normal(0, 0.1, count)
+    truth = logistic(-4 + 6 * scores + 12 * np.maximum(leads, 0) + 9 * np.minimum(leads, 0))
+    return scores, leads, (chance.random(count) < truth).astype(np.float64)
+
+
+def questions(count: int, seed: int = 0) -> Samples:
+    """Of each question six hits; the first is right the more often, the further it is ahead."""
+    chance, samples = np.random.default_rng(seed), Samples()
+    for photo in range(count):
+        scores = np.sort(chance.uniform(0.3, 0.9, 6))[::-1]
+        sure = logistic(np.array([-1.0 + 20 * (scores[0] - scores[1])]))[0]
+        right = int(chance.random() > sure)  # else the second is
+        samples.add(photo, list(scores), [n == right for n in range(6)])
+    return samples
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 5000])
+def test_an_isotonic_curve_never_falls_and_never_promises_certainty(count: int) -> None:
+    chance = np.random.default_rng(count)
+    evidence = chance.normal(0, 2, count)
+    curve = isotonic(evidence, (chance.random(count) < logistic(evidence)).astype(np.float64))
+    said = curve(np.linspace(-20, 20, 500))
+    assert (np.diff(said) >= 0).all()
+    assert said.min() > 0
+    assert said.max() < 1
+    assert 2 <= len(curve.evidence) <= MOST_KNOTS
+
+
+def test_pools_are_the_means_of_what_they_hold() -> None:
+    # 0, 1, 0, 1 rise only when the middle two are pooled; the ends are held off 0 and 1.
+    curve = isotonic(np.array([1.0, 2, 3, 4]), np.array([0.0, 1, 0, 1]))
+    assert list(curve.evidence) == [1, 2.5, 4]
+    assert list(curve.probabilities) == pytest.approx([1 / 3, 0.5, 2 / 3])
+
+
+def test_one_outcome_alone_is_believed_as_far_as_its_number_goes() -> None:
+    few, many = (isotonic(np.arange(float(n)), np.ones(n))(np.array([3.0]))[0] for n in (3, 300))
+    assert few == pytest.approx(0.8)
+    assert many == pytest.approx(301 / 302)
+
+
+def test_the_blend_finds_the_model_that_made_the_data() -> None:
+    found = blend(*drawn(60_000))
+    assert found.weights == pytest.approx((-4, 6, 12, 9), abs=0.9)
+
+
+def test_no_weight_lets_a_better_hit_be_less_probable() -> None:
+    scores, leads, right = drawn(4000)
+    # A higher score now means a wrong hit: what cannot be said monotonely is not said.
+    against = blend(scores, leads, 1 - right)
+    assert against.weights[1:] == (0, 0, 0)
+    assert against(scores, leads) == pytest.approx(np.full(4000, 1 - right.mean()), abs=0.01)
+
+
+def test_what_never_overlaps_has_finite_weights() -> None:
+    scores = np.array([0.2] * 40 + [0.9] * 40)
+    found = blend(scores, np.zeros(80), (scores > 0.5).astype(np.float64))
+    assert np.isfinite(found.weights).all()
+    low, high = found(np.array([0.2, 0.9]), np.zeros(2))
+    assert low < 0.1
+    assert high > 0.9
+
+
+@pytest.mark.parametrize("form", ["logistic", "isotonic"])
+def test_a_least_score_is_where_the_probability_is_reached(form: str) -> None:
+    weights = (-5.0, 7.0, 15.0, 18.0)
+    curve = Curve(np.array([-30.0, -8, 0, 2, 6]), np.array([0.001, 0.2, 0.4, 0.8, 0.97]))
+    found = ScoreMap(weights, curve if form == "isotonic" else None)
+    scores = np.array([0.95, 0.9, 0.85, 0.8, 0.6, 0.3])
+    leads = np.array([0.05, *(scores[1:] - 0.95)])
+    said = found(scores, leads)
+    assert (np.diff(said) < 0).all(), "within a group a lower score is less probable"
+    for place in range(1, len(scores)):
+        assert found.least_score(float(said[place]), 0.95, 0.9) == pytest.approx(scores[place], abs=1e-6)
+    assert found.least_score(float(said[0]) - 1e-9, 0.95, 0.9) == pytest.approx(0.95)
+    assert found.least_score(float(said[0]) + 0.001, 0.95, 0.9) is None
+    assert found.one(0.95, 0.95, 0.9) == pytest.approx(said[0])
+    assert found.one(0.6, 0.95, 0.9) == pytest.approx(said[4])
+
+
+def test_a_map_survives_being_stored() -> None:
+    scores, leads, right = drawn(2000)
+    made = fit(questions(600))
+    assert made is not None
+    for found in (blend(scores, leads, right), made.map):
+        again = ScoreMap.from_json(json.loads(json.dumps(found.as_json())))
+        assert again(scores, leads) == pytest.approx(found(scores, leads), abs=1e-4)
+
+
+def test_what_a_fit_says_comes_true_on_photos_that_it_has_not_seen() -> None:
+    made = fit(questions(1500))
+    assert made is not None
+    assert made.report["first"]["ece"] < 0.05
+    assert made.report["all"]["ece"] < 0.05
+    fresh = questions(1500, seed=1)
+    said = made.map(np.array(fresh.scores), np.array(fresh.leads))
+    assert kept_promises(said, np.array(fresh.right))["ece"] < 0.05
+    # The control: the score without the lead does not keep its word about first hits.
+    first = np.array(fresh.first)
+    alone = blend(np.array(fresh.scores), np.zeros(len(fresh)), np.array(fresh.right))
+    said = alone(np.array(fresh.scores), np.zeros(len(fresh)))
+    assert kept_promises(said[first], np.array(fresh.right)[first])["ece"] > 0.1
+
+
+def test_too_little_to_learn_from_makes_no_map() -> None:
+    assert fit(Samples()) is None
+    assert fit(questions(LEAST_RIGHT - 1)) is None
+    assert fit(questions(LEAST_RIGHT)) is not None
+
+
+def test_broken_promises_are_counted() -> None:
+    right = np.array([1.0, 0, 0, 0])
+    assert kept_promises(np.full(4, 0.25), right)["ece"] == 0
+    assert kept_promises(np.full(4, 0.75), right)["ece"] == 0.5
+    assert kept_promises(np.array([]), np.array([]))["ece"] is None
+    bins = kept_promises(np.array([0.1, 0.12, 0.9, 1.0]), np.array([0.0, 1, 1, 1]))["bins"]
+    assert [(b["said"], b["came_true"], b["n"]) for b in bins] == [(0.11, 0.5, 2), (0.95, 1.0, 2)]
+
+
+def test_the_diagram_shows_each_line_with_its_error() -> None:
+    kept = kept_promises(np.array([0.1, 0.9]), np.array([0.0, 1.0]))
+    drawn_ = reliability_svg("A <title>", {"first & hits": kept})
+    assert drawn_.startswith("<svg")
+    assert "A &lt;title&gt;" in drawn_
+    assert "first &amp; hits: calibration error 0.100, 2 hits" in drawn_
+
+
+def test_near_hits_tell_the_category_and_their_share_how_surely() -> None:
+    assert predicted_category([]) is None
+    assert predicted_category([("", 0.9), ("", 0.8)]) is None
+    assert predicted_category([("chair", 0.9)]) == ("chair", 1.0)
+    value, share = predicted_category([("chair", 0.9), ("lamp", 0.9), ("lamp", 0.9)]) or ("", 0.0)
+    assert (value, round(share, 6)) == ("lamp", round(2 / 3, 6))
+    # One that is much nearer outweighs two that are far; without a category it only makes less sure.
+    near, share = predicted_category([("chair", 0.9), ("lamp", 0.6), ("lamp", 0.6)]) or ("", 0.0)
+    assert near == "chair"
+    assert share > 0.99
+    value, share = predicted_category([("", 0.9), ("lamp", 0.9)]) or ("", 0.0)
+    assert value == "lamp"
+    assert share == pytest.approx(0.5)
+
+
+def test_the_spread_that_fits_is_found() -> None:
+    chance = np.random.default_rng(0)
+    asked = []
+    for _ in range(400):
+        ahead = float(chance.uniform(0, 0.3))
+        sure = 1 / (1 + np.exp(-ahead / 0.05))
+        right = "a" if chance.random() < sure else "b"
+        asked.append(([("a", 0.9), ("b", 0.9 - ahead)], right))
+    assert best_spread(asked) in (0.04, 0.05, 0.07)
+
+
+def product_picture(seed: int) -> Shown:
+    """A coloured ring on white."""
+    rows, columns = np.mgrid[0:120, 0:100]
+    radius = np.hypot(rows - 60, columns - 50)
+    colour = np.random.default_rng(seed).integers(0, 200, 3)
+    image = np.full((120, 100, 3), 255, np.uint8)
+    image[(radius < 40) & (radius > 10)] = colour
+    return Shown(f"p{seed}", None, image)
+
+
+def test_photos_show_each_product_once_where_they_say_and_are_the_same_again() -> None:
+    shown = [product_picture(seed) for seed in range(12)]
+    first, again = (list(Studio(3).photos(shown, WholeImage(), 0)) for _ in range(2))
+    products = [each.product_id for photo in first for each in photo.shows]
+    assert len(products) == len(set(products))
+    assert len(products) >= 10
+    assert any(len(photo.shows) > 1 for photo in first)
+    for photo, same in zip(first, again, strict=True):
+        assert (photo.image == same.image).all()
+        assert photo.boxes == same.boxes
+        for x0, y0, x1, y1 in photo.boxes:
+            assert 0 <= x0 < x1 <= 1
+            assert 0 <= y0 < y1 <= 1
+    other = next(Studio(3).photos(shown, WholeImage(), 1))
+    assert other.image.shape != first[0].image.shape or (other.image != first[0].image).any()
+
+
+def test_a_picture_without_a_product_is_left_out() -> None:
+    blank = Shown("blank", None, np.full((90, 90, 3), 255, np.uint8))
+    assert list(Studio(0).photos([blank], WholeImage(), 0)) == []

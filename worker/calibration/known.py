@@ -1,0 +1,112 @@
+"""The calibrations that searches answer with: of an index version, or the one shipped with its models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.database.tables import Calibration as CalibrationRow
+from shared.errors import Misconfigured
+from worker.calibration.category import SPREAD
+from worker.calibration.score_map import ScoreMap
+from worker.index_versions import LiveIndex
+from worker.models import embedding_space
+
+#: In the folder of the models: what ``vitrine calibrate`` found with them on the demo catalogue.
+DEFAULTS = "calibrations.json"
+#: What asked: an object of a photo, or the whole photo.
+Part = Literal["object", "whole"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the scores of one index version mean.
+
+    Attributes:
+        source: ``catalogue``: made of its own pictures; ``default``: shipped with the models.
+        same, kind: maps to the probability that a hit is the product asked for, and that it is of its
+            category; a part is missing where there was too little to learn from.
+        spread: of the votes for a category: ``predicted_category`` has it.
+    """
+
+    source: Literal["catalogue", "default"]
+    same: Mapping[Part, ScoreMap]
+    kind: Mapping[Part, ScoreMap]
+    spread: float = SPREAD
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``read`` takes."""
+        return {
+            "same": {part: each.as_json() for part, each in self.same.items()},
+            "kind": {part: each.as_json() for part, each in self.kind.items()},
+            "category_spread": self.spread,
+        }
+
+
+def read(found: dict[str, Any], source: Literal["catalogue", "default"]) -> Calibration | None:
+    """Return the calibration that was stored, None where it says that there was too little to learn from."""
+    if not found.get("same"):
+        return None
+    maps: list[dict[Part, ScoreMap]] = [
+        {part: ScoreMap.from_json(each) for part, each in found[what].items()} for what in ("same", "kind")
+    ]
+    return Calibration(source, maps[0], maps[1], float(found["category_spread"]))
+
+
+class Calibrations:
+    """Knows the calibration of each index version; reads it anew when it was made anew.
+
+    Args:
+        folder: of the models, whose defaults serve until a catalogue has its own.
+
+    Raises:
+        Misconfigured: the defaults cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._known: dict[int, tuple[float, Calibration | None]] = {}
+        self._defaults = _defaults(folder / DEFAULTS)
+
+    def of(self, session: Session, version: LiveIndex) -> Calibration | None:
+        """Return the version's own, else that of its models, else None. Never another version's."""
+        made_at = session.scalar(
+            select(CalibrationRow.created_at).where(CalibrationRow.index_version == version.id)
+        )
+        if made_at is None:
+            self._known.pop(version.id, None)
+            return self._defaults.get(models_of(version.detector, version.embedder))
+        known = self._known.get(version.id)
+        if known is None or known[0] != made_at:
+            row = session.get_one(CalibrationRow, version.id)
+            known = row.created_at, read(row.curves, "catalogue")
+            self._known[version.id] = known
+        return known[1]
+
+
+def _defaults(path: Path) -> dict[tuple[str, str], Calibration]:
+    if not path.exists():
+        return {}
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["calibrations"]
+        found = {
+            models_of(entry["detector"], entry["embedder"]): read(entry["curves"], "default")
+            for entry in entries
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Misconfigured(f"{path} cannot be read: {error}. Restore it, or delete it.") from error
+    return {models: each for models, each in found.items() if each is not None}
+
+
+def models_of(detector: str, embedder: str) -> tuple[str, str]:
+    """Return what index versions share whose scores mean the same: thresholds and precision move them little.
+
+    Args:
+        detector, embedder: the versions' names of their models.
+    """
+    return detector.split("+", 1)[0], embedding_space(embedder)

@@ -1,0 +1,73 @@
+"""What a catalogue's calibration found, shipped with the models that it was found with.
+
+python -m worker.calibration.ship CATALOGUE
+
+Writes the calibration of the catalogue's live index version into ``calibrations.json`` beside the models. It
+serves every catalogue that is filled with these models, until it has one of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from shared.database import Database
+from shared.database.tables import Calibration, Catalogue, IndexVersion
+from shared.errors import NotFound
+from shared.open_parts import open_database
+from shared.settings import get_settings
+from worker.calibration.known import DEFAULTS, models_of
+
+
+def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:
+    """Write the calibration beside the models; return the entry.
+
+    Raises:
+        NotFound: the live version has none.
+    """
+    with database.read() as session:
+        row = session.execute(
+            select(Calibration, IndexVersion)
+            .join(IndexVersion, IndexVersion.id == Calibration.index_version)
+            .join(Catalogue, Catalogue.id == IndexVersion.catalogue_id)
+            .where(Catalogue.name == catalogue, IndexVersion.state == "live")
+        ).one_or_none()
+        if row is None or not row[0].curves:
+            raise NotFound(f"Calibrate {catalogue} first: `vitrine calibrate {catalogue}`.")
+        found, version = row
+        # The diagram is for people, and the bins are what it is drawn from.
+        report = {name: each for name, each in found.report.items() if name != "diagram"}
+        models = models_of(version.detector, version.embedder)
+        entry = {
+            "detector": models[0],
+            "embedder": models[1],
+            "made_of": catalogue,
+            "curves": found.curves,
+            "report": report,
+        }
+    path = folder / DEFAULTS
+    known = json.loads(path.read_text(encoding="utf-8"))["calibrations"] if path.exists() else []
+    others = [each for each in known if (each["detector"], each["embedder"]) != models]
+    text = json.dumps({"calibrations": [*others, entry]}, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return entry
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("catalogue")
+    args = parser.parse_args()
+    settings = get_settings()
+    entry = ship(open_database(settings), args.catalogue, settings.models_folder)
+    print(f"{DEFAULTS} knows {entry['detector']} with {entry['embedder']}.")
+
+
+if __name__ == "__main__":
+    main()

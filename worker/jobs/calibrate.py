@@ -1,0 +1,195 @@
+"""What the scores of an index version mean, found out with photos composed of the catalogue's pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
+
+from shared.database.tables import Calibration as CalibrationRow
+from shared.database.tables import Image as ImageRow
+from shared.database.tables import Product
+from shared.errors import NotFound, Unavailable, VitrineError
+from shared.images import decode
+from shared.ledger import now_s
+from shared.ledger.work import ChunkClaim, Item, Problem
+from worker.calibration.composed import Photo, Shown, Studio
+from worker.calibration.fitting import HITS, LEAST_RIGHT
+from worker.calibration.known import Calibration
+from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
+from worker.grouping import shown as as_shown
+from worker.index_versions import LiveIndex, index_version, live_index
+from worker.jobs import Tools
+from worker.pipeline import QueryEmbedding
+from worker.product_loading import SIDE_NEEDED_PX
+from worker.vision import Image
+
+#: Pictures that photos are composed of, and how often those of a small catalogue are used again.
+PICTURES, MOST_PASSES = 480, 4
+#: Among fewer products, what is near says little about what is right.
+LEAST_PRODUCTS = 50
+#: Pictures whose photos are composed, embedded and searched for together.
+_BATCH = 16
+_OVER_FETCH = 4
+
+
+@dataclass(frozen=True)
+class _Picture:
+    product_id: str
+    image_id: str
+    key: str
+    alone: bool
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Asks an index version for what composed photos show, and keeps what its scores turned out to mean."""
+
+    tools: Tools
+    finishes = True
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        return ()
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        """There are no items."""
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        """Compose, ask, fit and keep it; where there is too little to learn from, keep that."""
+        version = self._version(claim)
+        pictures = self._pictures(claim, version)
+        products = len({picture.product_id for picture in pictures})
+        lessons, why, photos = Lessons(), None, 0
+        if products < LEAST_PRODUCTS:
+            why = f"It has {products} products with pictures, and {LEAST_PRODUCTS} are needed."
+        else:
+            photos = self._ask(claim, version, pictures, lessons)
+            if not lessons.enough():
+                why = (
+                    f"Only {lessons.right} products were found again in {photos} photos composed of their "
+                    f"pictures, and {LEAST_RIGHT} are needed: pictures on a plain ground, or a detector, let "
+                    "more be cut out."
+                )
+        about = {"index": version.number, "pictures": len(pictures), "photos": photos}
+        if why is not None:
+            report = {"calibrated": False, "why_not": f"{why} Scores stay as they are.", **about}
+            self._keep(claim, version, None, report)
+        else:
+            calibration, found = calibration_of(lessons)
+            report = {"calibrated": True, "why_not": None, **about, **found}
+            self._keep(claim, version, calibration, report)
+        return {"calibrate": report}
+
+    def _version(self, claim: ChunkClaim) -> LiveIndex:
+        with self.tools.database.read() as session:
+            wanted = claim.index_version
+            found = (
+                live_index(session, claim.catalogue_id) if wanted is None else index_version(session, wanted)
+            )
+        if found is None or found.state == "pruned":
+            raise NotFound(f"Catalogue {claim.catalogue!r} has no such index: import products first.")
+        return found
+
+    def _pictures(self, claim: ChunkClaim, version: LiveIndex) -> list[_Picture]:
+        """A fair sample of the catalogue's pictures: ids are hashes. The same for the same version."""
+        start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
+        others = aliased(ImageRow)
+        count = select(func.count(others.id)).where(others.product == Product.id).scalar_subquery()
+        base = (
+            select(Product.product_id, ImageRow.id, ImageRow.sha256, count)
+            .join(Product, Product.id == ImageRow.product)
+            .where(Product.catalogue_id == claim.catalogue_id)
+            .order_by(ImageRow.id)
+        )
+        with self.tools.database.read() as session:
+            rows = list(session.execute(base.where(ImageRow.id >= start).limit(PICTURES)))
+            if len(rows) < PICTURES:
+                rows += session.execute(base.where(ImageRow.id < start).limit(PICTURES - len(rows))).all()
+        return [_Picture(product, image, key, total == 1) for product, image, key, total in rows]
+
+    def _ask(
+        self, claim: ChunkClaim, version: LiveIndex, pictures: Sequence[_Picture], lessons: Lessons
+    ) -> int:
+        """Learn from photos of all pictures; return how many. Gives way between two batches."""
+        pipeline = self.tools.pipelines.of(version)
+        studio = Studio(version.number)
+        passes = min(-(-PICTURES // len(pictures)), MOST_PASSES)
+        starts = [at for _ in range(passes) for at in range(0, len(pictures), _BATCH)]
+        photos = 0
+        for number, at in enumerate(starts):
+            self.tools.give_way(claim)
+            shown = list(self._decoded(pictures[at : at + _BATCH]))
+            made = list(studio.photos(shown, pipeline.detector, number))
+            if not made:
+                continue
+            embedded = pipeline.embed_query([photo.image for photo in made])
+            questions = self._questions(version, made, embedded, photos)
+            categories = self._categories(claim, questions)
+            for question in questions:
+                lessons.learn(question, categories)
+            photos += len(made)
+        return photos
+
+    def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[Shown]:
+        def load(picture: _Picture) -> Image | None:
+            try:
+                return decode(self.tools.store.get(picture.key, "images"), self.tools.limits, SIDE_NEEDED_PX)
+            except Unavailable:
+                raise
+            except VitrineError:
+                return None  # deleted meanwhile
+
+        for picture, image in zip(pictures, self.tools.decoders.map(load, pictures), strict=True):
+            if image is not None:
+                yield Shown(picture.product_id, None if picture.alone else picture.image_id, image)
+
+    def _questions(
+        self, version: LiveIndex, photos: Sequence[Photo], embedded: Sequence[QueryEmbedding], first: int
+    ) -> list[Question]:
+        """Search for every object and every whole photo.
+
+        The picture that a product was cut out of is no answer where the product has others: a shopper's
+        photo is no copy of any of them.
+        """
+        rows = np.concatenate([each.embeddings for each in embedded])
+        found = iter(self.tools.index.search(version.collection, rows, HITS * _OVER_FETCH))
+        questions = []
+        for number, (photo, each) in enumerate(zip(photos, embedded, strict=True), first):
+            own = {shown.image_id for shown in photo.shows}
+            for part, right in wanted_of(photo, each):
+                hits: dict[str, float] = {}
+                for hit in next(found):
+                    if hit.image_id not in own:
+                        hits.setdefault(hit.product_id, as_shown(hit.score))
+                products = frozenset(photo.shows[n].product_id for n in right)
+                questions.append(Question(number, part, products, list(hits.items())[:HITS]))
+        return questions
+
+    def _categories(self, claim: ChunkClaim, questions: Sequence[Question]) -> dict[str, str]:
+        wanted = {product for each in questions for product in (*each.right, *(p for p, _ in each.hits))}
+        with self.tools.database.read() as session:
+            rows = session.execute(
+                select(Product.product_id, Product.category).where(
+                    Product.catalogue_id == claim.catalogue_id, Product.product_id.in_(wanted)
+                )
+            )
+            return {row.product_id: row.category for row in rows}
+
+    def _keep(
+        self, claim: ChunkClaim, version: LiveIndex, calibration: Calibration | None, report: dict[str, Any]
+    ) -> None:
+        with self.tools.database.write() as session:
+            self.tools.desk.hold(session, claim)
+            session.merge(
+                CalibrationRow(
+                    index_version=version.id,
+                    curves={} if calibration is None else calibration.as_json(),
+                    report=report,
+                    created_at=now_s(),
+                )
+            )
