@@ -20,6 +20,7 @@ from shared.money import RatesBook
 from shared.open_parts import image_limits, open_database, open_image_store
 from shared.presence import Presence
 from shared.settings import Settings
+from shared.shop_window import ShopWindow
 from web import (
     catalogues,
     docs,
@@ -35,10 +36,12 @@ from web import (
     webhooks,
 )
 from web.broker import BrokerProbe
+from web.compression import compress_pages
 from web.errors import register_errors
 from web.i18n import speak
 from web.limits import RateCounter
 from web.money import handle_money
+from web.pages.installed import STATIC, version_of
 from web.security import protect
 from web.services import EXTENSION, Services
 
@@ -50,6 +53,7 @@ _MAX_FORM_PARTS = 50
 #: Keys that an address may try: nobody guesses one so.
 _SIGN_INS_PER_MINUTE = 10
 _MAX_FORM_FIELD_BYTES = 256_000
+_YEAR_S = 31_536_000
 
 
 def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask:
@@ -58,12 +62,14 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     Args:
         doorbell: rings the workers; made from the settings when left out.
     """
-    app = Flask("web", static_folder="static", template_folder="templates")
+    # The version is in the addresses: a browser may keep such a file for ever.
+    files = f"/static/{version_of(STATIC)}"
+    app = Flask("web", static_folder=STATIC, static_url_path=files, template_folder="templates")
     app.config.update(
         MAX_CONTENT_LENGTH=settings.web.max_body_bytes,
         MAX_FORM_PARTS=_MAX_FORM_PARTS,
         MAX_FORM_MEMORY_SIZE=_MAX_FORM_FIELD_BYTES,
-        SEND_FILE_MAX_AGE_DEFAULT=3600,
+        SEND_FILE_MAX_AGE_DEFAULT=_YEAR_S,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
     if settings.web.proxies:
@@ -71,6 +77,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = build_services(settings, doorbell)
     protect(app, settings)
+    compress_pages(app)
     register_errors(app)
     speak(app)
     handle_money(app, RatesBook(settings.rates_path))
@@ -93,6 +100,7 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         golden=GoldenLedger(database),
         duplicates=DuplicateLedger(database),
         catalogue=CatalogueStore(database),
+        window=ShopWindow(database),
         store=open_image_store(settings),
         doorbell=doorbell or Doorbell(settings.redis_url),
         presence=Presence(database),

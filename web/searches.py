@@ -80,13 +80,21 @@ def accept_search() -> Accepted:
     _refuse_the_many()
     if request.mimetype == "multipart/form-data":
         options = parsed(SearchOptions, form_fields(lists=("box", "like", "unlike")))
-        accepted = _by_photos(options, files_of("image", MAX_PHOTOS))
-    elif request.mimetype == "application/json":
-        accepted = _by_request(parsed(SearchRequest, json_body()))
-    else:
-        raise UnsupportedFormat(
-            "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
-        )
+        return _rung(_by_photos(options, files_of("image", MAX_PHOTOS)))
+    if request.mimetype == "application/json":
+        return _rung(_by_request(parsed(SearchRequest, json_body())))
+    raise UnsupportedFormat(
+        "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
+    )
+
+
+def accept_request(wanted: SearchRequest) -> Accepted:
+    """The same for a search without an upload, which a page's form asks for."""
+    _refuse_the_many()
+    return _rung(_by_request(wanted))
+
+
+def _rung(accepted: Accepted) -> Accepted:
     if accepted.created:
         SEARCHES_ACCEPTED.inc()
         if not services().doorbell.ring(TaskName.ANSWER_SEARCHES, accepted.id):

@@ -22,6 +22,7 @@ from shared.ledger.searches import SearchLedger
 from shared.ledger.webhooks import WebhookLedger
 from shared.presence import Presence
 from shared.settings import Settings
+from shared.shop_window import ShopWindow
 from web.broker import BrokerProbe
 from web.limits import RateCounter
 
@@ -47,6 +48,7 @@ class Services:
     golden: GoldenLedger
     duplicates: DuplicateLedger
     catalogue: CatalogueStore
+    window: ShopWindow
     store: ImageStore
     doorbell: Doorbell
     presence: Presence

@@ -46,7 +46,7 @@ def packed() -> bytes:
 
 @pytest.fixture(params=["phone", "desktop"])
 def window(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Window]:
-    opened = chromium.open(SIZES[request.param])
+    opened = chromium.open(SIZES[request.param], language="en-IE")
     yield opened
     opened.close()
 

@@ -147,9 +147,13 @@ def test_a_locked_page_shows_nothing_of_the_shop(locked: Shop) -> None:
     task_id = locked.client.post("/v1/searches", headers=BEARER, **upload()).json["id"]
     locked.answer_all()
     page = locked.client.get(f"/s/{task_id}")
-    assert page.status_code == 200
+    assert page.status_code == 401
     assert "Oak" not in page.text
-    assert "demo" not in locked.client.get("/").text
+    for path in ("/", "/p/demo/chair-1"):
+        refused = locked.client.get(path, headers={"Accept": "text/html"})
+        assert refused.status_code == 401
+        assert "Sign in" in refused.text
+        assert not re.search("demo<|Oak", refused.text)
     assert "Oak" in locked.client.get(f"/s/{task_id}/part", headers=BEARER).text
 
 

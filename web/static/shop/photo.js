@@ -1,16 +1,16 @@
-// Makes a photo small enough to travel: upright, at most SIDE pixels, JPEG. What the browser cannot
-// decode (HEIC in most) is sent as it is; the server can.
-const SIDE = 1600;
+// Makes a photo small enough to travel: upright, at most so many pixels long, JPEG. What the browser
+// cannot decode (HEIC in most) is sent as it is; the server can.
 const LIGHT_BYTES = 1_500_000;
+const QUALITY = 0.9;
 
-async function shrink(file) {
+export async function shrink(file, sidePx) {
   let picture;
   try {
     picture = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
     return file;
   }
-  const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
+  const scale = Math.min(1, sidePx / Math.max(picture.width, picture.height));
   if (scale === 1 && file.size < LIGHT_BYTES) {
     picture.close();
     return file;
@@ -24,6 +24,6 @@ async function shrink(file) {
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   picture.close();
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.9));
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
   return blob && blob.size < file.size ? blob : file;
 }

@@ -1,0 +1,232 @@
+"""What a shopper does with a result: objects, the frame, wishes, order, more, the product sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import builders
+from tests.browser import DESKTOP, PHONE, Browser, Window
+from tests.showroom import Showroom, things
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
+    with Showroom(tmp_path_factory.mktemp("result"), things()) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "room.jpg"
+    path.write_bytes(builders.jpeg(seed=1, width=800, height=600))
+    return path
+
+
+@pytest.fixture
+def window(chromium: Browser) -> Iterator[Window]:
+    opened = chromium.open(DESKTOP, language="en-IE")
+    yield opened
+    opened.close()
+
+
+def search(window: Window, room: Showroom, photo: Path) -> str:
+    """Search with the photo; return the address of the result."""
+    window.page.goto(room.url)
+    window.page.set_input_files("#image", photo)
+    window.wait_state("done")
+    return window.page.url
+
+
+def wait_titles(window: Window, first: str) -> list[str]:
+    """Wait until this title is the first that is seen; return all."""
+    window.page.wait_for_function(
+        """first => [...document.querySelectorAll('.group:not([hidden]) .hit-title')][0]?.innerText === first
+           && !document.querySelector('[aria-busy]')""",
+        arg=first,
+    )
+    return window.texts(".hit-title")
+
+
+def uploads(window: Window) -> list[str]:
+    """The addresses to which the page sends photos, as they come."""
+    sent: list[str] = []
+    window.page.on(
+        "request",
+        lambda r: sent.append(r.url) if r.url.endswith("/v1/searches") and r.method == "POST" else None,
+    )
+    return sent
+
+
+def box_of(room: Showroom, window: Window) -> tuple[float, ...]:
+    """The box with which the search in the address was asked."""
+    search_id = window.page.url.split("/s/")[1].split("?")[0]
+    box = room.shop.parts.searches.earlier(search_id).options.box
+    assert box is not None
+    return box
+
+
+def test_an_object_is_tapped(room: Showroom, window: Window, photo: Path) -> None:
+    search(window, room, photo)
+    assert window.texts(".tab") == ["Object 1", "Object 2", "Whole photo"]
+    assert window.texts(".hit-title")[0] == "Thing 0"
+    window.page.locator("a.box").filter(has_text="2").click()
+    assert wait_titles(window, "Thing 3")
+    assert window.page.locator(".tab[aria-current]").inner_text() == "Object 2"
+    window.page.reload()
+    assert wait_titles(window, "Thing 3")  # the address leads to the object
+
+
+def test_the_frame_is_drawn_by_pointer_keys_and_buttons(room: Showroom, window: Window, photo: Path) -> None:
+    root = search(window, room, photo)
+    sent = uploads(window)
+    image = window.page.locator(".photo svg").bounding_box()
+    assert image is not None
+    before = window.page.evaluate("document.querySelector('.photo svg image').isConnected")
+
+    corner = window.page.get_by_role("slider", name="Corner of the frame, bottom right")
+    place = corner.locator(".handle-dot").bounding_box()
+    assert place is not None
+    window.page.mouse.move(place["x"] + 8, place["y"] + 8)
+    window.page.mouse.down()
+    window.page.mouse.move(image["x"] + image["width"] * 0.7, image["y"] + image["height"] * 0.9, steps=4)
+    window.page.mouse.up()
+    window.page.wait_for_url("**/s/*?of=*")
+    window.page.wait_for_selector("text=Your frame")
+    assert box_of(room, window) == pytest.approx((0.1, 0.3, 0.7, 0.9), abs=0.02)
+    assert before
+    assert root.rsplit("/", 1)[1] in window.page.url
+
+    drawn = window.page.url
+    corner.focus()
+    window.page.keyboard.press("Shift+ArrowLeft")
+    window.page.wait_for_function("before => location.href !== before", arg=drawn)
+    assert box_of(room, window) == pytest.approx((0.1, 0.3, 0.6, 0.9), abs=0.02)
+    assert window.page.evaluate("document.activeElement.getAttribute('role')") == "slider"
+
+    typed = window.page.url
+    window.page.get_by_text("Adjust the frame").click()
+    window.page.get_by_role("button", name="Move right").click()
+    window.page.wait_for_function("before => location.href !== before", arg=typed)
+    assert box_of(room, window) == pytest.approx((0.14, 0.3, 0.64, 0.9), abs=0.02)
+
+    pressed = window.page.url
+    window.page.mouse.click(image["x"] + image["width"] * 0.5, image["y"] + image["height"] * 0.95)
+    window.page.wait_for_function("before => location.href !== before", arg=pressed)
+    assert box_of(room, window) == pytest.approx((0.3, 0.6, 0.7, 1.0), abs=0.02)
+
+    assert sent == []
+    assert window.complaints() == []
+    window.page.get_by_role("link", name="Object 2", exact=True).click()
+    assert wait_titles(window, "Thing 3")
+    window.page.go_back()
+    window.page.wait_for_selector(".tab[data-group=frame]")
+
+
+def test_wishes_narrow_the_answer_down(room: Showroom, window: Window, photo: Path) -> None:
+    search(window, room, photo)
+    sent = uploads(window)
+    window.page.get_by_role("radio", name="Chairs").check(force=True)
+    assert wait_titles(window, "Thing 0")[:3] == ["Thing 0", "Thing 3", "Thing 6"]
+    assert window.texts(".hit-category") == ["Chairs"] * len(window.texts(".hit-category"))
+    assert window.page.get_by_role("radio", name="Lamps").count() == 1  # the way back stays
+
+    window.page.get_by_text("Price", exact=True).click()
+    window.page.get_by_label("from", exact=True).fill("5")
+    window.page.get_by_label("to", exact=True).fill("11,00")
+    window.page.get_by_role("button", name="Apply").click()
+    assert wait_titles(window, "Thing 6") == ["Thing 6", "Thing 9"]
+    assert window.page.get_by_role("radio", name="Chairs").is_checked()
+
+    window.page.get_by_role("combobox", name="Sort").select_option(label="Most expensive first")
+    assert wait_titles(window, "Thing 9") == ["Thing 9", "Thing 6"]
+
+    window.page.get_by_text("Price", exact=False).first.click()
+    window.page.get_by_label("from", exact=True).fill("cheap")
+    window.page.get_by_role("button", name="Apply").click()
+    window.page.wait_for_selector("#toast:not([hidden])")
+    assert "number" in window.page.inner_text("#toast")
+    assert window.texts(".hit-title") == ["Thing 9", "Thing 6"]  # what was there stays
+
+    window.page.get_by_label("from", exact=True).fill("900")
+    window.page.get_by_label("to", exact=True).fill("")
+    window.page.get_by_role("button", name="Apply").click()
+    window.page.wait_for_selector(".nothing >> visible=true")
+    window.page.get_by_role("link", name="Show all without filters").click()
+    assert len(wait_titles(window, "Thing 0")) > 5
+    assert sent == []
+
+
+def test_more_comes_after_what_is_there(room: Showroom, window: Window, photo: Path) -> None:
+    search(window, room, photo)
+    first = window.texts(".hit-title")
+    assert len(first) == room.page
+    window.page.get_by_role("button", name="Show more").click()
+    window.page.wait_for_function(
+        "count => document.querySelectorAll('.group:not([hidden]) .hit').length > count", arg=len(first)
+    )
+    after = window.texts(".hit-title")
+    assert after[: len(first)] == first
+    assert len(set(after)) == len(after) == 20
+    assert window.page.get_by_role("button", name="Show more").count() == 0
+
+
+def test_similar_products_and_the_product_sheet(room: Showroom, window: Window, photo: Path) -> None:
+    search(window, room, photo)
+    window.page.get_by_role("button", name="Products similar to Thing 1", exact=True).first.click()
+    window.page.wait_for_selector("text=Similar products")
+    titles = wait_titles(window, "Thing 0")
+    assert "Thing 1" not in titles
+    window.page.get_by_role("link", name="Thing 2", exact=False).first.click()
+    window.page.wait_for_url("**/p/demo/thing-*")
+    window.page.goto(f"{room.url}/p/demo/thing-1")
+    window.page.wait_for_selector("#similar-hits .hit-title")
+    sheet = window.page.inner_text("main")
+    for part in ("Thing 1", "€2.50", "Lamps", "material", "oak", "40, 50, 60", "sale", "See it in the shop"):
+        assert part in sheet
+    assert window.page.locator(".slide img").count() == 2
+    assert window.complaints() == []
+    window.page.goto(f"{room.url}/p/demo/taken-out")
+    assert "This product is gone" in window.page.inner_text("main")
+
+
+def test_without_scripts_everything_but_the_frame(room: Showroom, chromium: Browser, photo: Path) -> None:
+    window = chromium.open(PHONE, language="de-DE", scripts=False)
+    page = window.page
+    page.goto(room.url)
+    page.set_input_files("#image", photo)
+    page.click("#ask button[type=submit]")
+    page.wait_for_selector(".hit-title")
+    assert window.texts(".hit-title")[0] == "Ding 0"
+    page.locator(".chip", has_text="Chairs").click()
+    page.locator(".pop summary").click()
+    page.click(".wishes button[type=submit]")
+    page.wait_for_url("**/s/*?of=*")
+    page.wait_for_selector(".hit-title")
+    assert set(window.texts(".hit-category")) == {"Chairs"}
+    page.locator(".similar button").first.click()
+    page.wait_for_function("!location.search.includes('of=')")
+    page.wait_for_selector(".hit-title")
+    page.locator("a.hit-link").first.click()
+    page.wait_for_url("**/p/demo/*")
+    assert page.locator("h1").inner_text().startswith("Ding")
+    assert window.fits()
+    window.close()
+
+
+def test_a_grid_has_its_place_before_its_pictures(room: Showroom, window: Window, photo: Path) -> None:
+    window.page.route("**/v1/images/**", lambda route: route.abort())
+    address = search(window, room, photo)
+    measure = (
+        "[...document.querySelectorAll('.group:not([hidden]) .hit')].map(h => [h.offsetTop, h.offsetHeight])"
+    )
+    without = window.page.evaluate(measure)
+    window.page.unroute("**/v1/images/**")
+    window.page.goto(address)
+    window.page.wait_for_function("document.querySelector('.hit img').naturalWidth > 0")
+    assert window.page.evaluate(measure) == without
+    assert len(without) == room.page

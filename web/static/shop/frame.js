@@ -1,0 +1,146 @@
+// The frame over the photo: its corners are dragged, moved with the arrow keys, or by the buttons beside;
+// a tap elsewhere in the photo sets it there. Whoever changes it gets a new answer, without an upload.
+import { say } from "./words.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const LEAST = 0.05;
+const STEP = 0.02;
+const LONG_STEP = 0.1;
+const TAP_SIDE = 0.4;
+const PAUSE_MS = 700;
+const CORNERS = { top_left: [0, 1], top_right: [2, 1], bottom_left: [0, 3], bottom_right: [2, 3] };
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const NUDGES = {
+  left: [-1, 0, -1, 0], right: [1, 0, 1, 0], up: [0, -1, 0, -1], down: [0, 1, 0, 1],
+  larger: [-1, -1, 1, 1], smaller: [1, 1, -1, -1],
+};
+
+const within = (value, low, high) => Math.min(high, Math.max(low, value));
+
+function draw(kind, attributes) {
+  const made = document.createElementNS(SVG, kind);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+export class Frame {
+  // `changed` is called with [x0, y0, x1, y1] as fractions of the photo once the reader has done.
+  constructor(side, changed) {
+    this.svg = side.querySelector(".photo svg");
+    this.changed = changed;
+    this.width = this.svg.viewBox.baseVal.width;
+    this.height = this.svg.viewBox.baseVal.height;
+    this.shade = draw("path", { class: "frame-shade", "fill-rule": "evenodd" });
+    this.area = draw("rect", { class: "frame-area" });
+    this.handles = Object.entries(CORNERS).map(([name, edges]) => this.handle(name, edges));
+    this.svg.querySelector("image").after(this.shade);
+    this.svg.append(this.area, ...this.handles.map(({ group }) => group));
+    this.svg.querySelector("image").addEventListener("click", (event) => this.tapped(event));
+    const pad = side.querySelector(".adjust");
+    pad.hidden = false;
+    pad.addEventListener("click", (event) => this.nudged(event.target.closest("[data-nudge]")));
+    new ResizeObserver(() => this.paint()).observe(this.svg);
+  }
+
+  handle(name, edges) {
+    const group = draw("g", {
+      class: "handle", tabindex: "0", role: "slider", "aria-label": say(`corner_${name}`),
+      "aria-valuemin": "0", "aria-valuemax": "100",
+    });
+    const reach = draw("circle", { class: "handle-reach" });
+    const dot = draw("circle", { class: "handle-dot" });
+    group.append(reach, dot);
+    group.addEventListener("pointerdown", (event) => this.drag(event, group, edges));
+    group.addEventListener("keydown", (event) => this.typed(event, edges));
+    return { group, reach, dot, edges };
+  }
+
+  // Moves the frame there without telling anybody.
+  set(box) {
+    this.box = box || [0, 0, 1, 1];
+    this.paint();
+  }
+
+  paint() {
+    const scale = this.svg.getScreenCTM()?.a || 1;
+    const [x0, y0, x1, y1] = this.box.map((edge, n) => edge * (n % 2 ? this.height : this.width));
+    this.shade.setAttribute("d", `M0 0H${this.width}V${this.height}H0ZM${x0} ${y0}H${x1}V${y1}H${x0}Z`);
+    for (const [name, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 6 / scale })) {
+      this.area.setAttribute(name, value);
+    }
+    const margin = 9 / scale; // the dot stays whole where the frame meets the photo's edge
+    for (const { group, reach, dot, edges: [across, down] } of this.handles) {
+      const x = within(this.box[across] * this.width, margin, this.width - margin);
+      const y = within(this.box[down] * this.height, margin, this.height - margin);
+      for (const circle of [reach, dot]) {
+        circle.setAttribute("cx", x);
+        circle.setAttribute("cy", y);
+      }
+      reach.setAttribute("r", 22 / scale);
+      dot.setAttribute("r", 8 / scale);
+      const [percentX, percentY] = [this.box[across], this.box[down]].map((edge) => Math.round(edge * 100));
+      group.setAttribute("aria-valuenow", percentX);
+      group.setAttribute("aria-valuetext", say("place", { x: percentX, y: percentY }));
+    }
+  }
+
+  point(event) {
+    const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(this.svg.getScreenCTM().inverse());
+    return [within(place.x / this.width, 0, 1), within(place.y / this.height, 0, 1)];
+  }
+
+  moveCorner([across, down], x, y) {
+    const box = [...this.box];
+    box[across] = across === 0 ? within(x, 0, box[2] - LEAST) : within(x, box[0] + LEAST, 1);
+    box[down] = down === 1 ? within(y, 0, box[3] - LEAST) : within(y, box[1] + LEAST, 1);
+    this.set(box);
+  }
+
+  drag(event, group, edges) {
+    event.preventDefault();
+    group.focus({ preventScroll: true });
+    group.setPointerCapture(event.pointerId);
+    clearTimeout(this.timer);
+    const before = this.box.join();
+    const move = (moved) => this.moveCorner(edges, ...this.point(moved));
+    const end = () => {
+      group.removeEventListener("pointermove", move);
+      if (this.box.join() !== before) this.tell(0);
+    };
+    group.addEventListener("pointermove", move);
+    group.addEventListener("lostpointercapture", end, { once: true });
+  }
+
+  typed(event, [across, down]) {
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
+    event.preventDefault();
+    const step = event.shiftKey ? LONG_STEP : STEP;
+    this.moveCorner([across, down], this.box[across] + arrow[0] * step, this.box[down] + arrow[1] * step);
+    this.tell(PAUSE_MS);
+  }
+
+  nudged(button) {
+    const move = button && NUDGES[button.dataset.nudge];
+    if (!move) return;
+    const box = this.box.map((edge, n) => edge + move[n] * STEP * 2);
+    if (box[2] - box[0] < LEAST || box[3] - box[1] < LEAST) return;
+    const [dx, dy] = [0, 1].map((n) => Math.max(0, -box[n]) - Math.max(0, box[n + 2] - 1));
+    const shifted = move[0] === move[2] && move[1] === move[3] ? [box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy] : box;
+    this.set(shifted.map((edge) => within(edge, 0, 1)));
+    this.tell(PAUSE_MS);
+  }
+
+  tapped(event) {
+    const [x, y] = this.point(event);
+    const half = TAP_SIDE / 2;
+    const [cx, cy] = [within(x, half, 1 - half), within(y, half, 1 - half)];
+    this.set([cx - half, cy - half, cx + half, cy + half]);
+    this.tell(0);
+  }
+
+  tell(pauseMs) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.changed(this.box.map((edge) => Number(edge.toFixed(4)))), pauseMs);
+  }
+}

@@ -1,0 +1,61 @@
+// The search page: from the ways in to the answer. Without scripts its forms and links do the same.
+import { ask, cancel, more, open, search } from "./flow.js";
+import { install } from "./installed.js";
+import { showPast } from "./past.js";
+import { watchPictures } from "./pictures.js";
+import { choose, dress } from "./result.js";
+import { at, body, show } from "./screen.js";
+import { openWays } from "./ways.js";
+
+const result = at("result");
+
+function plain(event) {
+  return event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+}
+
+result.addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link || !plain(event)) return;
+  const { group } = link.dataset;
+  const href = link.getAttribute("href");
+  if (group) {
+    event.preventDefault();
+    choose(group);
+    history.replaceState({}, "", `#${group}`);
+    if (link.classList.contains("box")) at(group).focus({ preventScroll: true });
+  } else if (href.startsWith("/s/")) {
+    event.preventDefault();
+    open(href);
+  }
+});
+
+result.addEventListener("submit", (event) => {
+  const form = event.target;
+  event.preventDefault();
+  if (form.matches(".more")) more(form);
+  else if (form.method === "get") open(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}${location.hash}`);
+  else ask(new FormData(form), form.matches(".similar") ? form.parentElement.querySelector("img").currentSrc : "");
+});
+
+// A category or an order that is chosen holds at once.
+result.addEventListener("change", (event) => {
+  if (event.target.matches("select, [type=radio]")) event.target.form.requestSubmit();
+});
+
+at("cancel").addEventListener("click", cancel);
+
+window.addEventListener("popstate", () => {
+  if (location.pathname.startsWith("/s/")) open(location.href, { push: false });
+  else show("empty");
+});
+
+function start() {
+  const { state } = body.dataset;
+  watchPictures(document);
+  if (state === "busy") open(location.href, { push: false });
+  else if (state === "done") dress();
+  openWays(search);
+  showPast((entry) => open(`/s/${entry.id}`, { photo: entry.photo }));
+  install();
+}
+start();

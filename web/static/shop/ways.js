@@ -1,0 +1,69 @@
+// The ways in: camera, gallery, drop, paste, the phone's menu of sharing. Of several pictures, one is picked.
+import { at, body, show } from "./screen.js";
+import { say } from "./words.js";
+
+const SHARED = "vitrine-shared";
+
+export function openWays(search) {
+  if (!at("image")) return; // there is no catalogue to search in
+  const take = (files) => (files.length > 1 ? pick(files, search) : search(files[0]));
+
+  for (const id of ["image", "camera"]) {
+    at(id).addEventListener("change", (event) => {
+      take([...event.target.files]);
+      event.target.value = ""; // the same photo can be chosen again
+    });
+  }
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files || [])];
+    if (files.length) take(files);
+  });
+  for (const name of ["dragenter", "dragover"]) {
+    document.addEventListener(name, (event) => {
+      event.preventDefault();
+      body.classList.add("dragging");
+    });
+  }
+  document.addEventListener("dragleave", (event) => {
+    if (event.relatedTarget === null) body.classList.remove("dragging");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    body.classList.remove("dragging");
+    const files = [...event.dataTransfer.files];
+    if (files.length) take(files);
+  });
+  takeShared(search);
+}
+
+function pick(files, search) {
+  const tiles = files.map((file) => {
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    button.type = "button";
+    button.className = "tile";
+    button.setAttribute("aria-label", say("pick", { name: file.name }));
+    image.alt = "";
+    image.src = URL.createObjectURL(file);
+    image.onerror = () => image.replaceWith(file.name); // what the browser cannot show has its name
+    button.append(image);
+    button.addEventListener("click", () => search(file));
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  });
+  at("picks").replaceChildren(...tiles);
+  show("pick");
+  at("pick").focus();
+}
+
+// The service worker has put down what was shared with the application.
+async function takeShared(search) {
+  if (!new URLSearchParams(location.search).has("shared") || !("caches" in window)) return;
+  history.replaceState({}, "", "/");
+  const cache = await caches.open(SHARED);
+  const kept = await cache.match("/shared");
+  if (!kept) return;
+  await cache.delete("/shared");
+  search(await kept.blob());
+}
