@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def build(
     pixels = [on_white(np.array(Image.open(c.path).convert("RGBA")), spec) for c in cutouts]
     started = time.monotonic()
     chunks = [list(range(i, min(i + CHUNK, scenes))) for i in range(0, scenes, CHUNK)]
-    with ProcessPoolExecutor(processes) as pool:
+    # Spawned: a fork of a process that has threads of gRPC or OpenMP hangs or crashes.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         jobs = iter([pool.submit(_Maker.scenes, data, held_out, seed, chunk, spec) for chunk in chunks])
         for number, job in enumerate(jobs, 1):
             for row, crop in job.result():

@@ -101,7 +101,15 @@ def train(args: argparse.Namespace) -> History:
         budget.step, budget.spent_s = saved["step"], saved["spent_s"]
         history = History(saved.get("losses", []), saved.get("qualities", []))
     batches = SceneBatches(Composer(*pool, size), args.batch, args.seed, budget.step)
-    stream = iter(DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4))
+    # Spawned: a fork of a process that has threads of gRPC or OpenMP hangs or crashes.
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=args.workers,
+        prefetch_factor=4,
+        multiprocessing_context="spawn",
+    )
+    stream = iter(loader)
 
     model = first_model(args, stream) if saved is None else build(None)
     ema = build(None)
