@@ -122,7 +122,7 @@ def main() -> None:
             server.wait_ready()
             stack.start()
             packed = archive({path.name: path.read_bytes() for path in paths})
-            assert stack.wait_job(stack.import_folder("demo", packed), 900)["state"] == "succeeded"
+            assert stack.wait_job(stack.import_folder("demo", packed))["state"] == "succeeded"
             results: dict[str, object] = {
                 "cpu": platform.processor() or platform.machine(),
                 "cores": os.cpu_count(),
