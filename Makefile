@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input $(if $(CI),--quiet)
-PACKAGES := web worker shared cli
+PACKAGES := web worker shared cli vitrine_client
 CHECKED := $(PACKAGES) tests bench bin demo
 
 # A stamp is named by the lock's checksum: the same lock is installed once, another one again.

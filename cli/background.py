@@ -13,7 +13,6 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.answers import rebuilt
 from cli.models_in_use import models_in_use
 from cli.services.addresses import flower_url, local_url
 from cli.services.checks import ROOT
@@ -21,6 +20,7 @@ from cli.services.narrator import PipeNarrator
 from cli.supervisor import Supervisor
 from shared.errors import Unavailable, VitrineError
 from shared.settings import Settings, get_settings
+from vitrine_client.answers import rebuilt
 
 _LOG_NAME = "vitrine.log"
 

@@ -12,7 +12,7 @@ from shared.settings import Settings
 
 MIN_FREE_BYTES = 2 * 2**30
 ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("web", "worker", "shared", "cli")
+_PACKAGES = ("web", "worker", "shared", "cli", "vitrine_client")
 _OLDEST, _TOO_NEW = (3, 11), (3, 13)
 
 

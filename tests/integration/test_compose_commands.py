@@ -70,7 +70,7 @@ def test_the_images_hold_what_their_commands_need(services: dict[str, Any]) -> N
         for source in sources:
             assert (ROOT / source).exists(), f"{name}: {source}"
         words = " ".join([*service["command"], *service.get("healthcheck", {}).get("test", [])])
-        for package in re.findall(r"\b(web|worker|shared|cli)[./]", words):
+        for package in re.findall(r"\b(web|worker|shared|cli|vitrine_client)[./]", words):
             assert package in sources, f"{name}: {package}"
         for script in re.findall(r"docker/\w+\.py", words):
             assert script in sources, f"{name}: {script}"

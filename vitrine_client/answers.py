@@ -46,10 +46,10 @@ def rebuilt(body: dict[str, Any]) -> VitrineError:
     return kind(message, body.get("field"))
 
 
-def retry_after_s(answer: httpx.Response) -> float:
-    """Return how long the server asks to wait; 1 s when it does not say."""
+def retry_after_s(answer: httpx.Response, otherwise: float = 1.0) -> float:
+    """Return how long the server asks to wait; ``otherwise`` when it does not say."""
     value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else 1.0
+    return float(value) if value.isdecimal() else otherwise
 
 
 def _foreign(answer: httpx.Response) -> VitrineError:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cli.answers import parsed, parsed_list
-from cli.calls import Calls
 from shared.contracts import DeliveryOut, WebhookMade, WebhookOut
+from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.connection import Connection
 
 
-class WebhookCalls(Calls):
-    """Part of ``VitrineClient``."""
+class WebhookCalls(Connection):
+    """Part of ``Vitrine``."""
 
     def webhooks(self) -> list[WebhookOut]:
         """Return all webhooks, without their secrets."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.answers import parsed
-from cli.calls import Calls
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
+from vitrine_client.answers import parsed
+from vitrine_client.connection import Connection
 
 
-class DuplicateCalls(Calls):
-    """Part of ``VitrineClient``."""
+class DuplicateCalls(Connection):
+    """Part of ``Vitrine``."""
 
     def find_duplicates(self, catalogue: str, wanted: DuplicatesRequest | None = None) -> JobOut:
         """Start looking for products that show the same thing; return the job."""

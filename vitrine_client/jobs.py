@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import ValidationError
 
-from cli.answers import parsed, parsed_list
-from cli.calls import Calls
-from shared.contracts import Failure, FailurePage, JobOut
-from shared.errors import VitrineError
+from shared.contracts import ENDED_STATES, Failure, FailurePage, JobOut
+from shared.errors import Unavailable, VitrineError
+from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.connection import Connection
+
+_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.25, 5.0
 
 
-class JobCalls(Calls):
-    """Part of ``VitrineClient``."""
+class JobCalls(Connection):
+    """Part of ``Vitrine``."""
 
     def job(self, job_id: str) -> JobOut:
         """Return a job with its counts, rate and ETA."""
@@ -32,6 +36,39 @@ class JobCalls(Calls):
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     yield _job(line.removeprefix("data: "))
+
+    def watch_job(self, job_id: str) -> Iterator[JobOut]:
+        """Yield the job as it is, and again as it goes on, to its end: by events, or by asking.
+
+        Asking is for when the server has no event stream left, or is started again meanwhile.
+        """
+        job = self.job(job_id)
+        yield job
+        pause_s = _FIRST_PAUSE_S
+        while job.state not in ENDED_STATES:
+            with suppress(Unavailable):
+                for job in self.job_events(job_id):
+                    yield job
+            if job.state in ENDED_STATES:
+                return
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _MOST_PAUSE_S)
+            job = self.job(job_id)
+            yield job
+
+    def wait_job(self, job_id: str, deadline_s: float = 3600.0) -> JobOut:
+        """Return the job when it has ended, well or not: ``state`` and ``error`` say.
+
+        Raises:
+            Unavailable: it had not by the deadline; it goes on.
+        """
+        deadline, pause_s = time.monotonic() + deadline_s, _FIRST_PAUSE_S
+        while (job := self.job(job_id)).state not in ENDED_STATES:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Job {job_id} did not end in {deadline_s:.0f} s; it goes on.")
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _MOST_PAUSE_S)
+        return job
 
     def failures(self, job_id: str, reason: str | None = None, page: int = 500) -> Iterator[Failure]:
         """Yield what a job could not use.

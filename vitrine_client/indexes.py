@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli.answers import parsed, parsed_list
-from cli.calls import Calls
 from shared.contracts import JobOut
 from shared.contracts.base import Box, Contract
 from shared.contracts.indexes import (
@@ -18,12 +16,14 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
+from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.connection import Connection
 
 _PAGE = 1000
 
 
-class IndexCalls(Calls):
-    """Part of ``VitrineClient``."""
+class IndexCalls(Connection):
+    """Part of ``Vitrine``."""
 
     def indexes(self, catalogue: str) -> list[IndexOut]:
         """Return the catalogue's index versions, the newest first."""

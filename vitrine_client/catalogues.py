@@ -1,0 +1,124 @@
+"""Calls that make catalogues, write products, and import many."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from shared.contracts import CatalogueOut, ImportOptions, JobOut, ProductIn, ProductOut
+from shared.imports.kinds import media_type
+from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.connection import Connection
+from vitrine_client.searches import read_photo
+
+#: Called with the number of bytes sent so far.
+Sent = Callable[[int], None]
+
+_PIECE_BYTES = 1 << 18
+#: How long the server may take to store a large archive.
+_STORED_S = 600.0
+
+
+class CatalogueCalls(Connection):
+    """Part of ``Vitrine``. What changes a catalogue is a job: ``wait_job`` follows it to its end."""
+
+    def catalogues(self) -> list[CatalogueOut]:
+        """Return all catalogues."""
+        return parsed_list(CatalogueOut, self._request("GET", "/v1/catalogues"))
+
+    def make_catalogue(self, catalogue: str, currency: str = "EUR") -> CatalogueOut:
+        """Make a catalogue, unless it exists.
+
+        Args:
+            currency: of prices that name none.
+        """
+        answer = self._request("PUT", f"/v1/catalogues/{catalogue}", json={"currency": currency})
+        return parsed(CatalogueOut, answer)
+
+    def delete_catalogue(self, catalogue: str) -> JobOut:
+        """Delete a catalogue with all that it holds; return the job."""
+        return parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}"))
+
+    def product(self, catalogue: str, product_id: str) -> ProductOut:
+        """Return a product with its pictures."""
+        return self._get(ProductOut, f"/v1/catalogues/{catalogue}/products/{product_id}")
+
+    def put_product(
+        self,
+        catalogue: str,
+        product_id: str,
+        product: ProductIn,
+        images: Sequence[Path | str | bytes] | None = None,
+    ) -> JobOut:
+        """Write a product; return the job.
+
+        Args:
+            images: its pictures, files or their bytes, the main one first; None keeps those it has.
+        """
+        address = f"/v1/catalogues/{catalogue}/products/{product_id}"
+        if images is None:
+            return parsed(JobOut, self._request("PUT", address, json=product.model_dump(mode="json")))
+        files = [("image", (f"{n}.jpg", read_photo(image))) for n, image in enumerate(images)]
+        answer = self._request("PUT", address, data={"product": product.model_dump_json()}, files=files)
+        return parsed(JobOut, answer)
+
+    def patch_product(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> JobOut:
+        """Change some of a product's data (JSON Merge Patch); return the job."""
+        address = f"/v1/catalogues/{catalogue}/products/{product_id}"
+        return parsed(JobOut, self._request("PATCH", address, json=patch))
+
+    def delete_product(self, catalogue: str, product_id: str) -> JobOut:
+        """Delete a product; return the job."""
+        return parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}"))
+
+    def start_import(
+        self,
+        archive: Path,
+        catalogue: str,
+        on_sent: Sent | None = None,
+        options: ImportOptions | None = None,
+    ) -> JobOut:
+        """Send an archive or a manifest as an import, which makes the catalogue; return the job.
+
+        It is read while it is sent, so it may be larger than memory; it is not sent again by itself.
+
+        Args:
+            on_sent: called with the number of bytes sent so far.
+        """
+        headers = {
+            "Content-Type": media_type(archive.name) or "application/zip",
+            "Content-Length": str(archive.stat().st_size),
+            "Idempotency-Key": str(uuid.uuid4()),
+        }
+        answer = self._request(
+            "POST",
+            f"/v1/catalogues/{catalogue}/imports",
+            headers=headers,
+            params=(options or ImportOptions()).model_dump(mode="json", exclude_defaults=True),
+            content=_pieces(archive, on_sent or (lambda _: None)),
+            timeout=httpx.Timeout(self._timeout_s, read=_STORED_S),
+        )
+        return parsed(JobOut, answer)
+
+    def import_on_server(self, source: str, catalogue: str, options: ImportOptions | None = None) -> JobOut:
+        """Import what the server can read: its path, or an s3:// or web address; return the job."""
+        wanted = {**(options or ImportOptions()).model_dump(mode="json"), "source": source}
+        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json=wanted))
+
+    def reconcile(self, catalogue: str, repair: bool = False) -> JobOut:
+        """Start comparing catalogue and index; return the job, whose report says what differs."""
+        address = f"/v1/catalogues/{catalogue}/reconcile"
+        return parsed(JobOut, self._request("POST", address, json={"repair": repair}))
+
+
+def _pieces(archive: Path, on_sent: Sent) -> Iterator[bytes]:
+    sent = 0
+    with archive.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+            sent += len(piece)
+            on_sent(sent)
