@@ -10,6 +10,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
 REGISTRY = CollectorRegistry()
 
@@ -36,6 +37,12 @@ PROCESSES = Gauge("vitrine_processes", "Processes seen in the last 20 s", ["role
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def exposition() -> bytes:
-    """Everything counted so far, in Prometheus' text form."""
-    return generate_latest(REGISTRY)
+def exposition(of_database: Collector) -> bytes:
+    """Everything counted so far, in Prometheus' text form.
+
+    Args:
+        of_database: collects what all processes know together: ``shared.metrics_of_searches``.
+    """
+    known = CollectorRegistry()
+    known.register(of_database)
+    return generate_latest(REGISTRY) + generate_latest(known)

@@ -99,6 +99,12 @@ class SearchSettings(Group):
     lease_s: float = Field(30.0, ge=1, description="A search not finished in this time is done again")
     max_attempts: int = Field(4, ge=1, le=20, description="Tries before a search or a chunk is given up")
     max_waiting: int = Field(2_000, ge=1, description="Waiting searches above which new ones get 429")
+    probe_share: float = Field(
+        0.01, ge=0, le=1, description="Share of searches that are answered exactly too, to tell recall"
+    )
+    probe_rows: int = Field(
+        1_000_000, ge=0, description="Indexes with more rows are not probed: it would take too long"
+    )
 
 
 class JobSettings(Group):

@@ -10,7 +10,9 @@ from flask import Blueprint, Response, current_app, jsonify
 
 from shared.contracts import ENDED_STATES, Health, JobOut
 from shared.errors import VitrineError
+from shared.ledger.signals import SignalLedger
 from shared.metrics import CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
+from shared.metrics_of_searches import SearchCollector
 from shared.presence import ProcessInfo
 from web import __version__
 from web.openapi import document, operation
@@ -39,7 +41,7 @@ def ready() -> tuple[Response, int]:
 
 @blueprint.get("/v1/status")
 @operation(
-    "Processes, queues, catalogues and jobs that have not ended", "Operations", {200: "application/json"}
+    "Processes, queues, catalogues, open jobs, and how searches do", "Operations", {200: "application/json"}
 )
 def status() -> Response:
     parts = services()
@@ -52,6 +54,7 @@ def status() -> Response:
         "queues": {"search": parts.searches.waiting(), "catalogue": sum(map(_left, open_jobs))},
         "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.all()],
         "jobs": [job.model_dump(mode="json") for job in jobs],
+        "searches": SignalLedger(parts.database).signals().model_dump(mode="json"),
     }
     return jsonify(answer)
 
@@ -63,7 +66,8 @@ def metrics() -> Response:
     seen = services().presence.alive()
     for role in ("search", "catalogue", "maintenance", "web"):
         PROCESSES.labels(role).set(sum(process.role == role for process in seen))
-    return Response(exposition(), content_type=CONTENT_TYPE)
+    searches = SearchCollector(SignalLedger(services().database))
+    return Response(exposition(searches), content_type=CONTENT_TYPE)
 
 
 @blueprint.get("/openapi.json")

@@ -35,6 +35,7 @@ from worker.index_flush import IndexFlusher
 from worker.jobs import Tools
 from worker.pipeline import Pipeline, build_pipeline
 from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
+from worker.probing import ProbeNotes
 from worker.search_lane import SearchLane
 from worker.vector_index import MilvusIndex
 
@@ -177,6 +178,7 @@ def _process(
             limits=limits,
             batch=settings.search.batch,
             announcer=Announcer(settings.redis_url),
+            probes=ProbeNotes(database, settings.search.probe_share),
             calibrations=Calibrations(settings.models_folder),
         ),
         catalogue=CatalogueLane(tools, settings.jobs.chunk_items, settings.jobs.hang_s),

@@ -21,12 +21,14 @@ from shared.image_store import ImageStore
 from shared.ledger.housekeeping import expired_imports, unused_query_images
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.search_desk import SearchDesk
+from shared.ledger.signals import SignalLedger
 from shared.log import configure_logging
 from shared.open_parts import open_database, open_image_store, open_picture_sweeper
 from shared.picture_sweep import PictureSweeper
 from shared.presence import Presence
 from shared.settings import Settings, get_settings
 from shared.task_names import Lane, TaskName
+from worker.probing import Prober
 from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ class Sweeper:
     doorbell: Doorbell
     webhooks: WebhookSender
     pictures: PictureSweeper
+    signals: SignalLedger
+    prober: Prober
 
     def __post_init__(self) -> None:
         self._broker = make_celery(self.settings.redis_url, socket_timeout_s=1.0)
@@ -66,6 +70,7 @@ class Sweeper:
             log.warning("put back %d pieces of work whose worker was lost", lost)
         self._ring(Lane.SEARCH, self.searches.overdue(self.settings.sweep.ring_after_s, _RINGS))
         self._ring(Lane.CATALOGUE, self.jobs.overdue(_RINGS))
+        self.signals.count()
         if time.monotonic() - self._cleaned_at > _HOUSEKEEPING_S:
             self._cleaned_at = time.monotonic()
             self._clean()
@@ -94,6 +99,7 @@ class Sweeper:
 
     def _clean(self) -> None:
         gone = self.searches.forget() + self.webhooks.forget()
+        self.signals.forget()
         ttl_s = self.settings.search.query_image_ttl_s
         for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
             self.store.delete(key, "queries")
@@ -126,6 +132,8 @@ def build_sweeper(settings: Settings) -> Sweeper:
         doorbell=Doorbell(settings.redis_url),
         webhooks=WebhookSender(database, settings.webhooks.allow_private, settings.webhooks.timeout_s),
         pictures=open_picture_sweeper(settings, database, store),
+        signals=SignalLedger(database),
+        prober=Prober(database, settings.search.probe_rows),
     )
 
 
@@ -140,6 +148,8 @@ def main() -> None:
     beating = Presence(sweeper.database).keep_beating(name, "maintenance", dict)
     sending = threading.Thread(target=sweeper.webhooks.run, args=(stop,), name="webhooks", daemon=True)
     sending.start()
+    probing = threading.Thread(target=sweeper.prober.run, args=(stop,), name="probes", daemon=True)
+    probing.start()
     while not stop.wait(settings.sweep.interval_s):
         try:
             sweeper.sweep()

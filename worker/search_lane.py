@@ -25,6 +25,7 @@ from worker.answering import Choosing, answer_of
 from worker.calibration.known import Calibrations
 from worker.index_versions import LiveIndex
 from worker.pipelines import Pipelines
+from worker.probing import ProbeNotes
 from worker.queries import CollectionGone, Preparing
 from worker.query import MOST_ROWS, Query, clocked
 from worker.vision import VectorIndex
@@ -54,6 +55,7 @@ class SearchLane:
     limits: ImageLimits
     batch: int
     announcer: Announcer
+    probes: ProbeNotes
     calibrations: Calibrations
 
     def answer_waiting(self) -> int:
@@ -88,6 +90,7 @@ class SearchLane:
             kept = {query.claim.id: query.kept for query, _ in queries if query.kept is not None}
             self.desk.answer([(query.claim, result) for query, result in queries], kept)
             self.announcer.announce([query.claim.id for query, _ in queries])
+            self.probes.note([query for query, _ in queries])
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         if isinstance(error, VitrineError):

@@ -79,8 +79,25 @@ def _print(document: dict[str, Any], state: RunState | None) -> None:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     for catalogue in document.get("catalogues", []):
         console.print(Text(f"catalogue {catalogue['name']}: {catalogue['products']} products"))
+    if searches := document.get("searches"):
+        for line in searches_told(searches):
+            console.print(Text(line), soft_wrap=True)
     if state is not None:
         console.print(_services(state))
+
+
+def searches_told(found: dict[str, Any]) -> list[str]:
+    """Return lines that tell how the searches of the last hour did."""
+    lines = [f"searches in the last hour: {found['searches']:,}"]
+    for stage, taken in found["stages_ms"].items():
+        times = ", ".join(f"{name} {taken[name]:,.1f} ms" for name in ("p50", "p95", "p99"))
+        lines.append(f"  {stage}: {times}")
+    for each in found["recall"]:
+        lines.append(
+            f"recall@{each['k']} of {each['catalogue']}: {100 * each['recall']:.1f} % "
+            f"(worst {100 * each['worst']:.0f} %) in {each['probes']} probes"
+        )
+    return lines
 
 
 def _services(state: RunState) -> Table:

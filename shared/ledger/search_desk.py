@@ -17,6 +17,7 @@ from shared.contracts import SearchOptions, SearchResult
 from shared.database import Database, affected
 from shared.database.tables import Catalogue, Idempotency, Search
 from shared.ledger import now_s
+from shared.ledger.signals import note_timings
 
 #: How long an expired search still answers 410 before it is forgotten (404).
 _REMEMBER_S = 86_400.0
@@ -129,7 +130,8 @@ class SearchDesk:
             [
                 (c, {"state": "succeeded", "result": r.model_dump(mode="json")} | _columns(known.get(c.id)))
                 for c, r in answers
-            ]
+            ],
+            {c.id: r.timings_ms for c, r in answers},
         )
 
     def first_page(self, search_id: str) -> FirstPage | None:
@@ -171,18 +173,25 @@ class SearchDesk:
                 ]
             )
 
-    def _finish(self, changes: Sequence[tuple[Claim, dict[str, Any]]]) -> int:
-        held = 0
+    def _finish(
+        self,
+        changes: Sequence[tuple[Claim, dict[str, Any]]],
+        timings_ms: Mapping[str, dict[str, float]] | None = None,
+    ) -> int:
+        held: list[Claim] = []
         now = now_s()
         with self._database.write() as session:
             for claim, change in changes:
-                held += affected(
+                if affected(
                     session,
                     update(Search)
                     .where(Search.id == claim.id, Search.fence == claim.fence, Search.state == "running")
                     .values({"finished_at": now, "holder": None, **change}),
-                )
-        return held
+                ):
+                    held.append(claim)
+            if timings_ms is not None:
+                note_timings(session, [(claim.created_at, timings_ms[claim.id]) for claim in held])
+        return len(held)
 
     def take_over(self) -> int:
         """Put back what an earlier process of this name held when it died."""
