@@ -29,7 +29,7 @@ export async function search(file) {
   const mine = begin();
   const form = at("ask");
   show("busy");
-  preview(file);
+  preview(URL.createObjectURL(file));
   phase(say("preparing"));
   try {
     refuse(file);
@@ -78,7 +78,7 @@ export async function open(address, { push = true, photo = null } = {}) {
   if (body.dataset.state === "done") at("groups")?.setAttribute("aria-busy", "true");
   else {
     show("busy");
-    if (photo) preview(photo);
+    if (photo) preview(URL.createObjectURL(photo));
     phase(say("looking"));
   }
   try {
@@ -96,7 +96,7 @@ export async function ask(fields, picture = "") {
   const mine = begin();
   if (picture) {
     show("busy");
-    at("preview").src = picture;
+    preview(picture);
     phase(say("looking"));
   } else at("groups").setAttribute("aria-busy", "true");
   try {

@@ -68,10 +68,10 @@ export function choose(id) {
 
 function reframed(box) {
   const result = at("result");
-  const { root, catalogue } = result.querySelector(".found").dataset;
+  const { root, catalogue, locale } = result.querySelector(".found").dataset;
   const wishes = result.querySelector("form.wishes");
   const fields = wishes ? new FormData(wishes) : new FormData();
-  for (const [name, value] of Object.entries({ query_id: root, of: root, catalogue, box: box.join() })) {
+  for (const [name, value] of Object.entries({ query_id: root, of: root, catalogue, locale, box: box.join() })) {
     fields.set(name, value);
   }
   reframe(fields);

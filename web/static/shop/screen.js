@@ -40,10 +40,11 @@ export function fail(trouble, retry) {
   at("retry").onclick = retry;
 }
 
-export function preview(picture) {
+// Shows what is searched with, by its address, while the answer is waited for.
+export function preview(address) {
   const image = at("preview");
   URL.revokeObjectURL(image.src);
   image.onload = () => { image.hidden = false; };
   image.onerror = () => { image.hidden = true; }; // HEIC, where the browser cannot show it
-  image.src = URL.createObjectURL(picture);
+  image.src = address;
 }

@@ -45,6 +45,7 @@ result.addEventListener("change", (event) => {
 at("cancel").addEventListener("click", cancel);
 
 window.addEventListener("popstate", () => {
+  if (location.hash === "#main") return; // to the content, not to another page
   if (location.pathname.startsWith("/s/")) open(location.href, { push: false });
   else show("empty");
 });
