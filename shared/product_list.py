@@ -15,7 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from shared.catalogue import image_url, images_of, tidy_price, title_in
 from shared.database import Database
-from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
+from shared.database.tables import Catalogue, Detection, IndexVersion, Product
 from shared.ledger import find_catalogue
 
 Box = tuple[float, float, float, float]
@@ -91,17 +91,22 @@ class ProductList:
             ]
         return ListPage(listed, listed[-1].product_id if len(rows) > limit else None)
 
-    def pictures(self, catalogue: str, product_ids: Iterable[str]) -> dict[str, str]:
-        """Return the address of the first picture of each of these products that is there and has one."""
-        first = (
-            select(Product.product_id, Image.id)
-            .join(Image, Image.product == Product.id)
-            .join(Catalogue, Catalogue.id == Product.catalogue_id)
-            .where(Catalogue.name == catalogue, Product.product_id.in_(list(product_ids)))
-            .order_by(Image.position.desc())
-        )
+    def named(
+        self, catalogue: str, product_ids: Iterable[str], locale: str = "en"
+    ) -> dict[str, tuple[str, str | None]]:
+        """Return title and address of the first picture, None without one, of those that are there."""
+        query = select(Product).join(Catalogue, Catalogue.id == Product.catalogue_id)
+        wanted = query.where(Catalogue.name == catalogue, Product.product_id.in_(list(product_ids)))
         with self._database.read() as session:
-            return {product_id: image_url(image_id) for product_id, image_id in session.execute(first)}
+            rows = list(session.scalars(wanted))
+            images = images_of(session, [row.id for row in rows])
+            return {
+                row.product_id: (
+                    title_in(row.titles, locale, row.product_id),
+                    image_url(images[row.id][0].id) if images.get(row.id) else None,
+                )
+                for row in rows
+            }
 
     def seen(self, image_ids: Iterable[str]) -> dict[str, list[Seen]]:
         """Return what the live index knows of pictures, the main object first."""

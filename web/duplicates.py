@@ -59,7 +59,7 @@ def groups(catalogue: str) -> Response:
         raise InvalidInput(f"limit: a number from 1 to {MAX_PAGE}.", "limit")
     page = _ledger().groups(
         checked("catalogue", catalogue),
-        _kind(),
+        asked_kind(),
         request.args.get("cursor"),
         int(text),
         request.args.get("locale", "en"),
@@ -76,7 +76,7 @@ def groups(catalogue: str) -> Response:
     errors=(404, 422),
 )
 def groups_csv(catalogue: str) -> Response:
-    name, kind, ledger = checked("catalogue", catalogue), _kind(), _ledger()
+    name, kind, ledger = checked("catalogue", catalogue), asked_kind(), _ledger()
     ledger.groups(name, kind, None, 1)  # an error must come before the first byte
     answer = Response(_csv(ledger.every(name, kind)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="duplicates.csv"'
@@ -98,7 +98,8 @@ def _line(cells: tuple[str, ...]) -> str:
     return line.getvalue()
 
 
-def _kind() -> DuplicateKind | None:
+def asked_kind() -> DuplicateKind | None:
+    """The kind that the address asks for, None for both; raises InvalidInput for another word."""
     kind = request.args.get("kind")
     if kind not in (None, "exact", "near"):
         raise InvalidInput("kind: exact or near.", "kind")

@@ -44,10 +44,15 @@ def ready() -> tuple[Response, int]:
     "Processes, queues, catalogues, open jobs, and how searches do", "Operations", {200: "application/json"}
 )
 def status() -> Response:
+    return jsonify(status_now())
+
+
+def status_now() -> dict[str, Any]:
+    """What the whole of Vitrine does at this moment."""
     parts = services()
     jobs = [job for job in parts.jobs.recent(limit=50) if job.state not in ENDED_STATES]
     open_jobs = [job for job in jobs if job.state != "paused"]
-    answer: dict[str, Any] = {
+    return {
         "version": __version__,
         "parts": _parts(),
         "processes": [asdict(process) for process in parts.presence.alive()],
@@ -56,7 +61,6 @@ def status() -> Response:
         "jobs": [job.model_dump(mode="json") for job in jobs],
         "searches": SignalLedger(parts.database).signals().model_dump(mode="json"),
     }
-    return jsonify(answer)
 
 
 @blueprint.get("/metrics")

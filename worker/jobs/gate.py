@@ -18,6 +18,7 @@ from worker.gate_limits import GateLimits
 from worker.index_versions import LiveIndex
 from worker.jobs import Tools
 from worker.jobs.gate_queries import Query, golden_queries, known_queries, live_queries, ranked
+from worker.jobs.gate_samples import samples
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Check:
 
 
 def judge(tools: Tools, claim: ChunkClaim, old: LiveIndex | None, new: LiveIndex) -> dict[str, Any]:
-    """Return the verdict over ``new`` against the live version ``old``, with every figure.
+    """Return the verdict over ``new`` against the live version ``old``, with every figure and some queries.
 
     Raises:
         Misconfigured: the new version's own models are not here.
@@ -51,9 +52,9 @@ def judge(tools: Tools, claim: ChunkClaim, old: LiveIndex | None, new: LiveIndex
     """
     limits, catalogue_id = tools.gate, claim.catalogue_id
     golden = golden_queries(tools, catalogue_id, max(4 * limits.queries, 1))
-    asked = live_queries(tools, catalogue_id, limits.queries)
+    shoppers = live_queries(tools, catalogue_id, limits.queries)
     known = known_queries(tools, catalogue_id, new, limits.queries)
-    compared = asked if len(asked) >= _ENOUGH else [*asked, *known]
+    compared = shoppers if len(shoppers) >= _ENOUGH else [*shoppers, *known]
     news = _Answers(tools, new, golden, known, compared)
     try:
         olds = None if old is None else _Answers(tools, old, golden, known, compared)
@@ -70,7 +71,10 @@ def judge(tools: Tools, claim: ChunkClaim, old: LiveIndex | None, new: LiveIndex
         _drift(olds, news, limits),
     ]
     verdict = "failed" if any(check.passed is False for check in checks) else "passed"
-    return {"verdict": verdict, "checks": [asdict(check) for check in checks]}
+    asked = [*golden, *compared]
+    before = None if olds is None else [*olds.golden, *olds.compared]
+    kept = samples(asked, before, [*news.golden, *news.compared])
+    return {"verdict": verdict, "checks": [asdict(check) for check in checks], "samples": kept}
 
 
 class _Answers:

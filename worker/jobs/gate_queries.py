@@ -29,11 +29,18 @@ _ASKED_PX = 256
 
 @dataclass(frozen=True)
 class Query:
-    """A photo; ``product_id`` is the right answer where it is known."""
+    """A photo; ``product_id`` is the right answer where it is known.
+
+    Attributes:
+        source: golden | shopper | catalogue.
+        key: of the photo in the image store.
+    """
 
     image: Image
     box: Box | None = None
     product_id: str | None = None
+    source: str = "catalogue"
+    key: str = ""
 
 
 def golden_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
@@ -52,7 +59,7 @@ def golden_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
         ).all()
     images = _decoded(tools, "golden", [row.sha256 for row in rows])
     return [
-        Query(image, _box(row.box), row.product_id)
+        Query(image, _box(row.box), row.product_id, "golden", row.sha256)
         for row, image in zip(rows, images, strict=True)
         if image is not None
     ]
@@ -72,7 +79,12 @@ def live_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
             .limit(4 * limit)
         ).all()
     unique = list(dict.fromkeys(key for key in keys if key is not None))[:limit]
-    return [Query(image) for image in _decoded(tools, "queries", unique) if image is not None]
+    images = _decoded(tools, "queries", unique)
+    return [
+        Query(image, source="shopper", key=key)
+        for key, image in zip(unique, images, strict=True)
+        if image is not None
+    ]
 
 
 def known_queries(tools: Tools, catalogue_id: int, version: LiveIndex, limit: int) -> list[Query]:
@@ -91,7 +103,7 @@ def known_queries(tools: Tools, catalogue_id: int, version: LiveIndex, limit: in
             rows += session.execute(base.where(ImageRow.id < start).limit(limit - len(rows))).all()
     images = _decoded(tools, "images", [row.sha256 for row in rows])
     return [
-        Query(_changed(image), None, row.product_id)
+        Query(_changed(image), None, row.product_id, "catalogue", row.sha256)
         for row, image in zip(rows, images, strict=True)
         if image is not None
     ]

@@ -1,0 +1,78 @@
+"""The owner's start page, and a catalogue's own: what is in it, what is live, what was done last."""
+
+from __future__ import annotations
+
+from flask import Response, request, url_for
+from flask_babel import gettext as _
+from werkzeug.wrappers import Response as AnyResponse
+
+from shared.errors import InvalidInput, VitrineError
+from web.bodies import form_fields
+from web.catalogues import CatalogueIn, checked
+from web.errors import parsed
+from web.manage.frame import blueprint, page_of, see, to_job
+from web.services import services
+
+_RECENT = 5
+
+
+@blueprint.get("/manage")
+def start() -> Response:
+    """All catalogues, and what was done last."""
+    return _start()
+
+
+def _start(status: int = 200, **values: object) -> Response:
+    parts = services()
+    catalogues = parts.catalogue.all()
+    latest = {each.name: next(iter(parts.jobs.recent(each.name, 1)), None) for each in catalogues}
+    return page_of("start.html", status, catalogues=catalogues, latest=latest, **values)
+
+
+@blueprint.post("/manage/catalogues")
+def create() -> AnyResponse:
+    """Make a catalogue; what is wrong is said beside the form."""
+    given = form_fields()
+    try:
+        name = checked("catalogue", given.pop("name", ""))
+        wanted = parsed(CatalogueIn, given)
+        if name in [each.name for each in services().catalogue.all()]:
+            raise InvalidInput(_("There is a catalogue of this name already."), "name")
+        services().catalogue.create(name, wanted.currency)
+    except VitrineError as error:
+        return _start(422, wrong=_why(error), given=request.form)
+    return see(url_for("manage.catalogue", catalogue=name))
+
+
+def _why(error: VitrineError) -> str:
+    if error.field == "catalogue":
+        return _(
+            "A name has 1 to 48 small letters, digits, hyphens and underscores, and begins with a letter "
+            "or a digit: winter-2026."
+        )
+    if error.field == "currency":
+        return _("A currency has three capital letters: EUR, USD, JPY.")
+    return error.message
+
+
+@blueprint.get("/manage/catalogues/<catalogue>")
+def catalogue(catalogue: str) -> Response:
+    """One catalogue at a glance."""
+    parts = services()
+    shown = parts.catalogue.get(catalogue)
+    return page_of(
+        "catalogue.html",
+        catalogue=shown.name,
+        shown=shown,
+        jobs=parts.jobs.recent(catalogue, _RECENT),
+        golden=len(parts.golden.some(catalogue, None, 1000)),
+        versions=parts.indexes.all(catalogue),
+    )
+
+
+@blueprint.post("/manage/catalogues/<catalogue>/delete")
+def delete_catalogue(catalogue: str) -> AnyResponse:
+    """Delete it with all that it holds, once its name was typed."""
+    if request.form.get("name", "").strip() != catalogue:
+        raise InvalidInput(_("Type the name of the catalogue to delete it: nothing was deleted."), "name")
+    return to_job(services().jobs.create_drop(checked("catalogue", catalogue)))
