@@ -51,6 +51,10 @@ bench: $(DEV_STAMP) ## Run the benchmarks; results go to bench/results
 lock: $(DEV_STAMP) ## Resolve requirements/*.in into the lock files anew
 	@$(BIN)/python bin/lock.py
 
+.PHONY: words
+words: $(DEV_STAMP) ## Collect the pages' texts, and compile the translations in web/locales
+	@$(BIN)/python bin/words.py
+
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .vitrine stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage htmlcov

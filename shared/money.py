@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from babel.numbers import get_currency_precision, list_currencies
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -132,6 +132,38 @@ def read_rates(data: bytes) -> Rates:
 
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no rate")
+
+
+def priced(result: dict[str, Any], currency: str, rates: Rates) -> dict[str, Any]:
+    """Return the JSON of a SearchResult with its prices in another currency, where there is a rate.
+
+    A converted price keeps the shop's own beside it; ``rates_date`` is that of the oldest rate used.
+    """
+    days: list[date] = []
+
+    def of(hit: dict[str, Any]) -> dict[str, Any]:
+        price, own = hit.get("price"), hit.get("currency")
+        if price is None or own is None or (found := rates.convert(Decimal(price), own, currency)) is None:
+            return hit
+        days.append(found.rates_date)
+        return {
+            **hit,
+            "price": str(found.amount),
+            "currency": found.currency,
+            "price_original": price,
+            "currency_original": own,
+        }
+
+    def group(part: dict[str, Any]) -> dict[str, Any]:
+        return {**part, "hits": [of(hit) for hit in part["hits"]]}
+
+    objects, whole = [group(part) for part in result["objects"]], group(result["whole"])
+    return {
+        **result,
+        "objects": objects,
+        "whole": whole,
+        "rates_date": str(min(days)) if days else None,
+    }
 
 
 class RatesBook:

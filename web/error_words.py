@@ -15,17 +15,13 @@ def error_words() -> dict[str, str]:
     """Return the sentences by error code; ``internal`` is for what nobody foresaw."""
     return {
         "invalid_input": _("Something in what was sent is not right. Check it and send it again."),
-        "unsupported_format": _(
-            "Such a file cannot be read. Send a JPEG, PNG, WebP, AVIF or HEIC photo."
-        ),
+        "unsupported_format": _("Such a file cannot be read. Send a JPEG, PNG, WebP, AVIF or HEIC photo."),
         "undecodable_image": _("This picture is damaged and cannot be read. Choose another photo."),
         "image_too_large": _("This picture is too large. Send a smaller one."),
         "body_too_large": _("This is more than the server takes at once. Send a smaller file."),
         "length_required": _("The file arrived without its size. Send it again."),
         "invalid_manifest": _("The product list cannot be read. Correct it and import it again."),
-        "image_missing": _(
-            "There is no picture at this address. Check it, or send the picture itself."
-        ),
+        "image_missing": _("There is no picture at this address. Check it, or send the picture itself."),
         "unreachable": _("The address could not be reached. Try again later or send the picture itself."),
         "refused": _("This is not allowed here."),
         "unauthorized": _("You are not signed in. Sign in and try again."),

@@ -16,6 +16,7 @@ from flask import Blueprint, Response, current_app
 
 from shared.contracts import ENDED_STATES
 from shared.errors import Unavailable, VitrineError
+from web.money import rates_in_force
 from web.openapi import operation
 from web.services import Services, services
 
@@ -51,8 +52,8 @@ def job_events(job_id: str) -> Response:
     errors=(404, 410, 503),
 )
 def task_events(task_id: str) -> Response:
-    searches = services().searches
-    return stream(lambda: searches.status_json(task_id))
+    searches, rates = services().searches, rates_in_force()
+    return stream(lambda: searches.status_json(task_id, rates))
 
 
 def stream(look: Callable[[], dict[str, Any]]) -> Response:

@@ -76,7 +76,7 @@ def wanted_currency(chosen: list[str | None], locale_of: tuple[str, str | None],
 def purse() -> Purse:
     """Return the money of who reads the answer to the present request."""
     if "purse" not in g:
-        rates = _book().rates()
+        rates = rates_in_force()
         chosen = [request.args.get(ARGUMENT), request.cookies.get(COOKIE)]
         who = reader()
         found = wanted_currency(chosen, (who.language, who.territory), rates) if rates else None
@@ -143,5 +143,6 @@ def handle_money(app: Flask, book: RatesBook) -> None:
         return response
 
 
-def _book() -> RatesBook:
-    return cast(RatesBook, current_app.extensions[_EXTENSION])
+def rates_in_force() -> Rates | None:
+    """Return the rates as they are now; None when they cannot be read."""
+    return cast(RatesBook, current_app.extensions[_EXTENSION]).rates()

@@ -20,6 +20,7 @@ from shared.task_names import TaskName
 from shared.url_fetch import fetch_image
 from web.bodies import files_of, form_fields, idempotency, json_body
 from web.errors import parsed
+from web.money import rates_in_force
 from web.openapi import Parameter, operation
 from web.services import services
 
@@ -30,7 +31,7 @@ JPEG_QUALITY = 90
 MAX_PHOTOS = 5
 _SOURCES = ("image_url", "product_id", "query_id")
 #: What a further page may be asked with; everything else is as the first page had it.
-_OF_A_PAGE = {"after", "top_k", "locale"}
+_OF_A_PAGE = {"after", "top_k", "locale", "currency"}
 #: Who waits is told; he looks by himself too, since a word may be lost with the broker.
 _LOOK_S = 0.25
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
@@ -61,7 +62,7 @@ def create() -> Response:
     accepted = accept_search()
     seconds = _wanted_s()
     _wait(accepted.id, seconds)
-    status = services().searches.status_json(accepted.id)
+    status = services().searches.status_json(accepted.id, rates_in_force())
     answer = jsonify(status)
     # Who did not ask to wait gets 202 always, also where the worker was quicker than this line.
     if seconds <= 0 or status["state"] in OPEN_STATES:
@@ -138,7 +139,7 @@ def _further_page(wanted: SearchRequest, after: str) -> Accepted:
     others = sorted(wanted.model_fields_set - _OF_A_PAGE)
     if others:
         raise InvalidInput(
-            f"A page goes with after, top_k and locale only: {others[0]} is as the first page had it.",
+            f"A page goes with after, top_k, locale, currency only: {others[0]} is as on the first page.",
             others[0],
         )
     first = services().searches.earlier(read_cursor(after).search)
@@ -189,8 +190,15 @@ def _check(options: SearchOptions) -> None:
     most = services().settings.search.top_k_max
     if options.top_k > most:
         raise InvalidInput(f"top_k: at most {most} hits a group.", "top_k")
+    rates = rates_in_force()
+    if options.currency is not None and (rates is None or options.currency not in rates.currencies):
+        raise InvalidInput(
+            f"There is no rate for {options.currency}: `vitrine rates show` lists the currencies.", "currency"
+        )
     if options.filter is not None:
         parse(options.filter)
+    for boost in options.boosts or ():
+        parse(boost.filter)
 
 
 def _wanted_s() -> float:
@@ -218,7 +226,7 @@ def _wait(search_id: str, seconds: float) -> None:
     "State of a search, with its result once it is there", "Searches", {200: TaskStatus}, errors=(404, 410)
 )
 def poll(task_id: str) -> Response:
-    status = services().searches.status_json(task_id)
+    status = services().searches.status_json(task_id, rates_in_force())
     answer = jsonify(status)
     if status["state"] in OPEN_STATES:
         answer.headers["Retry-After"] = "1"

@@ -17,6 +17,7 @@ from shared.database import Database
 from shared.database.tables import Product, Search
 from shared.errors import Expired, UnknownProduct, UnknownTask
 from shared.ledger import Accepted, Idempotent, find_catalogue, now_s, remember, seen_before
+from shared.money import Rates, priced
 
 _SCOPE = "search"
 OPEN_STATES = ("queued", "running")
@@ -116,7 +117,7 @@ class SearchLedger:
             )
             if asked.earlier is not None:
                 # Copied, so that the one may be forgotten while the other is asked.
-                known = _find(session, asked.earlier)
+                known = find_search(session, asked.earlier)
                 search.objects, search.embeddings = known.objects, known.embeddings
                 search.models = known.models
             session.add(search)
@@ -130,7 +131,7 @@ class SearchLedger:
             UnknownTask, Expired: as ``status``.
         """
         with self._database.read() as session:
-            row = _find(session, search_id)
+            row = find_search(session, search_id)
             return Earlier(
                 asked=Asked(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
                 options=SearchOptions.model_validate(row.options),
@@ -146,17 +147,23 @@ class SearchLedger:
             Expired: issued, but its time is over.
         """
         with self._database.read() as session:
-            return _status(_find(session, search_id))
+            return _status(find_search(session, search_id))
 
-    def status_json(self, search_id: str) -> dict[str, Any]:
+    def status_json(self, search_id: str, rates: Rates | None = None) -> dict[str, Any]:
         """The same as JSON: the result as the worker wrote it, not parsed and written anew.
+
+        Args:
+            rates: for the prices, where the search asked for a currency.
 
         Raises:
             UnknownTask, Expired: as ``status``.
         """
         with self._database.read() as session:
-            row = _find(session, search_id)
-            return _status(row, with_result=False).model_dump(mode="json") | {"result": row.result}
+            row = find_search(session, search_id)
+            result = row.result
+            if result and rates is not None and (currency := row.options.get("currency")):
+                result = priced(result, currency, rates)
+            return _status(row, with_result=False).model_dump(mode="json") | {"result": result}
 
     def open(self, search_id: str) -> bool:
         """Whether the search still waits or runs."""
@@ -167,7 +174,7 @@ class SearchLedger:
     def cancel(self, search_id: str) -> TaskStatus:
         """Cancel the search unless it is finished; return what it is then."""
         with self._database.write() as session:
-            row = _find(session, search_id)
+            row = find_search(session, search_id)
             if row.state in OPEN_STATES:
                 row.state = "cancelled"
                 row.finished_at = now_s()
@@ -177,7 +184,7 @@ class SearchLedger:
     def query_key(self, search_id: str) -> str | None:
         """Return the key of the search's photo, None if it was by product."""
         with self._database.read() as session:
-            return _find(session, search_id).query_key
+            return find_search(session, search_id).query_key
 
     def waiting(self) -> int:
         """How many searches nobody has taken."""
@@ -198,7 +205,8 @@ def _require_products(session: Session, catalogue_id: int, wanted: Sequence[str]
         raise UnknownProduct(f"There is no product {missing[0]!r} in this catalogue.", field)
 
 
-def _find(session: Session, search_id: str) -> Search:
+def find_search(session: Session, search_id: str) -> Search:
+    """Return a search's row. Raises UnknownTask, Expired: it was never there, or its time is over."""
     row = session.get(Search, search_id)
     if row is None:
         raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it is long over.")
