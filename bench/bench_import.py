@@ -1,6 +1,6 @@
 """Bulk import against a bare loop over the same pictures, in the same run.
 
-    python bench/bench_import.py [--pictures 960] [--rounds 2] [--copies 3000]
+    python bench/bench_import.py [--pictures 2400] [--rounds 1] [--copies 3000]
 
 The bare loop reads, decodes, detects and embeds in the same micro-batches, with no queue, no database, no
 image store and no index. The import runs the catalogue lane on a real Milvus, and on a database and image
@@ -25,10 +25,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageOps
 from pydantic import SecretStr
 
 ROOT = Path(__file__).parent.parent
@@ -182,6 +184,19 @@ def copies(pictures: dict[str, bytes], count: int) -> dict[str, bytes | str]:
     return {**pictures, "products.csv": "\n".join(["product_id,images", *rows])}
 
 
+def taken(count: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The demo's pictures, then the same mirrored, and a few others to warm up with."""
+    paths = sorted((ROOT / "demo" / "images").glob("*"))
+    others = {path.name: path.read_bytes() for path in paths[-16:]}
+    pictures = {path.name: path.read_bytes() for path in paths[:-16][:count]}
+    for path in paths[: count - len(pictures)]:
+        mirrored = BytesIO()
+        with Image.open(path) as picture:
+            ImageOps.mirror(picture.convert("RGB")).save(mirrored, "JPEG", quality=90)
+        pictures[f"mirrored-{path.stem}.jpg"] = mirrored.getvalue()
+    return pictures, others
+
+
 def measure(
     folder: Path, pictures: dict[str, bytes], others: dict[str, bytes], rounds: int, copied: int
 ) -> dict[str, object]:
@@ -237,15 +252,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=960)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--pictures", type=int, default=2400)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--copies", type=int, default=3000)
     args = parser.parse_args()
-    paths = sorted((ROOT / "demo" / "images").glob("*"))
-    pictures, others = (
-        {path.name: path.read_bytes() for path in part}
-        for part in (paths[: args.pictures], paths[args.pictures :][:16])
-    )
+    pictures, others = taken(args.pictures)
     began_load = os.getloadavg()[1]
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), pictures, others, args.rounds, args.copies)
