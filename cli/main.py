@@ -30,6 +30,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("cli.commands.promote:promote", "Make an index that is ready the live one."),
     "rollback": ("cli.commands.promote:rollback", "Go back to the index that was live before."),
     "prune": ("cli.commands.promote:prune", "Drop index versions that nobody goes back to."),
+    "calibrate": ("cli.commands.calibrate:calibrate", "Find out what the scores of hits mean."),
+    "boosts": ("cli.commands.boosts:boosts", "Show or set what a catalogue shows first among what is near."),
     "duplicates": ("cli.commands.duplicates:duplicates", "Find products that show the same thing."),
     "golden": ("cli.commands.golden:golden", "Photos whose right answer is known, for the quality gate."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Write a catalogue's index anew, after Milvus was wiped."),

@@ -24,9 +24,30 @@ def report_lines(job: JobOut) -> Iterator[str]:
         yield from _duplicates(report["duplicates"])
     if job.kind == "reprocess" and "index" in report:
         yield from _what_next(job, report)
+    if "calibrate" in report:
+        yield from _calibrate(report["calibrate"])
     if "pruned" in report:
         dropped = ", ".join(map(str, report["pruned"])) or "none: nobody would go back to none of them"
         yield f"Dropped indexes: {dropped}."
+
+
+def _calibrate(found: dict[str, Any]) -> Iterator[str]:
+    if not found["calibrated"]:
+        yield f"Not calibrated. {found['why_not']}"
+        return
+    yield (
+        f"Index {found['index']} is calibrated with {found['photos']:,} photos composed of "
+        f"{found['pictures']:,} pictures. On photos that were not learnt from:"
+    )
+    for what, name in (("same", "same product"), ("kind", "same category")):
+        for part, each in found[what].items():
+            yield (
+                f"  {name}, {part}: calibration error {each['first']['ece']:.3f} of first hits, "
+                f"{each['all']['ece']:.3f} of all {each['all']['n']:,} ({each['form']})"
+            )
+    votes = found["category"]
+    if votes["right"] is not None:
+        yield f"  predicted category: right for {votes['right']:.1%}, calibration error {votes['ece']:.3f}"
 
 
 def gate_lines(gate: dict[str, Any]) -> Iterator[str]:

@@ -31,6 +31,7 @@ from web import (
     jobs,
     operations,
     pages,
+    ranking,
     searches,
     sign_in,
     webhooks,
@@ -81,8 +82,8 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     register_errors(app)
     speak(app)
     handle_money(app, RatesBook(settings.rates_path))
-    api = (searches, catalogues, indexes, duplicates, jobs, events, webhooks, images, operations, docs)
-    for part in (*api, pages, sign_in):
+    owners = (catalogues, indexes, ranking, duplicates, jobs, events, webhooks, operations)
+    for part in (searches, *owners, images, docs, pages, sign_in):
         app.register_blueprint(part.blueprint)
     return app
 

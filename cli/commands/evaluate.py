@@ -37,7 +37,7 @@ from shared.settings import get_settings
 @click.option(
     "--calibration",
     is_flag=True,
-    help="Also say whether probabilities are kept (half a minute more); --report does too.",
+    help="Also say whether probabilities are kept (a minute more); --report does too.",
 )
 @json_option
 def evaluate(

@@ -10,9 +10,11 @@ from click.core import ParameterSource
 from rich.table import Table
 from rich.text import Text
 
+from cli.commands.boosts import FACTOR
 from cli.connection import connect
 from cli.output import json_option, people, print_json, tables
 from shared.contracts import Hit, SearchOptions, SearchResult
+from shared.contracts.search import PredictedCategory
 
 #: Below the help; the first sign keeps the lines apart.
 _EXAMPLES = """\b
@@ -41,6 +43,20 @@ vitrine search --after NEXT                        # a group's next page
 @click.option("--category", help="Only products of this category.")
 @click.option("--filter", help="Only products that pass; docs/filters.md has the language.")
 @click.option("--min-score", type=float, help="Only hits of at least this score.")
+@click.option(
+    "--min-probability",
+    type=click.FloatRange(0, 1),
+    help="Only hits that are this probably the product; of photos, in calibrated catalogues.",
+)
+@click.option(
+    "--boost",
+    "boosts",
+    multiple=True,
+    type=(str, FACTOR),
+    metavar="FILTER FACTOR",
+    help="Show what passes earlier or later, in place of the catalogue's boosts; may be repeated.",
+)
+@click.option("--no-boosts", is_flag=True, help="In the order of the scores, whatever the catalogue boosts.")
 @click.option("--like", multiple=True, metavar="PRODUCT", help="More like this product; may be repeated.")
 @click.option("--unlike", multiple=True, metavar="PRODUCT", help="Less like this one; may be repeated.")
 @click.option("--repeat", is_flag=True, help="Show a product in every group that finds it, not in one.")
@@ -96,6 +112,13 @@ def _for_page(context: click.Context) -> tuple[int | None, str | None]:
 
 
 def _options(chosen: dict[str, Any]) -> SearchOptions:
+    boosts = [{"filter": filter_, "factor": factor} for filter_, factor in chosen.pop("boosts")]
+    if chosen.pop("no_boosts"):
+        if boosts:
+            raise click.UsageError("--boost and --no-boosts are two wishes: choose one.")
+        chosen["boosts"] = []
+    elif boosts:
+        chosen["boosts"] = boosts
     try:
         return SearchOptions.model_validate({k: v for k, v in chosen.items() if v is not None})
     except ValueError as error:
@@ -106,18 +129,24 @@ def _print_tables(result: SearchResult) -> None:
     console = tables()
     for number, found in enumerate(result.objects, start=1):
         edges = ", ".join(f"{edge:.2f}" for edge in found.box)
-        console.print(_table(f"object {number}: {found.label} {found.confidence:.0%} at {edges}", found.hits))
+        title = f"object {number}: {found.label} {found.confidence:.0%} at {edges}"
+        console.print(_table(title + _kind(found.category), found.hits))
     if result.whole.hits or not result.objects:
-        console.print(_table("whole image", result.whole.hits))
+        console.print(_table("whole image" + _kind(result.whole.category), result.whole.hits))
     timings = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in result.timings_ms.items())
     people().print(Text(timings, style="dim"), soft_wrap=True)
 
 
+def _kind(found: PredictedCategory | None) -> str:
+    return "" if found is None or found.given else f", {found.confidence:.0%} {found.value}"
+
+
 def _table(title: str, hits: list[Hit]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column, justify in (("score", "right"), ("product", "left"), ("title", "left"), ("price", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("score", "probability", "product", "title", "price"):
+        table.add_column(column, justify="left" if column in ("product", "title") else "right")
     for hit in hits:
         price = "" if hit.price is None else f"{hit.price.normalize():f} {hit.currency or ''}"
-        table.add_row(f"{hit.score:.3f}", Text(hit.product_id), Text(hit.title), price)
+        sure = "-" if hit.probability is None else f"{hit.probability:.0%}"
+        table.add_row(f"{hit.score:.3f}", sure, Text(hit.product_id), Text(hit.title), price)
     return table

@@ -41,6 +41,8 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         *("indexes", "reprocess", "promote", "rollback", "prune", "rebuild"),
         *(f"golden {each}" for each in ("add", "list", "import", "remove")),
         "search",
+        "calibrate",
+        "boosts",
         *(
             f"jobs {each}"
             for each in ("list", "show", "watch", "failures", "pause", "resume", "cancel", "retry")

@@ -67,8 +67,9 @@ def fit(samples: Samples) -> Fitted | None:
     """Fit both forms of map and keep the better one; None where too few hits are right, or too few wrong.
 
     Each form is fitted on one half of the photos and asked about the other. The one whose answers there were
-    the more likely (log loss) is kept, and fitted again on all. The calibration error does not choose: it
-    would be served best by a map that says the same of every hit.
+    the more likely (log loss) is kept, and fitted again on all; first hits count as much as all together,
+    for they are what people look at. The calibration error does not choose: it would be served best by a map
+    that says the same of every hit.
     """
     scores, leads, right = (np.array(v, np.float64) for v in (samples.scores, samples.leads, samples.right))
     if min(right.sum(), len(right) - right.sum()) < LEAST_RIGHT:
@@ -80,8 +81,11 @@ def fit(samples: Samples) -> Fitted | None:
         for half in (odd, ~odd):
             said[~half] = make(scores[half], leads[half], right[half])(scores[~half], leads[~half])
         unseen[form] = said
-    form = min(unseen, key=lambda name: _log_loss(unseen[name], right))
     first = np.array(samples.first)
+    form = min(
+        unseen,
+        key=lambda name: _log_loss(unseen[name], right) + _log_loss(unseen[name][first], right[first]),
+    )
     report = {
         "form": form,
         "hits": len(right),

@@ -21,7 +21,7 @@ from worker.pipeline import Pipeline, QueryEmbedding
 from worker.vision import Embeddings, Image
 
 #: Pictures of the gallery that photos are composed of.
-PICTURES = 480
+PICTURES = 960
 _BATCH = 16
 _SAME_OBJECT = 0.5
 

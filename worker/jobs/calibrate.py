@@ -30,7 +30,7 @@ from worker.product_loading import SIDE_NEEDED_PX
 from worker.vision import Image
 
 #: Pictures that photos are composed of, and how often those of a small catalogue are used again.
-PICTURES, MOST_PASSES = 480, 4
+PICTURES, MOST_PASSES = 960, 4
 #: Among fewer products, what is near says little about what is right.
 LEAST_PRODUCTS = 50
 #: Pictures whose photos are composed, embedded and searched for together.

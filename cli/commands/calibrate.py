@@ -1,0 +1,48 @@
+"""`vitrine calibrate`: what the scores of a catalogue's hits mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.commands.import_ import describe, exit_code, follow
+from cli.connection import connect
+from cli.output import ExitCode, json_option, people, print_json, reporter_for
+from shared.errors import StorageUnavailable
+
+
+@click.command(
+    epilog="Example: vitrine calibrate shop --report calibration.svg\n\n"
+    "How it is done, and how far it can be trusted: docs/search.md."
+)
+@click.argument("catalogue")
+@click.option("--index", type=click.IntRange(min=1), help="Of this index version. [default: the live one]")
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the reliability diagram (SVG)."
+)
+@json_option
+def calibrate(catalogue: str, index: int | None, report: Path | None, as_json: bool) -> int:
+    """Find out how probable it is, by its score, that a hit of CATALOGUE is the right product.
+
+    Photos composed of the catalogue's own pictures are searched for. Do it again when the catalogue has
+    grown or changed much, and for each new index version.
+    """
+    console = people()
+    with connect() as client:
+        job = client.calibrate(catalogue, index)
+        with reporter_for(console) as reporter:
+            job = follow(client, job, reporter, lambda: False)
+        if as_json:
+            print_json(job)
+        else:
+            describe(client, job, console)
+    found = (job.report or {}).get("calibrate", {})
+    if report is not None and found.get("calibrated"):
+        try:
+            report.write_text(found["diagram"], encoding="utf-8")
+        except OSError as error:
+            raise StorageUnavailable(f"{report} cannot be written: {error.strerror}.") from error
+    if found and not found["calibrated"]:
+        return ExitCode.PARTIAL
+    return exit_code(job)
