@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,16 @@ class ShopWindow:
                 )
             ).first()
             return None if row is None else _shown(row, locale)
+
+    def category_names(self, catalogue: str, product_ids: Collection[str], locale: str) -> dict[str, str]:
+        """Return what the categories of these products are called in the reader's language, by category."""
+        with self._database.read() as session:
+            rows = session.execute(
+                select(Product.category, Product.categories)
+                .join(Catalogue, Catalogue.id == Product.catalogue_id)
+                .where(Catalogue.name == catalogue, Product.product_id.in_(product_ids))
+            )
+            return {name: title_in(names, locale, name) for name, names in rows}
 
     def some(self, catalogue: str, locale: str, count: int, turn: int) -> list[Shown]:
         """Return products from all over a catalogue: the same ones for the same ``turn``, mostly.

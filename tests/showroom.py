@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Thing:
     price: str
     pictures: list[bytes] = field(default_factory=list)
     url: str | None = None
+    categories: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
 
@@ -54,6 +56,7 @@ def things(count: int = 20) -> list[Thing]:
             url="https://shop.example/thing" if n % 2 else None,
             attributes={"material": "oak", "size_cm": [40, 50, 60]},
             tags=["sale"] if n % 2 else [],
+            categories={"en": "Lamps", "de": "Lampen"} if n % 3 else {"en": "Chairs", "de": "Stühle"},
         )
         for n in range(count)
     ]
@@ -64,6 +67,7 @@ class Showroom:
 
     Attributes:
         boxes: of the objects that every photo is said to show.
+        losing: how many answers to uploads are lost on their way, from now on.
         page: most hits of a group before its next page.
         holding: while it is set, searches wait.
     """
@@ -75,7 +79,8 @@ class Showroom:
         self.page = 16
         self.holding = threading.Event()
         self._ended = threading.Event()
-        self._server = make_server("127.0.0.1", 0, self.shop.app, threaded=True)
+        self.losing = 0
+        self._server = make_server("127.0.0.1", 0, self._serve, threaded=True)
         self._threads = [
             threading.Thread(target=self._server.serve_forever),
             threading.Thread(target=self._answer_on),
@@ -99,6 +104,13 @@ class Showroom:
         for thread in self._threads:
             thread.join()
 
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
+        answer = self.shop.app(environ, start_response)
+        if self.losing and environ["PATH_INFO"] == "/v1/searches":
+            self.losing -= 1
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        return answer
+
     def _fill(self) -> None:
         database = Database(self.shop.settings.database_url)
         with database.write() as session:
@@ -109,7 +121,7 @@ class Showroom:
                     product_id=thing.product_id,
                     titles=thing.titles,
                     category=thing.category,
-                    categories={},
+                    categories=thing.categories,
                     price=Decimal(thing.price),
                     currency="EUR",
                     url=thing.url,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain
@@ -32,6 +32,7 @@ class Group:
     Attributes:
         anchor: its place in the page.
         next: what the group's next page is asked for with.
+        object: its number in the answer, None of the whole photo.
     """
 
     anchor: str
@@ -40,6 +41,7 @@ class Group:
     hits: Sequence[Hit]
     next: str | None
     number: int = 0
+    object: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,16 @@ class Answer:
     """A finished search with all that its page draws.
 
     Attributes:
+        feedback: whether what a reader does with its hits is told.
         root: id of the first search of this photo or product, which later ones narrow down.
         product_id: searched with instead of a photo.
         like: that product, unless it is gone.
         categories: of the first answer, the commonest first.
+        category_names: what they are called in the reader's language.
     """
 
+    id: str
+    feedback: bool
     root: str
     catalogue: str
     product_id: str | None
@@ -87,6 +93,7 @@ class Answer:
     groups: Sequence[Group]
     marks: Sequence[Mark]
     categories: Sequence[str]
+    category_names: Mapping[str, str]
     currency: str | None
     wishes: Wishes
     box: Box | None
@@ -123,8 +130,11 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
     if product_id is not None and not further:
         groups = [replace(group, name=_("Similar products")) for group in groups[-1:]]
     marks = _marks(_groups(first), url_for("pages.shopper.shared", search_id=root.id) if narrowed else "")
-    hits = [hit for group in groups for hit in group.hits]
+    hits = [*(hit for group in groups for hit in group.hits), *_hits(first)]
+    found = {hit.product_id for hit in hits}
     return Answer(
+        id=status.id,
+        feedback=services().settings.feedback.enabled,
         root=root.id,
         catalogue=status.result.catalogue,
         product_id=product_id,
@@ -133,7 +143,8 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
         groups=[replace(group, hits=_sorted(group.hits, sort)) for group in groups],
         marks=marks,
         categories=_categories(first, asked.options.category),
-        currency=next((hit.currency for hit in [*hits, *_hits(first)] if hit.currency), None),
+        category_names=services().window.category_names(status.result.catalogue, found, reader().titles),
+        currency=next((hit.currency for hit in hits if hit.currency), None),
         wishes=Wishes.of(asked.options),
         box=asked.options.box,
         sort=sort,
@@ -170,6 +181,7 @@ def _groups(result: SearchResult, *, framed: bool = False, further: bool = False
             thing.hits,
             thing.next,
             number,
+            number - 1,
         )
         for number, thing in enumerate(result.objects, start=1)
     ]

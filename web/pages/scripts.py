@@ -22,7 +22,7 @@ _SHARED = (
     "words.js",
 )
 MODULES = {
-    "search": (*_SHARED, "flow.js", "past.js", "photo.js", "ways.js"),
+    "search": (*_SHARED, "flow.js", "past.js", "photo.js", "verdicts.js", "ways.js"),
     "product": _SHARED,
 }
 
@@ -56,6 +56,7 @@ def script_words() -> dict[str, Any]:
         "copied": _("Copied"),
         "share": _("Share"),
         "pick": _("Search with this picture: %(name)s"),
+        "dismissed": _("It is left out. Thank you."),
         "past": _("Search of %(when)s"),
         "corner_top_left": _("Corner of the frame, top left"),
         "corner_top_right": _("Corner of the frame, top right"),

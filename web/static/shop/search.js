@@ -5,6 +5,7 @@ import { showPast } from "./past.js";
 import { watchPictures } from "./pictures.js";
 import { choose, dress } from "./result.js";
 import { at, body, show } from "./screen.js";
+import { dismiss, tell } from "./verdicts.js";
 import { openWays } from "./ways.js";
 
 const result = at("result");
@@ -14,7 +15,10 @@ function plain(event) {
 }
 
 result.addEventListener("click", (event) => {
+  const unwanted = event.target.closest(".dismiss");
+  if (unwanted) dismiss(unwanted.closest(".hit"));
   const link = event.target.closest("a");
+  if (link?.matches(".hit-link")) tell(link.parentElement, "click");
   if (!link || !plain(event)) return;
   const { group } = link.dataset;
   const href = link.getAttribute("href");
