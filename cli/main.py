@@ -33,6 +33,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("cli.commands.calibrate:calibrate", "Find out what the scores of hits mean."),
     "boosts": ("cli.commands.boosts:boosts", "Show or set what a catalogue shows first among what is near."),
     "duplicates": ("cli.commands.duplicates:duplicates", "Find products that show the same thing."),
+    "feedback": ("cli.commands.feedback:feedback", "What shoppers did with hits, as golden queries."),
     "golden": ("cli.commands.golden:golden", "Photos whose right answer is known, for the quality gate."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Write a catalogue's index anew, after Milvus was wiped."),
     "sweep": ("cli.commands.sweep:sweep", "Delete the pictures that no product refers to."),

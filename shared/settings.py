@@ -195,6 +195,13 @@ class WebhookSettings(Group):
     timeout_s: float = Field(10.0, gt=0, le=60, description="How long a receiver may take to answer")
 
 
+class FeedbackSettings(Group):
+    enabled: bool = Field(
+        False, description="Whether clicks and verdicts on hits are kept, with their photos; never who it was"
+    )
+    keep_s: float = Field(180 * 86_400.0, ge=60, description="How long they are kept")
+
+
 class FlowerSettings(Group):
     host: str = Field("127.0.0.1", description="Address Flower listens on")
     port: int = Field(5555, ge=1, le=65535, description="Port Flower listens on")
@@ -229,6 +236,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     money: MoneySettings = MoneySettings()
     webhooks: WebhookSettings = WebhookSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     flower: FlowerSettings = FlowerSettings()
     log: LogSettings = LogSettings()
 

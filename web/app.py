@@ -26,6 +26,7 @@ from web import (
     docs,
     duplicates,
     events,
+    feedback,
     images,
     indexes,
     jobs,
@@ -82,7 +83,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     register_errors(app)
     speak(app)
     handle_money(app, RatesBook(settings.rates_path))
-    owners = (catalogues, indexes, ranking, duplicates, jobs, events, webhooks, operations)
+    owners = (catalogues, indexes, ranking, duplicates, feedback, jobs, events, webhooks, operations)
     for part in (searches, *owners, images, docs, pages, sign_in):
         app.register_blueprint(part.blueprint)
     return app

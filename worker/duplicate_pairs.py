@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Integer, func, literal, select
-from sqlalchemy.orm import Session
+from sqlalchemy import BigInteger, Integer, exists, func, literal, select, update
+from sqlalchemy.orm import Session, aliased
 
 from shared.database import Database
 from shared.database.bulk import upsert_rows
@@ -153,6 +153,22 @@ def write_pairs(session: Session, job_id: str, pairs: Sequence[Pair]) -> None:
         for (left, right), pair in best.items()
     ]
     upsert_rows(session, DuplicatePair, rows, ("job_id", "left_product", "right_product"))
+
+
+def take_over_pairs(session: Session, earlier: str, job_id: str) -> None:
+    """Give a job that does the rest of an earlier one the pairs which that one found."""
+    ours = aliased(DuplicatePair)
+    known = exists().where(
+        ours.job_id == job_id,
+        ours.left_product == DuplicatePair.left_product,
+        ours.right_product == DuplicatePair.right_product,
+    )
+    session.execute(
+        update(DuplicatePair)
+        .where(DuplicatePair.job_id == earlier, ~known)
+        .values(job_id=job_id)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _pictures(version: int) -> Any:

@@ -18,6 +18,7 @@ from shared.doorbell import Doorbell
 from shared.errors import VitrineError
 from shared.image_names import SHARDS
 from shared.image_store import ImageStore
+from shared.ledger.feedback import PHOTOS, FeedbackLedger
 from shared.ledger.housekeeping import expired_imports, unused_query_images
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.search_desk import SearchDesk
@@ -53,6 +54,7 @@ class Sweeper:
     webhooks: WebhookSender
     pictures: PictureSweeper
     signals: SignalLedger
+    feedback: FeedbackLedger
     prober: Prober
 
     def __post_init__(self) -> None:
@@ -104,6 +106,10 @@ class Sweeper:
         for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
             self.store.delete(key, "queries")
             gone += 1
+        gone += self.feedback.forget(self.settings.feedback.keep_s)
+        for key in self.feedback.unused_photos(self.store.older_than(PHOTOS, 3600.0)):
+            self.store.delete(key, PHOTOS)
+            gone += 1
         uploads = self.store.older_than("imports", 3600.0)
         for name in expired_imports(self.database, uploads, self.settings.jobs.keep_import_s):
             self.store.delete(name, "imports")
@@ -111,7 +117,7 @@ class Sweeper:
         self.store.sweep_temporary(3600.0)
         gone += self.pictures.sweep(self._next_shards(), _MOST_PICTURES)
         if gone:
-            log.info("deleted %d expired searches, query images, imports, and pictures of no product", gone)
+            log.info("deleted %d expired searches, photos, imports, and pictures of no product", gone)
 
     def _next_shards(self) -> list[str]:
         """Where old pictures are looked for this time: in an hour and a half everywhere."""
@@ -133,6 +139,7 @@ def build_sweeper(settings: Settings) -> Sweeper:
         webhooks=WebhookSender(database, settings.webhooks.allow_private, settings.webhooks.timeout_s),
         pictures=open_picture_sweeper(settings, database, store),
         signals=SignalLedger(database),
+        feedback=FeedbackLedger(database),
         prober=Prober(database, settings.search.probe_rows),
     )
 

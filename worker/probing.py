@@ -30,7 +30,6 @@ from shared.filters.sql import where
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim
 from worker.index_rows import row_key
-from worker.index_versions import LiveIndex
 from worker.vision import Embeddings, IndexHit
 
 log = logging.getLogger(__name__)
@@ -52,13 +51,20 @@ _NICE = 15
 _TOO_LARGE_S = 3600.0
 
 
+class Version(Protocol):
+    """An index version, of which only the id counts here."""
+
+    @property
+    def id(self) -> int: ...
+
+
 class Answered(Protocol):
     """What is noted of an answered search: see ``worker.search_lane``."""
 
     @property
     def claim(self) -> Claim: ...
     @property
-    def live(self) -> LiveIndex: ...
+    def live(self) -> Version: ...
     @property
     def filter(self) -> Filter | None: ...
     @property

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Integer, cast, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -80,7 +80,7 @@ class SignalLedger:
                 .order_by(Timing.finished_at.desc())
                 .limit(_NEWEST)
             ).all()
-            minutes = _by_minute(session, now)
+            minutes = _by_minute(session, now, self._database.is_sqlite)
             recall = _recall(session)
         return Signals(
             window_s=WINDOW_S,
@@ -189,9 +189,11 @@ def _figures(searches: Sequence[dict[str, float]]) -> dict[str, StageFigures]:
     return found
 
 
-def _by_minute(session: Session, now: float) -> list[int]:
+def _by_minute(session: Session, now: float, sqlite: bool) -> list[int]:
     minutes = WINDOW_S // 60
-    age = func.floor((now - Timing.finished_at) / 60)
+    ago = (now - Timing.finished_at) / 60
+    # SQLite may be built without `floor`, and PostgreSQL rounds what it casts.
+    age = cast(ago, Integer) if sqlite else func.floor(ago)
     counted = session.execute(
         select(age, func.count()).where(Timing.finished_at > now - WINDOW_S).group_by(age)
     )

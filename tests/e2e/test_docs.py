@@ -35,7 +35,11 @@ def reader(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[tupl
     for seed, name in enumerate(("photo.jpg", "front.jpg", "side.jpg")):
         (folder / name).write_bytes(builders.jpeg(seed=seed, width=320, height=240))
     roots = json.dumps([str(folder)])
-    settings = {"VITRINE_JOBS__IMPORT_ROOTS": roots, "VITRINE_MODELS__MICRO_BATCH": "32"}
+    settings = {
+        "VITRINE_JOBS__IMPORT_ROOTS": roots,
+        "VITRINE_MODELS__MICRO_BATCH": "32",
+        "VITRINE_FEEDBACK__ENABLED": "true",
+    }
     stack = Stack(tmp_path / "stack", milvus.uri, prefix, settings)
     stack.folder.mkdir()
     stack.start()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.duplicates import DuplicateGroup, DuplicatesRequest
 from shared.database.bulk import insert_rows
@@ -21,6 +22,7 @@ from shared.errors import Expired, InvalidInput, UnknownCatalogue
 from shared.ledger import now_s
 from shared.ledger.duplicates import DuplicateLedger
 from tests import builders
+from tests.index_shop import IndexShop
 from tests.packing import pictures
 from tests.shop import Shop
 from tests.web_builders import Shop as WebShop
@@ -230,6 +232,27 @@ def test_a_job_that_is_cut_off_begins_its_last_step_anew(shop: Shop, monkeypatch
     assert shown(shop) == [("exact", ["a", "a2"]), ("near", ["b", "b2"])]
     with shop.worker.database.read() as session:
         assert len(session.scalars(select(Duplicate)).all()) == 4, "nothing is there twice"
+
+
+def test_the_rest_of_a_cancelled_job_knows_what_that_found(
+    tmp_path: Path, milvus: EmbeddedMilvus, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Or the last step would find the pair by itself.
+    monkeypatch.setattr("worker.jobs.duplicates.same_quarters", lambda *_: iter(()))
+    shop = IndexShop(tmp_path, milvus, prefix)
+    for n, data in enumerate((photo(1), photo(1, width=300), *(photo(50 + n) for n in range(4)))):
+        shop.done(shop.jobs.create_put("shop", f"p{n}", ProductIn(), [shop.store.put(data, "images")]).id)
+    shop.rows()
+    job = shop.jobs.create("duplicates", "shop", DuplicatesRequest().model_dump()).id
+    assert shop.work(2) == 2, "the plan, and the first of two chunks"
+    shop.jobs.cancel(job)
+    with shop.database.read() as session:
+        assert len(session.scalars(select(DuplicatePair)).all()) == 1
+    rest = shop.done(shop.jobs.retry(job, None, 4).id)
+    assert (rest.state, rest.total) == ("succeeded", 2)
+    (group,) = DuplicateLedger(shop.database).groups("shop").groups
+    assert [p.product_id for p in group.products] == ["p0", "p1"]
+    shop.close()
 
 
 def test_earlier_groups_are_shown_until_there_are_new_ones_and_then_go(shop: Shop) -> None:

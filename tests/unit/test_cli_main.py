@@ -38,6 +38,7 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         "import",
         "reconcile",
         "duplicates",
+        *(f"feedback {each}" for each in ("list", "export")),
         *("indexes", "reprocess", "promote", "rollback", "prune", "rebuild"),
         *(f"golden {each}" for each in ("add", "list", "import", "remove")),
         "search",

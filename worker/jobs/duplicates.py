@@ -28,7 +28,14 @@ from worker.duplicate_groups import (
     same_bytes,
     with_same_bytes,
 )
-from worker.duplicate_pairs import Limits, neighbours, pictures_of, same_quarters, write_pairs
+from worker.duplicate_pairs import (
+    Limits,
+    neighbours,
+    pictures_of,
+    same_quarters,
+    take_over_pairs,
+    write_pairs,
+)
 from worker.index_versions import LiveIndex, live_index
 from worker.jobs import Tools
 from worker.jobs.filling import products_of
@@ -125,7 +132,11 @@ class _Finish:
             session.execute(
                 delete(Duplicate).where((Duplicate.job_id == claim.job_id) | Duplicate.job_id.in_(old))
             )
-            ended = select(Job.id).where(Job.kind == KIND, Job.state.in_(ENDED_STATES))
+            if claim.retry_of is not None:
+                take_over_pairs(session, claim.retry_of, claim.job_id)
+            ended = select(Job.id).where(
+                Job.catalogue_id == claim.catalogue_id, Job.kind == KIND, Job.state.in_(ENDED_STATES)
+            )
             session.execute(delete(DuplicatePair).where(DuplicatePair.job_id.in_(ended)))
 
     def _compare_hashes(self, live: LiveIndex) -> None:

@@ -1,0 +1,132 @@
+"""`vitrine feedback`: what shoppers did with hits, as golden queries and as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from cli.connection import connect
+from cli.output import json_option, people, print_json, tables
+from shared.contracts.feedback import FeedbackOut
+from shared.images import probe
+from shared.open_parts import image_limits
+from shared.settings import get_settings
+from vitrine_client import Vitrine
+
+_FILE, _PHOTOS = "benchmark.jsonl", "benchmark"
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+@click.group()
+def feedback() -> None:
+    """What shoppers did with hits, where the operator allows it to be kept: docs/feedback.md."""
+
+
+@feedback.command(name="list", epilog="Example: vitrine feedback list shop")
+@click.argument("catalogue")
+@json_option
+def list_(catalogue: str, as_json: bool) -> None:
+    """What was said of the hits of CATALOGUE, the oldest first."""
+    with connect() as client:
+        found = list(client.feedback(catalogue))
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("when", "kind", "product", "rank", "score", "search"):
+        table.add_column(column)
+    for f in found:
+        when = f"{f.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(when, f.kind, f.product_id, str(f.rank), f"{f.score:.3f}", f.query_id)
+    tables().print(table)
+
+
+@feedback.command(
+    epilog="Example: vitrine feedback export shop --to ./labelled --clicks\n\n"
+    "Then: vitrine golden import ./labelled --catalogue shop"
+)
+@click.argument("catalogue")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write golden queries there: benchmark.jsonl and the photos.",
+)
+@click.option("--clicks", is_flag=True, help="Take a product that was clicked for the right one too.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print all of it as a CSV file instead.")
+@json_option
+def export(catalogue: str, folder: Path | None, clicks: bool, as_csv: bool, as_json: bool) -> None:
+    """Write the photos of CATALOGUE whose right answer shoppers told, as golden queries; or all as CSV."""
+    if as_csv == (folder is not None):
+        raise click.UsageError("Say --to FOLDER for golden queries, or --csv for a table.")
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+    with connect() as client:
+        if folder is None:
+            for piece in client.feedback_csv(catalogue):
+                click.echo(piece, nl=False)
+            return
+        kinds = {"right", "click"} if clicks else {"right"}
+        photos, objects = write_golden(client, right_ones(client.feedback(catalogue), kinds), folder)
+    if as_json:
+        print_json({"photos": photos, "objects": objects, "folder": str(folder)})
+    else:
+        people().print(
+            f"{objects:,} objects of {photos:,} photos. What the quality gate asks next: "
+            f"vitrine golden import {folder} --catalogue {catalogue}",
+            soft_wrap=True,
+        )
+
+
+def right_ones(said: Iterable[FeedbackOut], kinds: set[str]) -> list[FeedbackOut]:
+    """Return one answer for each object of each photo: what was said to be right, else clicked, last.
+
+    What somebody said is not this one is no answer, also if it was clicked before.
+    """
+    best: dict[tuple[str, int | None], FeedbackOut] = {}
+    refused: set[tuple[str, int | None, str]] = set()
+    everything = list(said)
+    for f in everything:
+        if f.kind == "not_this":
+            refused.add((f.query_id, f.object, f.product_id))
+    for f in everything:
+        place = f.query_id, f.object
+        if f.kind not in kinds or not f.photo or (*place, f.product_id) in refused:
+            continue
+        if place not in best or f.kind == "right" or best[place].kind == "click":
+            best[place] = f
+    return list(best.values())
+
+
+def write_golden(client: Vitrine, found: Iterable[FeedbackOut], folder: Path) -> tuple[int, int]:
+    """Write ``benchmark.jsonl`` and the photos; return how many photos and objects."""
+    by_search: dict[str, list[FeedbackOut]] = {}
+    for f in found:
+        by_search.setdefault(f.query_id, []).append(f)
+    (folder / _PHOTOS).mkdir(parents=True, exist_ok=True)
+    with (folder / _FILE).open("w", encoding="utf-8") as file:
+        for query_id, objects in by_search.items():
+            photo = client.feedback_photo(objects[0].id)
+            name = f"{_PHOTOS}/{query_id}.jpg"
+            (folder / name).write_bytes(photo)
+            row = _row(name, photo, objects)
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(by_search), sum(map(len, by_search.values()))
+
+
+def _row(name: str, photo: bytes, objects: list[FeedbackOut]) -> dict[str, Any]:
+    seen = probe(photo, image_limits(get_settings(), catalogue=False))
+    width, height = seen.width, seen.height
+    scale = (width, height, width, height)
+    boxes = [[round(v * s, 1) for v, s in zip(f.box or _WHOLE, scale, strict=True)] for f in objects]
+    return {
+        "file": name,
+        "kind": "multi" if len(objects) > 1 else "view",
+        "size": [width, height],
+        "objects": [{"product_id": f.product_id, "box": box} for f, box in zip(objects, boxes, strict=True)],
+    }
