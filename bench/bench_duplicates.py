@@ -1,11 +1,12 @@
 """How well near duplicates are told from different products, by perceptual hash and embedding.
 
-    python bench/bench_duplicates.py [--data ../shared/data] [--changed 120] [--features features.npz]
+    python bench/bench_duplicates.py [--data demo] [--changed 120] [--features features.npz]
 
 True duplicates are made of known pictures: smaller, compressed, cut, mirrored, darkened, with a border.
 Every other pair of products is a false one. Prints, for each pair of limits, the share of true
-duplicates found and how many pairs of different products are taken for duplicates, before and after they
-are put into groups. The embedder sees what the detector finds, as an import does.
+duplicates found, how many pairs of different products are taken for duplicates, and how many products are in
+them. The embedder sees what the detector finds, as an import does. DATA has products.jsonl and the pictures
+that it names: the data pack beside this repository, or else the demo.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from worker.perceptual import bits_apart, perceptual_hash  # noqa: E402
 from worker.pipeline import build_pipeline  # noqa: E402
 from worker.vision import Image  # noqa: E402
 
+PACK = ROOT.parent / "shared/data/products"
 LIMITS = ImageLimits(20_000_000, 50_000_000, 16_000)
 
 
@@ -69,9 +71,9 @@ BITS, SCORES = (2, 4, 6, 8, 10, 12, 14, 64), (0.80, 0.85, 0.90, 0.93, 0.95, 0.97
 
 def features(args: argparse.Namespace) -> dict[str, np.ndarray]:
     """Hashes and embeddings of all pictures, and of changed copies of some."""
-    rows = [json.loads(line) for line in (args.data / "products/products.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (args.data / "products.jsonl").read_text().splitlines()]
     rows = rows[: args.products]
-    images = [decode((args.data / "products" / row["image"]).read_bytes(), LIMITS, 640) for row in rows]
+    images = [decode((args.data / row["image"]).read_bytes(), LIMITS, 640) for row in rows]
     sample = np.random.default_rng(3).choice(len(rows), min(args.changed, len(rows)), replace=False)
     copies = [change(images[n]) for change in CHANGES.values() for n in sample]
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +131,7 @@ def table(known: dict[str, np.ndarray]) -> list[dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data")
+    parser.add_argument("--data", type=Path, default=PACK if PACK.exists() else ROOT / "demo")
     parser.add_argument("--changed", type=int, default=120, help="Products of which copies are made.")
     parser.add_argument("--products", type=int, help="Only so many products.")
     parser.add_argument("--threads", type=int, default=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -23,6 +24,7 @@ from shared.ledger.searches import find_search, moment
 PHOTOS = "feedback"
 #: More about one search is no shopper's doing.
 MOST_OF_A_SEARCH = 100
+_TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,11 @@ class FeedbackLedger:
 
     def unused_photos(self, keys: Iterable[str]) -> Iterator[str]:
         """Yield those of the photos that no feedback is about any more."""
-        for key in keys:
+        waiting = iter(keys)
+        while some := list(islice(waiting, _TOGETHER)):
             with self._database.read() as session:
-                used = session.scalar(select(Feedback.id).where(Feedback.photo == key).limit(1))
-            if used is None:
-                yield key
+                used = set(session.scalars(select(Feedback.photo).where(Feedback.photo.in_(some))))
+            yield from (key for key in some if key not in used)
 
 
 def _known(session: Session, key: str) -> Feedback | None:
