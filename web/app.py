@@ -30,6 +30,7 @@ from web import (
     images,
     indexes,
     jobs,
+    manage,
     operations,
     pages,
     ranking,
@@ -84,7 +85,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     speak(app)
     handle_money(app, RatesBook(settings.rates_path))
     owners = (catalogues, indexes, ranking, duplicates, feedback, jobs, events, webhooks, operations)
-    for part in (searches, *owners, images, docs, pages, sign_in):
+    for part in (searches, *owners, images, docs, pages, manage, sign_in):
         app.register_blueprint(part.blueprint)
     return app
 

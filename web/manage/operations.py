@@ -44,7 +44,7 @@ def operations() -> Response:
     signals = Signals.model_validate(status["searches"])
     return page_of(
         "operations.html",
-        status=status,
+        system=status,
         well=all(said == OK for said in status["parts"].values()),
         signals=signals,
         minutes=minutes,

@@ -1,0 +1,184 @@
+"""The owner's pages without a browser: what they show, what forms do, and what bad input is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.manage_builders import PAGE, done, dropped, job_at, see, send
+from tests.web_builders import IMAGE_ID, Shop, open_shop
+
+KEY = "a-long-secret-key"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return open_shop(tmp_path)
+
+
+def test_the_start_page_shows_catalogues_and_makes_them(shop: Shop) -> None:
+    text = see(shop, "/manage")
+    assert "demo" in text
+    assert "1 product, 1 picture" in re.sub(r"\s+", " ", text)
+    answer = send(shop, "/manage/catalogues", name="winter", currency="USD")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/manage/catalogues/winter")
+    assert shop.parts.catalogue.get("winter").currency == "USD"
+    assert "This catalogue is empty" in see(shop, "/manage/catalogues/winter/products")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": "Winter!"}, "small letters"),
+        ({}, "small letters"),
+        ({"name": "demo"}, "There is a catalogue of this name already"),
+        ({"name": "w", "currency": "euro"}, "three capital letters"),
+        ({"name": "w", "evil": "1"}, "evil"),
+    ],
+)
+def test_a_wrong_new_catalogue_is_explained_beside_the_form(
+    shop: Shop, fields: dict[str, str], says: str
+) -> None:
+    answer = send(shop, "/manage/catalogues", **fields)
+    assert answer.status_code == 422
+    assert says in answer.text
+    assert 'role="alert"' in answer.text
+    assert f'value="{fields.get("name", "")}"' in answer.text, "what was typed is not lost"
+    assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
+
+
+def test_products_are_found_by_id_and_by_title_in_any_language(shop: Shop) -> None:
+    for query in ("CHAIR-", "eichen", "oak ch", ""):
+        assert "chair-1" in see(shop, f"/manage/catalogues/demo/products?q={query}"), query
+    for query in ("sofa", "%25", "_hair", "'"):
+        assert "No product has" in see(shop, f"/manage/catalogues/demo/products?q={query}"), query
+    assert "no more products" in see(shop, "/manage/catalogues/demo/products?after=zzz")
+    assert "Go back" in see(shop, "/manage/catalogues/nothing/products", 404)
+
+
+def test_a_product_shows_its_picture_and_is_deleted_by_a_form(shop: Shop) -> None:
+    text = see(shop, "/manage/catalogues/demo/products/chair-1")
+    assert f'href="/v1/images/{IMAGE_ID}?size=640"' in text
+    assert "Eichenstuhl" in text
+    answer = send(shop, "/manage/catalogues/demo/products/chair-1/delete")
+    job = job_at(answer)
+    assert shop.parts.jobs.status(job).kind == "delete"
+    assert [row.partition(":")[0] for _, row in shop.bell.rung] == [job]
+    see(shop, "/manage/catalogues/demo/products/nothing", 404)
+
+
+def test_an_import_is_checked_first_and_then_started_without_sending_it_again(shop: Shop) -> None:
+    assert 'enctype="multipart/form-data"' in see(shop, "/manage/import?catalogue=demo")
+    answer = send(
+        shop, "/manage/imports", catalogue="winter", file=dropped(), mode="sync", dry_run="true",
+        max_delete_share="0.25",
+    )  # fmt: skip
+    job = job_at(answer)
+    options = shop.parts.jobs.status(job).options
+    assert (options["mode"], options["dry_run"], options["max_delete_share"]) == ("sync", True, 0.25)
+    archive = shop.parts.jobs.archive(job)
+    assert archive is not None
+    with shop.parts.store.open(archive, "imports") as file:
+        assert file.read() == b"PK..."
+    early = send(shop, f"/manage/jobs/{job}/start")
+    assert early.status_code == 409
+    assert "wait for its end" in early.text
+    done(shop, job, bad=0)
+    started = job_at(send(shop, f"/manage/jobs/{job}/start"))
+    assert started == job_at(send(shop, f"/manage/jobs/{job}/start")), "pressed twice"
+    assert shop.parts.jobs.archive(started) == archive
+    assert shop.parts.jobs.status(started).options["dry_run"] is False
+    assert "not a dry run" in send(shop, f"/manage/jobs/{started}/start").text
+    shop.parts.store.delete(archive, "imports")
+    assert send(shop, f"/manage/jobs/{job}/start").status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "says"),
+    [
+        ({"catalogue": "demo"}, 422, "Choose a file first"),
+        ({"catalogue": "Demo!", "file": dropped()}, 422, "Say which catalogue"),
+        ({"catalogue": "demo", "file": dropped("photo.heic")}, 415, "photo.heic cannot be imported"),
+        ({"catalogue": "demo", "file": dropped(data=b""), "x": ""}, 422, "empty"),
+        ({"catalogue": "demo", "file": dropped("m.csv"), "mode": "all"}, 422, "mode"),
+        ({"catalogue": "demo", "source": "/etc/passwd"}, 403, "import roots"),
+    ],
+)
+def test_a_wrong_import_is_explained_and_makes_no_job(
+    shop: Shop, fields: dict[str, object], status: int, says: str
+) -> None:
+    answer = send(shop, "/manage/imports", **fields)
+    assert answer.status_code == status
+    assert says in answer.text
+    assert 'id="catalogue"' in answer.text
+    assert shop.parts.jobs.recent() == []
+
+
+def test_a_job_shows_what_failed_and_tries_it_again(shop: Shop) -> None:
+    job = job_at(send(shop, "/manage/imports", catalogue="demo", file=dropped()))
+    text = see(shop, f"/manage/jobs/{job}")
+    assert f'data-events="/v1/jobs/{job}/events"' in text
+    done(shop, job)
+    text = see(shop, f"/manage/jobs/{job}")
+    assert "data-events" not in text
+    assert "It is gone." in text
+    assert "a&lt;b&gt;.jpg" in text
+    assert f'src="/v1/images/{IMAGE_ID}?size=96"' in text, "the product is there, with a picture"
+    assert f"/v1/jobs/{job}/failures.csv" in text
+    assert job in see(shop, "/manage/jobs?catalogue=demo")
+    again = job_at(send(shop, f"/manage/jobs/{job}/retry", reason="missing_image"))
+    assert shop.parts.jobs.status(again).retry_of == job
+    wrong = send(shop, f"/manage/jobs/{job}/retry", reason="other")
+    assert wrong.status_code == 409
+    assert "Go back" in wrong.text
+
+
+def test_a_job_is_paused_resumed_and_cancelled(shop: Shop) -> None:
+    job = job_at(send(shop, "/manage/imports", catalogue="demo", file=dropped()))
+    for action, state in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        assert job_at(send(shop, f"/manage/jobs/{job}/{action}")) == job
+        assert shop.parts.jobs.status(job).state == state
+        see(shop, f"/manage/jobs/{job}")
+    assert send(shop, f"/manage/jobs/{job}/pause").status_code == 409
+    assert send(shop, f"/manage/jobs/{job}/explode").status_code == 404
+    see(shop, "/manage/jobs/nothing", 404)
+
+
+def test_a_catalogue_is_deleted_once_its_name_was_typed(shop: Shop) -> None:
+    assert "Type its name, demo" in see(shop, "/manage/catalogues/demo")
+    wrong = send(shop, "/manage/catalogues/demo/delete", name="dem")
+    assert (wrong.status_code, "nothing was deleted" in wrong.text) == (422, True)
+    assert shop.parts.catalogue.get("demo").products == 1
+    job = job_at(send(shop, "/manage/catalogues/demo/delete", name="demo"))
+    assert "demo" in see(shop, f"/manage/jobs/{job}")
+    assert "There is no catalogue yet" in see(shop, "/manage")
+
+
+def test_another_site_posts_nothing(shop: Shop) -> None:
+    headers = {"Accept": "text/html", "Origin": "https://evil.example"}
+    for path in ("/manage/catalogues", "/manage/imports", "/manage/catalogues/demo/indexes/prune"):
+        assert shop.client.post(path, data={"name": "x"}, headers=headers).status_code == 403, path
+    assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
+
+
+def test_every_page_of_the_owner_needs_the_key(tmp_path: Path) -> None:
+    locked = open_shop(tmp_path, web={"api_key": KEY})
+    rules = [r for r in locked.app.url_map.iter_rules() if r.rule.startswith(("/manage", "/operations"))]
+    assert len(rules) > 10
+    for rule in rules:
+        path = re.sub(r"<int:[^>]+>", "1", rule.rule)
+        path = re.sub(r"<[^>]+>", "demo", path)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            answer = locked.client.open(path, method=method, headers=PAGE)
+            assert answer.status_code == 401, (method, path)
+            assert "Sign in" in answer.text
+    client = locked.client
+    client.post("/sign-in", data={"key": KEY}, headers=PAGE)
+    assert "Sign out" in client.get("/manage", headers=PAGE).text
+
+
+def test_a_program_gets_the_usual_shape(shop: Shop) -> None:
+    answer = shop.client.get("/manage/jobs/nothing")
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, "unknown_job")
