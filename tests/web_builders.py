@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image as Picture
 from sqlalchemy import select
+from werkzeug.serving import make_server
 
 from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
 from shared.database import Database
@@ -19,6 +23,7 @@ from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Image, Product
 from shared.doorbell import Doorbell
 from shared.ledger.search_desk import Claim, SearchDesk
+from shared.log import configure_logging
 from shared.settings import Settings
 from shared.task_names import TaskName
 from web.app import create_app
@@ -78,6 +83,20 @@ def open_shop(folder: Path, redis_url: str = NOBODY, bell: Bell | None = None, *
     add_product(shop, database)
     database.close()
     return shop
+
+
+@contextmanager
+def serving(shop: Shop) -> Iterator[str]:
+    """Let the application answer over HTTP, from threads of this process; yield its address."""
+    # The server's log would go where a command prints: both are in this process.
+    configure_logging("ERROR", "text", "web")
+    server = make_server("127.0.0.1", 0, shop.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def add_product(shop: Shop, database: Database) -> None:

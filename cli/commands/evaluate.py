@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.table import Table
@@ -25,10 +25,10 @@ from shared.settings import get_settings
 )
 @click.option(
     "--truth",
-    type=click.Choice(["auto", "box"]),
+    type=click.Choice(["auto", "box", "mask"]),
     default="auto",
     show_default=True,
-    help="box: search with the true boxes, as if the detector were perfect.",
+    help="Search with the true boxes, or the true masks where DIR has some, not with what is detected.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many photographs of each kind.")
 @click.option(
@@ -45,7 +45,7 @@ def evaluate(
     detector: str | None,
     embedder: str | None,
     crop: str | None,
-    truth: str,
+    truth: Literal["auto", "box", "mask"],
     limit: int | None,
     report: Path | None,
     calibration: bool,
@@ -75,7 +75,7 @@ def _measure(
     detector: str | None,
     embedder: str | None,
     crop: str | None,
-    truth: str,
+    truth: Literal["auto", "box", "mask"],
     limit: int | None,
     calibrate: bool,
 ) -> Any:
@@ -103,7 +103,7 @@ def _measure(
         return measure(
             folder,
             pipeline,
-            "box" if truth == "box" else "auto",
+            truth,
             limit,
             lambda stage, done, total: reporter.step(stage, done, total, "images"),
             calibrate,

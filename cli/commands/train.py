@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,41 @@ EPILOG = (
 )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What both trainings are asked; ``_common`` has the options."""
+
+    folder: Path | None
+    catalogue: str | None
+    out: Path
+    name: str
+    start: str
+    models: Path | None
+    seed: int
+    as_json: bool
+
+    def job(self, settings: Settings, data: Path) -> dict[str, Any]:
+        """The fields that both jobs have."""
+        return {
+            "data": data,
+            "out": self.out,
+            "models": self.models or settings.models_folder,
+            "start": self.start,
+            "name": self.name,
+            "seed": self.seed,
+            "threads": settings.models.threads,
+            "command": shlex.join(["vitrine", *sys.argv[1:]]),
+        }
+
+
 def _common(function: Callable[..., None]) -> Callable[..., None]:
-    """What both trainings are asked."""
+    """Give a training the options of ``Asked``, which it gets as one."""
+
+    @wraps(function)
+    def asked(**given: Any) -> None:
+        common = {field.name: given.pop(field.name) for field in fields(Asked)}
+        function(Asked(**common), **given)
+
     options = (
         click.argument(
             "folder",
@@ -46,9 +81,10 @@ def _common(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--seed", default=0, show_default=True, help="Other numbers draw other pictures."),
         json_option,
     )
+    command: Callable[..., None] = asked
     for option in reversed(options):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -70,21 +106,7 @@ def train() -> None:
 )
 @click.option("--fresh-head", is_flag=True, help="Begin with principal axes, not with the start's head.")
 @click.option("--match", default="", help="Only products whose id begins with this.")
-def embedder(
-    folder: Path | None,
-    catalogue: str | None,
-    out: Path,
-    name: str,
-    start: str,
-    models: Path | None,
-    seed: int,
-    as_json: bool,
-    scenes: int,
-    steps: int,
-    rate: float,
-    fresh_head: bool,
-    match: str,
-) -> None:
+def embedder(asked: Asked, scenes: int, steps: int, rate: float, fresh_head: bool, match: str) -> None:
     """Teach an embedder which crops show one product."""
     from worker.training.embedder_job import EmbedderJob, train_embedder
 
@@ -94,24 +116,10 @@ def embedder(
         def told(stage: str, done: int, total: int) -> None:
             reporter.step(stage, done, total, "steps" if stage == "head" else "pictures")
 
-        data = _data(settings, folder, catalogue, out, told)
-        job = EmbedderJob(
-            data=data,
-            out=out,
-            models=models or settings.models_folder,
-            start=start,
-            name=name,
-            fresh=fresh_head,
-            match=match,
-            scenes=scenes,
-            steps=steps,
-            rate=rate,
-            seed=seed,
-            threads=settings.models.threads,
-            command=_typed(),
-        )
+        common = asked.job(settings, _data(settings, asked, told))
+        job = EmbedderJob(**common, fresh=fresh_head, match=match, scenes=scenes, steps=steps, rate=rate)
         figures = train_embedder(job, told)
-    _say(figures, name, out, as_json)
+    _say(figures, asked)
 
 
 @train.command(epilog=EPILOG.replace("embedder", "detector"))
@@ -120,56 +128,26 @@ def embedder(
     "--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="How long to train."
 )
 @click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Pictures a step.")
-def detector(
-    folder: Path | None,
-    catalogue: str | None,
-    out: Path,
-    name: str,
-    start: str,
-    models: Path | None,
-    seed: int,
-    as_json: bool,
-    minutes: float,
-    batch: int,
-) -> None:
+def detector(asked: Asked, minutes: float, batch: int) -> None:
     """Teach a detector what the products look like, on photographs composed of them."""
     from worker.training.detector_job import DetectorJob, train_detector
 
     settings = get_settings()
     with reporter_for(people()) as reporter:
-
-        def told(stage: str, done: int, total: int) -> None:
-            reporter.step(stage, done, total, "pictures")
-
-        data = _data(settings, folder, catalogue, out, told)
-    job = DetectorJob(
-        data=data,
-        out=out,
-        models=models or settings.models_folder,
-        start=start,
-        name=name,
-        minutes=minutes,
-        batch=batch,
-        seed=seed,
-        threads=settings.models.threads,
-        command=_typed(),
-    )
-    _say(train_detector(job), name, out, as_json)
+        data = _data(
+            settings, asked, lambda stage, done, total: reporter.step(stage, done, total, "pictures")
+        )
+    _say(train_detector(DetectorJob(**asked.job(settings, data), minutes=minutes, batch=batch)), asked)
 
 
-def _data(
-    settings: Settings,
-    folder: Path | None,
-    catalogue: str | None,
-    out: Path,
-    told: Callable[[str, int, int], None],
-) -> Path:
+def _data(settings: Settings, asked: Asked, told: Callable[[str, int, int], None]) -> Path:
     """The data pack to train on, made from the catalogue if one is named."""
-    if (folder is None) == (catalogue is None):
+    out, catalogue = asked.out, asked.catalogue
+    if (asked.folder is None) == (catalogue is None):
         raise click.UsageError("Give either DIR or --catalogue NAME.")
     out.mkdir(parents=True, exist_ok=True)
-    if folder is not None:
-        return folder
+    if asked.folder is not None:
+        return asked.folder
     assert catalogue is not None
     from worker.pipeline import build_pipeline
     from worker.training.catalogue_pack import write_pack
@@ -222,15 +200,12 @@ def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
     return len(rows), (Photo(product_id, partial(read, key)) for product_id, key in rows)
 
 
-def _typed() -> str:
-    return shlex.join(["vitrine", *sys.argv[1:]])
-
-
-def _say(figures: dict[str, Any], name: str, out: Path, as_json: bool) -> None:
-    if as_json:
-        print_json({"name": name, "report": str(out / "report.html"), **figures})
+def _say(figures: dict[str, Any], asked: Asked) -> None:
+    report = asked.out / "report.html"
+    if asked.as_json:
+        print_json({"name": asked.name, "report": str(report), **figures})
         return
     console = people()
     for key, value in figures.items():
         console.print(f"{key}: {value}", highlight=False)
-    console.print(f"Registered as {name}; the report is {out / 'report.html'}.", highlight=False)
+    console.print(f"Registered as {asked.name}; the report is {report}.", highlight=False)

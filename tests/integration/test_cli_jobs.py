@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from werkzeug.serving import make_server
 
 from cli.client import VitrineClient
 from cli.main import app
@@ -23,25 +22,17 @@ from shared.errors import Conflict, Unavailable
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from shared.log import configure_logging
 from tests.servers import wait_for
-from tests.web_builders import Shop, open_shop
+from tests.web_builders import Shop, open_shop, serving
 from worker.webhook_sender import WebhookSender
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    # The server's log would go where the command prints: both are in this process.
-    configure_logging("ERROR", "text", "web")
     opened = open_shop(tmp_path, webhooks={"allow_private": True}, web={"event_streams": 2})
-    server = make_server("127.0.0.1", 0, opened.app, threaded=True)
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    monkeypatch.setenv("VITRINE_URL", f"http://127.0.0.1:{server.server_port}")
-    yield opened
-    server.shutdown()
-    serving.join()
-    server.server_close()
+    with serving(opened) as address:
+        monkeypatch.setenv("VITRINE_URL", address)
+        yield opened
 
 
 def vitrine(*words: str) -> Result:

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from shared.errors import ImageMissing, InvalidManifest
+from shared.errors import ImageMissing, InvalidInput, InvalidManifest
 from worker.baselines import ColourHistogram, WholeImage
+from worker.crops import cut_out
 from worker.evaluation.dataset import read_set
 from worker.evaluation.page import worst_answers, write_page
 from worker.evaluation.run import evaluate
+from worker.models import CropPlan
 from worker.pipeline import Pipeline
 from worker.vision import Detection, Image
 
@@ -146,6 +148,50 @@ def test_true_boxes_stand_in_for_the_detector(folder: Path) -> None:
     assert figures["models"]["truth"] == "box"
 
 
+class MaskedHistogram(ColourHistogram):
+    """Looks at what is inside the mask alone."""
+
+    uses_masks = True
+
+    def crop(self, image: Image, detection: Detection | None) -> Image:
+        return cut_out(image, detection, 64, CropPlan(mode="mask"), "stretch")
+
+
+def mask_all(folder: Path, shown: tuple[int, int, int, int]) -> None:
+    """Give the blue product of the first photograph a mask of so much of its box, the others of all."""
+    path = folder / "benchmark.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        for place, seen in enumerate(row["objects"]):
+            x0, y0, x1, y1 = shown if number == 0 else seen["box"]
+            mask = np.zeros((row["size"][1], row["size"][0]), np.uint8)
+            mask[y0:y1, x0:x1] = 255
+            seen["mask"] = f"masks/{number}-{place}.png"
+            (folder / "masks").mkdir(exist_ok=True)
+            Picture.fromarray(mask).save(folder / seen["mask"])
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_true_masks_leave_the_background_out(folder: Path) -> None:
+    # The larger part of the box is a green thing before which the blue one stands.
+    save(folder / "benchmark/a.png", (100, 80), ("green", (10, 20, 50, 60)), ("blue", (10, 20, 25, 60)))
+    mask_all(folder, (10, 20, 25, 60))
+    pipeline = Pipeline(WholeImage(), MaskedHistogram())
+    boxes = evaluate(folder, pipeline, truth="box").to_json()
+    masks = evaluate(folder, pipeline, truth="mask").to_json()
+    assert (boxes["same"]["recall@1"], masks["same"]["recall@1"]) == (0, 100)
+    assert recalls(masks)["multi"] == (2, 100, 100)
+    assert masks["models"]["truth"] == "mask"
+
+
+def test_masks_that_are_not_there_are_said(folder: Path) -> None:
+    with pytest.raises(InvalidManifest, match=r"a\.png has a box and no mask for blue: .* --truth box"):
+        evaluate(folder, Pipeline(WholeImage(), MaskedHistogram()), truth="mask")
+    mask_all(folder, (10, 20, 50, 60))
+    with pytest.raises(InvalidInput, match="--crop mask"):
+        evaluate(folder, Pipeline(WholeImage(), ColourHistogram()), truth="mask")
+
+
 def test_without_a_detector_the_whole_image_answers_for_every_object(folder: Path) -> None:
     figures = evaluate(folder, Pipeline(WholeImage(), ColourHistogram())).to_json()
     assert recalls(figures)["view"] == (1, 100, 100)
@@ -215,7 +261,7 @@ def test_command_prints_one_document(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    assert list(figures) == ["same", "view", "multi", "detector", "models"]
+    assert list(figures) == ["same", "view", "multi", "detector", "models", "calibration"]
     for kind in ("same", "view", "multi"):
         assert {"n", "recall@1", "recall@10", "map"} <= set(figures[kind])
     assert {"recall@.5", "recall@.75", "mean_iou", "false_per_picture"} <= set(figures["detector"])

@@ -33,6 +33,31 @@ def test_a_catalogue_is_made_once(shop: Shop) -> None:
         assert shop.client.put(f"/v1/catalogues/{name}", json={}).status_code == 422
 
 
+def test_a_catalogue_is_deleted_by_a_job(shop: Shop) -> None:
+    answer = shop.client.delete("/v1/catalogues/demo")
+    assert (answer.status_code, answer.json["kind"], answer.json["catalogue"]) == (202, "drop", "demo")
+    assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
+    [(task, chunk)] = shop.bell.rung
+    assert (task, chunk.partition(":")[0]) == (TaskName.WORK_CHUNK, answer.json["id"])
+    assert shop.client.get("/v1/catalogues").json == []
+    assert shop.client.get("/v1/catalogues/demo").status_code == 404
+    again = shop.client.delete("/v1/catalogues/demo")
+    assert (again.status_code, again.json["id"], len(shop.bell.rung)) == (202, answer.json["id"], 1)
+    cancelled = shop.client.post(f"/v1/jobs/{answer.json['id']}/cancel", json={})
+    assert (cancelled.status_code, cancelled.json["error"]["code"]) == (409, "conflict")
+    assert shop.client.delete("/v1/catalogues/nothing").json["error"]["code"] == "unknown_catalogue"
+    assert shop.client.delete("/v1/catalogues/A%20B").status_code == 422
+
+
+def test_a_catalogue_that_is_worked_on_is_not_deleted(shop: Shop) -> None:
+    job = shop.client.delete("/v1/catalogues/demo/products/chair-1").json["id"]
+    refused = shop.client.delete("/v1/catalogues/demo")
+    assert (refused.status_code, refused.json["error"]["code"]) == (409, "conflict")
+    assert job in refused.json["error"]["message"]
+    shop.client.post(f"/v1/jobs/{job}/cancel", json={})
+    assert shop.client.delete("/v1/catalogues/demo").status_code == 202
+
+
 def test_a_product_is_written_by_a_job(shop: Shop) -> None:
     form = {
         "product": '{"titles": {"en": "Chair"}, "price": "12.50", "currency": "EUR"}',

@@ -41,6 +41,8 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         *(f"feedback {each}" for each in ("list", "export")),
         *("indexes", "reprocess", "promote", "rollback", "prune", "rebuild"),
         *(f"golden {each}" for each in ("add", "list", "import", "remove")),
+        *(f"catalogues {each}" for each in ("list", "create", "delete")),
+        "sweep",
         "search",
         "calibrate",
         "boosts",

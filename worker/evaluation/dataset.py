@@ -26,10 +26,16 @@ class GalleryImage:
 
 @dataclass(frozen=True, slots=True)
 class TrueObject:
-    """A product in a photograph; the box as fractions."""
+    """A product in a photograph.
+
+    Attributes:
+        box: as fractions.
+        mask: a grey picture of the photograph's size, white where the product is; most sets have none.
+    """
 
     product_id: str
     box: Box
+    mask: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +117,14 @@ def _photograph(folder: Path, place: str, row: dict[str, Any]) -> Photograph:
         width, height = (float(value) for value in row["size"])
         objects = tuple(
             TrueObject(
-                str(o["product_id"]), (o["box"][0] / width, o["box"][1] / height, *_end(o, width, height))
+                str(o["product_id"]),
+                (o["box"][0] / width, o["box"][1] / height, *_end(o, width, height)),
+                None if o.get("mask") is None else _inside(folder, o["mask"], place),
             )
             for o in row["objects"]
         )
         kind, path = row["kind"], _inside(folder, row["file"], place)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, IndexError) as error:
         raise InvalidManifest(
             f"{place} needs file, kind, size and objects with product_id and box."
         ) from error

@@ -11,17 +11,17 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import ImageMissing, OutOfMemory
+from shared.errors import ImageMissing, InvalidInput, InvalidManifest, OutOfMemory
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
-from worker.crops import Box, as_boxes, overlap
+from worker.crops import Box, as_boxes, overlap, to_pixels
 from worker.evaluation.dataset import KINDS, GalleryImage, LabelledSet, Photograph, TrueObject, read_set
 from worker.evaluation.metrics import Boxes, detector_figures, rank_of, search_figures
 from worker.evaluation.promises import ExactSearch, promises
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
-from worker.vision import Embeddings, Image
+from worker.vision import Detection, Embeddings, Image
 
 Entry = TypeVar("Entry", GalleryImage, Photograph)
-Truth = Literal["auto", "box"]
+Truth = Literal["auto", "box", "mask"]
 #: Called with what is being done, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
 
@@ -92,19 +92,22 @@ def evaluate(
     Args:
         folder: a labelled set (``dataset.read_set``).
         pipeline: what is measured; it also embeds the gallery, as an import would.
-        truth: ``box`` searches with the true boxes instead of detections: what a perfect detector would
-            give. The detector's own figures are not affected.
+        truth: ``box`` searches with the true boxes instead of detections, ``mask`` with the true masks
+            too: what a perfect detector would give. The detector's own figures are not affected.
         limit: at most so many photographs of each kind.
         progress: told of every batch.
         calibrate: also fit probabilities on photos composed of the gallery, and say whether they are kept;
             under ``calibration``, null where the gallery teaches too little. Of detections only.
 
     Raises:
-        InvalidManifest: the set is malformed.
+        InvalidManifest: the set is malformed, or has no masks and was to be measured with them.
+        InvalidInput: masks were asked for, and the embedder's crops make no use of them.
         ImageMissing: an image of it is not there.
     """
     told = progress or (lambda stage, done, total: None)
     data = read_set(folder, limit)
+    if truth == "mask":
+        _require_masks(data, pipeline)
     gallery = _embed_gallery(data, pipeline, told)
     answers: list[Answer] = []
     boxes: list[tuple[Boxes, Boxes]] = []
@@ -117,6 +120,8 @@ def evaluate(
             asked.append((photograph, query))
         if truth == "box":
             found = _with_true_boxes(pipeline, photographs, images)
+        elif truth == "mask":
+            found = _with_true_masks(pipeline, photographs, images)
         for photograph, query in zip(photographs, found, strict=True):
             answers += _answer(photograph, query, gallery, truth, pipeline)
         done += len(images)
@@ -170,6 +175,37 @@ def _with_true_boxes(
     return results
 
 
+def _with_true_masks(
+    pipeline: Pipeline, photographs: Sequence[Photograph], images: Sequence[Image]
+) -> list[QueryEmbedding]:
+    """Embed each true object as a detector that sees its outline would have it cut out."""
+    seen = [[_with_mask(each) for each in photograph.objects] for photograph in photographs]
+    return [
+        QueryEmbedding(tuple(each.detection for each in of), np.stack([each.embedding for each in of]), {})
+        for of in pipeline.embed_objects(images, seen)
+    ]
+
+
+def _with_mask(seen: TrueObject) -> Detection:
+    assert seen.mask is not None
+    grey = load_image(seen.mask)[..., 0]
+    x0, y0, x1, y1 = to_pixels(seen.box, grey.shape[1], grey.shape[0])
+    return Detection(seen.box, "product", 1.0, grey[y0:y1, x0:x1].astype(np.float32) / 255)
+
+
+def _require_masks(data: LabelledSet, pipeline: Pipeline) -> None:
+    for photograph in data.photographs:
+        for seen in photograph.objects:
+            if seen.mask is None:
+                raise InvalidManifest(
+                    f"{photograph.path.name} has a box and no mask for {seen.product_id}: measure with "
+                    "--truth box, or name in benchmark.jsonl a `mask` for each object, a grey picture of the "
+                    "photograph's size."
+                )
+    if not pipeline.uses_masks:
+        raise InvalidInput("This embedder keeps what is in the box: masks matter with --crop mask.", "crop")
+
+
 def _answer(
     photograph: Photograph, query: QueryEmbedding, gallery: _Gallery, truth: Truth, pipeline: Pipeline
 ) -> Iterator[Answer]:
@@ -177,7 +213,7 @@ def _answer(
     boxes = tuple(seen.box for seen in query.objects)
     for number, wanted in enumerate(photograph.objects):
         rows: list[int] | None
-        if truth == "box":
+        if truth != "auto":
             rows = [number]
         elif photograph.kind != "multi" or not pipeline.detects:
             rows = list(range(len(scores)))
