@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-import numpy as np
-
 from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
 from shared.contracts.search import Explanation, PredictedCategory
 from shared.cursors import WHOLE, Cursor
@@ -15,16 +13,10 @@ from shared.database import Database
 from shared.filters import written_as
 from worker.boosting import factor_of
 from worker.calibration.category import SPREAD, VOTERS, predicted_category
-from worker.calibration.known import Part
-from worker.grouping import Candidate, best_two, boosted, candidates, pages, shown
+from worker.grouping import Candidate, boosted, candidates, pages, shown
 from worker.hydrate import Hydrator, unit_box
+from worker.probabilities import DIGITS, least_score, sure_of
 from worker.query import Page, Query
-from worker.vision import IndexHit
-
-#: Of probabilities.
-_DIGITS = 4
-#: No score is so high.
-_NO_SCORE = 2.0
 
 
 class Choosing:
@@ -143,34 +135,13 @@ def _goes_on(query: Query, group: int) -> bool:
     )
 
 
-def least_score(query: Query, group: int) -> float | None:
-    """Return the score below which a group's hits are left out, as shown; None where none is."""
-    options = query.options
-    if options.min_probability is None or query.calibration is None:
-        return options.min_score
-    map_, hits = query.calibration.same.get(_part(query, group)), _neighbours(query, group)
-    # What is shown is rounded: a probability taken from an answer is a limit that includes it.
-    wanted = options.min_probability - 0.5 * 10**-_DIGITS
-    least = None if map_ is None or not hits else map_.least_score(wanted, *best_two(hits))
-    if least is None:
-        return _NO_SCORE
-    return least if options.min_score is None else max(least, options.min_score)
-
-
-def _part(query: Query, group: int) -> Part:
-    return "object" if group < len(query.objects) else "whole"
-
-
-def _neighbours(query: Query, group: int) -> list[IndexHit]:
-    """Those of a photo's group, which has one embedding."""
-    return query.hits[query.groups[group][0]]
-
-
 def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
     """Put the answer together, but for its timings."""
     claim = query.claim
     boxes = [unit_box(found.box) for found in query.objects]
     places = [*boxes, (0.0, 0.0, 1.0, 1.0) if claim.photos else None]
+
+    sures = sure_of(query)
 
     def hits(n: int) -> list[Hit]:
         pictures = query.picture_ids
@@ -183,7 +154,7 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
                 sure,
                 _explained(query, hydrator, c),
             )
-            for c, sure in zip(query.chosen[n], _sure(query, n), strict=True)
+            for c, sure in zip(query.chosen[n], sures[n], strict=True)
         ]
 
     following = [None if cursor is None else cursor.text() for cursor in query.more]
@@ -219,24 +190,6 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
     )
 
 
-def _sure(query: Query, group: int) -> list[tuple[float | None, float | None]]:
-    """How probable it is of each chosen hit that it is the product asked for, and one of its kind."""
-    chosen = query.chosen[group]
-    if query.calibration is None or not chosen:
-        return [(None, None)] * len(chosen)
-    first, second = best_two(_neighbours(query, group))
-    scores = np.array([c.score for c in chosen], np.float64)
-    ahead = first - (first if second is None else second)
-    leads = np.where(scores < first, scores - first, ahead)
-    columns: list[list[float | None]] = []
-    for maps in (query.calibration.same, query.calibration.kind):
-        map_ = maps.get(_part(query, group))
-        columns.append(
-            [None] * len(chosen) if map_ is None else [round(float(p), _DIGITS) for p in map_(scores, leads)]
-        )
-    return list(zip(*columns, strict=True))
-
-
 def _explained(query: Query, hydrator: Hydrator, candidate: Candidate) -> Explanation | None:
     if not query.boosting.boosts:
         return None
@@ -256,4 +209,4 @@ def _category(query: Query, hydrator: Hydrator, group: int) -> PredictedCategory
     found = predicted_category(voters, spread)
     if found is None:
         return None
-    return PredictedCategory(value=found[0], confidence=round(found[1], _DIGITS), given=False)
+    return PredictedCategory(value=found[0], confidence=round(found[1], DIGITS), given=False)

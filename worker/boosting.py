@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from typing import Any
 
 from shared.contracts.search import LEAST_FACTOR, MOST_FACTOR, Boost
-from shared.database.tables import Ranking
 from shared.filters import Filter, parse
 
 
@@ -30,6 +27,11 @@ class Boosting:
         """
         return cls(tuple(boosts), tuple(_parsed(boost.filter) for boost in boosts))
 
+    @classmethod
+    def stored(cls, boosts: Iterable[dict[str, Any]] | None) -> Boosting:
+        """Read what the owner of a catalogue set, None where nothing is."""
+        return cls.of([Boost.model_validate(each) for each in boosts or ()])
+
 
 def factor_of(boosts: Sequence[Boost]) -> float:
     """Return the product of the factors, 0.5 to 2: many boosts do not make a stranger the nearest."""
@@ -37,12 +39,6 @@ def factor_of(boosts: Sequence[Boost]) -> float:
     for boost in boosts:
         total *= boost.factor
     return min(max(total, LEAST_FACTOR), MOST_FACTOR)
-
-
-def catalogue_boosts(session: Session, catalogue_id: int) -> tuple[Boost, ...]:
-    """Return what the catalogue's owner set, for searches that say nothing else."""
-    found = session.scalar(select(Ranking.boosts).where(Ranking.catalogue_id == catalogue_id))
-    return tuple(Boost.model_validate(each) for each in found or ())
 
 
 @lru_cache(maxsize=512)

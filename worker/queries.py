@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from sqlalchemy import select
 
 from shared.contracts import SearchOptions
 from shared.cursors import read_cursor
 from shared.database import Database
+from shared.database.tables import Calibration as CalibrationRow
+from shared.database.tables import Catalogue, Ranking
 from shared.errors import (
     Conflict,
     IndexUnavailable,
@@ -26,7 +29,7 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits, decode
 from shared.ledger.search_desk import Claim, SearchDesk
 from worker.asked_again import keep, reuse, rounded
-from worker.boosting import Boosting, catalogue_boosts
+from worker.boosting import Boosting
 from worker.calibration.known import Calibration, Calibrations
 from worker.hydrate import Pictures, product_pictures
 from worker.index_versions import live_index, model_version_id
@@ -130,8 +133,15 @@ class Preparing:
             live = live_index(session, catalogue_id)
             if live is None:
                 return None
-            calibration = self.calibrations.of(session, live)
-            return Place(live, calibration, Boosting.of(catalogue_boosts(session, catalogue_id)))
+            # In one question, for it is asked for every batch.
+            made_at, boosts = session.execute(
+                select(CalibrationRow.created_at, Ranking.boosts)
+                .select_from(Catalogue)
+                .outerjoin(CalibrationRow, CalibrationRow.index_version == live.id)
+                .outerjoin(Ranking, Ranking.catalogue_id == Catalogue.id)
+                .where(Catalogue.id == catalogue_id)
+            ).one()
+            return Place(live, self.calibrations.of(session, live, made_at), Boosting.stored(boosts))
 
     def _page(self, after: str) -> Page:
         cursor = read_cursor(after)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Calibration as CalibrationRow
@@ -73,11 +72,12 @@ class Calibrations:
         self._known: dict[int, tuple[float, Calibration | None]] = {}
         self._defaults = _defaults(folder / DEFAULTS)
 
-    def of(self, session: Session, version: LiveIndex) -> Calibration | None:
-        """Return the version's own, else that of its models, else None. Never another version's."""
-        made_at = session.scalar(
-            select(CalibrationRow.created_at).where(CalibrationRow.index_version == version.id)
-        )
+    def of(self, session: Session, version: LiveIndex, made_at: float | None) -> Calibration | None:
+        """Return the version's own, else that of its models, else None. Never another version's.
+
+        Args:
+            made_at: when the version's own was made, None where it has none.
+        """
         if made_at is None:
             self._known.pop(version.id, None)
             return self._defaults.get(models_of(version.detector, version.embedder))
