@@ -1,7 +1,8 @@
-"""The commands that a documentation page shows, as a reader would type them."""
+"""The commands that the documentation shows, as a reader would type them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,21 @@ class Command:
 
     line: int
     text: str
+
+
+def pages() -> list[Path]:
+    """Return the README and every page of ``docs/``."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and language of the blocks of a page; the language is empty where none is named."""
+    inside = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.startswith(_FENCE):
+            inside = not inside
+            if inside:
+                yield number, line.removeprefix(_FENCE)
 
 
 def commands(page: Path) -> list[Command]:
@@ -52,5 +68,5 @@ def _continuation(line: str, until: str | None) -> str | None:
 
 
 def pages_with_commands() -> list[Path]:
-    """Return the pages of ``docs/`` that show commands to be run against a running Vitrine."""
-    return [page for page in sorted((ROOT / "docs").glob("*.md")) if commands(page)]
+    """Return the pages that show commands to be run against a running Vitrine."""
+    return [page for page in pages() if commands(page)]
