@@ -110,6 +110,8 @@ class IndexShop:
         return status.result
 
     def found(self, seed: int, **options: Any) -> list[str]:
+        """The products of the whole image, with all that was written by now."""
+        self.rows()
         return [hit.product_id for hit in self.search(seed, **options).whole.hits]
 
     def rows(self) -> int:
