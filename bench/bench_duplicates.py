@@ -40,7 +40,8 @@ def smaller(image: Image) -> Image:
 
 def compressed(image: Image) -> Image:
     _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 30])
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+    again = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(again[..., ::-1])
 
 
 def cut(share: float) -> Callable[[Image], Image]:
@@ -53,8 +54,9 @@ def cut(share: float) -> Callable[[Image], Image]:
 
 def bordered(image: Image) -> Image:
     dy, dx = (side // 20 for side in image.shape[:2])
-    edges = {"borderType": cv2.BORDER_CONSTANT, "value": (255, 255, 255)}
-    return np.asarray(cv2.copyMakeBorder(image, dy, dy, dx, dx, **edges), np.uint8)
+    white = (255, 255, 255)
+    made = cv2.copyMakeBorder(image, dy, dy, dx, dx, cv2.BORDER_CONSTANT, value=white)
+    return np.asarray(made, np.uint8)
 
 
 CHANGES: dict[str, Callable[[Image], Image]] = {
@@ -142,7 +144,7 @@ def main() -> None:
     else:
         known = features(args)
         if args.features is not None:
-            np.savez(args.features, **known)
+            np.savez(args.features, allow_pickle=False, **known)
     rows = table(known)
     results = ROOT / "bench/results/duplicates.json"
     results.parent.mkdir(exist_ok=True)

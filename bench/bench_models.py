@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -73,8 +74,8 @@ def measure(args: argparse.Namespace, images: Sequence[Image], batches: Sequence
         for size in batches:
             some, few = images[:size], crops[:size]
             parts: dict[str, dict[str, Callable[[], object]]] = {
-                "detector": {k: lambda d=d, s=some: d.detect(s) for k, d in detectors.items()},
-                "embedder": {k: lambda e=e, f=few: e.embed(f) for k, e in embedders.items()},
+                "detector": {k: partial(d.detect, some) for k, d in detectors.items()},
+                "embedder": {k: partial(e.embed, few) for k, e in embedders.items()},
             }
             for part, calls in parts.items():
                 found = rates(calls, size, args.rounds, args.slice_s)

@@ -6,6 +6,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from typing import Literal
 
 from shared.imports.archives import ArchiveSource, Caps, index_archive
 from tests import builders
@@ -25,14 +26,10 @@ def archive(files: Mapping[str, bytes | str], compression: int = zipfile.ZIP_STO
     return packed.getvalue()
 
 
-def tar(files: Mapping[str, bytes | str], compression: str = "") -> bytes:
-    """Return a tar file.
-
-    Args:
-        compression: as of ``tarfile.open``: empty or ``gz``.
-    """
+def tar(files: Mapping[str, bytes | str], compression: Literal["", "gz"] = "") -> bytes:
+    """Return a tar file."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=f"w:{compression}") as file:
+    with tarfile.open(fileobj=packed, mode="w:gz" if compression else "w:") as file:
         for name, data in files.items():
             content = data.encode() if isinstance(data, str) else data
             member = tarfile.TarInfo(name)
