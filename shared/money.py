@@ -10,7 +10,8 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
+from datetime import date as Day
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,13 +33,13 @@ Rate = Annotated[Decimal, Field(gt=0, allow_inf_nan=False, max_digits=24)]
 class Table(Contract):
     """Rates of one day from one source."""
 
-    date: date
+    date: Day
     source: str = Field(min_length=1, max_length=500)
     rates: dict[Currency, Rate] = Field(min_length=1)
 
     @field_validator("date")
     @classmethod
-    def _has_been(cls, day: date) -> date:
+    def _has_been(cls, day: Day) -> Day:
         if day > datetime.now(UTC).date():
             raise ValueError(f"{day} is in the future")
         return day
@@ -57,7 +58,7 @@ class Sum:
 
     amount: Decimal
     currency: str
-    rates_date: date
+    rates_date: Day
 
 
 class Rates(Contract):
@@ -91,10 +92,10 @@ class Rates(Contract):
         exact = amount * bought[0] / sold[0]
         return Sum(exact.quantize(unit, ROUND_HALF_EVEN), target, min(sold[1], bought[1]))
 
-    def _rate(self, currency: str) -> tuple[Decimal, date] | None:
+    def _rate(self, currency: str) -> tuple[Decimal, Day] | None:
         """The rate and its day; that of the base is true on every day."""
         if currency == self.base:
-            return Decimal(1), date.max
+            return Decimal(1), Day.max
         return next(((t.rates[currency], t.date) for t in self.tables if currency in t.rates), None)
 
     def updated(self, new: Table) -> Rates:
@@ -139,7 +140,7 @@ def priced(result: dict[str, Any], currency: str, rates: Rates) -> dict[str, Any
 
     A converted price keeps the shop's own beside it; ``rates_date`` is that of the oldest rate used.
     """
-    days: list[date] = []
+    days: list[Day] = []
 
     def of(hit: dict[str, Any]) -> dict[str, Any]:
         price, own = hit.get("price"), hit.get("currency")
