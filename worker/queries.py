@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from shared.contracts import SearchOptions
 from shared.cursors import read_cursor
@@ -38,6 +38,16 @@ from worker.pipelines import Pipelines
 from worker.query import MOST_ROWS, OVER_FETCH, PAGED_ROWS, Page, Place, Query, clocked, first_limit
 from worker.rocchio import moved
 from worker.vision import Detection, Embeddings, Image
+
+#: When the live version was calibrated, and what the owner boosts: one question, and one statement that is
+#: made once, for every batch asks it.
+_SAID_OF_IT = (
+    select(CalibrationRow.created_at, Ranking.boosts)
+    .select_from(Catalogue)
+    .outerjoin(CalibrationRow, CalibrationRow.index_version == bindparam("version"))
+    .outerjoin(Ranking, Ranking.catalogue_id == Catalogue.id)
+    .where(Catalogue.id == bindparam("catalogue"))
+)
 
 
 class CollectionGone(IndexUnavailable):
@@ -133,13 +143,8 @@ class Preparing:
             live = live_index(session, catalogue_id)
             if live is None:
                 return None
-            # In one question, for it is asked for every batch.
             made_at, boosts = session.execute(
-                select(CalibrationRow.created_at, Ranking.boosts)
-                .select_from(Catalogue)
-                .outerjoin(CalibrationRow, CalibrationRow.index_version == live.id)
-                .outerjoin(Ranking, Ranking.catalogue_id == Catalogue.id)
-                .where(Catalogue.id == catalogue_id)
+                _SAID_OF_IT, {"catalogue": catalogue_id, "version": live.id}
             ).one()
             return Place(live, self.calibrations.of(session, live, made_at), Boosting.stored(boosts))
 
