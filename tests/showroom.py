@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import select
 from werkzeug.serving import make_server
+from werkzeug.wsgi import LimitedStream
 
 from shared.contracts import Box, FoundObject, Hit, SearchResult, WholeImage
 from shared.cursors import Cursor, read_cursor
@@ -105,6 +106,9 @@ class Showroom:
             thread.join()
 
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
+        # As under gunicorn, a body ends where it said: who reads on does not wait for the next request.
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        environ["wsgi.input"] = LimitedStream(environ["wsgi.input"], length)
         answer = self.shop.app(environ, start_response)
         if self.losing and environ["PATH_INFO"] == "/v1/searches":
             self.losing -= 1
