@@ -128,9 +128,10 @@ def cancel(job_id: str) -> Response:
 )
 def retry(job_id: str) -> Response:
     wanted = parsed(RetryRequest, json_body() if request.content_length else {})
-    answer = _shown(services().jobs.status(retried(job_id, wanted.reason)))
+    made = retried(job_id, wanted.reason)
+    answer = _shown(services().jobs.status(made))
     answer.status_code = 202
-    answer.headers["Location"] = url_for("jobs.one", job_id=answer.json["id"])
+    answer.headers["Location"] = url_for("jobs.one", job_id=made)
     return answer
 
 

@@ -49,9 +49,9 @@ def wait_job(page: Page, state: str = "done") -> None:
     expect(page.locator("#state .chip")).to_have_text(state, timeout=PATIENCE_S * 1000)
 
 
-def test_the_owners_way(stack: Stack, browser: Browser) -> None:
+def test_the_owners_way(stack: Stack, chromium: Browser) -> None:
     stack.start()
-    window = browser.open(DESKTOP)
+    window = chromium.open(DESKTOP)
     page = window.page
     page.goto(f"{stack.url}/manage")
     expect(page.get_by_text("There is no catalogue yet")).to_be_visible()
@@ -99,7 +99,7 @@ def test_the_owners_way(stack: Stack, browser: Browser) -> None:
     expect(page.locator("#workers")).to_contain_text("catalogue@")
     sound(window, "operations")
     window.close()
-    on_a_phone_in_arabic(stack, browser)
+    on_a_phone_in_arabic(stack, chromium)
 
 
 def promoted(stack: Stack, window: Window) -> None:
@@ -130,19 +130,19 @@ def promoted(stack: Stack, window: Window) -> None:
     assert live["embedder"].startswith(NEW)
 
 
-def on_a_phone_in_arabic(stack: Stack, browser: Browser) -> None:
+def on_a_phone_in_arabic(stack: Stack, chromium: Browser) -> None:
     """Every page fits a phone, from right to left, in the dark; and says so to who uses no script."""
     job = stack.client().get("/v1/jobs").json()[-1]["id"]
     of_it = "/manage/catalogues/winter"
     paths = [f"{of_it}{each}" for each in ("", "/products", "/products/p1", "/indexes", "/indexes/2")]
     paths += ["/manage", "/manage/import", "/manage/jobs", f"/manage/jobs/{job}", "/operations"]
-    window = browser.open(PHONE, language="ar", colours="dark")
+    window = chromium.open(PHONE, language="ar", colours="dark")
     for path in paths:
         window.page.goto(stack.url + path)
         assert window.page.locator("html").get_attribute("dir") == "rtl"
         sound(window, path)
     window.close()
-    plain = browser.open(PHONE, scripts=False)
+    plain = chromium.open(PHONE, scripts=False)
     plain.page.goto(f"{stack.url}/manage/import?catalogue=winter")
     plain.page.locator("#file").set_input_files(
         {"name": "w.zip", "mimeType": "application/zip", "buffer": shop_archive()}

@@ -11,7 +11,7 @@ from shared.database.tables import Timing
 from tests.manage_builders import add_version, job_at, see, send
 from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
 
-GATE = {
+GATE: dict[str, object] = {
     "verdict": "passed",
     "checks": [{"name": "golden_loss", "value": 0.01, "threshold": 0.02, "passed": True, "note": "99 %"}],
 }

@@ -73,7 +73,7 @@ def test_another_site_can_neither_sign_in_nor_act_nor_sign_out(shop: Shop, heade
     enter(client)
     assert client.put("/v1/catalogues/theirs", json={}, headers=headers).status_code == 403
     assert client.post("/sign-out", headers=headers).status_code == 403
-    assert [c["name"] for c in client.get("/v1/catalogues").json] == ["demo"]
+    assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
 
 
 def test_signing_out_ends_it_here(shop: Shop) -> None:
@@ -113,7 +113,7 @@ def test_a_session_ends_by_time_and_by_another_key(shop: Shop, monkeypatch: pyte
     for forged in (f"{int(end) + 60}.{signature}", f"{end}.{'0' * 64}", end, "", ".", f"²{end}.{signature}"):
         assert not sessions.is_open(shop.settings, forged), forged
     later = time.time() + sessions.SESSION_S + 1
-    monkeypatch.setattr(sessions.time, "time", lambda: later)
+    monkeypatch.setattr("web.sessions.time.time", lambda: later)
     assert client.get("/v1/catalogues").status_code == 401
     monkeypatch.undo()
     assert client.get("/v1/catalogues").status_code == 200

@@ -45,14 +45,14 @@ def create() -> AnyResponse:
 
 
 def _why(error: VitrineError) -> str:
-    if error.field == "catalogue":
-        return _(
+    words: dict[str | None, str] = {
+        "catalogue": _(
             "A name has 1 to 48 small letters, digits, hyphens and underscores, and begins with a letter "
             "or a digit: winter-2026."
-        )
-    if error.field == "currency":
-        return _("A currency has three capital letters: EUR, USD, JPY.")
-    return error.message
+        ),
+        "currency": _("A currency has three capital letters: EUR, USD, JPY."),
+    }
+    return words.get(error.field, error.message)
 
 
 @blueprint.get("/manage/catalogues/<catalogue>")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -61,7 +60,7 @@ def to_job(accepted: Accepted) -> AnyResponse:
 
 def see(address: str) -> AnyResponse:
     """The answer to a POST: go there and look, so that loading the page again sends nothing twice."""
-    return cast(AnyResponse, redirect(address, 303))
+    return redirect(address, 303)
 
 
 def page_of(template: str, status: int = 200, **values: object) -> Response:

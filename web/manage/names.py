@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 
 def of_state(state: str) -> str:
     """A job's or an index version's state."""
-    return {
+    names: dict[str, str] = {
         "queued": _("waiting"),
         "running": _("running"),
         "paused": _("paused"),
@@ -20,12 +20,13 @@ def of_state(state: str) -> str:
         "retired": _("retired"),
         "pruned": _("dropped"),
         "deleting": _("being deleted"),
-    }.get(state, state)
+    }
+    return names.get(state, state)
 
 
 def of_kind(kind: str) -> str:
     """What a job does."""
-    return {
+    names: dict[str, str] = {
         "import": _("Import"),
         "put": _("Product written"),
         "delete": _("Products deleted"),
@@ -38,21 +39,23 @@ def of_kind(kind: str) -> str:
         "duplicates": _("Search for duplicates"),
         "drop": _("Catalogue deleted"),
         "calibrate": _("Calibration"),
-    }.get(kind, kind)
+    }
+    return names.get(kind, kind)
 
 
 def of_phase(phase: str) -> str:
     """What a job that runs is at."""
-    return {
+    names: dict[str, str] = {
         "plan": _("Listing the products"),
         "work": _("Working through the products"),
         "finish": _("Checking and finishing"),
-    }.get(phase, phase)
+    }
+    return names.get(phase, phase)
 
 
 def of_stage(stage: str) -> str:
     """A stage of the work on pictures."""
-    return {
+    names: dict[str, str] = {
         "decode": _("Reading and decoding"),
         "detect": _("Finding objects"),
         "crop": _("Cutting objects out"),
@@ -62,12 +65,13 @@ def of_stage(stage: str) -> str:
         "hydrate": _("Reading the products"),
         "wait": _("Waiting"),
         "total": _("Altogether"),
-    }.get(stage, stage)
+    }
+    return names.get(stage, stage)
 
 
 def of_check(check: str) -> str:
     """A check of the quality gate."""
-    return {
+    names: dict[str, str] = {
         "failed_share": _("Pictures that are missing"),
         "bad_embeddings": _("Embeddings that are not sound"),
         "golden_loss": _("Golden queries lost"),
@@ -75,4 +79,5 @@ def of_check(check: str) -> str:
         "known_item": _("Own pictures found"),
         "overlap": _("Results that stay the same"),
         "score_drift": _("Shift of the mean score"),
-    }.get(check, check)
+    }
+    return names.get(check, check)
