@@ -27,7 +27,7 @@ WINDOW_S = 3600
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 TOTAL = "total"
 #: Most searches from which percentiles are told: the newest.
-_NEWEST = 10_000
+_NEWEST = 5_000
 #: Probes of an index version from which recall is told.
 _PROBES = 100
 _COUNTED_TOGETHER = 1000
