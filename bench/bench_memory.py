@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.common import machine, write_results, write_source  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.catalogue import CatalogueStore  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
@@ -35,20 +33,6 @@ from shared.settings import JobSettings, MilvusSettings, ModelSettings, Settings
 from shared.task_names import Lane  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.lanes import build_process  # noqa: E402
-
-PICTURES = 300
-
-
-def write_source(folder: Path, products: int) -> None:
-    """A manifest of so many products over a few hundred pictures."""
-    folder.mkdir()
-    pictures = sorted((ROOT / "demo" / "images").glob("*"))[:PICTURES]
-    for picture in pictures:
-        shutil.copyfile(picture, folder / picture.name)
-    with (folder / "products.jsonl").open("w", encoding="utf-8") as file:
-        for n in range(products):
-            row = {"product_id": f"p-{n:07}", "title": f"Product {n}", "price": n % 900 + 0.5}
-            file.write(json.dumps({**row, "images": [pictures[n % len(pictures)].name]}) + "\n")
 
 
 def run_import(folder: Path, milvus_uri: str, *, plan_only: bool) -> dict[str, Any]:
@@ -133,8 +117,7 @@ def main() -> None:
     proof = large["report"]["reconcile"]
     results = {
         "date": datetime.now(UTC).date().isoformat(),
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+        **machine(),
         "small_products": args.small,
         "large_products": args.large,
         "small_peak_mb": round(small["peak_bytes"] / 2**20, 1),
@@ -153,9 +136,7 @@ def main() -> None:
         "plan_memory_large_over_small_ratio": round(many["peak_bytes"] / few["peak_bytes"], 3),
         "plan_rows_per_s": round(args.manifest / many["seconds"]),
     }
-    out = ROOT / "bench" / "results" / "memory.json"
-    out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    write_results(ROOT / "bench" / "results" / "memory.json", results)
 
 
 if __name__ == "__main__":

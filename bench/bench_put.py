@@ -10,13 +10,8 @@ measured is what a shopper sees, the last search included.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,9 +20,8 @@ import httpx
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cli.services.milvus import choose_embedded  # noqa: E402
+from bench.common import SHIPPED, machine, percentile, running_stack, write_results  # noqa: E402
 from tests.packing import archive  # noqa: E402
-from tests.servers import free_port  # noqa: E402
 from tests.stack import Stack  # noqa: E402
 
 _LIMIT_S = 120.0
@@ -59,10 +53,6 @@ def seen_after_s(client: httpx.Client, product_id: str, photo: bytes) -> tuple[f
     raise SystemExit(f"{product_id} was not found in {spent:.0f} s")
 
 
-def percentile(values: list[float], share: float) -> float:
-    return round(sorted(values)[min(int(share * len(values)), len(values) - 1)], 2)
-
-
 def measure(stack: Stack, photos: list[bytes], bulk: dict[str, bytes], puts: int) -> dict[str, object]:
     with stack.client() as client:
         client.put("/v1/catalogues/shop")
@@ -81,7 +71,7 @@ def measure(stack: Stack, photos: list[bytes], bulk: dict[str, bytes], puts: int
     for name, found in (("idle", idle), ("during_import", busy)):
         for what, values in (("written", [w for w, _ in found]), ("found", [f for _, f in found])):
             result[f"{name}_{what}_p50_s"] = round(statistics.median(values), 2)
-            result[f"{name}_{what}_p95_s"] = percentile(values, 0.95)
+            result[f"{name}_{what}_p95_s"] = percentile(values, 0.95, 2)
     return {**result, "import_outlasted_the_puts": under_way}
 
 
@@ -93,30 +83,13 @@ def main() -> None:
     parser.add_argument("--bulk", type=int, default=600, help="products of the bulk import")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "put.json")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     paths = sorted((ROOT / "demo" / "images").glob("*"))
     photos = [path.read_bytes() for path in paths[: 1 + 2 * args.puts]]
     bulk = {path.name: path.read_bytes() for path in paths[len(photos) : len(photos) + args.bulk]}
-    with tempfile.TemporaryDirectory() as folder:
-        server = choose_embedded("auto", Path(folder) / "milvus", free_port())
-        models = {"VITRINE_MODELS__DETECTOR": "default", "VITRINE_MODELS__EMBEDDER": "default"}
-        stack = Stack(Path(folder) / "stack", server.uri, "bench", models)
-        try:
-            server.start()
-            server.wait_ready()
-            stack.start()
-            found = measure(stack, photos, bulk, args.puts)
-        finally:
-            stack.stop()
-            server.stop()
-    result = {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[1], 1),
-        **found,
-    }
-    args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2))
+    with running_stack(SHIPPED) as stack:
+        stack.start()
+        found = measure(stack, photos, bulk, args.puts)
+    write_results(args.out, {**machine(), **found})
 
 
 if __name__ == "__main__":

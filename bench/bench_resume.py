@@ -12,14 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
-import shutil
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,15 +24,12 @@ from sqlalchemy import func, select
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cli.services.milvus import choose_embedded  # noqa: E402
+from bench.common import machine, running_stack, write_results, write_source  # noqa: E402
 from shared.database import Database  # noqa: E402
 from shared.database.tables import Chunk, Detection, Job, Product  # noqa: E402
 from shared.ledger.job_states import OPEN_STATES  # noqa: E402
-from tests.servers import free_port  # noqa: E402
 from tests.stack import Stack  # noqa: E402
 from worker.vector_index import MilvusIndex  # noqa: E402
-
-PICTURES = 300
 
 
 class Ledger:
@@ -74,17 +66,6 @@ class Ledger:
             time.sleep(0.02)
 
 
-def write_source(folder: Path, products: int) -> None:
-    """A manifest of so many products over a few hundred pictures."""
-    pictures = sorted((ROOT / "demo" / "images").glob("*"))[:PICTURES]
-    for picture in pictures:
-        shutil.copyfile(picture, folder / picture.name)
-    with (folder / "products.jsonl").open("w", encoding="utf-8") as file:
-        for n in range(products):
-            row = {"product_id": f"p-{n:07}", "title": f"Product {n}", "price": n % 900 + 0.5}
-            file.write(json.dumps({**row, "images": [pictures[n % len(pictures)].name]}) + "\n")
-
-
 def kill_and_resume(stack: Stack, ledger: Ledger, points: list[int]) -> list[tuple[int, float]]:
     """Kill the worker at each point; return how many chunks were begun again, and seconds to go on."""
     kills = []
@@ -101,7 +82,6 @@ def kill_and_resume(stack: Stack, ledger: Ledger, points: list[int]) -> list[tup
 
 def measure(stack: Stack, products: int, kills: int, seed: int, deadline: float) -> dict[str, object]:
     source = stack.folder / "source"
-    source.mkdir()
     write_source(source, products)
     stack.env["VITRINE_JOBS__IMPORT_ROOTS"] = json.dumps([str(source)])
     stack.start()
@@ -160,25 +140,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "resume.json")
     args = parser.parse_args()
     deadline = time.monotonic() + 60 * args.limit_min
-    # Told to end, it ends what it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server = choose_embedded("auto", folder / "milvus", free_port())
-        server.start()
-        server.wait_ready()
-        # No model works here, so a micro-batch is as large as a chunk.
-        stack = Stack(folder, server.uri, "bench", {"VITRINE_MODELS__MICRO_BATCH": "64"})
-        try:
-            found = measure(stack, args.products, args.kills, args.seed, deadline)
-        finally:
-            stack.stop()
-            server.stop()
-    load = os.getloadavg()[1]
-    machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    result = {**machine, "load_average": round(load, 1), "seed": args.seed, **found}
-    args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2))
+    # No model works here, so a micro-batch is as large as a chunk.
+    with running_stack({"VITRINE_MODELS__MICRO_BATCH": "64"}) as stack:
+        found = measure(stack, args.products, args.kills, args.seed, deadline)
+    write_results(args.out, {**machine(), "seed": args.seed, **found})
 
 
 if __name__ == "__main__":

@@ -9,12 +9,8 @@ detects and embeds the photo that the web stored, one at a time, in a process be
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,10 +20,9 @@ import httpx
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from cli.services.milvus import choose_embedded  # noqa: E402
+from bench.common import SHIPPED, machine, percentile, running_stack, write_results  # noqa: E402
 from shared.images import ImageLimits, decode, normalise  # noqa: E402
 from tests.packing import archive  # noqa: E402
-from tests.servers import free_port  # noqa: E402
 from tests.stack import Stack  # noqa: E402
 from worker.pipeline import Pipeline, build_pipeline  # noqa: E402
 
@@ -57,10 +52,6 @@ def bare_ms(pipeline: Pipeline, photo: bytes) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def percentile(values: list[float], share: float) -> float:
-    return round(sorted(values)[min(int(share * len(values)), len(values) - 1)], 1)
-
-
 def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> dict[str, object]:
     pipeline = build_pipeline(
         models_dir=ROOT / "models",
@@ -87,16 +78,16 @@ def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> 
         crowd = [ms for part in pool.map(shop, range(shoppers)) for ms in part]
     crowd_s = time.perf_counter() - began
     return {
-        "search_p50_ms": percentile(alone, 0.5),
-        "search_p95_ms": percentile(alone, 0.95),
-        "bare_p50_ms": percentile(bare, 0.5),
+        "search_p50_ms": percentile(alone, 0.5, 1),
+        "search_p95_ms": percentile(alone, 0.95, 1),
+        "bare_p50_ms": percentile(bare, 0.5, 1),
         "search_overhead_p50_ms": round(
             statistics.median(a - b for a, b in zip(alone, bare, strict=True)), 1
         ),
-        "stages_p50_ms": {k: percentile([t[k] for t in stages], 0.5) for k in stages[0]},
+        "stages_p50_ms": {k: percentile([t[k] for t in stages], 0.5, 1) for k in stages[0]},
         "crowd_shoppers": shoppers,
-        "crowd_p50_ms": percentile(crowd, 0.5),
-        "crowd_p95_ms": percentile(crowd, 0.95),
+        "crowd_p50_ms": percentile(crowd, 0.5, 1),
+        "crowd_p95_ms": percentile(crowd, 0.95, 1),
         "crowd_searches_per_s": round(len(crowd) / crowd_s, 2),
         "crowd_over_bare_throughput_ratio": round(len(crowd) / crowd_s * statistics.median(bare) / 1000, 3),
     }
@@ -113,29 +104,13 @@ def main() -> None:
     args = parser.parse_args()
     paths = sorted((ROOT / "demo" / "images").glob("*"))[: args.products]
     photos = [path.read_bytes() for path in sorted(args.photos.glob("*.jpg"))[:20]]
-    with tempfile.TemporaryDirectory() as folder:
-        server = choose_embedded("auto", Path(folder) / "milvus", free_port())
-        models = {"VITRINE_MODELS__DETECTOR": "default", "VITRINE_MODELS__EMBEDDER": "default"}
-        stack = Stack(Path(folder) / "stack", server.uri, "bench", models)
-        try:
-            server.start()
-            server.wait_ready()
-            stack.start()
-            packed = archive({path.name: path.read_bytes() for path in paths})
-            assert stack.wait_job(stack.import_folder("demo", packed))["state"] == "succeeded"
-            results: dict[str, object] = {
-                "cpu": platform.processor() or platform.machine(),
-                "cores": os.cpu_count(),
-                "products": len(paths),
-                **measure(stack, photos, args.searches, args.shoppers),
-            }
-        finally:
-            stack.stop()
-            server.stop()
-    out = ROOT / "bench" / "results" / "search.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    with running_stack(SHIPPED) as stack:
+        stack.start()
+        packed = archive({path.name: path.read_bytes() for path in paths})
+        assert stack.wait_job(stack.import_folder("demo", packed))["state"] == "succeeded"
+        found = measure(stack, photos, args.searches, args.shoppers)
+    results = {**machine(), "products": len(paths), **found}
+    write_results(ROOT / "bench" / "results" / "search.json", results)
 
 
 if __name__ == "__main__":

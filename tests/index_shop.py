@@ -19,7 +19,7 @@ from tests import builders
 from tests.packing import archive
 from tests.servers import wait_for
 from worker.index_versions import LiveIndex, kept_indexes, live_index
-from worker.jobs.reconcile import expected_keys
+from worker.jobs.expected_rows import expected_keys
 from worker.lanes import WorkerProcess, build_process
 
 CHUNK = 4

@@ -26,16 +26,21 @@ class WholeImage:
         return [[] for _ in images]
 
 
-class ColourHistogram:
-    """How much of each of 8 x 8 x 4 colours (red, green, blue) a crop has."""
+class _Square:
+    """What baselines look at: the box, stretched to a square."""
 
-    version = "colour-histogram"
     dim = 256
     uses_masks = False
 
     def crop(self, image: Image, detection: Detection | None) -> Image:
         """Cut the object or the whole image to ``(64, 64, 3) uint8``."""
         return cut_out(image, detection, SIDE_PX, CropPlan(), "stretch")
+
+
+class ColourHistogram(_Square):
+    """How much of each of 8 x 8 x 4 colours (red, green, blue) a crop has."""
+
+    version = "colour-histogram"
 
     def embed(self, crops: Sequence[Image]) -> Embeddings:
         """Return ``(N, 256) float32``: the root of each share, so that the cosine is Bhattacharyya's."""
@@ -47,16 +52,10 @@ class ColourHistogram:
         return unit_rows(rows)
 
 
-class PerceptualHash:
+class PerceptualHash(_Square):
     """The signs of the 256 lowest frequencies; the cosine falls with the Hamming distance."""
 
     version = "perceptual-hash"
-    dim = 256
-    uses_masks = False
-
-    def crop(self, image: Image, detection: Detection | None) -> Image:
-        """Cut the object or the whole image to ``(64, 64, 3) uint8``."""
-        return cut_out(image, detection, SIDE_PX, CropPlan(), "stretch")
 
     def embed(self, crops: Sequence[Image]) -> Embeddings:
         """Return ``(N, 256) float32``, each value plus or minus 1/16."""

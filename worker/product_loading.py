@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from shared.catalogue import tidy_price
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.database.tables import Image as ImageRow
@@ -195,6 +196,10 @@ def _product_of(item: Item, before: Known | None) -> ProductIn:
 
 
 def digest_of(product: ProductIn) -> str:
-    """Return a hash of everything that a product says, its pictures apart."""
-    text = json.dumps(product.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    """Return a hash of everything that a product says, its pictures apart.
+
+    However a price is written, ``99``, ``99.0`` or with the zeros that databases add, it is one price.
+    """
+    told = product.model_copy(update={"price": tidy_price(product.price)})
+    text = json.dumps(told.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -93,10 +93,14 @@ def of_catalogue(shop: IndexShop) -> list[str]:
 
 def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     shop.search(1)
-    GoldenLedger(shop.database).add("shop", GoldenIn(product_id="p1"), shop.store.put(photo(1), "golden"))
+    golden = GoldenLedger(shop.database)
+    own, shared = (shop.store.put(photo(seed), "golden") for seed in (1, 2))
+    for key in (own, shared):
+        golden.add("shop", GoldenIn(product_id="p1"), key)
     shop.done(shop.indexes.reprocess("shop", ReprocessRequest(embedder="perceptual-hash")).id)
     shop.catalogue.create("other")
     shop.done(shop.jobs.create_put("other", "q", _product(), [shop.store.put(photo(90), "images")]).id)
+    golden.add("other", GoldenIn(product_id="q"), shared)
     job = shop.jobs.create_drop("shop").id
 
     assert {"Product", "IndexVersion", "GoldenQuery", "Search", "Job", "JobItem"} <= set(
@@ -110,7 +114,8 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     assert of_catalogue(shop) == []
     assert shop.index.resolve_alias(f"{shop.settings.milvus.prefix}_1") is None
     assert shop.index.count(f"{shop.settings.milvus.prefix}_2") == 1
-    assert [product.product_id for product in [shop.catalogue.product("other", "q")]] == ["q"]
+    assert shop.catalogue.product("other", "q").images
+    assert [shop.store.exists(key, "golden") for key in (own, shared)] == [False, True]
     assert [j.id for j in shop.jobs.recent("shop")] == [job]
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from shared.errors import ImageMissing, InvalidManifest, Refused, StorageUnavailable, Unreachable
 from shared.file_systems import S3Access, s3_files
@@ -26,12 +23,12 @@ from shared.imports.s3 import S3Source
 from shared.ledger.housekeeping import expired_imports
 from shared.manifest import read_rows
 from tests.packing import archive, tar
+from tests.s3 import CREDENTIALS, new_bucket, s3_client, s3_server
 from tests.web_builders import open_shop
 
 MANIFEST = "product_id,images\np1,pictures/a.jpg\n"
 FILES = {"products.csv": MANIFEST, "pictures/a.jpg": b"a picture"}
 KEY = "0" * 64
-CREDENTIALS = {"key": "test-key", "secret": "test-secret"}
 
 
 def parquet(address: str) -> bytes:
@@ -42,25 +39,15 @@ def parquet(address: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture
 def s3(endpoint: str, request: pytest.FixtureRequest) -> Any:
     """A client, and in ``bucket`` the name of a bucket of this test."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=CREDENTIALS["key"],
-        aws_secret_access_key=CREDENTIALS["secret"],
-    )
-    client.bucket = f"goods-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
-    client.create_bucket(Bucket=client.bucket)
+    client = s3_client(endpoint)
+    client.bucket = new_bucket(endpoint, request.node.name)
     return client
 
 

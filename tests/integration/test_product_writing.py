@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -221,3 +222,17 @@ def test_the_colours_of_the_object_are_kept_and_can_be_filtered_by(shop: Shop) -
 def test_stage_seconds_are_counted(shop: Shop) -> None:
     seconds = shop.jobs.status(shop.import_files(pictures(6))).stages_s
     assert min(seconds.decode, seconds.embed, seconds.write) > 0
+
+
+@both_databases
+def test_a_price_is_the_same_however_it_is_written(shop: Shop) -> None:
+    """Databases give 99 back as 99.0000: a change of something else would count as one of the price too."""
+    shop.put("chair", ProductIn(price=Decimal(99)), [builders.jpeg(seed=1)])
+    for patch, result in (
+        ({}, "unchanged"),
+        ({"price": "99.0"}, "unchanged"),
+        ({"price": "99.5"}, "changed"),
+    ):
+        job = shop.jobs.create_patch("shop", "chair", patch).id
+        shop.work()
+        assert getattr(shop.jobs.status(job).counts, result) == 1, patch

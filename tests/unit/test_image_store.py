@@ -14,43 +14,26 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from shared import image_store
 from shared.errors import BodyTooLarge, InvalidInput, Misconfigured, NotFound, StorageUnavailable
 from shared.image_store import ImageStore
+from tests.s3 import CREDENTIALS, new_bucket, s3_client, s3_server
 
 ROOT = Path(__file__).parents[2]
 ABSENT = "0" * 64
-CREDENTIALS = {"key": "test-key", "secret": "test-secret"}
 
 
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture
 def bucket(s3_endpoint: str, request: pytest.FixtureRequest) -> str:
-    name = f"pictures-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
-    s3_client(s3_endpoint).create_bucket(Bucket=name)
-    return name
-
-
-def s3_client(endpoint: str):
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=CREDENTIALS["key"],
-        aws_secret_access_key=CREDENTIALS["secret"],
-    )
+    return new_bucket(s3_endpoint, request.node.name)
 
 
 @pytest.fixture

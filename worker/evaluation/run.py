@@ -190,7 +190,8 @@ def _with_mask(seen: TrueObject) -> Detection:
     assert seen.mask is not None
     grey = load_image(seen.mask)[..., 0]
     x0, y0, x1, y1 = to_pixels(seen.box, grey.shape[1], grey.shape[0])
-    return Detection(seen.box, "product", 1.0, grey[y0:y1, x0:x1].astype(np.float32) / 255)
+    inside = grey[y0:y1, x0:x1].astype(np.float32) / np.float32(255)
+    return Detection(seen.box, "product", 1.0, inside)
 
 
 def _require_masks(data: LabelledSet, pipeline: Pipeline) -> None:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
-from shared.database.tables import Base, Catalogue, Idempotency, IndexVersion, Job, Product, Search
+from shared.database.tables import (
+    Base,
+    Catalogue,
+    Feedback,
+    GoldenQuery,
+    Idempotency,
+    IndexVersion,
+    Job,
+    Product,
+    Search,
+)
 from shared.ledger.work import ChunkClaim
 from worker.index_versions import alias_name, collection_name, hold_changes
 from worker.jobs import Once, Tools
-from worker.jobs.pieces import delete_in_pieces
+from worker.jobs.pieces import PIECE, delete_in_pieces
 
 
 @dataclass(frozen=True)
 class Drop(Once):
     """Deletes what a catalogue held that nobody can ask for any more: see ``shared.ledger.dropping``.
 
-    Each step may be repeated, so that a killed one goes on where it was. Its pictures go when the sweeper
-    finds that no product refers to them.
+    Each step may be repeated, so that a killed one goes on where it was. The products' pictures go when the
+    sweeper finds that no product refers to them.
     """
 
     tools: Tools
@@ -28,6 +40,7 @@ class Drop(Once):
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         self._begin(claim)
         self._drop_collections(claim)
+        self._delete_photos(claim)
         place = claim.catalogue_id
 
         def count(session: Session, gone: int) -> None:
@@ -63,6 +76,23 @@ class Drop(Once):
             left = select(func.count()).where(Product.catalogue_id == place).scalar_subquery()
             session.execute(update(Job).where(Job.id == claim.job_id).values(total=Job.deleted + left))
 
+    def _delete_photos(self, claim: ChunkClaim) -> None:
+        """Golden queries and feedback have photos of their own; those that another catalogue has too stay."""
+        for table, key in ((GoldenQuery, GoldenQuery.sha256), (Feedback, Feedback.photo)):
+            with self.tools.database.read() as session:
+                own = session.scalars(
+                    select(key).where(table.catalogue_id == claim.catalogue_id, key.is_not(None)).distinct()
+                )
+                waiting = iter([photo for photo in own.all() if photo is not None])
+            while some := list(islice(waiting, PIECE)):
+                with self.tools.database.read() as session:
+                    elsewhere = {
+                        *session.scalars(_of_others(GoldenQuery, GoldenQuery.sha256, some, claim)),
+                        *session.scalars(_of_others(Feedback, Feedback.photo, some, claim)),
+                    }
+                self.tools.store.delete_all([photo for photo in some if photo not in elsewhere], "golden")
+                self.tools.give_way(claim)
+
     def _drop_collections(self, claim: ChunkClaim) -> None:
         tools = self.tools
         tools.index.remove_alias(alias_name(tools.prefix, claim.catalogue_id))
@@ -71,6 +101,12 @@ class Drop(Once):
             if collection.startswith(of_catalogue):
                 tools.index.drop(collection)
                 tools.give_way(claim)
+
+
+def _of_others(
+    table: type[GoldenQuery] | type[Feedback], key: Any, photos: Sequence[str], claim: ChunkClaim
+) -> Select[tuple[str]]:
+    return select(key).where(table.catalogue_id != claim.catalogue_id, key.in_(photos))
 
 
 def _referring_to(target: type[Base]) -> list[tuple[type[Base], ColumnElement[Any]]]:

@@ -11,25 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
 from typing import Any
 
-from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Session
-
-from shared.database import Database
-from shared.database.tables import Detection, Image, Product
 from shared.errors import NotFound
-from shared.filters import facts_of
 from shared.ledger.work import ChunkClaim
-from worker.hydrate import unpack_embedding
-from worker.index_rows import index_row, row_key
 from worker.index_versions import LiveIndex, index_version, live_index
 from worker.jobs import Once, Tools
+from worker.jobs.expected_rows import expected_keys, keys_of_products, known_keys, stored_rows
 from worker.vector_index import matches
-from worker.vision import IndexRow
 
-_PAGE = 5000
 #: Differences that are looked at together.
 _SUSPECTS = 1000
 #: Keys that a report names of each kind.
@@ -152,7 +142,7 @@ class _Comparison:
         for some in products:
             self._pulse()
             with self._tools.database.read() as session:
-                expected = _keys_of_products(session, self._version.id, self._claim.catalogue_id, some)
+                expected = keys_of_products(session, self._version.id, self._claim.catalogue_id, some)
             found = set(self._tools.index.sorted_keys(self.collection, matches("product_id", some)))
             self._agree(len(expected & found))
             self._judge(sorted(expected ^ found))
@@ -174,7 +164,7 @@ class _Comparison:
                 return
             self._settle()
             with self._tools.database.read() as session:
-                wanted = _known_keys(session, self._version.id, suspects)
+                wanted = known_keys(session, self._version.id, suspects)
             there = set(self._tools.index.sorted_keys(self.collection, matches("key", suspects)))
             missing, orphans = sorted(wanted - there), sorted(there - wanted)
             if look == 0:
@@ -199,7 +189,7 @@ class _Comparison:
     def _mend(self, missing: Sequence[str], orphans: Sequence[str]) -> None:
         if missing:
             with self._tools.database.read() as session:
-                rows = _stored_rows(session, self._version.id, missing)
+                rows = stored_rows(session, self._version.id, missing)
             self._tools.index.upsert(self.collection, rows)
         if orphans:
             self._tools.index.delete(self.collection, orphans)
@@ -229,35 +219,6 @@ class _Comparison:
         self._pulsed_at = time.monotonic()
 
 
-def expected_keys(database: Database, version_id: int) -> Iterator[str]:
-    """Yield the keys that an index version's collection should hold, in ascending order, page by page.
-
-    Ids of images are lower-case hexadecimal, so their order is the same in every collation.
-    """
-    after, more = ("", 0), True
-    rows: list[tuple[str, int]] = []
-    while more:
-        with database.read() as session:
-            page = session.execute(
-                select(Detection.image_id, Detection.number)
-                .where(
-                    Detection.index_version == version_id,
-                    tuple_(Detection.image_id, Detection.number) > after,
-                )
-                .order_by(Detection.image_id, Detection.number)
-                .limit(_PAGE)
-            ).all()
-        more = len(page) == _PAGE
-        rows += [(row.image_id, row.number) for row in page]
-        after = rows[-1] if rows else after
-        # The last image may go on in the next page.
-        whole = [r for r in rows if r[0] != after[0]] if more else rows
-        rows = [r for r in rows if r[0] == after[0]] if more else []
-        for _, objects in groupby(whole, key=lambda row: row[0]):
-            # By text: object 10 comes before object 2.
-            yield from sorted(row_key(image_id, number) for image_id, number in objects)
-
-
 def _merged(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[str, bool]]:
     """Yield each key of two ascending streams once, and whether both have it."""
     a, b = next(left, None), next(right, None)
@@ -273,57 +234,3 @@ def _merged(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[str, bo
         else:
             yield b, False
             b = next(right, None)
-
-
-def _known_keys(session: Session, version_id: int, keys: Sequence[str]) -> set[str]:
-    """Return those of the keys that the database has now."""
-    images = {key.rpartition("-")[0] for key in keys}
-    rows = session.execute(
-        select(Detection.image_id, Detection.number).where(
-            Detection.index_version == version_id, Detection.image_id.in_(images)
-        )
-    )
-    return {row_key(row.image_id, row.number) for row in rows} & set(keys)
-
-
-def _keys_of_products(
-    session: Session, version_id: int, catalogue_id: int, product_ids: Sequence[str]
-) -> set[str]:
-    rows = session.execute(
-        select(Detection.image_id, Detection.number)
-        .join(Image, Image.id == Detection.image_id)
-        .join(Product, Product.id == Image.product)
-        .where(
-            Product.catalogue_id == catalogue_id,
-            Product.product_id.in_(product_ids),
-            Detection.index_version == version_id,
-        )
-    )
-    return {row_key(row.image_id, row.number) for row in rows}
-
-
-def _stored_rows(session: Session, version_id: int, keys: Sequence[str]) -> list[IndexRow]:
-    """Return the rows of keys from their stored embeddings; those deleted meanwhile are left out."""
-    wanted = set(keys)
-    rows = session.execute(
-        select(Product, Detection)
-        .join(Image, Image.product == Product.id)
-        .join(Detection, Detection.image_id == Image.id)
-        .where(
-            Detection.index_version == version_id,
-            Detection.image_id.in_({key.rpartition("-")[0] for key in keys}),
-        )
-    )
-    return [
-        index_row(
-            product.product_id,
-            product,
-            facts_of(product),
-            found.image_id,
-            found.number,
-            unpack_embedding(found.embedding),
-            found.colours,
-        )
-        for product, found in rows
-        if row_key(found.image_id, found.number) in wanted
-    ]

@@ -1,0 +1,76 @@
+"""What several benchmarks do alike: many products of few pictures, a running Vitrine, results as a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cli.services.milvus import choose_embedded
+from tests.servers import free_port
+from tests.stack import Stack
+
+ROOT = Path(__file__).parent.parent
+#: The shipped models, for ``running_stack``.
+SHIPPED = {"VITRINE_MODELS__DETECTOR": "default", "VITRINE_MODELS__EMBEDDER": "default"}
+_PICTURES = 300
+
+
+def write_source(folder: Path, products: int) -> None:
+    """Make ``folder`` with a manifest of so many products over a few hundred pictures."""
+    folder.mkdir()
+    pictures = sorted((ROOT / "demo" / "images").glob("*"))[:_PICTURES]
+    for picture in pictures:
+        shutil.copyfile(picture, folder / picture.name)
+    with (folder / "products.jsonl").open("w", encoding="utf-8") as file:
+        for n in range(products):
+            row = {"product_id": f"p-{n:07}", "title": f"Product {n}", "price": n % 900 + 0.5}
+            file.write(json.dumps({**row, "images": [pictures[n % len(pictures)].name]}) + "\n")
+
+
+@contextmanager
+def running_stack(settings: dict[str, str]) -> Iterator[Stack]:
+    """Run a Milvus of its own; yield a Vitrine on it that is not started yet, and stop both in the end."""
+    # Told to end, it ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    with tempfile.TemporaryDirectory() as name:
+        server = choose_embedded("auto", Path(name) / "milvus", free_port())
+        stack = Stack(Path(name) / "stack", server.uri, "bench", settings)
+        stack.folder.mkdir()
+        try:
+            server.start()
+            server.wait_ready()
+            yield stack
+        finally:
+            stack.stop()
+            server.stop()
+
+
+def percentile(values: list[float], share: float, digits: int) -> float:
+    """Return the value below which this share of the values lies."""
+    return round(sorted(values)[min(int(share * len(values)), len(values) - 1)], digits)
+
+
+def machine() -> dict[str, object]:
+    """What the figures are of."""
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[1], 1),
+    }
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Keep and show them."""
+    text = json.dumps(results, indent=2)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{text}\n", encoding="utf-8")
+    print(text)
