@@ -26,7 +26,7 @@ import httpx
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.bench_search import percentile  # noqa: E402
+from bench.common import percentile  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
@@ -144,13 +144,13 @@ def figures(shopper: Shopper, done: dict[str, Any]) -> dict[str, Any]:
         "searches_empty": shopper.empty,
         "searches_by_index": shopper.by_index,
         **{
-            f"{phase.replace(' ', '_').replace('-', '_')}_{name}_ms": percentile(values, share)
+            f"{phase.replace(' ', '_').replace('-', '_')}_{name}_ms": percentile(values, share, 1)
             for phase, values in spent.items()
             if phase != "warm-up"
             for name, share in (("p50", 0.5), ("p95", 0.95))
         },
-        "during_over_idle_p50_ratio": round(percentile(during, 0.5) / percentile(idle, 0.5), 2),
-        "during_over_idle_p95_ratio": round(percentile(during, 0.95) / percentile(idle, 0.95), 2),
+        "during_over_idle_p50_ratio": round(percentile(during, 0.5, 1) / percentile(idle, 0.5, 1), 2),
+        "during_over_idle_p95_ratio": round(percentile(during, 0.95, 1) / percentile(idle, 0.95, 1), 2),
         "reprocess_s": seconds,
         "reprocess_images_per_s": round(done["images"] / seconds, 2),
         "reprocess_stages_s": done["stages_s"],
