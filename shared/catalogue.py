@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Pr
 from shared.errors import NotFound, UnknownProduct
 from shared.ledger import find_catalogue, now_s
 from shared.ledger.searches import moment
+from shared.titles import title_in as title_in  # for those that know products from here
 
 Box = tuple[float, float, float, float]
 
@@ -65,6 +66,29 @@ class CatalogueStore:
             boxes = main_boxes(session, [image.id for image in images])
             return _product_out(row, images, boxes)
 
+    def currencies(self) -> set[str]:
+        """Return each currency that a price or a catalogue is in; none of an empty database."""
+        with self._database.read() as session:
+            if not inspect(session.connection()).has_table(Catalogue.__tablename__):
+                return set()
+            found = set(session.scalars(select(Catalogue.currency).distinct()))
+            return found.union(code for code in session.scalars(select(Product.currency).distinct()) if code)
+
+    def titles(self, catalogue: str, product_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """Return the titles of products by locale, by product; those that are gone are left out.
+
+        Raises:
+            UnknownCatalogue.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            rows = session.execute(
+                select(Product.product_id, Product.titles).where(
+                    Product.catalogue_id == place.id, Product.product_id.in_(product_ids)
+                )
+            )
+            return {row.product_id: row.titles for row in rows}
+
     def image_key(self, image_id: str) -> str:
         """Return where the image store has a catalogue image, or raise NotFound."""
         with self._database.read() as session:
@@ -77,15 +101,6 @@ class CatalogueStore:
 def image_url(image_id: str) -> str:
     """Return the address at which the web serves a catalogue image."""
     return f"/v1/images/{image_id}"
-
-
-def title_in(titles: dict[str, str], locale: str, fallback: str) -> str:
-    """Return the title for a reader: the locale, its language, English, any, else ``fallback``."""
-    wanted = locale.replace("-", "_")
-    for choice in (wanted, wanted.split("_")[0], "en"):
-        if titles.get(choice):
-            return titles[choice]
-    return next((t for t in titles.values() if t), fallback)
 
 
 def tidy_price(price: Decimal | None) -> Decimal | None:

@@ -46,6 +46,7 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         "search",
         "calibrate",
         "boosts",
+        *(f"rates {each}" for each in ("show", "update")),
         *(
             f"jobs {each}"
             for each in ("list", "show", "watch", "failures", "pause", "resume", "cancel", "retry")

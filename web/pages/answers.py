@@ -18,6 +18,7 @@ from shared.ledger.searches import Earlier
 from shared.shop_window import Shown
 from web.i18n import reader
 from web.pages.refining import Wishes
+from web.pages.titles import retitled
 from web.searches import query_photo
 from web.services import services
 
@@ -120,12 +121,13 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
     """
     if status.result is None:
         return None
+    result = retitled(status.result)
     asked = services().searches.earlier(status.id)
     root = _root_of(asked, root_id) or status
-    first = root.result or status.result
+    first = root.result or result
     further = asked.options.after is not None
     narrowed = root is not status and asked.options.box is not None
-    groups = _groups(status.result, framed=narrowed, further=further)
+    groups = _groups(result, framed=narrowed, further=further)
     product_id = asked.asked.product_id
     if product_id is not None and not further:
         groups = [replace(group, name=_("Similar products")) for group in groups[-1:]]
@@ -136,19 +138,19 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
         id=status.id,
         feedback=services().settings.feedback.enabled,
         root=root.id,
-        catalogue=status.result.catalogue,
+        catalogue=result.catalogue,
         product_id=product_id,
-        like=_like(status.result.catalogue, None if further else product_id),
+        like=_like(result.catalogue, None if further else product_id),
         photo=None if further else photo_of(root.id),
         groups=[replace(group, hits=_sorted(group.hits, sort)) for group in groups],
         marks=marks,
         categories=_categories(first, asked.options.category),
-        category_names=services().window.category_names(status.result.catalogue, found, reader().titles),
+        category_names=services().window.category_names(result.catalogue, found, reader().titles),
         currency=next((hit.currency for hit in hits if hit.currency), None),
         wishes=Wishes.of(asked.options),
         box=asked.options.box,
         sort=sort,
-        spent_s=sum(status.result.timings_ms.values()) / 1000,
+        spent_s=sum(result.timings_ms.values()) / 1000,
     )
 
 

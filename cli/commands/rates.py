@@ -1,0 +1,66 @@
+"""`vitrine rates`: what one currency is in another, of which day, and from where."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table as Lines
+
+from cli.output import json_option, people, print_json, tables
+from shared.catalogue import CatalogueStore
+from shared.errors import Misconfigured
+from shared.money import Rates, RatesBook
+from shared.open_parts import open_database
+from shared.rate_sources import read_source, updated, write_rates
+from shared.settings import Settings, get_settings
+
+
+@click.group()
+def rates() -> None:
+    """Rates between currencies. They are read where the web runs: call this there."""
+
+
+@rates.command(epilog="Example: vitrine rates show --json")
+@json_option
+def show(as_json: bool) -> None:
+    """Print the rates in force, with their dates and sources."""
+    settings = get_settings()
+    found = RatesBook(settings.rates_path).rates()
+    if found is None:
+        raise Misconfigured(f"{settings.rates_path} holds no rates: put it right, or delete it.")
+    _print(found, as_json)
+
+
+@rates.command(epilog="Example: vitrine rates update    or: vitrine rates update rates.json")
+@click.argument("source", metavar="[FILE-OR-URL]", required=False)
+@json_option
+def update(source: str | None, as_json: bool) -> None:
+    """Take new rates from a file or an address; without one, from the European Central Bank.
+
+    Its daily XML and the JSON that `vitrine rates show --json` prints are understood. Currencies that the
+    source lacks keep their rates and dates. Nothing changes unless all is sound.
+    """
+    settings = get_settings()
+    new = read_source(source or settings.money.rates_url)
+    found = updated(RatesBook(settings.rates_path).rates(), new, _in_use(settings))
+    write_rates(settings.rates_path, found)
+    people().print(f"Written to {settings.rates_path}; pages take it from now on.", soft_wrap=True)
+    _print(found, as_json)
+
+
+def _in_use(settings: Settings) -> set[str]:
+    database = open_database(settings)
+    try:
+        return CatalogueStore(database).currencies()
+    finally:
+        database.close()
+
+
+def _print(found: Rates, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    lines = Lines("currency", f"for 1 {found.base}", "date", "source", box=None)
+    for table in found.tables:
+        for code in sorted(table.rates):
+            lines.add_row(code, str(table.rates[code]), str(table.date), table.source)
+    tables().print(lines)
