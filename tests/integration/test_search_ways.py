@@ -100,7 +100,7 @@ def test_what_no_longer_passes_is_left_out_and_the_next_takes_its_place(filled: 
     assert found(filled.search(photo, top_k=2))[0] == before[0]
 
 
-def test_only_what_is_shown_is_read_from_the_database(filled: Shop) -> None:
+def test_only_what_is_shown_or_votes_is_read_from_the_database(filled: Shop) -> None:
     read: list[int] = []
 
     def count(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
@@ -111,8 +111,8 @@ def test_only_what_is_shown_is_read_from_the_database(filled: Shop) -> None:
     event.listen(engine, "after_cursor_execute", count)
     filled.search(pictures(1)["p0.jpg"], top_k=3)
     event.remove(engine, "after_cursor_execute", count)
-    # One statement, for three products and their catalogue.
-    assert read == [4]
+    # One statement: for the ten nearest, who tell the category (three are shown), and their catalogue.
+    assert read == [11]
 
 
 @pytest.mark.usefixtures("two_objects")
