@@ -230,3 +230,24 @@ def test_a_grid_has_its_place_before_its_pictures(room: Showroom, window: Window
     window.page.wait_for_function("document.querySelector('.hit img').naturalWidth > 0")
     assert window.page.evaluate(measure) == without
     assert len(without) == room.page
+
+
+def test_what_is_opened_and_left_out_is_told_where_it_may_be(
+    chromium: Browser, photo: Path, tmp_path: Path
+) -> None:
+    with Showroom(tmp_path, things(6), feedback={"enabled": True}) as room:
+        window = chromium.open(PHONE, language="en-IE")
+        search(window, room, photo)
+        with window.page.expect_response("**/v1/feedback") as unwanted:
+            window.page.get_by_role("button", name="Not what I look for: Thing 1", exact=True).first.click()
+        assert unwanted.value.status == 201
+        assert "Thing 1" not in window.texts(".hit-title")
+        assert window.page.evaluate("document.activeElement.className") == "hit-link"
+        window.page.get_by_role("link", name="Thing 2").first.click()
+        window.page.wait_for_url("**/p/demo/thing-2")
+        told = room.shop.client.get("/v1/catalogues/demo/feedback").json
+        assert [(said["kind"], said["product_id"]) for said in told] == [
+            ("not_this", "thing-1"),
+            ("click", "thing-2"),
+        ]
+        window.close()
