@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from shared.errors import InvalidInput, VitrineError
 from web.bodies import form_fields
 from web.catalogues import CatalogueIn, checked
-from web.errors import parsed
+from web.errors import parsed, wants_page
 from web.manage.frame import blueprint, page_of, see, to_job
 from web.services import services
 
@@ -40,6 +40,8 @@ def create() -> AnyResponse:
             raise InvalidInput(_("There is a catalogue of this name already."), "name")
         services().catalogue.create(name, wanted.currency)
     except VitrineError as error:
+        if not wants_page():
+            raise
         return _start(422, wrong=_why(error), given=request.form)
     return see(url_for("manage.catalogue", catalogue=name))
 

@@ -15,7 +15,7 @@ from shared.imports.kinds import UPLOADS, media_type
 from shared.ledger import Accepted
 from web.bodies import form_fields
 from web.catalogues import checked, import_upload
-from web.errors import as_body, parsed
+from web.errors import as_body, parsed, wants_page
 from web.import_sources import allowed_source
 from web.manage.frame import blueprint, page_of, to_job
 from web.security import IMPORT_FORM
@@ -48,6 +48,8 @@ def start_import() -> AnyResponse:
     try:
         return to_job(_accept())
     except VitrineError as error:
+        if not wants_page():
+            raise
         return _form(as_body(error)[1], wrong=error.message, where=error.field)
 
 
