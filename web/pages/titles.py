@@ -11,8 +11,8 @@ from web.services import services
 
 def retitled(result: SearchResult) -> SearchResult:
     """Return the answer with each product's title in the reader's language, as the catalogue has it now."""
-    groups = [*result.objects, result.whole]
-    found = {hit.product_id for group in groups for hit in group.hits}
+    hits = [*result.whole.hits, *(hit for thing in result.objects for hit in thing.hits)]
+    found = {hit.product_id for hit in hits}
     try:
         titles = services().catalogue.titles(result.catalogue, found)
     except UnknownCatalogue:
