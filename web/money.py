@@ -113,9 +113,10 @@ def rates_note() -> str:
     if not days:
         return ""
     day = format_date(min(days), "long", locale=reader().locale)
-    return _(
+    note: str = _(
         "Prices marked ≈ are converted with the rates of %(date)s. The shop's own price counts.", date=day
     )
+    return note
 
 
 def currencies() -> dict[str, str]:
