@@ -1,5 +1,7 @@
 """Pairs of duplicates, feedback with its photo, exact answers to live searches, and what stages took."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -60,7 +62,7 @@ def upgrade() -> None:
     )
 
 
-def _of_feedback() -> list[sa.Column]:
+def _of_feedback() -> list[sa.Column[Any]]:
     return [
         sa.Column("photo", sa.String(64), nullable=True),
         sa.Column("box", JSON, nullable=True),
