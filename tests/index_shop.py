@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from cli.services.milvus import EmbeddedMilvus
 from shared.catalogue import CatalogueStore
 from shared.contracts import JobOut, ProductIn, SearchOptions, SearchResult, TaskStatus
 from shared.database.migrate import migrate
+from shared.database.tables import Catalogue
 from shared.ledger.indexes import IndexLedger
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
@@ -120,7 +123,9 @@ class IndexShop:
 
     def live(self) -> LiveIndex:
         with self.database.read() as session:
-            live = live_index(session, 1)
+            # A deleted catalogue may have been followed by another of its name.
+            own = session.scalars(select(Catalogue.id).where(Catalogue.name == "shop")).one()
+            live = live_index(session, own)
         assert live is not None
         return live
 
