@@ -17,7 +17,7 @@ from shared.database.tables import Chunk, JobItem
 from shared.ledger.job_desk import JobDesk
 from worker import index_rows
 from worker.app import app
-from worker.jobs import reconcile
+from worker.jobs import expected_rows
 
 # So that the pool's spawned child imports this module too.
 app.conf.include = [*app.conf.include, __name__]
@@ -39,7 +39,7 @@ def _begin_again(self: JobDesk) -> int:
 
 if os.environ.get("FORGETS") == "keys":
     # The proof, which has the name already, goes on to expect the right ones.
-    assert reconcile.row_key is index_rows.row_key
+    assert expected_rows.row_key is index_rows.row_key
     index_rows.row_key = _another_key
 if os.environ.get("FORGETS") == "place":
     JobDesk.take_over = _begin_again  # type: ignore[method-assign]
