@@ -84,7 +84,7 @@ def test_a_photo_is_turned_into_products_under_an_address(shop: Stack, window: W
     assert window.texts(".price")[0] == "€6.50"
     assert window.fits()
     assert window.faults() == []
-    window.page.wait_for_function("document.querySelector('.hit img').naturalWidth > 0")
+    window.page.wait_for_function("() => document.querySelector('.hit img').naturalWidth > 0")
 
     # The browser made it small and upright before it travelled.
     stored = httpx.get(f"{shop.url}/v1/searches/{address.rsplit('/', 1)[1]}/image")
@@ -150,4 +150,44 @@ def test_without_scripts_the_form_still_searches(shop: Stack, chromium: Browser,
     window.page.wait_for_selector(".hit-title")
     assert window.page.url.startswith(f"{shop.url}/s/")
     assert window.texts(".hit-title")[0] == "Thing 5"
+    window.close()
+
+
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+@pytest.mark.parametrize("language", ["en-IE", "ar-EG"])
+def test_the_whole_way_in_both_directions(
+    shop: Stack, chromium: Browser, photo: Path, size: str, language: str
+) -> None:
+    window = chromium.open(SIZES[size], language=language)
+    page = window.page
+
+    def judged() -> None:
+        assert page.evaluate("document.documentElement.dir") == ("rtl" if language == "ar-EG" else "ltr")
+        assert window.fits()
+        assert window.faults() == []
+        assert window.complaints() == []
+
+    send(window, shop.url, photo)
+    window.wait_state("done")
+    judged()
+    page.locator(".pop summary").click()
+    page.locator("input[name=price_min]").fill("5")
+    page.locator(".prices button").click()
+    page.wait_for_url("**/s/*?of=*")
+    assert set(window.texts(".hit-title")) == {f"Thing {n}" for n in range(4, 8)}
+    page.locator("select[name=sort]").select_option("cheapest")
+    page.wait_for_selector(".group:not([hidden]) .hit:first-child .hit-title:text-is('Thing 4')")
+    judged()
+    asked = page.url
+    page.locator(".similar button").first.click()
+    page.wait_for_function("before => location.href !== before", arg=asked)
+    window.wait_state("done")
+    assert "Thing 4" not in window.texts(".hit-title")
+    page.locator("a.hit-link").first.click()
+    page.wait_for_url("**/p/demo/*")
+    page.wait_for_selector("#similar-hits .hit-title")
+    judged()
+    page.goto(shop.url)
+    page.wait_for_selector("#past li")
+    judged()
     window.close()

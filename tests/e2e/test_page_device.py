@@ -45,7 +45,7 @@ def installed(chromium: Browser, room: Showroom) -> Iterator[Window]:
     opened = chromium.open(PHONE, language="en-IE", workers=True)
     opened.page.goto(room.url)
     opened.page.evaluate("navigator.serviceWorker.ready")
-    opened.page.wait_for_function("navigator.serviceWorker.controller !== null")
+    opened.page.wait_for_function("() => navigator.serviceWorker.controller !== null")
     yield opened
     opened.close()
 

@@ -209,7 +209,7 @@ def test_without_scripts_everything_but_the_frame(room: Showroom, chromium: Brow
     page.wait_for_selector(".hit-title")
     assert set(window.texts(".hit-category")) == {"Stühle"}
     page.locator(".similar button").first.click()
-    page.wait_for_function("!location.search.includes('of=')")
+    page.wait_for_function("() => !location.search.includes('of=')")
     page.wait_for_selector(".hit-title")
     page.locator("a.hit-link").first.click()
     page.wait_for_url("**/p/demo/*")
@@ -227,7 +227,7 @@ def test_a_grid_has_its_place_before_its_pictures(room: Showroom, window: Window
     without = window.page.evaluate(measure)
     window.page.unroute("**/v1/images/**")
     window.page.goto(address)
-    window.page.wait_for_function("document.querySelector('.hit img').naturalWidth > 0")
+    window.page.wait_for_function("() => document.querySelector('.hit img').naturalWidth > 0")
     assert window.page.evaluate(measure) == without
     assert len(without) == room.page
 

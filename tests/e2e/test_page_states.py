@@ -73,7 +73,7 @@ def test_nobody_is_kept_out_of_any_state(
     try:
         page.set_input_files("#image", photo)
         page.wait_for_function(
-            "location.pathname === '/' && document.querySelector('progress:indeterminate')"
+            "() => location.pathname === '/' && document.querySelector('progress:indeterminate')"
         )
         judge(window, "busy")
     finally:
