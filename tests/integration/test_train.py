@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -49,15 +51,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VITRINE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("VITRINE_MODELS__FOLDER", str(models))
     monkeypatch.setenv("VITRINE_MODELS__THREADS", "1")
-    for place, few in (
-        ("worker.training.embedder_job.LEAST_JUDGED", 20),
-        ("worker.training.embedder_job.CALIBRATION", 16),
-        ("worker.training.detector.JUDGED", 6),
-        ("worker.training.detector_job.JUDGED", 6),
-        ("worker.training.detector_job.PICTURES", 12),
-        ("worker.training.detector_job.SHOWN", 4),
-    ):
-        monkeypatch.setattr(place, few)
     get_settings.cache_clear()
     fill_catalogue(get_settings())
     return tmp_path
@@ -91,8 +84,9 @@ def fill_catalogue(settings: Settings) -> None:
 
 
 def train(*words: str) -> dict[str, Any]:
-    result = CliRunner().invoke(app, ["train", *words, "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    command = [sys.executable, "-m", "tests.small_training", "train", *words, "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
