@@ -87,7 +87,7 @@ def test_what_is_refused_and_what_is_said(text: str, said: str) -> None:
 
 def test_every_example_of_the_documentation_is_read() -> None:
     page = (Path(__file__).parents[2] / "docs" / "filters.md").read_text()
-    block = re.findall(r"```\n(.*?)\n```", page, re.S)
+    block = re.findall(r"```text\n(.*?)\n```", page, re.S)
     written = [*block, *re.findall(r"\| `([^`|]+)`(?:, `([^`|]+)`)? \| (?:one|there|it|the title)", page)]
     found = [each for pair in written for each in ([pair] if isinstance(pair, str) else pair) if each]
     assert len(found) >= 11
