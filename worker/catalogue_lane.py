@@ -22,12 +22,15 @@ from worker.jobs.rebuild import Rebuild
 from worker.jobs.reconcile import Reconcile
 from worker.jobs.reprocess import Reprocess
 from worker.lease_keeper import LeaseKeeper
+from worker.product_flow import LIGHT_CHUNK
 
 log = logging.getLogger(__name__)
 
 _MOST_BACK_OFF_S = 120.0
 #: While a plan is made, how often it is looked whether somebody waits.
 _LOOK_S = 0.2
+#: Jobs that read no picture: their chunks are large.
+_LIGHT = ("rebuild",)
 
 
 class CatalogueLane:
@@ -111,7 +114,8 @@ class CatalogueLane:
             return kind.finish(claim)
         if claim.stage == "plan":
             entries = self._giving_way(claim, kind.plan(claim))
-            write_plan(desk, self.tools.database, claim, entries, self._chunk_items, finish=kind.finishes)
+            size = self._chunk_items * (LIGHT_CHUNK if claim.kind in _LIGHT else 1)
+            write_plan(desk, self.tools.database, claim, entries, size, finish=kind.finishes)
         else:
             kind.work(claim, desk.items(claim))
         return None

@@ -142,6 +142,13 @@ def begin_change(session: Session, catalogue_id: int, versions: Sequence[LiveInd
     return number
 
 
+def require_same_places(session: Session, version: LiveIndex) -> None:
+    """Raise IndexUnavailable if rows of the version go elsewhere since it was read: write them again."""
+    now = index_version(session, version.id)
+    if now is None or now.epoch != version.epoch:
+        raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+
+
 def hold_changes(session: Session, catalogue_id: int) -> int:
     """Return the number of the catalogue's last change; no other comes before this transaction ends."""
     query = select(Catalogue.changes).where(Catalogue.id == catalogue_id).with_for_update()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from shared.contracts import ProductIn
+from shared.filters import Facts, facts_of
 from shared.ledger.work import Item, Problem
 from worker.index_versions import LiveIndex
 from worker.pipeline import Pipeline
@@ -62,7 +64,7 @@ class Picture:
     known: bool
 
 
-@dataclass(slots=True)
+@dataclass
 class Prepared:
     """A product with its pictures, and what the catalogue had of it before."""
 
@@ -72,6 +74,11 @@ class Prepared:
     before: Known | None
     pictures: list[Picture] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What filters know of the product; needed in several places, and dear."""
+        return facts_of(self.product)
 
     @property
     def changes(self) -> bool:

@@ -15,6 +15,8 @@ Batch = TypeVar("Batch")
 
 #: So many micro-batches may wait for the index, so that a slow write does not stop the models at once.
 _UNWRITTEN = 2
+#: Where no picture is read, a micro-batch takes so many times as many products, and a chunk so many.
+LIGHT_BATCH, LIGHT_CHUNK = 16, 64
 
 
 class Stages(Protocol[Batch]):
@@ -68,6 +70,18 @@ def do_items(
             batch = stages.load([item])
             stages.embed(batch)
             stages.write(batch)
+
+
+def do_light_items(tools: Tools, claim: ChunkClaim, items: Sequence[Item], stages: Stages[Batch]) -> None:
+    """Take items of which no picture is read through the stages, many at a time.
+
+    Nothing in them kills a process, so that a chunk that was tried before is done like any other.
+
+    Raises: as ``do_items``.
+    """
+    size = tools.micro_batch * LIGHT_BATCH
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    _overlapped(tools, claim, batches, stages, lambda: None)
 
 
 def micro_batches(items: Sequence[Item], pictures: int) -> list[list[Item]]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from shared.filters import Facts, facts_of
 from worker.index_rows import index_row, row_key
 from worker.index_versions import LiveIndex
 from worker.index_writes import delete_rows, write_rows
@@ -34,8 +33,7 @@ class IndexChanges:
         versions: Sequence[LiveIndex],
     ) -> None:
         self._products = products
-        self._facts = [facts_of(p.product) for p in products]
-        self._moved = [_moved(p, facts) for p, facts in zip(products, self._facts, strict=True)]
+        self._moved = [_moved(p) for p in products]
         self._targets = targets
         self._versions = versions
         moved = [p for p, is_moved in zip(products, self._moved, strict=True) if is_moved]
@@ -55,7 +53,7 @@ class IndexChanges:
             )
 
     def _rows(self, target: Target) -> Iterator[IndexRow]:
-        for p, facts, moved in zip(self._products, self._facts, self._moved, strict=True):
+        for p, moved in zip(self._products, self._moved, strict=True):
             for picture in p.pictures:
                 objects: Mapping[int, IndexedObject] = {}
                 if not picture.known:
@@ -66,7 +64,7 @@ class IndexChanges:
                     yield index_row(
                         p.item.product_id,
                         p.product,
-                        facts,
+                        p.facts,
                         picture.image_id,
                         number,
                         o.embedding,
@@ -74,12 +72,13 @@ class IndexChanges:
                     )
 
 
-def _moved(prepared: Prepared, facts: Facts) -> bool:
+def _moved(prepared: Prepared) -> bool:
     """Whether what rows say of the product changed."""
     if prepared.before is None:
         return False
     before, after = prepared.before.row, prepared.product
-    return (before.category, before.price, before.facts) != (after.category, after.price, facts.as_json())
+    now = after.category, after.price, prepared.facts.as_json()
+    return (before.category, before.price, before.facts) != now
 
 
 def _surplus(prepared: Prepared, version: int, models: int | None) -> Iterator[str]:

@@ -12,7 +12,6 @@ from shared.database.bulk import insert_rows, upsert_rows
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable
-from shared.filters import facts_of
 from shared.ledger import now_s
 from worker.hydrate import pack_embedding
 from worker.product_batch import Prepared, Target
@@ -79,7 +78,7 @@ def _product(catalogue_id: int, change: int, prepared: Prepared) -> dict[str, An
         "product_id": prepared.item.product_id,
         **prepared.product.model_dump(),
         "digest": prepared.digest,
-        "facts": facts_of(prepared.product).as_json(),
+        "facts": prepared.facts.as_json(),
         "change": change,
         "updated_at": now_s(),
     }

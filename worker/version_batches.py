@@ -20,9 +20,8 @@ from worker.pipeline import Pipeline
 from worker.vision import Detection as Seen
 from worker.vision import Image
 
-#: Which pictures are embedded: those that the version lacks; those and what other models made; every
-#: one; none, because only the rows of the index are written again.
-Scope = Literal["missing", "stale", "all", "rows"]
+#: Which pictures are embedded: those that the version lacks; those and what other models made; every one.
+Scope = Literal["missing", "stale", "all"]
 
 
 @dataclass(slots=True)
@@ -80,7 +79,7 @@ class BatchReader:
     catalogue_id: int
     version: LiveIndex
     scope: Scope
-    pipeline: Pipeline | None
+    pipeline: Pipeline
 
     def read(self, session: Session, product_ids: list[str]) -> Batch:
         """Return the products with their pictures; those that are gone are left out."""
@@ -111,8 +110,6 @@ class BatchReader:
         )
 
     def _wants(self, models: int | None, had: list[Detection]) -> bool:
-        if self.scope == "rows":
-            return False
         if self.scope == "all" or not had:
             return True
         return self.scope == "stale" and any(d.models != models for d in had)
@@ -125,7 +122,7 @@ class BatchReader:
             for sha256, found in self._twins(session, models, contents).items():
                 contents[sha256].found = found
         pipeline = self.pipeline
-        if pipeline is not None and pipeline.detects and not pipeline.uses_masks and self.scope != "all":
+        if pipeline.detects and not pipeline.uses_masks and self.scope != "all":
             for sha256, boxes in self._boxes(session, wanted, pipeline.detector.version).items():
                 contents[sha256].boxes = boxes
         return contents
@@ -171,9 +168,7 @@ class BatchReader:
         return {sha: [Found(_seen(d), nothing, d.colours) for d in ds] for sha, ds in found.items()}
 
     def _models_id(self, session: Session) -> int | None:
-        """Id of the models in use; None where no detection can be theirs."""
-        if self.pipeline is None:
-            return None
+        """Id of the models in use; None while no detection is theirs."""
         return find_model_version(session, self.pipeline.detector.version, self.pipeline.embedder.version)
 
 

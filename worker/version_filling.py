@@ -1,4 +1,4 @@
-"""Pictures that the catalogue has already, into an index version: re-processing, rebuild, catching up.
+"""Pictures that the catalogue has already, into an index version: re-processing, catching up.
 
 Pictures come from the image store and boxes from earlier detections where they can; what an identical
 picture was given is used again. Products change meanwhile: the last transaction writes only what is for
@@ -8,8 +8,7 @@ pictures that are still there, and takes out of the index what went.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +17,25 @@ from sqlalchemy.orm import Session
 
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
-from shared.errors import IndexUnavailable, Unavailable, VitrineError
-from shared.filters import facts_of
+from shared.errors import Unavailable, VitrineError
+from shared.filters import Facts
 from shared.images import decode
 from shared.ledger.work import Spent
 from worker.hydrate import pack_embedding, unpack_embedding
 from worker.index_rows import index_row, row_key
-from worker.index_versions import LiveIndex, begin_change, hold_changes, index_version, model_version_id
+from worker.index_versions import (
+    LiveIndex,
+    begin_change,
+    hold_changes,
+    model_version_id,
+    require_same_places,
+)
 from worker.index_writes import delete_rows, write_rows
 from worker.jobs import Tools
 from worker.pipeline import WHOLE, CatalogueEmbedding
 from worker.product_embedding import colours_of
 from worker.product_loading import SIDE_NEEDED_PX
+from worker.row_filling import RowFiller
 from worker.version_batches import Batch, BatchReader, Content, Found, Scope
 from worker.vision import Image, IndexRow
 
@@ -42,27 +48,16 @@ class Filler:
     Args:
         version: what is filled.
         scope: which of the pictures are embedded.
-        collections: where the rows go, if not to all collections of the version.
     """
 
-    def __init__(
-        self,
-        tools: Tools,
-        catalogue_id: int,
-        version: LiveIndex,
-        scope: Scope,
-        collections: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, tools: Tools, catalogue_id: int, version: LiveIndex, scope: Scope) -> None:
         self._tools = tools
         self._catalogue_id = catalogue_id
         self._version = version
-        self._scope = scope
-        self._collections = collections
-        # Rows alone need no model: a catalogue whose weights are lost can still be rebuilt.
-        self._pipeline = None if scope == "rows" else tools.pipelines.of(version)
+        self._pipeline = tools.pipelines.of(version)
         self._reader = BatchReader(catalogue_id, version, scope, self._pipeline)
 
-    def load(self, product_ids: Iterable[str]) -> Batch:
+    def load(self, product_ids: Collection[str]) -> Batch:
         """Read products, and decode the pictures that are to be embedded."""
         started = time.perf_counter()
         with self._tools.database.read() as session:
@@ -79,7 +74,6 @@ class Filler:
         waiting = [c for c in batch.contents.values() if c.pixels is not None]
         if waiting:
             pipeline = self._pipeline
-            assert pipeline is not None
             known = [c for c in waiting if c.boxes is not None]
             unseen = [c for c in waiting if c.boxes is None]
             boxes = [[b.seen for b in c.boxes or [] if b.seen != WHOLE] for c in known]
@@ -111,15 +105,13 @@ class Filler:
             )
             # Before the commit: a death after it would leave them, and nobody would come back here.
             self._index([], [row.key for row in rows if row.image_id not in there])
-            if self._scope != "rows":
-                self._write_detections(session, batch, there)
+            self._write_detections(session, batch, there)
 
-    def rewrite(self, session: Session, product_ids: Iterable[str]) -> None:
+    def rewrite(self, session: Session, product_ids: Collection[str]) -> None:
         """Write the rows of products again from what the database has in this transaction."""
-        batch = replace(self._reader, scope="rows").read(session, list(product_ids))
-        self._index([row for product_id in batch.products for row in self._rows(batch, product_id)], [])
+        RowFiller(self._tools, self._catalogue_id, self._version).rewrite(session, product_ids)
 
-    def bring_up(self, product_ids: Iterable[str]) -> None:
+    def bring_up(self, product_ids: Collection[str]) -> None:
         """Load, embed and write products."""
         batch = self.load(product_ids)
         self.embed(batch)
@@ -127,13 +119,8 @@ class Filler:
 
     def _index(self, rows: Sequence[IndexRow], gone: Sequence[str]) -> None:
         index = self._tools.index
-        if self._collections is None:
-            write_rows(index, self._version, rows)
-            delete_rows(index, [self._version], gone)
-            return
-        for collection in self._collections:
-            index.upsert(collection, rows)
-            index.delete(collection, gone)
+        write_rows(index, self._version, rows)
+        delete_rows(index, [self._version], gone)
 
     def _hold(self, session: Session, batch: Batch) -> None:
         """Keep other changes away, and make sure that the rows went where they go now."""
@@ -143,9 +130,7 @@ class Filler:
             session.execute(update(Product).where(Product.id.in_(ids)).values(change=number))
         else:
             hold_changes(session, self._catalogue_id)
-        now = index_version(session, self._version.id)
-        if now is None or now.epoch != self._version.epoch:
-            raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+        require_same_places(session, self._version)
 
     def _decode(self, content: Content) -> Image | None:
         try:
@@ -160,7 +145,7 @@ class Filler:
 
     def _rows(self, batch: Batch, product_id: str) -> list[IndexRow]:
         product = batch.products[product_id]
-        facts = facts_of(product)
+        facts = Facts.from_json(product.facts)
         found: list[tuple[str, int, NDArray[np.float32], list[str] | None]] = []
         for row in batch.images.get(product.id, []):
             if row.id in batch.kept:
@@ -185,7 +170,6 @@ class Filler:
                 Detection.index_version == self._version.id,
             )
         )
-        assert self._pipeline is not None
         models = model_version_id(session, self._pipeline.detector.version, self._pipeline.embedder.version)
         for row, found in fresh:
             for number, each in enumerate(found):

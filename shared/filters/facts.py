@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Protocol
 
 from shared.filters.words import words_of
@@ -73,14 +74,17 @@ class Facts:
 
     def with_colours(self, colours: Iterable[str]) -> Facts:
         """Return the facts of a picture: the product's, and the colours of the object in it."""
-        added = {token(("colour",), name) for name in colours}
-        if added:
-            added.add(token(("colour",)))
-        return Facts(tuple(sorted({*self.tokens, *added})), self.order)
+        added = _colour_tokens(tuple(colours))
+        return Facts(tuple(sorted({*self.tokens, *added})), self.order) if added else self
 
     def as_json(self) -> dict[str, Any]:
         """Return the form in which the catalogue database keeps them."""
         return {"tokens": list(self.tokens), "order": dict(self.order)}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Facts:
+        """Undo ``as_json``."""
+        return cls(tuple(kept.get("tokens", ())), kept.get("order", {}))
 
 
 def facts_of(product: Described) -> Facts:
@@ -157,6 +161,13 @@ def _ordered(value: Plain) -> float | str | None:
     if isinstance(value, str) and not (value.isprintable() and len(value.encode()) <= MAX_ORDERED_BYTES):
         return None
     return value
+
+
+@lru_cache(maxsize=1024)
+def _colour_tokens(names: tuple[str, ...]) -> frozenset[int]:
+    """Return what says that an object has these colours; kept, for every row of the index asks."""
+    found = {token(("colour",), name) for name in names}
+    return frozenset(found | {token(("colour",))} if found else found)
 
 
 def _title_tokens(titles: Iterable[str]) -> list[int]:

@@ -27,8 +27,9 @@ class JobQueue:
     def items(self, claim: ChunkClaim) -> list[Item]:
         """Return the chunk's items that are still to be done."""
         with self._database.read() as session:
-            rows = session.scalars(
-                select(JobItem)
+            # Not as objects of the table: a chunk may have some thousand.
+            rows = session.execute(
+                select(JobItem.number, JobItem.row, JobItem.product_id, JobItem.payload, JobItem.attempts)
                 .where(
                     JobItem.job_id == claim.job_id,
                     JobItem.number.between(claim.first, claim.last),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import TaskStatus
 from tests.index_shop import IndexShop
 from tests.servers import wait_for
+from worker.index_rows import row_key
+from worker.index_versions import hold_changes
+from worker.row_filling import RowFiller
 
 
 @pytest.fixture
@@ -31,7 +38,89 @@ def lose(shop: IndexShop) -> None:
     client.close()
 
 
-def test_products_that_change_during_a_rebuild_are_right_in_the_new_collection(shop: IndexShop) -> None:
+def in_chunks_of_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuild's chunks and micro-batches are large: make them as small as those of an import."""
+    monkeypatch.setattr("worker.catalogue_lane.LIGHT_CHUNK", 1)
+    monkeypatch.setattr("worker.product_flow.LIGHT_BATCH", 1)
+
+
+def stored(shop: IndexShop, collection: str) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:
+    """What Milvus has of each row, field for field, by key; the embeddings apart."""
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(shop.settings.milvus_uri)
+    found = client.query(collection, 'key >= ""', ["*"], limit=1000, consistency_level="Strong")
+    client.close()
+    rows = [
+        dict(row) | {"facts": list(row["facts"])} for row in sorted(found, key=lambda row: str(row["key"]))
+    ]
+    return rows, np.array([row.pop("embedding") for row in rows], np.float32)
+
+
+def test_rebuilt_rows_are_those_of_before_field_for_field(shop: IndexShop) -> None:
+    shop.fill(6)
+    shop.put("rich", 7, 8, category="Chairs", price="12.50", tags=["oak"], attributes={"width": 120})
+    before, embeddings = stored(shop, shop.live().collection)
+    assert len(before) == 8
+    assert any(row["price"] == 12.5 and row["category"] == "Chairs" and row["ordered"] for row in before)
+
+    lose(shop)
+    done = shop.done(shop.indexes.rebuild("shop").id)
+
+    assert done.state == "succeeded", done
+    assert done.counts.unchanged == 7
+    assert done.report is not None
+    assert (done.report["reconcile"]["missing"], done.report["reconcile"]["orphans"]) == (0, 0)
+    rows, rebuilt = stored(shop, shop.live().collection)
+    assert rows == before
+    # The database keeps 16 bits of each number.
+    assert np.abs(rebuilt - embeddings).max() < 1e-3
+
+
+def test_a_rebuild_goes_on_with_the_chunk_that_a_dead_worker_held(
+    shop: IndexShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_chunks_of_an_import(monkeypatch)
+    shop.fill(10)
+    lose(shop)
+    job = shop.indexes.rebuild("shop").id
+    shop.work(1)  # the plan
+    held = shop.worker.catalogue.tools.desk.claim()
+    assert held is not None
+    assert held.stage == "items"
+    heir = shop.new_worker()  # of the same name, as after a death
+    try:
+        while heir.catalogue.work_one() is not None:
+            pass
+    finally:
+        heir.close()
+    assert shop.jobs.status(job).state == "succeeded"
+    shop.assert_exact(shop.live(), 10)
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "control"])
+def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexShop, noticed: bool) -> None:
+    shop.fill(3)
+    version = shop.live()
+    tools = shop.worker.catalogue.tools
+    filler = RowFiller(tools, 1, version)
+    read = filler.load(["p1", "p2", "nobody"])
+    assert read.product_ids == {"p1", "p2"}
+    [gone] = [row.key for row in read.rows if row.product_id == "p1"]
+    assert gone == row_key(gone[:32], 0)
+
+    shop.delete("p1")
+    if not noticed:
+        with tools.database.read() as session:
+            read = replace(read, changes=hold_changes(session, 1))
+    filler.write(read)
+    assert (gone in shop.index.keys(version.collection)) is not noticed
+
+
+def test_products_that_change_during_a_rebuild_are_right_in_the_new_collection(
+    shop: IndexShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_chunks_of_an_import(monkeypatch)
     shop.fill(10)
     before = shop.live()
     job = shop.indexes.rebuild("shop").id

@@ -1,19 +1,15 @@
-"""What the database wants an index version's collection to hold: keys in order, and rows by key."""
+"""What the database wants an index version's collection to hold: keys in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from shared.database import Database
 from shared.database.tables import Detection, Image, Product
-from shared.filters import facts_of
-from worker.hydrate import unpack_embedding
-from worker.index_rows import index_row, row_key
-from worker.vision import IndexRow
+from worker.index_rows import row_key
 
 _PAGE = 5000
 
@@ -42,9 +38,8 @@ def expected_keys(database: Database, version_id: int) -> Iterator[str]:
         # The last image may go on in the next page.
         whole = [r for r in rows if r[0] != after[0]] if more else rows
         rows = [r for r in rows if r[0] == after[0]] if more else []
-        for _, objects in groupby(whole, key=lambda row: row[0]):
-            # By text: object 10 comes before object 2.
-            yield from sorted(row_key(image_id, number) for image_id, number in objects)
+        # By text: object 10 comes before object 2.
+        yield from sorted([row_key(image_id, number) for image_id, number in whole])
 
 
 def known_keys(session: Session, version_id: int, keys: Sequence[str]) -> set[str]:
@@ -73,30 +68,3 @@ def keys_of_products(
         )
     )
     return {row_key(row.image_id, row.number) for row in rows}
-
-
-def stored_rows(session: Session, version_id: int, keys: Sequence[str]) -> list[IndexRow]:
-    """Return the rows of keys from their stored embeddings; those deleted meanwhile are left out."""
-    wanted = set(keys)
-    rows = session.execute(
-        select(Product, Detection)
-        .join(Image, Image.product == Product.id)
-        .join(Detection, Detection.image_id == Image.id)
-        .where(
-            Detection.index_version == version_id,
-            Detection.image_id.in_({key.rpartition("-")[0] for key in keys}),
-        )
-    )
-    return [
-        index_row(
-            product.product_id,
-            product,
-            facts_of(product),
-            found.image_id,
-            found.number,
-            unpack_embedding(found.embedding),
-            found.colours,
-        )
-        for product, found in rows
-        if row_key(found.image_id, found.number) in wanted
-    ]

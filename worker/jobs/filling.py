@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +14,8 @@ from shared.database.tables import Product
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
 from worker.index_versions import hold_changes
 from worker.jobs import Tools
+from worker.row_filling import RowFiller
+from worker.stored_rows import StoredRows
 from worker.version_batches import Batch
 from worker.version_filling import Filler
 
@@ -61,6 +64,34 @@ class FillStages:
         self.filler.write(batch[1], record)
 
 
+@dataclass(frozen=True)
+class RowStages:
+    """A chunk's products whose rows alone are written; each batch is its items, its rows, and the seconds
+    that reading them took."""
+
+    tools: Tools
+    claim: ChunkClaim
+    filler: RowFiller
+
+    def load(self, items: Sequence[Item]) -> tuple[Sequence[Item], StoredRows, float]:
+        started = time.perf_counter()
+        stored = self.filler.load([item.product_id for item in items])
+        return items, stored, time.perf_counter() - started
+
+    def embed(self, batch: tuple[Sequence[Item], StoredRows, float]) -> None:
+        """There is nothing to embed."""
+
+    def write(self, batch: tuple[Sequence[Item], StoredRows, float]) -> None:
+        items, stored, read_s = batch
+
+        def record(session: Session, write_s: float) -> None:
+            there = stored.product_ids
+            outcomes = [Outcome(i, "unchanged" if i.product_id in there else "deleted") for i in items]
+            self.tools.desk.record(session, self.claim, outcomes, Spent(decode_s=read_s, write_s=write_s))
+
+        self.filler.write(stored, record)
+
+
 def _outcome(item: Item, filled: Batch) -> Outcome:
     if item.product_id not in filled.products:
         return Outcome(item, "deleted")
@@ -77,10 +108,22 @@ def _outcome(item: Item, filled: Batch) -> Outcome:
     return Outcome(item, "changed" if contents else "unchanged", embedded, problems)
 
 
+class BringsUp(Protocol):
+    """What writes products that changed into an index version: ``Filler``, or ``RowFiller``."""
+
+    def bring_up(self, product_ids: Collection[str]) -> None:
+        """Write products as they are now, embedded if they have to be."""
+        ...
+
+    def rewrite(self, session: Session, product_ids: Collection[str]) -> None:
+        """Write their rows from what the database has in this transaction."""
+        ...
+
+
 def catch_up(
     tools: Tools,
     claim: ChunkClaim,
-    filler: Filler,
+    filler: BringsUp,
     since: int,
     done: Callable[[Session], None],
 ) -> None:

@@ -18,10 +18,10 @@ from shared.errors import Conflict, IndexUnavailable, NotFound
 from shared.ledger.work import ChunkClaim, Item, Problem
 from worker.index_versions import LiveIndex, collection_name, hold_changes, index_version, live_index
 from worker.jobs import Tools
-from worker.jobs.filling import FillStages, catch_up, products_of
+from worker.jobs.filling import RowStages, catch_up, products_of
 from worker.jobs.reconcile import reconcile
-from worker.product_flow import do_items
-from worker.version_filling import Filler
+from worker.product_flow import do_light_items
+from worker.row_filling import RowFiller
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Rebuild:
         version = self._version(claim)
         if version.beside != self._place(claim, version):
             raise Conflict("Another rebuild of this index took this one's place.")
-        do_items(self.tools, claim, items, FillStages(self.tools, claim, self._filler(claim, version)))
+        do_light_items(self.tools, claim, items, RowStages(self.tools, claim, self._filler(claim, version)))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compare, switch, and drop what is replaced."""
@@ -80,9 +80,9 @@ class Rebuild:
             raise NotFound(f"Catalogue {claim.catalogue!r} has no such index: import products first.")
         return found
 
-    def _filler(self, claim: ChunkClaim, version: LiveIndex) -> Filler:
+    def _filler(self, claim: ChunkClaim, version: LiveIndex) -> RowFiller:
         assert version.beside is not None
-        return Filler(self.tools, claim.catalogue_id, version, "rows", (version.beside,))
+        return RowFiller(self.tools, claim.catalogue_id, version, (version.beside,))
 
     def _place(self, claim: ChunkClaim, version: LiveIndex) -> str:
         """The collection that this job fills: the same however often a step is repeated."""

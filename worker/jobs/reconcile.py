@@ -9,19 +9,24 @@ has arrived.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from shared.errors import NotFound
 from shared.ledger.work import ChunkClaim
 from worker.index_versions import LiveIndex, index_version, live_index
 from worker.jobs import Once, Tools
-from worker.jobs.expected_rows import expected_keys, keys_of_products, known_keys, stored_rows
+from worker.jobs.expected_rows import expected_keys, keys_of_products, known_keys
+from worker.stored_rows import rows_of_keys
 from worker.vector_index import matches
 
 #: Differences that are looked at together.
 _SUSPECTS = 1000
+#: Keys that are compared at once.
+_STRETCH = 2000
 #: Keys that a report names of each kind.
 _NAMED = 100
 #: After so many looks, what is still wrong is left wrong.
@@ -125,15 +130,16 @@ class _Comparison:
         suspects: list[str] = []
         expected = expected_keys(self._tools.database, self._version.id)
         found = self._tools.index.sorted_keys(self.collection)
-        for key, agreed in _merged(expected, found):
+        for wanted, there in _aligned(expected, found):
             self._pulse()
-            if agreed:
-                self._agree(1)
+            if wanted == there:
+                self._agree(len(wanted))
                 continue
-            suspects.append(key)
-            if len(suspects) == _SUSPECTS:
-                self._judge(suspects)
-                suspects = []
+            self._agree(len({*wanted}.intersection(there)))
+            suspects += sorted({*wanted}.symmetric_difference(there))
+            while len(suspects) >= _SUSPECTS:
+                self._judge(suspects[:_SUSPECTS])
+                del suspects[:_SUSPECTS]
         self._judge(suspects)
         return self._told()
 
@@ -189,7 +195,7 @@ class _Comparison:
     def _mend(self, missing: Sequence[str], orphans: Sequence[str]) -> None:
         if missing:
             with self._tools.database.read() as session:
-                rows = stored_rows(session, self._version.id, missing)
+                rows = rows_of_keys(session, self._version.id, missing)
             self._tools.index.upsert(self.collection, rows)
         if orphans:
             self._tools.index.delete(self.collection, orphans)
@@ -219,18 +225,21 @@ class _Comparison:
         self._pulsed_at = time.monotonic()
 
 
-def _merged(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each key of two ascending streams once, and whether both have it."""
-    a, b = next(left, None), next(right, None)
-    while a is not None or b is not None:
-        if a == b:
-            assert a is not None
-            yield a, True
-            a, b = next(left, None), next(right, None)
-        elif b is None or (a is not None and a < b):
-            assert a is not None
-            yield a, False
-            a = next(left, None)
-        else:
-            yield b, False
-            b = next(right, None)
+def _aligned(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """Cut two ascending streams into stretches of the same range of keys.
+
+    A key that both have is in both halves of one pair. Equal stretches are told by one comparison, which
+    is what nearly all are.
+    """
+    a: list[str] = []
+    b: list[str] = []
+    while True:
+        a += islice(left, _STRETCH - len(a))
+        b += islice(right, _STRETCH - len(b))
+        if not a and not b:
+            return
+        # Up to here both are known; of a stream that has ended, all is.
+        upto = min(a[-1], b[-1]) if a and b else max([*a[-1:], *b[-1:]])
+        k, n = bisect_right(a, upto), bisect_right(b, upto)
+        yield a[:k], b[:n]
+        del a[:k], b[:n]

@@ -38,6 +38,7 @@ from worker.jobs.reconcile import reconcile
 from worker.pipeline import Pipeline
 from worker.pipelines import name_in
 from worker.product_flow import do_items
+from worker.row_filling import RowFiller
 from worker.version_batches import Scope
 from worker.version_filling import Filler
 
@@ -221,7 +222,7 @@ class Reprocess:
             )
 
         tools.index.flush(live.collection)
-        filler = Filler(tools, claim.catalogue_id, live, "rows")
+        filler = RowFiller(tools, claim.catalogue_id, live)
         catch_up(tools, claim, filler, int(claim.source.get("since", 0)), done)
         report = reconcile(tools, claim, chosen(tools, claim), repair=bool(claim.options.get("repair")))
         return {"reconcile": report.as_json(), "promoted": False, "index": live.number}
