@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -19,6 +19,7 @@ from shared.errors import ImageMissing, InvalidManifest, Misconfigured
 from shared.imports.kinds import MANIFEST_SUFFIXES
 from shared.imports.records import Numbered, csv_records, json_records
 from shared.imports.sources import Source
+from shared.storable import unstorable
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp")
@@ -141,7 +142,7 @@ def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
     """Turn a record into a product, or say what is wrong with it."""
     if isinstance(record, str):
         return Row(number, None, None, [], ("invalid_row", record))
-    if (wrong := _unstorable(record)) is not None:
+    if (wrong := unstorable(record, _MAX_DEPTH)) is not None:
         return Row(number, None, None, [], ("invalid_row", wrong))
     product_id = record.get("product_id")
     if product_id is None or product_id == "":
@@ -174,37 +175,25 @@ def _images(record: dict[str, Any], base: str) -> list[str]:
     return [name if "://" in name else base + name for name in dict.fromkeys(names)]
 
 
-def _unstorable(value: Any, depth: int = 0) -> str | None:
-    """Say what in a record no database keeps, None if it is all well."""
-    if isinstance(value, str):
-        if "\0" in value:
-            return f"A NUL character is in {value[:60]!r}."
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return f"Half a character (a lone surrogate) is in {value[:60]!r}."
-        return None
-    if depth > _MAX_DEPTH:
-        return f"Lists and objects are nested deeper than {_MAX_DEPTH}."
-    parts: Iterable[Any] = ()
-    if isinstance(value, dict):
-        parts = (*value.keys(), *value.values())
-    elif isinstance(value, list):
-        parts = value
-    return next((wrong for part in parts if (wrong := _unstorable(part, depth + 1))), None)
-
-
 def _product(record: dict[str, Any]) -> dict[str, Any]:
     fields = {k: record[k] for k in _PRODUCT_FIELDS if record.get(k) is not None}
     if title := fields.pop("title", None):
-        fields["titles"] = {"en": str(title), **(fields.get("titles") or {})}
+        fields["titles"] = _joined({"en": str(title)}, fields.get("titles"))
     price = fields.get("price")
     if isinstance(price, float):
         fields["price"] = repr(price)  # the decimal digits that were written, not the binary ones
     extra = {k: v for k, v in record.items() if k not in _FIELDS}
     if extra:
-        fields["attributes"] = {**(fields.get("attributes") or {}), **extra}
+        fields["attributes"] = _joined(fields.get("attributes"), extra)
     return fields
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Two objects as one; what is none, such as a text, comes back alone, for the contract to refuse."""
+    for each in (first, second):
+        if each and not isinstance(each, dict):
+            return each
+    return {**(first or {}), **(second or {})}
 
 
 def _problem(error: ValidationError) -> tuple[str, str]:

@@ -111,6 +111,8 @@ def csv_records(file: BinaryIO) -> Iterator[Numbered]:
         raise InvalidManifest(
             f"The first line of a CSV manifest names its columns, at most {MAX_COLUMNS}; one is `product_id`."
         )
+    if twice := next((name for n, name in enumerate(columns) if name and name in columns[:n]), None):
+        raise InvalidManifest(f"The manifest has the column `{twice}` twice: give one another name.")
     while True:
         try:
             cells = next(reader)
@@ -132,6 +134,7 @@ def flat_record(cells: Mapping[str, Any]) -> dict[str, Any]:
     Cells that are no text stay as they are; empty ones are left out.
     """
     record: dict[str, Any] = {}
+    localised: dict[str, dict[str, Any]] = {}
     for column, cell in cells.items():
         value = cell.strip() if isinstance(cell, str) else cell
         if value is None or value == "":
@@ -139,16 +142,13 @@ def flat_record(cells: Mapping[str, Any]) -> dict[str, Any]:
         if column in ("tags", "images") and isinstance(value, str):
             record[column] = [part.strip() for part in value.split("|") if part.strip()]
         elif column.startswith("title_"):
-            _localised(record, "titles")[column[len("title_") :]] = value
+            localised.setdefault("titles", {})[column[len("title_") :]] = value
         elif column.startswith("category_"):
-            _localised(record, "categories")[column[len("category_") :]] = value
-        elif column in ("titles", "categories") and isinstance(value, dict):
-            _localised(record, column).update(value)
+            localised.setdefault("categories", {})[column[len("category_") :]] = value
         else:
             record[column] = value
+    for field, found in localised.items():
+        given = record.setdefault(field, {})
+        if isinstance(given, dict):  # a text there is wrong, and told by whoever reads the record
+            record[field] = {**given, **found}
     return record
-
-
-def _localised(record: dict[str, Any], field: str) -> dict[str, Any]:
-    found: dict[str, Any] = record.setdefault(field, {})
-    return found

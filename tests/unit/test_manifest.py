@@ -212,6 +212,41 @@ def test_a_row_that_no_database_keeps_is_told(line: str) -> None:
     assert reasons(rows) == ["invalid_row", None]
 
 
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("p.jsonl", '{"product_id": "x", "image": "a.jpg", "attributes": "red", "colour": "blue"}'),
+        ("p.jsonl", '{"product_id": "x", "image": "a.jpg", "titles": "Stuhl", "title": "Chair"}'),
+        ("p.csv", "product_id,image,attributes,colour\nx,a.jpg,red,blue"),
+        ("p.csv", "product_id,image,titles,title_de\nx,a.jpg,Chair,Stuhl"),
+        ("p.csv", "product_id,image,categories,category_de\nx,a.jpg,Chairs,Stühle"),
+    ],
+)
+def test_a_text_where_an_object_belongs_is_one_bad_row(name: str, bad: str) -> None:
+    """Also beside what is merged with it: this once ended the whole import."""
+    good = "good,a.jpg,,\n" if name.endswith("csv") else '{"product_id": "good", "image": "a.jpg"}\n'
+    rows = rows_of(f"{bad}\n{good}", name)
+    assert [(r.product_id, r.problem and r.problem[0]) for r in rows] == [
+        ("x", "invalid_row"),
+        ("good", None),
+    ]
+    assert "valid dictionary" in (rows[0].problem or ("", ""))[1]
+
+
+def test_titles_by_column_and_as_an_object_are_one() -> None:
+    (row,) = rows_of(
+        json.dumps({"product_id": "x", "image": "a", "title": "Chair", "titles": {"de": "Stuhl"}}), "p.jsonl"
+    )
+    assert row.product is not None
+    assert row.product.titles == {"en": "Chair", "de": "Stuhl"}
+
+
+def test_a_column_that_is_there_twice_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidManifest, match="`price` twice"):
+        rows_of("product_id,images,price,price\np1,a.jpg,1,2\n")
+    assert [r.product_id for r in rows_of("product_id,images,,\np1,a.jpg,,\n")] == ["p1"]
+
+
 def test_a_product_id_may_have_become_a_number() -> None:
     rows = rows_of('{"product_id": 5.0, "image": "a.jpg"}\n{"product_id": 7, "image": "a"}', "p.jsonl")
     assert [r.product_id for r in rows] == ["5", "7"]
