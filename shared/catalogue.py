@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 from sqlalchemy import func, inspect, select
@@ -38,14 +38,14 @@ class CatalogueStore:
     def get(self, name: str) -> CatalogueOut:
         """Return one catalogue, or raise UnknownCatalogue."""
         with self._database.read() as session:
-            return _catalogue_out(session, find_catalogue(session, name))
+            return _catalogues_out(session, [find_catalogue(session, name)])[0]
 
     def all(self) -> list[CatalogueOut]:
         """Return every catalogue, by name."""
         with self._database.read() as session:
             there = select(Catalogue).where(Catalogue.deleted_name.is_(None))
             rows = session.scalars(there.order_by(Catalogue.name)).all()
-            return [_catalogue_out(session, row) for row in rows]
+            return _catalogues_out(session, rows)
 
     def product(self, catalogue: str, product_id: str) -> ProductOut:
         """Return a product with its pictures and their main objects.
@@ -158,20 +158,29 @@ def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -
     )
 
 
-def _catalogue_out(session: Session, row: Catalogue) -> CatalogueOut:
-    products = session.scalar(select(func.count()).where(Product.catalogue_id == row.id))
-    images = session.scalar(
-        select(func.count(Image.id))
-        .join(Product, Product.id == Image.product)
-        .where(Product.catalogue_id == row.id)
-    )
-    live = session.scalar(
-        select(IndexVersion).where(IndexVersion.catalogue_id == row.id, IndexVersion.state == "live")
-    )
+def _catalogues_out(session: Session, rows: Sequence[Catalogue]) -> list[CatalogueOut]:
+    """Catalogues with what they hold: three queries, however many they are."""
+    ids = [row.id for row in rows]
+    of_them = select(Product.catalogue_id, func.count()).where(Product.catalogue_id.in_(ids))
+    products = dict(session.execute(of_them.group_by(Product.catalogue_id)).all())
+    with_images = of_them.join(Image, Image.product == Product.id)
+    images = dict(session.execute(with_images.group_by(Product.catalogue_id)).all())
+    live = {
+        version.catalogue_id: version
+        for version in session.scalars(
+            select(IndexVersion).where(IndexVersion.catalogue_id.in_(ids), IndexVersion.state == "live")
+        )
+    }
+    return [
+        _catalogue_out(row, products.get(row.id, 0), images.get(row.id, 0), live.get(row.id)) for row in rows
+    ]
+
+
+def _catalogue_out(row: Catalogue, products: int, images: int, live: IndexVersion | None) -> CatalogueOut:
     return CatalogueOut(
         name=row.name,
-        products=products or 0,
-        images=images or 0,
+        products=products,
+        images=images,
         currency=row.currency,
         index_version=live.collection if live else None,
         detector=live.detector if live else None,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
+
 #: What makes a spreadsheet read a cell as a formula; the wide forms do so in East Asian locales.
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 
@@ -17,3 +21,10 @@ def safe_cell(text: str) -> str:
     # The first character that is no blank, or the first of all: a tab or line break is a blank.
     starts = {text[:1], text.lstrip()[:1]}
     return "'" + text if starts & _FORMULA_STARTS else text
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """Return a line of a CSV file, its end included, each cell made safe."""
+    line = io.StringIO()
+    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
+    return line.getvalue()

@@ -40,7 +40,8 @@ class ShopWindow:
     def catalogues(self) -> list[str]:
         """Return the names of all catalogues, in their order."""
         with self._database.read() as session:
-            return list(session.scalars(select(Catalogue.name).order_by(Catalogue.name)))
+            there = select(Catalogue.name).where(Catalogue.deleted_name.is_(None))
+            return list(session.scalars(there.order_by(Catalogue.name)))
 
     def currency(self, catalogue: str) -> str:
         """Return the currency of prices that name none, or raise UnknownCatalogue."""

@@ -15,6 +15,7 @@ from werkzeug.exceptions import BadRequest
 from shared.contracts import Contract
 from shared.errors import BodyTooLarge, InvalidInput, UnsupportedFormat
 from shared.ledger import Idempotent
+from shared.storable import unstorable
 
 MAX_JSON_BYTES = 1_000_000
 MAX_JSON_DEPTH = 32
@@ -37,13 +38,23 @@ def json_body() -> Any:
     return strict_json(request.get_data())
 
 
+def optional_json() -> Any:
+    """The request's JSON document, an empty object where nothing was sent. Raises as ``json_body``."""
+    return json_body() if request.content_length else {}
+
+
 def strict_json(data: bytes | str) -> Any:
-    """Parse JSON that means the same to everybody; raises BadRequest (400) on anything else."""
+    """Parse JSON that means the same to everybody.
+
+    Raises:
+        BadRequest: anything else (400).
+        InvalidInput: it holds text that no database keeps.
+    """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         if _depth(text) > MAX_JSON_DEPTH:
             raise BadRequest(f"The JSON is nested deeper than {MAX_JSON_DEPTH}.")
-        return json.loads(
+        found = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
@@ -52,6 +63,9 @@ def strict_json(data: bytes | str) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not valid JSON.") from error
+    if (wrong := unstorable(found, MAX_JSON_DEPTH)) is not None:
+        raise InvalidInput(wrong)
+    return found
 
 
 def _depth(text: str) -> int:
@@ -81,14 +95,28 @@ def _short(digits: str) -> str:
 
 
 def form_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
-    """The form's text fields: each once, empty ones left out, those in ``lists`` split at commas."""
+    """The form's text fields: each once, empty ones left out, those in ``lists`` split at commas.
+
+    Raises:
+        InvalidInput: a field came twice, or holds what no database keeps.
+    """
     found: dict[str, Any] = {}
     for name, values in request.form.lists():
         if len(values) > 1:
             raise InvalidInput(f"The field {name!r} was sent {len(values)} times.", name)
+        if (wrong := unstorable([name, values[0]], 1)) is not None:
+            raise InvalidInput(wrong, name)
         if values[0] != "":
             found[name] = values[0].strip("[]() ").split(",") if name in lists else values[0]
     return found
+
+
+def asked_number(name: str, least: int, most: int, otherwise: int) -> int:
+    """A number that the address asks for; raises InvalidInput unless it lies between the two, included."""
+    text = request.args.get(name, str(otherwise))
+    if not (text.isdecimal() and len(text) <= _MAX_DIGITS and least <= int(text) <= most):
+        raise InvalidInput(f"{name}: a number from {least} to {most}.", name)
+    return int(text)
 
 
 def only_file(name: str) -> bytes:

@@ -29,12 +29,11 @@ from shared.images import probe
 from shared.imports.kinds import UPLOADS
 from shared.ledger import Accepted, Idempotent
 from shared.merge_patch import patched
-from shared.metrics import DOORBELLS_LOST
 from shared.picture_sweep import PicturesSwept, storing_since
-from shared.task_names import TaskName
-from web.bodies import idempotency, json_body, read_file, strict_json
+from web.bodies import idempotency, json_body, optional_json, read_file, strict_json
 from web.errors import as_invalid_input, parsed
 from web.import_sources import allowed_source
+from web.jobs import ring
 from web.openapi import Parameter, operation
 from web.services import services
 
@@ -92,7 +91,7 @@ def every() -> Response:
     errors=(400, 422),
 )
 def make(catalogue: str) -> Response:
-    wanted = parsed(CatalogueIn, json_body() if request.content_length else {})
+    wanted = parsed(CatalogueIn, optional_json())
     made = services().catalogue.create(checked("catalogue", catalogue), wanted.currency)
     return jsonify(made.model_dump(mode="json"))
 
@@ -204,7 +203,7 @@ def delete_product(catalogue: str, product_id: str) -> Response:
 )
 def reconcile(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
-    wanted = parsed(ReconcileRequest, json_body() if request.content_length else {})
+    wanted = parsed(ReconcileRequest, optional_json())
     return job_answer(services().jobs.create("reconcile", name, wanted.model_dump()))
 
 
@@ -270,13 +269,9 @@ def _pieces(stream: IO[bytes], digest: Any) -> Iterator[bytes]:
 
 def job_answer(accepted: Accepted) -> Response:
     """Ring for the job and answer 202 with where to poll it."""
-    parts = services()
-    unheard = accepted.created and not parts.doorbell.ring(
-        TaskName.WORK_CHUNK, parts.jobs.first_chunk(accepted.id)
-    )
-    if unheard:
-        DOORBELLS_LOST.inc()
-    answer = jsonify(parts.jobs.status(accepted.id).model_dump(mode="json"))
+    if accepted.created:
+        ring(accepted.id)
+    answer = jsonify(services().jobs.status(accepted.id).model_dump(mode="json"))
     answer.status_code = 202
     answer.headers["Location"] = url_for("jobs.one", job_id=accepted.id)
     answer.headers["Retry-After"] = "1"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import cast
 
@@ -11,10 +9,10 @@ from flask import Blueprint, Response, jsonify, request
 
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
-from shared.csv_safety import safe_cell
+from shared.csv_safety import csv_line
 from shared.errors import InvalidInput
 from shared.ledger.duplicates import KIND, MAX_PAGE, DuplicateLedger
-from web.bodies import json_body
+from web.bodies import asked_number, optional_json
 from web.catalogues import checked, job_answer
 from web.errors import parsed
 from web.openapi import Parameter, operation
@@ -36,7 +34,7 @@ _COLUMNS = ("group", "kind", "keep", "product_id", "title", "similarity", "image
 )
 def look(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
-    wanted = parsed(DuplicatesRequest, json_body() if request.content_length else {})
+    wanted = parsed(DuplicatesRequest, optional_json())
     return job_answer(services().jobs.create(KIND, name, wanted.model_dump()))
 
 
@@ -54,14 +52,11 @@ def look(catalogue: str) -> Response:
     errors=(404, 410, 422),
 )
 def groups(catalogue: str) -> Response:
-    text = request.args.get("limit", "50")
-    if not (text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidInput(f"limit: a number from 1 to {MAX_PAGE}.", "limit")
     page = _ledger().groups(
         checked("catalogue", catalogue),
         asked_kind(),
         request.args.get("cursor"),
-        int(text),
+        asked_number("limit", 1, MAX_PAGE, 50),
         request.args.get("locale", "en"),
     )
     return jsonify(page.model_dump(mode="json"))
@@ -84,18 +79,12 @@ def groups_csv(catalogue: str) -> Response:
 
 
 def _csv(found: Iterator[DuplicateGroup]) -> Iterator[str]:
-    yield _line(_COLUMNS)
+    yield csv_line(_COLUMNS)
     for group in found:
         for each in group.products:
             keep = "yes" if each.product_id == group.keep else ""
             score = f"{each.similarity:.4f}"
-            yield _line((group.id, group.kind, keep, each.product_id, each.title, score, each.image_url))
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
-    return line.getvalue()
+            yield csv_line((group.id, group.kind, keep, each.product_id, each.title, score, each.image_url))
 
 
 def asked_kind() -> DuplicateKind | None:

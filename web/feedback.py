@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
-from shared.csv_safety import safe_cell
-from shared.errors import InvalidInput, NotFound, Refused
+from shared.csv_safety import csv_line
+from shared.database.tables import MOST_ID
+from shared.errors import NotFound, Refused
 from shared.ledger.feedback import PHOTOS, FeedbackLedger
-from web.bodies import json_body
+from web.bodies import asked_number, json_body
 from web.catalogues import checked
 from web.errors import parsed
 from web.openapi import Parameter, operation
@@ -67,7 +66,8 @@ def _kept_photo(key: str | None) -> str | None:
     errors=(404, 422),
 )
 def some(catalogue: str) -> Response:
-    after, limit = _number("after", 0, 2**31 - 1, 0), _number("limit", 1, MAX_PAGE, MAX_PAGE)
+    after = asked_number("after", 0, MOST_ID, 0)
+    limit = asked_number("limit", 1, MAX_PAGE, MAX_PAGE)
     found = FeedbackLedger(services().database).some(checked("catalogue", catalogue), after, limit)
     return jsonify([each.model_dump(mode="json") for each in found])
 
@@ -90,27 +90,16 @@ def as_csv(catalogue: str) -> Response:
 @blueprint.get("/v1/feedback/<int:feedback_id>/photo")
 @operation("The photo that feedback is about", "Feedback", {200: "image/jpeg"}, errors=(404,))
 def photo(feedback_id: int) -> Response:
+    if feedback_id > MOST_ID:
+        raise NotFound("There is no such feedback.")
     parts = services()
     key = FeedbackLedger(parts.database).photo(feedback_id)
     return Response(parts.store.get(key, PHOTOS), mimetype="image/jpeg")
 
 
 def _csv(found: Iterator[FeedbackOut]) -> Iterator[str]:
-    yield _line(_COLUMNS)
+    yield csv_line(_COLUMNS)
     for f in found:
         number = "" if f.object is None else str(f.object)
         place = (str(f.id), f.query_id, number, f.product_id)
-        yield _line((*place, f.kind, str(f.rank), f"{f.score:.4f}", f.created_at.isoformat()))
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
-    return line.getvalue()
-
-
-def _number(name: str, least: int, most: int, otherwise: int) -> int:
-    text = request.args.get(name, str(otherwise))
-    if not (text.isdecimal() and len(text) <= 10 and least <= int(text) <= most):
-        raise InvalidInput(f"{name}: a number from {least} to {most}.", name)
-    return int(text)
+        yield csv_line((*place, f.kind, str(f.rank), f"{f.score:.4f}", f.created_at.isoformat()))

@@ -18,9 +18,8 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
-from shared.errors import InvalidInput
 from shared.images import probe
-from web.bodies import form_fields, idempotency, json_body, only_file
+from web.bodies import asked_number, form_fields, idempotency, only_file, optional_json
 from web.catalogues import REPEATABLE, checked, job_answer
 from web.errors import parsed
 from web.openapi import Parameter, operation
@@ -124,10 +123,8 @@ def rebuild(catalogue: str) -> Response:
     errors=(404, 422),
 )
 def golden(catalogue: str) -> Response:
-    text = request.args.get("limit", "1000")
-    if not (text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= 1000):
-        raise InvalidInput("limit: a number from 1 to 1000.", "limit")
-    found = services().golden.some(checked("catalogue", catalogue), request.args.get("after"), int(text))
+    limit = asked_number("limit", 1, 1000, 1000)
+    found = services().golden.some(checked("catalogue", catalogue), request.args.get("after"), limit)
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
@@ -160,4 +157,4 @@ def remove_golden(catalogue: str, golden_id: str) -> tuple[str, int]:
 
 
 def _wanted(model: type[Wanted]) -> Wanted:
-    return parsed(model, json_body() if request.content_length else {})
+    return parsed(model, optional_json())

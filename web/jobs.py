@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from shared.contracts import FailurePage, JobOut, RetryRequest
-from shared.csv_safety import safe_cell
-from shared.errors import Expired, InvalidInput
+from shared.csv_safety import csv_line
+from shared.errors import Expired
 from shared.ledger.jobs import JobLedger
 from shared.metrics import DOORBELLS_LOST
 from shared.task_names import TaskName
-from web.bodies import json_body
+from web.bodies import asked_number, optional_json
 from web.errors import parsed
 from web.openapi import Parameter, operation
 from web.services import services
@@ -37,7 +35,7 @@ _REASON = Parameter("reason", "Only failures with this reason code")
     errors=(422,),
 )
 def recent() -> Response:
-    jobs = services().jobs.recent(request.args.get("catalogue"), _limit(50))
+    jobs = services().jobs.recent(request.args.get("catalogue"), asked_number("limit", 1, MAX_PAGE, 50))
     return jsonify([job.model_dump(mode="json") for job in jobs])
 
 
@@ -61,7 +59,7 @@ def one(job_id: str) -> Response:
 )
 def failures(job_id: str) -> Response:
     reason, after = request.args.get("reason"), request.args.get("after")
-    page = services().jobs.failures(job_id, after, _limit(100), reason)
+    page = services().jobs.failures(job_id, after, asked_number("limit", 1, MAX_PAGE, 100), reason)
     return jsonify(page.model_dump(mode="json"))
 
 
@@ -82,20 +80,14 @@ def failures_csv(job_id: str) -> Response:
 
 
 def _csv(jobs: JobLedger, job_id: str, reason: str | None) -> Iterator[str]:
-    yield _csv_line(("row", "product_id", "image", "reason", "message"))
+    yield csv_line(("row", "product_id", "image", "reason", "message"))
     after: str | None = None
     while True:
         page = jobs.failures(job_id, after, MAX_PAGE, reason)
         for f in page.failures:
-            yield _csv_line((str(f.row), f.product_id or "", f.image or "", f.reason, f.message))
+            yield csv_line((str(f.row), f.product_id or "", f.image or "", f.reason, f.message))
         if (after := page.next) is None:
             return
-
-
-def _csv_line(cells: tuple[str, ...]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow([safe_cell(cell) for cell in cells])
-    return line.getvalue()
 
 
 @blueprint.post("/v1/jobs/<job_id>/pause")
@@ -127,7 +119,7 @@ def cancel(job_id: str) -> Response:
     errors=(404, 409, 410, 422),
 )
 def retry(job_id: str) -> Response:
-    wanted = parsed(RetryRequest, json_body() if request.content_length else {})
+    wanted = parsed(RetryRequest, optional_json())
     made = retried(job_id, wanted.reason)
     answer = _shown(services().jobs.status(made))
     answer.status_code = 202
@@ -172,10 +164,3 @@ def ring(job_id: str) -> None:
 
 def _shown(job: JobOut) -> Response:
     return jsonify(job.model_dump(mode="json"))
-
-
-def _limit(otherwise: int) -> int:
-    text = request.args.get("limit", str(otherwise))
-    if not (text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidInput(f"limit: a number from 1 to {MAX_PAGE}.", "limit")
-    return int(text)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from shared.contracts import JobOut
 from shared.contracts.indexes import ChooseIndex
 from shared.contracts.ranking import Boosts, CalibrationOut
 from shared.ledger.ranking import RankingLedger
-from web.bodies import json_body
+from web.bodies import json_body, optional_json
 from web.catalogues import checked, job_answer
 from web.errors import parsed
 from web.openapi import operation
@@ -26,7 +26,7 @@ blueprint = Blueprint("ranking", __name__)
     errors=(400, 404, 409, 422, 503),
 )
 def calibrate(catalogue: str) -> Response:
-    wanted = parsed(ChooseIndex, json_body() if request.content_length else {})
+    wanted = parsed(ChooseIndex, optional_json())
     return job_answer(_ledger().calibrate(checked("catalogue", catalogue), wanted.index))
 
 

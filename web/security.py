@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 from flask import Flask, Response, g, request
 
-from shared.errors import BodyTooLarge, LengthRequired, Refused, Unauthorized
+from shared.errors import BodyTooLarge, InvalidInput, LengthRequired, Refused, Unauthorized
 from shared.imports.kinds import UPLOADS
 from shared.log import get_logger
 from shared.metrics import REQUEST_SECONDS, REQUESTS
@@ -54,6 +54,9 @@ def protect(app: Flask, settings: Settings) -> None:
         _open_request()
         # gunicorn says that its stream ends by itself; then a body that was cut off would look whole.
         request.environ.pop("wsgi.input_terminated", None)
+        # No name of ours has one, and a database may answer it with an error of its own.
+        if "\0" in request.path or b"%00" in request.query_string:
+            raise InvalidInput("There is a NUL character in the address: leave it out.")
         if settings.web.api_key is None and settings.web.proxies == 0:
             _refuse_foreign_host(request.host)
         if request.method in _UNSAFE:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from shared.contracts import DeliveryOut, WebhookIn, WebhookMade, WebhookOut
-from shared.errors import InvalidInput
 from shared.webhook_addresses import check_address
-from web.bodies import json_body
+from web.bodies import asked_number, json_body
 from web.errors import parsed
 from web.openapi import Parameter, operation
 from web.services import services
@@ -54,10 +53,7 @@ def remove(webhook_id: str) -> tuple[str, int]:
     errors=(404, 422),
 )
 def deliveries(webhook_id: str) -> Response:
-    text = request.args.get("limit", "50")
-    if not (text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= _MOST):
-        raise InvalidInput(f"limit: a number from 1 to {_MOST}.", "limit")
-    found = services().webhooks.deliveries(webhook_id, int(text))
+    found = services().webhooks.deliveries(webhook_id, asked_number("limit", 1, _MOST, 50))
     return jsonify([d.model_dump(mode="json") for d in found])
 
 

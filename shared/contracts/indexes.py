@@ -38,7 +38,7 @@ class ReprocessRequest(Contract):
 class ChooseIndex(Contract):
     """Which index version is meant."""
 
-    index: int | None = Field(None, ge=1, description="Its number; null: the obvious one")
+    index: int | None = Field(None, ge=1, le=2**31 - 1, description="Its number; null: the obvious one")
 
 
 class PromoteRequest(ChooseIndex):

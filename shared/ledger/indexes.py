@@ -45,6 +45,23 @@ class IndexLedger:
             rows = _rows(session, place.id)
             return [_index_out(row, images.get(row.id, 0)) for row in reversed(rows)]
 
+    def gate(self, catalogue: str, number: int) -> dict[str, Any]:
+        """Return what the quality gate found of a version, empty where none judged it; counts nothing.
+
+        Raises:
+            UnknownCatalogue.
+            NotFound: there is no such version.
+        """
+        with self._database.read() as session:
+            rows = _rows(session, find_catalogue(session, catalogue).id)
+            found = next((row for row in rows if row.number == number), None)
+            if found is None:
+                raise NotFound(
+                    f"There is no index {number}: the list of the versions says which are.", "index"
+                )
+            gate: dict[str, Any] = (found.report or {}).get("gate") or {}
+            return gate
+
     def reprocess(
         self, catalogue: str, wanted: ReprocessRequest, idempotency: Idempotent | None = None
     ) -> Accepted:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.database import Database
-from shared.database.tables import Catalogue, Chunk, Job, JobFailure, Product
+from shared.database.tables import MOST_ID, Catalogue, Chunk, Job, JobFailure, Product
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
 from shared.ledger import (
     Accepted,
@@ -122,7 +122,7 @@ class JobLedger:
         return self._create("put", catalogue, {}, [(product_id, {"patch": patch, "images": None})], None)
 
     def create_delete(self, catalogue: str, product_ids: list[str]) -> Accepted:
-        """Commit the deletion of products.
+        """Commit the deletion of products, each once however often it is named.
 
         Raises:
             UnknownProduct: one of them is not there.
@@ -139,7 +139,7 @@ class JobLedger:
         for product_id in product_ids:
             if product_id not in known:
                 raise UnknownProduct(f"There is no product {product_id!r} in this catalogue.", "product_id")
-        return self._create("delete", catalogue, {}, [(p, {}) for p in product_ids], None)
+        return self._create("delete", catalogue, {}, [(p, {}) for p in dict.fromkeys(product_ids)], None)
 
     def _create(
         self,
@@ -207,6 +207,20 @@ class JobLedger:
         with self._database.read() as session:
             return [job_out(*row) for row in session.execute(query)]
 
+    def latest(self) -> dict[str, JobOut]:
+        """Return the newest job of each catalogue that has one, by its name; none of deleted catalogues."""
+        place = func.row_number().over(
+            partition_by=Job.catalogue_id, order_by=(Job.created_at.desc(), Job.id.desc())
+        )
+        ranked = select(Job.id, place.label("place")).subquery()
+        query = (
+            _select_jobs()
+            .join(ranked, ranked.c.id == Job.id)
+            .where(ranked.c.place == 1, Catalogue.deleted_name.is_(None))
+        )
+        with self._database.read() as session:
+            return {row[1]: job_out(*row) for row in session.execute(query)}
+
     def failures(
         self, job_id: str, after: str | None = None, limit: int = 100, reason: str | None = None
     ) -> FailurePage:
@@ -216,7 +230,7 @@ class JobLedger:
             after: ``next`` of the page before.
             reason: only failures with this code.
         """
-        if after is not None and not after.isdecimal():
+        if after is not None and not (after.isdecimal() and len(after) <= 10 and int(after) <= MOST_ID):
             raise InvalidInput("`after` is the `next` of the page before.", "after")
         with self._database.read() as session:
             find_job(session, job_id)

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
+from shared.errors import Refused
 from shared.imports.kinds import UPLOADS
 from shared.ledger.job_desk import JobDesk
 from shared.task_names import TaskName
 from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
+from web.import_sources import allowed_source
 
 ZIP = {"Content-Type": "application/zip"}
 IMPORTS = "/v1/catalogues/winter/imports"
@@ -210,10 +212,13 @@ def test_a_folder_is_read_only_under_the_roots(shop: Shop, tmp_path: Path) -> No
         tmp_path / "open" / "missing",
         "open/goods",
         "/dev/zero",
-        f"{tmp_path}/open/goods\0",
     ):
         answer = shop.client.post(IMPORTS, json={"source": str(bad)})
         assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused"), bad
+    cut_short = shop.client.post(IMPORTS, json={"source": f"{tmp_path}/open/goods\0"})
+    assert (cut_short.status_code, cut_short.json["error"]["code"]) == (422, "invalid_input")
+    with pytest.raises(Refused):
+        allowed_source(f"{tmp_path}/open/goods\0", (str(tmp_path),), url_import=False)
 
 
 def test_jobs_are_listed_paged_and_cancelled(shop: Shop) -> None:
@@ -291,11 +296,12 @@ def test_a_prefix_of_s3_is_read_only_under_the_roots(tmp_path: Path) -> None:
         "s3://goods/winter/../summer",
         "s3://goods/winter//a",
         "s3://other/winter",
-        "s3://goods/winter/a\0.csv",
         "s3:/goods/winter",
     ):
         answer = shop.client.post(IMPORTS, json={"source": bad})
         assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused"), bad
+    with pytest.raises(Refused):
+        allowed_source("s3://goods/winter/a\0.csv", ("s3://goods/winter",), url_import=False)
 
 
 def test_a_manifest_by_address_needs_the_setting(tmp_path: Path) -> None:

@@ -73,6 +73,61 @@ def test_treacherous_json_is_never_a_500(shop: Shop, body: str) -> None:
     assert answer.json["error"]["code"] == "invalid_input"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/jobs/a%00b",
+        "/v1/jobs?catalogue=a%00b",
+        "/v1/catalogues/demo/products/a%00b",
+        "/manage/catalogues/demo/products?q=%00",
+        "/p/demo/a%00b",
+    ],
+)
+def test_an_address_with_a_nul_is_refused_before_a_database_sees_it(shop: Shop, path: str) -> None:
+    answer = shop.client.get(path)
+    assert (answer.status_code, answer.json["error"]["code"]) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"titles": {"en": "a\\u0000b"}}',
+        '{"attributes": {"colour": ["red", "\\ud800"]}}',
+        '{"attributes": {"a\\u0000": 1}}',
+    ],
+)
+def test_text_that_no_database_keeps_is_refused(shop: Shop, body: str) -> None:
+    """PostgreSQL answers it with an error of its own, which would be a 500."""
+    address = "/v1/catalogues/demo/products/chair-1"
+    answer = shop.client.put(address, data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["error"]["code"]) == (422, "invalid_input")
+    kept = '{"attributes": {"colour": "\\\\u0000 is how it is written"}}'
+    assert shop.client.put(address, data=kept, content_type="application/json").status_code == 202
+
+
+def test_a_field_of_a_form_is_no_way_around(shop: Shop) -> None:
+    answer = shop.client.post("/v1/searches", **upload(category="chairs\0"))
+    assert (answer.status_code, answer.json["error"]["field"]) == (422, "category")
+
+
+def test_a_number_larger_than_any_row_is_answered(shop: Shop) -> None:
+    """SQLite would rather raise than say that there is no such row."""
+    job = shop.client.post("/v1/catalogues/demo/reconcile").json["id"]
+    large = "9" * 30
+    for path, status in (
+        (f"/v1/jobs/{job}/failures?after={large}", 422),
+        (f"/v1/jobs/{job}/failures?limit={large}", 422),
+        (f"/v1/catalogues/demo/feedback?after={large}", 422),
+        (f"/v1/feedback/{large}/photo", 404),
+        (f"/manage/catalogues/demo/indexes/{large}", 404),
+    ):
+        answer = shop.client.get(path)
+        assert answer.status_code == status, path
+        assert_shape(answer, path)
+    wanted = {"index": int(large)}
+    assert shop.client.post("/v1/catalogues/demo/calibrate", json=wanted).status_code == 422
+
+
 def test_headers_of_an_answer_and_of_a_page(shop: Shop) -> None:
     """Row B22: what a browser may do with our answers; written out, so that a change is seen."""
     for path, policy in (("/v1/catalogues", API_POLICY), ("/", PAGE_POLICY), ("/docs", PAGE_POLICY)):

@@ -24,8 +24,7 @@ def start() -> Response:
 
 def _start(status: int = 200, **values: object) -> Response:
     parts = services()
-    catalogues = parts.catalogue.all()
-    latest = {each.name: next(iter(parts.jobs.recent(each.name, 1)), None) for each in catalogues}
+    catalogues, latest = parts.catalogue.all(), parts.jobs.latest()
     return page_of("start.html", status, catalogues=catalogues, latest=latest, **values)
 
 

@@ -96,7 +96,7 @@ def _version(catalogue: str, number: int) -> IndexOut:
 @blueprint.get("/manage/catalogues/<catalogue>/indexes/<int:number>/samples/<int:sample>")
 def sample_photo(catalogue: str, number: int, sample: int) -> Response:
     """The photo of a query that the gate recorded; shoppers' photos are gone when their time is over."""
-    samples = ((_version(catalogue, number).report or {}).get("gate") or {}).get("samples", [])
+    samples = services().indexes.gate(checked("catalogue", catalogue), number).get("samples", [])
     if sample >= len(samples):
         raise NotFound("The gate recorded no such query.")
     parts, found = services(), samples[sample]

@@ -10,6 +10,10 @@ from sqlalchemy.orm import DeclarativeBase
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
+#: The largest number of a row: databases refuse to be asked for a larger one.
+MOST_ID = 2**31 - 1
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
