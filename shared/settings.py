@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from shared.errors import Misconfigured
@@ -66,7 +67,13 @@ class Settings(BaseSettings):
     """Everything that can be set. Defaults run on a laptop with nothing else installed."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        # An error would show what was set, other groups' passwords included.
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Field(Path(".vitrine"), description="Where the embedded services and the images live")
@@ -172,5 +179,21 @@ def get_settings() -> Settings:
     """
     try:
         return Settings()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Misconfigured(f"The settings are wrong: {' '.join(map(_said, found))}") from error
+    except SettingsError as error:
+        raise Misconfigured(
+            f'The settings are wrong: {error}. Lists are written as JSON, such as ["/srv/shop"].'
+        ) from error
     except (ValueError, OSError) as error:
         raise Misconfigured(f"The settings are wrong: {error}") from error
+
+
+def _said(error: Any) -> str:
+    """One complaint with the variable that it is about, and never with the value."""
+    variable = PREFIX + "__".join(str(part) for part in error["loc"]).upper()
+    reason = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if error["type"] == "extra_forbidden":
+        reason = "there is no such setting; the README lists them"
+    return f"{variable}: {reason}." if error["loc"] else f"{reason}."

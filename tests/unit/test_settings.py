@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,21 @@ def test_an_open_address_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_misspelt_name_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITRINE_WEB__PROT", "8000")
     get_settings.cache_clear()
-    with pytest.raises(Misconfigured, match="prot"):
+    with pytest.raises(Misconfigured, match="VITRINE_WEB__PROT: there is no such setting"):
         get_settings()
+
+
+@pytest.mark.parametrize("name", ["WEB__HOST", "WEB__PORT", "REDIS__NAME", "JOBS__IMPORT_ROOTS"])
+def test_what_is_wrong_is_told_without_any_value(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A complaint about all settings together would show the end of them, which may be a password."""
+    monkeypatch.setenv("VITRINE_FLOWER__PASSWORD", "hunter2")
+    monkeypatch.setenv(f"VITRINE_{name}", "0.0.0.0" if name == "WEB__HOST" else "hunter2")
+    get_settings.cache_clear()
+    with pytest.raises(Misconfigured) as caught:
+        get_settings()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in shown
+    assert "VITRINE_" in caught.value.message or "jobs" in caught.value.message
 
 
 def test_secrets_come_from_files_and_are_not_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
