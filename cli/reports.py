@@ -27,7 +27,10 @@ def report_lines(job: JobOut) -> Iterator[str]:
     if "calibrate" in report:
         yield from _calibrate(report["calibrate"])
     if "pruned" in report:
-        dropped = ", ".join(map(str, report["pruned"])) or "none: nobody would go back to none of them"
+        dropped = (
+            ", ".join(map(str, report["pruned"]))
+            or "none; each is live, being filled, or the one to go back to"
+        )
         yield f"Dropped indexes: {dropped}."
 
 

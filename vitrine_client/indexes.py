@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from shared.contracts import JobOut
 from shared.contracts.base import Box, Contract
@@ -18,6 +17,7 @@ from shared.contracts.indexes import (
 )
 from vitrine_client.answers import parsed, parsed_list
 from vitrine_client.connection import Connection
+from vitrine_client.searches import Photo, read_photo
 
 _PAGE = 1000
 
@@ -60,12 +60,12 @@ class IndexCalls(Connection):
                 return
             params["after"] = page[-1].id
 
-    def add_golden(self, catalogue: str, photo: Path, product_id: str, box: Box | None = None) -> GoldenOut:
-        """Add a photo, and the product that it shows."""
+    def add_golden(self, catalogue: str, photo: Photo, product_id: str, box: Box | None = None) -> GoldenOut:
+        """Add a photo, a file or its bytes, and the product that it shows."""
         fields = {"product_id": product_id}
         if box is not None:
             fields["box"] = ",".join(f"{v:.6f}" for v in box)
-        files = {"image": (photo.name, photo.read_bytes())}
+        files = {"image": ("photo", read_photo(photo))}
         address = f"/v1/catalogues/{catalogue}/golden"
         answer = self._request("POST", address, accepted=(201,), data=fields, files=files)
         return parsed(GoldenOut, answer)

@@ -68,15 +68,20 @@ class SearchCalls(Connection):
         return self._asked(options, deadline_s)
 
     def next_page(
-        self, after: str, top_k: int | None = None, locale: str | None = None, deadline_s: float = 60.0
+        self,
+        after: str,
+        top_k: int | None = None,
+        locale: str | None = None,
+        deadline_s: float = 60.0,
+        currency: str | None = None,
     ) -> SearchResult:
         """Return the page of a group that follows, which is alone in the answer.
 
         Args:
             after: the ``next`` of the group in the answer before.
-            top_k, locale: as the first page had them, unless they are given.
+            top_k, locale, currency: as the first page had them, unless they are given.
         """
-        wanted = {"after": after, "top_k": top_k, "locale": locale}
+        wanted = {"after": after, "top_k": top_k, "locale": locale, "currency": currency}
         return self._searched(deadline_s, json={k: v for k, v in wanted.items() if v is not None})
 
     def begin_search(

@@ -10,7 +10,7 @@ from cli.connection import connect
 from cli.output import json_option, people, print_json, tables
 
 
-@click.group()
+@click.group(epilog="Example: vitrine catalogues create winter --currency NOK")
 def catalogues() -> None:
     """List, make and delete catalogues."""
 

@@ -22,7 +22,7 @@ _FILE, _PHOTOS = "benchmark.jsonl", "benchmark"
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-@click.group()
+@click.group(epilog="Example: vitrine feedback list shop")
 def feedback() -> None:
     """What shoppers did with hits, where the operator allows it to be kept: docs/feedback.md."""
 

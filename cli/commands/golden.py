@@ -18,7 +18,7 @@ from shared.errors import InvalidManifest, UnknownProduct
 _catalogue = click.option("--catalogue", required=True, help="The catalogue that they are for.")
 
 
-@click.group()
+@click.group(epilog="Example: vitrine golden import ./labelled --catalogue shop")
 def golden() -> None:
     """Photos whose right answer is known: the quality gate asks them before an index goes live."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from cli.connection import connect
 from cli.output import ExitCode, Reporter, duration, job_pace, json_option, people, print_json, reporter_for
 from cli.pack import manifest_alone, packed
 from cli.reports import report_lines, unsettled
-from shared.contracts import ENDED_STATES, Failure, ImportOptions, JobOut
+from shared.contracts import ENDED_STATES, ImportOptions, JobOut
 from shared.errors import Unavailable
 
 _POLL_S = 0.5
@@ -139,7 +139,7 @@ def follow(client: VitrineClient, job: JobOut, reporter: Reporter, gives_up: Cal
                 raise
             continue
         seen_at = time.monotonic()
-        reporter.step("importing", job.done, job.total, "products", job_pace(job))
+        reporter.step(job.kind, job.done, job.total, "products", job_pace(job))
     return job
 
 
@@ -171,16 +171,10 @@ def describe(client: VitrineClient, job: JobOut, console: Console) -> None:
 
 
 def _describe_failures(client: VitrineClient, job: JobOut, console: Console) -> None:
-    found: Counter[str] = Counter()
-    shown: dict[str, list[Failure]] = {}
-    for failure in client.failures(job.id):
-        found[failure.reason] += 1
-        examples = shown.setdefault(failure.reason, [])
-        if len(examples) < _SHOWN_FAILURES:
-            examples.append(failure)
-    for reason, count in found.most_common():
-        console.print(Text(f"{reason}: {count}", style="bold"))
-        for failure in shown[reason]:
+    for reason, count in client.failure_reasons(job.id).items():
+        console.print(Text(f"{reason}: {count:,}", style="bold"))
+        # There may be millions: only those that are shown are fetched.
+        for failure in islice(client.failures(job.id, reason, page=_SHOWN_FAILURES), _SHOWN_FAILURES):
             where = failure.product_id or "?"
             console.print(Text(f"  row {failure.row}, {where}: {failure.message}"), soft_wrap=True)
     console.print(f"All of them: vitrine jobs failures {job.id}", soft_wrap=True)

@@ -14,7 +14,7 @@ from shared.rate_sources import read_source, updated, write_rates
 from shared.settings import Settings, get_settings
 
 
-@click.group()
+@click.group(epilog="Example: vitrine rates show")
 def rates() -> None:
     """Rates between currencies. They are read where the web runs: call this there."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,7 @@ _EXAMPLES = """\b
 Example: vitrine search photo.jpg --catalogue demo --top-k 10 --json
 vitrine search photo.jpg --filter 'price < 200 and colour in ["red", "orange"]'
 vitrine search front.jpg side.jpg                  # photos of one thing
+vitrine search photo.jpg --locale ja --currency JPY
 vitrine search --product chair-1 --unlike chair-9
 vitrine search --again QUERY_ID --box 0.1 0.1 0.5 0.5
 vitrine search --after NEXT                        # a group's next page
@@ -61,6 +63,7 @@ vitrine search --after NEXT                        # a group's next page
 @click.option("--unlike", multiple=True, metavar="PRODUCT", help="Less like this one; may be repeated.")
 @click.option("--repeat", is_flag=True, help="Show a product in every group that finds it, not in one.")
 @click.option("--locale", default="en", show_default=True, help="Language of titles.")
+@click.option("--currency", metavar="CODE", help="Prices in this currency; `vitrine rates show` lists them.")
 @click.option(
     "--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds to wait for the answer."
 )
@@ -81,7 +84,7 @@ def search(
     options = _options(chosen)
     with connect() as client:
         if after:
-            result = client.next_page(after, *_for_page(click.get_current_context()), deadline_s=timeout_s)
+            result = client.next_page(after, **_for_page(click.get_current_context()), deadline_s=timeout_s)
         elif photos:
             result = client.search(photos, options, timeout_s)
         elif again:
@@ -96,19 +99,22 @@ def search(
         _print_tables(result)
 
 
-def _for_page(context: click.Context) -> tuple[int | None, str | None]:
-    """Return ``top_k`` and ``locale`` where they were typed; a page has all else from its first."""
+#: What may be typed beside --after: a page has all else from its first.
+_OF_A_PAGE = ("top_k", "locale", "currency")
+
+
+def _for_page(context: click.Context) -> dict[str, Any]:
+    """Return what was typed for a page; UsageError if that is something else than ``_OF_A_PAGE``."""
     given = {
         name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    others = given - {"after", "top_k", "locale", "timeout_s", "as_json"}
+    others = given - {"after", "timeout_s", "as_json", *_OF_A_PAGE}
     if others:
         option = min(others).replace("_", "-")
-        raise click.UsageError(f"A page goes with --top-k and --locale only: --{option} is as it was.")
-    return (
-        context.params["top_k"] if "top_k" in given else None,
-        context.params["locale"] if "locale" in given else None,
-    )
+        raise click.UsageError(
+            f"A page goes with --top-k, --locale and --currency only: --{option} is as it was."
+        )
+    return {name: context.params[name] for name in _OF_A_PAGE if name in given}
 
 
 def _options(chosen: dict[str, Any]) -> SearchOptions:
@@ -121,8 +127,10 @@ def _options(chosen: dict[str, Any]) -> SearchOptions:
         chosen["boosts"] = boosts
     try:
         return SearchOptions.model_validate({k: v for k, v in chosen.items() if v is not None})
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        option = str(first["loc"][0]).removesuffix("s").replace("_", "-") if first["loc"] else "box"
+        raise click.UsageError(f"--{option}: {first['msg'].removeprefix('Value error, ')}.") from error
 
 
 def _print_tables(result: SearchResult) -> None:

@@ -87,7 +87,7 @@ def _common(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(epilog=EPILOG)
 def train() -> None:
     """Train a detector or an embedder, and register it.
 

@@ -18,8 +18,10 @@ from click.testing import CliRunner, Result
 from cli.client import VitrineClient
 from cli.main import app
 from cli.output import ExitCode
+from shared.database.tables import Job
 from shared.errors import Conflict, Unavailable
 from shared.ledger.job_desk import JobDesk
+from shared.ledger.job_ends import add_problems
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from tests.servers import wait_for
@@ -133,6 +135,32 @@ def test_failures_in_three_forms(shop: Shop) -> None:
     rows = list(csv.DictReader(io.StringIO(vitrine("jobs", "failures", work.job, "--csv").stdout)))
     assert [(row["row"], row["image"]) for row in rows] == [("2", "'=gone.jpg")]
     assert document("jobs", "failures", work.job, "--reason", "other") == []
+
+
+def test_of_a_million_failures_only_those_that_are_shown_are_fetched(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Work(shop).job
+    with shop.parts.database.write() as session:
+        problems = [Problem(n, f"p{n}", None, "missing_image", f"{n} is gone.") for n in range(1, 2001)]
+        add_problems(session, job, [*problems, Problem(0, None, None, "invalid_row", "It is torn.")])
+        session.get_one(Job, job).failed = 2001
+    fetched = []
+
+    def count(client: VitrineClient, method: str, address: str, **arguments: Any) -> Any:
+        answer = request(client, method, address, **arguments)
+        if address.endswith("/failures"):
+            fetched.append(len(answer.json()["failures"]))
+        return answer
+
+    request = VitrineClient._request
+    monkeypatch.setattr(VitrineClient, "_request", count)
+    shown = vitrine("jobs", "show", job).stderr
+    assert "missing_image: 2,000" in shown
+    assert "row 5, p5: 5 is gone." in shown
+    assert "p6" not in shown
+    assert "It is torn." in shown
+    assert sum(fetched) <= 1 + 2 * 5
 
 
 def test_webhooks_from_the_command_line(shop: Shop, receiver: Callable[[], tuple[str, list[str]]]) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cli.main import app
 from shared.contracts import SearchResult, TaskStatus
-from tests.web_builders import Shop, open_shop, result_of, upload
+from tests.servers import wait_for
+from tests.web_builders import Shop, open_shop, picture, result_of, serving, upload
 
 RATES = {"base": "EUR", "date": "2026-01-02", "source": "test", "rates": {"USD": "1.10", "JPY": "160"}}
 
@@ -85,3 +90,28 @@ def test_the_events_of_a_search_say_the_same_as_polling(shop: Shop) -> None:
     last = json.loads(told.rsplit("data: ", 1)[1])
     assert last["result"]["whole"]["hits"][0]["price"] == "11.00"
     assert last["result"] == shop.client.get(asked.headers["Location"]).json["result"]
+
+
+@pytest.mark.parametrize("form", ["--json", "--no-detect"])
+def test_the_command_asks_for_a_currency(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(picture())
+
+    def stand_for_the_worker() -> None:
+        wait_for("a search waits", lambda: shop.parts.searches.waiting() or None)
+        answer(shop, "19.99", "EUR")
+
+    with serving(shop) as address:
+        monkeypatch.setenv("VITRINE_URL", address)
+        worker = threading.Thread(target=stand_for_the_worker)
+        worker.start()
+        words = ["search", str(photo), "--currency", "JPY", form]
+        shown = CliRunner().invoke(app, words, standalone_mode=False, catch_exceptions=False)
+        worker.join()
+    if form == "--json":
+        hit = json.loads(shown.stdout)["whole"]["hits"][0]
+        assert (hit["price"], hit["currency"], hit["price_original"]) == ("3198", "JPY", "19.99")
+    else:
+        assert "3198 JPY" in shown.stdout

@@ -315,12 +315,15 @@ def test_sources_of_a_search(serve: Callable[..., Vitrine], tmp_path: Path) -> N
         (lambda c: c.search_again("00000000-0000-0000-0000-000000000000"), b"query_id"),
         (lambda c: c.search_like(SearchOptions(like=("chair",))), b"chair"),
         (lambda c: c.next_page("x"), b"after"),
+        (lambda c: c.next_page("x", currency="JPY"), b'"currency":"JPY"'),
     ):
         script = Script([(200, done)])
         call(serve(script))
         assert sent in script.seen[0][3]
     with pytest.raises(InvalidInput, match="cannot be read"):
         serve(Script([(200, done)])).search(tmp_path / "none.jpg")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        serve(Script([(201, {})])).add_golden("shop", tmp_path / "none.jpg", "chair")
 
 
 def test_the_client_loads_nothing_of_the_server() -> None:
