@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.catalogue import CatalogueStore
-from shared.contracts import ProductIn, SearchOptions, SearchResult
+from shared.contracts import ENDED_STATES, JobOut, ProductIn, SearchOptions, SearchResult
 from shared.database.migrate import migrate
 from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
@@ -20,7 +20,7 @@ from shared.settings import DatabaseSettings, ImageSettings, MilvusSettings, Mod
 from shared.task_names import Lane
 from tests.conftest import new_postgres_database
 from tests.packing import archive
-from tests.servers import PATIENCE_S
+from tests.servers import PATIENCE_S, wait_for
 from worker.lanes import WorkerProcess, build_process
 
 
@@ -58,9 +58,19 @@ class Shop:
         self.store.put_stream(name, [archive(files)], "imports", 10**8)
         return self.jobs.create_import(catalogue, {"archive": name}, options=options).id
 
+    def done(self, job: str) -> JobOut:
+        """Work until the job has ended; a chunk may wait a moment, where Milvus is too busy to answer."""
+
+        def ended() -> JobOut | None:
+            self.work()
+            status = self.jobs.status(job)
+            return status if status.state in ENDED_STATES else None
+
+        return wait_for(f"job {job} ends", ended)
+
     def import_files(self, files: Mapping[str, bytes | str], **options: object) -> str:
         job = self.accept_import(files, "shop", **options)
-        self.work()
+        self.done(job)
         return job
 
     def put(self, product_id: str, product: ProductIn, photos: list[bytes] | None) -> str:

@@ -45,9 +45,7 @@ def orphan(shop: Shop, key: str) -> IndexRow:
 
 
 def reconcile(shop: Shop, repair: bool = False) -> JobOut:
-    job = shop.jobs.create("reconcile", "shop", {"repair": repair}).id
-    shop.work()
-    done = shop.jobs.status(job)
+    done = shop.done(shop.jobs.create("reconcile", "shop", {"repair": repair}).id)
     assert done.state == "succeeded", done
     return done
 
@@ -118,7 +116,7 @@ def test_a_small_import_proves_only_its_own_rows(shop: Shop) -> None:
     # Somebody else's row is missing: a small import neither looks at it nor answers for it.
     index.delete(place, keys(shop)[:1])
     small = shop.jobs.status(shop.import_files({"fresh.jpg": own}))
-    assert small.state == "succeeded"
+    assert small.state == "succeeded", small
     assert (proof(small)["scope"], proof(small)["expected"], proof(small)["found"]) == ("job", 1, 1)
     assert proof(reconcile(shop))["missing"] == 1
 
