@@ -70,7 +70,8 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_proc_alive_timeout": PROCESS_START_LIMIT_S,
         "worker_send_task_events": True,
-        "task_send_sent_event": True,
+        # The event of sending costs a search as much as its ring; Flower sees it from its arrival on.
+        "task_send_sent_event": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_enable_remote_control": True,

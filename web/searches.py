@@ -8,6 +8,7 @@ import time
 from flask import Blueprint, Response, g, jsonify, request, url_for
 from pydantic import Field
 
+from shared.answered import Word
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
 from shared.cursors import read_cursor
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
@@ -61,13 +62,17 @@ def create() -> Response:
     """Accept a search: 202 with where to poll, or 200 with the result when the caller waits."""
     accepted = accept_search()
     seconds = _wanted_s()
-    _wait(accepted.id, seconds)
-    status = services().searches.status_json(accepted.id, rates_in_force())
-    answer = jsonify(status)
-    # Who did not ask to wait gets 202 always, also where the worker was quicker than this line.
-    if seconds <= 0 or status["state"] in OPEN_STATES:
-        answer.status_code = 202
-        answer.headers["Retry-After"] = "1"
+    word = _wait(accepted.id, seconds)
+    if word is not None and word.status:
+        # As the worker wrote it: neither read from the database nor parsed.
+        answer = Response(word.status, mimetype="application/json")
+    else:
+        status = services().searches.status_json(accepted.id, rates_in_force())
+        answer = jsonify(status)
+        # Who did not ask to wait gets 202 always, also where the worker was quicker than this line.
+        if seconds <= 0 or status["state"] in OPEN_STATES:
+            answer.status_code = 202
+            answer.headers["Retry-After"] = "1"
     answer.headers["Location"] = url_for("searches.poll", task_id=accepted.id)
     return answer
 
@@ -206,17 +211,18 @@ def _wanted_s() -> float:
     return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
 
 
-def _wait(search_id: str, seconds: float) -> None:
-    """Wait up to ``seconds`` for the search's end, if a thread can be spared."""
+def _wait(search_id: str, seconds: float) -> Word | None:
+    """Wait up to ``seconds`` for the search's end, if a thread can be spared; return what was said of it."""
     parts = services()
     if seconds <= 0 or not parts.waiters.acquire(blocking=False):
-        return
+        return None
     try:
         end = time.monotonic() + seconds
-        with parts.audience.waiting_for(search_id) as told:
+        with parts.audience.waiting_for(search_id) as waiting:
             while parts.searches.open(search_id) and (left := end - time.monotonic()) > 0:
-                told.wait(min(_LOOK_S, left))
-                told.clear()
+                if (word := waiting.wait(min(_LOOK_S, left))) is not None:
+                    return word
+        return None
     finally:
         parts.waiters.release()
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import BindParameter, bindparam, select
 
 from shared.catalogue import image_url, tidy_price, title_in
 from shared.contracts import Hit
@@ -23,6 +23,11 @@ from worker.grouping import Candidate
 from worker.vision import Embeddings
 
 Box = tuple[float, float, float, float]
+
+
+def _any_of(name: str) -> BindParameter[Any]:
+    return bindparam(name, expanding=True)
+
 
 _SHOWN = (
     Product.product_id,
@@ -42,6 +47,14 @@ _PLACED = (
     Detection.x1,
     Detection.y1,
     Detection.colours,
+)
+
+# Made once: every search asks them.
+_WANTED = (Product.catalogue_id == bindparam("catalogue"), Product.product_id.in_(_any_of("products")))
+_PRODUCTS = select(*_SHOWN).where(*_WANTED)
+_PRODUCTS_FILTERED = select(*_SHOWN, Product.facts).where(*_WANTED)
+_PLACES = select(*_PLACED).where(
+    Detection.image_id.in_(_any_of("images")), Detection.index_version == bindparam("version")
 )
 
 
@@ -78,31 +91,25 @@ class Hydrator:
         self._catalogue_id = catalogue_id
         self._index_version = index_version
         self._currency = currency
-        self._columns = (*_SHOWN, Product.facts) if filtered else _SHOWN
+        self._products_of = _PRODUCTS_FILTERED if filtered else _PRODUCTS
         self._products: dict[str, Any] = {}
         self._places: dict[str, dict[int, _Place]] = {}
 
     def load(self, wanted: Iterable[Candidate]) -> None:
-        """Read what is not known of these products and pictures, all in one transaction."""
+        """Read what is not known of these products and pictures."""
         found = list(wanted)
         products = {c.product_id for c in found}.difference(self._products)
         images = {c.image_id for c in found}.difference(self._places)
-        with self._database.read() as session:
+        with self._database.look() as connection:
             if products:
                 self._products.update(dict.fromkeys(products))
-                rows = session.execute(
-                    select(*self._columns).where(
-                        Product.catalogue_id == self._catalogue_id, Product.product_id.in_(products)
-                    )
+                rows = connection.execute(
+                    self._products_of, {"catalogue": self._catalogue_id, "products": list(products)}
                 )
                 self._products.update((row.product_id, row) for row in rows)
             if images:
                 self._places.update((image, {}) for image in images)
-                seen = session.execute(
-                    select(*_PLACED).where(
-                        Detection.image_id.in_(images), Detection.index_version == self._index_version
-                    )
-                )
+                seen = connection.execute(_PLACES, {"images": list(images), "version": self._index_version})
                 for row in seen:
                     place = _Place((row.x0, row.y0, row.x1, row.y1), tuple(row.colours or ()))
                     self._places[row.image_id][row.number] = place

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -58,6 +58,10 @@ class LiveIndex:
         return (self.collection,) if self.beside is None else (self.collection, self.beside)
 
 
+#: What of a row makes a ``LiveIndex``.
+LIVE_COLUMNS = tuple(IndexVersion.__table__.c[field.name] for field in fields(LiveIndex))
+
+
 def live_index(session: Session, catalogue_id: int) -> LiveIndex | None:
     """Return the catalogue's live index version, None if nothing was ever imported."""
     return next(iter(versions_in(session, catalogue_id, ("live",))), None)
@@ -78,13 +82,13 @@ def all_written(session: Session) -> list[LiveIndex]:
     rows = session.scalars(
         select(IndexVersion).where(IndexVersion.state.in_(WRITTEN)).order_by(IndexVersion.id.desc())
     )
-    return sorted((_as_live(row) for row in rows), key=lambda version: version.state != "live")
+    return sorted((as_live(row) for row in rows), key=lambda version: version.state != "live")
 
 
 def index_version(session: Session, version_id: int) -> LiveIndex | None:
     """Return one version by its id."""
     row = session.get(IndexVersion, version_id, populate_existing=True)
-    return None if row is None else _as_live(row)
+    return None if row is None else as_live(row)
 
 
 def find_model_version(session: Session, detector: str, embedder: str) -> int | None:
@@ -182,7 +186,7 @@ def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> 
 
 def make_collection(index: VectorIndex, live: LiveIndex) -> None:
     """Make the live version's collection and alias, unless they are there."""
-    index.create(live.collection, live.dim)
+    index.create(live.collection, live.dim, wait=False)
     if index.resolve_alias(live.alias) != live.collection:
         index.set_alias(live.alias, live.collection)
 
@@ -246,10 +250,11 @@ def versions_in(session: Session, catalogue_id: int, states: Sequence[str]) -> l
         .order_by(IndexVersion.number)
         .execution_options(populate_existing=True)
     )
-    return sorted((_as_live(row) for row in rows), key=lambda version: states.index(version.state))
+    return sorted((as_live(row) for row in rows), key=lambda version: states.index(version.state))
 
 
-def _as_live(row: IndexVersion) -> LiveIndex:
+def as_live(row: Any) -> LiveIndex:
+    """Make one of a row that has ``LIVE_COLUMNS``."""
     return LiveIndex(
         id=row.id,
         alias=row.alias,

@@ -14,7 +14,7 @@ from shared.contracts import SearchOptions
 from shared.cursors import read_cursor
 from shared.database import Database
 from shared.database.tables import Calibration as CalibrationRow
-from shared.database.tables import Catalogue, Ranking
+from shared.database.tables import IndexVersion, Ranking
 from shared.errors import (
     Conflict,
     IndexUnavailable,
@@ -32,21 +32,20 @@ from worker.asked_again import keep, reuse, rounded
 from worker.boosting import Boosting
 from worker.calibration.known import Calibration, Calibrations
 from worker.hydrate import Pictures, product_pictures
-from worker.index_versions import live_index, model_version_id
+from worker.index_versions import LIVE_COLUMNS, as_live, live_index, model_version_id
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
 from worker.pipelines import Pipelines
 from worker.query import MOST_ROWS, OVER_FETCH, PAGED_ROWS, Page, Place, Query, clocked, first_limit
 from worker.rocchio import moved
 from worker.vision import Detection, Embeddings, Image
 
-#: When the live version was calibrated, and what the owner boosts: one question, and one statement that is
-#: made once, for every batch asks it.
-_SAID_OF_IT = (
-    select(CalibrationRow.created_at, Ranking.boosts)
-    .select_from(Catalogue)
-    .outerjoin(CalibrationRow, CalibrationRow.index_version == bindparam("version"))
-    .outerjoin(Ranking, Ranking.catalogue_id == Catalogue.id)
-    .where(Catalogue.id == bindparam("catalogue"))
+#: The live version, when it was calibrated, and what the owner boosts: one question, and one statement that
+#: is made once, for every batch asks it.
+_PLACE = (
+    select(*LIVE_COLUMNS, CalibrationRow.created_at.label("calibrated_at"), Ranking.boosts)
+    .outerjoin(CalibrationRow, CalibrationRow.index_version == IndexVersion.id)
+    .outerjoin(Ranking, Ranking.catalogue_id == IndexVersion.catalogue_id)
+    .where(IndexVersion.catalogue_id == bindparam("catalogue"), IndexVersion.state == "live")
 )
 
 
@@ -139,14 +138,13 @@ class Preparing:
         return query
 
     def _place(self, catalogue_id: int) -> Place | None:
-        with self.database.read() as session:
-            live = live_index(session, catalogue_id)
-            if live is None:
+        with self.database.look() as connection:
+            row = connection.execute(_PLACE, {"catalogue": catalogue_id}).one_or_none()
+            if row is None:
                 return None
-            made_at, boosts = session.execute(
-                _SAID_OF_IT, {"catalogue": catalogue_id, "version": live.id}
-            ).one()
-            return Place(live, self.calibrations.of(session, live, made_at), Boosting.stored(boosts))
+            live = as_live(row)
+            calibration = self.calibrations.of(connection, live, row.calibrated_at)
+            return Place(live, calibration, Boosting.stored(row.boosts))
 
     def _page(self, after: str) -> Page:
         cursor = read_cursor(after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,13 @@ from sqlalchemy.orm import Session
 from shared.errors import DatabaseUnavailable
 
 _READ = "vitrine_read"
+_LOOK = "vitrine_look"
+
+
+class WrittenJson(str):
+    """A text that is JSON already: a JSON column takes it as it is."""
+
+    __slots__ = ()
 
 
 class Database:
@@ -37,9 +45,12 @@ class Database:
             file = make_url(url).database
             if file:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
-            self.engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
+            self.engine = create_engine(
+                url, connect_args={"timeout": busy_timeout_s}, json_serializer=_as_json
+            )
             event.listen(self.engine, "connect", _prepare_sqlite(durable))
             event.listen(self.engine, "begin", _begin_sqlite)
+            self._looker: Engine = self.engine.execution_options(**{_LOOK: True})
         else:
             self.engine = create_engine(
                 url,
@@ -47,12 +58,14 @@ class Database:
                 max_overflow=pool_size,
                 pool_pre_ping=True,
                 pool_timeout=busy_timeout_s,
+                json_serializer=_as_json,
                 connect_args={
                     "connect_timeout": 3,
                     "application_name": "vitrine",
                     "options": f"-c synchronous_commit={'on' if durable else 'off'}",
                 },
             )
+            self._looker = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._reader: Engine = self.engine.execution_options(**{_READ: True})
 
     @contextmanager
@@ -64,6 +77,19 @@ class Database:
         """
         with _translated(), Session(self._reader, expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """A connection for questions that need no transaction: each sees what is committed by then.
+
+        With a statement that is made once, a question costs a fifth of what it costs in ``read``: for what
+        every search asks.
+
+        Raises:
+            DatabaseUnavailable: the server is away, the file locked or the disk full.
+        """
+        with _translated(), self._looker.connect() as connection:
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -89,6 +115,10 @@ def affected(session: Session, statement: Update | Delete) -> int:
     result = session.execute(statement)
     assert isinstance(result, CursorResult)
     return int(result.rowcount)
+
+
+def _as_json(value: Any) -> str:
+    return value if isinstance(value, WrittenJson) else json.dumps(value)
 
 
 @contextmanager
@@ -125,5 +155,8 @@ def _prepare_sqlite(durable: bool) -> Callable[[sqlite3.Connection, Any], None]:
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that turns into a writer fails at once when another one wrote;
     # taking the lock at the start waits its turn instead.
-    reads = connection.get_execution_options().get(_READ, False)
+    options = connection.get_execution_options()
+    if options.get(_LOOK, False):
+        return
+    reads = options.get(_READ, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Insert, Table, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,7 @@ Values = Mapping[str, Any]
 def insert_rows(session: Session, table: type[Base], rows: Sequence[Values]) -> None:
     """Insert rows, all with the same columns; none is fine."""
     if rows:
-        session.connection().execute(insert(_table(table)), [dict(row) for row in rows])
+        session.connection().execute(_inserting(table), [dict(row) for row in rows])
 
 
 def upsert_rows(
@@ -44,6 +45,11 @@ def upsert_rows(
         statement = statement.returning(*(target.c[name] for name in wanted))
     result = session.connection().execute(statement, [dict(row) for row in rows])
     return [tuple(row) for row in result] if wanted else []
+
+
+@cache
+def _inserting(table: type[Base]) -> Insert:
+    return insert(_table(table))
 
 
 def _table(table: type[Base]) -> Table:

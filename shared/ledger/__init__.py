@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Catalogue, Idempotency
@@ -31,6 +31,9 @@ _LOCKS: Final[dict[Hold, _Lock]] = {
 
 #: The name that a catalogue has, or had before it was deleted.
 shown_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
+
+# Made once: every search asks it.
+_ID_OF = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
 
 
 class Idempotent(NamedTuple):
@@ -60,8 +63,20 @@ def find_catalogue(session: Session, name: str, hold: Hold | None = None) -> Cat
         query = query.with_for_update(read=lock.read, key_share=lock.key_share)
     row = session.scalar(query)
     if row is None:
-        raise UnknownCatalogue(f"There is no catalogue {name!r}. GET /v1/catalogues lists them.", "catalogue")
+        raise _unknown(name)
     return row
+
+
+def catalogue_id(session: Session, name: str) -> int:
+    """Return the id of a catalogue's row, or raise UnknownCatalogue."""
+    found = session.scalar(_ID_OF, {"name": name})
+    if found is None:
+        raise _unknown(name)
+    return found
+
+
+def _unknown(name: str) -> UnknownCatalogue:
+    return UnknownCatalogue(f"There is no catalogue {name!r}. GET /v1/catalogues lists them.", "catalogue")
 
 
 def seen_before(session: Session, scope: str, request: Idempotent | None) -> str | None:

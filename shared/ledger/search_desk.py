@@ -9,18 +9,69 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, bindparam, delete, select, update
 
-from shared.contracts import SearchOptions, SearchResult
-from shared.database import Database, affected
+from shared.contracts import SearchOptions, SearchResult, TaskStatus
+from shared.database import Database, WrittenJson, affected
 from shared.database.tables import Catalogue, Idempotency, Search
 from shared.ledger import now_s
+from shared.ledger.searches import moment
 from shared.ledger.signals import note_timings
 
 #: How long an expired search still answers 410 before it is forgotten (404).
 _REMEMBER_S = 86_400.0
+
+# Made once: every search is claimed and answered with them.
+_WAITS = (Search.state == "queued", Search.lease_until <= bindparam("now"))
+_ANY_WAITS = select(Search.id).where(*_WAITS).limit(1)
+_WAITING = (
+    select(
+        Search.id,
+        Search.fence,
+        Search.attempts,
+        Search.catalogue_id,
+        Search.options,
+        Search.query_key,
+        Search.more_photos,
+        Search.product_id,
+        Search.objects,
+        Search.embeddings,
+        Search.models,
+        Search.created_at,
+        Search.started_at,
+        Catalogue.name.label("catalogue"),
+        Catalogue.currency,
+    )
+    .join(Catalogue, Catalogue.id == Search.catalogue_id)
+    .where(*_WAITS)
+    .order_by(Search.created_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=Search)
+)
+_TAKE = (
+    update(Search.__table__)  # type: ignore[arg-type]
+    .where(Search.id == bindparam("taken"))
+    .values(
+        state="running",
+        attempts=Search.attempts + 1,
+        fence=Search.fence + 1,
+        holder=bindparam("holder"),
+        lease_until=bindparam("until"),
+        started_at=bindparam("started"),
+    )
+)
+_ANSWER = (
+    update(Search)
+    .where(Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == "running")
+    .values(state="succeeded", holder=None, finished_at=bindparam("now"), result=bindparam("answer"))
+)
+_KEEP = (
+    update(Search)
+    .where(Search.id == bindparam("of"))
+    .values(objects=bindparam("seen"), embeddings=bindparam("rows"), models=bindparam("made_by"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +118,23 @@ class Claim:
     product_id: str | None
     kept: Kept | None
     created_at: float
+    started_at: float
 
     @property
     def query_key(self) -> str | None:
         """The key of the first photo."""
         return self.photos[0] if self.photos else None
+
+
+class Answered(NamedTuple):
+    """A search whose answer is committed.
+
+    Attributes:
+        status: its ``TaskStatus`` as JSON; empty where the web has prices to convert in it.
+    """
+
+    id: str
+    status: str
 
 
 class SearchDesk:
@@ -96,43 +159,50 @@ class SearchDesk:
         """
         now = now_s()
         with self._database.write() as session:
-            rows = list(
-                session.execute(
-                    select(Search, Catalogue.name, Catalogue.currency)
-                    .join(Catalogue, Catalogue.id == Search.catalogue_id)
-                    .where(Search.state == "queued", Search.lease_until <= now)
-                    .order_by(Search.created_at)
-                    .limit(limit)
-                    .with_for_update(skip_locked=True, of=Search)
+            connection = session.connection()
+            rows = connection.execute(_WAITING, {"now": now, "most": limit}).all()
+            chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or rows[:1]
+            claims = [_claim(row, row.started_at or now) for row in chosen]
+            for claim in claims:
+                connection.execute(
+                    _TAKE,
+                    {
+                        "taken": claim.id,
+                        "holder": self._holder,
+                        "until": now + self._lease_s,
+                        "started": claim.started_at,
+                    },
                 )
-            )
-            untried = list(takewhile(lambda row: row[0].attempts == 0, rows))
-            chosen = untried or rows[:1]
-            for search, *_ in chosen:
-                search.state = "running"
-                search.attempts += 1
-                search.fence += 1
-                search.holder = self._holder
-                search.lease_until = now + self._lease_s
-                search.started_at = search.started_at or now
-            return [_claim(search, name, currency) for search, name, currency in chosen]
+            return claims
+
+    def any_waits(self) -> bool:
+        """Whether ``claim`` would find something: a look that keeps no writer waiting."""
+        with self._database.look() as connection:
+            return connection.scalar(_ANY_WAITS, {"now": now_s()}) is not None
 
     def answer(
         self, answers: Sequence[tuple[Claim, SearchResult]], kept: Mapping[str, Kept] | None = None
-    ) -> int:
-        """Write results; returns how many claims still held.
+    ) -> list[Answered]:
+        """Write results; return those whose claims still held.
 
         Args:
             kept: what is to be kept with a search, by its id; what it had before stays otherwise.
         """
-        known = kept or {}
-        return self._finish(
-            [
-                (c, {"state": "succeeded", "result": r.model_dump(mode="json")} | _columns(known.get(c.id)))
-                for c, r in answers
-            ],
-            {c.id: r.timings_ms for c, r in answers},
-        )
+        known, now, held, answered = kept or {}, now_s(), [], []
+        with self._database.write() as session:
+            for claim, result in answers:
+                text = result.model_dump_json()
+                done = {"of": claim.id, "held": claim.fence, "now": now, "answer": WrittenJson(text)}
+                if not session.connection().execute(_ANSWER, done).rowcount:
+                    continue
+                if (new := known.get(claim.id)) is not None:
+                    seen = {"seen": new.objects, "rows": new.embeddings, "made_by": new.models}
+                    session.connection().execute(_KEEP, {"of": claim.id, **seen})
+                held.append((claim.created_at, result.timings_ms))
+                converted = claim.options.currency is not None
+                answered.append(Answered(claim.id, "" if converted else _as_polled(claim, now, text)))
+            note_timings(session, held)
+        return answered
 
     def first_page(self, search_id: str) -> FirstPage | None:
         """Return the answer to a search and what it was asked with, None when it is no longer there."""
@@ -145,7 +215,7 @@ class SearchDesk:
             )
 
     def fail(self, claim: Claim, code: str, message: str) -> int:
-        return self._finish([(claim, {"state": "failed", "error_code": code, "error_message": message})])
+        return self._finish(claim, {"state": "failed", "error_code": code, "error_message": message})
 
     def postpone(self, claims: Sequence[Claim], delay_s: float, code: str, message: str, blame: bool) -> None:
         """Give searches back, to be tried after ``delay_s``.
@@ -159,39 +229,17 @@ class SearchDesk:
                 self.fail(claim, code, message)
                 continue
             attempts = claim.attempts if blame else claim.attempts - 1
-            self._finish(
-                [
-                    (
-                        claim,
-                        {
-                            "state": "queued",
-                            "attempts": attempts,
-                            "lease_until": now_s() + delay_s,
-                            "finished_at": None,
-                        },
-                    )
-                ]
-            )
+            later = {"lease_until": now_s() + delay_s, "finished_at": None}
+            self._finish(claim, {"state": "queued", "attempts": attempts, **later})
 
-    def _finish(
-        self,
-        changes: Sequence[tuple[Claim, dict[str, Any]]],
-        timings_ms: Mapping[str, dict[str, float]] | None = None,
-    ) -> int:
-        held: list[Claim] = []
-        now = now_s()
+    def _finish(self, claim: Claim, change: dict[str, Any]) -> int:
         with self._database.write() as session:
-            for claim, change in changes:
-                if affected(
-                    session,
-                    update(Search)
-                    .where(Search.id == claim.id, Search.fence == claim.fence, Search.state == "running")
-                    .values({"finished_at": now, "holder": None, **change}),
-                ):
-                    held.append(claim)
-            if timings_ms is not None:
-                note_timings(session, [(claim.created_at, timings_ms[claim.id]) for claim in held])
-        return len(held)
+            return affected(
+                session,
+                update(Search)
+                .where(Search.id == claim.id, Search.fence == claim.fence, Search.state == "running")
+                .values({"finished_at": now_s(), "holder": None, **change}),
+            )
 
     def take_over(self) -> int:
         """Put back what an earlier process of this name held when it died."""
@@ -240,27 +288,37 @@ class SearchDesk:
             return affected(session, delete(Search).where(Search.expires_at < horizon))
 
 
-def _claim(row: Search, catalogue: str, currency: str) -> Claim:
+def _claim(row: Row[Any], started_at: float) -> Claim:
+    """Make a claim of a row of ``_WAITING``, as the row is once it was taken."""
     first = [] if row.query_key is None else [row.query_key]
     kept = None
     if row.objects is not None and row.embeddings is not None and row.models is not None:
         kept = Kept(row.objects, row.embeddings, row.models)
     return Claim(
         id=row.id,
-        fence=row.fence,
-        attempts=row.attempts,
+        fence=row.fence + 1,
+        attempts=row.attempts + 1,
         catalogue_id=row.catalogue_id,
-        catalogue=catalogue,
-        currency=currency,
+        catalogue=row.catalogue,
+        currency=row.currency,
         options=SearchOptions.model_validate(row.options),
         photos=(*first, *(row.more_photos or ())),
         product_id=row.product_id,
         kept=kept,
         created_at=row.created_at,
+        started_at=started_at,
     )
 
 
-def _columns(kept: Kept | None) -> dict[str, Any]:
-    if kept is None:
-        return {}
-    return {"objects": kept.objects, "embeddings": kept.embeddings, "models": kept.models}
+def _as_polled(claim: Claim, finished_at: float, result: str) -> str:
+    """Return the JSON of an answered search's ``TaskStatus``, the result's text put in as it is."""
+    status = TaskStatus.model_validate(
+        {
+            "id": claim.id,
+            "state": "succeeded",
+            "created_at": moment(claim.created_at),
+            "started_at": moment(claim.started_at),
+            "finished_at": moment(finished_at),
+        }
+    )
+    return f'{status.model_dump_json(exclude={"result"})[:-1]},"result":{result}}}'

@@ -6,21 +6,40 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts import ErrorBody, SearchOptions, SearchResult, TaskStatus
-from shared.database import Database
+from shared.database import Database, WrittenJson
+from shared.database.bulk import insert_rows
 from shared.database.tables import Product, Search
 from shared.errors import Expired, UnknownProduct, UnknownTask
-from shared.ledger import Accepted, Idempotent, find_catalogue, now_s, remember, seen_before
+from shared.ledger import Accepted, Idempotent, catalogue_id, now_s, remember, seen_before
 from shared.money import Rates, priced
 
 _SCOPE = "search"
+#: A search, or what is needed of it.
+_Found = TypeVar("_Found", Search, Row[Any])
 OPEN_STATES = ("queued", "running")
+
+# Statements that every search asks, made once: making them takes longer than the database.
+_STATE = select(Search.state).where(Search.id == bindparam("id"))
+_WAITING = select(func.count()).where(Search.state == "queued")
+_STATUS = select(
+    Search.id,
+    Search.state,
+    Search.options,
+    Search.created_at,
+    Search.started_at,
+    Search.finished_at,
+    Search.expires_at,
+    Search.result,
+    Search.error_code,
+    Search.error_message,
+).where(Search.id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +117,30 @@ class SearchLedger:
         with self._database.write() as session:
             if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
                 return Accepted(earlier, False)
-            place = find_catalogue(session, catalogue)
+            place = catalogue_id(session, catalogue)
             if asked.product_id is not None:
-                _require_products(session, place.id, [asked.product_id], "product_id")
-            _require_products(session, place.id, options.like, "like")
-            _require_products(session, place.id, options.unlike, "unlike")
+                _require_products(session, place, [asked.product_id], "product_id")
+            _require_products(session, place, options.like, "like")
+            _require_products(session, place, options.unlike, "unlike")
             now = now_s()
-            search = Search(
-                id=str(uuid.uuid4()),
-                state="queued",
-                catalogue_id=place.id,
-                options=options.model_dump(mode="json", exclude_defaults=True),
-                query_key=asked.query_key,
-                more_photos=list(asked.more_photos) or None,
-                product_id=asked.product_id,
-                created_at=now,
-                expires_at=now + ttl_s,
-            )
+            search: dict[str, Any] = {
+                "id": str(uuid.uuid4()),
+                "state": "queued",
+                "catalogue_id": place,
+                "options": WrittenJson(options.model_dump_json(exclude_defaults=True)),
+                "query_key": asked.query_key,
+                "more_photos": list(asked.more_photos) or None,
+                "product_id": asked.product_id,
+                "created_at": now,
+                "expires_at": now + ttl_s,
+            }
             if asked.earlier is not None:
                 # Copied, so that the one may be forgotten while the other is asked.
                 known = find_search(session, asked.earlier)
-                search.objects, search.embeddings = known.objects, known.embeddings
-                search.models = known.models
-            session.add(search)
-            remember(session, _SCOPE, idempotency, search.id)
-            return Accepted(search.id, True)
+                search |= {"objects": known.objects, "embeddings": known.embeddings, "models": known.models}
+            insert_rows(session, Search, [search])
+            remember(session, _SCOPE, idempotency, search["id"])
+            return Accepted(search["id"], True)
 
     def earlier(self, search_id: str) -> Earlier:
         """Return what a search was made with.
@@ -158,8 +176,8 @@ class SearchLedger:
         Raises:
             UnknownTask, Expired: as ``status``.
         """
-        with self._database.read() as session:
-            row = find_search(session, search_id)
+        with self._database.look() as connection:
+            row = _there(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
             result = row.result
             if result and rates is not None and (currency := row.options.get("currency")):
                 result = priced(result, currency, rates)
@@ -167,8 +185,8 @@ class SearchLedger:
 
     def open(self, search_id: str) -> bool:
         """Whether the search still waits or runs."""
-        with self._database.read() as session:
-            state = session.scalar(select(Search.state).where(Search.id == search_id))
+        with self._database.look() as connection:
+            state = connection.scalar(_STATE, {"id": search_id})
         return state in OPEN_STATES
 
     def cancel(self, search_id: str) -> TaskStatus:
@@ -188,8 +206,8 @@ class SearchLedger:
 
     def waiting(self) -> int:
         """How many searches nobody has taken."""
-        with self._database.read() as session:
-            return session.scalar(select(func.count()).where(Search.state == "queued")) or 0
+        with self._database.look() as connection:
+            return connection.scalar(_WAITING) or 0
 
 
 def _require_products(session: Session, catalogue_id: int, wanted: Sequence[str], field: str) -> None:
@@ -207,7 +225,10 @@ def _require_products(session: Session, catalogue_id: int, wanted: Sequence[str]
 
 def find_search(session: Session, search_id: str) -> Search:
     """Return a search's row. Raises UnknownTask, Expired: it was never there, or its time is over."""
-    row = session.get(Search, search_id)
+    return _there(session.get(Search, search_id), search_id)
+
+
+def _there(row: _Found | None, search_id: str) -> _Found:
     if row is None:
         raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it is long over.")
     if row.expires_at < now_s():
@@ -220,7 +241,7 @@ def moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _status(row: Search, with_result: bool = True) -> TaskStatus:
+def _status(row: Search | Row[Any], with_result: bool = True) -> TaskStatus:
     failed = row.error_code is not None
     return TaskStatus.model_validate(
         {

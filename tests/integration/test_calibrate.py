@@ -148,11 +148,11 @@ def test_a_small_catalogue_says_so_and_keeps_its_scores(shop: Shop) -> None:
         own = Calibrations(shop.settings.models_folder)
         own._defaults[live.detector, live.embedder] = object()  # type: ignore[assignment]
         made_at = session.scalar(select(CalibrationRow.created_at))
-        assert own.of(session, live, made_at) is None
+        assert own.of(session.connection(), live, made_at) is None
     with shop.worker.database.write() as session:
         session.execute(delete(CalibrationRow))
     with shop.worker.database.read() as session:
-        assert own.of(session, live, None) is own._defaults[live.detector, live.embedder]
+        assert own.of(session.connection(), live, None) is own._defaults[live.detector, live.embedder]
 
 
 def test_nothing_is_learnt_where_no_product_can_be_cut_out(shop: Shop) -> None:

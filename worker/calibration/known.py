@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, select
 
 from shared.database.tables import Calibration as CalibrationRow
 from shared.errors import Misconfigured
@@ -72,7 +72,7 @@ class Calibrations:
         self._known: dict[int, tuple[float, Calibration | None]] = {}
         self._defaults = _defaults(folder / DEFAULTS)
 
-    def of(self, session: Session, version: LiveIndex, made_at: float | None) -> Calibration | None:
+    def of(self, connection: Connection, version: LiveIndex, made_at: float | None) -> Calibration | None:
         """Return the version's own, else that of its models, else None. Never another version's.
 
         Args:
@@ -83,7 +83,11 @@ class Calibrations:
             return self._defaults.get(models_of(version.detector, version.embedder))
         known = self._known.get(version.id)
         if known is None or known[0] != made_at:
-            row = session.get_one(CalibrationRow, version.id)
+            row = connection.execute(
+                select(CalibrationRow.created_at, CalibrationRow.curves).where(
+                    CalibrationRow.index_version == version.id
+                )
+            ).one()
             known = row.created_at, read(row.curves, "catalogue")
             self._known[version.id] = known
         return known[1]
