@@ -1,6 +1,8 @@
-"""The database's small class: what a look sees, what it does not hold up, and JSON that is written already."""
+"""The database's small class: what a look sees and does not hold up, and JSON that is written already."""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import insert, select
@@ -29,10 +31,10 @@ def test_a_look_sees_what_is_committed_by_then(database: Database) -> None:
 def test_a_connection_that_looked_begins_transactions_again(database: Database) -> None:
     with database.look() as connection:
         connection.execute(_NAMES)
-    with pytest.raises(RuntimeError, match="undone"), database.write() as session:
+    with suppress(RuntimeError), database.write() as session:
         session.add(Catalogue(name="demo", currency="EUR", created_at=1.0))
         session.flush()
-        raise RuntimeError("undone")
+        raise RuntimeError
     with database.look() as connection:
         assert not connection.scalars(_NAMES).all()
 
