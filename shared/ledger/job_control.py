@@ -13,12 +13,15 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, litera
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
-from shared.database.tables import Catalogue, Chunk, Job, JobFailure, JobItem
+from shared.database.tables import Catalogue, Chunk, IndexVersion, Job, JobFailure, JobItem
 from shared.errors import Conflict, UnknownCatalogue, UnknownJob
 from shared.ledger import now_s
 from shared.ledger.job_states import BULK, BY_HAND, OPEN_STATES, UNFINISHED, new_chunk
 from shared.ledger.job_view import job_out
 from shared.ledger.webhooks import catalogue_name, emit
+
+#: Kinds of jobs whose retry does all of it: each writes to a place of its own.
+_BEGUN_ANEW = ("rebuild",)
 
 
 def find_job(session: Session, job_id: str) -> Job:
@@ -106,15 +109,15 @@ def cancel(session: Session, job_id: str) -> None:
 def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -> str:
     """Make a job that does again what failed in one that ended, from the same source; return its id.
 
-    Without a reason, what a failed or cancelled job never got to is done too, and a job that ended
-    before its items were listed is done anew as a whole.
+    Without a reason, what a failed or cancelled job never got to is done too, its own end included, and a
+    job that ended before its items were listed is done anew as a whole.
 
     Args:
         reason: only items with this reason code; those whose product went in without a picture count.
 
     Raises:
         UnknownJob.
-        Conflict: it has not ended, or nothing failed with this reason.
+        Conflict: it has not ended, nothing failed with this reason, or another job went on with its index.
     """
     old = find_job(session, job_id)
     if old.state not in ENDED_STATES:
@@ -140,14 +143,29 @@ def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -
     )
     session.add(new)
     session.flush()
-    if reason is None and _never_listed(session, old):
+    _hand_over(session, old, new.id)
+    if old.kind in _BEGUN_ANEW or (reason is None and _never_listed(session, old)):
         session.add(new_chunk(new.id, 0, 1, 0, BULK, "plan"))
         return new.id
     new.phase, new.total = "work", _copy_items(session, old, new.id, reason)
-    if not new.total:
+    if not new.total and (reason is not None or not _end_is_left(session, old)):
         raise Conflict(_nothing_to_retry(session, old, reason))
+    if not new.total:
+        new.phase = "finish"
     _cut(session, old, new.id, new.total, chunk_items)
     return new.id
+
+
+def _hand_over(session: Session, old: Job, new_id: str) -> None:
+    """Let the new job end what the old one began: an index that it filled is judged, and then ready."""
+    if old.kind != "reprocess" or old.index_version is None:
+        return
+    version = session.get(IndexVersion, old.index_version, with_for_update=True)
+    if version is None or version.state != "building":
+        return  # done in place, or judged already
+    if version.job_id != old.id:
+        raise Conflict(f"Job {version.job_id} went on with index {version.number}: see to that one.")
+    version.job_id = new_id
 
 
 def announce(session: Session, job: Job) -> None:
@@ -178,6 +196,14 @@ def _never_listed(session: Session, job: Job) -> bool:
     return job.phase == "plan" or not session.scalar(
         select(JobItem.number).where(JobItem.job_id == job.id).limit(1)
     )
+
+
+def _end_is_left(session: Session, job: Job) -> bool:
+    """Whether the job ended badly before what comes when all its items are done."""
+    if job.state == "succeeded":
+        return False
+    ends = select(Chunk.id).where(Chunk.job_id == job.id, Chunk.stage == "finish", Chunk.state != "done")
+    return session.scalar(ends.limit(1)) is not None
 
 
 def _copy_items(session: Session, old: Job, new_id: str, reason: str | None) -> int:
@@ -243,4 +269,7 @@ def _cut(session: Session, old: Job, new_id: str, count: int, chunk_items: int) 
         last = min(first + chunk_items - 1, count)
         session.add(new_chunk(new_id, number, first, last, priority))
     if any(stage == "finish" for stage, _ in chunks):
-        session.add(new_chunk(new_id, number + 1, 1, 0, priority, "finish"))
+        end = new_chunk(new_id, number + 1, 1, 0, priority, "finish")
+        session.add(end)
+        if not count:
+            end.state = "waiting"  # nobody is before it who would let it go
