@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from shared.durable import translated
 from shared.errors import ImageMissing, InvalidManifest
-from shared.imports.kinds import is_manifest
+from shared.imports.kinds import is_manifest, is_parquet
 
 #: Offset, packed size, unpacked size, CRC, method, flags. As bytes a place takes a third of an object's
 #: memory, and there are hundreds of thousands.
@@ -32,12 +32,14 @@ class Caps:
     Attributes:
         directory_bytes: largest table of contents of a zip, or header of a tar's member.
         image_bytes: largest member that is no manifest.
+        parquet_bytes: largest Parquet manifest that is packed: it is unpacked to disk to be read.
         ratio: of the unpacked size to the packed one.
     """
 
     members: int = 500_000
     directory_bytes: int = 40 * 2**20
     image_bytes: int = 200_000_000
+    parquet_bytes: int = 8 * 2**30
     ratio: int = 100
 
 
@@ -80,6 +82,11 @@ class ArchiveSource:
         window = Window(self._file, self._lock, self._data_offset(name, offset), packed)
         if method == zipfile.ZIP_STORED and is_manifest(name):
             return io.BufferedReader(window)  # one may jump about in it, as Parquet does
+        if is_parquet(name) and size > self._index.caps.parquet_bytes:
+            raise InvalidManifest(
+                f"{name[:200]!r} unpacks to {size:,} bytes, over the limit (VITRINE_JOBS__MAX_IMPORT_BYTES): "
+                "store it in the zip file without compression, or send it alone."
+            )
         if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ImageMissing(f"{name!r} is packed by a method that is not read: use deflate.")
         info = zipfile.ZipInfo(name)

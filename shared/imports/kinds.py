@@ -32,6 +32,11 @@ def is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFEST_SUFFIXES)
 
 
+def is_parquet(name: str) -> bool:
+    """Whether a file of this name is a Parquet manifest."""
+    return name.lower().endswith(".parquet")
+
+
 def archive_ending(name: str) -> str | None:
     """Return ``zip``, ``tar``, ``tgz`` or ``tzst`` for the name of an archive, None for another name."""
     for suffix, ending in _ARCHIVE_ENDINGS.items():

@@ -40,7 +40,8 @@ class Allowed:
         roots: folders and ``s3://`` prefixes.
         addresses: whether web addresses may be fetched.
         max_image_bytes: of one image.
-        max_import_bytes: of a manifest behind an address, and of what a compressed tar unpacks to.
+        max_import_bytes: of a manifest behind an address, and of what a compressed tar or a packed Parquet
+            manifest unpacks to.
     """
 
     roots: tuple[str, ...]
@@ -60,7 +61,7 @@ class ImportSources:
         self._store = store
         self._s3 = s3
         self._allowed = allowed
-        self._caps = caps or Caps()
+        self._caps = caps or Caps(parquet_bytes=allowed.max_import_bytes)
         self._fetcher = Fetcher(fetch_image, allowed.addresses, allowed.max_image_bytes)
         self._indexes: OrderedDict[str, ArchiveIndex] = OrderedDict()
         self._lock = threading.Lock()

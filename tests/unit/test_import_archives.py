@@ -11,6 +11,7 @@ import tracemalloc
 import zipfile
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from shared.errors import ImageMissing, InvalidManifest
@@ -146,6 +147,19 @@ def test_one_member_that_is_too_large_for_an_image_is_not_opened() -> None:
         source.open("a.jpg")
     assert len(source.open("b.jpg").read()) == 100
     assert len(source.open("products.csv").read()) == 3_000
+
+
+def test_a_packed_parquet_is_unpacked_to_disk_up_to_a_cap() -> None:
+    """It is read from its end; a zip file of megabytes may hold one of gigabytes."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"product_id": ["p1"], "image": ["a.jpg"], "pad": ["x" * 50_000]}), file)
+    packed = archive({"products.parquet": file.getvalue(), "a.jpg": b"x"}, zipfile.ZIP_DEFLATED)
+    size = len(file.getvalue())
+    assert [row.product_id for row in read_rows(opened(packed, caps=Caps(parquet_bytes=size)))] == ["p1"]
+    with pytest.raises(InvalidManifest, match="without compression"):
+        list(read_rows(opened(packed, caps=Caps(parquet_bytes=size - 1))))
+    stored = archive({"products.parquet": file.getvalue(), "a.jpg": b"x"})
+    assert [row.product_id for row in read_rows(opened(stored, caps=Caps(parquet_bytes=1)))] == ["p1"]
 
 
 def test_a_million_members_are_refused_before_they_are_held_in_memory() -> None:
