@@ -123,4 +123,5 @@ def _standing(state: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _event(kind: str, number: int, data: dict[str, Any]) -> str:
-    return f"event: {kind}\nid: {number}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+    # In ASCII: some readers take more characters than these two for the end of a line.
+    return f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n"

@@ -155,6 +155,9 @@ class Prober:
                     began = time.monotonic()
             except VitrineError as error:
                 log.warning("no probe: %s", error.message)
+            except Exception:
+                # Such as that the catalogue of a probe was deleted meanwhile; the next probe is another's.
+                log.exception("no probe")
 
     def probe_one(self) -> bool:
         """Answer the oldest noted search; return whether there was one."""

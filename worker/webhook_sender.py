@@ -50,6 +50,9 @@ class WebhookSender:
                 self.send_due()
             except VitrineError as error:
                 log.warning("webhooks put off: %s", error.message)
+            except Exception:
+                # Nobody would notice that this thread has ended: it goes on, and the log tells.
+                log.exception("webhooks put off")
             stop.wait(_LOOK_AGAIN_S if self._busy else _LOOK_S)
         self._senders.shutdown()
 
@@ -69,6 +72,8 @@ class WebhookSender:
             self._try_to_send(due)
         except VitrineError as error:
             log.warning("outcome of event %s not noted, so it is sent again: %s", due.id, error.message)
+        except Exception:
+            log.exception("event %s is sent again", due.id)
         finally:
             self._busy.discard(due.webhook_id)
 

@@ -16,6 +16,7 @@ from shared.ledger.job_desk import JobDesk
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from tests.web_builders import Shop, open_shop, upload
+from web.events import _event
 
 ZIP = {"Content-Type": "application/zip"}
 
@@ -150,6 +151,14 @@ def test_a_stream_tells_progress_and_states_until_the_end(shop: Shop) -> None:
     kind, last = next(told)
     assert (kind, last["state"]) == ("state", "cancelled")
     assert list(told) == []
+
+
+def test_an_event_is_one_line_to_readers_of_any_kind() -> None:
+    """httpx takes U+2028 and U+0085 for the end of a line, and they may be in what a job tells."""
+    said = {"state": "failed", "error": "a\u2028b\x85c"}
+    _, _, line, *rest = _event("state", 1, said).splitlines()
+    assert json.loads(line.removeprefix("data: ")) == said
+    assert rest == [""]
 
 
 def test_a_stream_of_what_has_ended_is_one_event(shop: Shop) -> None:
