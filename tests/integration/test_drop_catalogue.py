@@ -17,9 +17,10 @@ from shared.catalogue import CatalogueStore
 from shared.contracts import ProductIn
 from shared.contracts.indexes import GoldenIn, ReprocessRequest
 from shared.database import Database
-from shared.database.tables import Catalogue, Chunk, IndexVersion, Job
+from shared.database.tables import Catalogue, Chunk, Feedback, IndexVersion, Job
 from shared.errors import Conflict, UnknownCatalogue
-from shared.ledger import _LOCKS
+from shared.ledger import _LOCKS, now_s
+from shared.ledger.feedback import PHOTOS
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
 from shared.ledger.job_making import require_idle
@@ -101,6 +102,14 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     shop.catalogue.create("other")
     shop.done(shop.jobs.create_put("other", "q", _product(), [shop.store.put(photo(90), "images")]).id)
     golden.add("other", GoldenIn(product_id="q"), shared)
+    clicked = shop.store.put(photo(3), PHOTOS)
+    with shop.database.write() as session:
+        what = {"object_number": None, "kind": "click", "rank": 1, "score": 0.9, "box": None}
+        session.add(
+            Feedback(
+                catalogue_id=1, search_id="s", product_id="p1", photo=clicked, created_at=now_s(), **what
+            )
+        )
     job = shop.jobs.create_drop("shop").id
 
     assert {"Product", "IndexVersion", "GoldenQuery", "Search", "Job", "JobItem"} <= set(
@@ -116,6 +125,7 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     assert shop.index.count(f"{shop.settings.milvus.prefix}_2") == 1
     assert shop.catalogue.product("other", "q").images
     assert [shop.store.exists(key, "golden") for key in (own, shared)] == [False, True]
+    assert not shop.store.exists(clicked, PHOTOS)
     assert [j.id for j in shop.jobs.recent("shop")] == [job]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from shared.database.tables import (
@@ -21,6 +20,7 @@ from shared.database.tables import (
     Product,
     Search,
 )
+from shared.ledger.feedback import PHOTOS
 from shared.ledger.work import ChunkClaim
 from worker.index_versions import alias_name, collection_name, hold_changes
 from worker.jobs import Once, Tools
@@ -78,19 +78,20 @@ class Drop(Once):
 
     def _delete_photos(self, claim: ChunkClaim) -> None:
         """Golden queries and feedback have photos of their own; those that another catalogue has too stay."""
-        for table, key in ((GoldenQuery, GoldenQuery.sha256), (Feedback, Feedback.photo)):
+        for table, key, kind in (
+            (GoldenQuery, GoldenQuery.sha256, "golden"),
+            (Feedback, Feedback.photo, PHOTOS),
+        ):
             with self.tools.database.read() as session:
                 own = session.scalars(
                     select(key).where(table.catalogue_id == claim.catalogue_id, key.is_not(None)).distinct()
                 )
                 waiting = iter([photo for photo in own.all() if photo is not None])
             while some := list(islice(waiting, PIECE)):
+                others = select(key).where(table.catalogue_id != claim.catalogue_id, key.in_(some))
                 with self.tools.database.read() as session:
-                    elsewhere = {
-                        *session.scalars(_of_others(GoldenQuery, GoldenQuery.sha256, some, claim)),
-                        *session.scalars(_of_others(Feedback, Feedback.photo, some, claim)),
-                    }
-                self.tools.store.delete_all([photo for photo in some if photo not in elsewhere], "golden")
+                    elsewhere = set(session.scalars(others))
+                self.tools.store.delete_all([photo for photo in some if photo not in elsewhere], kind)
                 self.tools.give_way(claim)
 
     def _drop_collections(self, claim: ChunkClaim) -> None:
@@ -101,12 +102,6 @@ class Drop(Once):
             if collection.startswith(of_catalogue):
                 tools.index.drop(collection)
                 tools.give_way(claim)
-
-
-def _of_others(
-    table: type[GoldenQuery] | type[Feedback], key: Any, photos: Sequence[str], claim: ChunkClaim
-) -> Select[tuple[str]]:
-    return select(key).where(table.catalogue_id != claim.catalogue_id, key.in_(photos))
 
 
 def _referring_to(target: type[Base]) -> list[tuple[type[Base], ColumnElement[Any]]]:

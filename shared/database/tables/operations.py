@@ -71,7 +71,7 @@ class Feedback(Base):
     kind: Mapped[str] = mapped_column(String(16))  # click | not_this | right
     rank: Mapped[int]
     score: Mapped[float]
-    # Of the photo, kind "golden" in the image store, and the object in it; null where there was none.
+    # Of the photo, kind "feedback" in the image store, and the object in it; null where there was none.
     photo: Mapped[str | None] = mapped_column(String(64), index=True)
     box: Mapped[list[float] | None] = mapped_column(Json)
     # A hash of search, object, product and kind: the same said twice is one row.
