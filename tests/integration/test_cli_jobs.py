@@ -145,7 +145,7 @@ def test_of_a_million_failures_only_those_that_are_shown_are_fetched(
         problems = [Problem(n, f"p{n}", None, "missing_image", f"{n} is gone.") for n in range(1, 2001)]
         add_problems(session, job, [*problems, Problem(0, None, None, "invalid_row", "It is torn.")])
         session.get_one(Job, job).failed = 2001
-    fetched = []
+    fetched: list[int] = []
 
     def count(client: VitrineClient, method: str, address: str, **arguments: Any) -> Any:
         answer = request(client, method, address, **arguments)

@@ -32,13 +32,14 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def every_command(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+def every_command(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
     """Yield each command and group below one, with the words that call it."""
-    for name in command.list_commands(click.Context(command)) if isinstance(command, click.Group) else ():
-        found = command.get_command(click.Context(command), name)
+    for name in group.list_commands(click.Context(group)):
+        found = group.get_command(click.Context(group), name)
         assert found is not None, name
         yield " ".join((*words, name)), found
-        yield from every_command(found, (*words, name))
+        if isinstance(found, click.Group):
+            yield from every_command(found, (*words, name))
 
 
 def test_every_command_has_help_with_an_example_and_json() -> None:
