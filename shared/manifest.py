@@ -120,16 +120,20 @@ def _hidden(name: str) -> bool:
 
 
 def _folder_rows(source: Source) -> Iterator[Row]:
-    """A file is a product; a sub-folder is a product with all its images."""
+    """A file is a product; a sub-folder is a product with all its images.
+
+    Of two folders of one name in different places the second is told as a duplicate, and not mixed in.
+    """
     products: dict[str, list[str]] = {}
     for name in sorted(source.names()):
         path = PurePosixPath(name)
         if path.suffix.lower() in IMAGE_SUFFIXES and not _hidden(name):
-            key = path.stem if len(path.parts) == 1 else path.parts[-2]
-            products.setdefault(key, []).append(name)
+            folder = path.stem if len(path.parts) == 1 else str(path.parent)
+            products.setdefault(folder, []).append(name)
     if not products:
         raise InvalidManifest("There are no images and no manifest here: see docs/import.md for the formats.")
-    for number, (key, images) in enumerate(products.items(), start=1):
+    for number, (folder, images) in enumerate(products.items(), start=1):
+        key = PurePosixPath(folder).name
         title = key.replace("_", " ").replace("-", " ").strip()
         yield _row(
             number,

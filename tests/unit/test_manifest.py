@@ -109,6 +109,19 @@ def test_a_plain_folder_is_a_catalogue(tmp_path: Path) -> None:
     assert chair.titles == {"en": "red chair"}
 
 
+def test_two_folders_of_one_name_are_not_mixed(tmp_path: Path) -> None:
+    """The second is a row of its own, which the plan lists as a duplicate."""
+    for name in ("men/shoes/1.jpg", "women/shoes/2.jpg", "shoes.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    rows = [(r.number, r.product_id, r.images) for r in read_rows(FolderSource(tmp_path))]
+    assert rows == [
+        (1, "shoes", ["men/shoes/1.jpg"]),
+        (2, "shoes", ["shoes.jpg"]),
+        (3, "shoes", ["women/shoes/2.jpg"]),
+    ]
+
+
 def test_an_empty_folder_and_two_manifests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match="no images"):
         list(read_rows(FolderSource(tmp_path)))
