@@ -29,13 +29,17 @@ from worker.pipeline import Pipeline, build_pipeline  # noqa: E402
 
 def search_ms(client: httpx.Client, photo: bytes) -> tuple[float, dict[str, float]]:
     """Milliseconds from sending the photo to having the answer, and what the stages took of them."""
-    began = time.perf_counter()
-    answer = client.post(
+    # Made before the clock starts: a shopper's browser is not Vitrine.
+    request = client.build_request(
+        "POST",
         "/v1/searches",
         files={"image": ("photo.jpg", photo)},
         data={"catalogue": "demo", "top_k": "10"},
         headers={"Prefer": "wait=20"},
     )
+    request.read()
+    began = time.perf_counter()
+    answer = client.send(request)
     # Under a crowd the web keeps threads free and lets some callers poll.
     while (task := answer.json())["state"] in ("queued", "running"):
         time.sleep(0.05)

@@ -45,10 +45,11 @@ class Choosing:
         What is unknown is taken to be there, then read, all of a catalogue at once; where something was
         gone or no longer passes, the next nearest take its place.
         """
+        near = [_near(query) for query in queries]
         while True:
             unknown: dict[int, list[Candidate]] = defaultdict(list)
-            for query in queries:
-                self._pick(query)
+            for query, groups in zip(queries, near, strict=True):
+                self._pick(query, groups)
                 hydrator = self.hydrator(query)
                 wanted = chain.from_iterable([*query.chosen, *query.voters])
                 unknown[query.live.id] += [c for c in wanted if not hydrator.knows(c)]
@@ -65,11 +66,7 @@ class Choosing:
         size = query.options.top_k
         return any(len(chosen) < size and _goes_on(query, group) for group, chosen in enumerate(query.chosen))
 
-    def _pick(self, query: Query) -> None:
-        groups = [
-            candidates([(n, query.hits[n]) for n in numbers], least_score(query, group), query.without)
-            for group, numbers in enumerate(query.groups)
-        ]
+    def _pick(self, query: Query, groups: list[list[Candidate]]) -> None:
         if query.page is None:
             query.voters = [group[:VOTERS] for group in groups]
         if query.boosting.boosts:
@@ -124,6 +121,14 @@ class Choosing:
     def _may_be_shown(self, query: Query, candidate: Candidate) -> bool:
         hydrator = self.hydrator(query)
         return not hydrator.knows(candidate) or hydrator.keeps(candidate, query.filter)
+
+
+def _near(query: Query) -> list[list[Candidate]]:
+    """The candidates of each group, as the index has them."""
+    return [
+        candidates([(n, query.hits[n]) for n in numbers], least_score(query, group), query.without)
+        for group, numbers in enumerate(query.groups)
+    ]
 
 
 def _goes_on(query: Query, group: int) -> bool:
