@@ -56,6 +56,6 @@ def environment(service: dict[str, Any], secrets: Path, data: Path) -> dict[str,
         name: str(value).replace("/run/secrets", str(secrets))
         for name, value in service.get("environment", {}).items()
     }
-    if "VITRINE_DATA_DIR" in values:
-        values["VITRINE_DATA_DIR"] = str(data)
+    for place in {"VITRINE_DATA_DIR", "TMPDIR"} & values.keys():
+        values[place] = str(data)
     return {"PATH": os.environ["PATH"], **values}

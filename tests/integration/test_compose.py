@@ -110,6 +110,15 @@ def test_containers_have_no_more_rights_than_they_need(services: dict[str, Any])
         assert users == ["10001:10001"], dockerfile
 
 
+def test_what_is_sent_lies_on_a_disk_until_it_is_whole(services: dict[str, Any]) -> None:
+    """An import may have gigabytes, and a tmpfs is memory."""
+    for name in ("web", "worker-catalogue"):
+        service = services[name]
+        place = service["environment"]["TMPDIR"]
+        assert place not in service["tmpfs"], name
+        assert place in [volume.split(":")[1] for volume in service["volumes"]], name
+
+
 def test_what_runs_for_long_restarts_and_is_checked(services: dict[str, Any]) -> None:
     for name, service in services.items():
         check = service.get("healthcheck", {})
