@@ -45,6 +45,27 @@ def error_words() -> dict[str, str]:
     }
 
 
+#: Reasons of a job's failures that are errors by another name.
+_REASONS = {"missing_image": "image_missing"}
+#: Errors whose sentence is right for a picture of an import too: what happened to it, and what to do.
+_OF_PICTURES = (
+    "unsupported_format",
+    "undecodable_image",
+    "image_too_large",
+    "image_missing",
+    "unreachable",
+    "refused",
+)
+
+
+def reason_said(reason: str) -> str:
+    """What a failure's reason code means, in the reader's language; empty where its English message tells."""
+    code = _REASONS.get(reason, reason)
+    if reader().language == "en" or code not in _OF_PICTURES:
+        return ""
+    return error_words()[code]
+
+
 def said(error: ErrorBody) -> str:
     """Filter: what happened and what to do; in English the error's own message, which knows the values."""
     if reader().language == "en":

@@ -9,6 +9,7 @@ import pytest
 
 from tests.manage_builders import PAGE, done, dropped, job_at, see, send
 from tests.web_builders import IMAGE_ID, Shop, open_shop
+from web.error_words import reason_said
 
 KEY = "a-long-secret-key"
 
@@ -133,6 +134,20 @@ def test_a_job_shows_what_failed_and_tries_it_again(shop: Shop) -> None:
     wrong = send(shop, f"/manage/jobs/{job}/retry", reason="other")
     assert wrong.status_code == 409
     assert "Go back" in wrong.text
+
+
+def test_why_pictures_failed_is_said_in_the_readers_language(shop: Shop) -> None:
+    job = job_at(send(shop, "/manage/imports", catalogue="demo", file=dropped()))
+    done(shop, job, bad=1)
+    words = shop.app.test_client().get(f"/manage/jobs/{job}", headers={**PAGE, "Accept-Language": "de"}).text
+    with shop.app.test_request_context(headers={"Accept-Language": "de"}):
+        said = reason_said("missing_image")
+        assert reason_said("invalid_price") == "", "its message names the price, which no sentence does"
+    assert said in words
+    assert "Bild" in said
+    assert "It is gone." in words
+    with shop.app.test_request_context():
+        assert reason_said("missing_image") == ""
 
 
 def test_a_job_is_paused_resumed_and_cancelled(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from shared.contracts import ENDED_STATES, JobOut
 from shared.errors import NotFound
 from shared.ledger.dry_runs import DryRuns
 from shared.product_list import ProductList
+from web.error_words import reason_said
 from web.i18n import reader
 from web.jobs import require_upload, retried, ring
 from web.manage import names
@@ -47,6 +48,7 @@ def job(job_id: str) -> Response:
         failures=failures,
         reasons=parts.jobs.failures(job_id, None, 1).reasons or {},
         reason=reason,
+        reason_said=reason_said,
         known=ProductList(parts.database).named(shown.catalogue, failed, reader().titles),
     )
 
