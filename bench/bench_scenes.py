@@ -43,13 +43,14 @@ from shared.task_names import Lane  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.calibration.diagram import reliability_svg  # noqa: E402
-from worker.calibration.fitting import kept_promises  # noqa: E402
+from worker.calibration.reliability import kept_promises  # noqa: E402
 from worker.crops import overlap  # noqa: E402
 from worker.evaluation.dataset import LabelledSet, Photograph, read_set  # noqa: E402
 from worker.evaluation.metrics import with_interval  # noqa: E402
 from worker.lanes import WorkerProcess, build_process  # noqa: E402
 
 TOP, SAME_OBJECT = 10, 0.5
+ECES = ("ece", "ece_ci", "ece_by_chance")
 
 
 class Place:
@@ -98,19 +99,22 @@ def gallery_archive(data: Path) -> bytes:
 
 @dataclass
 class Tally:
-    """What was said of hits, and what of it was true."""
+    """What was said of hits, what of it was true, and of which photograph they are."""
 
+    photographs: int = 0
     said: dict[str, list[float]] = field(default_factory=dict)
     true: dict[str, list[float]] = field(default_factory=dict)
+    of: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, name: str, said: float | None, true: bool) -> None:
         if said is not None:
             self.said.setdefault(name, []).append(said)
             self.true.setdefault(name, []).append(float(true))
+            self.of.setdefault(name, []).append(self.photographs)
 
     def kept(self) -> dict[str, dict[str, Any]]:
         return {
-            name: kept_promises(np.array(said), np.array(self.true[name]))
+            name: kept_promises(np.array(said), np.array(self.true[name]), self.of[name])
             for name, said in sorted(self.said.items())
         }
 
@@ -125,6 +129,7 @@ def on(photograph: Photograph, result: SearchResult) -> dict[int, int]:
 
 
 def tally(photograph: Photograph, result: SearchResult, kinds: dict[str, str], sums: Tally) -> None:
+    sums.photographs += 1
     pairs = {found: n for n, found in on(photograph, result).items()}
     for found, group in enumerate(result.objects):
         right = {photograph.objects[pairs[found]].product_id} if found in pairs else set()
@@ -204,7 +209,7 @@ def measure(place: Place, data: Path, labelled: LabelledSet) -> dict[str, Any]:
         "calibrate_s": round(calibrated - imported, 1),
         "search_s": round(time.perf_counter() - calibrated, 1),
         **scenes(place, iter(answered)),
-        **{f"{name}_ece": each["ece"] for name, each in kept.items()},
+        **{f"{name}_{what}": each[what] for name, each in kept.items() for what in ECES},
         **{f"{name}_n": each["n"] for name, each in kept.items()},
         "category_right_percent": round(100 * float(np.mean(sums.true["category"])), 1),
         "on_composed_photos": {k: v for k, v in report.items() if k != "diagram"},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from worker.calibration.known import Part
-from worker.calibration.score_map import ScoreMap
-from worker.grouping import best_two
+from worker.calibration.known import Calibration, Part, What
+from worker.calibration.score_map import Hits
+from worker.grouping import best_two, shown
 from worker.query import Query
 from worker.vision import IndexHit
 
@@ -23,25 +23,44 @@ Sure = tuple[float | None, float | None]
 
 def least_score(query: Query, group: int) -> float | None:
     """Return the score below which a group's hits are left out, as shown; None where none is."""
-    options = query.options
-    if options.min_probability is None or query.calibration is None:
+    options, known = query.options, query.calibration
+    if options.min_probability is None or known is None:
         return options.min_score
-    map_, hits = query.calibration.same.get(part_of(query, group)), _neighbours(query, group)
+    map_, hits = known.map_of("same", part_of(query, group)), _neighbours(query, group)
     # What is shown is rounded: a probability taken from an answer is a limit that includes it.
     wanted = options.min_probability - 0.5 * 10**-DIGITS
-    least = None if map_ is None or not hits else map_.least_score(wanted, *best_two(hits))
+    least = None
+    if map_ is not None and hits:
+        least = map_.least_score(wanted, *best_two(hits), _agreement(query, known, group))
     if least is None:
         return _NO_SCORE
     return least if options.min_score is None else max(least, options.min_score)
 
 
 def part_of(query: Query, group: int) -> Part:
-    return "object" if group < len(query.objects) else "whole"
+    if group < len(query.objects):
+        return "object"
+    return "whole" if query.objects else "alone"
 
 
 def _neighbours(query: Query, group: int) -> list[IndexHit]:
     """Those of a photo's group, which has one embedding."""
     return query.hits[query.groups[group][0]]
+
+
+def _agreement(query: Query, known: Calibration, group: int) -> float:
+    """How probable an object calls the first hit of the whole photo; 0 for the group of an object."""
+    object_map, hits = known.map_of("same", "object"), _neighbours(query, group)
+    if group < len(query.objects) or object_map is None or not hits:
+        return 0.0
+    first = hits[0].product_id
+    said = [0.0]
+    for number in range(len(query.objects)):
+        found = _neighbours(query, number)
+        same = next((hit for hit in found if hit.product_id == first), None)
+        if same is not None:
+            said.append(object_map.one(shown(same.score), *best_two(found)))
+    return max(said)
 
 
 def sure_of(query: Query) -> list[list[Sure]]:
@@ -50,33 +69,32 @@ def sure_of(query: Query) -> list[list[Sure]]:
     if query.calibration is None:
         same = kind = unknown
     else:
-        leads = [_leads(query, group) for group in range(len(query.chosen))]
-        same = _said(query, query.calibration.same, leads)
-        kind = _said(query, query.calibration.kind, leads)
+        beside = [_beside(query, query.calibration, group) for group in range(len(query.chosen))]
+        same = _said(query, query.calibration, "same", beside)
+        kind = _said(query, query.calibration, "kind", beside)
     return [list(zip(*pair, strict=True)) for pair in zip(same, kind, strict=True)]
 
 
-def _leads(query: Query, group: int) -> list[float]:
-    chosen = query.chosen[group]
-    if not chosen:
-        return []
+def _beside(query: Query, known: Calibration, group: int) -> tuple[float, float, float]:
+    """What stands beside the scores of a group: those of its best two products, and what objects say."""
+    if not query.chosen[group]:
+        return 0.0, 0.0, 0.0
     first, second = best_two(_neighbours(query, group))
-    ahead = first - (first if second is None else second)
-    return [c.score - first if c.score < first else ahead for c in chosen]
+    return first, first if second is None else second, _agreement(query, known, group)
 
 
 def _said(
-    query: Query, maps: Mapping[Part, ScoreMap], leads: Sequence[Sequence[float]]
+    query: Query, known: Calibration, what: What, beside: Sequence[tuple[float, float, float]]
 ) -> list[list[float | None]]:
     """What the maps say of each chosen hit: of all groups at once, for a call takes longer than a hit."""
     found: list[list[float | None]] = [[None] * len(chosen) for chosen in query.chosen]
-    for part, map_ in maps.items():
-        groups = [n for n in range(len(found)) if part_of(query, n) == part]
-        scores = [c.score for n in groups for c in query.chosen[n]]
-        if not scores:
+    for part in sorted({part_of(query, group) for group in range(len(found))}):
+        map_ = known.map_of(what, part)
+        groups = [n for n in range(len(found)) if part_of(query, n) == part and found[n]]
+        if map_ is None or not groups:
             continue
-        of_hits = np.array([lead for n in groups for lead in leads[n]], np.float64)
-        said = iter(np.round(map_(np.array(scores, np.float64), of_hits), DIGITS).tolist())
+        rows = [(c.score, *beside[n]) for n in groups for c in query.chosen[n]]
+        said = iter(np.round(map_(Hits(*np.array(rows, np.float64).T)), DIGITS).tolist())
         for n in groups:
             found[n] = [next(said) for _ in query.chosen[n]]
     return found

@@ -12,16 +12,25 @@ from worker.calibration.category import best_spread, predicted_category
 from worker.calibration.composed import Shown, Studio
 from worker.calibration.curves import MOST_KNOTS, Curve, Floats, isotonic
 from worker.calibration.diagram import reliability_svg
-from worker.calibration.fitting import LEAST_RIGHT, Samples, fit, kept_promises
-from worker.calibration.score_map import ScoreMap, blend, logistic
+from worker.calibration.fitting import LEAST_RIGHT, Samples, fit
+from worker.calibration.known import Calibration
+from worker.calibration.learning import Lessons, Question, calibration_of
+from worker.calibration.reliability import kept_promises
+from worker.calibration.score_map import Hits, ScoreMap, blend, logistic
 
 
-def drawn(count: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
-    """Scores, leads, and what came true with the probability that a known model gives them."""
+def hits(scores: Floats, leads: Floats, agreements: Floats | None = None) -> Hits:
+    """Hits of groups of their own, the first where they lead."""
+    firsts, seconds = scores - np.minimum(leads, 0), scores - np.maximum(leads, 0)
+    return Hits(scores, firsts, seconds, np.zeros(len(scores)) if agreements is None else agreements)
+
+
+def drawn(count: int, seed: int = 0) -> tuple[Hits, Floats]:
+    """Hits, and what came true with the probability that a known model gives them."""
     chance = np.random.default_rng(seed)
     scores, leads = chance.uniform(0.2, 1, count), chance.normal(0, 0.1, count)
-    truth = logistic(-4 + 6 * scores + 12 * np.maximum(leads, 0) + 9 * np.minimum(leads, 0))
-    return scores, leads, (chance.random(count) < truth).astype(np.float64)
+    blended = -4 + 6 * scores + 12 * np.maximum(leads, 0) + 9 * np.minimum(leads, 0) + 0.5 * (leads > 0)
+    return hits(scores, leads), (chance.random(count) < logistic(blended)).astype(np.float64)
 
 
 def questions(count: int, seed: int = 0) -> Samples:
@@ -62,34 +71,55 @@ def test_one_outcome_alone_is_believed_as_far_as_its_number_goes() -> None:
 
 def test_the_blend_finds_the_model_that_made_the_data() -> None:
     found = blend(*drawn(60_000))
-    assert found.weights == pytest.approx((-4, 6, 12, 9), abs=0.9)
+    assert found.weights == pytest.approx((-4, 6, 12, 9, 0.5, 0), abs=0.9)
 
 
 def test_no_weight_lets_a_better_hit_be_less_probable() -> None:
-    scores, leads, right = drawn(4000)
+    found, right = drawn(4000)
     # A higher score now means a wrong hit: what cannot be said monotonely is not said.
-    against = blend(scores, leads, 1 - right)
-    assert against.weights[1:] == (0, 0, 0)
-    assert against(scores, leads) == pytest.approx(np.full(4000, 1 - right.mean()), abs=0.01)
+    against = blend(found, 1 - right)
+    assert against.weights[1:4] == (0, 0, 0)
+    assert len(np.unique(against(found).round(9))) <= 2, "one for first hits, one for others"
+
+
+def test_what_objects_say_is_learnt_and_moves_the_first_hit_alone() -> None:
+    chance = np.random.default_rng(0)
+    count = 6000
+    agreements = np.where(chance.random(count) < 0.5, chance.uniform(0.1, 1, count), 0)
+    firsts = hits(chance.uniform(0.4, 0.9, count), chance.uniform(0, 0.1, count), agreements)
+    right = (chance.random(count) < np.where(agreements > 0, agreements, 0.05)).astype(np.float64)
+    found = blend(firsts, right)
+    assert found.one(0.7, 0.7, 0.65, 0.95) > 0.85
+    assert found.one(0.7, 0.7, 0.65, 0.5) == pytest.approx(0.5, abs=0.15)
+    assert found.one(0.7, 0.7, 0.65) < 0.15
+    assert kept_promises(found(firsts), right)["ece"] < 0.05
+    # The control: without it the same is said of all of them.
+    alone = blend(firsts._replace(agreements=np.zeros(count)), right)
+    assert kept_promises(alone(firsts), right)["brier"] > 1.5 * kept_promises(found(firsts), right)["brier"]
+    # A hit behind is never the more probable, even where objects contradict the first.
+    assert found.weights[4] < 0
+    assert found.one(0.699, 0.7, 0.699) <= found.one(0.7, 0.7, 0.699)
+    uncapped = ScoreMap((0.0, 1.0, 0.0, 1.0, -3.0, 1.0))
+    said = uncapped(hits(np.array([0.7, 0.69]), np.array([0.01, -0.01])))
+    assert said[1] == said[0] == pytest.approx(float(logistic(np.array([0.7 - 3.0]))[0]))
 
 
 def test_what_never_overlaps_has_finite_weights() -> None:
     scores = np.array([0.2] * 40 + [0.9] * 40)
-    found = blend(scores, np.zeros(80), (scores > 0.5).astype(np.float64))
+    found = blend(hits(scores, np.zeros(80)), (scores > 0.5).astype(np.float64))
     assert np.isfinite(found.weights).all()
-    low, high = found(np.array([0.2, 0.9]), np.zeros(2))
+    low, high = found(hits(np.array([0.2, 0.9]), np.zeros(2)))
     assert low < 0.1
     assert high > 0.9
 
 
 @pytest.mark.parametrize("form", ["logistic", "isotonic"])
 def test_a_least_score_is_where_the_probability_is_reached(form: str) -> None:
-    weights = (-5.0, 7.0, 15.0, 18.0)
+    weights = (-5.0, 7.0, 15.0, 18.0, 0.5, 1.0)
     curve = Curve(np.array([-30.0, -8, 0, 2, 6]), np.array([0.001, 0.2, 0.4, 0.8, 0.97]))
     found = ScoreMap(weights, curve if form == "isotonic" else None)
     scores = np.array([0.95, 0.9, 0.85, 0.8, 0.6, 0.3])
-    leads = np.array([0.05, *(scores[1:] - 0.95)])
-    said = found(scores, leads)
+    said = found(Hits(scores, np.full(6, 0.95), np.full(6, 0.9), np.zeros(6)))
     assert (np.diff(said) < 0).all(), "within a group a lower score is less probable"
     for place in range(1, len(scores)):
         assert found.least_score(float(said[place]), 0.95, 0.9) == pytest.approx(scores[place], abs=1e-6)
@@ -97,15 +127,29 @@ def test_a_least_score_is_where_the_probability_is_reached(form: str) -> None:
     assert found.least_score(float(said[0]) + 0.001, 0.95, 0.9) is None
     assert found.one(0.95, 0.95, 0.9) == pytest.approx(said[0])
     assert found.one(0.6, 0.95, 0.9) == pytest.approx(said[4])
+    # An object that is sure of the first makes it, and it alone, more probable.
+    sure = found.one(0.95, 0.95, 0.9, 0.9)
+    assert sure > said[0]
+    assert found.least_score(sure - 1e-9, 0.95, 0.9, 0.9) == pytest.approx(0.95)
+    assert found.least_score(float(said[4]), 0.95, 0.9, 0.9) == pytest.approx(0.6, abs=1e-6)
 
 
 def test_a_map_survives_being_stored() -> None:
-    scores, leads, right = drawn(2000)
+    found, right = drawn(2000)
     made = fit(questions(600))
     assert made is not None
-    for found in (blend(scores, leads, right), made.map):
-        again = ScoreMap.from_json(json.loads(json.dumps(found.as_json())))
-        assert again(scores, leads) == pytest.approx(found(scores, leads), abs=1e-4)
+    for kept in (blend(found, right), made.map):
+        again = ScoreMap.from_json(json.loads(json.dumps(kept.as_json())))
+        assert again(found) == pytest.approx(kept(found), abs=1e-4)
+
+
+def test_a_map_of_an_older_calibration_says_what_it_said() -> None:
+    old = ScoreMap.from_json({"weights": [-5.0, 7.0, 15.0, 18.0], "curve": None})
+    assert old.one(0.9, 0.9, 0.8, 0.9) == pytest.approx(float(logistic(np.array([-5 + 6.3 + 1.5]))[0]))
+    # It had no map for a whole photo alone: that of whole photos serves, and the other way round.
+    known = Calibration("catalogue", {"whole": old}, {})
+    assert known.map_of("same", "alone") is known.map_of("same", "whole") is old
+    assert known.map_of("same", "object") is known.map_of("kind", "whole") is None
 
 
 def test_what_a_fit_says_comes_true_on_photos_that_it_has_not_seen() -> None:
@@ -114,12 +158,12 @@ def test_what_a_fit_says_comes_true_on_photos_that_it_has_not_seen() -> None:
     assert made.report["first"]["ece"] < 0.05
     assert made.report["all"]["ece"] < 0.05
     fresh = questions(1500, seed=1)
-    said = made.map(np.array(fresh.scores), np.array(fresh.leads))
+    said = made.map(fresh.hits())
     assert kept_promises(said, np.array(fresh.right))["ece"] < 0.05
     # The control: the score without the lead does not keep its word about first hits.
     first = np.array(fresh.first)
-    alone = blend(np.array(fresh.scores), np.zeros(len(fresh)), np.array(fresh.right))
-    said = alone(np.array(fresh.scores), np.zeros(len(fresh)))
+    scores = hits(np.array(fresh.scores), np.zeros(len(fresh)))
+    said = blend(scores, np.array(fresh.right))(scores)
     assert kept_promises(said[first], np.array(fresh.right)[first])["ece"] > 0.1
 
 
@@ -136,6 +180,50 @@ def test_broken_promises_are_counted() -> None:
     assert kept_promises(np.array([]), np.array([]))["ece"] is None
     bins = kept_promises(np.array([0.1, 0.12, 0.9, 1.0]), np.array([0.0, 1, 1, 1]))["bins"]
     assert [(b["said"], b["came_true"], b["n"]) for b in bins] == [(0.11, 0.5, 2), (0.95, 1.0, 2)]
+
+
+def test_what_so_few_hits_show_by_chance_is_told() -> None:
+    chance = np.random.default_rng(0)
+    said = chance.uniform(0, 1, 400)
+    right = (chance.random(400) < said).astype(np.float64)
+    kept = kept_promises(said, right)
+    assert 0.01 < kept["ece_by_chance"] < 0.06, "never nothing, though every probability is right"
+    low, high = kept["ece_ci"]
+    assert low < high
+    assert low <= kept["ece"] * 1.5
+    # Ten times as many leave less to chance; hits of one photo tell no more than the photo.
+    many = kept_promises(np.repeat(said, 10), np.repeat(right, 10), np.repeat(np.arange(400), 10))
+    assert many["ece_by_chance"] < kept["ece_by_chance"] / 2
+    assert many["ece_ci"] == pytest.approx(kept["ece_ci"], abs=0.01)
+    assert many["ece"] == kept["ece"]
+
+
+def test_a_whole_photo_is_believed_as_far_as_its_objects_are() -> None:
+    """Objects tell right from wrong, whole photos nothing: then the agreement decides."""
+    chance, lessons = np.random.default_rng(0), Lessons()
+    for photo in range(400):
+        good = bool(chance.random() < 0.5)
+        object_hits = [("p", 0.9 if good else 0.5), ("q", 0.45)]
+        lessons.learn(Question(photo, "object", frozenset({"p"} if good else {"r"}), object_hits), {})
+        # Without an object, whatever is first is right half of the time.
+        whole = [("p", 0.6), ("q", 0.55)]
+        lessons.learn(Question(photo, "whole", frozenset({"p"} if good else {"r"}), whole), {})
+    for photo in range(400, 480):
+        right = frozenset({"p"} if chance.random() < 0.5 else {"r"})
+        lessons.learn(Question(photo, "whole", right, [("p", 0.6), ("q", 0.55)]), {})
+    calibration, report = calibration_of(lessons)
+    whole_map, alone = (calibration.map_of("same", part) for part in ("whole", "alone"))
+    objects = calibration.map_of("same", "object")
+    assert whole_map is not None
+    assert alone is not None
+    assert objects is not None
+    said = [objects.one(score, score, 0.45) for score in (0.9, 0.5)]
+    assert whole_map.one(0.6, 0.6, 0.55, said[0]) > 0.85
+    assert whole_map.one(0.6, 0.6, 0.55, said[1]) < 0.15
+    assert alone.one(0.6, 0.6, 0.55) == pytest.approx(0.5, abs=0.1)
+    assert report["same"]["whole"]["first"]["n"] == 400
+    assert report["same"]["alone"]["first"]["n"] == 480
+    assert "the whole photo" in report["diagram"]
 
 
 def test_the_diagram_shows_each_line_with_its_error() -> None:

@@ -1,4 +1,4 @@
-"""From photos whose answer is known to maps, and how well those keep what they say."""
+"""From photos whose answer is known to maps."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.calibration.curves import Floats, isotonic
-from worker.calibration.score_map import ScoreMap, blend, evidence
+from worker.calibration.reliability import kept_promises
+from worker.calibration.score_map import Hits, ScoreMap, blend, evidence
 
 #: Hits of a question that are learnt from.
 HITS = 20
-BINS = 10
 #: With fewer right ones no map is made.
 LEAST_RIGHT = 50
 
@@ -23,32 +24,39 @@ class Samples:
     """Hits of many questions.
 
     Attributes:
-        scores, leads: of each hit, as ``ScoreMap`` has them.
+        scores, firsts, seconds, agreements: of each hit, as ``Hits`` has them.
         right: 1 where it was what was asked for, else 0.
         first: whether it was the first hit.
         photos: a number of the photo that asked.
     """
 
     scores: list[float] = field(default_factory=list)
-    leads: list[float] = field(default_factory=list)
+    firsts: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    agreements: list[float] = field(default_factory=list)
     right: list[float] = field(default_factory=list)
     first: list[bool] = field(default_factory=list)
     photos: list[int] = field(default_factory=list)
 
-    def add(self, photo: int, scores: Sequence[float], right: Sequence[bool]) -> None:
+    def add(self, photo: int, scores: Sequence[float], right: Sequence[bool], agreement: float = 0.0) -> None:
         """Add the hits of one question, the best first, one a product; those beyond HITS are left out."""
-        if not scores:
-            return
-        second = scores[1] if len(scores) > 1 else scores[0]
+        second = scores[1] if len(scores) > 1 else scores[0] if scores else 0.0
         for place, (score, hit) in enumerate(zip(scores[:HITS], right, strict=False)):
             self.scores.append(score)
-            self.leads.append(score - (scores[0] if place else second))
+            self.firsts.append(scores[0])
+            self.seconds.append(second)
+            self.agreements.append(agreement)
             self.right.append(float(hit))
             self.first.append(place == 0)
             self.photos.append(photo)
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def hits(self) -> Hits:
+        """Return them as maps take them."""
+        columns = (self.scores, self.firsts, self.seconds, self.agreements)
+        return Hits(*(np.array(column, np.float64) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def fit(samples: Samples) -> Fitted | None:
     for they are what people look at. The calibration error does not choose: it would be served best by a map
     that says the same of every hit.
     """
-    scores, leads, right = (np.array(v, np.float64) for v in (samples.scores, samples.leads, samples.right))
+    hits, right = samples.hits(), np.array(samples.right, np.float64)
     if min(right.sum(), len(right) - right.sum()) < LEAST_RIGHT:
         return None
     odd = np.array(samples.photos) % 2 == 1
@@ -79,9 +87,9 @@ def fit(samples: Samples) -> Fitted | None:
     for form, make in _FORMS.items():
         said = np.zeros(len(right))
         for half in (odd, ~odd):
-            said[~half] = make(scores[half], leads[half], right[half])(scores[~half], leads[~half])
+            said[~half] = make(_some(hits, half), right[half])(_some(hits, ~half))
         unseen[form] = said
-    first = np.array(samples.first)
+    first, photos = np.array(samples.first), np.array(samples.photos)
     form = min(
         unseen,
         key=lambda name: _log_loss(unseen[name], right) + _log_loss(unseen[name][first], right[first]),
@@ -90,19 +98,23 @@ def fit(samples: Samples) -> Fitted | None:
         "form": form,
         "hits": len(right),
         "right": int(right.sum()),
-        "first": kept_promises(unseen[form][first], right[first]),
-        "all": kept_promises(unseen[form], right),
+        "first": kept_promises(unseen[form][first], right[first], photos[first]),
+        "all": kept_promises(unseen[form], right, photos),
     }
-    return Fitted(_FORMS[form](scores, leads, right), report)
+    return Fitted(_FORMS[form](hits, right), report)
 
 
-def _logistic(scores: Floats, leads: Floats, right: Floats) -> ScoreMap:
-    return blend(scores, leads, right)
+def _some(hits: Hits, which: NDArray[np.bool_]) -> Hits:
+    return Hits(*(column[which] for column in hits))
 
 
-def _isotonic(scores: Floats, leads: Floats, right: Floats) -> ScoreMap:
-    weights = blend(scores, leads, right).weights
-    return ScoreMap(weights, isotonic(evidence(scores, leads) @ np.array(weights), right))
+def _logistic(hits: Hits, right: Floats) -> ScoreMap:
+    return blend(hits, right)
+
+
+def _isotonic(hits: Hits, right: Floats) -> ScoreMap:
+    weights = blend(hits, right).weights
+    return ScoreMap(weights, isotonic(evidence(hits) @ np.array(weights), right))
 
 
 _FORMS = {"logistic": _logistic, "isotonic": _isotonic}
@@ -111,38 +123,3 @@ _FORMS = {"logistic": _logistic, "isotonic": _isotonic}
 def _log_loss(said: Floats, right: Floats) -> float:
     sure = np.clip(np.where(right > 0, said, 1 - said), 1e-6, 1)
     return float(-np.log(sure).mean())
-
-
-def kept_promises(said: Floats, right: Floats) -> dict[str, Any]:
-    """Return how far probabilities were kept.
-
-    Args:
-        said: ``(N,)`` probabilities.
-        right: ``(N,)``, 1 where it was right, else 0.
-
-    Returns:
-        ``n``; ``ece``, the expected calibration error: over ten bins of equal width, the mean distance of
-        what was said from what came true, weighted by hits; ``brier``, the mean squared error; and ``bins``,
-        of each that has hits: ``said``, ``came_true`` and ``n``. Both errors are None where n is 0.
-    """
-    bins = []
-    places = np.minimum((said * BINS).astype(int), BINS - 1)
-    for place in range(BINS):
-        inside = places == place
-        if inside.any():
-            bins.append(
-                {
-                    "said": round(float(said[inside].mean()), 4),
-                    "came_true": round(float(right[inside].mean()), 4),
-                    "n": int(inside.sum()),
-                }
-            )
-    total = len(said)
-    return {
-        "n": total,
-        "ece": round(sum(b["n"] * abs(b["said"] - b["came_true"]) for b in bins) / total, 4)
-        if total
-        else None,
-        "brier": round(float(np.mean((said - right) ** 2)), 4) if total else None,
-        "bins": bins,
-    }

@@ -19,8 +19,11 @@ from worker.models import embedding_space
 
 #: In the folder of the models: what ``vitrine calibrate`` found with them on the demo catalogue.
 DEFAULTS = "calibrations.json"
-#: What asked: an object of a photo, or the whole photo.
-Part = Literal["object", "whole"]
+#: What asked: an object of a photo; the whole photo, of which objects say something too; or the whole photo
+#: alone, where no object was found, or none was looked for.
+Part = Literal["object", "whole", "alone"]
+#: What is said of a hit: that it is the product asked for, or one of its category.
+What = Literal["same", "kind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,13 @@ class Calibration:
     same: Mapping[Part, ScoreMap]
     kind: Mapping[Part, ScoreMap]
     spread: float = SPREAD
+
+    def map_of(self, what: What, part: Part) -> ScoreMap | None:
+        """Return the map of a part; that of the other kind of whole photo where it has none of its own."""
+        maps = self.same if what == "same" else self.kind
+        if part == "object" or part in maps:
+            return maps.get(part)
+        return maps.get("alone" if part == "whole" else "whole")
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``read`` takes."""

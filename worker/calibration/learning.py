@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,15 +12,19 @@ import numpy as np
 from worker.calibration.category import best_spread, predicted_category
 from worker.calibration.composed import Photo
 from worker.calibration.diagram import reliability_svg
-from worker.calibration.fitting import LEAST_RIGHT, Fitted, Samples, fit, kept_promises
-from worker.calibration.known import Calibration, Part
+from worker.calibration.fitting import HITS, LEAST_RIGHT, Fitted, Samples, fit
+from worker.calibration.known import Calibration, Part, What
+from worker.calibration.reliability import kept_promises
+from worker.calibration.score_map import ScoreMap
 from worker.crops import as_boxes
 from worker.evaluation.metrics import match
 from worker.pipeline import QueryEmbedding
 
 #: By how much a detection overlaps what it is of.
 _SAME_OBJECT = 0.5
-PARTS: tuple[Part, ...] = ("object", "whole")
+PARTS: tuple[Part, ...] = ("object", "whole", "alone")
+#: Hits of a question: product and score, the best first, one a product.
+Found = Sequence[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Question:
 
     Attributes:
         photo: a number of its photo.
-        part: what asks.
+        part: what asks: ``object`` or ``whole``.
         right: the products that are right; none where the detector saw what is no product.
         hits: product and score, the best first, one a product.
     """
@@ -36,7 +41,7 @@ class Question:
     photo: int
     part: Part
     right: frozenset[str]
-    hits: Sequence[tuple[str, float]]
+    hits: Found
 
 
 def wanted_of(photo: Photo, embedded: QueryEmbedding) -> list[tuple[Part, list[int]]]:
@@ -49,12 +54,20 @@ def wanted_of(photo: Photo, embedded: QueryEmbedding) -> list[tuple[Part, list[i
     return [*objects, ("whole", list(range(len(photo.boxes))))]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A question, and of each of its hits whether it was right, and of a right kind; None: nobody knows."""
+
+    question: Question
+    same: list[bool]
+    kind: list[bool] | None
+
+
 @dataclass
 class Lessons:
     """What all questions so far showed."""
 
-    same: dict[Part, Samples] = field(default_factory=lambda: {part: Samples() for part in PARTS})
-    kind: dict[Part, Samples] = field(default_factory=lambda: {part: Samples() for part in PARTS})
+    asked: list[_Asked] = field(default_factory=list)
     votes: list[tuple[list[tuple[str, float]], str]] = field(default_factory=list)
 
     def learn(self, question: Question, categories: Mapping[str, str]) -> None:
@@ -63,25 +76,73 @@ class Lessons:
         Args:
             categories: of its products and hits, empty where there is none.
         """
-        photo, part, right = question.photo, question.part, question.right
-        scores = [score for _, score in question.hits]
-        self.same[part].add(photo, scores, [product in right for product, _ in question.hits])
+        right = question.right
+        same = [product in right for product, _ in question.hits]
         kinds = {categories.get(product, "") for product in right} - {""}
-        if right and not kinds:
-            return
-        found = [categories.get(product, "") for product, _ in question.hits]
-        self.kind[part].add(photo, scores, [kind in kinds for kind in found])
-        if part == "object" and kinds:
-            self.votes.append((list(zip(found, scores, strict=True)), next(iter(kinds))))
+        found = [(categories.get(product, ""), score) for product, score in question.hits]
+        known = bool(kinds) or not right
+        self.asked.append(_Asked(question, same, [kind in kinds for kind, _ in found] if known else None))
+        if question.part == "object" and kinds:
+            self.votes.append((found, next(iter(kinds))))
 
     @property
     def right(self) -> int:
         """How many hits were right, of the part that has more of them."""
-        return max(int(sum(samples.right)) for samples in self.same.values())
+        counts: Counter[Part] = Counter()
+        for each in self.asked:
+            counts[each.question.part] += sum(each.same[:HITS])
+        return max(counts.values(), default=0)
 
     def enough(self) -> bool:
         """Whether anything can be said."""
         return self.right >= LEAST_RIGHT
+
+    def agreements(self, object_map: ScoreMap | None) -> dict[int, float]:
+        """Return of each photo with objects how probable the surest one calls its first hit as a whole."""
+        if object_map is None:
+            return {}
+        objects: dict[int, list[Found]] = defaultdict(list)
+        for each in self.asked:
+            if each.question.part == "object" and each.question.hits:
+                objects[each.question.photo].append(each.question.hits)
+        return {
+            photo: agreement(object_map, each.question.hits[0][0], objects[photo])
+            for each in self.asked
+            if each.question.part == "whole" and each.question.hits
+            if (photo := each.question.photo) in objects
+        }
+
+    def samples(self, what: What, part: Part, agreements: Mapping[int, float]) -> Samples:
+        """Return what a part's map is fitted on: that of the whole photo on photos with objects, and that of
+        the whole photo alone on all of them, as if no object had been looked for.
+
+        Args:
+            agreements: as the method of this name returns them.
+        """
+        samples, of = Samples(), "object" if part == "object" else "whole"
+        for each in self.asked:
+            question, right = each.question, each.same if what == "same" else each.kind
+            if question.part != of or right is None or (part == "whole" and question.photo not in agreements):
+                continue
+            said = agreements[question.photo] if part == "whole" else 0.0
+            samples.add(question.photo, [score for _, score in question.hits], right, said)
+        return samples
+
+
+def agreement(object_map: ScoreMap, product: str, objects: Sequence[Found]) -> float:
+    """Return how probable the surest of a photo's objects calls a product; 0 where none found it.
+
+    Args:
+        objects: the hits of each, at least one of each.
+    """
+    return max((_says(object_map, product, found) for found in objects), default=0.0)
+
+
+def _says(object_map: ScoreMap, product: str, found: Found) -> float:
+    score = next((score for other, score in found if other == product), None)
+    if score is None:
+        return 0.0
+    return object_map.one(score, found[0][1], found[1][1] if len(found) > 1 else None)
 
 
 def calibration_of(lessons: Lessons) -> tuple[Calibration, dict[str, Any]]:
@@ -89,11 +150,14 @@ def calibration_of(lessons: Lessons) -> tuple[Calibration, dict[str, Any]]:
 
     A part with too few right hits has no map. The report's ``diagram`` is an SVG.
     """
-    fitted: dict[str, dict[Part, Fitted]] = {"same": {}, "kind": {}}
-    for what, samples in (("same", lessons.same), ("kind", lessons.kind)):
+    of_objects = fit(lessons.samples("same", "object", {}))
+    agreements = lessons.agreements(None if of_objects is None else of_objects.map)
+    fitted: dict[What, dict[Part, Fitted]] = {"same": {}, "kind": {}}
+    for what, maps in fitted.items():
         for part in PARTS:
-            if (found := fit(samples[part])) is not None:
-                fitted[what][part] = found
+            found = fit(lessons.samples(what, part, agreements))
+            if found is not None:
+                maps[part] = found
     spread = best_spread(lessons.votes)
     calibration = Calibration(
         "catalogue",
@@ -119,12 +183,14 @@ def _votes_kept(lessons: Lessons, spread: float) -> dict[str, Any]:
     return {"right": round(float(np.mean(right)), 4) if right else None, **kept}
 
 
-def _diagram(fitted: Mapping[str, Mapping[Part, Fitted]]) -> str:
-    names = {"same": "same product", "kind": "same category"}
-    asked = {"object": "an object", "whole": "the whole photo"}
+def _diagram(fitted: Mapping[What, Mapping[Part, Fitted]]) -> str:
+    names: dict[What, str] = {"same": "same product", "kind": "same category"}
+    # Of the whole photo alone there is no line: four are enough.
+    asked: dict[Part, str] = {"object": "an object", "whole": "the whole photo"}
     lines = {
         f"{names[what]}, first hit of {asked[part]}": each.report["first"]
         for what, maps in fitted.items()
         for part, each in maps.items()
+        if part in asked
     }
     return reliability_svg("Composed photos that were not learnt from", lines)

@@ -1,16 +1,17 @@
-"""What a hit's score, and its lead over the other products, say about how likely it is the right one.
+"""What a hit's score, and what stands beside it, say about how likely it is the right one.
 
 The score alone says little about the first hit: 0.8 is a find where the next product has 0.5, and a guess
-where ten others have 0.79. So a logistic model blends the score with the lead, and where it serves better a
-never falling curve corrects what the blend says. Both are monotone: within a group a higher score never has
-a lower probability.
+where ten others have 0.79. Nor does the whole photo alone: half of it is a room. What an object of the photo
+found says much more about whether the photo's first hit is right. So a logistic model blends the score with
+the lead over the others and with what objects say, and where it serves better a never falling curve corrects
+what the blend says. Within a group a higher score never has a lower probability.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,53 +21,82 @@ _STEPS = 60
 #: So weak that it only matters where the two kinds do not overlap at all.
 _RIDGE = 1e-2
 _FARTHEST = 30.0
+#: An object's word counts between these: beyond them it says no more than that it is sure.
+_UNSURE, _SURE = 0.02, 0.98
+#: Of the constant, the score, a lead above 0, a lead below 0, being first, what objects say.
+Weights = tuple[float, float, float, float, float, float]
+_FIRST = 4
+#: Those of these may be below 0: they are the same for a group's whole, or for its first hit.
+_FREE = (0, _FIRST)
+
+
+class Hits(NamedTuple):
+    """Hits of any groups, as a map takes them; each ``(N,)``.
+
+    The *lead* of a hit is its score less that of the best other product in its group: 0 or more for the first
+    hit, 0 or less for the others.
+
+    Attributes:
+        scores: of each hit.
+        firsts, seconds: the scores of its group's best two products; twice the same where there is one only.
+        agreements: the probability that an object of the photo gives to the first hit of its whole photo, 0
+            where none found it; 0 in an object's group.
+    """
+
+    scores: Floats
+    firsts: Floats
+    seconds: Floats
+    agreements: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreMap:
     """A map from a hit's score to a probability.
 
-    The *lead* of a hit is its score less that of the best other product in its group: 0 or more for the
-    first hit, 0 or less for the others.
-
     Attributes:
-        weights: of the constant, the score, a lead above 0 and a lead below 0; all but the first >= 0.
+        weights: all but the constant and that of being first >= 0.
         curve: from the blend to the probability; None for the logistic function.
     """
 
-    weights: tuple[float, float, float, float]
+    weights: Weights
     curve: Curve | None = None
 
-    def __call__(self, scores: Floats, leads: Floats) -> Floats:
-        """Return the probability of each of ``(N,)`` hits."""
-        return self.of_evidence(evidence(scores, leads) @ np.array(self.weights))
+    def __call__(self, hits: Hits) -> Floats:
+        """Return the probability ``(N,)`` of each hit: never more than its group's first has."""
+        weights = np.array(self.weights)
+        own = self._of(evidence(hits) @ weights)
+        first: Floats = self._of(evidence(hits._replace(scores=hits.firsts)) @ weights)
+        return np.minimum(own, first)
 
-    def of_evidence(self, blended: Floats) -> Floats:
+    def _of(self, blended: Floats) -> Floats:
         return logistic(blended) if self.curve is None else self.curve(blended)
 
-    def one(self, score: float, first: float, second: float | None) -> float:
+    def one(self, score: float, first: float, second: float | None, agreement: float = 0.0) -> float:
         """Return the probability of one hit.
 
         Args:
             first, second: the scores of the group's best two products; None where there is one only.
+            agreement: as ``Hits`` has it.
         """
-        lead = score - first if score < first else first - (first if second is None else second)
-        return float(self(np.array([score]), np.array([lead]))[0])
+        values = (score, first, first if second is None else second, agreement)
+        return float(self(Hits(*(np.array([value], np.float64) for value in values)))[0])
 
-    def least_score(self, probability: float, first: float, second: float | None) -> float | None:
+    def least_score(
+        self, probability: float, first: float, second: float | None, agreement: float = 0.0
+    ) -> float | None:
         """Return the lowest score that has this probability in a group; None where not even the best has.
 
         Args:
-            first, second: as for ``one``.
+            first, second, agreement: as for ``one``.
         """
-        if self.one(first, first, second) < probability:
+        if self.one(first, first, second, agreement) < probability:
             return None
         if self.curve is None:
             odds = min(max(probability, 1e-12), 1 - 1e-12)
             wanted: float | None = math.log(odds / (1 - odds))
         else:
             wanted = self.curve.least(probability)
-        constant, of_score, _, behind = self.weights
+        constant, of_score, _, behind, _, _ = self.weights
         slope = of_score + behind
         if wanted is None or slope <= 0:
             return first
@@ -79,14 +109,28 @@ class ScoreMap:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> ScoreMap:
-        constant, score, ahead, behind = found["weights"]
+        """Read a map; one that was made before there were six weights has none for what they weigh."""
+        constant, score, ahead, behind, first, agreement = [*found["weights"], 0.0, 0.0][:6]
         curve = None if found["curve"] is None else Curve.from_json(found["curve"])
-        return cls((constant, score, ahead, behind), curve)
+        return cls((constant, score, ahead, behind, first, agreement), curve)
 
 
-def evidence(scores: Floats, leads: Floats) -> Floats:
-    """Return ``(N, 4)``: what the weights are of."""
-    return np.stack([np.ones_like(scores), scores, np.maximum(leads, 0), np.minimum(leads, 0)], axis=1)
+def evidence(hits: Hits) -> Floats:
+    """Return ``(N, 6)``: what the weights are of."""
+    is_first = hits.scores >= hits.firsts
+    ahead = np.where(is_first, hits.firsts - hits.seconds, 0.0)
+    says = np.where(is_first, _said_by_objects(hits.agreements), 0.0)
+    behind = np.minimum(hits.scores - hits.firsts, 0.0)
+    return np.stack(
+        [np.ones_like(hits.scores), hits.scores, ahead, behind, is_first.astype(np.float64), says], axis=1
+    )
+
+
+def _said_by_objects(agreements: Floats) -> Floats:
+    """Log odds, 0 or more: those of an object that is not sure count as none."""
+    sure = np.clip(agreements, _UNSURE, _SURE)
+    found: Floats = np.log(sure / (1 - sure)) - math.log(_UNSURE / (1 - _UNSURE))
+    return found
 
 
 def logistic(values: Floats) -> Floats:
@@ -94,26 +138,27 @@ def logistic(values: Floats) -> Floats:
     return found
 
 
-def blend(scores: Floats, leads: Floats, right: Floats) -> ScoreMap:
-    """Fit the logistic model by most likelihood, its weights 0 or more.
+def blend(hits: Hits, right: Floats) -> ScoreMap:
+    """Fit the logistic model by most likelihood, within what its weights may be.
 
     Args:
-        scores, leads: ``(N,)``, N >= 1.
+        hits: N >= 1 of them.
         right: ``(N,)``, 1 where it was right, else 0.
     """
-    inputs = evidence(scores, leads)
-    used = [0, 1, 2, 3]
+    inputs = evidence(hits)
+    used = [n for n in range(inputs.shape[1]) if n in _FREE or inputs[:, n].any()]
     while True:
         found = _fit(inputs[:, used], right)
-        wrong = [n for n, weight in zip(used[1:], found[1:], strict=True) if weight < 0]
+        wrong = [n for n, weight in zip(used, found, strict=True) if weight < 0 and n not in _FREE]
         if not wrong:
             break
         # The most wrong one goes; the others are fitted without it.
         used.remove(min(wrong, key=lambda n: found[used.index(n)]))
-    weights = [0.0] * 4
+    weights = [0.0] * inputs.shape[1]
     for place, weight in zip(used, found, strict=True):
         weights[place] = float(weight)
-    return ScoreMap((weights[0], weights[1], weights[2], weights[3]))
+    constant, score, ahead, behind, first, agreement = weights
+    return ScoreMap((constant, score, ahead, behind, first, agreement))
 
 
 def _fit(inputs: Floats, right: Floats) -> Floats:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.calibration.composed import Shown, Studio
-from worker.calibration.fitting import HITS, Samples, kept_promises
-from worker.calibration.known import Part
-from worker.calibration.learning import PARTS, Lessons, Question, calibration_of, wanted_of
-from worker.calibration.score_map import ScoreMap
+from worker.calibration.fitting import HITS
+from worker.calibration.known import Calibration, Part
+from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
+from worker.calibration.reliability import kept_promises
 from worker.crops import as_boxes
 from worker.evaluation.dataset import GalleryImage, Photograph
 from worker.evaluation.metrics import match
@@ -77,26 +77,38 @@ def promises(
     if not lessons.enough():
         return None
     calibration, report = calibration_of(lessons)
-    samples = {part: Samples() for part in PARTS}
+    asked = Lessons()
     for number, (photograph, query) in enumerate(answered):
         for row, (part, right) in enumerate(_wanted(photograph, query)):
-            hits = search.hits(query.embeddings[row])
-            samples[part].add(number, [score for _, score in hits], [p in right for p, _ in hits])
-    return {**_kept(calibration.same, samples), "composed": report["same"]}
+            asked.learn(Question(number, part, frozenset(right), search.hits(query.embeddings[row])), {})
+    return {**_kept(calibration, asked), "composed": report["same"]}
 
 
-def _kept(maps: Mapping[Part, ScoreMap], samples: Mapping[Part, Samples]) -> dict[str, Any]:
+def _kept(calibration: Calibration, asked: Lessons) -> dict[str, Any]:
+    """What became of what was said: of a whole photograph without objects by the map for that."""
     found: dict[str, Any] = {}
-    for part, map_ in maps.items():
-        scores, leads, right = (
-            np.array(v, np.float64) for v in (samples[part].scores, samples[part].leads, samples[part].right)
-        )
-        said, first = map_(scores, leads), np.array(samples[part].first, bool)
-        found[part] = {
-            "first": kept_promises(said[first], right[first]),
-            "all": kept_promises(said, right),
-        }
+    agreements = asked.agreements(calibration.map_of("same", "object"))
+    asked_by: dict[str, tuple[Part, ...]] = {"object": ("object",), "whole": ("whole", "alone")}
+    for name, parts in asked_by.items():
+        rows: list[tuple[float, float, int, bool]] = []
+        for part in parts:
+            samples, map_ = asked.samples("same", part, agreements), calibration.map_of("same", part)
+            if map_ is None or not len(samples):
+                continue
+            said = map_(samples.hits()).tolist()
+            each = zip(said, samples.right, samples.photos, samples.first, strict=True)
+            rows += [row for row in each if part != "alone" or row[2] not in agreements]
+        if rows:
+            found[name] = {
+                "first": _promises([row for row in rows if row[3]]),
+                "all": _promises(rows),
+            }
     return found
+
+
+def _promises(rows: Sequence[tuple[float, float, int, bool]]) -> dict[str, Any]:
+    said, right, photos, _ = zip(*rows, strict=True)
+    return kept_promises(np.array(said, np.float64), np.array(right, np.float64), photos)
 
 
 def _lessons(
