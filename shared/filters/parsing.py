@@ -253,7 +253,15 @@ def _spelled(value: Token) -> str:
             return cast("str", json.loads(f'"\\{code}"'))
         return {"n": "\n", "t": "\t", "r": "\r"}.get(code, code)
 
-    return _ESCAPES.sub(unescape, value[1:-1])
+    text = _ESCAPES.sub(unescape, value[1:-1])
+    try:
+        # What lies beyond the first 65,536 characters is written as two escapes, as in JSON.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise _invalid(f"There is half a character in this text ({_place(value)}).") from error
+    if "\0" in text:
+        raise _invalid(f"There is a NUL character in this text ({_place(value)}).")
+    return text
 
 
 def _at(token: Token) -> int:
