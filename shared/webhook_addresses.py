@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 
-from shared.errors import InvalidInput, Refused
+from shared.errors import InvalidInput, Refused, Unreachable
 from shared.pinned_http import Target
-from shared.url_fetch import Resolver, is_public, resolve
+from shared.url_fetch import DEADLINE_S, Resolver, is_public, resolved_by
 
 FIELD = "url"
 _PORTS = {"http": 80, "https": 443}
 
 
-def check_address(url: str, allow_private: bool) -> None:
-    """Raise as ``webhook_target`` if no event could be sent to ``url`` as it is now."""
-    webhook_target(url, allow_private, resolve)
+def check_address(url: str, allow_private: bool, deadline_s: float = DEADLINE_S) -> None:
+    """Raise as ``webhook_target`` if no event could be sent to ``url`` as it is now.
+
+    Args:
+        deadline_s: how long the host's name may take to be found: who asks holds a thread of the web.
+    """
+    webhook_target(url, allow_private, partial(resolved_by, time.monotonic() + deadline_s))
 
 
 def webhook_target(url: str, allow_private: bool, resolver: Resolver) -> Target:
@@ -41,7 +47,10 @@ def webhook_target(url: str, allow_private: bool, resolver: Resolver) -> Target:
         raise InvalidInput("A webhook is an http or https address.", FIELD)
     if target.userinfo:
         raise InvalidInput("A webhook's address has no login: the signature says who sends.", FIELD)
-    addresses = resolver(target.host, target.port or _PORTS[target.scheme])
+    try:
+        addresses = resolver(target.host, target.port or _PORTS[target.scheme])
+    except Unreachable as error:
+        raise Unreachable(error.message, FIELD) from error
     allowed: Callable[[str], bool] = (lambda _: True) if allow_private else is_public
     if not addresses or not all(allowed(address) for address in addresses):
         raise Refused(
