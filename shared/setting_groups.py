@@ -140,6 +140,20 @@ class GateSettings(Group):
     )
 
 
+class CalibrationSettings(Group):
+    auto: bool = Field(
+        True,
+        description="Whether probabilities are found out without being asked for: of a new index version, "
+        "and of a catalogue that changed much",
+    )
+    least_products: int = Field(
+        2_000, ge=1, description="Smaller catalogues are not, unless they were calibrated before"
+    )
+    changed_share: float = Field(
+        0.2, gt=0, le=1, description="Share of the products that came, went or got other pictures since"
+    )
+
+
 class SweepSettings(Group):
     interval_s: float = Field(2.0, gt=0, description="Time between two sweeps")
     ring_after_s: float = Field(5.0, gt=0, description="Work that nobody took for so long is published again")

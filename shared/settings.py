@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from shared.errors import Misconfigured
 from shared.setting_groups import (
+    CalibrationSettings,
     DatabaseSettings,
     FeedbackSettings,
     FlowerSettings,
@@ -40,6 +41,7 @@ from shared.setting_groups import (
 )
 
 __all__ = [
+    "CalibrationSettings",
     "DatabaseSettings",
     "FeedbackSettings",
     "FlowerSettings",
@@ -85,6 +87,7 @@ class Settings(BaseSettings):
     search: SearchSettings = SearchSettings()
     jobs: JobSettings = JobSettings()
     gate: GateSettings = GateSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     sweep: SweepSettings = SweepSettings()
     web: WebSettings = WebSettings()
     money: MoneySettings = MoneySettings()

@@ -21,6 +21,7 @@ from shared.image_store import ImageStore
 from shared.ledger.feedback import PHOTOS, FeedbackLedger
 from shared.ledger.housekeeping import expired_imports, unused_query_images
 from shared.ledger.job_desk import JobDesk
+from shared.ledger.refreshing import Refresher
 from shared.ledger.search_desk import SearchDesk
 from shared.ledger.signals import SignalLedger
 from shared.log import configure_logging
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 #: Doorbells rung for one lane in one sweep: each makes a worker take all it can.
 _RINGS = 8
 _HOUSEKEEPING_S = 300.0
+#: How often it is looked whether a catalogue is to be calibrated.
+_REFRESH_S = 60.0
 #: Folders of pictures looked through each time, of 256, and how many of them may go.
 _SHARDS, _MOST_PICTURES = 16, 5000
 
@@ -56,10 +59,11 @@ class Sweeper:
     signals: SignalLedger
     feedback: FeedbackLedger
     prober: Prober
+    refresher: Refresher | None
 
     def __post_init__(self) -> None:
         self._broker = make_celery(self.settings.redis_url, socket_timeout_s=1.0)
-        self._cleaned_at = 0.0
+        self._cleaned_at = self._refreshed_at = float("-inf")
         # Anywhere, so that no folder is left out where this process is often started anew.
         self._shard = random.randrange(len(SHARDS))
         # Work may have just been rung for: it gets `ring_after_s` before it counts as forgotten.
@@ -73,6 +77,9 @@ class Sweeper:
         self._ring(Lane.SEARCH, self.searches.overdue(self.settings.sweep.ring_after_s, _RINGS))
         self._ring(Lane.CATALOGUE, self.jobs.overdue(_RINGS))
         self.signals.count()
+        if self.refresher is not None and time.monotonic() - self._refreshed_at > _REFRESH_S:
+            self._refreshed_at = time.monotonic()
+            self.refresher.look()
         if time.monotonic() - self._cleaned_at > _HOUSEKEEPING_S:
             self._cleaned_at = time.monotonic()
             self._clean()
@@ -141,7 +148,13 @@ def build_sweeper(settings: Settings) -> Sweeper:
         signals=SignalLedger(database),
         feedback=FeedbackLedger(database),
         prober=Prober(database, settings.search.probe_rows),
+        refresher=_refresher(settings, database),
     )
+
+
+def _refresher(settings: Settings, database: Database) -> Refresher | None:
+    wanted = settings.calibration
+    return Refresher(database, wanted.least_products, wanted.changed_share) if wanted.auto else None
 
 
 def main() -> None:
