@@ -10,7 +10,7 @@ the making of the collection count for the import. ``_cpu_`` is of processor sec
 not among them: it also holds where others work on the machine.
 
 Then the same pictures go into a second catalogue under many new product ids, where equal content is copied
-instead of embedded, and that catalogue's index is rebuilt from the database, beside bare writes to Milvus.
+instead of embedded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image, ImageOps
 from pydantic import SecretStr
 
@@ -48,10 +47,8 @@ from shared.task_names import Lane  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.lanes import WorkerProcess, build_process  # noqa: E402
-from worker.vision import IndexRow  # noqa: E402
 
 SIDE_NEEDED_PX = 640
-DIM = 256
 
 
 class Spent(NamedTuple):
@@ -132,34 +129,9 @@ def imported(
     return took
 
 
-def rebuilt(worker: WorkerProcess, settings: Settings, catalogue: str) -> Spent:
-    """What it takes to write a catalogue's index anew from the database."""
-    database = open_database(settings)
-    jobs = JobLedger(database)
-    job = jobs.create("rebuild", catalogue).id
-    took = spent(lambda: finish_work(worker))
-    assert jobs.status(job).state == "succeeded", jobs.status(job)
-    database.close()
-    return took
-
-
 def finish_work(worker: WorkerProcess) -> None:
     while worker.catalogue.work_one() is not None:
         pass
-
-
-def bare_rows(worker: WorkerProcess, count: int) -> Spent:
-    """What Milvus takes for so many rows, a thousand at a time."""
-    vectors = np.random.default_rng(1).standard_normal((count, DIM)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    rows = [IndexRow(f"k{n}-0", f"p{n}", f"k{n}", 0, "", None, vector) for n, vector in enumerate(vectors)]
-    worker.index.create("bare_rows", DIM)
-
-    def run() -> None:
-        for start in range(0, count, 1000):
-            worker.index.upsert("bare_rows", rows[start : start + 1000])
-
-    return spent(run)
 
 
 def fresh_round(settings: Settings, folder: Path, number: int) -> Settings:
@@ -223,8 +195,6 @@ def measure(
             if number + 1 < rounds:
                 worker.close()
         again = imported(worker, settings, copies(pictures, copied), "copies", copied)
-        anew = rebuilt(worker, settings, "copies")
-        rows = bare_rows(worker, copied)
         worker.close()
     finally:
         server.stop()
@@ -243,8 +213,6 @@ def measure(
         "bulk_cpu_ms_per_image": round(1000 * sum(t.cpu_s for t in bulk) / count, 2),
         "copied_products_per_s": round(copied / again.clock_s, 1),
         "copied_cpu_ms_per_product": round(1000 * again.cpu_s / copied, 2),
-        "rebuilt_rows_per_s": round(copied / anew.clock_s, 1),
-        "bare_milvus_rows_per_s": round(copied / rows.clock_s, 1),
     }
 
 

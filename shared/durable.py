@@ -5,37 +5,56 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import StorageUnavailable, VitrineError
 
 
-def write_durably(path: Path, data: bytes, temporary: Path) -> None:
-    """Write a file whole or not at all, and be sure that it survives a power cut."""
-    draft = temporary / secrets.token_hex(16)
+def write_durably(files: Mapping[Path, bytes], temporary: Path) -> None:
+    """Write files, each whole or not at all, and be sure that they survive a power cut.
+
+    Each step is done for all files before the next one: the first of them to be brought to the disk takes
+    what the file system notes of the others along, which is most of the cost.
+    """
+    drafts = {path: temporary / secrets.token_hex(16) for path in files}
+    opened: list[int] = []
     try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        move_durably(draft, path)
+        for path, data in files.items():
+            opened.append(os.open(drafts[path], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            _write(opened[-1], data)
+        for handle in opened:
+            os.fsync(handle)
+        move_durably({draft: path for path, draft in drafts.items()})
     except BaseException:
-        draft.unlink(missing_ok=True)
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
         raise
+    finally:
+        for handle in opened:
+            os.close(handle)
 
 
-def move_durably(draft: Path, path: Path) -> None:
-    """Give a file that is on disk its final name, and make its folders; both survive a power cut."""
-    folder = path.parent
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        # New folders are entries of their parents, which must reach the disk too.
-        _sync_folder(folder.parent)
-        _sync_folder(folder.parent.parent)
-    draft.replace(path)
-    _sync_folder(folder)
+def move_durably(names: Mapping[Path, Path]) -> None:
+    """Give files that are on disk their final names, and make their folders; all survive a power cut."""
+    folders = {path.parent for path in names.values()}
+    changed = set(folders)
+    for folder in folders:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            # New folders are entries of their parents, which must reach the disk too.
+            changed.update((folder.parent, folder.parent.parent))
+    for draft, path in names.items():
+        draft.replace(path)
+    for folder in changed:
+        _sync_folder(folder)
+
+
+def _write(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -122,6 +122,6 @@ def write_rates(path: Path, rates: Rates) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, rates.model_dump_json(indent=2).encode() + b"\n", path.parent)
+        write_durably({path: rates.model_dump_json(indent=2).encode() + b"\n"}, path.parent)
     except OSError as error:
         raise StorageUnavailable(f"{path} cannot be written: {error.strerror}.") from error

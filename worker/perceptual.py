@@ -22,10 +22,11 @@ def perceptual_hash(image: Image) -> int:
     Args:
         image: ``(H, W, 3) uint8``, upright. Size and compression change few bits.
     """
-    small = cv2.resize(image, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    # Grey first: one channel to average instead of three.
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
     # The first of all is the mean brightness, which says nothing about what is seen.
-    waves = cv2.dct(grey)[:_ROWS, :_COLUMNS].ravel()[1:65]
+    waves = cv2.dct(small)[:_ROWS, :_COLUMNS].ravel()[1:65]
     bits = np.packbits(waves > np.median(waves))
     return int.from_bytes(bits.tobytes(), "big", signed=True)
 

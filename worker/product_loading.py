@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 #: Twice what the detector takes, so that an object of half the picture fills the embedder's input:
 #: camera files are then decoded at a quarter or an eighth of their size.
 SIDE_NEEDED_PX = 640
+#: Pictures that are stored together: a folder is then waited for once, a bucket in two threads.
+_STORED = 16
 
 
 @dataclass(slots=True)
@@ -117,18 +119,22 @@ class Loader:
                 if (twin := found.get(content.sha256)) is not None:
                     _copy(content, models, twin)
         list(self._each(lambda c: self._decode(c, wanted=len(of_models)), contents))
+        new = [c for c in contents if c.data is not None and c.problem is None]
+        list(self._each(self._store_all, [new[k : k + _STORED] for k in range(0, len(new), _STORED)]))
+
+    def _store_all(self, contents: Sequence[Content]) -> None:
+        self._store.put_all({c.sha256: c.data for c in contents if c.data is not None}, "images")
+        for content in contents:
+            content.data = None
 
     def _decode(self, content: Content, wanted: int) -> None:
-        """Decode unless all wanted models' objects are known; then make sure that the bytes are stored."""
+        """Decode unless all wanted models' objects are known."""
         try:
             if len(content.objects) < wanted:
                 data = content.data if content.data is not None else self._store.get(content.sha256, "images")
                 content.pixels = decode(data, self._limits, SIDE_NEEDED_PX)
                 content.height, content.width = content.pixels.shape[:2]
                 content.perceptual_hash = perceptual_hash(content.pixels)
-            if content.data is not None:
-                self._store.put(content.data, "images")
-                content.data = None
         except Unavailable:
             raise
         except VitrineError as error:

@@ -106,8 +106,11 @@ class IndexHit:
 class VectorIndex(Protocol):
     """What the pipeline needs of Milvus. Raises ``IndexUnavailable`` when it cannot be reached."""
 
-    def create(self, collection: str, dim: int) -> None:
+    def create(self, collection: str, dim: int, wait: bool = True) -> None:
         """Create the collection with its index unless it exists.
+
+        Args:
+            wait: until it can be searched; it can be written to at once.
 
         Raises:
             Misconfigured: it exists with another dim.

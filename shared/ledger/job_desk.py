@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from shared.database import Database, affected
@@ -112,15 +112,8 @@ class JobDesk(JobQueue):
             return self._renew(session, claim)
 
     def _renew(self, session: Session, claim: ChunkClaim) -> bool:
-        return bool(
-            affected(
-                session,
-                update(Chunk)
-                .where(Chunk.id == claim.id, Chunk.fence == claim.fence, Chunk.state == "running")
-                .where(exists().where(Job.id == claim.job_id, Job.state.in_(OPEN_STATES)))
-                .values(lease_until=now_s() + self.lease_s),
-            )
-        )
+        held = {"chunk": claim.id, "held": claim.fence, "job": claim.job_id, "until": now_s() + self.lease_s}
+        return bool(session.connection().execute(_RENEW, held).rowcount)
 
     def go_on(self) -> None:
         """Say that work goes on; call it between micro-batches, and now and then in long steps.
@@ -151,23 +144,20 @@ class JobDesk(JobQueue):
                 update(JobItem)
                 .where(JobItem.job_id == claim.job_id, JobItem.number.in_(numbers))
                 .values(state="failed" if result == "failed" else "done", result=result, reason=reason)
+                .execution_options(synchronize_session=False)
             )
         problems = [p for o in outcomes for p in o.problems]
         add_problems(session, claim.job_id, problems)
         results = [o.result for o in outcomes]
-        session.execute(
-            update(Job)
-            .where(Job.id == claim.job_id)
-            .values(
-                {
-                    **{k: getattr(Job, k) + results.count(k) for k in _RESULTS},
-                    "images": Job.images + sum(o.images for o in outcomes),
-                    "images_reused": Job.images_reused + sum(o.reused for o in outcomes),
-                    "image_failures": Job.image_failures + sum(p.image is not None for p in problems),
-                    **({k: getattr(Job, k) + v for k, v in asdict(spent).items()} if spent else {}),
-                }
-            )
-        )
+        more = {
+            **{k: results.count(k) for k in _RESULTS},
+            "images": sum(o.images for o in outcomes),
+            "images_reused": sum(o.reused for o in outcomes),
+            "image_failures": sum(p.image is not None for p in problems),
+            **asdict(spent or Spent()),
+        }
+        added = {f"more_{k}": v for k, v in more.items()}
+        session.connection().execute(_ADD, {"job": claim.job_id, **added})
         self._note_pace(session, claim.job_id)
 
     def _note_pace(self, session: Session, job_id: str) -> None:
@@ -271,6 +261,19 @@ class JobDesk(JobQueue):
 
 
 _RESULTS = ("new", "changed", "unchanged", "deleted", "failed")
+_COUNTED = (*_RESULTS, "images", "images_reused", "image_failures", *asdict(Spent()))
+# Made once: both are asked for every micro-batch, and to make one costs more than to carry it out.
+_RENEW = (
+    update(Chunk)
+    .where(Chunk.id == bindparam("chunk"), Chunk.fence == bindparam("held"), Chunk.state == "running")
+    .where(exists().where(Job.id == bindparam("job"), Job.state.in_(OPEN_STATES)))
+    .values(lease_until=bindparam("until"))
+)
+_ADD = (
+    update(Job)
+    .where(Job.id == bindparam("job"))
+    .values({k: getattr(Job, k) + bindparam(f"more_{k}") for k in _COUNTED})
+)
 
 
 def _claim(chunk: Chunk, job: Job, catalogue: str) -> ChunkClaim:

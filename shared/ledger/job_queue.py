@@ -28,7 +28,7 @@ class JobQueue:
         """Return the chunk's items that are still to be done."""
         with self._database.read() as session:
             # Not as objects of the table: a chunk may have some thousand.
-            rows = session.execute(
+            rows = session.connection().execute(
                 select(JobItem.number, JobItem.row, JobItem.product_id, JobItem.payload, JobItem.attempts)
                 .where(
                     JobItem.job_id == claim.job_id,

@@ -220,7 +220,7 @@ def test_file_of_the_wrong_size_is_repaired(local: ImageStore, folder: Path) -> 
 
 def test_changed_content_is_noticed(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     key = store.put(b"as it was")
-    store._write(store._path(key, "images"), b"as it is!")
+    store._write_all({store._path(key, "images"): b"as it is!"})
     with pytest.raises(StorageUnavailable, match="damaged"):
         store.get(key)
 
@@ -246,6 +246,40 @@ def test_full_disk_is_said_and_leaves_nothing(
     monkeypatch.undo()
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     assert local.get(local.put(b"too much")) == b"too much"
+
+
+def test_many_are_put_at_once_and_damaged_ones_are_mended(store: ImageStore) -> None:
+    pieces = {hashlib.sha256(data).hexdigest(): data for data in (bytes([n]) * 2000 for n in range(20))}
+    damaged = list(pieces)[3]
+    store._write_all({store._path(damaged, "images"): b"cut off"})
+    for _ in range(2):
+        store.put_all(pieces)
+        assert {key: store.get(key) for key in pieces} == pieces
+    store.put_all({})
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_a_disk_that_fills_up_while_many_are_put_leaves_nothing_partial(
+    local: ImageStore, folder: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    pieces = {hashlib.sha256(data).hexdigest(): data for data in (bytes([n]) * 2000 for n in range(3))}
+    left, real = [after], os.fsync
+
+    def full(handle: int) -> None:
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageUnavailable, match="disk is full"):
+        local.put_all(pieces)
+    monkeypatch.undo()
+    there = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert there.items() <= pieces.items()
+    assert not there or after >= 3, "no name before all that it stands for is on the disk"
+    local.put_all(pieces)
+    assert {key: local.get(key) for key in pieces} == pieces
 
 
 def test_full_disk_in_truth(tmp_path: Path) -> None:

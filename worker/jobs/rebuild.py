@@ -53,11 +53,13 @@ class Rebuild:
         if version.collection != place:
             if version.beside != place or version.beside_since is None:
                 raise Conflict("Another rebuild of this index took this one's place.")
-            tools.index.flush(place)
+            # It seals while the rows are compared.
+            tools.index.flush(place, wait=False)
             found = reconcile(tools, claim, version, repair=True, collection=place)
             if (found.missing or found.orphans) and not found.repaired:
                 raise IndexUnavailable(f"{place} is not what the database says; it is compared again.")
             report["reconcile"] = found.as_json()
+            tools.index.flush(place)
             catch_up(
                 tools,
                 claim,
@@ -93,7 +95,7 @@ class Rebuild:
 
     def _begin(self, claim: ChunkClaim, version: LiveIndex, place: str) -> None:
         """Make the collection, then let everybody who writes products write to it too."""
-        self.tools.index.create(place, version.dim)
+        self.tools.index.create(place, version.dim, wait=False)
         with self.tools.database.write() as session:
             self.tools.desk.hold(session, claim)
             session.execute(

@@ -146,7 +146,7 @@ class Reprocess:
             number = next_number(session, claim.catalogue_id)
         name = collection_name(tools.prefix, claim.catalogue_id, number)
         tools.index.drop(name)  # of a try that died between the two
-        tools.index.create(name, pipeline.embedder.dim)
+        tools.index.create(name, pipeline.embedder.dim, wait=False)
         with tools.database.write() as session:
             tools.desk.hold(session, claim)
             changes = hold_changes(session, claim.catalogue_id)
@@ -190,8 +190,9 @@ class Reprocess:
     def _complete(self, claim: ChunkClaim, version: LiveIndex) -> dict[str, Any]:
         """Compare the filled version with the catalogue, judge it, and say that it is ready."""
         tools = self.tools
-        tools.index.flush(version.collection)
+        tools.index.flush(version.collection, wait=False)
         found = reconcile(tools, claim, version, repair=True)
+        tools.index.flush(version.collection)
         if (found.missing or found.orphans) and not found.repaired:
             raise IndexUnavailable(f"{version.collection} is not what the database says; compared again.")
         with tools.database.read() as session:

@@ -87,6 +87,11 @@ class Connection:
         self.ensure_loaded(collection)
         return self._call(method, collection, **kwargs)
 
-    def ensure_loaded(self, collection: str) -> None:
-        """Load the collection into memory unless it is; returns when it can be searched."""
-        self._call("load_collection", collection, timeout=max(self._timeout_s, BULK_TIMEOUT_S))
+    def ensure_loaded(self, collection: str, wait: bool = True) -> None:
+        """Load the collection into memory unless it is.
+
+        Args:
+            wait: until it can be searched; without, a search that comes before waits by itself.
+        """
+        limit_s = max(self._timeout_s, BULK_TIMEOUT_S)
+        self._call("load_collection", collection, timeout=limit_s, _async=not wait)

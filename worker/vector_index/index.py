@@ -55,15 +55,20 @@ class MilvusIndex(Connection):
         super().__init__(uri, token, timeout_s)
         self._shapes: dict[str, Shape] = {}
 
-    def create(self, collection: str, dim: int) -> None:
+    def create(self, collection: str, dim: int, wait: bool = True) -> None:
         """Create the collection with its index and load it, or finish one that was begun.
+
+        Args:
+            wait: until it can be searched, which takes a server 3 s; it can be written to at once.
 
         Raises:
             Misconfigured: it exists with another dim.
         """
         if not self._call("has_collection", collection):
             try:
-                self._create(collection, dim)
+                self._call(
+                    "create_collection", collection, schema=new_schema(dim), consistency_level="Bounded"
+                )
             except VitrineError:
                 # Somebody else may have been quicker; if not, the first error tells why.
                 if not self._call("has_collection", collection):
@@ -72,18 +77,9 @@ class MilvusIndex(Connection):
         if found != dim:
             raise Misconfigured(f"The collection {collection} holds {found} dimensions, not {dim}.")
         if not self._call("list_indexes", collection):
-            self._call("create_index", collection, index_params())
-        self.ensure_loaded(collection)
-
-    def _create(self, collection: str, dim: int) -> None:
-        self._call(
-            "create_collection",
-            collection,
-            schema=new_schema(dim),
-            index_params=index_params(),
-            consistency_level="Bounded",
-            timeout=max(self._timeout_s, BULK_TIMEOUT_S),
-        )
+            # Of an empty collection: there is nothing to wait for, and the client would wait 0.5 s.
+            self._call("create_index", collection, index_params(), sync=False)
+        self.ensure_loaded(collection, wait)
 
     def drop(self, collection: str) -> None:
         """Drop the collection; no effect when it is missing.
@@ -118,12 +114,12 @@ class MilvusIndex(Connection):
             raise NotFound(f"There is no collection {collection}.")
         if alias in names:
             raise Conflict(f"{alias} is a collection and cannot be an alias.")
-        # Or the first searches behind the alias would fail.
-        self.ensure_loaded(collection)
         if self.resolve_alias(alias) is None:
             with suppress(Conflict):
                 self._call("create_alias", collection, alias)
                 return
+        # Or the first searches behind the alias would fail.
+        self.ensure_loaded(collection)
         self._call("alter_alias", collection, alias)
 
     def remove_alias(self, alias: str) -> None:
@@ -146,14 +142,23 @@ class MilvusIndex(Connection):
                 too long. A failure in a later batch leaves the earlier ones written: repeat the call.
             NotFound: there is no such collection.
         """
-        last = list({row.key: row for row in rows}.values())
-        if not last:
+        if not rows:
             return
-        # Fresh: a rebuild may have made the collection again, with the fields of today.
-        fields = self._shape(collection, fresh=True).fields
-        self._check_dim(collection, {row.embedding.shape for row in last})
-        check_embeddings(np.stack([row.embedding for row in last]))
-        written = [as_entity(row, fields) for row in last]
+        last, shape = list({row.key: row for row in rows}.values()), self._shape(collection)
+        try:
+            self._upsert(collection, last, shape)
+        except VitrineError:
+            # The collection may have been made again, with the fields of today.
+            now = self._shape(collection, fresh=True)
+            if now == shape:
+                raise
+            self._upsert(collection, last, now)
+
+    def _upsert(self, collection: str, rows: Sequence[IndexRow], shape: Shape) -> None:
+        if {row.embedding.shape for row in rows} != {(shape.dim,)}:
+            raise InvalidInput(f"{collection} takes embeddings of {shape.dim} dimensions.")
+        check_embeddings(np.stack([row.embedding for row in rows]))
+        written = [as_entity(row, shape.fields) for row in rows]
         for batch in in_batches(written, _BATCH_BYTES):
             self._call("upsert", collection, batch)
 
