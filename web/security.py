@@ -7,7 +7,6 @@ nothing honest about its length.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import re
 import time
@@ -42,6 +41,8 @@ _HEADERS = {
 IMPORT_FORM = "/manage/imports"
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 _DRAIN_S = 2.0
+#: Where servers put the connection: gunicorn, and Werkzeug's own.
+_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 _DRAIN_BYTES = 32_000_000
 _OWN_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
@@ -147,12 +148,21 @@ def _drain() -> None:
         return  # it waits for our word, and the answer is that word
     end = time.monotonic() + _DRAIN_S
     left = min(request.content_length or 0, _DRAIN_BYTES)
-    with contextlib.suppress(OSError):
-        while left > 0 and time.monotonic() < end:
+    # A read would wait as long as the client likes to send nothing, and hold a thread meanwhile.
+    line = next((request.environ[name] for name in _SOCKETS if name in request.environ), None)
+    try:
+        while left > 0 and (wait_s := end - time.monotonic()) > 0:
+            if line is not None:
+                line.settimeout(wait_s)
             piece = request.environ["wsgi.input"].read(min(left, 65_536))
             if not piece:
                 return
             left -= len(piece)
+    except OSError:
+        pass  # it went away, or its time is over
+    finally:
+        if line is not None:
+            line.settimeout(None)
 
 
 def _close_request(response: Response) -> Response:

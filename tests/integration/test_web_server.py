@@ -128,6 +128,21 @@ def test_a_body_is_taken_whole_or_not_at_all(server: httpx.Client) -> None:
     assert server.get("/v1/jobs").json() == []
 
 
+def test_who_is_refused_and_sends_nothing_is_answered(server: httpx.Client) -> None:
+    """What is left of a refused body is read and thrown away, but not waited for without an end."""
+    refused = head("Content-Length: 1000\r\nOrigin: https://evil.example")
+    place = (server.base_url.host, server.base_url.port or 0)
+    lines = [socket.create_connection(place, timeout=PATIENCE_S) for _ in range(10)]
+    try:
+        for line in lines:
+            line.sendall(refused)
+        for line in lines:
+            assert line.recv(65536).startswith(b"HTTP/1.1 403")
+    finally:
+        for line in lines:
+            line.close()
+
+
 def test_forms_with_too_much_in_them_are_413(server: httpx.Client) -> None:
     before = waiting(server)
     many = server.post("/v1/searches", files=[("image", ("a", b"x"))] * 60)
