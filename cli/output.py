@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -13,6 +13,7 @@ import click
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
 from rich.text import Text
 
 from shared.contracts import ErrorAnswer, ErrorBody, JobOut
@@ -50,11 +51,49 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help=text)(command)
 
 
-def print_json(document: BaseModel | dict[str, Any] | list[Any]) -> None:
-    """Print the document on standard output."""
+def csv_option(command: Command) -> Command:
+    """Add ``--csv`` to a command that has ``--json`` too; ``require_one_form`` refuses both."""
+    text = "Print a CSV file that is safe in a spreadsheet."
+    return click.option("--csv", "as_csv", is_flag=True, help=text)(command)
+
+
+def require_one_form(as_csv: bool, as_json: bool) -> None:
+    """Raise UsageError if both forms are asked for."""
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+
+
+def wait_option(waits: bool) -> Callable[[Command], Command]:
+    """Return what adds ``--wait/--no-wait`` to a command that starts a job; ``waits`` is the default."""
+    text = "Follow the job to its end (the default), or only start it."
+    if not waits:
+        text = "Follow the job to its end, or only start it (the default)."
+    return click.option("--wait/--no-wait", default=waits, help=text)
+
+
+def print_json(document: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
+    """Print the document, a model or a list of them on standard output."""
     if isinstance(document, BaseModel):
         document = document.model_dump(mode="json")
+    elif isinstance(document, Sequence):
+        document = [
+            each.model_dump(mode="json") if isinstance(each, BaseModel) else each for each in document
+        ]
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_pieces(pieces: Iterable[bytes]) -> None:
+    """Print a file on standard output as it comes."""
+    for piece in pieces:
+        click.echo(piece, nl=False)
+
+
+def plain_table(*columns: str) -> Table:
+    """Return a table without lines, to be filled and printed."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column)
+    return table
 
 
 def fail(error: VitrineError, as_json: bool) -> ExitCode:

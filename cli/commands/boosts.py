@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from cli.connection import connect
-from cli.output import json_option, people, print_json, tables
+from cli.output import json_option, people, plain_table, print_json, tables
 from shared.contracts.search import LEAST_FACTOR, MOST_FACTOR, Boost
 
 FACTOR = click.FloatRange(LEAST_FACTOR, MOST_FACTOR)
@@ -47,9 +46,7 @@ def boosts(catalogue: str, wanted: tuple[tuple[str, float], ...], clear: bool, a
     if not found.boosts:
         people().print(f"{catalogue} has no boosts.")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("factor", justify="right")
-    table.add_column("products")
+    table = plain_table("factor", "products")
     for boost in found.boosts:
         table.add_row(f"{boost.factor:g}", Text(boost.filter))
     tables().print(table)

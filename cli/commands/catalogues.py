@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 
 from cli.commands.promote import followed
 from cli.connection import connect
-from cli.output import json_option, people, print_json, tables
+from cli.output import json_option, people, plain_table, print_json, tables
 
 
 @click.group(epilog="Example: vitrine catalogues create winter --currency NOK")
@@ -22,11 +21,9 @@ def list_(as_json: bool) -> None:
     with connect() as client:
         found = client.catalogues()
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json(found)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("catalogue", "products", "images", "currency", "embedder"):
-        table.add_column(column)
+    table = plain_table("catalogue", "products", "images", "currency", "embedder")
     for each in found:
         counts = (f"{each.products:,}", f"{each.images:,}")
         table.add_row(each.name, *counts, each.currency, each.embedder or "-")

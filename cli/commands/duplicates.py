@@ -8,7 +8,17 @@ from rich.text import Text
 from cli.client import VitrineClient
 from cli.commands.import_ import describe, exit_code, follow
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, print_json, reporter_for, tables
+from cli.output import (
+    ExitCode,
+    csv_option,
+    json_option,
+    people,
+    print_json,
+    print_pieces,
+    reporter_for,
+    require_one_form,
+    tables,
+)
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatesRequest
 
@@ -40,7 +50,7 @@ _DEFAULTS = DuplicatesRequest()
     help="Near: least likeness of the embeddings.",
 )
 @click.option("--last", is_flag=True, help="Show what was found last; do not look again.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV file that is safe in a spreadsheet.")
+@csv_option
 @json_option
 def duplicates(
     catalogue: str,
@@ -52,8 +62,7 @@ def duplicates(
     as_json: bool,
 ) -> int:
     """Find products of CATALOGUE that show the same thing, and say which to keep. Nothing is changed."""
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+    require_one_form(as_csv, as_json)
     wanted = DuplicatesRequest(near=near, max_bits=max_bits, min_score=min_score)
     kind: DuplicateKind | None = None if near else "exact"
     code = ExitCode.OK
@@ -65,10 +74,9 @@ def duplicates(
                 describe(client, job, people())
                 return code
         if as_csv:
-            for piece in client.duplicates_csv(catalogue, kind):
-                click.echo(piece, nl=False)
+            print_pieces(client.duplicates_csv(catalogue, kind))
         elif as_json:
-            print_json([group.model_dump(mode="json") for group in client.duplicates(catalogue, kind)])
+            print_json(list(client.duplicates(catalogue, kind)))
         else:
             _print(client, catalogue, kind)
     return code

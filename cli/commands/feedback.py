@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from cli.connection import connect
-from cli.output import json_option, people, print_json, tables
+from cli.output import (
+    csv_option,
+    json_option,
+    people,
+    plain_table,
+    print_json,
+    print_pieces,
+    require_one_form,
+    tables,
+)
 from shared.contracts.feedback import FeedbackOut
 from shared.images import probe
 from shared.open_parts import image_limits
@@ -35,11 +43,9 @@ def list_(catalogue: str, as_json: bool) -> None:
     with connect() as client:
         found = list(client.feedback(catalogue))
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json(found)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("when", "kind", "product", "rank", "score", "search"):
-        table.add_column(column)
+    table = plain_table("when", "kind", "product", "rank", "score", "search")
     for f in found:
         when = f"{f.created_at:%Y-%m-%d %H:%M}"
         table.add_row(when, f.kind, f.product_id, str(f.rank), f"{f.score:.3f}", f.query_id)
@@ -58,18 +64,16 @@ def list_(catalogue: str, as_json: bool) -> None:
     help="Write golden queries there: benchmark.jsonl and the photos.",
 )
 @click.option("--clicks", is_flag=True, help="Take a product that was clicked for the right one too.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print all of it as a CSV file instead.")
+@csv_option
 @json_option
 def export(catalogue: str, folder: Path | None, clicks: bool, as_csv: bool, as_json: bool) -> None:
     """Write the photos of CATALOGUE whose right answer shoppers told, as golden queries; or all as CSV."""
     if as_csv == (folder is not None):
         raise click.UsageError("Say --to FOLDER for golden queries, or --csv for a table.")
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+    require_one_form(as_csv, as_json)
     with connect() as client:
         if folder is None:
-            for piece in client.feedback_csv(catalogue):
-                click.echo(piece, nl=False)
+            print_pieces(client.feedback_csv(catalogue))
             return
         kinds = {"right", "click"} if clicks else {"right"}
         photos, objects = write_golden(client, right_ones(client.feedback(catalogue), kinds), folder)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, print_json, tables
+from cli.output import ExitCode, json_option, people, plain_table, print_json, tables
 from shared.contracts.base import Box
 from shared.errors import InvalidManifest, UnknownProduct
 
@@ -47,11 +46,9 @@ def list_(catalogue: str, as_json: bool) -> None:
     with connect() as client:
         found = list(client.golden(catalogue))
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json(found)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("golden query", "product", "box", "from"):
-        table.add_column(column)
+    table = plain_table("golden query", "product", "box", "from")
     for each in found:
         box = "-" if each.box is None else " ".join(f"{v:.2f}" for v in each.box)
         table.add_row(each.id, each.product_id, box, each.source)

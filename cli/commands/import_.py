@@ -14,7 +14,17 @@ from rich.text import Text
 
 from cli.client import VitrineClient
 from cli.connection import connect
-from cli.output import ExitCode, Reporter, duration, job_pace, json_option, people, print_json, reporter_for
+from cli.output import (
+    ExitCode,
+    Reporter,
+    duration,
+    job_pace,
+    json_option,
+    people,
+    print_json,
+    reporter_for,
+    wait_option,
+)
 from cli.pack import manifest_alone, packed
 from cli.reports import report_lines, unsettled
 from shared.contracts import ENDED_STATES, ImportOptions, JobOut
@@ -44,9 +54,7 @@ _SHOWN_FAILURES = 5
     show_default=True,
     help="Most of the catalogue that --sync may delete; more is refused whole.",
 )
-@click.option(
-    "--wait/--no-wait", default=True, help="Follow the job to its end (the default), or only start it."
-)
+@wait_option(True)
 @json_option
 def import_(
     source: str,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from cli.connection import connect
-from cli.output import json_option, print_json, tables
+from cli.output import json_option, plain_table, print_json, tables
 from cli.reports import gate_lines
 
 
@@ -19,11 +18,9 @@ def indexes(catalogue: str, as_json: bool) -> None:
     with connect() as client:
         found = client.indexes(catalogue)
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json(found)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("index", "state", "images", "detector", "embedder", "gate", "made"):
-        table.add_column(column)
+    table = plain_table("index", "state", "images", "detector", "embedder", "gate", "made")
     for each in found:
         gate = (each.report or {}).get("gate", {}).get("verdict", "-")
         state = each.state + (", rebuilding" if each.rebuilding else "")

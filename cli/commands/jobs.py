@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from cli.client import VitrineClient
@@ -14,13 +13,18 @@ from cli.connection import connect
 from cli.output import (
     ExitCode,
     Reporter,
+    csv_option,
     job_pace,
     json_option,
     people,
+    plain_table,
     print_json,
+    print_pieces,
     reporter_for,
+    require_one_form,
     stage_shares,
     tables,
+    wait_option,
 )
 from shared.contracts import JobOut
 from shared.errors import VitrineError
@@ -40,11 +44,9 @@ def list_(catalogue: str | None, limit: int, as_json: bool) -> None:
     with connect() as client:
         found = client.jobs(catalogue, limit)
     if as_json:
-        print_json([job.model_dump(mode="json") for job in found])
+        print_json(found)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("job", "kind", "catalogue", "state", "done", "failed", "started"):
-        table.add_column(column)
+    table = plain_table("job", "kind", "catalogue", "state", "done", "failed", "started")
     for job in found:
         done = f"{job.done} of {'?' if job.total is None else job.total}"
         when = f"{job.created_at:%Y-%m-%d %H:%M}"
@@ -104,20 +106,18 @@ def _watched(client: VitrineClient, job: JobOut, reporter: Reporter) -> JobOut:
 @jobs.command(epilog="Example: vitrine jobs failures JOB --reason missing_image --csv > failures.csv")
 @click.argument("job_id", metavar="JOB")
 @click.option("--reason", metavar="CODE", help="Only failures with this reason code.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV file that is safe in a spreadsheet.")
+@csv_option
 @json_option
 def failures(job_id: str, reason: str | None, as_csv: bool, as_json: bool) -> None:
     """What the job could not use, row by row."""
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+    require_one_form(as_csv, as_json)
     with connect() as client:
         if as_csv:
-            for piece in client.failures_csv(job_id, reason):
-                click.echo(piece, nl=False)
+            print_pieces(client.failures_csv(job_id, reason))
             return
         found = client.failures(job_id, reason)
         if as_json:
-            print_json([failure.model_dump(mode="json") for failure in found])
+            print_json(list(found))
             return
         console = tables()
         for f in found:
@@ -154,7 +154,7 @@ def cancel(job_id: str, as_json: bool) -> None:
 @jobs.command(epilog="Example: vitrine jobs retry JOB --reason missing_image")
 @click.argument("job_id", metavar="JOB")
 @click.option("--reason", metavar="CODE", help="Only failures with this reason code.")
-@click.option("--wait/--no-wait", default=False, help="Follow the new job to its end, or only start it.")
+@wait_option(False)
 @json_option
 def retry(job_id: str, reason: str | None, wait: bool, as_json: bool) -> int:
     """Do again what failed in a job that has ended, and what it never got to, as a new job."""

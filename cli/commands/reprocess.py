@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from cli.commands.promote import followed
-from cli.output import json_option
+from cli.output import json_option, wait_option
 from shared.contracts.indexes import ReprocessRequest, ReprocessScope
 
 
@@ -34,9 +34,7 @@ from shared.contracts.indexes import ReprocessRequest, ReprocessScope
     help="auto: a new index goes live if the quality gate lets it through.",
 )
 @click.option("--repair/--no-repair", default=True, help="Mend what differs at the end (the default).")
-@click.option(
-    "--wait/--no-wait", default=True, help="Follow the job to its end (the default), or only start it."
-)
+@wait_option(True)
 @json_option
 def reprocess(
     catalogue: str,

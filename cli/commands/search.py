@@ -33,6 +33,7 @@ vitrine search --after NEXT                        # a group's next page
 @click.argument(
     "photos", metavar="[PHOTO]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
+@click.option("--url", metavar="ADDRESS", help="Search by the photo there; the server fetches it, if it may.")
 @click.option("--product", help="Search by a product of the catalogue instead of a photo.")
 @click.option("--again", metavar="QUERY_ID", help="Search by the photo of an earlier search.")
 @click.option("--after", metavar="NEXT", help="The page after: `next` of a group, as --json shows it.")
@@ -70,6 +71,7 @@ vitrine search --after NEXT                        # a group's next page
 @json_option
 def search(
     photos: tuple[Path, ...],
+    url: str | None,
     product: str | None,
     again: str | None,
     after: str | None,
@@ -78,15 +80,17 @@ def search(
     **chosen: Any,
 ) -> None:
     """Find the products that PHOTO shows; several photos are of one thing."""
-    sources = [source for source in (photos, product, again, after) if source]
+    sources = [source for source in (photos, url, product, again, after) if source]
     if len(sources) > 1 or not (sources or chosen["like"]):
-        raise click.UsageError("Name a photo, or one of --product, --again, --after, or --like.")
+        raise click.UsageError("Name a photo, or one of --url, --product, --again, --after, or --like.")
     options = _options(chosen)
     with connect() as client:
         if after:
             result = client.next_page(after, **_for_page(click.get_current_context()), deadline_s=timeout_s)
         elif photos:
             result = client.search(photos, options, timeout_s)
+        elif url:
+            result = client.search_url(url, options, timeout_s)
         elif again:
             result = client.search_again(again, options, timeout_s)
         elif product:

@@ -11,7 +11,7 @@ from rich.text import Text
 from cli.client import VitrineClient
 from cli.connection import connect
 from cli.models_in_use import ModelsInUse, models_in_use
-from cli.output import ExitCode, json_option, print_json, tables
+from cli.output import ExitCode, json_option, plain_table, print_json, tables
 from cli.services.run_state import RunState, running
 from shared.errors import Unavailable
 from shared.settings import get_settings
@@ -101,9 +101,7 @@ def searches_told(found: dict[str, Any]) -> list[str]:
 
 
 def _services(state: RunState) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("service", "process", "state", "restarts"):
-        table.add_column(column)
+    table = plain_table("service", "process", "state", "restarts")
     for each in state.services:
         table.add_row(each.name, str(each.pid or "-"), each.state, str(each.restarts))
     return table

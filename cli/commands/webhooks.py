@@ -6,12 +6,11 @@ import time
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cli.client import VitrineClient
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, print_json, tables
+from cli.output import ExitCode, json_option, people, plain_table, print_json, tables
 from shared.contracts import EVENTS, DeliveryOut
 
 _POLL_S = 0.5
@@ -31,11 +30,9 @@ def list_(as_json: bool) -> None:
     with connect() as client:
         found = client.webhooks()
     if as_json:
-        print_json([webhook.model_dump(mode="json") for webhook in found])
+        print_json(found)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("webhook", "address", "events", "catalogue"):
-        table.add_column(column)
+    table = plain_table("webhook", "address", "events", "catalogue")
     for w in found:
         table.add_row(w.id, Text(w.url), ", ".join(w.events) or "all", w.catalogue or "all")
     tables().print(table)
@@ -83,11 +80,9 @@ def deliveries(webhook_id: str, limit: int, as_json: bool) -> None:
     with connect() as client:
         found = client.deliveries(webhook_id, limit)
     if as_json:
-        print_json([delivery.model_dump(mode="json") for delivery in found])
+        print_json(found)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("delivery", "event", "state", "tries", "answer", "when"):
-        table.add_column(column)
+    table = plain_table("delivery", "event", "state", "tries", "answer", "when")
     for d in found:
         answer = str(d.status or d.error or "")
         table.add_row(d.id, d.event, d.state, str(d.attempts), Text(answer), f"{d.created_at:%Y-%m-%d %H:%M}")

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from cli.main import app
 from shared.contracts import SearchResult, TaskStatus
+from shared.errors import InvalidInput
 from tests.servers import wait_for
 from tests.web_builders import Shop, open_shop, picture, result_of, serving, upload
 
@@ -115,3 +116,12 @@ def test_the_command_asks_for_a_currency(
         assert (hit["price"], hit["currency"], hit["price_original"]) == ("3198", "JPY", "19.99")
     else:
         assert "3198 JPY" in shown.stdout
+
+
+def test_the_command_passes_an_address_on(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the server fetches it is the operator's to say; here it must not."""
+    with serving(shop) as address:
+        monkeypatch.setenv("VITRINE_URL", address)
+        words = ["search", "--url", "https://shop.example/chair.jpg"]
+        with pytest.raises(InvalidInput, match="URL import is off"):
+            CliRunner().invoke(app, words, standalone_mode=False, catch_exceptions=False)
