@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from shared.background import Periodic
-from shared.database import Database
+from shared.database import Database, affected
 from shared.database.tables import Process
 
 BEAT_S = 5.0
+_REMEMBER_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ class Presence:
     def leave(self, name: str) -> None:
         with self._database.write() as session:
             session.execute(delete(Process).where(Process.name == name))
+
+    def forget(self) -> int:
+        """Delete the rows of processes that ended without a word a day ago: each start writes one."""
+        gone = delete(Process).where(Process.seen_at < time.time() - _REMEMBER_S)
+        with self._database.write() as session:
+            return affected(session, gone)
 
     def alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
         """Return the processes seen lately, by role and name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from shared.log import configure_logging
 from shared.settings import get_settings
@@ -14,4 +15,6 @@ configure_logging(_settings.log.level, _settings.log.format, "web")
 app = create_app(_settings)
 
 _parts: Services = app.extensions[EXTENSION]
-_parts.presence.keep_beating(f"web@{os.getpid()}", "web", lambda: {"threads": _settings.web.threads})
+# Containers of one image give their processes the same numbers.
+_name = f"web@{socket.gethostname()}:{os.getpid()}"
+_parts.presence.keep_beating(_name, "web", lambda: {"threads": _settings.web.threads})

@@ -109,6 +109,7 @@ class Sweeper:
     def _clean(self) -> None:
         gone = self.searches.forget() + self.webhooks.forget()
         self.signals.forget()
+        Presence(self.database).forget()
         ttl_s = self.settings.search.query_image_ttl_s
         for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
             self.store.delete(key, "queries")

@@ -20,7 +20,7 @@ from cli.commands.golden import _labelled
 from cli.main import app
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.database import Database
-from shared.database.tables import Catalogue, Feedback, Search
+from shared.database.tables import Catalogue, Feedback, Process, Search
 from shared.errors import Conflict, Refused
 from shared.ledger import now_s
 from shared.ledger.feedback import MOST_OF_A_SEARCH, PHOTOS, FeedbackLedger, Said
@@ -180,7 +180,13 @@ def test_its_photo_outlives_the_search_and_goes_with_it(shop: Shop, monkeypatch:
     assert (photo.status_code, photo.mimetype) == (200, "image/jpeg")
     with shop.parts.database.write() as session:
         session.execute(update(Feedback).values(created_at=0.0))
+    shop.parts.presence.beat("here", "web", {})
+    shop.parts.presence.beat("gone", "web", {})
+    with shop.parts.database.write() as session:
+        session.execute(update(Process).where(Process.name == "gone").values(seen_at=0.0))
     sweeper._clean()
+    with shop.parts.database.read() as session:
+        assert list(session.scalars(select(Process.name))) == ["here"], "so do the rows of dead processes"
     assert rows(shop) == []
     assert not list(store.older_than(PHOTOS, -1))
     assert shop.client.get(f"/v1/feedback/{kept['id']}/photo").status_code == 404
