@@ -36,6 +36,7 @@ from web import (
     ranking,
     searches,
     sign_in,
+    similar,
     webhooks,
 )
 from web.broker import BrokerProbe
@@ -85,7 +86,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     speak(app)
     handle_money(app, RatesBook(settings.rates_path))
     owners = (catalogues, indexes, ranking, duplicates, feedback, jobs, events, webhooks, operations)
-    for part in (searches, *owners, images, docs, pages, manage, sign_in):
+    for part in (searches, similar, *owners, images, docs, pages, manage, sign_in):
         app.register_blueprint(part.blueprint)
     return app
 

@@ -111,6 +111,14 @@ def form_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
     return found
 
 
+def query_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
+    """The address' parameters, each of which may come once, those in ``lists`` split at commas."""
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise InvalidInput(f"The parameter {name!r} came {len(values)} times.", name)
+    return {name: text.split(",") if name in lists else text for name, text in request.args.items()}
+
+
 def asked_number(name: str, least: int, most: int, otherwise: int) -> int:
     """A number that the address asks for; raises InvalidInput unless it lies between the two, included."""
     text = request.args.get(name, str(otherwise))

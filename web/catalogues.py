@@ -30,7 +30,7 @@ from shared.imports.kinds import UPLOADS
 from shared.ledger import Accepted, Idempotent
 from shared.merge_patch import patched
 from shared.picture_sweep import PicturesSwept, storing_since
-from web.bodies import idempotency, json_body, optional_json, read_file, strict_json
+from web.bodies import idempotency, json_body, optional_json, query_fields, read_file, strict_json
 from web.errors import as_invalid_input, parsed
 from web.import_sources import allowed_source
 from web.jobs import ring
@@ -219,25 +219,17 @@ def reconcile(catalogue: str) -> Response:
 def start_import(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     if request.mimetype in UPLOADS:
-        options = parsed(ImportOptions, _query())
+        options = parsed(ImportOptions, query_fields())
         return job_answer(import_upload(name, UPLOADS[request.mimetype], options, request.stream))
     if request.mimetype != "application/json":
         raise UnsupportedFormat(f"Send {', '.join(UPLOADS)}, or JSON with `source`.", "Content-Type")
     body = json_body()
-    wanted = parsed(ImportRequest, {**_query(), **body} if isinstance(body, dict) else body)
+    wanted = parsed(ImportRequest, {**query_fields(), **body} if isinstance(body, dict) else body)
     settings = services().settings
     source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
     how = wanted.model_dump(exclude={"source"})
     return job_answer(services().jobs.create_import(name, source, idempotency(name, wanted), how))
-
-
-def _query() -> dict[str, str]:
-    """The query parameters, each of which may come once."""
-    for name, values in request.args.lists():
-        if len(values) > 1:
-            raise InvalidInput(f"The parameter {name!r} came {len(values)} times.", name)
-    return request.args.to_dict()
 
 
 def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: IO[bytes]) -> Accepted:

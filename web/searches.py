@@ -36,6 +36,10 @@ _OF_A_PAGE = {"after", "top_k", "locale", "currency"}
 #: Who waits is told; he looks by himself too, since a word may be lost with the broker.
 _LOOK_S = 0.25
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+HOW = (
+    Parameter("Prefer", "wait=N: answer 200 with the result if it is ready in N seconds", "header"),
+    Parameter("Idempotency-Key", "The same key and request make one search", "header"),
+)
 
 
 class SearchUpload(SearchOptions):
@@ -52,15 +56,16 @@ class SearchUpload(SearchOptions):
     "Searches",
     {202: TaskStatus, 200: TaskStatus},
     bodies={"multipart/form-data": SearchUpload, "application/json": SearchRequest},
-    parameters=(
-        Parameter("Prefer", "wait=N: answer 200 with the result if it is ready in N seconds", "header"),
-        Parameter("Idempotency-Key", "The same key and request make one search", "header"),
-    ),
+    parameters=HOW,
     errors=(400, 401, 404, 409, 411, 413, 415, 422, 429, 503),
 )
 def create() -> Response:
     """Accept a search: 202 with where to poll, or 200 with the result when the caller waits."""
-    accepted = accept_search()
+    return answered(accept_search())
+
+
+def answered(accepted: Accepted) -> Response:
+    """Answer to an accepted search as its caller wants to wait."""
     seconds = _wanted_s()
     word = _wait(accepted.id, seconds)
     if word is not None and word.status:
