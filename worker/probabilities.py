@@ -53,14 +53,18 @@ def _agreement(query: Query, known: Calibration, group: int) -> float:
     object_map, hits = known.map_of("same", "object"), _neighbours(query, group)
     if group < len(query.objects) or object_map is None or not hits:
         return 0.0
-    first = hits[0].product_id
-    said = [0.0]
+    first, rows = hits[0].product_id, []
     for number in range(len(query.objects)):
         found = _neighbours(query, number)
         same = next((hit for hit in found if hit.product_id == first), None)
         if same is not None:
-            said.append(object_map.one(shown(same.score), *best_two(found)))
-    return max(said)
+            best, second = best_two(found)
+            rows.append((shown(same.score), best, best if second is None else second, 0.0))
+    return float(object_map(_hits(rows)).max()) if rows else 0.0
+
+
+def _hits(rows: Sequence[tuple[float, float, float, float]]) -> Hits:
+    return Hits(*np.array(rows, np.float64).T)
 
 
 def sure_of(query: Query) -> list[list[Sure]]:
@@ -94,7 +98,7 @@ def _said(
         if map_ is None or not groups:
             continue
         rows = [(c.score, *beside[n]) for n in groups for c in query.chosen[n]]
-        said = iter(np.round(map_(Hits(*np.array(rows, np.float64).T)), DIGITS).tolist())
+        said = iter(np.round(map_(_hits(rows)), DIGITS).tolist())
         for n in groups:
             found[n] = [next(said) for _ in query.chosen[n]]
     return found

@@ -65,6 +65,8 @@ class ScoreMap:
         """Return the probability ``(N,)`` of each hit: never more than its group's first has."""
         weights = np.array(self.weights)
         own = self._of(evidence(hits) @ weights)
+        if weights[_FIRST] >= 0:
+            return own  # nothing makes a first hit less probable than another
         first: Floats = self._of(evidence(hits._replace(scores=hits.firsts)) @ weights)
         return np.minimum(own, first)
 
@@ -117,17 +119,21 @@ class ScoreMap:
 
 def evidence(hits: Hits) -> Floats:
     """Return ``(N, 6)``: what the weights are of."""
-    is_first = hits.scores >= hits.firsts
-    ahead = np.where(is_first, hits.firsts - hits.seconds, 0.0)
-    says = np.where(is_first, _said_by_objects(hits.agreements), 0.0)
-    behind = np.minimum(hits.scores - hits.firsts, 0.0)
-    return np.stack(
-        [np.ones_like(hits.scores), hits.scores, ahead, behind, is_first.astype(np.float64), says], axis=1
-    )
+    found = np.empty((len(hits.scores), 6))
+    is_first = (hits.scores >= hits.firsts).astype(np.float64)
+    found[:, 0] = 1.0
+    found[:, 1] = hits.scores
+    found[:, 2] = is_first * (hits.firsts - hits.seconds)
+    found[:, 3] = np.minimum(hits.scores - hits.firsts, 0.0)
+    found[:, 4] = is_first
+    found[:, 5] = is_first * _said_by_objects(hits.agreements)
+    return found
 
 
 def _said_by_objects(agreements: Floats) -> Floats:
     """Log odds, 0 or more: those of an object that is not sure count as none."""
+    if not agreements.any():
+        return agreements
     sure = np.clip(agreements, _UNSURE, _SURE)
     found: Floats = np.log(sure / (1 - sure)) - math.log(_UNSURE / (1 - _UNSURE))
     return found
