@@ -16,7 +16,7 @@ Batch = TypeVar("Batch")
 #: So many micro-batches may wait for the index, so that a slow write does not stop the models at once.
 _UNWRITTEN = 2
 #: Where no picture is read, a micro-batch takes so many times as many products, and a chunk so many.
-LIGHT_BATCH, LIGHT_CHUNK = 16, 64
+LIGHT_BATCH, LIGHT_CHUNK = 16, 32
 
 
 class Stages(Protocol[Batch]):

@@ -110,7 +110,8 @@ def twins(session: Session, contents: Collection[str], models: int) -> dict[str,
         contents: SHA-256, hexadecimal.
         models: of ``model_versions``.
     """
-    if not contents:
+    # Often all are new, and to make the statement below costs more than to ask that.
+    if session.scalar(select(ImageRow.id).where(ImageRow.sha256.in_(contents)).limit(1)) is None:
         return {}
     wanted = values(column("sha256", String), name="given").data([(c,) for c in contents]).cte("wanted")
     # One each: a content may have thousands of pictures.

@@ -45,7 +45,8 @@ class JobQueue:
         One that was tried before does not count: if it kills the process, it takes no bulk chunk with it.
         """
         with self._database.read() as session:
-            found = session.scalar(_URGENT_WAITS, {"now": now_s(), "priority": claim.priority})
+            asked = {"now": now_s(), "priority": claim.priority}
+            found = session.connection().scalar(_URGENT_WAITS, asked)
         return found is not None
 
     def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, int]]:

@@ -234,6 +234,36 @@ def test_a_collection_of_an_older_vitrine_is_searched_and_written_without_what_i
     index.drop(old)
 
 
+def test_a_collection_that_was_made_again_gets_the_fields_that_it_has_now(index: MilvusIndex) -> None:
+    """The client remembers fields: it must see that they are others, whoever made the collection again."""
+    name = unique("again")
+    schema = new_schema(DIM)
+    schema.fields[:] = [field for field in schema.fields if field.name not in ("facts", "ordered")]
+    index._call("create_collection", name, schema=schema, index_params=index_params())
+    product = ProductIn(category="chairs", tags=["sale"])
+    row = index_row("p", product, facts_of(product), "image", 0, UNIT)
+    index.upsert(name, [row])
+    # By another process.
+    index._call("drop_collection", name)
+    index._call("create_collection", name, schema=new_schema(DIM), index_params=index_params())
+    index.upsert(name, [row])
+    wait_for("it is found", lambda: index.search(name, UNIT[None], 1, parse("tags contains 'sale'"))[0])
+    index.drop(name)
+
+
+def test_a_new_collection_takes_rows_before_it_is_loaded_and_a_search_waits_for_it(
+    index: MilvusIndex,
+) -> None:
+    name = unique("early")
+    index.create(name, DIM, wait=False)
+    index.upsert(name, index_rows(3))
+    assert index.count(name) == 3
+    wait_for("they are found", lambda: len(index.search(name, UNIT[None], 10)[0]) == 3)
+    index.delete(name, ["p0-0"])
+    index.drop(name)
+    assert name not in index.collections()
+
+
 def test_create_is_idempotent_and_refuses_another_dim(
     index: MilvusIndex, new_collection: NewCollection
 ) -> None:
