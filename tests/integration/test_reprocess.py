@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.conftest import new_postgres_database
 from tests.index_shop import CHUNK
 from tests.reprocess_shop import NEW, OLD, ReprocessShop
 from worker.baselines import PerceptualHash
+from worker.jobs.filling import RowStages
 from worker.version_filling import Filler
 
 
@@ -100,14 +101,19 @@ def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
     embed = Filler.embed
     done: list[bool] = []
 
-    def embed_late(filler: Filler, batch: Any) -> None:
-        if not done and "p0" in batch.products:
+    def change(read: Collection[str]) -> None:
+        if not done and "p0" in read:
             done.append(True)
             shop.put("p0", 0, category="Moved meanwhile")
             shop.delete("p1")
+
+    def embed_late(filler: Filler, batch: Any) -> None:
+        change(batch.products)
         embed(filler, batch)
 
     monkeypatch.setattr(Filler, "embed", embed_late)
+    # A rebuild embeds nothing: its chunk has this moment for it.
+    monkeypatch.setattr(RowStages, "embed", lambda stages, batch: change(batch[1].product_ids))
     if not guarded:
         for module in ("reprocess", "rebuild"):
             monkeypatch.setattr(f"worker.jobs.{module}.catch_up", only_finish)
