@@ -15,12 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from cli.services.milvus import choose_embedded
+from shared.settings import ModelSettings, SweepSettings
 from tests.servers import free_port
 from tests.stack import Stack
 
 ROOT = Path(__file__).parent.parent
-#: The shipped models, for ``running_stack``.
-SHIPPED = {"VITRINE_MODELS__DETECTOR": "default", "VITRINE_MODELS__EMBEDDER": "default"}
+#: The shipped models, and work as in production, for ``running_stack``.
+SHIPPED = {
+    "VITRINE_MODELS__DETECTOR": "default",
+    "VITRINE_MODELS__EMBEDDER": "default",
+    # Tests have others than production.
+    "VITRINE_MODELS__MICRO_BATCH": str(ModelSettings().micro_batch),
+    "VITRINE_SWEEP__INTERVAL_S": str(SweepSettings().interval_s),
+    "VITRINE_SWEEP__RING_AFTER_S": str(SweepSettings().ring_after_s),
+}
 _PICTURES = 300
 
 
