@@ -70,6 +70,7 @@ class Showroom:
         boxes: of the objects that every photo is said to show.
         losing: how many answers to uploads are lost on their way, from now on.
         page: most hits of a group before its next page.
+        calibrated: whether it is known how probable hits of photos are: the first 0.9, and ever less.
         holding: while it is set, searches wait.
     """
 
@@ -78,6 +79,7 @@ class Showroom:
         self.products = list(products)
         self.boxes: list[Box] = [(0.1, 0.3, 0.45, 0.8), (0.55, 0.2, 0.9, 0.6)]
         self.page = 16
+        self.calibrated = False
         self.holding = threading.Event()
         self._ended = threading.Event()
         self.losing = 0
@@ -175,6 +177,7 @@ class Showroom:
         return SearchResult(
             query_id=claim.id,
             catalogue=claim.catalogue,
+            calibration="catalogue" if self._probable(claim) else None,
             objects=[
                 FoundObject(box=box, label="product", confidence=0.9, hits=hits, next=more)
                 for box, hits, more in zip(boxes, groups, nexts, strict=False)
@@ -184,17 +187,29 @@ class Showroom:
             models={"detector": "showroom"},
         )
 
+    def _probable(self, claim: Claim) -> bool:
+        return self.calibrated and bool(claim.photos) and not (claim.options.like or claim.options.unlike)
+
     def _hits(self, claim: Claim, start: int) -> list[Hit]:
         wanted = claim.options
         rule = None if wanted.filter is None else parse(wanted.filter)
         found = [
             thing
             for thing in self.products[start:] + self.products[:start]
-            if thing.product_id != claim.product_id
+            if thing.product_id not in (claim.product_id, *wanted.like, *wanted.unlike)
             and wanted.category in (None, thing.category)
             and (rule is None or passes(rule, _Row(thing.product_id, thing.category, float(thing.price))))
         ]
-        return [self._hit(thing, wanted.locale, n) for n, thing in enumerate(found[: wanted.top_k])]
+        # Examples bring their own kind to the front, or send it to the end.
+        kinds = {thing.product_id: thing.category for thing in self.products}
+        liked, unliked = ({kinds[each] for each in named} for named in (wanted.like, wanted.unlike))
+        found.sort(key=lambda thing: (thing.category in unliked) - (thing.category in liked))
+        hits = [self._hit(thing, wanted.locale, n) for n, thing in enumerate(found[: wanted.top_k])]
+        if not self._probable(claim):
+            return hits
+        sure = [hit.model_copy(update={"probability": 0.9 / (n + 1)}) for n, hit in enumerate(hits)]
+        least = wanted.min_probability or 0.0
+        return [hit for hit in sure if (hit.probability or 0.0) >= least]
 
     def _hit(self, thing: Thing, locale: str, rank: int) -> Hit:
         return Hit(

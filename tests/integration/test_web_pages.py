@@ -37,10 +37,24 @@ def asked_with(shop: Shop, address: str) -> SearchOptions:
 
 @pytest.mark.parametrize(
     "wishes",
-    [Wishes(), Wishes("Chairs"), Wishes(least="5"), Wishes(most="9.50"), Wishes("A b", "5", "9.50")],
+    [
+        Wishes(),
+        Wishes("Chairs"),
+        Wishes(least="5"),
+        Wishes(most="9.50"),
+        Wishes("A b", "5", "9.50"),
+        Wishes(likely=0.5),
+        Wishes("Chairs", like=("a", "b"), unlike=("c",)),
+    ],
 )
 def test_wishes_come_back_from_the_search_they_made(wishes: Wishes) -> None:
-    options = SearchOptions(category=wishes.category or None, filter=wishes.filter)
+    options = SearchOptions(
+        category=wishes.category or None,
+        filter=wishes.filter,
+        min_probability=wishes.likely or None,
+        like=wishes.like,
+        unlike=wishes.unlike,
+    )
     assert Wishes.of(options) == wishes
 
 

@@ -72,6 +72,20 @@ class Photo:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A product that steers the search: more like this one, or less.
+
+    Attributes:
+        image_url: None where the product is gone.
+    """
+
+    product_id: str
+    title: str
+    image_url: str | None
+    wanted: bool
+
+
+@dataclass(frozen=True)
 class Answer:
     """A finished search with all that its page draws.
 
@@ -80,6 +94,8 @@ class Answer:
         root: id of the first search of this photo or product, which later ones narrow down.
         product_id: searched with instead of a photo.
         like: that product, unless it is gone.
+        by_photo: whether a photo was searched with, even if it is gone by now.
+        calibrated: whether it is known how probable each hit is.
         categories: of the first answer, the commonest first.
         category_names: what they are called in the reader's language.
     """
@@ -90,6 +106,7 @@ class Answer:
     catalogue: str
     product_id: str | None
     like: Shown | None
+    by_photo: bool
     photo: Photo | None
     groups: Sequence[Group]
     marks: Sequence[Mark]
@@ -97,6 +114,8 @@ class Answer:
     category_names: Mapping[str, str]
     currency: str | None
     wishes: Wishes
+    examples: Sequence[Example]
+    calibrated: bool
     box: Box | None
     sort: str
     spent_s: float
@@ -132,6 +151,7 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
     if product_id is not None and not further:
         groups = [replace(group, name=_("Similar products")) for group in groups[-1:]]
     marks = _marks(_groups(first), url_for("pages.shopper.shared", search_id=root.id) if narrowed else "")
+    wishes = Wishes.of(asked.options)
     hits = [*(hit for group in groups for hit in group.hits), *_hits(first)]
     found = {hit.product_id for hit in hits}
     return Answer(
@@ -141,13 +161,16 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
         catalogue=result.catalogue,
         product_id=product_id,
         like=_like(result.catalogue, None if further else product_id),
+        by_photo=asked.asked.query_key is not None,
         photo=None if further else photo_of(root.id),
         groups=[replace(group, hits=_sorted(group.hits, sort)) for group in groups],
         marks=marks,
         categories=_categories(first, asked.options.category),
         category_names=services().window.category_names(result.catalogue, found, reader().titles),
         currency=next((hit.currency for hit in hits if hit.currency), None),
-        wishes=Wishes.of(asked.options),
+        wishes=wishes,
+        examples=_examples(result.catalogue, wishes),
+        calibrated=result.calibration is not None,
         box=asked.options.box,
         sort=sort,
         spent_s=sum(result.timings_ms.values()) / 1000,
@@ -158,6 +181,15 @@ def _like(catalogue: str, product_id: str | None) -> Shown | None:
     if product_id is None:
         return None
     return services().window.one(catalogue, product_id, reader().titles)
+
+
+def _examples(catalogue: str, wishes: Wishes) -> list[Example]:
+    found = []
+    for product_id in (*wishes.like, *wishes.unlike):
+        shown = _like(catalogue, product_id)
+        title, image_url = (shown.title, shown.image_url) if shown else (product_id, None)
+        found.append(Example(product_id, title, image_url, product_id in wishes.like))
+    return found
 
 
 def _root_of(asked: Earlier, root_id: str | None) -> TaskStatus | None:

@@ -13,7 +13,7 @@ from shared.ledger.searches import OPEN_STATES
 from web.i18n import reader
 from web.images import SIZES
 from web.pages.answers import DEMO, answer_of, photo_of
-from web.pages.refining import SORTS, sort_wanted, wanted_by_form
+from web.pages.refining import LIKELY, SORTS, sort_wanted, wanted_by_form
 from web.pages.scripts import MODULES, script_words
 from web.searches import accept_request, accept_search
 from web.security import require_key
@@ -98,6 +98,7 @@ def _result_of(status: TaskStatus) -> dict[str, object]:
         "status": status,
         "answer": answer_of(status, request.args.get("of"), sort_wanted()),
         "sorts": SORTS,
+        "likely": LIKELY,
         "thumbnail_px": THUMBNAIL_PX,
         "sharp_px": SHARP_PX,
     }

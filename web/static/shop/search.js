@@ -38,12 +38,24 @@ result.addEventListener("submit", (event) => {
   event.preventDefault();
   if (form.matches(".more")) more(form);
   else if (form.method === "get") open(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}${location.hash}`);
-  else ask(new FormData(form), form.matches(".similar") ? form.parentElement.querySelector("img").currentSrc : "");
+  else if (form.matches(".similar")) ask(new FormData(form), form.parentElement.querySelector("img").currentSrc);
+  else refine(form, event.submitter);
 });
 
-// A category or an order that is chosen holds at once.
+// Asks with the wishes; whoever pressed a button that went with the old answer stands before the new one.
+async function refine(form, button) {
+  const fields = new FormData(form);
+  if (button?.name) fields.set(button.name, button.value);
+  await ask(fields);
+  if (!button?.name || button.isConnected) return;
+  const groups = at("groups");
+  groups?.focus({ preventScroll: true });
+  if (groups?.getBoundingClientRect().top < 0) groups.scrollIntoView();
+}
+
+// A category, an order, or what is ticked holds at once.
 result.addEventListener("change", (event) => {
-  if (event.target.matches("select, [type=radio]")) event.target.form.requestSubmit();
+  if (event.target.matches("select, [type=radio], [type=checkbox]")) event.target.form.requestSubmit();
 });
 
 at("cancel").addEventListener("click", cancel);
