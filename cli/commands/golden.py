@@ -63,7 +63,7 @@ def list_(catalogue: str, as_json: bool) -> None:
 def import_(folder: Path, catalogue: str, limit: int | None, as_json: bool) -> int:
     """Add all objects of FOLDER/benchmark.jsonl: a line a photo, with `file`, `size` [width, height] and
     `objects`, each a `product_id` and a `box` in pixels. Products that CATALOGUE has not are left out."""
-    wanted = list(_labelled(folder))
+    wanted = list(labelled(folder))
     if limit is not None and limit < len(wanted):
         wanted = [wanted[k * len(wanted) // limit] for k in range(limit)]
     added = unknown = 0
@@ -95,7 +95,8 @@ def remove(golden_id: str, catalogue: str, as_json: bool) -> None:
         people().print("Removed.")
 
 
-def _labelled(folder: Path) -> Iterator[tuple[Path, str, Box]]:
+def labelled(folder: Path) -> Iterator[tuple[Path, str, Box]]:
+    """Yield photo, product and box of all objects of FOLDER/benchmark.jsonl. Raises InvalidManifest."""
     try:
         lines = (folder / "benchmark.jsonl").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

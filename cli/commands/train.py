@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cli.commands.golden import labelled
 from cli.output import json_option, people, print_json, reporter_for
-from shared.errors import InvalidInput
+from shared.errors import ImageMissing, InvalidInput
+from shared.images import decode
+from shared.open_parts import image_limits
 from shared.settings import Settings, get_settings
 
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 EPILOG = (
     "Example: vitrine train embedder --catalogue shop --name shop-embedder --out training/. "
     "Kill it at any time: the same command goes on where it was."
@@ -106,11 +111,20 @@ def train() -> None:
 )
 @click.option("--fresh-head", is_flag=True, help="Begin with principal axes, not with the start's head.")
 @click.option("--match", default="", help="Only products whose id begins with this.")
-def embedder(asked: Asked, scenes: int, steps: int, rate: float, fresh_head: bool, match: str) -> None:
+@click.option(
+    "--golden",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of golden queries, from `vitrine feedback export --to`: further photos of their products. "
+    "A quarter is held out, to judge by.",
+)
+def embedder(
+    asked: Asked, scenes: int, steps: int, rate: float, fresh_head: bool, match: str, golden: Path | None
+) -> None:
     """Teach an embedder which crops show one product."""
     from worker.training.embedder_job import EmbedderJob, train_embedder
 
     settings = get_settings()
+    known = None if golden is None else _golden(settings, golden)
     with reporter_for(people()) as reporter:
 
         def told(stage: str, done: int, total: int) -> None:
@@ -118,7 +132,7 @@ def embedder(asked: Asked, scenes: int, steps: int, rate: float, fresh_head: boo
 
         common = asked.job(settings, _data(settings, asked, told))
         job = EmbedderJob(**common, fresh=fresh_head, match=match, scenes=scenes, steps=steps, rate=rate)
-        figures = train_embedder(job, told)
+        figures = train_embedder(job, told, known)
     _say(figures, asked)
 
 
@@ -149,11 +163,22 @@ def _data(settings: Settings, asked: Asked, told: Callable[[str, int, int], None
     if asked.folder is not None:
         return asked.folder
     assert catalogue is not None
-    from worker.pipeline import build_pipeline
     from worker.training.catalogue_pack import write_pack
 
+    total, photos = _photos(settings, catalogue)
+    if not write_pack(photos, total, _detector(settings), out / "data", told):
+        raise InvalidInput(
+            f"In none of the {total} pictures of {catalogue!r} was a product found to cut out."
+        )
+    return out / "data"
+
+
+def _detector(settings: Settings) -> Any:
+    """The settings' detector."""
+    from worker.pipeline import build_pipeline
+
     models = settings.models
-    detector = build_pipeline(
+    return build_pipeline(
         models_dir=settings.models_folder,
         detector_name=models.detector,
         embedder_name="colour-histogram",
@@ -162,24 +187,39 @@ def _data(settings: Settings, asked: Asked, told: Callable[[str, int, int], None
         cache_dir=settings.data_dir / "models",
         threads=models.threads,
     ).detector
-    total, photos = _photos(settings, catalogue)
-    if not write_pack(photos, total, detector, out / "data", told):
-        raise InvalidInput(
-            f"In none of the {total} pictures of {catalogue!r} was a product found to cut out."
-        )
-    return out / "data"
+
+
+def _golden(settings: Settings, folder: Path) -> Any:
+    """The golden queries of a folder, and the detector that finds the products in them."""
+    from worker.training.golden import GoldenPhoto, GoldenSet
+
+    limits = image_limits(settings, catalogue=False)
+
+    def read(path: Path) -> Any:
+        try:
+            return decode(path.read_bytes(), limits, 640)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}: {error}", "golden") from error
+
+    photos = []
+    for path, product_id, box in labelled(folder):
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ImageMissing(f"{path}, which benchmark.jsonl names, cannot be read.", "golden") from error
+        # Feedback on a whole photo says nothing of where in it the product is.
+        drawn = None if box == WHOLE else box
+        photos.append(GoldenPhoto(product_id, drawn, digest, partial(read, path)))
+    return GoldenSet(photos, _detector(settings))
 
 
 def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
     """How many pictures a catalogue has, and each of them, in the order of its products."""
-    from functools import partial
-
     from sqlalchemy import select
 
     from shared.database.tables import Image, Product
-    from shared.images import decode
     from shared.ledger import find_catalogue
-    from shared.open_parts import image_limits, open_database, open_image_store
+    from shared.open_parts import open_database, open_image_store
     from worker.training.catalogue_pack import Photo
 
     database, store = open_database(settings), open_image_store(settings)

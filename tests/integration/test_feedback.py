@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from werkzeug.serving import make_server
 
 from cli.commands.feedback import right_ones
-from cli.commands.golden import _labelled
+from cli.commands.golden import labelled
 from cli.main import app
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.database import Database
@@ -241,7 +241,7 @@ def test_it_is_exported_as_golden_queries(shop: Shop, served: str, tmp_path: Pat
     told = json.loads(vitrine("feedback", "export", "demo", "--to", str(folder), "--clicks", "--json"))
     assert (told["photos"], told["objects"]) == (2, 3)
     # What `vitrine golden import` and `vitrine evaluate` read.
-    found = [(photo.name, product, box) for photo, product, box in _labelled(folder)]
+    found = [(photo.name, product, box) for photo, product, box in labelled(folder)]
     assert {product for _, product, _ in found} == {"chair-1"}
     assert found[0][2] == pytest.approx((0.1, 0.1, 0.6, 0.8), abs=0.01)
     assert all((folder / "benchmark" / name).read_bytes()[:2] == b"\xff\xd8" for name, _, _ in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from worker.baselines import WholeImage
 from worker.embedder import load_embedder
 from worker.models import find_model
 from worker.training.catalogue_pack import Photo, cut, write_pack
+from worker.training.composer import is_held_out
+from worker.training.progress import load_checkpoint
 from worker.vision import Detection
 
 PRODUCTS = 60
@@ -121,6 +124,57 @@ def test_an_embedder_learns_a_catalogue_and_goes_on_after_a_kill(home: Path) -> 
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert features[-1].exists()
     assert again["after_recall@1"] == answer["after_recall@1"]
+
+
+def write_golden(folder: Path) -> list[tuple[int, str]]:
+    """Write what `vitrine feedback export --to` writes; return numbers and digests of known products.
+
+    Of every third product one photo; the first of them says nothing of where the product is. The last photo
+    is of a product that the catalogue has not.
+    """
+    (folder / "benchmark").mkdir(parents=True)
+    rows, known = [], []
+    for number in [*range(0, PRODUCTS, 3), PRODUCTS + 1]:
+        photo = np.random.default_rng(900 + number).integers(0, 255, (240, 240, 3), dtype=np.uint8)
+        photo[50:200, 60:180] = drawn(number)
+        _, data = cv2.imencode(".png", photo[..., ::-1])
+        name = f"benchmark/{number}.png"
+        (folder / name).write_bytes(data.tobytes())
+        box = [0, 0, 240, 240] if number == 0 else [60, 50, 180, 200]
+        seen = {"product_id": f"../odd name {number}", "box": box}
+        rows.append({"file": name, "kind": "view", "size": [240, 240], "objects": [seen]})
+        if number < PRODUCTS:
+            known.append((number, hashlib.sha256(data.tobytes()).hexdigest()))
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "benchmark.jsonl").write_text(text, encoding="utf-8")
+    return known
+
+
+def test_golden_queries_are_learnt_from_and_a_fixed_share_judges(home: Path) -> None:
+    out, known = home / "out", write_golden(home / "labelled")
+    held = [n for n, digest in known if is_held_out(digest, 25) or is_held_out(f"p{n:07}", 12)]
+    assert 0 < len(held) < len(known)
+    words = ["embedder", "--catalogue", "shop", "--from", "lite", "--name", "told", "--out", str(out)]
+    words += ["--scenes", "40", "--steps", "50"]
+    answer = train(*words, "--golden", str(home / "labelled"))
+    counts = {what: answer[f"golden_{what}"] for what in ("used", "held_out", "left_out")}
+    assert counts == {"used": len(known) - len(held), "held_out": len(held), "left_out": 1}
+    for when in ("before", "after"):
+        assert 0 <= answer[f"golden_{when}_recall@1"] <= answer[f"golden_{when}_recall@10"] <= 100
+    card = (home / "models" / "told.md").read_text(encoding="utf-8")
+    assert f"{counts['used']} were learnt from" in card
+    assert f"{counts['held_out']} were held out" in card
+    assert "golden_used" in (out / "report.html").read_text(encoding="utf-8")
+    first = load_checkpoint(out / "head.pt")
+    assert first is not None
+
+    # Without them, all but the head is taken from what is there; it begins anew, and becomes another.
+    without = train(*words)
+    assert not any(key.startswith("golden") for key in without)
+    assert without["crops"] == answer["crops"] - counts["used"]
+    other = load_checkpoint(out / "head.pt")
+    assert other is not None
+    assert not np.allclose(first["head"]["weight"], other["head"]["weight"], atol=1e-6)
 
 
 def test_a_detector_learns_a_catalogue_and_goes_on_after_a_kill(home: Path) -> None:

@@ -79,17 +79,24 @@ def crop_features(
     parts = []
     for done, (kind, numbers) in enumerate(jobs, 1):
         path = folder / f"{kind}-{numbers[0]:06}.npz"
-        if not path.exists():
-            made = (
-                _clean(cutouts, numbers, spec)
-                if kind == "clean"
-                else _scenes(composer, cutouts, numbers, spec)
-            )
-            _write(path, list(made), trunk)
-        parts.append(_read(path))
+        made = (
+            _clean(cutouts, numbers, spec) if kind == "clean" else _scenes(composer, cutouts, numbers, spec)
+        )
+        parts.append(read_or_make(path, made, trunk))
         told(f"crops in {folder.name}", min(done * CHUNK, len(jobs) * CHUNK), len(jobs) * CHUNK)
     values = np.concatenate([values for values, _ in parts])
     return Features(values, [row for _, rows in parts for row in rows])
+
+
+def read_or_make(path: Path, crops: Iterator[tuple[Row, Image]], trunk: Runtime) -> tuple[Floats, list[Row]]:
+    """Return the features at ``path``; where there are none, first compute and write those of the crops.
+
+    Args:
+        crops: made only if they are needed.
+    """
+    if not path.exists():
+        _write(path, list(crops), trunk)
+    return _read(path)
 
 
 def calibration_crops(

@@ -35,11 +35,16 @@ CHUNK = 40
 
 @dataclass(frozen=True)
 class Row:
-    """What one crop shows. `kind` is clean, mask or box."""
+    """What one crop shows. `kind` is clean, mask or box; golden for a golden query."""
 
     product_id: str
     view: str
     kind: str
+
+    @property
+    def shown_first(self) -> bool:
+        """Whether it is the picture by which a gallery shows the product."""
+        return self.kind == "clean" and self.view.endswith("-v0")
 
 
 def crops_of_scene(

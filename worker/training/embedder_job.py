@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from shared.errors import InvalidInput, Misconfigured
 from worker.embedder import build_network
 from worker.models import DEFAULT, ModelFile, find_model, list_models
+from worker.runtimes import Runtime
 from worker.training.composer import Cutout, list_backgrounds, list_cutouts
 from worker.training.crop_features import (
     Features,
@@ -25,8 +27,10 @@ from worker.training.crop_features import (
     crop_spec,
     open_trunk_runtime,
 )
+from worker.training.crops import CropSpec
+from worker.training.golden import GoldenPhoto, GoldenSet, golden_features, share_out
 from worker.training.head import fingerprint
-from worker.training.head_tuning import Tuning, first_head, tune
+from worker.training.head_tuning import Tuning, first_head, recalls, tune
 from worker.training.quantise import give_form, least_cosine
 from worker.training.report import write_card, write_report
 from worker.training.ship import halve, register
@@ -76,23 +80,46 @@ class EmbedderJob:
     command: str = ""
 
 
-def train_embedder(job: EmbedderJob, told: Progress) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Material:
+    """Features of all crops.
+
+    Attributes:
+        train: to learn from, golden queries last.
+        held: of held-out products: they choose the head.
+        judged: golden queries that neither teach nor choose.
+        golden: how many golden queries were used, held out and left out; empty without any.
+        sources: cut-outs and backgrounds to learn from.
+    """
+
+    train: Features
+    held: Features
+    judged: Features | None
+    golden: dict[str, int]
+    sources: tuple[list[Cutout], list[Path]]
+
+
+def train_embedder(job: EmbedderJob, told: Progress, golden: GoldenSet | None = None) -> dict[str, Any]:
     """Train, write report and card, register; return the figures.
 
+    Args:
+        golden: photos whose product is known, as further photos of their products.
+
     Raises:
-        InvalidInput: too few products, or a name that is taken by a shipped default.
+        InvalidInput: too few products, no golden query to learn from, or a name that is taken by a
+            shipped default.
         Misconfigured: the start cannot be loaded, or ``models`` cannot be written.
     """
     began = time.monotonic()
     model = find_model(job.models, job.start, "embedder")
     _check_name(job, model)
     network = build_network(model)
-    train, held, sources = _features(job, model, fingerprint(network), told)
-    start = first_head(network.head, train, fresh=job.fresh)
+    material = _material(job, model, fingerprint(network), golden, told)
+    start = first_head(network.head, material.train, fresh=job.fresh)
     tuning = tune(
         start,
-        train,
-        held,
+        material.train,
+        material.held,
         steps=job.steps,
         rate=job.rate,
         seed=job.seed,
@@ -101,9 +128,10 @@ def train_embedder(job: EmbedderJob, told: Progress) -> dict[str, Any]:
     )
     network.head = tuning.head
     entry = _ship(job, model, network)
-    crops = calibration_crops(*sources, CALIBRATION + 32, crop_spec(model))
+    crops = calibration_crops(*material.sources, CALIBRATION + 32, crop_spec(model))
     cosines = _give_int8(job, entry["name"], crops)
-    figures = _figures(job, model, tuning, train, held) | {"int8_least_cosine": cosines}
+    figures = _figures(job, model, tuning, material.train, material.held) | {"int8_least_cosine": cosines}
+    figures |= _golden_figures(material, start, tuning)
     figures["minutes"] = round((time.monotonic() - began) / 60, 1)
     write_report(job.out / "report.html", job.name, figures, tuning.losses, tuning.recalls, crops[-32:])
     write_card(job.models / f"{job.name}.md", job.name, entry, figures, job.command)
@@ -125,16 +153,34 @@ def check_name(models: Path, name: str) -> None:
             raise InvalidInput(f"{name} is a shipped model: give the trained one another --name.", "name")
 
 
-def _features(
-    job: EmbedderJob, model: ModelFile, trunk: str, told: Progress
-) -> tuple[Features, Features, tuple[list[Cutout], list[Path]]]:
+def _material(
+    job: EmbedderJob, model: ModelFile, trunk: str, golden: GoldenSet | None, told: Progress
+) -> Material:
     spec = crop_spec(model)
     runtime = open_trunk_runtime(model, trunk, job.out, job.threads)
-    parts: list[Features] = []
-    sources: tuple[list[Cutout], list[Path]] | None = None
     # Everything that changes a crop or its features names the folder, so that nothing stale is taken up.
     facts = f"{trunk} {spec} {job.match} {job.data.absolute()}"
-    key = hashlib.sha256(facts.encode()).hexdigest()[:12]
+    folder = job.out / f"features-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+    train, held, sources = _features(job, spec, runtime, folder, told)
+    if golden is None:
+        return Material(train, held, None, {}, sources)
+    shares = share_out(golden.photos, job.data, train, held)
+
+    def of(stage: str, photos: list[GoldenPhoto]) -> Features:
+        return golden_features(stage, photos, spec, golden.detector, runtime, folder / "golden", told)
+
+    used = of("golden queries to learn from", shares.used)
+    judged = of("golden queries held out", shares.held_out)
+    counts = {"used": len(used.rows), "held_out": len(judged.rows), "left_out": shares.left_out}
+    train = Features(np.concatenate([train.values, used.values]), [*train.rows, *used.rows])
+    return Material(train, held, judged, counts, sources)
+
+
+def _features(
+    job: EmbedderJob, spec: CropSpec, trunk: Runtime, place: Path, told: Progress
+) -> tuple[Features, Features, tuple[list[Cutout], list[Path]]]:
+    parts: list[Features] = []
+    sources: tuple[list[Cutout], list[Path]] | None = None
     for held_out in (False, True):
         cutouts = [
             cutout
@@ -150,8 +196,8 @@ def _features(
             )
         backgrounds = list_backgrounds(job.data, held_out=held_out)
         scenes = max(LEAST_JUDGED, job.scenes // 10) if held_out else job.scenes
-        folder = job.out / f"features-{key}" / ("held-out" if held_out else "training")
-        parts.append(crop_features(cutouts, backgrounds, scenes, spec, runtime, folder, told))
+        folder = place / ("held-out" if held_out else "training")
+        parts.append(crop_features(cutouts, backgrounds, scenes, spec, trunk, folder, told))
         sources = sources or (cutouts, backgrounds)
     assert sources is not None
     return parts[0], parts[1], sources
@@ -224,3 +270,15 @@ def _figures(
         "best_step": best[0],
         "steps": job.steps,
     }
+
+
+def _golden_figures(material: Material, start: torch.nn.Linear, tuning: Tuning) -> dict[str, Any]:
+    """How many golden queries there were, and what those that were held out find, before and after."""
+    figures: dict[str, Any] = {f"golden_{what}": count for what, count in material.golden.items()}
+    if not figures.get("golden_held_out"):
+        return figures
+    for when, head in (("before", start), ("after", tuning.head)):
+        found = recalls(head, material.train, material.held, material.judged)
+        for rank, percent in zip((1, 10), found, strict=True):
+            figures[f"golden_{when}_recall@{rank}"] = round(percent, 1)
+    return figures

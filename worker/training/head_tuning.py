@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.training.crop_features import Features
+from worker.training.crop_features import Features, Floats
 from worker.training.head import ProductSampler, contrast, principal_head
 from worker.training.progress import load_checkpoint, save_checkpoint
 
@@ -64,6 +65,8 @@ def tune(
 ) -> Tuning:
     """Tune a head so that crops of one product come together; goes on from ``folder/head.pt`` after a kill.
 
+    A checkpoint of other crops is not taken up.
+
     Args:
         start: (F) to (D), left as it is.
         train: crops of the products to learn from.
@@ -76,8 +79,9 @@ def tune(
     optimizer = torch.optim.AdamW(head.parameters(), lr=peak, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
     tuning, done = Tuning(first_head(start, train, fresh=False)), 0
+    data = hashlib.sha256(repr(train.rows).encode()).hexdigest()
     saved = load_checkpoint(folder / "head.pt")
-    if saved is not None and saved["steps"] == steps:
+    if saved is not None and saved["steps"] == steps and saved.get("data") == data:
         head.load_state_dict(saved["head"])
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
@@ -101,27 +105,37 @@ def tune(
             tuning.recalls.append((step, *recalls(head, train, held)))
             if tuning.best[0] == step:
                 tuning.head.load_state_dict(head.state_dict())
-            _keep(folder, head, optimizer, schedule, tuning, step, steps)
+            facts = {"done": step, "steps": steps, "data": data}
+            _keep(folder, head, optimizer, schedule, tuning, facts)
         told("head", step, steps)
     return tuning
 
 
-def recalls(head: nn.Linear, train: Features, held: Features) -> tuple[float, float]:
-    """Recall@1 and @10 in percent: held-out products' composed crops among all products' first views."""
-    with torch.inference_mode():
-        embedded = [
-            functional.normalize(head(torch.from_numpy(part.values)), dim=1).numpy() for part in (train, held)
-        ]
+def recalls(
+    head: nn.Linear, train: Features, held: Features, asked: Features | None = None
+) -> tuple[float, float]:
+    """Recall@1 and @10 in percent among all products' first views.
+
+    Args:
+        asked: what is asked, at least one crop; without it, the composed crops of held-out products.
+    """
     gallery, names = [], []
-    for values, part in zip(embedded, (train, held), strict=True):
-        for value, row in zip(values, part.rows, strict=True):
-            if row.kind == "clean" and row.view.endswith("-v0"):
+    for part in (train, held):
+        for value, row in zip(_embedded(head, part), part.rows, strict=True):
+            if row.shown_first:
                 gallery.append(value)
                 names.append(row.product_id)
-    asked = [i for i, row in enumerate(held.rows) if row.kind != "clean"]
-    order = np.argsort(-(embedded[1][asked] @ np.stack(gallery).T), axis=1)[:, :10]
-    right = np.asarray(names)[order] == np.asarray([held.rows[i].product_id for i in asked])[:, None]
+    asked = held if asked is None else asked
+    numbers = [i for i, row in enumerate(asked.rows) if row.kind != "clean"]
+    order = np.argsort(-(_embedded(head, asked)[numbers] @ np.stack(gallery).T), axis=1)[:, :10]
+    right = np.asarray(names)[order] == np.asarray([asked.rows[i].product_id for i in numbers])[:, None]
     return 100 * float(right[:, 0].mean()), 100 * float(right.any(axis=1).mean())
+
+
+def _embedded(head: nn.Linear, part: Features) -> Floats:
+    with torch.inference_mode():
+        found = functional.normalize(head(torch.from_numpy(part.values)), dim=1).numpy()
+    return np.asarray(found, np.float32)
 
 
 def _step(head: nn.Linear, optimizer: torch.optim.Optimizer, batch: Tensor, labels: Tensor) -> Tensor:
@@ -133,7 +147,7 @@ def _step(head: nn.Linear, optimizer: torch.optim.Optimizer, batch: Tensor, labe
 
 
 def _keep(
-    folder: Path, head: nn.Linear, optimizer: Any, schedule: Any, tuning: Tuning, done: int, steps: int
+    folder: Path, head: nn.Linear, optimizer: Any, schedule: Any, tuning: Tuning, facts: dict[str, Any]
 ) -> None:
     state = {
         "head": head.state_dict(),
@@ -142,7 +156,6 @@ def _keep(
         "schedule": schedule.state_dict(),
         "losses": tuning.losses,
         "recalls": tuning.recalls,
-        "done": done,
-        "steps": steps,
+        **facts,
     }
     save_checkpoint(folder / "head.pt", state)

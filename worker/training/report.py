@@ -106,8 +106,22 @@ Recall in percent is of composed photographs of held-out products, among the fir
 ```
 {command}
 ```
-"""
+{_said_of_golden(figures)}"""
     path.write_text(text, encoding="utf-8")
+
+
+def _said_of_golden(figures: dict[str, Any]) -> str:
+    """The card's part on golden queries; empty where none were given."""
+    if "golden_used" not in figures:
+        return ""
+    used, held_out, left_out = (figures[f"golden_{what}"] for what in ("used", "held_out", "left_out"))
+    return f"""
+## Golden queries
+{used} were learnt from, as further photos of their products. {held_out} were held out, photo by photo: they
+neither taught nor chose these weights, and the rows `golden_before` and `golden_after` are of them alone.
+{left_out} are of products that were not cut out for this training, and were left out. A quality gate that
+asks the same photos asks what this model has learnt: the figures above are the fair ones.
+"""
 
 
 def _text(x: float, y: float, text: str, colour: str = "currentColor") -> str:
