@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
 from pydantic import Field
@@ -136,7 +137,9 @@ def _by_request(wanted: SearchRequest) -> Accepted:
         raise InvalidInput("Name exactly one of image_url, product_id and query_id, or like.", "image_url")
     options = SearchOptions.model_validate(wanted.model_dump(exclude=set(_SOURCES), exclude_unset=True))
     if wanted.query_id is not None:
-        return _accept(options, _again(wanted.query_id))
+        asked = _again(wanted.query_id)
+        # A box is drawn on the first photo: it says nothing of the others.
+        return _accept(options, asked if wanted.box is None else replace(asked, more_photos=()))
     if wanted.image_url is None:
         return _accept(options, Asked(product_id=wanted.product_id))
     if not services().settings.web.url_import:

@@ -13,6 +13,7 @@ from PIL import Image as Picture
 from sqlalchemy import func, select, update
 
 from shared.database.tables import Search
+from shared.images import probe
 from tests import builders
 from tests.browser import PHONE, Browser, Window
 from tests.showroom import Showroom, things
@@ -114,13 +115,70 @@ def test_of_ten_pictures_one_is_picked(room: Showroom, window: Window) -> None:
     window.page.goto(room.url)
     drop(window, *[file(builders.jpeg(seed=n, width=100 + n, height=90), f"{n}.jpg") for n in range(10)])
     window.wait_state("pick")
-    assert "One photo at a time" in window.page.inner_text("#pick")
+    assert "Five photos of one thing are the most" in window.page.inner_text("#pick")
+    assert not window.page.locator("#pick-all").is_visible()
     assert window.page.locator(".picks button").count() == 10
     assert window.fits()
     assert window.faults() == []
     window.page.get_by_role("button", name="Search with this picture: 7.jpg").click()
     window.wait_state("done")
     assert stored(room, window).width == 107
+
+
+def test_several_photos_of_one_thing_are_searched_together(room: Showroom, window: Window) -> None:
+    sides = [(3000, 1500), (150, 100), (100, 160)]
+    before = searches(room)
+    window.page.goto(room.url)
+    drop(
+        window,
+        *[
+            file(builders.jpeg(seed=n, width=width, height=height), f"{n}.jpg")
+            for n, (width, height) in enumerate(sides)
+        ],
+    )
+    window.wait_state("pick")
+    assert window.page.evaluate("document.activeElement.id") == "pick"
+    assert window.fits()
+    assert window.faults() == []
+    window.page.get_by_role("button", name="Search with all of them").click()
+    window.wait_state("done")
+    assert searches(room) == before + 1
+    asked = room.shop.parts.searches.earlier(window.page.url.rpartition("/")[2]).asked
+    sent = [asked.query_key, *asked.more_photos]
+    kept = [room.shop.parts.store.get(key or "", "queries") for key in sent]
+    assert [probe(each, room.shop.parts.image_limits).width for each in kept] == [1280, 150, 100]
+    assert "Photos searched together: 3." in window.page.inner_text(".side-note")
+
+    # A frame is drawn in the photo that is seen: it is searched with that one alone.
+    together = window.page.url
+    window.page.get_by_text("Adjust the frame").click()
+    window.page.get_by_role("button", name="Move right").click()
+    window.page.wait_for_function("before => location.href !== before", arg=together)
+    window.page.wait_for_selector(".tab[data-group=frame]")
+    assert "together" not in window.page.inner_text(".side-note")
+    framed = window.page.url.split("/s/")[1].split("?")[0]
+    assert room.shop.parts.searches.earlier(framed).asked.more_photos == ()
+    assert window.complaints() == []
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_without_scripts_several_photos_go_in_one_field(
+    room: Showroom, chromium: Browser, tmp_path: Path, count: int
+) -> None:
+    plain = chromium.open(PHONE, language="en-IE", scripts=False)
+    paths = [tmp_path / f"{n}.jpg" for n in range(count)]
+    for n, path in enumerate(paths):
+        path.write_bytes(builders.jpeg(seed=n, width=120, height=90))
+    plain.page.goto(room.url)
+    plain.page.set_input_files("#image", paths)
+    plain.page.click("#ask button[type=submit]")
+    if count == 3:
+        plain.page.wait_for_selector(".hit-title")
+        assert "Photos searched together: 3." in plain.page.inner_text(".side-note")
+    else:
+        assert "Send 1 to 5 pictures" in plain.page.inner_text("main")
+    assert plain.fits()
+    plain.close()
 
 
 def test_a_large_photo_is_small_before_it_travels(room: Showroom, window: Window, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Answer:
         root: id of the first search of this photo or product, which later ones narrow down.
         product_id: searched with instead of a photo.
         like: that product, unless it is gone.
-        by_photo: whether a photo was searched with, even if it is gone by now.
+        photos: how many photos of one thing were searched with, even if they are gone by now.
         calibrated: whether it is known how probable each hit is.
         categories: of the first answer, the commonest first.
         category_names: what they are called in the reader's language.
@@ -106,7 +106,7 @@ class Answer:
     catalogue: str
     product_id: str | None
     like: Shown | None
-    by_photo: bool
+    photos: int
     photo: Photo | None
     groups: Sequence[Group]
     marks: Sequence[Mark]
@@ -161,7 +161,7 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
         catalogue=result.catalogue,
         product_id=product_id,
         like=_like(result.catalogue, None if further else product_id),
-        by_photo=asked.asked.query_key is not None,
+        photos=0 if asked.asked.query_key is None else 1 + len(asked.asked.more_photos),
         photo=None if further else photo_of(root.id),
         groups=[replace(group, hits=_sorted(group.hits, sort)) for group in groups],
         marks=marks,

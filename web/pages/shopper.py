@@ -15,7 +15,7 @@ from web.images import SIZES
 from web.pages.answers import DEMO, answer_of, photo_of
 from web.pages.refining import LIKELY, SORTS, sort_wanted, wanted_by_form
 from web.pages.scripts import MODULES, script_words
-from web.searches import accept_request, accept_search
+from web.searches import MAX_PHOTOS, accept_request, accept_search
 from web.security import require_key
 from web.services import services
 
@@ -85,6 +85,7 @@ def _page(status: TaskStatus | None, **more: object) -> str:
         is_demo=more["chosen"] == DEMO,
         side_px=settings.images.query_side_px,
         most_bytes=settings.images.max_bytes,
+        most_photos=MAX_PHOTOS,
         words=script_words(),
         modules=MODULES["search"],
         **(_result_of(status) if status else {"status": None, "thumbnail_px": THUMBNAIL_PX}),

@@ -24,28 +24,31 @@ function waiting(text) {
   else toast(text);
 }
 
-export async function search(file) {
-  if (!file) return;
+// Searches with a photo, or with several of one thing.
+export async function search(files) {
+  if (!files.length) return;
   const mine = begin();
   const form = at("ask");
   show("busy");
-  preview(URL.createObjectURL(file));
+  preview(URL.createObjectURL(files[0]));
   phase(say("preparing"));
   try {
-    refuse(file);
-    const photo = await shrink(file, Number(form.dataset.sidePx));
-    refuseLarge(photo, Number(form.dataset.mostBytes));
+    files.forEach(refuse);
+    const photos = [];
+    for (const file of files) photos.push(await shrink(file, Number(form.dataset.sidePx))); // one is in memory
+    for (const photo of photos) refuseLarge(photo, Number(form.dataset.mostBytes));
     const fields = new FormData(form);
-    fields.set("image", photo, "photo");
+    fields.delete("image");
+    for (const photo of photos) fields.append("image", photo, "photo");
     const key = newKey();
     const tell = (share) => !mine.stopped && (share < 1 ? phase(say("sending"), share) : phase(say("looking")));
     tell(0);
     const task = await insist(() => upload(fields, key, tell), waiting, () => mine.stopped);
     mine.id = task.id;
-    remember(task.id, photo);
+    remember(task.id, photos);
     await follow(`/s/${task.id}`, mine);
   } catch (trouble) {
-    if (!mine.stopped) fail(trouble, () => search(file));
+    if (!mine.stopped) fail(trouble, () => search(files));
   }
 }
 
@@ -72,13 +75,13 @@ async function follow(address, mine, push = true) {
   document.title = `${say("result_title")} · Vitrine`;
 }
 
-// Opens a search that was made before. With `photo`, one that has expired is made again from it.
-export async function open(address, { push = true, photo = null } = {}) {
+// Opens a search that was made before. With `photos`, one that has expired is made again from them.
+export async function open(address, { push = true, photos = null } = {}) {
   const mine = begin();
   if (body.dataset.state === "done") at("groups")?.setAttribute("aria-busy", "true");
   else {
     show("busy");
-    if (photo) preview(URL.createObjectURL(photo));
+    if (photos) preview(URL.createObjectURL(photos[0]));
     phase(say("looking"));
   }
   try {
@@ -86,8 +89,8 @@ export async function open(address, { push = true, photo = null } = {}) {
     if (push) window.scrollTo(0, 0);
   } catch (trouble) {
     if (mine.stopped) return;
-    if (photo && [404, 410].includes(trouble.status)) await search(photo);
-    else fail(trouble, () => open(address, { push, photo }));
+    if (photos && [404, 410].includes(trouble.status)) await search(photos);
+    else fail(trouble, () => open(address, { push, photos }));
   }
 }
 

@@ -1,4 +1,4 @@
-// The searches made on this device: the small photo and the way to the answer, kept here and nowhere else.
+// The searches made on this device: the small photos and the way to the answer, kept here and nowhere else.
 import { at } from "./screen.js";
 import { say } from "./words.js";
 
@@ -28,12 +28,12 @@ async function all() {
   }
 }
 
-export async function remember(id, photo) {
+export async function remember(id, photos) {
   try {
     const kept = await store("readwrite");
     const keys = await settled(kept.getAllKeys());
     for (const old of keys.slice(0, Math.max(0, keys.length + 1 - MOST))) kept.delete(old);
-    await settled(kept.put({ when: Date.now(), id, photo }));
+    await settled(kept.put({ when: Date.now(), id, photo: photos[0], photos }));
   } catch { /* a convenience: the search itself goes on */ }
 }
 

@@ -72,7 +72,7 @@ function start() {
   if (state === "busy") open(location.href, { push: false });
   else if (state === "done") dress();
   openWays(search);
-  showPast((entry) => open(`/s/${entry.id}`, { photo: entry.photo }));
+  showPast((entry) => open(`/s/${entry.id}`, { photos: entry.photos || [entry.photo] }));
   install();
 }
 start();

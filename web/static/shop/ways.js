@@ -1,4 +1,5 @@
-// The ways in: camera, gallery, drop, paste, the phone's menu of sharing. Of several pictures, one is picked.
+// The ways in: camera, gallery, drop, paste, the phone's menu of sharing. Several pictures show one thing,
+// or one of them is picked.
 import { at, body, show } from "./screen.js";
 import { say } from "./words.js";
 
@@ -6,7 +7,7 @@ const SHARED = "vitrine-shared";
 
 export function openWays(search) {
   if (!at("image")) return; // there is no catalogue to search in
-  const take = (files) => (files.length > 1 ? pick(files, search) : search(files[0]));
+  const take = (files) => (files.length > 1 ? pick(files, search) : search(files));
 
   for (const id of ["image", "camera"]) {
     at(id).addEventListener("change", (event) => {
@@ -47,12 +48,16 @@ function pick(files, search) {
     image.src = URL.createObjectURL(file);
     image.onerror = () => image.replaceWith(file.name); // what the browser cannot show has its name
     button.append(image);
-    button.addEventListener("click", () => search(file));
+    button.addEventListener("click", () => search([file]));
     const item = document.createElement("li");
     item.append(button);
     return item;
   });
   at("picks").replaceChildren(...tiles);
+  const many = files.length > Number(at("ask").dataset.mostPhotos);
+  at("pick-many").hidden = !many;
+  at("pick-few").hidden = at("pick-all").hidden = many;
+  at("pick-all").onclick = () => search(files);
   show("pick");
   at("pick").focus();
 }
@@ -65,5 +70,5 @@ async function takeShared(search) {
   const kept = await cache.match("/shared");
   if (!kept) return;
   await cache.delete("/shared");
-  search(await kept.blob());
+  search([await kept.blob()]);
 }
