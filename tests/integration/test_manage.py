@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from tests.manage_builders import PAGE, done, dropped, job_at, see, send
+from shared.contracts.search import Boost
+from shared.database.tables import Calibration, IndexVersion
+from shared.ledger.ranking import RankingLedger
+from tests.manage_builders import PAGE, add_version, done, dropped, job_at, see, send
 from tests.web_builders import IMAGE_ID, Shop, open_shop
 from web.error_words import reason_said
 
@@ -199,3 +204,46 @@ def test_a_program_gets_the_usual_shape(shop: Shop) -> None:
     assert answer.status_code == 404
     assert answer.json is not None
     assert answer.json["error"]["code"] == "unknown_job"
+
+
+def test_a_catalogue_says_what_its_scores_mean_and_what_comes_first(shop: Shop) -> None:
+    page = "/manage/catalogues/demo"
+    add_version(shop, 1, "live")
+    text = see(shop, page)
+    assert "Not learnt from this catalogue yet" in text
+    assert "Nothing in particular" in text
+    assert "vitrine boosts demo --set" in text
+
+    job = job_at(send(shop, f"{page}/calibrate"))
+    assert shop.parts.jobs.status(job).kind == "calibrate"
+    text = see(shop, page)
+    assert f"/manage/jobs/{job}" in text
+    assert "Learn what scores mean" not in text, "one at a time"
+    refused = send(shop, f"{page}/calibrate")
+    assert refused.status_code == 409
+    shop.parts.jobs.cancel(job)
+    assert "Learn what scores mean" in see(shop, page)
+
+    learnt(shop, {"why_not": "It has 3 products with <b>pictures</b>."}, curves={})
+    text = see(shop, page)
+    assert "too little to learn from" in text
+    assert "3 products with &lt;b&gt;pictures" in text
+    first = {"object": {"first": {"ece": 0.0184}}, "whole": {"first": {"ece": None}}}
+    learnt(shop, {"same": first}, curves={"same": {}})
+    assert "Mean error of best matches: 1.8 % of an object, – of a whole photo." in see(shop, page)
+
+    wanted = [Boost(filter='category = "Chairs" and price < 50', factor=1.25)]
+    RankingLedger(shop.parts.database).set_boosts("demo", wanted)
+    text = see(shop, page)
+    assert "category = &#34;Chairs&#34; and price &lt; 50" in text
+    assert "× 1.25" in text
+    assert "Nothing in particular" not in text
+
+
+def learnt(shop: Shop, report: dict[str, object], curves: dict[str, object]) -> None:
+    """Put down what a job would have found out about the live version."""
+    with shop.parts.database.write() as session:
+        version = session.scalar(select(IndexVersion.id).where(IndexVersion.state == "live"))
+        session.merge(
+            Calibration(index_version=version, curves=curves, report=report, created_at=time.time())
+        )

@@ -11,6 +11,7 @@ from web.bodies import form_fields
 from web.catalogues import CatalogueIn, checked
 from web.errors import parsed, wants_page
 from web.manage.frame import blueprint, page_of, see, to_job
+from web.manage.ranking import meaning_of
 from web.services import services
 
 _RECENT = 5
@@ -61,11 +62,13 @@ def catalogue(catalogue: str) -> Response:
     """One catalogue at a glance."""
     parts = services()
     shown = parts.catalogue.get(catalogue)
+    jobs = parts.jobs.recent(catalogue, _RECENT)
     return page_of(
         "catalogue.html",
         catalogue=shown.name,
         shown=shown,
-        jobs=parts.jobs.recent(catalogue, _RECENT),
+        jobs=jobs,
+        meaning=meaning_of(shown.name, jobs),
         golden=len(parts.golden.some(catalogue, None, 1000)),
         versions=parts.indexes.all(catalogue),
     )
