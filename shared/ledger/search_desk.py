@@ -11,67 +11,18 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, select, update
+from sqlalchemy import Row, delete, select, update
 
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
 from shared.database import Database, WrittenJson, affected
-from shared.database.tables import Catalogue, Idempotency, Search
+from shared.database.tables import Idempotency, Search
 from shared.ledger import now_s
+from shared.ledger.search_statements import ANSWER, ANY_WAITS, KEEP, TAKE, WAITING
 from shared.ledger.searches import moment
 from shared.ledger.signals import note_timings
 
 #: How long an expired search still answers 410 before it is forgotten (404).
 _REMEMBER_S = 86_400.0
-
-# Made once: every search is claimed and answered with them.
-_WAITS = (Search.state == "queued", Search.lease_until <= bindparam("now"))
-_ANY_WAITS = select(Search.id).where(*_WAITS).limit(1)
-_WAITING = (
-    select(
-        Search.id,
-        Search.fence,
-        Search.attempts,
-        Search.catalogue_id,
-        Search.options,
-        Search.query_key,
-        Search.more_photos,
-        Search.product_id,
-        Search.objects,
-        Search.embeddings,
-        Search.models,
-        Search.created_at,
-        Search.started_at,
-        Catalogue.name.label("catalogue"),
-        Catalogue.currency,
-    )
-    .join(Catalogue, Catalogue.id == Search.catalogue_id)
-    .where(*_WAITS)
-    .order_by(Search.created_at)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, of=Search)
-)
-_TAKE = (
-    update(Search.__table__)  # type: ignore[arg-type]
-    .where(Search.id == bindparam("taken"))
-    .values(
-        state="running",
-        attempts=Search.attempts + 1,
-        fence=Search.fence + 1,
-        holder=bindparam("holder"),
-        lease_until=bindparam("until"),
-        started_at=bindparam("started"),
-    )
-)
-_ANSWER = (
-    update(Search)
-    .where(Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == "running")
-    .values(state="succeeded", holder=None, finished_at=bindparam("now"), result=bindparam("answer"))
-)
-_KEEP = (
-    update(Search)
-    .where(Search.id == bindparam("of"))
-    .values(objects=bindparam("seen"), embeddings=bindparam("rows"), models=bindparam("made_by"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +111,12 @@ class SearchDesk:
         now = now_s()
         with self._database.write() as session:
             connection = session.connection()
-            rows = connection.execute(_WAITING, {"now": now, "most": limit}).all()
+            rows = connection.execute(WAITING, {"now": now, "most": limit}).all()
             chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or rows[:1]
             claims = [_claim(row, row.started_at or now) for row in chosen]
             for claim in claims:
                 connection.execute(
-                    _TAKE,
+                    TAKE,
                     {
                         "taken": claim.id,
                         "holder": self._holder,
@@ -178,7 +129,7 @@ class SearchDesk:
     def any_waits(self) -> bool:
         """Whether ``claim`` would find something: a look that keeps no writer waiting."""
         with self._database.look() as connection:
-            return connection.scalar(_ANY_WAITS, {"now": now_s()}) is not None
+            return connection.scalar(ANY_WAITS, {"now": now_s()}) is not None
 
     def answer(
         self, answers: Sequence[tuple[Claim, SearchResult]], kept: Mapping[str, Kept] | None = None
@@ -193,11 +144,11 @@ class SearchDesk:
             for claim, result in answers:
                 text = result.model_dump_json()
                 done = {"of": claim.id, "held": claim.fence, "now": now, "answer": WrittenJson(text)}
-                if not session.connection().execute(_ANSWER, done).rowcount:
+                if not session.connection().execute(ANSWER, done).rowcount:
                     continue
                 if (new := known.get(claim.id)) is not None:
                     seen = {"seen": new.objects, "rows": new.embeddings, "made_by": new.models}
-                    session.connection().execute(_KEEP, {"of": claim.id, **seen})
+                    session.connection().execute(KEEP, {"of": claim.id, **seen})
                 held.append((claim.created_at, result.timings_ms))
                 converted = claim.options.currency is not None
                 answered.append(Answered(claim.id, "" if converted else _as_polled(claim, now, text)))
@@ -289,7 +240,7 @@ class SearchDesk:
 
 
 def _claim(row: Row[Any], started_at: float) -> Claim:
-    """Make a claim of a row of ``_WAITING``, as the row is once it was taken."""
+    """Make a claim of a row of ``WAITING``, as the row is once it was taken."""
     first = [] if row.query_key is None else [row.query_key]
     kept = None
     if row.objects is not None and row.embeddings is not None and row.models is not None:

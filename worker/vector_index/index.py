@@ -10,7 +10,6 @@ Consistency, and why:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,9 +17,10 @@ import grpc
 import numpy as np
 from pymilvus.exceptions import MilvusException
 
-from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound, VitrineError
+from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, VitrineError
 from shared.filters import Filter
-from worker.vector_index.connection import BULK_TIMEOUT_S, Connection
+from worker.vector_index.aliases import Aliases
+from worker.vector_index.connection import BULK_TIMEOUT_S
 from worker.vector_index.errors import translated
 from worker.vector_index.filters import expression, matches
 from worker.vector_index.rows import as_entity, as_hit, check_embeddings, in_batches
@@ -38,7 +38,7 @@ _BATCH_QUERIES = 512
 _BATCH_LISTED = 16384
 
 
-class MilvusIndex(Connection):
+class MilvusIndex(Aliases):
     """``VectorIndex`` on any Milvus. Connects at first use, anew in a forked child; safe across threads.
 
     Args:
@@ -97,42 +97,6 @@ class MilvusIndex(Connection):
             raise Conflict(f"The collection {collection} is in use as {', '.join(sorted(aliases))}.")
         self._shapes.pop(collection, None)
         self._call("drop_collection", collection)
-
-    def collections(self) -> list[str]:
-        """Return the names of all collections, sorted."""
-        return sorted(self._call("list_collections"))
-
-    def set_alias(self, alias: str, collection: str) -> None:
-        """Point the alias at the collection, atomically for searches; creates it when missing.
-
-        Raises:
-            NotFound: there is no such collection.
-            Conflict: a collection has the name of the alias.
-        """
-        names = self.collections()
-        if collection not in names:
-            raise NotFound(f"There is no collection {collection}.")
-        if alias in names:
-            raise Conflict(f"{alias} is a collection and cannot be an alias.")
-        if self.resolve_alias(alias) is None:
-            with suppress(Conflict):
-                self._call("create_alias", collection, alias)
-                return
-        # Or the first searches behind the alias would fail.
-        self.ensure_loaded(collection)
-        self._call("alter_alias", collection, alias)
-
-    def remove_alias(self, alias: str) -> None:
-        """Take an alias away; no effect when it is missing."""
-        with suppress(NotFound):
-            self._call("drop_alias", alias)
-
-    def resolve_alias(self, alias: str) -> str | None:
-        """Return the collection behind the alias, or None when there is no such alias."""
-        try:
-            return str(self._call("describe_alias", alias)["collection_name"])
-        except NotFound:
-            return None
 
     def upsert(self, collection: str, rows: Sequence[IndexRow]) -> None:
         """Write rows, keyed; same key twice: the last wins. All rows are checked before any is written.

@@ -1,0 +1,65 @@
+"""The statements by which every search is claimed and answered.
+
+They are made once, when this module is loaded: to make one takes longer than the database takes to carry it
+out. Arguments are the names of their ``bindparam``.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, select, update
+
+from shared.database.tables import Catalogue, Search
+
+_WAITS = (Search.state == "queued", Search.lease_until <= bindparam("now"))
+#: Whether any search waits at ``now``.
+ANY_WAITS = select(Search.id).where(*_WAITS).limit(1)
+#: Up to ``most`` searches that wait at ``now``, the oldest first; nobody else gets them meanwhile.
+WAITING = (
+    select(
+        Search.id,
+        Search.fence,
+        Search.attempts,
+        Search.catalogue_id,
+        Search.options,
+        Search.query_key,
+        Search.more_photos,
+        Search.product_id,
+        Search.objects,
+        Search.embeddings,
+        Search.models,
+        Search.created_at,
+        Search.started_at,
+        Catalogue.name.label("catalogue"),
+        Catalogue.currency,
+    )
+    .join(Catalogue, Catalogue.id == Search.catalogue_id)
+    .where(*_WAITS)
+    .order_by(Search.created_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=Search)
+)
+#: The search ``taken`` goes to a ``holder``, ``until`` when.
+TAKE = (
+    update(Search)
+    .where(Search.id == bindparam("taken"))
+    .values(
+        state="running",
+        attempts=Search.attempts + 1,
+        fence=Search.fence + 1,
+        holder=bindparam("holder"),
+        lease_until=bindparam("until"),
+        started_at=bindparam("started"),
+    )
+)
+#: Writes the answer of a search whose claim still holds: it met a row, or none.
+ANSWER = (
+    update(Search)
+    .where(Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == "running")
+    .values(state="succeeded", holder=None, finished_at=bindparam("now"), result=bindparam("answer"))
+)
+#: What a search is to be asked again with.
+KEEP = (
+    update(Search)
+    .where(Search.id == bindparam("of"))
+    .values(objects=bindparam("seen"), embeddings=bindparam("rows"), models=bindparam("made_by"))
+)
