@@ -22,12 +22,10 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image, ImageOps
 from pydantic import SecretStr
@@ -35,6 +33,7 @@ from pydantic import SecretStr
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.common import Spent, spent  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.catalogue import CatalogueStore  # noqa: E402
 from shared.database import Database  # noqa: E402
@@ -49,19 +48,6 @@ from tests.servers import free_port  # noqa: E402
 from worker.lanes import WorkerProcess, build_process  # noqa: E402
 
 SIDE_NEEDED_PX = 640
-
-
-class Spent(NamedTuple):
-    """What something took: seconds by the clock, and of this process on the processor."""
-
-    clock_s: float
-    cpu_s: float
-
-
-def spent(work: Callable[[], object]) -> Spent:
-    began, cpu_began = time.perf_counter(), time.process_time()
-    work()
-    return Spent(time.perf_counter() - began, time.process_time() - cpu_began)
 
 
 def bare(worker: WorkerProcess, settings: Settings, data: Sequence[bytes]) -> Spent:

@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -26,7 +24,7 @@ from sqlalchemy.orm import Session
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.common import machine, write_results, write_source  # noqa: E402
+from bench.common import Spent, machine, spent, write_results, write_source  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.catalogue import CatalogueStore  # noqa: E402
 from shared.database import Database  # noqa: E402
@@ -44,19 +42,6 @@ from worker.stored_rows import rows_of_products  # noqa: E402
 
 IMPORTED = 1000
 AT_ONCE = 1000
-
-
-class Spent(NamedTuple):
-    """What something took: seconds by the clock, and of this process on the processor."""
-
-    clock_s: float
-    cpu_s: float
-
-
-def spent(work: Callable[[], object]) -> Spent:
-    began, cpu_began = time.perf_counter(), time.process_time()
-    work()
-    return Spent(time.perf_counter() - began, time.process_time() - cpu_began)
 
 
 def fill(worker: WorkerProcess, database: Database, source: Path, rows: int) -> None:

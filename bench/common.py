@@ -9,10 +9,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cli.services.milvus import choose_embedded
 from shared.settings import ModelSettings, SweepSettings
@@ -30,6 +31,19 @@ SHIPPED = {
     "VITRINE_SWEEP__RING_AFTER_S": str(SweepSettings().ring_after_s),
 }
 _PICTURES = 300
+
+
+class Spent(NamedTuple):
+    """What something took: seconds by the clock, and of this process on the processor."""
+
+    clock_s: float
+    cpu_s: float
+
+
+def spent(work: Callable[[], object]) -> Spent:
+    began, cpu_began = time.perf_counter(), time.process_time()
+    work()
+    return Spent(time.perf_counter() - began, time.process_time() - cpu_began)
 
 
 def write_source(folder: Path, products: int) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import builders
 from tests.browser import DESKTOP, PHONE, Browser, Window
 from tests.showroom import Showroom, things
 
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.browser
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
     with Showroom(tmp_path_factory.mktemp("result"), things()) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("photo") / "room.jpg"
-    path.write_bytes(builders.jpeg(seed=1, width=800, height=600))
-    return path
 
 
 @pytest.fixture

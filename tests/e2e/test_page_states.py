@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Request
 
-from tests import builders
 from tests.browser import PHONE, SIZES, Browser, Window
 from tests.showroom import Showroom, things
 
@@ -31,13 +30,6 @@ new PerformanceObserver((list) => {
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
     with Showroom(tmp_path_factory.mktemp("states"), things()) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("photo") / "room.jpg"
-    path.write_bytes(builders.jpeg(seed=1, width=800, height=600))
-    return path
 
 
 def judge(window: Window, state: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from shared.contracts import SearchOptions
-from tests import builders
 from tests.browser import DESKTOP, SIZES, Browser, Window
 from tests.showroom import Showroom, things
 
@@ -20,13 +19,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
     with Showroom(tmp_path_factory.mktemp("steering"), things()) as opened:
         opened.calibrated = True
         yield opened
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("photo") / "room.jpg"
-    path.write_bytes(builders.jpeg(seed=1, width=800, height=600))
-    return path
 
 
 def options_of(room: Showroom, window: Window) -> SearchOptions:
