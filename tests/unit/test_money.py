@@ -48,7 +48,7 @@ def test_the_shipped_rates_are_many_dated_and_say_that_they_are_approximate() ->
         ("1", "EUR", "NOK", None),
         # Half to even, exactly: in binary floats 1.005 is less than it says.
         ("1.005", "EUR", "SEK", "11.06"),
-        ("0.15", "EUR", "XXX", None),  # ISO 4217: no currency
+        ("0.15", "EUR", "XTS", None),  # ISO 4217: for tests, no currency
         ("99999999999999.9999", "EUR", "USD", "110000000000000.00"),
     ],
 )
@@ -131,7 +131,7 @@ def test_the_data_folder_wins_and_a_change_is_seen_at_once(tmp_path: Path) -> No
         ([], ("nb", "NO"), None),  # no rate: as the shop has it
         (["USD"], ("ja", "JP"), "USD"),
         ([OWN, "USD"], ("ja", "JP"), None),
-        (["XXX", "CHF"], ("ja", "JP"), "CHF"),  # ISO 4217: no currency
+        (["XTS", "CHF"], ("ja", "JP"), "CHF"),  # ISO 4217: for tests, no currency
         ([None, "'; --"], ("ja", "JP"), "JPY"),
     ],
 )
