@@ -43,16 +43,31 @@ def rows(stack: Stack) -> tuple[int, int]:
 
 
 @contextmanager
-def nobody_commits(stack: Stack) -> Iterator[None]:
-    """Hold SQLite's write lock: who wants to commit waits."""
-    connection = sqlite3.connect(Path(stack.env["VITRINE_DATA_DIR"]) / "vitrine.sqlite3", timeout=60)
+def nobody_commits(stack: Stack, job: str) -> Iterator[None]:
+    """Hold SQLite's write lock since a moment in the middle of a chunk: who wants to commit waits.
+
+    The lock is taken while the worker is frozen. Taken later, it might find the chunk's last products
+    committed: the worker would then wait to end the chunk, and write nothing more to Milvus.
+    """
+    connection = sqlite3.connect(Path(stack.env["VITRINE_DATA_DIR"]) / "vitrine.sqlite3", timeout=2)
     connection.isolation_level = None
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        wait_for("the worker is frozen between two commits", partial(_lock, connection, stack, job))
+        stack.signal("catalogue", signal.SIGCONT)
         yield
         connection.execute("ROLLBACK")
     finally:
         connection.close()
+
+
+def _lock(connection: sqlite3.Connection, stack: Stack, job: str) -> bool:
+    freeze_in_a_chunk(stack, job)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:  # frozen in the very moment of a commit
+        stack.signal("catalogue", signal.SIGCONT)
+        return False
+    return True
 
 
 def die_between_milvus_and_the_database(stack: Stack) -> str:
@@ -60,9 +75,7 @@ def die_between_milvus_and_the_database(stack: Stack) -> str:
     stack.env["VITRINE_DATABASE__BUSY_TIMEOUT_S"] = "120"
     stack.start()
     job = stack.import_folder("shop", archive(pictures(PRODUCTS)))
-    freeze_in_a_chunk(stack, job)
-    stack.signal("catalogue", signal.SIGCONT)
-    with nobody_commits(stack):
+    with nobody_commits(stack, job):
         stored, _ = rows(stack)
         wait_for("Milvus has rows that the database has not", lambda: rows(stack)[1] > stored)
         stack.kill("catalogue")
