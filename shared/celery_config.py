@@ -14,6 +14,7 @@ from shared.task_names import LANE_OF, Lane, TaskName
 
 #: A search batch that takes longer has hung: its process is replaced.
 SEARCH_LIMIT_S = 25
+_OF_SEARCHES = {"time_limit": SEARCH_LIMIT_S, "soft_time_limit": SEARCH_LIMIT_S - 5}
 #: A chunk may take long, and its worker notices by itself when it hangs (``jobs.hang_s``). This is for
 #: one that hangs so badly that it cannot: a library that never lets go of the interpreter.
 CHUNK_LIMIT_S = 6 * 3600
@@ -43,10 +44,8 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
         "task_routes": {str(name): {"queue": str(lane)} for name, lane in LANE_OF.items()},
         "task_create_missing_queues": True,
         "task_annotations": {
-            str(TaskName.ANSWER_SEARCHES): {
-                "time_limit": SEARCH_LIMIT_S,
-                "soft_time_limit": SEARCH_LIMIT_S - 5,
-            },
+            str(TaskName.ANSWER_SEARCHES): _OF_SEARCHES,
+            str(TaskName.EXPECT_SEARCH): _OF_SEARCHES,
             str(TaskName.WORK_CHUNK): {"time_limit": CHUNK_LIMIT_S},
         },
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},

@@ -11,7 +11,11 @@ import structlog
 from structlog.types import EventDict, Processor
 
 # Libraries that log every call at INFO: their warnings are wanted, their chatter is not.
-_QUIET = ("httpx", "httpcore", "urllib3", "botocore", "alembic", "PIL", "asyncio")
+_QUIET = (
+    *("httpx", "httpcore", "urllib3", "botocore", "alembic", "PIL", "asyncio"),
+    # Two lines for every bell that is rung, which Flower shows. What goes wrong is a warning or an error.
+    *("celery.worker.strategy", "celery.app.trace"),
+)
 
 bound = structlog.contextvars.bound_contextvars
 """Context manager: ``with bound(request_id=...)`` adds fields to every event inside it."""

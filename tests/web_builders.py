@@ -34,14 +34,18 @@ IMAGE_ID = "0" * 32
 
 
 class Bell(Doorbell):
-    """Remembers who was rung, and what the ledger held at that moment."""
+    """Remembers who was rung, and apart from that which searches were announced before they were there."""
 
     def __init__(self, works: bool = True) -> None:
         self.works = works
         self.rung: list[tuple[TaskName, str]] = []
+        self.announced = threading.Semaphore(0)
 
     def ring(self, task: TaskName, row_id: str) -> bool:
-        self.rung.append((task, row_id))
+        if task == TaskName.EXPECT_SEARCH:
+            self.announced.release()
+        else:
+            self.rung.append((task, row_id))
         return self.works
 
 

@@ -42,6 +42,7 @@ from web import (
 from web.broker import BrokerProbe
 from web.compression import compress_pages
 from web.errors import register_errors
+from web.herald import Herald
 from web.i18n import speak
 from web.limits import RateCounter
 from web.money import handle_money
@@ -94,6 +95,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
 def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
     """Open what the views work with: one of each per process."""
     database = open_database(settings)
+    bell = doorbell or Doorbell(settings.redis_url)
     return Services(
         settings=settings,
         database=database,
@@ -106,7 +108,8 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         catalogue=CatalogueStore(database),
         window=ShopWindow(database),
         store=open_image_store(settings),
-        doorbell=doorbell or Doorbell(settings.redis_url),
+        doorbell=bell,
+        herald=Herald(bell),
         presence=Presence(database),
         broker=BrokerProbe(settings.redis_url),
         audience=Audience(settings.redis_url),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.interpreter import settle
 from shared.settings import get_settings
 from web.events import SERVING
 
@@ -36,5 +37,6 @@ logconfig_dict = {
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let open event streams see that this process is to end: they would hold it up."""
+    """Tune the process, and let open event streams see that it is to end: they would hold it up."""
     worker.wsgi.extensions[SERVING] = lambda: worker.alive
+    settle()

@@ -22,6 +22,7 @@ from shared.task_names import TaskName
 from shared.url_fetch import fetch_image
 from web.bodies import files_of, form_fields, idempotency, json_body
 from web.errors import parsed
+from web.herald import Announcement
 from web.money import rates_in_force
 from web.openapi import Parameter, operation
 from web.services import services
@@ -89,12 +90,14 @@ def accept_search() -> Accepted:
     Raises:
         VitrineError: whatever is wrong with the request; then nothing was accepted.
     """
-    _refuse_the_many()
+    idle = _refuse_the_many()
     if request.mimetype == "multipart/form-data":
+        # Where searches are open a busy worker looks anew by itself, before it would hear this.
+        announcement = services().herald.announce() if idle else None
         options = parsed(SearchOptions, form_fields(lists=("box", "like", "unlike")))
-        return _rung(_by_photos(options, files_of("image", MAX_PHOTOS)))
+        return _by_photos(options, files_of("image", MAX_PHOTOS), announcement)
     if request.mimetype == "application/json":
-        return _rung(_by_request(parsed(SearchRequest, json_body())))
+        return _by_request(parsed(SearchRequest, json_body()))
     raise UnsupportedFormat(
         "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
     )
@@ -103,30 +106,23 @@ def accept_search() -> Accepted:
 def accept_request(wanted: SearchRequest) -> Accepted:
     """The same for a search without an upload, which a page's form asks for."""
     _refuse_the_many()
-    return _rung(_by_request(wanted))
+    return _by_request(wanted)
 
 
-def _rung(accepted: Accepted) -> Accepted:
-    if accepted.created:
-        SEARCHES_ACCEPTED.inc()
-        if not services().doorbell.ring(TaskName.ANSWER_SEARCHES, accepted.id):
-            DOORBELLS_LOST.inc()
-    return accepted
-
-
-def _refuse_the_many() -> None:
+def _refuse_the_many() -> bool:
     """Raise Overloaded when one address asks too often, or when too many searches wait already:
-    a queue that only grows serves nobody."""
+    a queue that only grows serves nobody. Return whether no search is open."""
     wait_s = services().rate.count(request.remote_addr or "")
     if wait_s is not None:
         SEARCHES_REFUSED.inc()
         g.retry_after_s = wait_s
         most = services().settings.web.searches_per_minute
         raise Overloaded(f"More than {most} searches a minute came from your address.")
-    waiting = services().searches.waiting()
-    if waiting >= services().settings.search.max_waiting:
+    load = services().searches.load()
+    if load.waiting >= services().settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
-        raise Overloaded(f"{waiting} searches wait already. Try again shortly.")
+        raise Overloaded(f"{load.waiting} searches wait already. Try again shortly.")
+    return not load.waiting and not load.running
 
 
 def _by_request(wanted: SearchRequest) -> Accepted:
@@ -162,7 +158,9 @@ def _further_page(wanted: SearchRequest, after: str) -> Accepted:
     return _accept(first.options.model_copy(update=chosen), first.asked)
 
 
-def _by_photos(options: SearchOptions, photos: list[bytes]) -> Accepted:
+def _by_photos(
+    options: SearchOptions, photos: list[bytes], announcement: Announcement | None = None
+) -> Accepted:
     if options.after is not None:
         raise InvalidInput("A page is asked for as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
@@ -174,7 +172,7 @@ def _by_photos(options: SearchOptions, photos: list[bytes]) -> Accepted:
         with parts.decoders:
             picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
         keys.append(parts.store.put(picture.jpeg, "queries"))
-    return _accept(options, Asked(keys[0], tuple(keys[1:])))
+    return _accept(options, Asked(keys[0], tuple(keys[1:])), announcement)
 
 
 def _again(query_id: str) -> Asked:
@@ -187,15 +185,24 @@ def _again(query_id: str) -> Asked:
     return earlier.asked
 
 
-def _accept(options: SearchOptions, asked: Asked) -> Accepted:
+def _accept(options: SearchOptions, asked: Asked, announcement: Announcement | None = None) -> Accepted:
+    """Commit the search, then ring, unless a worker was rung who looks out for it."""
     _check(options)
-    return services().searches.accept(
+    parts = services()
+    accepted = parts.searches.accept(
         options.catalogue,
         options,
         asked,
-        ttl_s=services().settings.search.result_ttl_s,
+        search_id=None if announcement is None else announcement.search_id,
+        ttl_s=parts.settings.search.result_ttl_s,
         idempotency=idempotency(options, repr(asked)),
     )
+    if accepted.created:
+        SEARCHES_ACCEPTED.inc()
+        heard = announcement is not None and announcement.is_heard()
+        if not heard and not parts.doorbell.ring(TaskName.ANSWER_SEARCHES, accepted.id):
+            DOORBELLS_LOST.inc()
+    return accepted
 
 
 def _check(options: SearchOptions) -> None:

@@ -24,6 +24,7 @@ from shared.presence import Presence
 from shared.settings import Settings
 from shared.shop_window import ShopWindow
 from web.broker import BrokerProbe
+from web.herald import Herald
 from web.limits import RateCounter
 
 EXTENSION = "vitrine"
@@ -51,6 +52,7 @@ class Services:
     window: ShopWindow
     store: ImageStore
     doorbell: Doorbell
+    herald: Herald
     presence: Presence
     broker: BrokerProbe
     audience: Audience

@@ -21,6 +21,7 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
+from shared.task_names import LOOK_OUT_S
 from worker.answering import Choosing, answer_of
 from worker.calibration.known import Calibrations
 from worker.index_versions import LiveIndex
@@ -33,6 +34,8 @@ from worker.vision import VectorIndex
 log = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
+#: How often a search that was announced is looked out for.
+_LOOK_S = 0.0005
 #: By how much more is asked for when a group is short of products.
 _MORE = 4
 
@@ -70,6 +73,19 @@ class SearchLane:
             if time.monotonic() >= until or not self.desk.any_waits():
                 break
         return taken
+
+    def answer_coming(self) -> int:
+        """Answer what waits or comes within ``LOOK_OUT_S``; return how many searches were taken.
+
+        The web rings for it while it still reads the photo, so that this and the way through the broker
+        happen at once.
+        """
+        until = time.monotonic() + LOOK_OUT_S
+        while not self.desk.any_waits():
+            if time.monotonic() > until:
+                return 0
+            time.sleep(_LOOK_S)
+        return self.answer_waiting()
 
     def _answer_batch(self, claims: Sequence[Claim]) -> None:
         """Answer claims together; whatever goes wrong with several is tried on each alone."""

@@ -1,13 +1,15 @@
-"""The two tasks: doorbells that make this process look at the ledger. Ids in the messages only name
+"""The tasks: doorbells that make this process look at the ledger. Ids in the messages only name
 the row that rang, so that Flower shows it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from celery import Celery
 
 from shared.errors import VitrineError
+from shared.interpreter import settle
 from shared.settings import Settings
 from shared.task_names import Lane, TaskName
 from worker import stopping
@@ -22,6 +24,7 @@ def start(settings: Settings, lane: Lane, name: str) -> None:
     """Build this process's connections and models; called once in the spawned child."""
     global _process
     _process = build_process(settings, lane, name)
+    settle()
     for versions in _process.pipelines.loaded():
         log.info("ready: %s", ", ".join(f"{k} {v}" for k, v in versions.items()))
 
@@ -34,14 +37,23 @@ def stop() -> None:
 def register(app: Celery) -> None:
     """Give the tasks to a Celery application."""
     app.task(name=str(TaskName.ANSWER_SEARCHES))(answer_searches)
+    app.task(name=str(TaskName.EXPECT_SEARCH))(expect_search)
     app.task(name=str(TaskName.WORK_CHUNK))(work_chunk)
 
 
 def answer_searches(search_id: str) -> None:
     """Answer every search that waits; nothing left to do is the usual case under load."""
-    process = _running()
+    _search(_running().search.answer_waiting)
+
+
+def expect_search(_: str) -> None:
+    """Answer the search that the web is about to accept, as soon as it is there."""
+    _search(_running().search.answer_coming)
+
+
+def _search(answer: Callable[[], object]) -> None:
     try:
-        process.search.answer_waiting()
+        answer()
     except (VitrineError, MemoryError) as error:
         # The ledger still has the work: the sweeper rings again. A MemoryError that left the task
         # would end the whole worker.

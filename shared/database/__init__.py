@@ -101,6 +101,16 @@ class Database:
         with _translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def record(self) -> Iterator[Connection]:
+        """The same without the ORM, for statements that are made once: what every search writes.
+
+        Raises:
+            DatabaseUnavailable: as ``write``.
+        """
+        with _translated(), self.engine.begin() as connection:
+            yield connection
+
     def check(self) -> None:
         """Raise DatabaseUnavailable unless a query comes back."""
         with self.read() as session:

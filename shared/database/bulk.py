@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, Table, insert
+from sqlalchemy import Connection, Insert, Table, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -15,10 +15,11 @@ from shared.database.tables import Base
 Values = Mapping[str, Any]
 
 
-def insert_rows(session: Session, table: type[Base], rows: Sequence[Values]) -> None:
+def insert_rows(session: Session | Connection, table: type[Base], rows: Sequence[Values]) -> None:
     """Insert rows, all with the same columns; none is fine."""
     if rows:
-        session.connection().execute(_inserting(table), [dict(row) for row in rows])
+        connection = session.connection() if isinstance(session, Session) else session
+        connection.execute(_inserting(table), [dict(row) for row in rows])
 
 
 def upsert_rows(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import Session
 
+from shared.database.bulk import insert_rows
 from shared.database.tables import Catalogue, Idempotency
 from shared.errors import Conflict, UnknownCatalogue
 
@@ -34,6 +35,9 @@ shown_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
 
 # Made once: every search asks it.
 _ID_OF = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
+_MADE_BEFORE = select(Idempotency.digest, Idempotency.resource_id).where(
+    Idempotency.scope == bindparam("scope"), Idempotency.key == bindparam("key")
+)
 
 
 class Idempotent(NamedTuple):
@@ -67,19 +71,19 @@ def find_catalogue(session: Session, name: str, hold: Hold | None = None) -> Cat
     return row
 
 
-def catalogue_id(session: Session, name: str) -> int:
+def catalogue_id(session: Session | Connection, name: str) -> int:
     """Return the id of a catalogue's row, or raise UnknownCatalogue."""
     found = session.scalar(_ID_OF, {"name": name})
     if found is None:
         raise _unknown(name)
-    return found
+    return int(found)
 
 
 def _unknown(name: str) -> UnknownCatalogue:
     return UnknownCatalogue(f"There is no catalogue {name!r}. GET /v1/catalogues lists them.", "catalogue")
 
 
-def seen_before(session: Session, scope: str, request: Idempotent | None) -> str | None:
+def seen_before(session: Session | Connection, scope: str, request: Idempotent | None) -> str | None:
     """Return the id that the same request made earlier, or None.
 
     Raises:
@@ -87,25 +91,18 @@ def seen_before(session: Session, scope: str, request: Idempotent | None) -> str
     """
     if request is None:
         return None
-    row = session.get(Idempotency, (scope, request.key))
+    row = session.execute(_MADE_BEFORE, {"scope": scope, "key": request.key}).one_or_none()
     if row is None:
         return None
     if row.digest != request.digest:
         raise Conflict(
             "This Idempotency-Key was used for another request: take a new key.", "Idempotency-Key"
         )
-    return row.resource_id
+    return str(row.resource_id)
 
 
-def remember(session: Session, scope: str, request: Idempotent | None, resource_id: str) -> None:
+def remember(session: Session | Connection, scope: str, request: Idempotent | None, resource_id: str) -> None:
     """Tie the key to the row that is being made in this transaction."""
     if request is not None:
-        session.add(
-            Idempotency(
-                scope=scope,
-                key=request.key,
-                digest=request.digest,
-                resource_id=resource_id,
-                created_at=now_s(),
-            )
-        )
+        made = {"scope": scope, "resource_id": resource_id, "created_at": now_s(), **request._asdict()}
+        insert_rows(session, Idempotency, [made])

@@ -109,8 +109,7 @@ class SearchDesk:
         One that was tried before is taken alone: if it kills the process, it takes nobody with it.
         """
         now = now_s()
-        with self._database.write() as session:
-            connection = session.connection()
+        with self._database.record() as connection:
             rows = connection.execute(WAITING, {"now": now, "most": limit}).all()
             chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or rows[:1]
             claims = [_claim(row, row.started_at or now) for row in chosen]
@@ -140,19 +139,19 @@ class SearchDesk:
             kept: what is to be kept with a search, by its id; what it had before stays otherwise.
         """
         known, now, held, answered = kept or {}, now_s(), [], []
-        with self._database.write() as session:
+        with self._database.record() as connection:
             for claim, result in answers:
                 text = result.model_dump_json()
                 done = {"of": claim.id, "held": claim.fence, "now": now, "answer": WrittenJson(text)}
-                if not session.connection().execute(ANSWER, done).rowcount:
+                if not connection.execute(ANSWER, done).rowcount:
                     continue
                 if (new := known.get(claim.id)) is not None:
                     seen = {"seen": new.objects, "rows": new.embeddings, "made_by": new.models}
-                    session.connection().execute(KEEP, {"of": claim.id, **seen})
+                    connection.execute(KEEP, {"of": claim.id, **seen})
                 held.append((claim.created_at, result.timings_ms))
                 converted = claim.options.currency is not None
                 answered.append(Answered(claim.id, "" if converted else _as_polled(claim, now, text)))
-            note_timings(session, held)
+            note_timings(connection, held)
         return answered
 
     def first_page(self, search_id: str) -> FirstPage | None:

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -27,7 +27,10 @@ OPEN_STATES = ("queued", "running")
 
 # Statements that every search asks, made once: making them takes longer than the database.
 _STATE = select(Search.state).where(Search.id == bindparam("id"))
-_WAITING = select(func.count()).where(Search.state == "queued")
+_LOAD = select(Search.state, func.count()).where(Search.state.in_(OPEN_STATES)).group_by(Search.state)
+_KNOWN = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
+    Search.id == bindparam("id")
+)
 _STATUS = select(
     Search.id,
     Search.state,
@@ -73,6 +76,13 @@ class Earlier:
     embedded: bool
 
 
+class Load(NamedTuple):
+    """Searches that nobody has taken, and those that are being answered."""
+
+    waiting: int
+    running: int
+
+
 class SearchLedger:
     """What the web needs to know and do; the worker's side is ``SearchDesk``."""
 
@@ -87,6 +97,7 @@ class SearchLedger:
         *,
         query_key: str | None = None,
         product_id: str | None = None,
+        search_id: str | None = None,
         ttl_s: int,
         idempotency: Idempotent | None = None,
     ) -> Accepted:
@@ -94,37 +105,40 @@ class SearchLedger:
 
         Args:
             asked: what it is made with; ``query_key`` and ``product_id`` are the short forms of one.
+            search_id: a new UUID, where the caller made one before.
 
         Raises:
             UnknownCatalogue, UnknownProduct: nothing to search in, or with.
             Conflict: the idempotency key belongs to another request.
         """
         asked = asked or Asked(query_key=query_key, product_id=product_id)
+        new_id = search_id or str(uuid.uuid4())
         try:
-            return self._accept(catalogue, options, asked, ttl_s, idempotency)
+            return self._accept(catalogue, options, asked, new_id, ttl_s, idempotency)
         except IntegrityError:
             # Two requests with one new key met: the other one has committed it by now.
-            return self._accept(catalogue, options, asked, ttl_s, idempotency)
+            return self._accept(catalogue, options, asked, new_id, ttl_s, idempotency)
 
     def _accept(
         self,
         catalogue: str,
         options: SearchOptions,
         asked: Asked,
+        new_id: str,
         ttl_s: int,
         idempotency: Idempotent | None,
     ) -> Accepted:
-        with self._database.write() as session:
-            if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
+        with self._database.record() as connection:
+            if (earlier := seen_before(connection, _SCOPE, idempotency)) is not None:
                 return Accepted(earlier, False)
-            place = catalogue_id(session, catalogue)
+            place = catalogue_id(connection, catalogue)
             if asked.product_id is not None:
-                _require_products(session, place, [asked.product_id], "product_id")
-            _require_products(session, place, options.like, "like")
-            _require_products(session, place, options.unlike, "unlike")
+                _require_products(connection, place, [asked.product_id], "product_id")
+            _require_products(connection, place, options.like, "like")
+            _require_products(connection, place, options.unlike, "unlike")
             now = now_s()
             search: dict[str, Any] = {
-                "id": str(uuid.uuid4()),
+                "id": new_id,
                 "state": "queued",
                 "catalogue_id": place,
                 "options": WrittenJson(options.model_dump_json(exclude_defaults=True)),
@@ -136,10 +150,11 @@ class SearchLedger:
             }
             if asked.earlier is not None:
                 # Copied, so that the one may be forgotten while the other is asked.
-                known = find_search(session, asked.earlier)
+                known = connection.execute(_KNOWN, {"id": asked.earlier}).one_or_none()
+                known = _there(known, asked.earlier)
                 search |= {"objects": known.objects, "embeddings": known.embeddings, "models": known.models}
-            insert_rows(session, Search, [search])
-            remember(session, _SCOPE, idempotency, search["id"])
+            insert_rows(connection, Search, [search])
+            remember(connection, _SCOPE, idempotency, new_id)
             return Accepted(search["id"], True)
 
     def earlier(self, search_id: str) -> Earlier:
@@ -206,18 +221,22 @@ class SearchLedger:
 
     def waiting(self) -> int:
         """How many searches nobody has taken."""
+        return self.load().waiting
+
+    def load(self) -> Load:
+        """How many searches are open."""
         with self._database.look() as connection:
-            return connection.scalar(_WAITING) or 0
+            counts = dict(connection.execute(_LOAD).all())
+        return Load(counts.get("queued", 0), counts.get("running", 0))
 
 
-def _require_products(session: Session, catalogue_id: int, wanted: Sequence[str], field: str) -> None:
+def _require_products(connection: Connection, catalogue_id: int, wanted: Sequence[str], field: str) -> None:
     if not wanted:
         return
-    found = session.scalars(
-        select(Product.product_id).where(
-            Product.catalogue_id == catalogue_id, Product.product_id.in_(list(wanted))
-        )
+    there = select(Product.product_id).where(
+        Product.catalogue_id == catalogue_id, Product.product_id.in_(list(wanted))
     )
+    found = connection.scalars(there)
     missing = sorted(set(wanted).difference(found))
     if missing:
         raise UnknownProduct(f"There is no product {missing[0]!r} in this catalogue.", field)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Integer, cast, delete, func, select, update
+from sqlalchemy import Connection, Integer, cast, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -46,7 +46,7 @@ class StageHistogram:
     total_ms: float = 0.0
 
 
-def note_timings(session: Session, searches: Iterable[tuple[float, dict[str, float]]]) -> None:
+def note_timings(connection: Connection, searches: Iterable[tuple[float, dict[str, float]]]) -> None:
     """Write what searches took, in the transaction that answers them.
 
     Args:
@@ -61,7 +61,7 @@ def note_timings(session: Session, searches: Iterable[tuple[float, dict[str, flo
         }
         for asked_at, stages in searches
     ]
-    insert_rows(session, Timing, rows)
+    insert_rows(connection, Timing, rows)
 
 
 class SignalLedger:
