@@ -42,6 +42,7 @@ from web import (
 from web.broker import BrokerProbe
 from web.compression import compress_pages
 from web.errors import register_errors
+from web.forms import VitrineRequest
 from web.herald import Herald
 from web.i18n import speak
 from web.limits import RateCounter
@@ -70,6 +71,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     # The version is in the addresses: a browser may keep such a file for ever.
     files = f"/static/{version_of(STATIC)}"
     app = Flask("web", static_folder=STATIC, static_url_path=files, template_folder="templates")
+    app.request_class = VitrineRequest
     app.config.update(
         MAX_CONTENT_LENGTH=settings.web.max_body_bytes,
         MAX_FORM_PARTS=_MAX_FORM_PARTS,

@@ -1,7 +1,7 @@
-"""Rings the search lane for a search whose photo is still being read.
+"""Rings the search lane for a search that is still being read.
 
-On an idle machine the way through the broker to a worker takes as long as reading a photo, so both happen at
-once: the worker who was rung looks out for the search for a moment. Where its row is committed within that
+On an idle machine the way through the broker to a worker takes as long as reading the request, so both happen
+at once: the worker who was rung looks out for the search for a moment. Where its row is committed within that
 moment the bell need not be rung again; a photo that takes longer rings as any other search does.
 """
 
@@ -23,10 +23,19 @@ class Herald:
 
     def __init__(self, doorbell: Doorbell) -> None:
         self._doorbell = doorbell
+        self._quiet_until = 0.0
         self._voice = ThreadPoolExecutor(1, thread_name_prefix="herald")
 
-    def announce(self) -> Announcement:
-        """Ring for a search that is about to be accepted; returns at once, and never raises."""
+    def announce(self) -> Announcement | None:
+        """Ring for a search that may be about to be accepted; returns at once, and never raises.
+
+        None soon after another: whoever was rung for that one looks out still, or is busy and looks anew by
+        itself. Nor do many requests that are refused cost many rings.
+        """
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return None
+        self._quiet_until = now + LOOK_OUT_S
         search_id = str(uuid.uuid4())
         return Announcement(search_id, self._voice.submit(self._ring, search_id))
 

@@ -90,10 +90,10 @@ def accept_search() -> Accepted:
     Raises:
         VitrineError: whatever is wrong with the request; then nothing was accepted.
     """
-    idle = _refuse_the_many()
-    if request.mimetype == "multipart/form-data":
-        # Where searches are open a busy worker looks anew by itself, before it would hear this.
-        announcement = services().herald.announce() if idle else None
+    by_photo = request.mimetype == "multipart/form-data"
+    announcement = services().herald.announce() if by_photo else None
+    _refuse_the_many()
+    if by_photo:
         options = parsed(SearchOptions, form_fields(lists=("box", "like", "unlike")))
         return _by_photos(options, files_of("image", MAX_PHOTOS), announcement)
     if request.mimetype == "application/json":
@@ -109,20 +109,19 @@ def accept_request(wanted: SearchRequest) -> Accepted:
     return _by_request(wanted)
 
 
-def _refuse_the_many() -> bool:
+def _refuse_the_many() -> None:
     """Raise Overloaded when one address asks too often, or when too many searches wait already:
-    a queue that only grows serves nobody. Return whether no search is open."""
+    a queue that only grows serves nobody."""
     wait_s = services().rate.count(request.remote_addr or "")
     if wait_s is not None:
         SEARCHES_REFUSED.inc()
         g.retry_after_s = wait_s
         most = services().settings.web.searches_per_minute
         raise Overloaded(f"More than {most} searches a minute came from your address.")
-    load = services().searches.load()
-    if load.waiting >= services().settings.search.max_waiting:
+    waiting = services().searches.waiting()
+    if waiting >= services().settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
-        raise Overloaded(f"{load.waiting} searches wait already. Try again shortly.")
-    return not load.waiting and not load.running
+        raise Overloaded(f"{waiting} searches wait already. Try again shortly.")
 
 
 def _by_request(wanted: SearchRequest) -> Accepted:

@@ -74,17 +74,23 @@ class SearchLane:
                 break
         return taken
 
-    def answer_coming(self) -> int:
-        """Answer what waits or comes within ``LOOK_OUT_S``; return how many searches were taken.
+    def answer_coming(self, search_id: str) -> int:
+        """Answer what waits, or comes within ``LOOK_OUT_S``; return how many searches were taken.
 
-        The web rings for it while it still reads the photo, so that this and the way through the broker
-        happen at once.
+        The web rings while it still reads the request, so that this and the way through the broker happen at
+        once.
+
+        Args:
+            search_id: of the one that was announced; it is not waited for where it was taken before.
         """
         until = time.monotonic() + LOOK_OUT_S
-        while not self.desk.any_waits():
-            if time.monotonic() > until:
+        if not self.desk.any_waits():
+            if self.desk.is_known(search_id):
                 return 0
-            time.sleep(_LOOK_S)
+            while not self.desk.any_waits():
+                if time.monotonic() > until:
+                    return 0
+                time.sleep(_LOOK_S)
         return self.answer_waiting()
 
     def _answer_batch(self, claims: Sequence[Claim]) -> None:

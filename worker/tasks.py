@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.lanes import WorkerProcess, build_process
+from worker.search_lane import SearchLane
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +44,18 @@ def register(app: Celery) -> None:
 
 def answer_searches(search_id: str) -> None:
     """Answer every search that waits; nothing left to do is the usual case under load."""
-    _search(_running().search.answer_waiting)
+    _search(SearchLane.answer_waiting)
 
 
-def expect_search(_: str) -> None:
+def expect_search(search_id: str) -> None:
     """Answer the search that the web is about to accept, as soon as it is there."""
-    _search(_running().search.answer_coming)
+    _search(lambda lane: lane.answer_coming(search_id))
 
 
-def _search(answer: Callable[[], object]) -> None:
+def _search(answer: Callable[[SearchLane], int]) -> None:
+    lane = _running().search
     try:
-        answer()
+        answer(lane)
     except (VitrineError, MemoryError) as error:
         # The ledger still has the work: the sweeper rings again. A MemoryError that left the task
         # would end the whole worker.

@@ -228,6 +228,11 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
+def is_upright(picture: Image.Image) -> bool:
+    """Whether an opened picture shows as it is stored."""
+    return _orientation(picture) not in _UPRIGHT
+
+
 def _orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; broken EXIF counts as upright, as in every viewer."""
     try:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from PIL import Image
 
-from shared.images.decoding import ImageLimits, opened, upright_rgb
+from shared.images import jpeg
+from shared.images.decoding import ImageLimits, is_upright, opened, upright_rgb
 from shared.images.formats import recognise
 
 _RENDITION_QUALITY = {"JPEG": 85, "WEBP": 80}
@@ -19,7 +20,7 @@ class NormalisedImage:
     """A picture as it is kept and served.
 
     Attributes:
-        jpeg: the file, JPEG 4:4:4 in sRGB without metadata.
+        jpeg: the file, JPEG in sRGB without metadata; 4:4:4 unless it was a JPEG that could stay as it is.
         width: pixels, upright.
         height: as ``width``.
         source_format: what was sent, such as ``HEIF``.
@@ -34,18 +35,24 @@ class NormalisedImage:
 def normalise(
     data: bytes, limits: ImageLimits, max_side_px: int = 1280, quality: int = 90
 ) -> NormalisedImage:
-    """Decode, scale down to ``max_side_px`` and write anew, so that nothing but pixels is kept.
+    """Scale down to ``max_side_px`` and write anew, so that nothing but the picture is kept.
 
-    The picture never grows. Neither EXIF (with its place), profile, comment nor trailing bytes survive.
+    It never grows. Neither EXIF (with its place), profile, comment nor trailing bytes survive. A JPEG that is
+    small enough, upright and in sRGB is not decoded: it keeps its pixels and loses the rest, and whether they
+    can be read shows when they are.
 
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
     """
     with opened(data, limits) as picture:
+        if max(picture.size) <= max_side_px and jpeg.is_plain(picture) and is_upright(picture):
+            plain = jpeg.stripped(data)
+            if plain is not None:
+                return NormalisedImage(plain, picture.width, picture.height, "JPEG")
         fitted = _fitted(picture, limits, max_side_px)
         # 4:4:4, because a red shirt's edge is what an embedder looks at.
-        jpeg = _written(fitted, "JPEG", quality=quality, subsampling=0)
-    return NormalisedImage(jpeg, fitted.width, fitted.height, recognise(data).picture or "")
+        written = _written(fitted, "JPEG", quality=quality, subsampling=0)
+    return NormalisedImage(written, fitted.width, fitted.height, recognise(data).picture or "")
 
 
 def rendition(

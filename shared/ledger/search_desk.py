@@ -17,7 +17,7 @@ from shared.contracts import SearchOptions, SearchResult, TaskStatus
 from shared.database import Database, WrittenJson, affected
 from shared.database.tables import Idempotency, Search
 from shared.ledger import now_s
-from shared.ledger.search_statements import ANSWER, ANY_WAITS, KEEP, TAKE, WAITING
+from shared.ledger.search_statements import ANSWER, ANY_WAITS, IS_KNOWN, KEEP, TAKE, WAITING
 from shared.ledger.searches import moment
 from shared.ledger.signals import note_timings
 
@@ -129,6 +129,11 @@ class SearchDesk:
         """Whether ``claim`` would find something: a look that keeps no writer waiting."""
         with self._database.look() as connection:
             return connection.scalar(ANY_WAITS, {"now": now_s()}) is not None
+
+    def is_known(self, search_id: str) -> bool:
+        """Whether the search is there, in whatever state."""
+        with self._database.look() as connection:
+            return connection.scalar(IS_KNOWN, {"id": search_id}) is not None
 
     def answer(
         self, answers: Sequence[tuple[Claim, SearchResult]], kept: Mapping[str, Kept] | None = None

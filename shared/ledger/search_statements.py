@@ -13,6 +13,8 @@ from shared.database.tables import Catalogue, Search
 _WAITS = (Search.state == "queued", Search.lease_until <= bindparam("now"))
 #: Whether any search waits at ``now``.
 ANY_WAITS = select(Search.id).where(*_WAITS).limit(1)
+#: Whether there is a search ``id``.
+IS_KNOWN = select(Search.id).where(Search.id == bindparam("id"))
 #: Up to ``most`` searches that wait at ``now``, the oldest first; nobody else gets them meanwhile.
 WAITING = (
     select(

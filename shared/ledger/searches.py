@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
@@ -27,7 +27,7 @@ OPEN_STATES = ("queued", "running")
 
 # Statements that every search asks, made once: making them takes longer than the database.
 _STATE = select(Search.state).where(Search.id == bindparam("id"))
-_LOAD = select(Search.state, func.count()).where(Search.state.in_(OPEN_STATES)).group_by(Search.state)
+_WAITING = select(func.count()).where(Search.state == "queued")
 _KNOWN = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
     Search.id == bindparam("id")
 )
@@ -74,13 +74,6 @@ class Earlier:
     options: SearchOptions
     state: str
     embedded: bool
-
-
-class Load(NamedTuple):
-    """Searches that nobody has taken, and those that are being answered."""
-
-    waiting: int
-    running: int
 
 
 class SearchLedger:
@@ -221,13 +214,8 @@ class SearchLedger:
 
     def waiting(self) -> int:
         """How many searches nobody has taken."""
-        return self.load().waiting
-
-    def load(self) -> Load:
-        """How many searches are open."""
         with self._database.look() as connection:
-            counts = dict(connection.execute(_LOAD).all())
-        return Load(counts.get("queued", 0), counts.get("running", 0))
+            return connection.scalar(_WAITING) or 0
 
 
 def _require_products(connection: Connection, catalogue_id: int, wanted: Sequence[str], field: str) -> None:

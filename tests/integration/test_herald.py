@@ -1,9 +1,12 @@
-"""A search is announced while its photo is read, where no other is open; a worker looks out for it."""
+"""A search is announced while it is still being read, and a worker looks out for it."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,36 +14,82 @@ from shared.contracts import SearchOptions
 from tests import builders
 from tests.servers import PATIENCE_S
 from tests.shop import Shop
-from tests.web_builders import open_shop, upload
+from tests.web_builders import Bell, open_shop, upload
+from tests.web_builders import Shop as WebShop
+from web import herald
 from worker import search_lane
 
 
-def test_a_search_is_announced_only_where_no_other_is_open(tmp_path: Path) -> None:
-    shop = open_shop(tmp_path)
+class AtOnce:
+    """Stands for a thread that had its turn at once."""
 
-    def search() -> None:
-        assert shop.client.post("/v1/searches", **upload()).status_code == 202
-
-    search()
-    assert shop.bell.announced.acquire(timeout=PATIENCE_S)
-    search()  # one waits
-    claims = shop.desk().claim(2)
-    search()  # two are being answered
-    claims += shop.desk().claim(1)
-    assert len(claims) == 3
-    for claim in claims:
-        shop.desk().fail(claim, "internal", "for the test")
-    search()
-    # Announced in turn: a word of the two between would come before this one's.
-    assert shop.bell.announced.acquire(timeout=PATIENCE_S)
-    assert not shop.bell.announced.acquire(blocking=False)
-    assert [task for task, _ in shop.bell.rung] == ["search.answer"] * 4
+    def submit(self, step: Callable[..., Any], *given: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(step(*given))
+        return done
 
 
-def test_a_photo_that_cannot_be_read_was_announced_and_rings_nobody(tmp_path: Path) -> None:
-    shop = open_shop(tmp_path)
+class Never:
+    """Stands for a thread that has not had its turn yet."""
+
+    def submit(self, step: Callable[..., Any], *given: Any) -> Future[Any]:
+        return Future()
+
+
+def asked(shop: WebShop) -> str:
+    answer = shop.client.post("/v1/searches", **upload())
+    assert answer.status_code == 202
+    assert answer.json is not None
+    return str(answer.json["id"])
+
+
+def announcing(folder: Path, monkeypatch: pytest.MonkeyPatch, voice: type, bell: Bell) -> WebShop:
+    monkeypatch.setattr(herald, "ThreadPoolExecutor", lambda *_, **__: voice())
+    return open_shop(folder, bell=bell)
+
+
+def test_a_search_that_a_worker_heard_of_is_not_rung_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(herald, "LOOK_OUT_S", PATIENCE_S)
+    shop = announcing(tmp_path, monkeypatch, AtOnce, Bell(announces=True))
+    search = asked(shop)
+    assert shop.bell.announced.get_nowait() == search
+    assert shop.bell.rung == []
+
+
+@pytest.mark.parametrize(
+    ("voice", "takes", "look_out_s"),
+    [
+        pytest.param(AtOnce, True, 0.0, id="the worker may look no longer"),
+        pytest.param(AtOnce, False, PATIENCE_S, id="the broker did not take it"),
+        pytest.param(Never, True, PATIENCE_S, id="it was not announced in time"),
+    ],
+)
+def test_a_search_that_perhaps_nobody_heard_of_is_rung_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, voice: type, takes: bool, look_out_s: float
+) -> None:
+    monkeypatch.setattr(herald, "LOOK_OUT_S", look_out_s)
+    shop = announcing(tmp_path, monkeypatch, voice, Bell(announces=takes))
+    assert [("search.answer", asked(shop))] == shop.bell.rung
+
+
+def test_searches_that_follow_at_once_are_rung_for_and_not_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(herald, "LOOK_OUT_S", PATIENCE_S)
+    shop = announcing(tmp_path, monkeypatch, AtOnce, Bell(announces=True))
+    first, second, third = asked(shop), asked(shop), asked(shop)
+    assert shop.bell.announced.get_nowait() == first
+    assert shop.bell.announced.empty()
+    assert shop.bell.rung == [("search.answer", second), ("search.answer", third)]
+
+
+def test_a_photo_that_cannot_be_read_was_announced_and_is_no_search(tmp_path: Path) -> None:
+    shop = open_shop(tmp_path, bell=Bell(announces=True))
     assert shop.client.post("/v1/searches", **upload(b"no photo")).status_code == 415
-    assert shop.bell.announced.acquire(timeout=PATIENCE_S)
+    announced = shop.bell.announced.get(timeout=PATIENCE_S)
+    assert shop.client.get(f"/v1/tasks/{announced}").status_code == 404
     assert shop.bell.rung == []
 
 
@@ -49,8 +98,8 @@ def test_a_worker_looks_out_for_a_search_that_was_announced(
 ) -> None:
     shop.import_files({"p0.jpg": builders.jpeg(0)})
     lane = shop.worker.search
-    assert lane.answer_coming() == 0
-    monkeypatch.setattr(search_lane, "_COMES_S", PATIENCE_S)
+    assert lane.answer_coming("0") == 0
+    monkeypatch.setattr(search_lane, "LOOK_OUT_S", PATIENCE_S)
     looked = threading.Event()
     look = type(lane.desk).any_waits
 
@@ -62,10 +111,22 @@ def test_a_worker_looks_out_for_a_search_that_was_announced(
     monkeypatch.setattr(type(lane.desk), "any_waits", noticed)
     key = shop.store.put(builders.jpeg(0), "queries")
     taken: list[int] = []
-    worker = threading.Thread(target=lambda: taken.append(lane.answer_coming()))
+    worker = threading.Thread(target=lambda: taken.append(lane.answer_coming("0")))
     worker.start()
     assert looked.wait(PATIENCE_S)
     search = shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
     worker.join(PATIENCE_S)
     assert taken == [1]
     assert shop.searches.status(search).state == "succeeded"
+
+
+def test_a_worker_does_not_wait_for_one_that_was_answered_before(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.import_files({"p0.jpg": builders.jpeg(0)})
+    lane = shop.worker.search
+    key = shop.store.put(builders.jpeg(0), "queries")
+    search = shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+    assert lane.answer_waiting() == 1
+    monkeypatch.setattr(search_lane, "LOOK_OUT_S", 10 * PATIENCE_S)  # it would wait too long for the test
+    assert lane.answer_coming(search) == 0

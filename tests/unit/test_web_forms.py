@@ -1,0 +1,100 @@
+"""Forms with files: what browsers send is read as Werkzeug reads it, and what is broken is refused."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+
+from web.forms import FormReader
+
+#: Longer than what is read at once, with beginnings of the boundary in it.
+LONG = b"\r\n--edge\r\n--edg" * 20_000
+FORM = b'--edge\r\nContent-Disposition: form-data; name="a"\r\n\r\none\r\n--edge--\r\n'
+
+
+def written(fields: dict[str, Any], files: list[tuple[str, Any]]) -> bytes:
+    headers = {"Content-Type": "multipart/form-data; boundary=edge1"}
+    return httpx.Request("POST", "http://shop", data=fields, files=files, headers=headers).read()
+
+
+def read(reader: FormDataParser, body: bytes, boundary: str = "edge1") -> tuple[Any, Any]:
+    options = {"boundary": boundary}
+    _, texts, files = reader.parse(io.BytesIO(body), "multipart/form-data", len(body), options)
+    return list(texts.items(multi=True)), [
+        (name, file.filename, file.content_type, file.read()) for name, file in files.items(multi=True)
+    ]
+
+
+def forms() -> Iterator[tuple[str, dict[str, Any], list[tuple[str, Any]]]]:
+    yield "texts", {"a": "one", "b": ["two", "three"], "empty": ""}, [("f", ("f.jpg", b"x"))]
+    yield "any script", {"é": "שלום", "名": "写真"}, [("f", ("写真 'é' (1).jpg", b"x"))]
+    yield "lines", {"a": "one\r\n--edge\r\ntwo"}, [("f", ("f.jpg", b"\r\n--edge--\r\n"))]
+    yield "long", {"a": "x" * 100_000}, [("f", ("f.jpg", LONG)), ("g", ("g.png", LONG, "image/png"))]
+    yield "an empty file", {}, [("f", ("f.jpg", b""))]
+
+
+@pytest.mark.parametrize(("fields", "files"), [pytest.param(a, b, id=name) for name, a, b in forms()])
+def test_a_form_is_read_as_werkzeug_reads_it(fields: dict[str, Any], files: list[tuple[str, Any]]) -> None:
+    body = written(fields, files)
+    ours = read(FormReader(silent=False), body)
+    assert ours == read(FormDataParser(silent=False), body)
+    assert len(ours[1]) == len(files)
+
+
+def test_a_file_field_that_was_left_empty_is_a_file_without_a_name() -> None:
+    body = FORM.replace(b'name="a"', b'name="a"; filename=""').replace(b"one", b"")
+    ours = read(FormReader(), body, "edge")
+    assert ours[1][0][:2] == ("a", "")
+    assert ours == read(FormDataParser(), body, "edge")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no form",
+        FORM[:-4],
+        FORM[:30],
+        FORM.replace(b"form-data", b"attachment"),
+        FORM.replace(b"\r\n\r\n", b"\n\n"),
+        FORM.replace(b"edge--", b"edgeX"),
+    ],
+)
+def test_a_broken_form_is_a_bad_request(body: bytes) -> None:
+    assert read(FormReader(), FORM, "edge") == ([("a", "one")], [])
+    with pytest.raises(BadRequest, match="cannot be read"):
+        read(FormReader(), body, "edge")
+
+
+def test_a_form_without_a_boundary_is_a_bad_request() -> None:
+    with pytest.raises(BadRequest):
+        read(FormReader(), FORM, "")
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_form_parts": 2}, {"max_form_memory_size": 4}], ids=["parts", "length of a text"]
+)
+def test_what_is_over_a_limit_is_413(limits: dict[str, int]) -> None:
+    body = written({"a": "12345", "b": "1", "c": "1"}, [("f", ("f.jpg", b"123456789"))])
+    wide = dict.fromkeys(limits, 100)
+    assert len(read(FormReader(**wide), body)[0]) == 3
+    with pytest.raises(RequestEntityTooLarge):
+        read(FormReader(**limits), body)
+
+
+def test_a_file_may_be_longer_than_a_text() -> None:
+    body = written({}, [("f", ("f.jpg", b"x" * 1000))])
+    assert read(FormReader(max_form_memory_size=10), body)[1][0][3] == b"x" * 1000
+
+
+def test_another_kind_of_form_is_werkzeugs() -> None:
+    kind = "application/x-www-form-urlencoded"
+    _, texts, files = FormReader().parse(io.BytesIO(b"a=1&a=2"), kind, 7)
+    assert texts.getlist("a") == ["1", "2"]
+    assert not files
