@@ -94,7 +94,7 @@ def accept_search() -> Accepted:
     announcement = services().herald.announce() if by_photo else None
     _refuse_the_many()
     if by_photo:
-        options = parsed(SearchOptions, form_fields(lists=("box", "like", "unlike")))
+        options = _checked(parsed(SearchOptions, form_fields(lists=("box", "like", "unlike"))))
         return _by_photos(options, files_of("image", MAX_PHOTOS), announcement)
     if request.mimetype == "application/json":
         return _by_request(parsed(SearchRequest, json_body()))
@@ -130,7 +130,8 @@ def _by_request(wanted: SearchRequest) -> Accepted:
     sources = [name for name in _SOURCES if getattr(wanted, name) is not None]
     if len(sources) > 1 or not (sources or wanted.like):
         raise InvalidInput("Name exactly one of image_url, product_id and query_id, or like.", "image_url")
-    options = SearchOptions.model_validate(wanted.model_dump(exclude=set(_SOURCES), exclude_unset=True))
+    given = wanted.model_dump(exclude=set(_SOURCES), exclude_unset=True)
+    options = _checked(SearchOptions.model_validate(given))
     if wanted.query_id is not None:
         asked = _again(wanted.query_id)
         # A box is drawn on the first photo: it says nothing of the others.
@@ -154,7 +155,7 @@ def _further_page(wanted: SearchRequest, after: str) -> Accepted:
     if first.state != "succeeded":
         raise InvalidInput("The search that this page belongs to has no answer.", "after")
     chosen = {name: getattr(wanted, name) for name in wanted.model_fields_set}
-    return _accept(first.options.model_copy(update=chosen), first.asked)
+    return _accept(_checked(first.options.model_copy(update=chosen)), first.asked)
 
 
 def _by_photos(
@@ -164,7 +165,6 @@ def _by_photos(
         raise InvalidInput("A page is asked for as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
         raise InvalidInput("A box is drawn on one photo: send that one alone.", "box")
-    _check(options)  # before pictures are decoded and kept
     parts = services()
     keys = []
     for data in photos:
@@ -186,7 +186,6 @@ def _again(query_id: str) -> Asked:
 
 def _accept(options: SearchOptions, asked: Asked, announcement: Announcement | None = None) -> Accepted:
     """Commit the search, then ring, unless a worker was rung who looks out for it."""
-    _check(options)
     parts = services()
     accepted = parts.searches.accept(
         options.catalogue,
@@ -204,8 +203,9 @@ def _accept(options: SearchOptions, asked: Asked, announcement: Announcement | N
     return accepted
 
 
-def _check(options: SearchOptions) -> None:
-    """Raise InvalidInput for what the contract cannot tell: too many hits, a filter that cannot be read."""
+def _checked(options: SearchOptions) -> SearchOptions:
+    """Return the options; raise InvalidInput for what the contract cannot tell: too many hits, a filter that
+    cannot be read."""
     most = services().settings.search.top_k_max
     if options.top_k > most:
         raise InvalidInput(f"top_k: at most {most} hits a group.", "top_k")
@@ -218,6 +218,7 @@ def _check(options: SearchOptions) -> None:
         parse(options.filter)
     for boost in options.boosts or ():
         parse(boost.filter)
+    return options
 
 
 def _wanted_s() -> float:

@@ -81,7 +81,9 @@ class Preparing:
         unknown = [q for q in queries if len(q.claim.photos) and not len(q.embeddings)]
         if unknown:
             with clocked(unknown, "decode"):
-                decoded = list(self.decoders.map(self._load, unknown))
+                # One alone need not go through another thread.
+                decoding = self.decoders.map if len(unknown) > 1 else map
+                decoded = list(decoding(self._load, unknown))
             for query, photos in zip(unknown, decoded, strict=True):
                 if isinstance(photos, VitrineError):
                     if isinstance(photos, Unavailable):

@@ -86,7 +86,8 @@ class SearchLane:
         until = time.monotonic() + LOOK_OUT_S
         if not self.desk.any_waits():
             if self.desk.is_known(search_id):
-                return 0
+                # Taken before, or committed between the two looks.
+                return self.answer_waiting()
             while not self.desk.any_waits():
                 if time.monotonic() > until:
                     return 0

@@ -17,7 +17,14 @@ from shared.contracts import SearchOptions, SearchResult, TaskStatus
 from shared.database import Database, WrittenJson, affected
 from shared.database.tables import Idempotency, Search
 from shared.ledger import now_s
-from shared.ledger.search_statements import ANSWER, ANY_WAITS, IS_KNOWN, KEEP, TAKE, WAITING
+from shared.ledger.search_statements import (
+    ANSWER,
+    ANSWER_AND_KEEP,
+    ANY_WAITS,
+    IS_KNOWN,
+    TAKE,
+    WAITING,
+)
 from shared.ledger.searches import moment
 from shared.ledger.signals import note_timings
 
@@ -148,11 +155,12 @@ class SearchDesk:
             for claim, result in answers:
                 text = result.model_dump_json()
                 done = {"of": claim.id, "held": claim.fence, "now": now, "answer": WrittenJson(text)}
-                if not connection.execute(ANSWER, done).rowcount:
-                    continue
+                statement = ANSWER
                 if (new := known.get(claim.id)) is not None:
-                    seen = {"seen": new.objects, "rows": new.embeddings, "made_by": new.models}
-                    connection.execute(KEEP, {"of": claim.id, **seen})
+                    statement = ANSWER_AND_KEEP
+                    done |= {"seen": new.objects, "rows": new.embeddings, "made_by": new.models}
+                if not connection.execute(statement, done).rowcount:
+                    continue
                 held.append((claim.created_at, result.timings_ms))
                 converted = claim.options.currency is not None
                 answered.append(Answered(claim.id, "" if converted else _as_polled(claim, now, text)))

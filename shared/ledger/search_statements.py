@@ -59,9 +59,7 @@ ANSWER = (
     .where(Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == "running")
     .values(state="succeeded", holder=None, finished_at=bindparam("now"), result=bindparam("answer"))
 )
-#: What a search is to be asked again with.
-KEEP = (
-    update(Search)
-    .where(Search.id == bindparam("of"))
-    .values(objects=bindparam("seen"), embeddings=bindparam("rows"), models=bindparam("made_by"))
+#: The same, with what the search is to be asked again with.
+ANSWER_AND_KEEP = ANSWER.values(
+    objects=bindparam("seen"), embeddings=bindparam("rows"), models=bindparam("made_by")
 )

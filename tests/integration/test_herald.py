@@ -120,6 +120,18 @@ def test_a_worker_looks_out_for_a_search_that_was_announced(
     assert shop.searches.status(search).state == "succeeded"
 
 
+def test_a_search_that_comes_between_two_looks_is_answered(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.import_files({"p0.jpg": builders.jpeg(0)})
+    lane = shop.worker.search
+    key = shop.store.put(builders.jpeg(0), "queries")
+    search = shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+    monkeypatch.setattr(type(lane.desk), "any_waits", lambda _: False)  # as it was a moment before
+    assert lane.answer_coming(search) == 1
+    assert shop.searches.status(search).state == "succeeded"
+
+
 def test_a_worker_does_not_wait_for_one_that_was_answered_before(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
