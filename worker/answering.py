@@ -51,13 +51,14 @@ class Choosing:
             for query, groups in zip(queries, near, strict=True):
                 self._pick(query, groups)
                 hydrator = self.hydrator(query)
-                wanted = chain.from_iterable([*query.chosen, *query.voters])
-                unknown[query.live.id] += [c for c in wanted if not hydrator.knows(c)]
+                unknown[query.live.id] += [c for c in _wanted(query) if not hydrator.knows(c)]
             if not any(unknown.values()):
                 return
             for version, missing in unknown.items():
                 if missing:
                     self._hydrators[version].load(missing)
+            if all(self._may_be_shown(query, c) for query in queries for c in _wanted(query)):
+                return  # nothing has to take another's place
 
     def is_short(self, query: Query) -> bool:
         """Whether a group of a first page has room, and the index may have more for it."""
@@ -121,6 +122,10 @@ class Choosing:
     def _may_be_shown(self, query: Query, candidate: Candidate) -> bool:
         hydrator = self.hydrator(query)
         return not hydrator.knows(candidate) or hydrator.keeps(candidate, query.filter)
+
+
+def _wanted(query: Query) -> Iterator[Candidate]:
+    return chain.from_iterable([*query.chosen, *query.voters])
 
 
 def _near(query: Query) -> list[list[Candidate]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from worker.vision import IndexHit
 
@@ -11,8 +11,7 @@ from worker.vision import IndexHit
 _BELOW = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A product's best row in a group.
 
     Attributes:
@@ -86,9 +85,9 @@ def boosted(found: Sequence[Candidate], factor: Callable[[Candidate], float], wi
     """
     near = [c for c in found if c.place < window]
     far = [c for c in found if c.place >= window]
-    moved = [replace(c, order=_times(c.score, factor(c))) for c in near]
+    moved = [c._replace(order=_times(c.score, factor(c))) for c in near]
     # Below whatever a boosted score can come to.
-    moved += [replace(c, order=c.score - _BELOW) for c in far]
+    moved += [c._replace(order=c.score - _BELOW) for c in far]
     return sorted(moved, key=_order)
 
 

@@ -119,24 +119,23 @@ class ScoreMap:
 
 def evidence(hits: Hits) -> Floats:
     """Return ``(N, 6)``: what the weights are of."""
-    found = np.empty((len(hits.scores), 6))
-    is_first = (hits.scores >= hits.firsts).astype(np.float64)
-    found[:, 0] = 1.0
-    found[:, 1] = hits.scores
-    found[:, 2] = is_first * (hits.firsts - hits.seconds)
-    found[:, 3] = np.minimum(hits.scores - hits.firsts, 0.0)
-    found[:, 4] = is_first
-    found[:, 5] = is_first * _said_by_objects(hits.agreements)
-    return found
+    # One by one: a search has ten or twenty, of which an array's every operation takes longer than all this.
+    rows = [_evidence_of(*hit) for hit in zip(*(part.tolist() for part in hits), strict=True)]
+    return np.array(rows, np.float64).reshape(-1, 6)
 
 
-def _said_by_objects(agreements: Floats) -> Floats:
+def _evidence_of(score: float, first: float, second: float, agreement: float) -> Weights:
+    if score < first:
+        return 1.0, score, 0.0, score - first, 0.0, 0.0
+    return 1.0, score, first - second, 0.0, 1.0, _said_by_object(agreement)
+
+
+def _said_by_object(agreement: float) -> float:
     """Log odds, 0 or more: those of an object that is not sure count as none."""
-    if not agreements.any():
-        return agreements
-    sure = np.clip(agreements, _UNSURE, _SURE)
-    found: Floats = np.log(sure / (1 - sure)) - math.log(_UNSURE / (1 - _UNSURE))
-    return found
+    if agreement <= _UNSURE:
+        return 0.0
+    sure = min(agreement, _SURE)
+    return math.log(sure / (1 - sure)) - math.log(_UNSURE / (1 - _UNSURE))
 
 
 def logistic(values: Floats) -> Floats:
