@@ -43,6 +43,11 @@ def asked(shop: WebShop) -> str:
     return str(answer.json["id"])
 
 
+def accepted(shop: Shop) -> str:
+    key = shop.store.put(builders.jpeg(0), "queries")
+    return shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+
+
 def announcing(folder: Path, monkeypatch: pytest.MonkeyPatch, voice: type, bell: Bell) -> WebShop:
     monkeypatch.setattr(herald, "ThreadPoolExecutor", lambda *_, **__: voice())
     return open_shop(folder, bell=bell)
@@ -109,12 +114,11 @@ def test_a_worker_looks_out_for_a_search_that_was_announced(
         return found
 
     monkeypatch.setattr(type(lane.desk), "any_waits", noticed)
-    key = shop.store.put(builders.jpeg(0), "queries")
     taken: list[int] = []
     worker = threading.Thread(target=lambda: taken.append(lane.answer_coming("0")))
     worker.start()
     assert looked.wait(PATIENCE_S)
-    search = shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+    search = accepted(shop)
     worker.join(PATIENCE_S)
     assert taken == [1]
     assert shop.searches.status(search).state == "succeeded"
@@ -125,8 +129,7 @@ def test_a_search_that_comes_between_two_looks_is_answered(
 ) -> None:
     shop.import_files({"p0.jpg": builders.jpeg(0)})
     lane = shop.worker.search
-    key = shop.store.put(builders.jpeg(0), "queries")
-    search = shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+    search = accepted(shop)
     monkeypatch.setattr(type(lane.desk), "any_waits", lambda _: False)  # as it was a moment before
     assert lane.answer_coming(search) == 1
     assert shop.searches.status(search).state == "succeeded"
@@ -137,8 +140,7 @@ def test_a_worker_does_not_wait_for_one_that_was_answered_before(
 ) -> None:
     shop.import_files({"p0.jpg": builders.jpeg(0)})
     lane = shop.worker.search
-    key = shop.store.put(builders.jpeg(0), "queries")
-    search = shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+    search = accepted(shop)
     assert lane.answer_waiting() == 1
     monkeypatch.setattr(search_lane, "LOOK_OUT_S", 10 * PATIENCE_S)  # it would wait too long for the test
     assert lane.answer_coming(search) == 0
