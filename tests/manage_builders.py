@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 
 from sqlalchemy import select
@@ -12,7 +11,7 @@ from shared.database.tables import Catalogue, IndexVersion
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import Item, Outcome, Problem
-from tests.web_builders import Shop
+from tests.web_builders import Shop, form_of
 
 PAGE = {"Accept": "text/html", "Origin": "http://localhost"}
 
@@ -25,15 +24,20 @@ def see(shop: Shop, path: str, status: int = 200) -> str:
 
 
 def send(shop: Shop, path: str, **fields: object) -> TestResponse:
-    return shop.client.post(path, data=fields, headers=PAGE, content_type="multipart/form-data")
+    files = {name: value for name, value in fields.items() if isinstance(value, tuple)}
+    if not files:
+        return shop.client.post(path, data=fields, headers=PAGE, content_type="multipart/form-data")
+    texts = {name: value for name, value in fields.items() if name not in files}
+    return shop.client.post(path, headers=PAGE, **form_of(files, texts))
 
 
 def desk_of(shop: Shop) -> JobDesk:
     return JobDesk(shop.parts.database, "tester", 60.0, 4, 4)
 
 
-def dropped(name: str = "winter.zip", data: bytes = b"PK...") -> tuple[io.BytesIO, str]:
-    return io.BytesIO(data), name
+def dropped(name: str = "winter.zip", data: bytes = b"PK...") -> tuple[str, bytes]:
+    """A file, as ``send`` takes it."""
+    return name, data
 
 
 def job_at(answer: TestResponse) -> str:

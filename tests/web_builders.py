@@ -6,7 +6,7 @@ import io
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,13 +149,16 @@ def picture(
 def upload(data: bytes | None = None, **fields: Any) -> dict[str, Any]:
     """Arguments of ``client.post`` that send a photo with form fields."""
     content = data if data is not None else picture()
-    # As browsers write it: Werkzeug's own test client leaves out a line break of an empty file.
-    form = httpx.Request(
-        "POST",
-        "http://shop",
-        files={"image": ("photo.jpg", content)},
-        data={name: str(value) for name, value in fields.items()},
-    )
+    return form_of({"image": ("photo.jpg", content)}, fields)
+
+
+def form_of(files: Mapping[str, tuple[str, bytes]], fields: Mapping[str, object]) -> dict[str, Any]:
+    """Arguments of ``client.post`` that send files, each with its name, and fields.
+
+    As browsers write them: Werkzeug's own test client leaves out a line break of an empty file.
+    """
+    texts = {name: str(value) for name, value in fields.items()}
+    form = httpx.Request("POST", "http://shop", files=files, data=texts)
     return {"data": form.read(), "content_type": form.headers["Content-Type"]}
 
 
