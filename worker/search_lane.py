@@ -83,16 +83,14 @@ class SearchLane:
         Args:
             search_id: of the one that was announced; it is not waited for where it was taken before.
         """
-        until = time.monotonic() + LOOK_OUT_S
-        if not self.desk.any_waits():
-            if self.desk.is_known(search_id):
-                # Taken before, or committed between the two looks.
-                return self.answer_waiting()
-            while not self.desk.any_waits():
-                if time.monotonic() > until:
-                    return 0
+        until, taken = time.monotonic() + LOOK_OUT_S, 0
+        while not self.desk.is_known(search_id) and time.monotonic() < until:
+            while not self.desk.any_waits() and time.monotonic() < until:
                 time.sleep(_LOOK_S)
-        return self.answer_waiting()
+            # Perhaps another's, answered at once: the one that was announced may be still to come.
+            taken += self.answer_waiting()
+        # It is there, or its time is over: nobody else was rung for it, so a last look comes after both.
+        return taken + self.answer_waiting()
 
     def _answer_batch(self, claims: Sequence[Claim]) -> None:
         """Answer claims together; whatever goes wrong with several is tried on each alone."""

@@ -12,7 +12,7 @@ import pytest
 
 from shared.contracts import SearchOptions
 from tests import builders
-from tests.servers import PATIENCE_S
+from tests.servers import PATIENCE_S, wait_for
 from tests.shop import Shop
 from tests.web_builders import Bell, open_shop, upload
 from tests.web_builders import Shop as WebShop
@@ -43,9 +43,9 @@ def asked(shop: WebShop) -> str:
     return str(answer.json["id"])
 
 
-def accepted(shop: Shop) -> str:
-    key = shop.store.put(builders.jpeg(0), "queries")
-    return shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+def accepted(shop: Shop, search_id: str | None = None) -> str:
+    key, options = shop.store.put(builders.jpeg(0), "queries"), SearchOptions(catalogue="shop")
+    return shop.searches.accept("shop", options, query_key=key, search_id=search_id, ttl_s=600).id
 
 
 def announcing(folder: Path, monkeypatch: pytest.MonkeyPatch, voice: type, bell: Bell) -> WebShop:
@@ -115,13 +115,16 @@ def test_a_worker_looks_out_for_a_search_that_was_announced(
 
     monkeypatch.setattr(type(lane.desk), "any_waits", noticed)
     taken: list[int] = []
-    worker = threading.Thread(target=lambda: taken.append(lane.answer_coming("0")))
+    worker = threading.Thread(target=lambda: taken.append(lane.answer_coming("announced")))
     worker.start()
     assert looked.wait(PATIENCE_S)
-    search = accepted(shop)
+    other = accepted(shop)
+    wait_for("another is answered", lambda: shop.searches.status(other).state == "succeeded")
+    assert not taken, "it looks out still"
+    accepted(shop, "announced")
     worker.join(PATIENCE_S)
-    assert taken == [1]
-    assert shop.searches.status(search).state == "succeeded"
+    assert taken == [2]
+    assert shop.searches.status("announced").state == "succeeded"
 
 
 def test_a_search_that_comes_between_two_looks_is_answered(
