@@ -45,7 +45,6 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
         "task_create_missing_queues": True,
         "task_annotations": {
             str(TaskName.ANSWER_SEARCHES): _OF_SEARCHES,
-            str(TaskName.EXPECT_SEARCH): _OF_SEARCHES,
             str(TaskName.WORK_CHUNK): {"time_limit": CHUNK_LIMIT_S},
         },
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},

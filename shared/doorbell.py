@@ -6,6 +6,7 @@ import logging
 import time
 
 from shared.celery_config import make_celery
+from shared.standby import Call, Caller
 from shared.task_names import LANE_OF, TaskName
 
 log = logging.getLogger(__name__)
@@ -22,11 +23,28 @@ class Doorbell:
 
     def __init__(self, redis_url: str, rest_s: float = 2.0) -> None:
         self._app = make_celery(redis_url, socket_timeout_s=1.0)
+        self._caller = Caller(redis_url)
+        #: Whether a worker stood by when one was last called.
+        self.was_heard = False
         self._rest_s = rest_s
         self._silent_until = 0.0
 
+    def call(self, search_id: str, photo: str = "") -> bool:
+        """Tell a worker that stands by of a search that is about to be committed; False where none does.
+
+        Args:
+            photo: key of what it may decode meanwhile.
+        """
+        self.was_heard = self._caller.call(Call(search_id, photo))
+        return self.was_heard
+
     def ring(self, task: TaskName, row_id: str) -> bool:
-        """Publish ``task`` for the ledger row ``row_id``; False when the broker did not take it."""
+        """Publish ``task`` for the ledger row ``row_id``; False when the broker did not take it.
+
+        A search is told to a worker that stands by, where there is one.
+        """
+        if task is TaskName.ANSWER_SEARCHES and self.call(row_id):
+            return True
         if time.monotonic() < self._silent_until:
             return False
         try:

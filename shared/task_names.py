@@ -20,15 +20,13 @@ class TaskName(StrEnum):
     """A task, as Celery and Flower show it."""
 
     ANSWER_SEARCHES = "search.answer"
-    EXPECT_SEARCH = "search.expect"
     WORK_CHUNK = "catalogue.work_chunk"
 
 
-#: Who hears ``EXPECT_SEARCH`` looks out so long for a search that is not committed yet.
+#: Who is called for a search looks out so long for one that is not committed yet.
 LOOK_OUT_S = 0.05
 
 LANE_OF: dict[TaskName, Lane] = {
     TaskName.ANSWER_SEARCHES: Lane.SEARCH,
-    TaskName.EXPECT_SEARCH: Lane.SEARCH,
     TaskName.WORK_CHUNK: Lane.CATALOGUE,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -36,23 +35,26 @@ IMAGE_ID = "0" * 32
 
 
 class Bell(Doorbell):
-    """Remembers who was rung, and apart from that which searches were announced before they were there.
+    """Remembers who was rung, and apart from that for what a worker was called that stands by.
 
     Args:
         works: whether it rings.
-        announces: whether announcements are taken: a search that was heard of is not rung for.
+        stands_by: whether a worker does: a search that was heard of is not rung for.
     """
 
-    def __init__(self, works: bool = True, announces: bool = False) -> None:
+    def __init__(self, works: bool = True, stands_by: bool = False) -> None:
         self.works = works
-        self.announces = announces
+        self.stands_by = stands_by
+        self.was_heard = False
         self.rung: list[tuple[TaskName, str]] = []
-        self.announced: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.called: list[tuple[str, str]] = []
+
+    def call(self, search_id: str, photo: str = "") -> bool:
+        self.called.append((search_id, photo))
+        self.was_heard = self.stands_by
+        return self.stands_by
 
     def ring(self, task: TaskName, row_id: str) -> bool:
-        if task == TaskName.EXPECT_SEARCH:
-            self.announced.put(row_id)
-            return self.announces
         self.rung.append((task, row_id))
         return self.works
 

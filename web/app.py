@@ -43,7 +43,6 @@ from web.broker import BrokerProbe
 from web.compression import compress_pages
 from web.errors import register_errors
 from web.forms import VitrineRequest
-from web.herald import Herald
 from web.i18n import speak
 from web.limits import RateCounter
 from web.money import handle_money
@@ -111,7 +110,6 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         window=ShopWindow(database),
         store=open_image_store(settings),
         doorbell=bell,
-        herald=Herald(bell),
         presence=Presence(database),
         broker=BrokerProbe(settings.redis_url),
         audience=Audience(settings.redis_url),

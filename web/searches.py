@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from dataclasses import replace
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
@@ -18,11 +19,10 @@ from shared.images import normalise
 from shared.ledger import Accepted
 from shared.ledger.searches import OPEN_STATES, Asked
 from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED, SEARCHES_REFUSED
-from shared.task_names import TaskName
+from shared.task_names import LOOK_OUT_S, TaskName
 from shared.url_fetch import fetch_image
 from web.bodies import files_of, form_fields, idempotency, json_body
 from web.errors import parsed
-from web.herald import Announcement
 from web.money import rates_in_force
 from web.openapi import Parameter, operation
 from web.services import services
@@ -35,6 +35,8 @@ MAX_PHOTOS = 5
 _SOURCES = ("image_url", "product_id", "query_id")
 #: What a further page may be asked with; everything else is as the first page had it.
 _OF_A_PAGE = {"after", "top_k", "locale", "currency"}
+#: Of the moment that a worker looks out, how much may be over: it takes its last look before the end.
+_SURE = 0.8
 #: Who waits is told; he looks by himself too, since a word may be lost with the broker.
 _LOOK_S = 0.25
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
@@ -69,7 +71,7 @@ def create() -> Response:
 def answered(accepted: Accepted) -> Response:
     """Answer to an accepted search as its caller wants to wait."""
     seconds = _wanted_s()
-    word = _wait(accepted.id, seconds)
+    word = _wait(accepted, seconds)
     if word is not None and word.status:
         # As the worker wrote it: neither read from the database nor parsed.
         answer = Response(word.status, mimetype="application/json")
@@ -85,17 +87,15 @@ def answered(accepted: Accepted) -> Response:
 
 
 def accept_search() -> Accepted:
-    """Store the picture, commit the row, then ring: a search that was promised is never lost.
+    """Store the picture and commit the row: a search that was promised is never lost.
 
     Raises:
         VitrineError: whatever is wrong with the request; then nothing was accepted.
     """
-    by_photo = request.mimetype == "multipart/form-data"
-    announcement = services().herald.announce() if by_photo else None
     _refuse_the_many()
-    if by_photo:
+    if request.mimetype == "multipart/form-data":
         options = _checked(parsed(SearchOptions, form_fields(lists=("box", "like", "unlike"))))
-        return _by_photos(options, files_of("image", MAX_PHOTOS), announcement)
+        return _by_photos(options, files_of("image", MAX_PHOTOS))
     if request.mimetype == "application/json":
         return _by_request(parsed(SearchRequest, json_body()))
     raise UnsupportedFormat(
@@ -118,6 +118,8 @@ def _refuse_the_many() -> None:
         g.retry_after_s = wait_s
         most = services().settings.web.searches_per_minute
         raise Overloaded(f"More than {most} searches a minute came from your address.")
+    if services().doorbell.was_heard:
+        return  # a worker had nothing to do a moment ago
     waiting = services().searches.waiting()
     if waiting >= services().settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
@@ -158,9 +160,7 @@ def _further_page(wanted: SearchRequest, after: str) -> Accepted:
     return _accept(_checked(first.options.model_copy(update=chosen)), first.asked)
 
 
-def _by_photos(
-    options: SearchOptions, photos: list[bytes], announcement: Announcement | None = None
-) -> Accepted:
+def _by_photos(options: SearchOptions, photos: list[bytes]) -> Accepted:
     if options.after is not None:
         raise InvalidInput("A page is asked for as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
@@ -171,7 +171,7 @@ def _by_photos(
         with parts.decoders:
             picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
         keys.append(parts.store.put(picture.jpeg, "queries"))
-    return _accept(options, Asked(keys[0], tuple(keys[1:])), announcement)
+    return _accept(options, Asked(keys[0], tuple(keys[1:])))
 
 
 def _again(query_id: str) -> Asked:
@@ -184,20 +184,26 @@ def _again(query_id: str) -> Asked:
     return earlier.asked
 
 
-def _accept(options: SearchOptions, asked: Asked, announcement: Announcement | None = None) -> Accepted:
-    """Commit the search, then ring, unless a worker was rung who looks out for it."""
-    parts = services()
+def _accept(options: SearchOptions, asked: Asked) -> Accepted:
+    """Commit the search, then ring, unless a worker that stood by was called and looks out for it.
+
+    It is called before, so that it decodes the photo meanwhile.
+    """
+    parts, search_id, called_at = services(), str(uuid.uuid4()), time.monotonic()
+    # What was seen in an earlier search's photo need not be looked at again.
+    photo = "" if asked.earlier else asked.query_key or ""
+    heard = parts.doorbell.call(search_id, photo)
     accepted = parts.searches.accept(
         options.catalogue,
         options,
         asked,
-        search_id=None if announcement is None else announcement.search_id,
+        search_id=search_id,
         ttl_s=parts.settings.search.result_ttl_s,
         idempotency=idempotency(options, repr(asked)),
     )
     if accepted.created:
         SEARCHES_ACCEPTED.inc()
-        heard = announcement is not None and announcement.is_heard()
+        heard = heard and time.monotonic() - called_at < _SURE * LOOK_OUT_S
         if not heard and not parts.doorbell.ring(TaskName.ANSWER_SEARCHES, accepted.id):
             DOORBELLS_LOST.inc()
     return accepted
@@ -226,17 +232,20 @@ def _wanted_s() -> float:
     return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
 
 
-def _wait(search_id: str, seconds: float) -> Word | None:
+def _wait(accepted: Accepted, seconds: float) -> Word | None:
     """Wait up to ``seconds`` for the search's end, if a thread can be spared; return what was said of it."""
     parts = services()
     if seconds <= 0 or not parts.waiters.acquire(blocking=False):
         return None
     try:
         end = time.monotonic() + seconds
-        with parts.audience.waiting_for(search_id) as waiting:
-            while parts.searches.open(search_id) and (left := end - time.monotonic()) > 0:
+        with parts.audience.waiting_for(accepted.id) as waiting:
+            # A new one has not ended yet.
+            is_open = accepted.created or parts.searches.open(accepted.id)
+            while is_open and (left := end - time.monotonic()) > 0:
                 if (word := waiting.wait(min(_LOOK_S, left))) is not None:
                     return word
+                is_open = parts.searches.open(accepted.id)
         return None
     finally:
         parts.waiters.release()

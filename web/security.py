@@ -11,6 +11,7 @@ import ipaddress
 import re
 import time
 import uuid
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
@@ -175,13 +176,23 @@ def _close_request(response: Response) -> Response:
     response.headers.setdefault("Cache-Control", "no-store")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     route = request.url_rule.rule if request.url_rule else "unknown"
-    REQUESTS.labels(route, request.method, response.status_code).inc()
-    REQUEST_SECONDS.labels(route, request.method).observe(seconds)
+    method, path = request.method, request.path
+    note = partial(_note, route, method, path, response.status_code, seconds)
+    if response.is_streamed:
+        note()  # it may be long until that ends
+    else:
+        # Whoever waits for the answer need not wait for this.
+        response.call_on_close(note)
+    return response
+
+
+def _note(route: str, method: str, path: str, status: int, seconds: float) -> None:
+    REQUESTS.labels(route, method, status).inc()
+    REQUEST_SECONDS.labels(route, method).observe(seconds)
     log.info(
         "request",
-        method=request.method,
-        path=request.path,
-        status=response.status_code,
+        method=method,
+        path=path,
+        status=status,
         ms=round(seconds * 1000, 1),
     )
-    return response

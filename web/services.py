@@ -24,7 +24,6 @@ from shared.presence import Presence
 from shared.settings import Settings
 from shared.shop_window import ShopWindow
 from web.broker import BrokerProbe
-from web.herald import Herald
 from web.limits import RateCounter
 
 EXTENSION = "vitrine"
@@ -52,7 +51,6 @@ class Services:
     window: ShopWindow
     store: ImageStore
     doorbell: Doorbell
-    herald: Herald
     presence: Presence
     broker: BrokerProbe
     audience: Audience

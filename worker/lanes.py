@@ -26,6 +26,7 @@ from shared.open_parts import (
 )
 from shared.presence import Presence
 from shared.settings import Settings
+from shared.standby import Standby
 from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.calibration.known import Calibrations
@@ -76,6 +77,7 @@ class WorkerProcess:
         """End the threads first: none may use a connection that is closed under it."""
         for periodic in self.beside:
             periodic.stop()
+        self.search.standby.close()
         self.search.decoders.shutdown(cancel_futures=True)
         try:
             Presence(self.database).leave(self.name)
@@ -178,6 +180,7 @@ def _process(
             limits=limits,
             batch=settings.search.batch,
             announcer=Announcer(settings.redis_url),
+            standby=Standby(settings.redis_url),
             probes=ProbeNotes(database, settings.search.probe_share),
             calibrations=Calibrations(settings.models_folder),
         ),

@@ -25,14 +25,13 @@ from shared.errors import (
     VitrineError,
 )
 from shared.filters import Filter, both, category_is, parse
-from shared.image_store import ImageStore
-from shared.images import ImageLimits, decode
 from shared.ledger.search_desk import Claim, SearchDesk
 from worker.asked_again import keep, reuse, rounded
 from worker.boosting import Boosting
 from worker.calibration.known import Calibration, Calibrations
 from worker.hydrate import Pictures, product_pictures
 from worker.index_versions import LIVE_COLUMNS, as_live, live_index, model_version_id
+from worker.photos import Photos
 from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
 from worker.pipelines import Pipelines
 from worker.query import MOST_ROWS, OVER_FETCH, PAGED_ROWS, Page, Place, Query, clocked, first_limit
@@ -58,15 +57,14 @@ class Preparing:
     """Makes queries of claims.
 
     Attributes:
-        limits: of what may be decoded; photos were normalised by the web already.
+        decoders: threads for several photos at once.
     """
 
     database: Database
     desk: SearchDesk
-    store: ImageStore
+    photos: Photos
     pipelines: Pipelines
     decoders: ThreadPoolExecutor
-    limits: ImageLimits
     calibrations: Calibrations
     model_ids: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -167,7 +165,7 @@ class Preparing:
         # A box is drawn on the first photo.
         keys = query.claim.photos[:1] if query.options.box is not None else query.claim.photos
         try:
-            return [decode(self.store.get(key, "queries"), self.limits) for key in keys]
+            return [self.photos.get(key) for key in keys]
         except NotFound:
             return InvalidInput("The photo of this search is no longer kept: search again with it.")
         except VitrineError as error:

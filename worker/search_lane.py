@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,10 +23,13 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
+from shared.standby import Call, Standby
 from shared.task_names import LOOK_OUT_S
+from worker import stopping
 from worker.answering import Choosing, answer_of
 from worker.calibration.known import Calibrations
 from worker.index_versions import LiveIndex
+from worker.photos import Photos
 from worker.pipelines import Pipelines
 from worker.probing import ProbeNotes
 from worker.queries import CollectionGone, Preparing
@@ -34,8 +39,10 @@ from worker.vision import VectorIndex
 log = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
-#: How often a search that was announced is looked out for.
+#: How often a search that was called for is looked out for.
 _LOOK_S = 0.0005
+#: How long a worker stands by, which its task's time limit covers together with a batch.
+STANDBY_S = 10.0
 #: By how much more is asked for when a group is short of products.
 _MORE = 4
 
@@ -58,39 +65,49 @@ class SearchLane:
     limits: ImageLimits
     batch: int
     announcer: Announcer
+    standby: Standby
     probes: ProbeNotes
     calibrations: Calibrations
 
-    def answer_waiting(self) -> int:
-        """Answer searches until none waits; return how many were taken."""
+    def stand_by(self) -> bool:
+        """Answer what waits, and what comes in the next seconds; return whether more is likely to come.
+
+        The way to a worker that stands by is a tenth of the way through the queue.
+        """
+        # One task does not work for ever: a hung call must be told from a long queue.
+        until = time.monotonic() + STANDBY_S
+        with closing(self.standby.calls(until, stopping.told)) as calls:
+            for call in calls:
+                if self._answer_if_any(until) if call is None else self._answer_call(call, until):
+                    self.standby.was_needed()
+        return self.standby.is_needed() and not stopping.told()
+
+    def _answer_if_any(self, until: float) -> int:
+        # A look first: the claim would hold up the next shopper's accept, to find nothing most times.
+        return self.answer_waiting(until) if self.desk.any_waits() else 0
+
+    def _answer_call(self, call: Call, until: float) -> int:
+        """Decode the photo while the web commits its search, then answer it and what else waits."""
+        look_until = time.monotonic() + LOOK_OUT_S
+        if call.photo:
+            self._photos.decode_ahead(call.photo)
+        while not self.desk.is_known(call.search_id) and time.monotonic() < look_until:
+            time.sleep(_LOOK_S)
+        return self.answer_waiting(until)
+
+    def answer_waiting(self, until: float = math.inf) -> int:
+        """Answer searches until none waits, or it is ``until``; return how many were taken.
+
+        Args:
+            until: monotonic seconds; a batch that has begun by then is answered.
+        """
         taken = 0
-        # One doorbell does not work for ever: a hung call must be told from a long queue.
-        until = time.monotonic() + 10.0
         while claims := self.desk.claim(self.batch):
             taken += len(claims)
             self._answer_batch(claims)
-            # A look first: the claim would hold up the next shopper's accept, to find nothing most times.
             if time.monotonic() >= until or not self.desk.any_waits():
                 break
         return taken
-
-    def answer_coming(self, search_id: str) -> int:
-        """Answer what waits, or comes within ``LOOK_OUT_S``; return how many searches were taken.
-
-        The web rings while it still reads the request, so that this and the way through the broker happen at
-        once.
-
-        Args:
-            search_id: of the one that was announced; it is not waited for where it was taken before.
-        """
-        until, taken = time.monotonic() + LOOK_OUT_S, 0
-        while not self.desk.is_known(search_id) and time.monotonic() < until:
-            while not self.desk.any_waits() and time.monotonic() < until:
-                time.sleep(_LOOK_S)
-            # Perhaps another's, answered at once: the one that was announced may be still to come.
-            taken += self.answer_waiting()
-        # It is there, or its time is over: nobody else was rung for it, so a last look comes after both.
-        return taken + self.answer_waiting()
 
     def _answer_batch(self, claims: Sequence[Claim]) -> None:
         """Answer claims together; whatever goes wrong with several is tried on each alone."""
@@ -148,14 +165,17 @@ class SearchLane:
         ]
 
     @cached_property
+    def _photos(self) -> Photos:
+        return Photos(self.store, self.limits)
+
+    @cached_property
     def _preparing(self) -> Preparing:
         return Preparing(
             self.database,
             self.desk,
-            self.store,
+            self._photos,
             self.pipelines,
             self.decoders,
-            self.limits,
             self.calibrations,
         )
 

@@ -4,7 +4,6 @@ the row that rang, so that Flower shows it."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from celery import Celery
 
@@ -14,7 +13,6 @@ from shared.settings import Settings
 from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.lanes import WorkerProcess, build_process
-from worker.search_lane import SearchLane
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +36,15 @@ def stop() -> None:
 def register(app: Celery) -> None:
     """Give the tasks to a Celery application."""
     app.task(name=str(TaskName.ANSWER_SEARCHES))(answer_searches)
-    app.task(name=str(TaskName.EXPECT_SEARCH))(expect_search)
     app.task(name=str(TaskName.WORK_CHUNK))(work_chunk)
 
 
 def answer_searches(search_id: str) -> None:
-    """Answer every search that waits; nothing left to do is the usual case under load."""
-    _search(SearchLane.answer_waiting)
-
-
-def expect_search(search_id: str) -> None:
-    """Answer the search that the web is about to accept, as soon as it is there."""
-    _search(lambda lane: lane.answer_coming(search_id))
-
-
-def _search(answer: Callable[[SearchLane], int]) -> None:
-    lane = _running().search
+    """Answer every search that waits, and stand by for more; that none waits is the usual case under load."""
+    process = _running()
     try:
-        answer(lane)
+        if process.search.stand_by():
+            process.doorbell.ring(TaskName.ANSWER_SEARCHES, search_id)
     except (VitrineError, MemoryError) as error:
         # The ledger still has the work: the sweeper rings again. A MemoryError that left the task
         # would end the whole worker.

@@ -14,7 +14,7 @@ from tests.stack import COMMANDS, Stack
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]
 
-PLACES = ("after the announcement", "after the file", "after the row", "after the publish")
+PLACES = ("after the file", "after the call", "after the row", "after the publish")
 
 
 def test_a_retry_after_any_death_gives_one_search(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
