@@ -109,7 +109,7 @@ class Standby:
                 self._take_place()
                 # What was committed before has called nobody here.
                 yield None
-                if (call := self._next(_LOOK_S)) is not None:
+                if self._waits and (call := self._next(_LOOK_S)) is not None:
                     yield call
             if (call := self._leave()) is not None:
                 yield call
@@ -144,6 +144,15 @@ class Standby:
             return None
         self._waits = False
         return Call.read(message["data"])
+
+    def leave_place(self) -> None:
+        """Be called no longer until ``calls`` goes on; a call that was quicker is heard then. Never raises."""
+        try:
+            if self._waits:
+                self._client.lrem(_PLACES, 0, self._channel)
+                self._waits = False
+        except (redis.RedisError, OSError):
+            self._hang_up()
 
     def _leave(self) -> Call | None:
         """Give the place up; return the call of who was quicker."""

@@ -78,25 +78,32 @@ class SearchLane:
         until = time.monotonic() + STANDBY_S
         with closing(self.standby.calls(until, stopping.told)) as calls:
             for call in calls:
-                if self._answer_if_any(until) if call is None else self._answer_call(call, until):
+                if self._answer_if_any(until) if call is None else self._answer_call(call):
                     self.standby.was_needed()
         return self.standby.is_needed() and not stopping.told()
 
     def _answer_if_any(self, until: float) -> int:
         # A look first: the claim would hold up the next shopper's accept, to find nothing most times.
-        return self.answer_waiting(until) if self.desk.any_waits() else 0
-
-    def _answer_call(self, call: Call, until: float) -> int:
-        """Decode the photo while the web commits its search, then answer it and what else waits."""
-        look_until = time.monotonic() + LOOK_OUT_S
-        if call.photo:
-            self._photos.decode_ahead(call.photo)
-        while not self.desk.is_known(call.search_id) and time.monotonic() < look_until:
-            time.sleep(_LOOK_S)
+        if not self.desk.any_waits():
+            return 0
+        # Who comes meanwhile calls somebody else, or nobody.
+        self.standby.leave_place()
         return self.answer_waiting(until)
 
+    def _answer_call(self, call: Call) -> int:
+        """Decode the photo while the web commits its search, then answer it with what else waits."""
+        until = time.monotonic() + LOOK_OUT_S
+        if call.photo:
+            self._photos.decode_ahead(call.photo)
+        while not self.desk.is_known(call.search_id) and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        # One batch: who stands by looks for more when he has taken his place again.
+        if claims := self.desk.claim(self.batch):
+            self._answer_batch(claims)
+        return len(claims)
+
     def answer_waiting(self, until: float = math.inf) -> int:
-        """Answer searches until none waits, or it is ``until``; return how many were taken.
+        """Answer what waits, or what can be by ``until``; return how many were taken.
 
         Args:
             until: monotonic seconds; a batch that has begun by then is answered.

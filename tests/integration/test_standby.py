@@ -214,4 +214,4 @@ def test_a_search_whose_time_to_be_announced_is_over_is_looked_for_once_more(
     shop.import_files({"p0.jpg": builders.jpeg(0)})
     lane, search = shop.worker.search, accepted(shop)
     monkeypatch.setattr(type(lane.desk), "is_known", lambda *_: False)  # as it was a moment before
-    assert lane._answer_call(Call(search), time.monotonic() + PATIENCE_S) == 1
+    assert lane._answer_call(Call(search)) == 1
