@@ -146,7 +146,7 @@ class Standby:
         return Call.read(message["data"])
 
     def leave_place(self) -> None:
-        """Be called no longer until ``calls`` goes on; a call that was quicker is heard then. Never raises."""
+        """Be called no longer until ``calls`` goes on; a quicker call is heard then. Never raises."""
         try:
             if self._waits:
                 self._client.lrem(_PLACES, 0, self._channel)

@@ -92,13 +92,17 @@ class SearchLane:
 
     def _answer_call(self, call: Call) -> int:
         """Decode the photo while the web commits its search, then answer it with what else waits."""
-        until = time.monotonic() + LOOK_OUT_S
+        until, claims = time.monotonic() + LOOK_OUT_S, list[Claim]()
         if call.photo:
             self._photos.decode_ahead(call.photo)
-        while not self.desk.is_known(call.search_id) and time.monotonic() < until:
-            time.sleep(_LOOK_S)
+            # Nearly always it is there by now, and a look would only cost time.
+            claims = self.desk.claim(self.batch)
+        if not claims:
+            while not self.desk.is_known(call.search_id) and time.monotonic() < until:
+                time.sleep(_LOOK_S)
+            claims = self.desk.claim(self.batch)
         # One batch: who stands by looks for more when he has taken his place again.
-        if claims := self.desk.claim(self.batch):
+        if claims:
             self._answer_batch(claims)
         return len(claims)
 
