@@ -24,8 +24,8 @@ class Doorbell:
     def __init__(self, redis_url: str, rest_s: float = 2.0) -> None:
         self._app = make_celery(redis_url, socket_timeout_s=1.0)
         self._caller = Caller(redis_url)
-        #: Whether a worker stood by when one was last called.
-        self.was_heard = False
+        #: Whether a worker stood by when one was last called; nobody knows before.
+        self.was_heard = True
         self._rest_s = rest_s
         self._silent_until = 0.0
 

@@ -45,7 +45,7 @@ class Bell(Doorbell):
     def __init__(self, works: bool = True, stands_by: bool = False) -> None:
         self.works = works
         self.stands_by = stands_by
-        self.was_heard = False
+        self.was_heard = stands_by
         self.rung: list[tuple[TaskName, str]] = []
         self.called: list[tuple[str, str]] = []
 

@@ -187,12 +187,12 @@ def _again(query_id: str) -> Asked:
 def _accept(options: SearchOptions, asked: Asked) -> Accepted:
     """Commit the search, then ring, unless a worker that stood by was called and looks out for it.
 
-    It is called before, so that it decodes the photo meanwhile.
+    It is called before, so that it decodes the photo meanwhile; not where nobody stood by a moment ago.
     """
     parts, search_id, called_at = services(), str(uuid.uuid4()), time.monotonic()
     # What was seen in an earlier search's photo need not be looked at again.
     photo = "" if asked.earlier else asked.query_key or ""
-    heard = parts.doorbell.call(search_id, photo)
+    heard = parts.doorbell.was_heard and parts.doorbell.call(search_id, photo)
     accepted = parts.searches.accept(
         options.catalogue,
         options,

@@ -46,16 +46,18 @@ _PLACED = (
     Detection.y0,
     Detection.x1,
     Detection.y1,
-    Detection.colours,
 )
 
 # Made once: every search asks them.
 _WANTED = (Product.catalogue_id == bindparam("catalogue"), Product.product_id.in_(_any_of("products")))
 _PRODUCTS = select(*_SHOWN).where(*_WANTED)
 _PRODUCTS_FILTERED = select(*_SHOWN, Product.facts).where(*_WANTED)
-_PLACES = select(*_PLACED).where(
-    Detection.image_id.in_(_any_of("images")), Detection.index_version == bindparam("version")
+_OF_IMAGES = (
+    Detection.image_id.in_(_any_of("images")),
+    Detection.index_version == bindparam("version"),
 )
+_PLACES = select(*_PLACED).where(*_OF_IMAGES)
+_PLACES_FILTERED = select(*_PLACED, Detection.colours).where(*_OF_IMAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,10 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An object of a picture: where it is, and its colours."""
+    """An object of a picture: where it is, and its colours where they are asked for."""
 
     box: Box
-    colours: tuple[str, ...]
+    colours: tuple[str, ...] = ()
 
 
 class Hydrator:
@@ -92,6 +94,7 @@ class Hydrator:
         self._index_version = index_version
         self._currency = currency
         self._products_of = _PRODUCTS_FILTERED if filtered else _PRODUCTS
+        self._places_of = _PLACES_FILTERED if filtered else _PLACES
         self._products: dict[str, Any] = {}
         self._places: dict[str, dict[int, _Place]] = {}
 
@@ -109,10 +112,12 @@ class Hydrator:
                 self._products.update((row.product_id, row) for row in rows)
             if images:
                 self._places.update((image, {}) for image in images)
-                seen = connection.execute(_PLACES, {"images": list(images), "version": self._index_version})
-                for row in seen:
-                    place = _Place((row.x0, row.y0, row.x1, row.y1), tuple(row.colours or ()))
-                    self._places[row.image_id][row.number] = place
+                seen = connection.execute(
+                    self._places_of, {"images": list(images), "version": self._index_version}
+                )
+                for image, number, x0, y0, x1, y1, *colours in seen:
+                    place = _Place((x0, y0, x1, y1), tuple(colours[0] or ()) if colours else ())
+                    self._places[image][number] = place
 
     def knows(self, candidate: Candidate) -> bool:
         """Whether ``load`` has looked for the product and its picture."""

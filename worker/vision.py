@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +92,7 @@ class IndexRow:
     facts: Facts = field(default_factory=Facts)
 
 
-@dataclass(frozen=True, slots=True)
-class IndexHit:
+class IndexHit(NamedTuple):
     """One neighbour: ``score`` is the cosine, -1 to 1, higher is nearer."""
 
     key: str

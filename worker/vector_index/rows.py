@@ -70,8 +70,10 @@ def in_batches(entities: Sequence[dict[str, Any]], most_bytes: int) -> Iterator[
 
 
 def as_hit(hit: Any) -> IndexHit:
-    entity = hit["entity"]
-    # Milvus calls the cosine a distance, though larger is nearer.
+    # The client's own look-up goes through its older interface first, for every value of every hit.
+    of = dict.__getitem__
+    entity = of(hit, "entity")
     # 2.3 gives the primary key as "id" whatever its name.
-    key = hit["key"] if "key" in hit else hit["id"]
-    return IndexHit(key, entity["product_id"], entity["image_id"], entity["number"], hit["distance"])
+    key = of(hit, "key" if "key" in hit else "id")
+    # Milvus calls the cosine a distance, though larger is nearer.
+    return IndexHit(key, entity["product_id"], entity["image_id"], entity["number"], of(hit, "distance"))
