@@ -1,9 +1,13 @@
-"""Publishes task names with a row's id. A lost ring costs time, never work: the sweeper rings again."""
+"""Publishes task names with a row's id, or calls a worker that stands by.
+
+A lost ring or call costs time, never work: the sweeper rings again.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from shared.celery_config import make_celery
 from shared.standby import Call, Caller
@@ -35,7 +39,9 @@ class Doorbell:
         Args:
             photo: key of what it may decode meanwhile.
         """
-        self.was_heard = self._caller.call(Call(search_id, photo))
+        self.was_heard = self._taken(
+            f"the call for {search_id}", lambda: self._caller.call(Call(search_id, photo))
+        )
         return self.was_heard
 
     def ring(self, task: TaskName, row_id: str) -> bool:
@@ -45,12 +51,19 @@ class Doorbell:
         """
         if task is TaskName.ANSWER_SEARCHES and self.call(row_id):
             return True
+
+        def publish() -> bool:
+            self._app.send_task(str(task), args=[row_id], task_id=row_id, queue=str(LANE_OF[task]))
+            return True
+
+        return self._taken(f"{task} for {row_id}", publish)
+
+    def _taken(self, what: str, tell: Callable[[], bool]) -> bool:
         if time.monotonic() < self._silent_until:
             return False
         try:
-            self._app.send_task(str(task), args=[row_id], task_id=row_id, queue=str(LANE_OF[task]))
+            return tell()
         except Exception as error:  # the transport raises many kinds, and none may reach a shopper
             self._silent_until = time.monotonic() + self._rest_s
-            log.warning("broker did not take %s for %s: %s", task, row_id, type(error).__name__)
+            log.warning("broker did not take %s: %s", what, type(error).__name__)
             return False
-        return True

@@ -23,7 +23,7 @@ _PLACES = "vitrine:standby"
 _LOOK_S = 0.25
 #: A call that was taken from the list has been said already.
 _ON_ITS_WAY_S = 0.1
-_REST_S = 2.0
+_CONFIRMED_S = 2.0
 _FORGET_S = 300
 #: Shoppers seldom ask once: so long after a search a worker stands by for the next.
 _LIKELY_S = 60.0
@@ -62,19 +62,10 @@ class Caller:
 
     def __init__(self, redis_url: str) -> None:
         self._call = redis.Redis.from_url(redis_url, **client_options()).register_script(_CALL)
-        self._silent_until = 0.0
 
     def call(self, call: Call) -> bool:
-        """Call one worker that stands by; False where none does. Never raises."""
-        if time.monotonic() < self._silent_until:
-            return False
-        try:
-            return bool(self._call([_PLACES], [call.written()]))
-        except (redis.RedisError, OSError) as error:
-            # A frozen broker must not cost every search its timeout.
-            self._silent_until = time.monotonic() + _REST_S
-            log.warning("workers that stand by cannot be called: %s", type(error).__name__)
-            return False
+        """Call one worker that stands by; False where none does. Raises the errors of redis-py."""
+        return bool(self._call([_PLACES], [call.written()]))
 
 
 class Standby:
@@ -129,7 +120,7 @@ class Standby:
         if self._line is None:
             self._line = self._client.pubsub()
             self._line.subscribe(self._channel)
-            self._line.get_message(timeout=_REST_S)  # the confirmation: from now on calls are heard
+            self._line.get_message(timeout=_CONFIRMED_S)  # the confirmation: from now on calls are heard
         if not self._waits:
             with self._client.pipeline() as together:
                 together.lpush(_PLACES, self._channel)

@@ -156,7 +156,8 @@ class SearchLane:
         taken_at = now_s()
         queries = self._preparing.prepare(claims, self._fail)
         for query in queries:
-            query.spent("wait", 1000 * max(taken_at - query.claim.created_at, 0.0))
+            waited_ms = 1000 * (taken_at - query.claim.created_at) - query.ahead_ms
+            query.spent("wait", max(waited_ms, 0.0))
         choosing = Choosing(self.database, queries)
         short = queries
         while short:

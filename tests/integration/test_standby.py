@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from shared.contracts import SearchOptions
+from shared.doorbell import Doorbell
 from shared.standby import Call, Caller, Standby
+from shared.task_names import TaskName
 from tests import builders
 from tests.servers import PATIENCE_S, RedisServer, wait_for
 from tests.shop import Shop
@@ -94,10 +96,9 @@ def test_without_the_broker_there_is_a_last_look(redis_server: RedisServer) -> N
         redis_server.kill()
         assert next(calls) is None
         assert next(calls, "ended") == "ended"
-    assert not caller.call(Call("a"))
     redis_server.start()
     with calls_of(standby) as calls:
-        wait_for("it is called again", lambda: caller.call(Call("b")), every_s=0.5)
+        assert caller.call(Call("b"))
         assert next_call(calls) == Call("b")
 
 
@@ -167,8 +168,12 @@ def test_a_worker_decodes_the_photo_looks_out_for_the_search_and_answers_it(
     key, lane = shop.store.put(builders.jpeg(0), "queries"), shop.worker.search
     assert Caller(redis_server.url).call(Call("coming", key))
     wait_for("it is decoded", lambda: key in lane._photos._ahead or None, every_s=0.01)
+    _, took_ms = lane._photos._ahead[key]
     accepted(shop, "coming", key)
     wait_for("it is answered", lambda: shop.searches.status("coming").state == "succeeded")
+    result = shop.searches.status("coming").result
+    assert result is not None
+    assert result.timings_ms["decode"] >= round(took_ms, 2) > 0, "it counts as decoding, not as waiting"
     assert key not in lane._photos._ahead
     assert lane.standby.is_needed()
     told.set()
@@ -215,3 +220,13 @@ def test_a_search_whose_time_to_be_announced_is_over_is_looked_for_once_more(
     lane, search = shop.worker.search, accepted(shop)
     monkeypatch.setattr(type(lane.desk), "is_known", lambda *_: False)  # as it was a moment before
     assert lane._answer_call(Call(search)) == 1
+
+
+def test_a_broker_that_is_away_costs_a_search_one_try(redis_server: RedisServer) -> None:
+    bell = Doorbell(redis_server.url, rest_s=PATIENCE_S)
+    assert not bell.call("nobody stands by")
+    assert bell.ring(TaskName.ANSWER_SEARCHES, "rung in the queue")
+    redis_server.kill()
+    assert not bell.ring(TaskName.ANSWER_SEARCHES, "the call fails, and the queue is not tried")
+    redis_server.start()
+    assert not bell.call("it rests")
