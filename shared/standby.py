@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import redis
 
 from shared.redis_clients import client_options
+from shared.task_names import Lane
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Standby:
     def calls(self, until: float, ended: Callable[[], bool]) -> Generator[Call | None, None, None]:
         """Stand by; yield each call, and None whenever the ledger is to be looked at.
 
+        Ends early where rings wait in the queue: each is a task, and they would pile up behind this one.
         The last one is None: what was called for meanwhile is in the ledger. Close it when it is left early.
 
         Args:
@@ -96,8 +98,7 @@ class Standby:
             ended: asked four times a second; True ends it.
         """
         try:
-            while time.monotonic() < until and not ended():
-                self._take_place()
+            while time.monotonic() < until and not ended() and self._take_place():
                 # What was committed before has called nobody here.
                 yield None
                 if self._waits and (call := self._next(_LOOK_S)) is not None:
@@ -116,7 +117,8 @@ class Standby:
         self._hang_up()
         self._client.close()
 
-    def _take_place(self) -> None:
+    def _take_place(self) -> bool:
+        """Be called from now on; False where rings wait in the queue, whose turn it is then."""
         if self._line is None:
             self._line = self._client.pubsub()
             self._line.subscribe(self._channel)
@@ -126,8 +128,11 @@ class Standby:
                 together.lpush(_PLACES, self._channel)
                 # Of those who died nothing stays.
                 together.expire(_PLACES, _FORGET_S)
-                together.execute()
+                together.llen(str(Lane.SEARCH))
+                *_, rings = together.execute()
             self._waits = True
+            return not rings
+        return True
 
     def _next(self, seconds: float) -> Call | None:
         message = self._line.get_message(ignore_subscribe_messages=True, timeout=seconds)

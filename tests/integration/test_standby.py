@@ -90,6 +90,15 @@ def test_who_has_left_is_not_called_and_who_is_leaving_hears_the_call(redis_serv
         assert list(calls) == [Call("b"), None]
 
 
+def test_nobody_stands_by_while_rings_wait_in_the_queue(redis_server: RedisServer) -> None:
+    caller, standby = Caller(redis_server.url), Standby(redis_server.url)
+    bell = Doorbell(redis_server.url)
+    assert bell.ring(TaskName.ANSWER_SEARCHES, "nobody stands by, and no worker takes it")
+    until = time.monotonic() + PATIENCE_S
+    assert list(standby.calls(until, lambda: False)) == [None], "one look"
+    assert not caller.call(Call("a"))
+
+
 def test_without_the_broker_there_is_a_last_look(redis_server: RedisServer) -> None:
     caller, standby = Caller(redis_server.url), Standby(redis_server.url)
     with calls_of(standby) as calls:
