@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.shop import Shop
 from tests.web_builders import Bell, open_shop, upload
 from tests.web_builders import Shop as WebShop
 from web import searches
-from worker import search_lane
+from worker import search_lane, tasks
 
 Calls = Iterator[Call | None]
 
@@ -239,3 +240,13 @@ def test_a_broker_that_is_away_costs_a_search_one_try(redis_server: RedisServer)
     assert not bell.ring(TaskName.ANSWER_SEARCHES, "the call fails, and the queue is not tried")
     redis_server.start()
     assert not bell.call("it rests")
+
+
+@pytest.mark.parametrize("likely", [True, False])
+def test_a_worker_rings_itself_while_more_searches_are_likely(
+    monkeypatch: pytest.MonkeyPatch, likely: bool
+) -> None:
+    bell, lane = Bell(), SimpleNamespace(stand_by=lambda: likely)
+    monkeypatch.setattr(tasks, "_process", SimpleNamespace(search=lane, doorbell=bell))
+    tasks.answer_searches("search")
+    assert bell.rung == ([("search.answer", "search")] if likely else [])
