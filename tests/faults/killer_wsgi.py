@@ -48,6 +48,8 @@ def _nobody_hears(call: Callable[..., bool]) -> Any:
     return wrapped
 
 
+# Each search calls before it is committed, whether or not the one before was heard.
+Doorbell.was_heard = property(lambda _: True, lambda *_: None)  # type: ignore[assignment]
 Doorbell.call = _nobody_hears(Doorbell.call)  # type: ignore[method-assign]
 _dying_after(ImageStore, "put", "after the file")
 _dying_after(Doorbell, "call", "after the call")
