@@ -44,9 +44,17 @@ def milvus(session_folder: Path) -> Iterator[EmbeddedMilvus]:
 
 
 @pytest.fixture
-def prefix() -> str:
-    """A name of this test's own for what it keeps in a shared Milvus."""
-    return f"t{secrets.token_hex(6)}"
+def prefix(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name of this test's own for what it keeps in a shared Milvus; that is dropped after it."""
+    own = f"t{secrets.token_hex(6)}"
+    shared = [
+        request.getfixturevalue(name).uri
+        for name in ("milvus", "each_milvus")
+        if name in request.fixturenames
+    ]
+    yield own
+    for uri in shared:
+        drop_all(uri, own)
 
 
 @pytest.fixture
@@ -96,7 +104,6 @@ def stack(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Stack
     running = Stack(tmp_path, milvus.uri, prefix)
     yield running
     running.stop()
-    drop_all(milvus.uri, prefix)
 
 
 @pytest.fixture(scope="module")

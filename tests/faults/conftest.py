@@ -12,7 +12,6 @@ from cli.services.milvus import EmbeddedMilvus
 from shared.database import Database
 from shared.database.tables import Detection, IndexVersion
 from tests.servers import PATIENCE_S
-from tests.services_milvus import drop_all
 from tests.stack import Stack
 from worker.vector_index import MilvusIndex
 
@@ -29,7 +28,6 @@ def stack(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Stack
     running = Stack(tmp_path, milvus.uri, prefix, settings)
     yield running
     running.stop()
-    drop_all(milvus.uri, prefix)
 
 
 def assert_index_is_the_catalogue(stack: Stack, products: int) -> None:

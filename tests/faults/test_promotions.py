@@ -78,11 +78,10 @@ def test_no_search_fails_or_mixes_versions_during_promotions_and_a_prune(shop: R
     before = len(shopper.ids)
     wait_for("searches go on", lambda: len(shopper.ids) > before + 3)
     shopper.stop()
-    shop.worker.search.answer_waiting()
 
     seen = set()
     for number, search in enumerate(shopper.ids):
-        status = shop.searches.status(search)
+        status = shop.answered(search)
         assert status.state == "succeeded", status
         assert status.result is not None
         collection = status.result.models["index"]

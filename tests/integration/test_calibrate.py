@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from shared.contracts import SearchOptions, SearchResult
+from shared.contracts import SearchResult
 from shared.contracts.indexes import PromoteRequest, ReprocessRequest, RollbackRequest
 from shared.contracts.search import Hit
 from shared.database.tables import Calibration as CalibrationRow
@@ -56,11 +56,7 @@ def calibrate(shop: Shop, number: int | None = None) -> dict[str, object]:
 
 
 def failure(shop: Shop, photo: bytes | None = None, product_id: str | None = None, **options: object) -> str:
-    wanted = SearchOptions.model_validate({"catalogue": "shop", **options})
-    key = None if photo is None else shop.store.put(photo, "queries")
-    search = shop.searches.accept("shop", wanted, query_key=key, product_id=product_id, ttl_s=600).id
-    shop.worker.search.answer_waiting()
-    error = shop.searches.status(search).error
+    error = shop.answered(shop.accept_search(photo, product_id=product_id, **options)).error
     assert error is not None
     return f"{error.code}: {error.message}"
 

@@ -27,7 +27,6 @@ from shared.ledger.job_making import require_idle
 from shared.ledger.jobs import JobLedger
 from shared.settings import SearchSettings
 from tests.index_shop import IndexShop, photo
-from tests.services_milvus import drop_all
 from worker.jobs import pieces
 from worker.jobs.dropping import _referring_to
 
@@ -69,7 +68,6 @@ def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[IndexS
     opened.fill(PRODUCTS)
     yield opened
     opened.close()
-    drop_all(milvus.uri, prefix)
 
 
 def left_over(database: Database, job: str) -> dict[str, int]:

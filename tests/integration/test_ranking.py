@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.contracts import SearchOptions, SearchResult
+from shared.contracts import SearchResult
 from shared.contracts.search import Boost, Hit
 from shared.errors import InvalidInput
 from shared.ledger.ranking import RankingLedger
-from shared.ledger.searches import Asked
 from tests.packing import pictures
 from tests.shop import Shop, found
 
@@ -33,11 +32,8 @@ def order(hits: list[Hit]) -> list[tuple[float, str]]:
 
 def page_after(shop: Shop, first: SearchResult, after: str, **options: Any) -> SearchResult:
     known = shop.searches.earlier(first.query_id)
-    wanted = SearchOptions.model_validate({**known.options.model_dump(), "after": after, **options})
-    asked: Asked = known.asked
-    search = shop.searches.accept("shop", wanted, asked, ttl_s=600).id
-    shop.worker.search.answer_waiting()
-    status = shop.searches.status(search)
+    wanted = {**known.options.model_dump(), "after": after, **options}
+    status = shop.answered(shop.accept_search(asked=known.asked, **wanted))
     assert status.result is not None, status
     return status.result
 

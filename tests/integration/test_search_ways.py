@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, update
 
-from shared.contracts import ProductIn, SearchOptions, SearchResult
+from shared.contracts import ProductIn, SearchResult
 from shared.database.tables import Product
 from shared.ledger.searches import Asked
 from tests import builders
@@ -43,10 +43,7 @@ def two_objects(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(shop: Shop, asked: Asked, **options: Any) -> SearchResult:
     """Ask as the web does for a query id, a page or examples."""
-    wanted = SearchOptions.model_validate({"catalogue": "shop", **options})
-    search = shop.searches.accept("shop", wanted, asked, ttl_s=600).id
-    shop.worker.search.answer_waiting()
-    status = shop.searches.status(search)
+    status = shop.answered(shop.accept_search(asked=asked, **options))
     assert status.result is not None, status
     return status.result
 
