@@ -17,7 +17,7 @@ from shared.ledger.searches import Asked, SearchLedger
 from shared.open_parts import open_database, open_image_store
 from shared.settings import Settings
 from shared.task_names import Lane
-from tests.servers import PATIENCE_S, wait_for
+from tests.servers import PATIENCE_S, patiently, wait_for
 from worker.index_versions import LiveIndex, live_index
 from worker.lanes import WorkerProcess, build_process
 
@@ -116,4 +116,11 @@ class BareShop:
 
     def rows(self) -> int:
         """Rows of the live collection; searches see from now on what was written by now."""
-        return self.index.count(self.live().collection)
+        return self.rows_of(self.live().collection)
+
+    def rows_of(self, collection: str) -> int:
+        return patiently("rows are counted", lambda: self.index.count(collection))
+
+    def keys(self, collection: str) -> set[str]:
+        """Keys of the rows that a collection has by now."""
+        return patiently("rows are listed", lambda: self.index.keys(collection))

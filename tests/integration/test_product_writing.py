@@ -19,7 +19,6 @@ from shared.ledger import now_s
 from shared.task_names import Lane
 from tests import builders
 from tests.packing import pictures
-from tests.servers import wait_for
 from tests.shop import Shop, found, shop
 from worker.lanes import build_process
 from worker.product_writing import ProductStages
@@ -28,11 +27,6 @@ __all__ = ["shop"]
 
 pytestmark = pytest.mark.services
 both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
-
-
-def work(shop: Shop) -> None:
-    while shop.worker.catalogue.work_one() is not None:
-        pass
 
 
 def add_version(shop: Shop, number: int, state: str, embedder: str = "perceptual-hash") -> str:
@@ -83,7 +77,7 @@ def test_equal_pictures_are_decoded_and_embedded_once_in_a_database(
     with monkeypatch.context() as patch:
         patch.setattr("worker.product_loading.decode", lambda *_: pytest.fail("decoded again"))
         job = shop.accept_import(files, "other")
-        work(shop)
+        shop.work()
     again = shop.jobs.status(job)
     assert (again.counts.new, again.images, again.images_reused) == (4, 0, 4)
     with shop.worker.database.read() as session:
@@ -97,7 +91,7 @@ def test_equal_pictures_are_decoded_and_embedded_once_in_a_database(
     assert len(rows) == 8
     assert len({row.sha256 for row in rows}) == len({tuple(row) for row in rows}) == 3
     assert all(row.perceptual_hash is not None for row in rows)
-    assert shop.worker.index.count(f"{shop.settings.milvus.prefix}_2_v1") == 4
+    assert shop.rows_of(f"{shop.settings.milvus.prefix}_2_v1") == 4
 
 
 def test_other_models_look_for_themselves(shop: Shop) -> None:
@@ -108,12 +102,9 @@ def test_other_models_look_for_themselves(shop: Shop) -> None:
     changed = shop.settings.model_copy(
         update={"models": shop.settings.models.model_copy(update={"embedder": "perceptual-hash"})}
     )
-    worker = build_process(changed, Lane.CATALOGUE, "catalogue@other")
-    job = shop.accept_import(photos, "other")
-    while worker.catalogue.work_one() is not None:
-        pass
-    worker.close()
-    status = shop.jobs.status(job)
+    shop.worker.close()
+    shop.worker = build_process(changed, Lane.CATALOGUE, "catalogue@other")
+    status = shop.done(shop.accept_import(photos, "other"))
     assert (status.counts.new, status.images, status.images_reused) == (2, 2, 0)
 
 
@@ -125,9 +116,9 @@ def test_products_are_written_to_and_deleted_from_every_index_version(shop: Shop
     building = add_version(shop, 2, "building")
     shop.put("vase", ProductIn(category="Glass"), [second, third])
     index = shop.worker.index
-    assert index.keys(building) == wanted_keys(shop, building)
-    assert len(index.keys(building)) == 2, "the lamp is the re-process's to add"
-    assert index.keys(live) == wanted_keys(shop, live)
+    assert shop.keys(building) == wanted_keys(shop, building)
+    assert len(shop.keys(building)) == 2, "the lamp is the re-process's to add"
+    assert shop.keys(live) == wanted_keys(shop, live)
     with shop.worker.database.read() as session:
         made_by = session.execute(select(Detection.index_version, Detection.models).distinct()).all()
     assert len(made_by) == len({models for _, models in made_by}) == 2
@@ -138,15 +129,15 @@ def test_products_are_written_to_and_deleted_from_every_index_version(shop: Shop
         hits = index.search(collection, vectors[-1:], 5, category_is("Vessel"))[0]
         assert {hit.product_id for hit in hits} == {"vase"}
     shop.put("vase", ProductIn(category="Vessel"), [third])
-    assert len(index.keys(building)) == 1
+    assert len(shop.keys(building)) == 1
     with shop.worker.database.write() as session:
         session.execute(
             update(IndexVersion).where(IndexVersion.collection == building).values(state="retired")
         )
     shop.jobs.create_delete("shop", ["vase"])
-    work(shop)
-    assert index.keys(building) == set(), "a retired version keeps nothing that was deleted"
-    assert index.keys(live) == wanted_keys(shop, live)
+    shop.work()
+    assert shop.keys(building) == set(), "a retired version keeps nothing that was deleted"
+    assert shop.keys(live) == wanted_keys(shop, live)
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -175,7 +166,7 @@ def test_a_product_put_by_hand_in_the_middle_of_its_import_leaves_no_strange_row
     live = f"{shop.settings.milvus.prefix}_1_v1"
     assert len(wanted_keys(shop, live)) == 6
     # Without the guard the picture that was put in between stays in the index, and nobody knows of it.
-    assert (shop.worker.index.keys(live) == wanted_keys(shop, live)) is guarded
+    assert (shop.keys(live) == wanted_keys(shop, live)) is guarded
 
 
 @both_databases
@@ -193,16 +184,10 @@ def test_an_index_that_is_away_for_one_write_costs_no_product(
 
     monkeypatch.setattr(shop.worker.index, "upsert", fail_once)
     job = shop.accept_import(pictures(14))
-
-    def ended() -> bool:
-        work(shop)
-        return shop.jobs.status(job).state not in ("queued", "running")
-
-    wait_for("the job ends", ended)
-    status = shop.jobs.status(job)
+    status = shop.done(job)
     assert (status.state, status.counts.new, status.images, status.image_failures) == ("succeeded", 14, 14, 0)
     live = f"{shop.settings.milvus.prefix}_1_v1"
-    assert shop.worker.index.keys(live) == wanted_keys(shop, live)
+    assert shop.keys(live) == wanted_keys(shop, live)
     assert len(calls) > 4
 
 

@@ -17,8 +17,8 @@ from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import Outcome
 from tests import builders
 from tests.packing import pictures
+from tests.servers import patiently
 from tests.shop import Shop, found
-from worker.index_versions import live_index
 from worker.jobs.expected_rows import expected_keys
 from worker.vision import IndexRow
 
@@ -27,21 +27,19 @@ pytestmark = pytest.mark.services
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 
-def live(shop: Shop) -> Any:
-    with shop.worker.database.read() as session:
-        version = live_index(session, 1)
-    assert version is not None
-    return version
-
-
 def keys(shop: Shop) -> list[str]:
-    return list(expected_keys(shop.worker.database, live(shop).id))
+    return list(expected_keys(shop.worker.database, shop.live().id))
 
 
 def orphan(shop: Shop, key: str) -> IndexRow:
-    embedding = np.zeros(live(shop).dim, np.float32)
+    embedding = np.zeros(shop.live().dim, np.float32)
     embedding[0] = 1
     return IndexRow(key, "nobody", key.rpartition("-")[0], 0, "", 1.0, embedding)
+
+
+def leave_orphan(shop: Shop) -> None:
+    place, row = shop.live().collection, orphan(shop, "a-0")
+    patiently("the row is written", lambda: shop.worker.index.upsert(place, [row]))
 
 
 def reconcile(shop: Shop, repair: bool = False) -> JobOut:
@@ -59,7 +57,7 @@ def proof(job: JobOut) -> dict[str, Any]:
 @BOTH
 def test_missing_and_orphan_rows_are_named_and_mended_from_the_database(shop: Shop) -> None:
     shop.import_files(dict(pictures(12)))
-    index, place = shop.worker.index, live(shop).collection
+    index, place = shop.worker.index, shop.live().collection
     lost, strangers = keys(shop)[2:5], ["0" * 32 + "-0", "f" * 32 + "-10", "zz_9"]
     photos = pictures(12)
     index.delete(place, lost)
@@ -89,7 +87,7 @@ def test_missing_and_orphan_rows_are_named_and_mended_from_the_database(shop: Sh
 
 def test_an_import_after_which_products_cannot_be_found_fails_and_says_what_to_do(shop: Shop) -> None:
     shop.import_files(dict(pictures(6)))
-    shop.worker.index.delete(live(shop).collection, keys(shop)[:2])
+    shop.worker.index.delete(shop.live().collection, keys(shop)[:2])
     job = shop.jobs.status(shop.import_files(dict(pictures(6))))
     assert (job.state, job.counts.unchanged) == ("failed", 6)
     assert job.error is not None
@@ -103,7 +101,7 @@ def test_an_import_after_which_products_cannot_be_found_fails_and_says_what_to_d
 
 def test_orphans_alone_are_reported_and_fail_nothing(shop: Shop) -> None:
     shop.import_files(dict(pictures(3)))
-    shop.worker.index.upsert(live(shop).collection, [orphan(shop, "a-0")])
+    leave_orphan(shop)
     job = shop.jobs.status(shop.import_files(dict(pictures(3))))
     assert (job.state, proof(job)["orphan_keys"]) == ("succeeded", ["a-0"])
     assert "nobody" not in found(shop.search(pictures(1)["p0.jpg"], top_k=10))
@@ -111,7 +109,7 @@ def test_orphans_alone_are_reported_and_fail_nothing(shop: Shop) -> None:
 
 def test_a_small_import_proves_only_its_own_rows(shop: Shop) -> None:
     shop.import_files(dict(pictures(40)))
-    index, place = shop.worker.index, live(shop).collection
+    index, place = shop.worker.index, shop.live().collection
     own = builders.jpeg(seed=99)
     # Somebody else's row is missing: a small import neither looks at it nor answers for it.
     index.delete(place, keys(shop)[:1])
@@ -127,7 +125,7 @@ def test_what_is_on_its_way_from_another_worker_is_no_orphan(
 ) -> None:
     """Another worker has written to Milvus, and commits to the database while suspects are looked at."""
     shop.import_files(dict(pictures(3)))
-    index, place = shop.worker.index, live(shop).collection
+    index, place = shop.worker.index, shop.live().collection
     other = JobDesk(shop.worker.database, "other", 60.0, 4, 4)
     job = shop.accept_import({"late.jpg": pictures(1)["p0.jpg"]})
     shop.worker.catalogue.work_one()
@@ -174,7 +172,7 @@ def reconcile_while_held(shop: Shop, held: str, repair: bool) -> JobOut:
 
 def test_a_lost_worker_is_not_waited_for_longer_than_its_lease(shop: Shop) -> None:
     shop.import_files(dict(pictures(3)))
-    shop.worker.index.upsert(live(shop).collection, [orphan(shop, "a-0")])
+    leave_orphan(shop)
     other = JobDesk(shop.worker.database, "other", 60.0, 4, 4)
     held = shop.accept_import({"late.jpg": pictures(1)["p0.jpg"]})
     shop.worker.catalogue.work_one()
@@ -206,8 +204,7 @@ def test_a_product_put_in_the_middle_of_a_comparison_goes_first(
 
     monkeypatch.setattr(type(shop.worker.index), "sorted_keys", put_after_three)
     job = shop.jobs.create("reconcile", "shop", {"repair": True}).id
-    shop.worker.catalogue.work_one()
-    shop.worker.catalogue.work_one()
+    shop.work()
     done, by_hand = shop.jobs.status(job), shop.jobs.status(put[0])
     assert done.state == by_hand.state == "succeeded"
     assert done.finished_at is not None
@@ -222,7 +219,7 @@ def test_keys_of_the_database_come_in_the_order_of_their_bytes_over_any_pages(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.import_files(dict(pictures(6)))
-    version = live(shop).id
+    version = shop.live().id
     with shop.worker.database.write() as session:
         for seen in session.scalars(select(Detection)).all():
             values = {c.name: getattr(seen, c.name) for c in Detection.__table__.columns}
@@ -240,7 +237,7 @@ def test_listing_the_catalogue_takes_no_more_memory_for_ten_times_the_rows(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.import_files(dict(pictures(1)))
-    version = live(shop).id
+    version = shop.live().id
     monkeypatch.setattr("worker.jobs.expected_rows._PAGE", 500)
     with shop.worker.database.write() as session:
         seen = session.scalars(select(Detection)).one()

@@ -197,10 +197,10 @@ def kill_at(patch: pytest.MonkeyPatch, place: str, count: int, when: str) -> Non
     original, calls = getattr(owner, name), []
 
     def fatal(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        if len(calls) == count and when == "before":
+        if len(calls) + 1 == count and when == "before":
             raise Killed
         result = original(*args, **kwargs)
+        calls.append(1)
         if len(calls) == count:
             raise Killed
         return result
