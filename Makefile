@@ -15,6 +15,9 @@ sum = $(shell cat $(1) 2>/dev/null | cksum | tr ' ' '-')
 RUN_STAMP := $(VENV)/stamps/run-$(call sum,requirements/torch.txt requirements/worker.lock)
 DEV_STAMP := $(VENV)/stamps/dev-$(call sum,requirements/torch.txt requirements/dev.lock)
 
+# Tests spend most of their time waiting for servers that start: so many files run side by side.
+SIDE ?= 3
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -28,8 +31,8 @@ run: $(RUN_STAMP) ## Install what is missing, start everything, import the demo;
 
 .PHONY: test
 test: $(DEV_STAMP) ## Install what is missing and run the whole test suite
-	@echo "== tests: real Redis, Milvus, PostgreSQL and browser; ARGS='-k name' chooses some"
-	@$(BIN)/python -m pytest $(ARGS)
+	@echo "== tests: real Redis, Milvus, PostgreSQL and browser; ARGS='-k name' chooses some, SIDE=0 runs one at a time"
+	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types, import rules and spelling

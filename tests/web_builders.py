@@ -105,7 +105,7 @@ def serving(shop: Shop) -> Iterator[str]:
     # The server's log would go where a command prints: both are in this process.
     configure_logging("ERROR", "text", "web")
     server = make_server("127.0.0.1", 0, shop.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -61,7 +61,7 @@ def test_every_accepted_search_and_the_import_end_and_nothing_is_doubled(stack: 
     assert stack.wait_job(stack.import_folder("shop", archive(photos)))["counts"]["new"] == 8
     accepted: list[str] = []
     job = stack.import_folder("shop", archive(pictures(PRODUCTS)))
-    asking = threading.Thread(target=ask, args=(stack, list(photos.values()), accepted))
+    asking = threading.Thread(target=ask, args=(stack, list(photos.values()), accepted), daemon=True)
     asking.start()
     break_things(stack, random.Random(seed))
     asking.join()
@@ -114,7 +114,7 @@ def test_a_broker_that_lost_everything_loses_no_search(stack: Stack) -> None:
                 if answer.status_code != 200:
                     errors.append(answer.text)
 
-    polling = threading.Thread(target=poll)
+    polling = threading.Thread(target=poll, daemon=True)
     polling.start()
     stack.redis.wipe()
     stack.settle(1)

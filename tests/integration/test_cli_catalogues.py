@@ -47,7 +47,7 @@ def test_they_are_made_listed_and_deleted(shop: Shop) -> None:
     shown = vitrine("catalogues", "list").stdout
     assert "demo" in shown
     assert "winter" in shown
-    working = threading.Thread(target=end_jobs, args=(shop, 1))
+    working = threading.Thread(target=end_jobs, args=(shop, 1), daemon=True)
     working.start()
     deleted = vitrine("catalogues", "delete", "winter", "--yes", "--json")
     working.join()
@@ -63,7 +63,7 @@ def test_deleting_is_asked_for_first(shop: Shop) -> None:
     assert isinstance(refused.exception, click.Abort)
     assert isinstance(vitrine("catalogues", "delete", "demo", "--json").exception, click.UsageError)
     assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
-    working = threading.Thread(target=end_jobs, args=(shop, 1))
+    working = threading.Thread(target=end_jobs, args=(shop, 1), daemon=True)
     working.start()
     assert vitrine("catalogues", "delete", "demo", typed="y\n").return_value == 0
     working.join()

@@ -76,7 +76,9 @@ class Work:
 def test_a_job_is_watched_to_its_end(shop: Shop) -> None:
     work = Work(shop)
     watched: list[Result] = []
-    watching = threading.Thread(target=lambda: watched.append(vitrine("jobs", "watch", work.job, "--json")))
+    watching = threading.Thread(
+        target=lambda: watched.append(vitrine("jobs", "watch", work.job, "--json")), daemon=True
+    )
     watching.start()
     # One stream is taken: the command listens and does not poll.
     wait_for("it listens", lambda: taken_streams(shop) == 1)
@@ -167,7 +169,7 @@ def test_webhooks_from_the_command_line(shop: Shop, receiver: Callable[[], tuple
     url, got = receiver()
     sender = WebhookSender(shop.parts.database, allow_private=True, timeout_s=30.0)
     stop = threading.Event()
-    sending = threading.Thread(target=sender.run, args=(stop,))
+    sending = threading.Thread(target=sender.run, args=(stop,), daemon=True)
     sending.start()
     try:
         added = vitrine("webhooks", "add", url, "--event", "job.succeeded", "--catalogue", "demo")

@@ -273,7 +273,7 @@ def at_once(*calls: Callable[[], object]) -> list[object | None]:
         except (Conflict, UnknownCatalogue):
             return
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(calls))]
     for thread in threads:
         thread.start()
     for thread in threads:

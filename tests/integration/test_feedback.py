@@ -151,7 +151,7 @@ def test_two_at_the_same_moment_make_one_row(database: Database) -> None:
         barrier.wait()
         found.append(ledger.add(said, None))
 
-    threads = [threading.Thread(target=add) for _ in range(4)]
+    threads = [threading.Thread(target=add, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -212,7 +212,7 @@ def test_pages_and_csv(shop: Shop) -> None:
 def served(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     configure_logging("ERROR", "text", "web")
     server = make_server("127.0.0.1", 0, shop.app, threaded=True)
-    serving = threading.Thread(target=server.serve_forever)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("VITRINE_URL", address)
@@ -271,7 +271,7 @@ def test_one_answer_for_each_object() -> None:
 def test_a_closed_server_is_said_by_the_client(tmp_path: Path) -> None:
     closed = open_shop(tmp_path / "closed")
     server = make_server("127.0.0.1", 0, closed.app, threaded=True)
-    serving = threading.Thread(target=server.serve_forever)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     with Vitrine(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(Refused, match="ENABLED"):
         client.say(NOBODY, "chair-1", "click")

@@ -126,7 +126,9 @@ def test_two_catalogues_are_imported_at_once(shop: Shop) -> None:
         while any(shop.jobs.status(job).state in ("queued", "running") for job in jobs):
             process.catalogue.work_one()
 
-    workers = [threading.Thread(target=work, args=(process,)) for process in (shop.worker, second)]
+    workers = [
+        threading.Thread(target=work, args=(process,), daemon=True) for process in (shop.worker, second)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -73,7 +73,7 @@ def test_a_claim_that_meets_a_pause_half_way_takes_nothing(database: Database, j
     with database.write() as session:
         job_control.pause(session, job)
         session.flush()
-        claiming = threading.Thread(target=lambda: taken.append(desk(database).claim()))
+        claiming = threading.Thread(target=lambda: taken.append(desk(database).claim()), daemon=True)
         claiming.start()
         claiming.join(0.5)  # it waits for our row, or for our file
     claiming.join()

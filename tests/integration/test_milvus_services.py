@@ -127,7 +127,9 @@ def test_lite_killed_during_upserts_of_four_writers_loses_no_acknowledged_row(tm
             stop = threading.Event()
             enough = threading.Semaphore(0)
             writers = [
-                threading.Thread(target=_write, args=(lite.uri, f"{turn}-{n}", acknowledged, stop, enough))
+                threading.Thread(
+                    target=_write, args=(lite.uri, f"{turn}-{n}", acknowledged, stop, enough), daemon=True
+                )
                 for n in range(4)
             ]
             for writer in writers:

@@ -135,7 +135,7 @@ def test_a_sweep_waits_for_a_row_on_its_way(database: Database, tmp_path: Path) 
     gone: list[int] = []
     with database.write() as session:
         require_unswept(session, since)
-        sweeping = threading.Thread(target=lambda: gone.append(pictures.sweep()))
+        sweeping = threading.Thread(target=lambda: gone.append(pictures.sweep()), daemon=True)
         sweeping.start()
         wait_for("the sweep is at it", lambda: not sweeping.is_alive() or waits_for_lock(database))
         add_image(session, key)
@@ -162,7 +162,7 @@ def test_a_row_waits_for_a_sweep_on_its_way(
         except PicturesSwept:
             refused.append(True)
 
-    writing = threading.Thread(target=write)
+    writing = threading.Thread(target=write, daemon=True)
     real = ImageStore.delete_all
 
     def delete(self: ImageStore, keys: list[str], kind: str = "images") -> None:

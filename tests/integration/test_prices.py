@@ -106,7 +106,7 @@ def test_the_command_asks_for_a_currency(
 
     with serving(shop) as address:
         monkeypatch.setenv("VITRINE_URL", address)
-        worker = threading.Thread(target=stand_for_the_worker)
+        worker = threading.Thread(target=stand_for_the_worker, daemon=True)
         worker.start()
         words = ["search", str(photo), "--currency", "JPY", form]
         shown = CliRunner().invoke(app, words, standalone_mode=False, catch_exceptions=False)

@@ -172,7 +172,7 @@ def test_of_two_that_look_at_once_one_makes_it(
             refreshing, "find_catalogue", lambda session, name, _: find_catalogue(session, name)
         )
     made: list[str] = []
-    threads = [threading.Thread(target=lambda: made.extend(look(shop))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: made.extend(look(shop)), daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -91,7 +91,7 @@ def test_two_workers_never_take_the_same_search(database: Database, ledger: Sear
             with lock:
                 taken.extend(claim.id for claim in claims)
 
-    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
+    threads = [threading.Thread(target=work, args=(f"w{n}",), daemon=True) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

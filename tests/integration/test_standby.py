@@ -155,7 +155,7 @@ def standing_by(shop: Shop, redis_server: RedisServer, monkeypatch: pytest.Monke
     """Let the shop's worker stand by, and return once it does; told to stop it ends."""
     monkeypatch.setattr(search_lane, "STANDBY_S", PATIENCE_S)
     object.__setattr__(shop.worker.search, "standby", Standby(redis_server.url))
-    worker = threading.Thread(target=shop.worker.search.stand_by)
+    worker = threading.Thread(target=shop.worker.search.stand_by, daemon=True)
     worker.start()
     wait_for("it stands by", lambda: shop.worker.search.standby._waits or None, every_s=0.01)
     return worker

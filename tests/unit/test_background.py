@@ -32,7 +32,7 @@ def test_a_stop_returns_when_the_call_on_its_way_has_ended() -> None:
 
     periodic = Periodic("test", 60.0, slow, at_once=True).start()
     begun.wait()
-    stopping = threading.Thread(target=periodic.stop)
+    stopping = threading.Thread(target=periodic.stop, daemon=True)
     stopping.start()
     assert stopping.is_alive(), "the stop did not wait for the call"
     go_on.set()

@@ -133,7 +133,7 @@ def test_at_most_four_ask_one_site_at_once() -> None:
         return b"x"
 
     fetcher = Fetcher(fetch, True, 1000)
-    threads = [threading.Thread(target=fetcher.open, args=(PICTURE,)) for _ in range(12)]
+    threads = [threading.Thread(target=fetcher.open, args=(PICTURE,), daemon=True) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

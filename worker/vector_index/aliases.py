@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from shared.errors import Conflict, NotFound
 from worker.vector_index.connection import Connection
+
+# Longer than a call that the server answers itself: what was asked before an alias moved is over by then.
+_SETTLES_S = 0.25
 
 
 class Aliases(Connection):
@@ -33,6 +37,10 @@ class Aliases(Connection):
                 return
         # Or the first searches behind the alias would fail.
         self.ensure_loaded(collection)
+        self._call("alter_alias", collection, alias)
+        # Searches that were asked while it moved may have the server remember the old collection for good
+        # (seen on 2.3.5, docs/milvus.md); it forgets that when the alias is moved, also to where it is.
+        time.sleep(_SETTLES_S)
         self._call("alter_alias", collection, alias)
 
     def remove_alias(self, alias: str) -> None:
