@@ -25,9 +25,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from shared.images import ImageLimits, decode  # noqa: E402
-from worker.perceptual import bits_apart, perceptual_hash  # noqa: E402
-from worker.pipeline import build_pipeline  # noqa: E402
+from worker.duplicates.perceptual import bits_apart, perceptual_hash  # noqa: E402
 from worker.vision import Image  # noqa: E402
+from worker.vision.pipeline import build_pipeline  # noqa: E402
 
 PACK = ROOT.parent / "shared/data/products"
 LIMITS = ImageLimits(20_000_000, 50_000_000, 16_000)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer  # noqa: E402
 from shared.filters import facts_of, parse  # noqa: E402
-from worker.index_rows import index_row  # noqa: E402
+from worker.indexes.rows import index_row  # noqa: E402
 from worker.vector_index import MilvusIndex  # noqa: E402
 from worker.vision import Embeddings, IndexRow  # noqa: E402
 

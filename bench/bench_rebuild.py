@@ -36,9 +36,9 @@ from shared.open_parts import open_database  # noqa: E402
 from shared.settings import JobSettings, MilvusSettings, ModelSettings, Settings  # noqa: E402
 from shared.task_names import Lane  # noqa: E402
 from tests.servers import free_port  # noqa: E402
-from worker.index_versions import live_index  # noqa: E402
+from worker.indexes.stored_rows import rows_of_products  # noqa: E402
+from worker.indexes.versions import live_index  # noqa: E402
 from worker.lanes import WorkerProcess, build_process  # noqa: E402
-from worker.stored_rows import rows_of_products  # noqa: E402
 
 IMPORTED = 1000
 AT_ONCE = 1000

@@ -44,10 +44,10 @@ from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.calibration.diagram import reliability_svg  # noqa: E402
 from worker.calibration.reliability import kept_promises  # noqa: E402
-from worker.crops import overlap  # noqa: E402
 from worker.evaluation.dataset import LabelledSet, Photograph, read_set  # noqa: E402
 from worker.evaluation.metrics import with_interval  # noqa: E402
 from worker.lanes import WorkerProcess, build_process  # noqa: E402
+from worker.vision.crops import overlap  # noqa: E402
 
 TOP, SAME_OBJECT = 10, 0.5
 ECES = ("ece", "ece_ci", "ece_by_chance")

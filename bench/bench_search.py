@@ -27,7 +27,7 @@ from bench.common import SHIPPED, machine, percentile, running_stack, write_resu
 from shared.images import ImageLimits, decode, normalise  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.stack import Stack  # noqa: E402
-from worker.pipeline import Pipeline, build_pipeline  # noqa: E402
+from worker.vision.pipeline import Pipeline, build_pipeline  # noqa: E402
 
 
 def search_ms(wire: HTTPConnection, photo: bytes) -> tuple[float, dict[str, float]]:

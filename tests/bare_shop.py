@@ -18,7 +18,7 @@ from shared.open_parts import open_database, open_image_store
 from shared.settings import Settings
 from shared.task_names import Lane
 from tests.servers import PATIENCE_S, patiently, wait_for
-from worker.index_versions import LiveIndex, live_index
+from worker.indexes.versions import LiveIndex, live_index
 from worker.lanes import WorkerProcess, build_process
 
 _OPEN = ("queued", "running")

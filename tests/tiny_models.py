@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from worker.efficientnet_lite import EfficientNetLiteEmbedder
-from worker.resnet import RESNETS, ResNetEmbedder
+from worker.vision.efficientnet_lite import EfficientNetLiteEmbedder
+from worker.vision.resnet import RESNETS, ResNetEmbedder
 
 #: Small enough to be quick; YOLO needs a multiple of 32.
 DETECTOR_PX, EMBEDDER_PX = 96, 64

@@ -18,7 +18,7 @@ from shared.log import configure_logging
 from shared.settings import get_settings
 from shared.task_names import Lane
 from worker import stopping, tasks
-from worker.models import verify_models
+from worker.vision.models import verify_models
 
 #: Tell the spawned child which lane it serves and under which name; set by the parent, inherited by it.
 _LANE_VARIABLE = "VITRINE_WORKER_LANE"

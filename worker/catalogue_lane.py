@@ -22,7 +22,7 @@ from worker.jobs.rebuild import Rebuild
 from worker.jobs.reconcile import Reconcile
 from worker.jobs.reprocess import Reprocess
 from worker.lease_keeper import LeaseKeeper
-from worker.product_flow import LIGHT_CHUNK
+from worker.products.flow import LIGHT_CHUNK
 
 log = logging.getLogger(__name__)
 

@@ -31,14 +31,14 @@ from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.calibration.known import Calibrations
 from worker.catalogue_lane import CatalogueLane
-from worker.gate_limits import GateLimits
-from worker.index_flush import IndexFlusher
+from worker.indexes.flush import IndexFlusher
 from worker.jobs import Tools
-from worker.pipeline import Pipeline, build_pipeline
+from worker.jobs.gate_limits import GateLimits
 from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
-from worker.probing import ProbeNotes
-from worker.search_lane import SearchLane
+from worker.search.lane import SearchLane
+from worker.search.probing import ProbeNotes
 from worker.vector_index import MilvusIndex
+from worker.vision.pipeline import Pipeline, build_pipeline
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from shared.picture_sweep import PictureSweeper
 from shared.presence import Presence
 from shared.settings import Settings, get_settings
 from shared.task_names import Lane, TaskName
-from worker.probing import Prober
+from worker.search.probing import Prober
 from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from typing import Literal
 from shared.background import Periodic
 from shared.database import Database
 from shared.errors import Misconfigured, VitrineError
-from worker.index_versions import LiveIndex, all_written
-from worker.models import embedding_space
-from worker.pipeline import Pipeline
+from worker.indexes.versions import LiveIndex, all_written
+from worker.vision.models import embedding_space
+from worker.vision.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 

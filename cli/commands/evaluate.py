@@ -81,7 +81,7 @@ def _measure(
 ) -> Any:
     # What needs the models' libraries is imported only when it is used.
     from worker.evaluation.run import evaluate as measure
-    from worker.pipeline import NO_DETECTOR, build_pipeline
+    from worker.vision.pipeline import NO_DETECTOR, build_pipeline
 
     settings = get_settings()
     models = settings.models

@@ -175,7 +175,7 @@ def _data(settings: Settings, asked: Asked, told: Callable[[str, int, int], None
 
 def _detector(settings: Settings) -> Any:
     """The settings' detector."""
-    from worker.pipeline import build_pipeline
+    from worker.vision.pipeline import build_pipeline
 
     models = settings.models
     return build_pipeline(

@@ -198,7 +198,7 @@ class MilvusLite(EmbeddedMilvus):
     """Milvus Lite in a process of its own: one writer, one owner of the files."""
 
     kind = "lite"
-    LOCKED_EXIT_CODE = 3  # as in worker/milvus_lite_server.py
+    LOCKED_EXIT_CODE = 3  # as in worker/milvus_lite/server.py
 
     def _start(self) -> Child:
         root = Path(__file__).resolve().parents[2]
@@ -209,7 +209,7 @@ class MilvusLite(EmbeddedMilvus):
         arguments = ["--data", str(self.data_dir / "lite.db"), "--port", str(self.port)]
         child = Child(
             "milvus-lite",
-            [sys.executable, "-m", "worker.milvus_lite_server", *arguments],
+            [sys.executable, "-m", "worker.milvus_lite.server", *arguments],
             env=environment,
             log_path=self.log_path,
         )

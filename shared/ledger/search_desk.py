@@ -37,7 +37,7 @@ class Kept:
     """What a search's photos were found to show, kept so that it can be asked again without a model.
 
     Attributes:
-        objects: one an embedding; ``worker.asked_again`` knows what is in them.
+        objects: one an embedding; ``worker.search.asked_again`` knows what is in them.
         embeddings: ``(len(objects), D)`` float16, little endian.
         models: the id of the models' versions.
     """

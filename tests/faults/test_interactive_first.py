@@ -18,7 +18,7 @@ from tests.packing import archive, pictures
 from tests.servers import wait_for
 from tests.shop import Shop, shop
 from tests.stack import Stack
-from worker.product_writing import ProductStages
+from worker.products.writing import ProductStages
 
 __all__ = ["shop"]
 

@@ -14,8 +14,8 @@ from shared.contracts import SearchOptions
 from tests.index_shop import photo
 from tests.reprocess_shop import NEW, OLD, ReprocessShop, shown
 from tests.servers import wait_for
-from worker.pipeline import Pipeline
 from worker.vector_index import MilvusIndex
+from worker.vision.pipeline import Pipeline
 
 PRODUCTS = 12
 MOVES = 20

@@ -24,7 +24,7 @@ from shared.ledger.job_desk import JobDesk
 from tests.faults.chunks import POISON_WIDTH_PX
 from worker import stopping
 from worker.app import app
-from worker.pipeline import Pipeline
+from worker.vision.pipeline import Pipeline
 
 _TRAPS = os.environ.get("TRAPS", "").split()
 

@@ -20,7 +20,7 @@ from tests import builders
 from tests.reprocess_shop import NEW
 from tests.shop import Shop
 from worker.calibration.known import DEFAULTS, Calibrations
-from worker.index_versions import live_index
+from worker.indexes.versions import live_index
 from worker.jobs.calibrate import LEAST_PRODUCTS
 
 PRODUCTS = 60

@@ -22,11 +22,12 @@ from tests import builders
 from tests.index_shop import IndexShop
 from tests.packing import pictures
 from tests.shop import Shop
-from worker import duplicate_groups, duplicate_pairs
-from worker.duplicate_groups import Member, Order, groups
-from worker.hydrate import pack_embedding
-from worker.index_versions import live_index
+from worker.duplicates import groups as duplicate_groups
+from worker.duplicates import pairs as duplicate_pairs
+from worker.duplicates.groups import Member, Order, groups
+from worker.indexes.versions import live_index
 from worker.jobs.duplicates import FindDuplicates
+from worker.search.hydrate import pack_embedding
 
 pytestmark = pytest.mark.services
 

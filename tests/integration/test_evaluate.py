@@ -15,14 +15,14 @@ import pytest
 from PIL import Image as Picture
 
 from shared.errors import ImageMissing, InvalidInput, InvalidManifest
-from worker.baselines import ColourHistogram, WholeImage
-from worker.crops import cut_out
 from worker.evaluation.dataset import read_set
 from worker.evaluation.page import worst_answers, write_page
 from worker.evaluation.run import evaluate
-from worker.models import CropPlan
-from worker.pipeline import Pipeline
 from worker.vision import Detection, Image
+from worker.vision.baselines import ColourHistogram, WholeImage
+from worker.vision.crops import cut_out
+from worker.vision.models import CropPlan
+from worker.vision.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[2]
 GREY = (128, 128, 128)

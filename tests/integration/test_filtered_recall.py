@@ -12,7 +12,7 @@ from shared.contracts import ProductIn
 from shared.filters import facts_of, parse
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import unique
-from worker.index_rows import index_row
+from worker.indexes.rows import index_row
 from worker.vector_index import MilvusIndex
 from worker.vision import Embeddings
 

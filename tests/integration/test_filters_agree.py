@@ -16,7 +16,7 @@ from shared.filters.sql import where
 from tests.filter_builders import Made, random_filter, random_product
 from tests.servers import wait_for
 from tests.services_milvus import unit_vectors
-from worker.index_rows import index_row
+from worker.indexes.rows import index_row
 from worker.vector_index import MilvusIndex
 
 SEED = 20261121

@@ -119,7 +119,7 @@ def test_metadata_only_opens_no_picture_and_makes_no_product(
 ) -> None:
     shop_of(shop, 5)
     looks: list[str] = []
-    monkeypatch.setattr("worker.product_loading.decode", lambda *a: looks.append("decoded"))
+    monkeypatch.setattr("worker.products.loading.decode", lambda *a: looks.append("decoded"))
     files: dict[str, bytes | str] = {
         "manifest.csv": "product_id,title,price\np0,Renamed,9\np1,Product 1,1.50\nstranger,Who,1\np2,Bad,x"
     }

@@ -17,7 +17,7 @@ from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found
 from worker.lanes import build_process
-from worker.product_embedding import embed_contents
+from worker.products.embedding import embed_contents
 
 pytestmark = pytest.mark.services
 
@@ -59,7 +59,7 @@ def test_a_product_put_by_hand_goes_between_the_micro_batches_of_a_chunk(
     bulk = shop.accept_import(dict(pictures(40)))
     noted = ends(shop, monkeypatch, bulk)
     hook = before_the_second(lambda: put_by_hand(shop), embed_contents)
-    monkeypatch.setattr("worker.product_writing.embed_contents", hook)
+    monkeypatch.setattr("worker.products.writing.embed_contents", hook)
     if not gives_way:
         monkeypatch.setattr(JobDesk, "urgent_waits", lambda *_: False)
     shop.work()

@@ -9,7 +9,7 @@ from shared.open_parts import open_database
 from tests.packing import pictures
 from tests.servers import wait_for
 from tests.shop import Shop
-from worker.index_flush import IndexFlusher
+from worker.indexes.flush import IndexFlusher
 
 
 def sealed_rows(shop: Shop, collection: str) -> int:

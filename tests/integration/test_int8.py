@@ -13,12 +13,12 @@ from shared.errors import Misconfigured
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
 from tests.builders import picture
 from tests.tiny_models import write_registry
-from worker.crops import as_boxes, overlap
-from worker.detector import load_detector
-from worker.embedder import load_embedder
-from worker.models import embedding_space, find_model
 from worker.training.quantise import give_form
 from worker.vision import Image
+from worker.vision.crops import as_boxes, overlap
+from worker.vision.detector import load_detector
+from worker.vision.embedder import load_embedder
+from worker.vision.models import embedding_space, find_model
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "models"

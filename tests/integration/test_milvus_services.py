@@ -24,7 +24,7 @@ from cli.services.sockets import free_ports, is_loopback, listening
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable, VitrineError
 from tests.servers import PATIENCE_S
 from tests.services_milvus import DIM, index_rows, running, unit_vectors
-from worker.milvus_lite_server import search_exactly_when_selective
+from worker.milvus_lite.server import search_exactly_when_selective
 from worker.vector_index import MilvusIndex
 from worker.vision import IndexRow
 

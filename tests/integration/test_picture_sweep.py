@@ -29,8 +29,8 @@ from tests import builders
 from tests.servers import wait_for
 from tests.shop import Shop
 from tests.web_builders import open_shop, upload
-from worker import product_writing
-from worker.product_embedding import embed_contents
+from worker.products import writing as product_writing
+from worker.products.embedding import embed_contents
 
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 #: Seconds: what is older goes.

@@ -21,7 +21,7 @@ from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found, shop
 from worker.lanes import build_process
-from worker.product_writing import ProductStages
+from worker.products.writing import ProductStages
 
 __all__ = ["shop"]
 
@@ -75,7 +75,7 @@ def test_equal_pictures_are_decoded_and_embedded_once_in_a_database(
 
     shop.catalogue.create("other")
     with monkeypatch.context() as patch:
-        patch.setattr("worker.product_loading.decode", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("worker.products.loading.decode", lambda *_: pytest.fail("decoded again"))
         job = shop.accept_import(files, "other")
         shop.work()
     again = shop.jobs.status(job)
@@ -158,7 +158,7 @@ def test_a_product_put_by_hand_in_the_middle_of_its_import_leaves_no_strange_row
 
     monkeypatch.setattr(ProductStages, "embed", embed_while_somebody_puts)
     if not guarded:
-        monkeypatch.setattr("worker.product_writing.require_unchanged", lambda *_: None)
+        monkeypatch.setattr("worker.products.writing.require_unchanged", lambda *_: None)
     waits = [True]
     manifest = "product_id,images\n" + "\n".join(f"p{n},p{n + 10}.jpg" for n in range(6))
     status = shop.jobs.status(shop.import_files({**bulk, "manifest.csv": manifest}))

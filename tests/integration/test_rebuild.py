@@ -15,9 +15,9 @@ from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import TaskStatus
 from tests.index_shop import IndexShop
 from tests.servers import wait_for
-from worker.index_rows import row_key
-from worker.index_versions import hold_changes
-from worker.row_filling import RowFiller
+from worker.indexes.row_filling import RowFiller
+from worker.indexes.rows import row_key
+from worker.indexes.versions import hold_changes
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def lose(shop: IndexShop) -> None:
 def in_chunks_of_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rebuild's chunks and micro-batches are large: make them as small as those of an import."""
     monkeypatch.setattr("worker.catalogue_lane.LIGHT_CHUNK", 1)
-    monkeypatch.setattr("worker.product_flow.LIGHT_BATCH", 1)
+    monkeypatch.setattr("worker.products.flow.LIGHT_BATCH", 1)
 
 
 def stored(shop: IndexShop, collection: str) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:

@@ -18,16 +18,16 @@ from torch import nn
 from shared.errors import Misconfigured, Unavailable
 from tests.builders import picture
 from tests.tiny_models import write_registry, yolo
-from worker.baselines import WholeImage
-from worker.detector import load_detector
-from worker.embedder import NetworkEmbedder, load_embedder
-from worker.models import CropPlan, ModelFile, find_model
-from worker.pipeline import Pipeline, build_pipeline
-from worker.resnet import RESNETS, ResNetEmbedder
 from worker.runtimes import NetworkSource
 from worker.runtimes.torch_runtime import TorchRuntime
 from worker.vision import Image
-from worker.yolo_output import suppress
+from worker.vision.baselines import WholeImage
+from worker.vision.detector import load_detector
+from worker.vision.embedder import NetworkEmbedder, load_embedder
+from worker.vision.models import CropPlan, ModelFile, find_model
+from worker.vision.pipeline import Pipeline, build_pipeline
+from worker.vision.resnet import RESNETS, ResNetEmbedder
+from worker.vision.yolo_output import suppress
 
 ROOT = Path(__file__).parents[2]
 
@@ -293,7 +293,7 @@ sys.addaudithook(lambda event, args: seen.append([event, repr(args)]) if event i
                  ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname") else None)
 from pathlib import Path
 import numpy as np
-from worker.pipeline import build_pipeline
+from worker.vision.pipeline import build_pipeline
 pipeline = build_pipeline(models_dir=Path(sys.argv[1]), detector_name="seer", embedder_name="lite",
                           cache_dir=Path(sys.argv[2]), threads=1)
 rng = np.random.default_rng(4)

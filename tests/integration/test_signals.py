@@ -21,7 +21,7 @@ from shared.ledger.signals import BOUNDS_S, SignalLedger, bucket_of, percentile
 from tests.packing import pictures
 from tests.shop import Shop, found
 from tests.web_builders import open_shop
-from worker.probing import ProbeNotes, Prober
+from worker.search.probing import ProbeNotes, Prober
 
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 

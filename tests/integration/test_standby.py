@@ -22,7 +22,8 @@ from tests.shop import Shop
 from tests.web_builders import Bell, open_shop, upload
 from tests.web_builders import Shop as WebShop
 from web import searches
-from worker import search_lane, tasks
+from worker import tasks
+from worker.search import lane as search_lane
 
 Calls = Iterator[Call | None]
 

@@ -17,7 +17,7 @@ from shared.database.tables import IndexVersion, Probe, ProbeQuery
 from shared.ledger import now_s
 from shared.ledger.webhook_desk import WebhookDesk
 from tests.servers import wait_for
-from worker.probing import Compared, Prober
+from worker.search.probing import Compared, Prober
 from worker.webhook_sender import WebhookSender
 
 

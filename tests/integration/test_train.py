@@ -23,13 +23,13 @@ from shared.errors import InvalidInput
 from shared.open_parts import open_database, open_image_store
 from shared.settings import Settings, get_settings
 from tests.tiny_models import write_registry
-from worker.baselines import WholeImage
-from worker.embedder import load_embedder
-from worker.models import find_model
 from worker.training.catalogue_pack import Photo, cut, write_pack
 from worker.training.composer import is_held_out
 from worker.training.progress import load_checkpoint
 from worker.vision import Detection
+from worker.vision.baselines import WholeImage
+from worker.vision.embedder import load_embedder
+from worker.vision.models import find_model
 
 PRODUCTS = 60
 

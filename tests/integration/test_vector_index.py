@@ -17,7 +17,7 @@ from shared.filters import category_is, facts_of, parse, product_is_one_of
 from shared.filters.tree import AnyOf
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import DIM, UNIT, index_rows, unique, unit_vectors
-from worker.index_rows import index_row
+from worker.indexes.rows import index_row
 from worker.vector_index import MAX_LIMIT, MilvusIndex, matches
 from worker.vector_index.schema import index_params, new_schema
 from worker.vision import IndexRow

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from worker.baselines import WholeImage
 from worker.calibration.category import best_spread, predicted_category
 from worker.calibration.composed import Shown, Studio
 from worker.calibration.curves import MOST_KNOTS, Curve, Floats, isotonic
@@ -17,6 +16,7 @@ from worker.calibration.known import Calibration
 from worker.calibration.learning import Lessons, Question, calibration_of
 from worker.calibration.reliability import kept_promises
 from worker.calibration.score_map import Hits, ScoreMap, blend, logistic
+from worker.vision.baselines import WholeImage
 
 
 def hits(scores: Floats, leads: Floats, agreements: Floats | None = None) -> Hits:

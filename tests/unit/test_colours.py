@@ -10,8 +10,8 @@ import pytest
 
 from shared.filters.vocabulary import COLOURS
 from shared.images import ImageLimits, decode
-from worker.colours import main_colours
 from worker.vision import Image
+from worker.vision.colours import main_colours
 
 DEMO = Path(__file__).parents[2] / "demo" / "images"
 PLAIN = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.crops import (
+from worker.vision import Detection
+from worker.vision.crops import (
     LETTERBOX_GREY,
     cut_out,
     fit_into_square,
@@ -13,8 +14,7 @@ from worker.crops import (
     to_pixels,
     with_mask_of,
 )
-from worker.models import CropPlan
-from worker.vision import Detection
+from worker.vision.models import CropPlan
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 

@@ -13,7 +13,7 @@ from milvus_lite.search.filter.eval.python_backend import evaluate_python
 
 from shared.filters import facts_of, parse
 from tests.filter_builders import random_filter, random_product
-from worker.milvus_lite_filters import evaluate
+from worker.milvus_lite.filters import evaluate
 from worker.vector_index.filters import FACTS, ORDERED, expression
 
 SCHEMA = CollectionSchema(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Misconfigured
-from worker.models import IMAGENET_MEAN, find_model, list_models
+from worker.vision.models import IMAGENET_MEAN, find_model, list_models
 
 WEIGHTS = b"weights of a small model"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from worker.perceptual import perceptual_hash
+from worker.duplicates.perceptual import perceptual_hash
 from worker.vision import Image
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from shared.errors import OutOfMemory
-from worker.baselines import ColourHistogram, PerceptualHash, WholeImage
-from worker.batching import in_batches
-from worker.pipeline import WHOLE, Pipeline, QueryOptions
 from worker.vision import Detection, Embeddings, Image
+from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
+from worker.vision.batching import in_batches
+from worker.vision.pipeline import WHOLE, Pipeline, QueryOptions
 
 
 class StripeDetector:

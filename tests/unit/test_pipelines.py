@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from shared.errors import Misconfigured
-from worker.baselines import ColourHistogram, WholeImage
-from worker.index_versions import LiveIndex
-from worker.pipeline import Pipeline
+from worker.indexes.versions import LiveIndex
 from worker.pipelines import Build, CropMode, Pipelines, crop_mode, name_in
+from worker.vision.baselines import ColourHistogram, WholeImage
+from worker.vision.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from shared.contracts import SearchOptions
-from worker.boosting import Boosting
 from worker.calibration.known import Calibration
 from worker.calibration.score_map import ScoreMap
-from worker.grouping import Candidate, candidates
-from worker.probabilities import DIGITS, least_score, sure_of
-from worker.query import Query
+from worker.search.boosting import Boosting
+from worker.search.grouping import Candidate, candidates
+from worker.search.probabilities import DIGITS, least_score, sure_of
+from worker.search.query import Query
 from worker.vision import Detection, IndexHit
 
 OBJECT = ScoreMap((-10.0, 15.0, 10.0, 20.0, 0.0, 0.0))

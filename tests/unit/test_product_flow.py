@@ -13,7 +13,7 @@ import pytest
 from shared.errors import IndexUnavailable, OutOfMemory, VitrineError
 from shared.ledger.work import ChunkClaim, Item, LostLease
 from worker.jobs import Tools
-from worker.product_flow import do_items, micro_batches
+from worker.products.flow import do_items, micro_batches
 
 
 def items(count: int, **payload: Any) -> list[Item]:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.efficientnet_lite import EfficientNetLiteEmbedder, rename_published
-from worker.resnet import RESNETS, ResNetConfig, ResNetEmbedder, load_torchvision
 from worker.training.starts import open_batch_norm
+from worker.vision.efficientnet_lite import EfficientNetLiteEmbedder, rename_published
+from worker.vision.resnet import RESNETS, ResNetConfig, ResNetEmbedder, load_torchvision
 
 SMALL = ResNetConfig(layers=(1, 1, 1, 1), width=0.125, stem=8, dim=16)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.crops import Placement
 from worker.vision import Detection
-from worker.yolo_output import Frame, OutputPlan, assemble_mask, prominence, read_output, suppress
+from worker.vision.crops import Placement
+from worker.vision.yolo_output import Frame, OutputPlan, assemble_mask, prominence, read_output, suppress
 
 PLAN = OutputPlan(("product",), end_to_end=False, confidence=0.25, iou=0.5, max_objects=10)
 #: A picture of 200 x 100 in a square of 320, as the letterbox puts it.

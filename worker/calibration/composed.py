@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.crops import Box, resize
 from worker.training.catalogue_pack import cut
 from worker.training.clutter import paint_background
 from worker.training.composer import Composer, ComposerConfig, Cutout, Scene
 from worker.training.wallpaper import paint_wallpaper
 from worker.vision import Detector, Image
+from worker.vision.crops import Box, resize
 
 #: Longer side of a photo and of a cut-out.
 PHOTO_PX, CUTOUT_PX = 512, 400

@@ -14,8 +14,8 @@ from shared.database.tables import Calibration as CalibrationRow
 from shared.errors import Misconfigured
 from worker.calibration.category import SPREAD
 from worker.calibration.score_map import ScoreMap
-from worker.index_versions import LiveIndex
-from worker.models import embedding_space
+from worker.indexes.versions import LiveIndex
+from worker.vision.models import embedding_space
 
 #: In the folder of the models: what ``vitrine calibrate`` found with them on the demo catalogue.
 DEFAULTS = "calibrations.json"

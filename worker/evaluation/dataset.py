@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from shared.errors import InvalidManifest
-from worker.crops import Box
+from worker.vision.crops import Box
 
 #: ``same``: the gallery's viewpoint; ``view``: another one; ``multi``: several products in one photograph.
 Kind = Literal["same", "view", "multi"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.crops import overlap
+from worker.vision.crops import overlap
 
 #: Resamplings behind a confidence interval.
 RESAMPLES = 1000

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from worker.calibration.diagram import reliability_svg
-from worker.crops import Box, resize, to_pixels
 from worker.evaluation.dataset import KINDS
 from worker.evaluation.run import Answer, Report, load_image
 from worker.vision import Image
+from worker.vision.crops import Box, resize, to_pixels
 
 WORST = 48
 THUMBNAIL_PX = 220

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from shared.errors import ImageMissing, InvalidInput, InvalidManifest, OutOfMemory
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
-from worker.crops import Box, as_boxes, overlap, to_pixels
 from worker.evaluation.dataset import KINDS, GalleryImage, LabelledSet, Photograph, TrueObject, read_set
 from worker.evaluation.metrics import Boxes, detector_figures, rank_of, search_figures
 from worker.evaluation.promises import ExactSearch, promises
-from worker.pipeline import Pipeline, QueryEmbedding, QueryOptions
 from worker.vision import Detection, Embeddings, Image
+from worker.vision.crops import Box, as_boxes, overlap, to_pixels
+from worker.vision.pipeline import Pipeline, QueryEmbedding, QueryOptions
 
 Entry = TypeVar("Entry", GalleryImage, Photograph)
 Truth = Literal["auto", "box", "mask"]

@@ -17,7 +17,7 @@ from shared.images import ImageLimits
 from shared.imports.opening import ImportSources
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.gate_limits import GateLimits
+from worker.jobs.gate_limits import GateLimits
 from worker.pipelines import Pipelines
 from worker.vision import VectorIndex
 

@@ -22,12 +22,12 @@ from worker.calibration.composed import Photo, Shown, Studio
 from worker.calibration.fitting import HITS, LEAST_RIGHT
 from worker.calibration.known import Calibration
 from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
-from worker.grouping import shown as as_shown
-from worker.index_versions import LiveIndex, index_version, live_index
+from worker.indexes.versions import LiveIndex, index_version, live_index
 from worker.jobs import Tools
-from worker.pipeline import QueryEmbedding
-from worker.product_loading import SIDE_NEEDED_PX
+from worker.products.loading import SIDE_NEEDED_PX
+from worker.search.grouping import shown as as_shown
 from worker.vision import Image
+from worker.vision.pipeline import QueryEmbedding
 
 #: Pictures that photos are composed of, and how often those of a small catalogue are used again.
 PICTURES, MOST_PASSES = 960, 4

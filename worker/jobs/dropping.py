@@ -22,7 +22,7 @@ from shared.database.tables import (
 )
 from shared.ledger.feedback import PHOTOS
 from shared.ledger.work import ChunkClaim
-from worker.index_versions import alias_name, collection_name, hold_changes
+from worker.indexes.versions import alias_name, collection_name, hold_changes
 from worker.jobs import Once, Tools
 from worker.jobs.pieces import PIECE, delete_in_pieces
 

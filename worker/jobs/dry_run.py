@@ -17,11 +17,11 @@ from shared.images import probe
 from shared.imports.sources import Source
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from worker.index_versions import LiveIndex
+from worker.indexes.versions import LiveIndex
 from worker.jobs import Tools
 from worker.jobs.sync import refusal
-from worker.product_known import Known, known_products
-from worker.product_loading import digest_of, image_id_of
+from worker.products.known import Known, known_products
+from worker.products.loading import digest_of, image_id_of
 
 _NAMED = 100
 _EXAMPLES = 5

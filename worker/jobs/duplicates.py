@@ -16,7 +16,7 @@ from shared.database.bulk import insert_rows
 from shared.database.tables import Duplicate, DuplicatePair, Image, Job, Product
 from shared.ledger.duplicates import KIND, last_job
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from worker.duplicate_groups import (
+from worker.duplicates.groups import (
     Duplicates,
     Member,
     Order,
@@ -28,7 +28,7 @@ from worker.duplicate_groups import (
     same_bytes,
     with_same_bytes,
 )
-from worker.duplicate_pairs import (
+from worker.duplicates.pairs import (
     Limits,
     neighbours,
     pictures_of,
@@ -36,7 +36,7 @@ from worker.duplicate_pairs import (
     take_over_pairs,
     write_pairs,
 )
-from worker.index_versions import LiveIndex, live_index
+from worker.indexes.versions import LiveIndex, live_index
 from worker.jobs import Tools
 from worker.jobs.filling import products_of
 

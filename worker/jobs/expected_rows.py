@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import Database
 from shared.database.tables import Detection, Image, Product
-from worker.index_rows import row_key
+from worker.indexes.rows import row_key
 
 _PAGE = 5000
 

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from shared.database.tables import Product
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
-from worker.index_versions import hold_changes
+from worker.indexes.batches import Batch
+from worker.indexes.filling import Filler
+from worker.indexes.row_filling import RowFiller
+from worker.indexes.stored_rows import StoredRows
+from worker.indexes.versions import hold_changes
 from worker.jobs import Tools
-from worker.row_filling import RowFiller
-from worker.stored_rows import StoredRows
-from worker.version_batches import Batch
-from worker.version_filling import Filler
 
 _PAGE = 1000
 #: Products that are caught up with together; and with all other changes kept waiting.

@@ -14,12 +14,12 @@ from shared.database.tables import GoldenQuery, Product, Search
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
 from shared.images import decode
-from worker.crops import Box
-from worker.index_versions import LiveIndex
+from worker.indexes.versions import LiveIndex
 from worker.jobs import Tools
-from worker.pipeline import Pipeline, QueryOptions
-from worker.product_loading import SIDE_NEEDED_PX
+from worker.products.loading import SIDE_NEEDED_PX
 from worker.vision import Image
+from worker.vision.crops import Box
+from worker.vision.pipeline import Pipeline, QueryOptions
 
 TOP = 10
 _OVER_FETCH = 4

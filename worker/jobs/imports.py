@@ -19,14 +19,14 @@ from shared.imports.sources import Source
 from shared.ledger.job_plan import STRETCH
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from shared.manifest import Row, read_rows
-from worker.index_versions import LiveIndex, live_index, live_or_new
+from worker.indexes.versions import LiveIndex, live_index, live_or_new
 from worker.jobs import Tools
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.reconcile import reconcile
 from worker.jobs.sync import deletions, is_torn
-from worker.product_flow import do_items
-from worker.product_loading import Loader
-from worker.product_writing import ProductStages, delete_products
+from worker.products.flow import do_items
+from worker.products.loading import Loader
+from worker.products.writing import ProductStages, delete_products
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from shared.contracts import ENDED_STATES
 from shared.database import affected
 from shared.database.tables import Detection, IndexVersion, Job
 from shared.ledger.work import ChunkClaim
-from worker.index_versions import (
+from worker.indexes.versions import (
     LiveIndex,
     collection_name,
     hold_changes,

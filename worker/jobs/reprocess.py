@@ -21,7 +21,10 @@ from shared.filters import parse
 from shared.filters.sql import where
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.index_versions import (
+from worker.indexes.batches import Scope
+from worker.indexes.filling import Filler
+from worker.indexes.row_filling import RowFiller
+from worker.indexes.versions import (
     LiveIndex,
     collection_name,
     find_model_version,
@@ -35,12 +38,9 @@ from worker.jobs.filling import FillStages, catch_up, products_of
 from worker.jobs.gate import judge
 from worker.jobs.promotion import chosen, promote
 from worker.jobs.reconcile import reconcile
-from worker.pipeline import Pipeline
 from worker.pipelines import name_in
-from worker.product_flow import do_items
-from worker.row_filling import RowFiller
-from worker.version_batches import Scope
-from worker.version_filling import Filler
+from worker.products.flow import do_items
+from worker.vision.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from worker.models import ModelFile
+from worker.vision.models import ModelFile
 
 
 class Preprocessed(nn.Module):

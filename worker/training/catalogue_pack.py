@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from worker.crops import resize, to_pixels
 from worker.training.clutter import paint_background
 from worker.training.wallpaper import paint_wallpaper
 from worker.vision import Detection, Detector, Image
+from worker.vision.crops import resize, to_pixels
 
 CUTOUT_PX = 480
 BACKGROUNDS = 64

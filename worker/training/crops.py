@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.crops import cut_out
-from worker.models import CropPlan
 from worker.vision import Detection
+from worker.vision.crops import cut_out
+from worker.vision.models import CropPlan
 
 Pixels = NDArray[np.uint8]
 Soft = NDArray[np.float32]

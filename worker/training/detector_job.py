@@ -15,12 +15,12 @@ from typing import Any
 from safetensors.torch import save_file
 
 from shared.errors import InvalidInput, Misconfigured
-from worker.models import ModelFile, find_model
 from worker.training.composer import Composer, ComposerConfig, list_backgrounds, list_cutouts
 from worker.training.embedder_job import MADE_BY, check_name
 from worker.training.quantise import PICTURES, give_form, inputs_of, photographs
 from worker.training.report import write_card, write_report
 from worker.training.ship import halve, move_confidence, register
+from worker.vision.models import ModelFile, find_model
 
 #: The threshold is set so that there are no more on held-out composed pictures.
 MOST_FALSE = 0.3

@@ -16,8 +16,6 @@ import torch
 from safetensors.torch import save_file
 
 from shared.errors import InvalidInput, Misconfigured
-from worker.embedder import build_network
-from worker.models import DEFAULT, ModelFile, find_model, list_models
 from worker.runtimes import Runtime
 from worker.training.composer import Cutout, list_backgrounds, list_cutouts
 from worker.training.crop_features import (
@@ -34,6 +32,8 @@ from worker.training.head_tuning import Tuning, first_head, recalls, tune
 from worker.training.quantise import give_form, least_cosine
 from worker.training.report import write_card, write_report
 from worker.training.ship import halve, register
+from worker.vision.embedder import build_network
+from worker.vision.models import DEFAULT, ModelFile, find_model, list_models
 
 #: Share of the products that no step sees: they judge.
 HELD_OUT_PERCENT = 12
@@ -232,7 +232,7 @@ def _architecture(start: ModelFile, network: torch.nn.Module) -> str:
     """The registry's word for it: weights given by path do not carry one."""
     if start.architecture != "auto":
         return start.architecture
-    from worker.resnet import RESNETS, ResNetEmbedder
+    from worker.vision.resnet import RESNETS, ResNetEmbedder
 
     if not isinstance(network, ResNetEmbedder):
         return "efficientnet-lite0"

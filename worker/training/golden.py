@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InvalidInput
-from worker.crops import Box, cut_out, with_mask_of
-from worker.models import CropPlan
 from worker.runtimes import Runtime
 from worker.training.composer import is_held_out
 from worker.training.crop_features import CHUNK, Features, read_or_make
 from worker.training.crop_set import Row
 from worker.training.crops import CropSpec
 from worker.vision import Detector, Image
+from worker.vision.crops import Box, cut_out, with_mask_of
+from worker.vision.models import CropPlan
 
 #: Share of the photos that no step sees, by a hash of each: the same photo is always on the same side.
 GOLDEN_HELD_OUT_PERCENT = 25

@@ -25,7 +25,7 @@ from worker.training.trunks import PREPROCESS, open_trunk, run
 
 LEAST_COSINE: Final = 0.9999
 CHECKED_CROPS: Final = 64
-DEFAULT_CONFIDENCE: Final = 0.25  # as in worker/detector.py
+DEFAULT_CONFIDENCE: Final = 0.25  # as in worker/vision/detector.py
 
 
 def halve(weights: Path) -> dict[str, Tensor]:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worker.efficientnet_lite import EfficientNetLiteEmbedder
 from worker.training.head import Picked
 from worker.training.trunks import EmbedderModule, Preprocess, accelerated
+from worker.vision.efficientnet_lite import EfficientNetLiteEmbedder
 
 BATCH = 32
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worker.resnet import ResNetConfig, ResNetEmbedder
+from worker.vision.resnet import ResNetConfig, ResNetEmbedder
 
 HALF_RESNET50 = ResNetConfig(layers=(3, 4, 6, 3), width=0.5, caffe=True)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from worker.efficientnet_lite import EfficientNetLiteEmbedder, rename_published
-from worker.resnet import RESNETS, ResNetEmbedder
 from worker.training.starts import start_resnet
+from worker.vision.efficientnet_lite import EfficientNetLiteEmbedder, rename_published
+from worker.vision.resnet import RESNETS, ResNetEmbedder
 
 EmbedderModule = ResNetEmbedder | EfficientNetLiteEmbedder
 Floats = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""Products whose pictures show the same: pairs, and groups of them."""

@@ -1,0 +1,1 @@
+"""Index versions: which collection holds what of a catalogue, and how it is filled."""

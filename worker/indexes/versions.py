@@ -1,0 +1,273 @@
+"""The index versions of a catalogue: which collection holds what, made by which models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.database import Database
+from shared.database.tables import Catalogue, Detection, IndexVersion, ModelVersion
+from shared.errors import IndexUnavailable, UnknownCatalogue
+from shared.ledger import now_s
+from worker.vision import VectorIndex
+from worker.vision.pipeline import Pipeline
+
+#: States whose collections are complete or on the way there: writes go to them.
+WRITTEN = ("live", "building", "ready")
+KEPT = (*WRITTEN, "retired")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveIndex:
+    """An index version of a catalogue; the live one, unless ``state`` says otherwise.
+
+    Attributes:
+        number: 1 is the catalogue's first.
+        state: building | ready | live | retired | pruned.
+        detector, embedder: the versions of the models that fill it.
+        detector_name, embedder_name: how they are loaded; empty where only the versions tell.
+        beside: a second collection of it that a rebuild fills, None else.
+        stale_since: the catalogue's change after which ``collection`` may lack something, None while it
+            is complete; ``beside_since`` is the same of ``beside``.
+        epoch: grows whenever what is written where changes.
+    """
+
+    id: int
+    alias: str
+    collection: str
+    detector: str
+    embedder: str
+    dim: int
+    state: str
+    number: int
+    detector_name: str
+    embedder_name: str
+    beside: str | None
+    stale_since: int | None
+    beside_since: int | None
+    epoch: int
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Where its rows are written: usually one place, two during a rebuild."""
+        return (self.collection,) if self.beside is None else (self.collection, self.beside)
+
+
+#: What of a row makes a ``LiveIndex``.
+LIVE_COLUMNS = tuple(IndexVersion.__table__.c[field.name] for field in fields(LiveIndex))
+
+
+def live_index(session: Session, catalogue_id: int) -> LiveIndex | None:
+    """Return the catalogue's live index version, None if nothing was ever imported."""
+    return next(iter(versions_in(session, catalogue_id, ("live",))), None)
+
+
+def written_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
+    """Return the versions that a product's writes must reach: the live one, then building and ready."""
+    return versions_in(session, catalogue_id, WRITTEN)
+
+
+def kept_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
+    """Return the versions that have a collection, the live one first: a deletion must reach them all."""
+    return versions_in(session, catalogue_id, KEPT)
+
+
+def all_written(session: Session) -> list[LiveIndex]:
+    """Return what ``written_indexes`` does for all catalogues, the live ones first, then the newest."""
+    rows = session.scalars(
+        select(IndexVersion).where(IndexVersion.state.in_(WRITTEN)).order_by(IndexVersion.id.desc())
+    )
+    return sorted((as_live(row) for row in rows), key=lambda version: version.state != "live")
+
+
+def index_version(session: Session, version_id: int) -> LiveIndex | None:
+    """Return one version by its id."""
+    row = session.get(IndexVersion, version_id, populate_existing=True)
+    return None if row is None else as_live(row)
+
+
+def find_model_version(session: Session, detector: str, embedder: str) -> int | None:
+    """Return the id of two models' versions, None while no detection is theirs."""
+    return session.scalar(
+        select(ModelVersion.id).where(ModelVersion.detector == detector, ModelVersion.embedder == embedder)
+    )
+
+
+def model_version_id(session: Session, detector: str, embedder: str) -> int:
+    """Return the id of two models' versions, made in this transaction if it is new."""
+    found = find_model_version(session, detector, embedder)
+    if found is not None:
+        return found
+    try:
+        with session.begin_nested():
+            row = ModelVersion(detector=detector, embedder=embedder)
+            session.add(row)
+            session.flush()
+            return row.id
+    except IntegrityError:  # another worker made it at the same moment
+        made = find_model_version(session, detector, embedder)
+        assert made is not None
+        return made
+
+
+def begin_change(session: Session, catalogue_id: int, versions: Sequence[LiveIndex] | None = None) -> int:
+    """Count a change of the catalogue; called first in a transaction that changes products.
+
+    Whoever else changes the catalogue waits until this transaction ends, so that numbers are given in
+    the order in which changes become visible. Versions are told from it how far they are complete.
+
+    Args:
+        versions: what the caller wrote (or deleted) rows of before this transaction.
+
+    Returns:
+        The change's number, for ``products.change``.
+
+    Raises:
+        IndexUnavailable: rows go elsewhere now: the caller's rows must be written again.
+    """
+    number: int | None = session.scalar(
+        update(Catalogue)
+        .where(Catalogue.id == catalogue_id)
+        .values(changes=Catalogue.changes + 1)
+        .returning(Catalogue.changes)
+    )
+    if number is None:
+        raise UnknownCatalogue("The catalogue is gone.")
+    if versions is not None:
+        served = {(v.id, v.epoch) for v in versions}
+        wanted = {(v.id, v.epoch) for v in written_indexes(session, catalogue_id)}
+        if not wanted <= served:
+            raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+    return number
+
+
+def require_same_places(session: Session, version: LiveIndex) -> None:
+    """Raise IndexUnavailable if rows of the version go elsewhere since it was read: write them again."""
+    now = index_version(session, version.id)
+    if now is None or now.epoch != version.epoch:
+        raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+
+
+def hold_changes(session: Session, catalogue_id: int) -> int:
+    """Return the number of the catalogue's last change; no other comes before this transaction ends."""
+    query = select(Catalogue.changes).where(Catalogue.id == catalogue_id).with_for_update()
+    number = session.scalar(query)
+    if number is None:
+        raise UnknownCatalogue("The catalogue is gone.")
+    return number
+
+
+def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> None:
+    """Make the live version's collection and alias if they are not there.
+
+    Safe when several workers do it at once, and when one dies half-way: the version's row came first, and
+    collection and alias are made again until both are there.
+
+    Raises:
+        IndexUnavailable: the collection is gone although the catalogue has products.
+    """
+    if live.collection not in index.collections():
+        with database.read() as session:
+            filled = session.scalar(select(exists().where(Detection.index_version == live.id)))
+        if filled and live.beside is None:
+            # An empty collection would hide that: searches would find nothing, without an error.
+            raise IndexUnavailable(
+                f"The collection {live.collection} is gone: `vitrine rebuild CATALOGUE` brings it back."
+            )
+        if filled:
+            return
+    make_collection(index, live)
+
+
+def make_collection(index: VectorIndex, live: LiveIndex) -> None:
+    """Make the live version's collection and alias, unless they are there."""
+    index.create(live.collection, live.dim, wait=False)
+    if index.resolve_alias(live.alias) != live.collection:
+        index.set_alias(live.alias, live.collection)
+
+
+def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> LiveIndex:
+    """Return the catalogue's live index version; its row is made if there is none, its collection not.
+
+    Args:
+        default: the models that a new catalogue starts with.
+    """
+    with database.read() as session:
+        found = live_index(session, catalogue_id)
+    if found is not None:
+        return found
+    try:
+        with database.write() as session:
+            session.add(
+                IndexVersion(
+                    catalogue_id=catalogue_id,
+                    number=1,
+                    collection=collection_name(prefix, catalogue_id, 1),
+                    alias=alias_name(prefix, catalogue_id),
+                    detector=default.detector.version,
+                    embedder=default.embedder.version,
+                    detector_name=default.detector_name,
+                    embedder_name=default.embedder_name,
+                    dim=default.embedder.dim,
+                    state="live",
+                    created_at=now_s(),
+                )
+            )
+    except IntegrityError:
+        pass  # another worker made it at the same moment
+    with database.read() as session:
+        found = live_index(session, catalogue_id)
+    assert found is not None
+    return found
+
+
+def collection_name(prefix: str, catalogue_id: int, number: int | Literal[""]) -> str:
+    """Return the name of a version's first collection; without a number, how those of all begin."""
+    return f"{prefix}_{catalogue_id}_v{number}"
+
+
+def alias_name(prefix: str, catalogue_id: int) -> str:
+    """Return the name under which Milvus knows the catalogue's live collection."""
+    return f"{prefix}_{catalogue_id}"
+
+
+def next_number(session: Session, catalogue_id: int) -> int:
+    """Return the number of the catalogue's next index version."""
+    query = select(func.max(IndexVersion.number)).where(IndexVersion.catalogue_id == catalogue_id)
+    return (session.scalar(query) or 0) + 1
+
+
+def versions_in(session: Session, catalogue_id: int, states: Sequence[str]) -> list[LiveIndex]:
+    """Return a catalogue's versions in some states: in the order of those, then by number."""
+    rows = session.scalars(
+        select(IndexVersion)
+        .where(IndexVersion.catalogue_id == catalogue_id, IndexVersion.state.in_(states))
+        .order_by(IndexVersion.number)
+        .execution_options(populate_existing=True)
+    )
+    return sorted((as_live(row) for row in rows), key=lambda version: states.index(version.state))
+
+
+def as_live(row: Any) -> LiveIndex:
+    """Make one of a row that has ``LIVE_COLUMNS``."""
+    return LiveIndex(
+        id=row.id,
+        alias=row.alias,
+        collection=row.collection,
+        detector=row.detector,
+        embedder=row.embedder,
+        dim=row.dim,
+        state=row.state,
+        number=row.number,
+        detector_name=row.detector_name,
+        embedder_name=row.embedder_name,
+        beside=row.beside,
+        stale_since=row.stale_since,
+        beside_since=row.beside_since,
+        epoch=row.epoch,
+    )

@@ -1,0 +1,211 @@
+"""The search lane: every search that waits is taken, and all are answered as one batch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from shared.answered import Announcer, Word
+from shared.contracts import SearchResult
+from shared.database import Database
+from shared.errors import NotFound, OutOfMemory, Unavailable, VitrineError
+from shared.filters import Filter
+from shared.image_store import ImageStore
+from shared.images import ImageLimits
+from shared.ledger import now_s
+from shared.ledger.search_desk import Claim, SearchDesk
+from shared.standby import Call, Standby
+from shared.task_names import LOOK_OUT_S
+from worker import stopping
+from worker.calibration.known import Calibrations
+from worker.indexes.versions import LiveIndex
+from worker.pipelines import Pipelines
+from worker.search.answering import Choosing, answer_of
+from worker.search.photos import Photos
+from worker.search.probing import ProbeNotes
+from worker.search.queries import CollectionGone, Preparing
+from worker.search.query import MOST_ROWS, Query, clocked
+from worker.vision import VectorIndex
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 2.0
+#: How often a search that was called for is looked out for.
+_LOOK_S = 0.0005
+#: How long a worker stands by, which its task's time limit covers together with a batch.
+STANDBY_S = 10.0
+#: By how much more is asked for when a group is short of products.
+_MORE = 4
+
+
+@dataclass(frozen=True)
+class SearchLane:
+    """Answers searches.
+
+    Attributes:
+        batch: most searches in one batch.
+        limits: of what may be decoded; query images were normalised by the web already.
+    """
+
+    database: Database
+    desk: SearchDesk
+    store: ImageStore
+    index: VectorIndex
+    pipelines: Pipelines
+    decoders: ThreadPoolExecutor
+    limits: ImageLimits
+    batch: int
+    announcer: Announcer
+    standby: Standby
+    probes: ProbeNotes
+    calibrations: Calibrations
+
+    def stand_by(self) -> bool:
+        """Answer what waits, and what comes in the next seconds; return whether more is likely to come.
+
+        The way to a worker that stands by is a tenth of the way through the queue.
+        """
+        # One task does not work for ever: a hung call must be told from a long queue.
+        until = time.monotonic() + STANDBY_S
+        with closing(self.standby.calls(until, stopping.told)) as calls:
+            for call in calls:
+                if self._answer_if_any(until) if call is None else self._answer_call(call):
+                    self.standby.was_needed()
+        return self.standby.is_needed() and not stopping.told()
+
+    def _answer_if_any(self, until: float) -> int:
+        # A look first: the claim would hold up the next shopper's accept, to find nothing most times.
+        if not self.desk.any_waits():
+            return 0
+        # Who comes meanwhile calls somebody else, or nobody.
+        self.standby.leave_place()
+        return self.answer_waiting(until)
+
+    def _answer_call(self, call: Call) -> int:
+        """Decode the photo while the web commits its search, then answer it with what else waits."""
+        until, claims = time.monotonic() + LOOK_OUT_S, list[Claim]()
+        if call.photo:
+            self._photos.decode_ahead(call.photo)
+            # Nearly always it is there by now, and a look would only cost time.
+            claims = self.desk.claim(self.batch)
+        if not claims:
+            while not self.desk.is_known(call.search_id) and time.monotonic() < until:
+                time.sleep(_LOOK_S)
+            claims = self.desk.claim(self.batch)
+        # One batch: who stands by looks for more when he has taken his place again.
+        if claims:
+            self._answer_batch(claims)
+        return len(claims)
+
+    def answer_waiting(self, until: float = math.inf) -> int:
+        """Answer what waits, or what can be by ``until``; return how many were taken.
+
+        Args:
+            until: monotonic seconds; a batch that has begun by then is answered.
+        """
+        taken = 0
+        while claims := self.desk.claim(self.batch):
+            taken += len(claims)
+            self._answer_batch(claims)
+            if time.monotonic() >= until or not self.desk.any_waits():
+                break
+        return taken
+
+    def _answer_batch(self, claims: Sequence[Claim]) -> None:
+        """Answer claims together; whatever goes wrong with several is tried on each alone."""
+        try:
+            try:
+                queries = self._answered(claims)
+            except CollectionGone:
+                # Pruned or rebuilt a moment after it was read which one is live; that one is there.
+                queries = self._answered(claims)
+        except Unavailable as error:
+            blame = isinstance(error, OutOfMemory)
+            log.warning("searches wait: %s", error.message)
+            self.desk.postpone(claims, _RETRY_S, error.code, error.message, blame=blame)
+        except Exception as error:
+            if len(claims) > 1:
+                for claim in claims:
+                    self._answer_batch([claim])
+                return
+            self._fail(claims[0], error)
+        else:
+            kept = {query.claim.id: query.kept for query, _ in queries if query.kept is not None}
+            answered = self.desk.answer([(query.claim, result) for query, result in queries], kept)
+            self.announcer.announce([Word(*each) for each in answered])
+            self.probes.note([query for query, _ in queries])
+
+    def _fail(self, claim: Claim, error: Exception) -> None:
+        if isinstance(error, VitrineError):
+            self.desk.fail(claim, error.code, error.message)
+        else:
+            log.exception("search %s failed", claim.id)
+            self.desk.fail(claim, "internal", "Something went wrong with this search; the log says what.")
+        self.announcer.announce([Word(claim.id)])
+
+    def _answered(self, claims: Sequence[Claim]) -> list[tuple[Query, SearchResult]]:
+        taken_at = now_s()
+        queries = self._preparing.prepare(claims, self._fail)
+        for query in queries:
+            waited_ms = 1000 * (taken_at - query.claim.created_at) - query.ahead_ms
+            query.spent("wait", max(waited_ms, 0.0))
+        choosing = Choosing(self.database, queries)
+        short = queries
+        while short:
+            with clocked(short, "search"):
+                self._search(short)
+            with clocked(short, "hydrate"):
+                choosing.choose(short)
+            # Products have several rows, another group may show them, and some are gone: ask for more.
+            short = [query for query in short if query.limit < MOST_ROWS and choosing.is_short(query)]
+            for query in short:
+                query.limit = min(_MORE * query.limit, MOST_ROWS)
+        with clocked(queries, "hydrate"):
+            answers = [answer_of(query, choosing.hydrator(query)) for query in queries]
+        return [
+            (q, r.model_copy(update={"timings_ms": {k: round(v, 2) for k, v in q.timings_ms.items()}}))
+            for q, r in zip(queries, answers, strict=True)
+        ]
+
+    @cached_property
+    def _photos(self) -> Photos:
+        return Photos(self.store, self.limits)
+
+    @cached_property
+    def _preparing(self) -> Preparing:
+        return Preparing(
+            self.database,
+            self.desk,
+            self._photos,
+            self.pipelines,
+            self.decoders,
+            self.calibrations,
+        )
+
+    def _search(self, queries: Sequence[Query]) -> None:
+        """One call to Milvus for all queries that go to the same place with the same filter."""
+        groups: dict[tuple[LiveIndex, Filter | None, int], list[Query]] = defaultdict(list)
+        for query in queries:
+            groups[query.live, query.filter, query.limit].append(query)
+        for (live, filter_, limit), members in groups.items():
+            vectors = np.concatenate([query.embeddings for query in members])
+            try:
+                # The collection and not the alias, which another version may have the moment after.
+                found = self.index.search(live.collection, vectors, limit, filter_)
+            except NotFound as error:
+                raise CollectionGone(
+                    "The index of this catalogue is gone: `vitrine rebuild CATALOGUE` brings it back."
+                ) from error
+            start = 0
+            for query in members:
+                query.hits = found[start : start + len(query.embeddings)]
+                start += len(query.embeddings)
