@@ -25,11 +25,11 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode  # noqa: E402
-from worker.runtimes import PrecisionChoice, RuntimeName  # noqa: E402
 from worker.vision import Image  # noqa: E402
 from worker.vision.detector import load_detector  # noqa: E402
 from worker.vision.embedder import load_embedder  # noqa: E402
 from worker.vision.models import find_model  # noqa: E402
+from worker.vision.runtimes import PrecisionChoice, RuntimeName  # noqa: E402
 
 FORMS: dict[str, tuple[RuntimeName, PrecisionChoice]] = {
     "int8": ("openvino", "int8"),

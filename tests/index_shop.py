@@ -12,8 +12,8 @@ from tests import builders
 from tests.bare_shop import BareShop
 from tests.packing import archive
 from tests.servers import PATIENCE_S
+from worker.indexes.expected_rows import expected_keys
 from worker.indexes.versions import LiveIndex, kept_indexes
-from worker.jobs.expected_rows import expected_keys
 
 CHUNK = 4
 

@@ -11,7 +11,7 @@ from typing import Any
 from shared.errors import OutOfMemory, Unavailable, VitrineError
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import ChunkClaim, Item, LostLease, Problem, Stopping
-from worker.jobs import JobKind, Tools
+from worker.jobs import JobKind
 from worker.jobs.calibrate import Calibrate
 from worker.jobs.dropping import Drop
 from worker.jobs.duplicates import FindDuplicates
@@ -23,6 +23,7 @@ from worker.jobs.reconcile import Reconcile
 from worker.jobs.reprocess import Reprocess
 from worker.lease_keeper import LeaseKeeper
 from worker.products.flow import LIGHT_CHUNK
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

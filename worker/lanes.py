@@ -32,11 +32,11 @@ from worker import stopping
 from worker.calibration.known import Calibrations
 from worker.catalogue_lane import CatalogueLane
 from worker.indexes.flush import IndexFlusher
-from worker.jobs import Tools
-from worker.jobs.gate_limits import GateLimits
+from worker.indexes.gate_limits import GateLimits
 from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
 from worker.search.lane import SearchLane
 from worker.search.probing import ProbeNotes
+from worker.tools import Tools
 from worker.vector_index import MilvusIndex
 from worker.vision.pipeline import Pipeline, build_pipeline
 

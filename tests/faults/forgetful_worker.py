@@ -16,8 +16,8 @@ from sqlalchemy import update
 from shared.database.tables import Chunk, JobItem
 from shared.ledger.job_desk import JobDesk
 from worker.app import app
+from worker.indexes import expected_rows
 from worker.indexes import rows as index_rows
-from worker.jobs import expected_rows
 
 # So that the pool's spawned child imports this module too.
 app.conf.include = [*app.conf.include, __name__]

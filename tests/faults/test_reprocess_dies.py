@@ -14,7 +14,7 @@ from tests.faults.chunks import freeze_in_a_chunk
 from tests.packing import archive, pictures
 from tests.servers import PATIENCE_S
 from tests.stack import Stack
-from worker.jobs.expected_rows import expected_keys
+from worker.indexes.expected_rows import expected_keys
 from worker.vector_index import MilvusIndex
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]

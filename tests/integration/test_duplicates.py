@@ -27,7 +27,7 @@ from worker.duplicates import pairs as duplicate_pairs
 from worker.duplicates.groups import Member, Order, groups
 from worker.indexes.versions import live_index
 from worker.jobs.duplicates import FindDuplicates
-from worker.search.hydrate import pack_embedding
+from worker.vision.packing import pack_embedding
 
 pytestmark = pytest.mark.services
 

@@ -15,7 +15,7 @@ from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import TaskStatus
 from tests.index_shop import IndexShop
 from tests.servers import wait_for
-from worker.indexes.row_filling import RowFiller
+from worker.filling.stored import RowFiller
 from worker.indexes.rows import row_key
 from worker.indexes.versions import hold_changes
 

@@ -16,7 +16,7 @@ from shared.settings import DatabaseSettings, GateSettings, SearchSettings
 from tests.conftest import new_postgres_database
 from tests.index_shop import CHUNK
 from tests.reprocess_shop import NEW, OLD, ReprocessShop
-from worker.indexes.filling import Filler
+from worker.filling.pictures import Filler
 from worker.jobs.filling import RowStages
 from worker.vision.baselines import PerceptualHash
 

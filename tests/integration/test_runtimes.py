@@ -18,8 +18,6 @@ from torch import nn
 from shared.errors import Misconfigured, Unavailable
 from tests.builders import picture
 from tests.tiny_models import write_registry, yolo
-from worker.runtimes import NetworkSource
-from worker.runtimes.torch_runtime import TorchRuntime
 from worker.vision import Image
 from worker.vision.baselines import WholeImage
 from worker.vision.detector import load_detector
@@ -27,6 +25,8 @@ from worker.vision.embedder import NetworkEmbedder, load_embedder
 from worker.vision.models import CropPlan, ModelFile, find_model
 from worker.vision.pipeline import Pipeline, build_pipeline
 from worker.vision.resnet import RESNETS, ResNetEmbedder
+from worker.vision.runtimes import NetworkSource
+from worker.vision.runtimes.torch_runtime import TorchRuntime
 from worker.vision.yolo_output import suppress
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ import pytest
 
 from shared.errors import IndexUnavailable, OutOfMemory, VitrineError
 from shared.ledger.work import ChunkClaim, Item, LostLease
-from worker.jobs import Tools
 from worker.products.flow import do_items, micro_batches
+from worker.tools import Tools
 
 
 def items(count: int, **payload: Any) -> list[Item]:

@@ -16,8 +16,7 @@ from worker.calibration.fitting import HITS, LEAST_RIGHT, Fitted, Samples, fit
 from worker.calibration.known import Calibration, Part, What
 from worker.calibration.reliability import kept_promises
 from worker.calibration.score_map import ScoreMap
-from worker.evaluation.metrics import match
-from worker.vision.crops import as_boxes
+from worker.vision.crops import as_boxes, match
 from worker.vision.pipeline import QueryEmbedding
 
 #: By how much a detection overlaps what it is of.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.vision.crops import overlap
+from worker.vision.crops import match, overlap
 
 #: Resamplings behind a confidence interval.
 RESAMPLES = 1000
@@ -65,17 +65,6 @@ def interval(values: Floats, statistic: Callable[..., Floats], digits: int = 2) 
         statistic(values[random.integers(0, len(values), len(values))], axis=0) for _ in range(RESAMPLES)
     ]
     return [round(float(edge), digits) for edge in np.percentile(drawn, TAILS_PERCENT)]
-
-
-def match(truth: Boxes, found: Boxes, least: float) -> list[tuple[int, int]]:
-    """Return pairs (true, found), each used once, the best overlap first, none below ``least``."""
-    table = overlap(truth, found)
-    pairs = []
-    while table.size and table.max() >= least:
-        i, j = np.unravel_index(int(table.argmax()), table.shape)
-        pairs.append((int(i), int(j)))
-        table[i], table[:, j] = -1, -1
-    return pairs
 
 
 def detector_figures(pictures: Sequence[tuple[Boxes, Boxes]]) -> dict[str, float | list[float]]:

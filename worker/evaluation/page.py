@@ -13,27 +13,13 @@ import numpy as np
 from worker.calibration.diagram import reliability_svg
 from worker.evaluation.dataset import KINDS
 from worker.evaluation.run import Answer, Report, load_image
+from worker.report_style import STYLE
 from worker.vision import Image
 from worker.vision.crops import Box, resize, to_pixels
 
 WORST = 48
 THUMBNAIL_PX = 220
 TRUE_COLOUR, FOUND_COLOUR = (0, 170, 60), (240, 120, 0)
-
-STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #8886; }
-th:first-child, td:first-child { text-align: left; }
-small { opacity: .75; }
-ul { list-style: none; padding: 0; display: grid; gap: 1.5rem;
-     grid-template-columns: repeat(auto-fill, minmax(30rem, 1fr)); }
-li { display: flex; flex-wrap: wrap; gap: .5rem; }
-li p { flex-basis: 100%; margin: 0; }
-figure { margin: 0; }
-img { max-height: 220px; max-width: 220px; background: #fff; }
-"""
 
 
 def write_page(report: Report, path: Path) -> None:

@@ -15,9 +15,8 @@ from worker.calibration.known import Calibration, Part
 from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
 from worker.calibration.reliability import kept_promises
 from worker.evaluation.dataset import GalleryImage, Photograph
-from worker.evaluation.metrics import match
 from worker.vision import Embeddings, Image
-from worker.vision.crops import as_boxes
+from worker.vision.crops import as_boxes, match
 from worker.vision.pipeline import Pipeline, QueryEmbedding
 
 #: Pictures of the gallery that photos are composed of.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
@@ -14,6 +13,7 @@ from shared.database.tables import Catalogue, Detection, Image, Product
 from shared.filters import Facts
 from worker.indexes.rows import row_key
 from worker.vision import Embeddings, IndexRow
+from worker.vision.packing import unpack_embeddings
 
 _COLUMNS = (
     Product.product_id,
@@ -61,13 +61,6 @@ def rows_of_keys(session: Session, version_id: int, keys: Collection[str]) -> li
     wanted = set(keys)
     found = _rows(session, _of_version(version_id).where(Detection.image_id.in_(images)))
     return [row for row in found if row.key in wanted]
-
-
-def unpack_embeddings(blobs: Sequence[bytes]) -> Embeddings:
-    """Undo ``pack_embedding`` for many of one length: ``(N, D) float32``, normalised again."""
-    values = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1).astype(np.float32)
-    unit: Embeddings = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return unit
 
 
 def _of_version(version_id: int) -> Select[Any]:

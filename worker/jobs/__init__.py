@@ -6,45 +6,10 @@ them, and ends the job. Each of its steps may be repeated after a death, so each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from shared.database import Database
-from shared.image_store import ImageStore
-from shared.images import ImageLimits
-from shared.imports.opening import ImportSources
-from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.jobs.gate_limits import GateLimits
-from worker.pipelines import Pipelines
-from worker.vision import VectorIndex
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What every kind of job works with.
-
-    Attributes:
-        micro_batch: products between two commits.
-        prefix: of the collections' names.
-        gate: what a new index version must keep to.
-        give_way: called between two micro-batches of bulk work: does what somebody waits for.
-    """
-
-    database: Database
-    desk: JobDesk
-    store: ImageStore
-    sources: ImportSources
-    index: VectorIndex
-    pipelines: Pipelines
-    decoders: ThreadPoolExecutor
-    limits: ImageLimits
-    micro_batch: int
-    prefix: str
-    gate: GateLimits
-    give_way: Callable[[ChunkClaim], None] = lambda claim: None
 
 
 class Once:

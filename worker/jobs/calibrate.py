@@ -23,9 +23,9 @@ from worker.calibration.fitting import HITS, LEAST_RIGHT
 from worker.calibration.known import Calibration
 from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
 from worker.indexes.versions import LiveIndex, index_version, live_index
-from worker.jobs import Tools
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.search.grouping import shown as as_shown
+from worker.tools import Tools
 from worker.vision import Image
 from worker.vision.pipeline import QueryEmbedding
 

@@ -23,8 +23,9 @@ from shared.database.tables import (
 from shared.ledger.feedback import PHOTOS
 from shared.ledger.work import ChunkClaim
 from worker.indexes.versions import alias_name, collection_name, hold_changes
-from worker.jobs import Once, Tools
+from worker.jobs import Once
 from worker.jobs.pieces import PIECE, delete_in_pieces
+from worker.tools import Tools
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from shared.imports.sources import Source
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import LiveIndex
-from worker.jobs import Tools
 from worker.jobs.sync import refusal
 from worker.products.known import Known, known_products
 from worker.products.loading import digest_of, image_id_of
+from worker.tools import Tools
 
 _NAMED = 100
 _EXAMPLES = 5

@@ -37,8 +37,8 @@ from worker.duplicates.pairs import (
     write_pairs,
 )
 from worker.indexes.versions import LiveIndex, live_index
-from worker.jobs import Tools
 from worker.jobs.filling import products_of
+from worker.tools import Tools
 
 #: Products whose neighbours are looked up together.
 _TOGETHER = 64

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from shared.database.tables import Product
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
-from worker.indexes.batches import Batch
-from worker.indexes.filling import Filler
-from worker.indexes.row_filling import RowFiller
+from worker.filling.batches import Batch
+from worker.filling.pictures import Filler
+from worker.filling.stored import RowFiller
 from worker.indexes.stored_rows import StoredRows
 from worker.indexes.versions import hold_changes
-from worker.jobs import Tools
+from worker.tools import Tools
 
 _PAGE = 1000
 #: Products that are caught up with together; and with all other changes kept waiting.

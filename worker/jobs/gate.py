@@ -14,11 +14,11 @@ from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Misconfigured, NotFound
 from shared.ledger.work import ChunkClaim
+from worker.indexes.gate_limits import GateLimits
 from worker.indexes.versions import LiveIndex
-from worker.jobs import Tools
-from worker.jobs.gate_limits import GateLimits
 from worker.jobs.gate_queries import Query, golden_queries, known_queries, live_queries, ranked
 from worker.jobs.gate_samples import samples
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

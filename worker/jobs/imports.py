@@ -20,13 +20,13 @@ from shared.ledger.job_plan import STRETCH
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from shared.manifest import Row, read_rows
 from worker.indexes.versions import LiveIndex, live_index, live_or_new
-from worker.jobs import Tools
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.reconcile import reconcile
 from worker.jobs.sync import deletions, is_torn
 from worker.products.flow import do_items
 from worker.products.loading import Loader
 from worker.products.writing import ProductStages, delete_products
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from shared.database import affected
 from shared.database.tables import Base
 from shared.ledger.work import ChunkClaim
-from worker.jobs import Tools
+from worker.tools import Tools
 
 #: Rows that go in one transaction.
 PIECE = 1000

@@ -14,11 +14,12 @@ from shared.ledger import now_s
 from shared.ledger.webhooks import emit
 from shared.ledger.work import ChunkClaim
 from shared.presence import Presence
-from worker.indexes.filling import Filler
+from worker.filling.pictures import Filler
 from worker.indexes.versions import LiveIndex, hold_changes, index_version, live_index
-from worker.jobs import Once, Tools
+from worker.jobs import Once
 from worker.jobs.filling import catch_up
 from worker.jobs.reconcile import reconcile
+from worker.tools import Tools
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from worker.indexes.versions import (
     live_index,
     versions_in,
 )
-from worker.jobs import Once, Tools
+from worker.jobs import Once
 from worker.jobs.pieces import delete_in_pieces
+from worker.tools import Tools
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 from shared.database.tables import IndexVersion
 from shared.errors import Conflict, IndexUnavailable, NotFound
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.indexes.row_filling import RowFiller
+from worker.filling.stored import RowFiller
 from worker.indexes.versions import LiveIndex, collection_name, hold_changes, index_version, live_index
-from worker.jobs import Tools
 from worker.jobs.filling import RowStages, catch_up, products_of
 from worker.jobs.reconcile import reconcile
 from worker.products.flow import do_light_items
+from worker.tools import Tools
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from typing import Any
 
 from shared.errors import NotFound
 from shared.ledger.work import ChunkClaim
+from worker.indexes.expected_rows import expected_keys, keys_of_products, known_keys
 from worker.indexes.stored_rows import rows_of_keys
 from worker.indexes.versions import LiveIndex, index_version, live_index
-from worker.jobs import Once, Tools
-from worker.jobs.expected_rows import expected_keys, keys_of_products, known_keys
+from worker.jobs import Once
+from worker.tools import Tools
 from worker.vector_index import matches
 
 #: Differences that are looked at together.

@@ -21,9 +21,9 @@ from shared.filters import parse
 from shared.filters.sql import where
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Problem
-from worker.indexes.batches import Scope
-from worker.indexes.filling import Filler
-from worker.indexes.row_filling import RowFiller
+from worker.filling.batches import Scope
+from worker.filling.pictures import Filler
+from worker.filling.stored import RowFiller
 from worker.indexes.versions import (
     LiveIndex,
     collection_name,
@@ -33,13 +33,13 @@ from worker.indexes.versions import (
     next_number,
     written_indexes,
 )
-from worker.jobs import Tools
 from worker.jobs.filling import FillStages, catch_up, products_of
 from worker.jobs.gate import judge
 from worker.jobs.promotion import chosen, promote
 from worker.jobs.reconcile import reconcile
 from worker.pipelines import name_in
 from worker.products.flow import do_items
+from worker.tools import Tools
 from worker.vision.pipeline import Pipeline
 
 

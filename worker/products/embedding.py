@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from worker.indexes.versions import model_version_id, written_indexes
-from worker.jobs import Tools
 from worker.products.batch import Batch, Target
 from worker.products.known import IndexedObject
+from worker.tools import Tools
 from worker.vision import Detection, Image
 from worker.vision.colours import main_colours
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from worker.jobs import Tools
+from worker.tools import Tools
 
 Batch = TypeVar("Batch")
 

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from worker.indexes.rows import index_row, row_key
 from worker.indexes.versions import LiveIndex
 from worker.indexes.writes import delete_rows, write_rows
-from worker.jobs import Tools
 from worker.products.batch import Prepared, Target
 from worker.products.known import IndexedObject, stored_objects
+from worker.tools import Tools
 from worker.vision import IndexRow
 
 #: Objects by index version, image id and number.

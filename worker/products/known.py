@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from shared.catalogue import images_of
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
-from worker.search.hydrate import unpack_embedding
 from worker.vision import Detection as Seen
 from worker.vision import Embeddings
+from worker.vision.packing import unpack_embedding
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable
 from shared.ledger import now_s
 from worker.products.batch import Prepared, Target
-from worker.search.hydrate import pack_embedding
+from worker.vision.packing import pack_embedding
 
 
 class ChangedMeanwhile(Unavailable):

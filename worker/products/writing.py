@@ -19,13 +19,13 @@ from shared.picture_sweep import PicturesSwept, require_unswept
 from worker.indexes.rows import row_key
 from worker.indexes.versions import LiveIndex, begin_change, kept_indexes, open_collection
 from worker.indexes.writes import delete_rows
-from worker.jobs import Tools
 from worker.products.batch import Batch, Content, Prepared, Target
 from worker.products.embedding import add_colours, embed_contents, open_targets
 from worker.products.index import IndexChanges
 from worker.products.known import known_products
 from worker.products.loading import Loader
 from worker.products.tables import ChangedMeanwhile, require_unchanged, write_rows
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from shared.filters import Facts, Filter, passes
 from worker.search.boosting import Boosting
 from worker.search.grouping import Candidate
 from worker.vision import Embeddings
+from worker.vision.packing import unpack_embedding
 
 Box = tuple[float, float, float, float]
 
@@ -226,18 +227,6 @@ def product_pictures(
         product_id: Pictures(np.stack([e for _, e in parts]), tuple(image for image, _ in parts))
         for product_id, parts in found.items()
     }
-
-
-def pack_embedding(embedding: Embeddings) -> bytes:
-    """Return ``(D,)`` as float16 bytes: half the room, and the cosine changes by less than 1e-3."""
-    return embedding.astype("<f2").tobytes()
-
-
-def unpack_embedding(blob: bytes) -> Embeddings:
-    """Undo ``pack_embedding``; the result is normalised again."""
-    values = np.frombuffer(blob, dtype="<f2").astype(np.float32)
-    unit: Embeddings = values / np.linalg.norm(values)
-    return unit
 
 
 def unit_box(box: Box) -> Box:

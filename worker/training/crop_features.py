@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from worker.runtimes import NetworkSource, Runtime
-from worker.runtimes.openvino_runtime import OpenVinoRuntime
-from worker.runtimes.preprocessed import Pooled
 from worker.training.composer import Composer, Cutout
 from worker.training.crop_set import CROP_CONFIG, Row, crops_of_scene
 from worker.training.crops import CropSpec, on_white
 from worker.vision import Image
 from worker.vision.embedder import build_network
 from worker.vision.models import ModelFile
+from worker.vision.runtimes import NetworkSource, Runtime
+from worker.vision.runtimes.openvino_runtime import OpenVinoRuntime
+from worker.vision.runtimes.preprocessed import Pooled
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]

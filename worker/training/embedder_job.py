@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import save_file
 
 from shared.errors import InvalidInput, Misconfigured
-from worker.runtimes import Runtime
 from worker.training.composer import Cutout, list_backgrounds, list_cutouts
 from worker.training.crop_features import (
     Features,
@@ -34,6 +33,7 @@ from worker.training.report import write_card, write_report
 from worker.training.ship import halve, register
 from worker.vision.embedder import build_network
 from worker.vision.models import DEFAULT, ModelFile, find_model, list_models
+from worker.vision.runtimes import Runtime
 
 #: Share of the products that no step sees: they judge.
 HELD_OUT_PERCENT = 12

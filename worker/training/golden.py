@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InvalidInput
-from worker.runtimes import Runtime
 from worker.training.composer import is_held_out
 from worker.training.crop_features import CHUNK, Features, read_or_make
 from worker.training.crop_set import Row
@@ -19,6 +18,7 @@ from worker.training.crops import CropSpec
 from worker.vision import Detector, Image
 from worker.vision.crops import Box, cut_out, with_mask_of
 from worker.vision.models import CropPlan
+from worker.vision.runtimes import Runtime
 
 #: Share of the photos that no step sees, by a hash of each: the same photo is always on the same side.
 GOLDEN_HELD_OUT_PERCENT = 25

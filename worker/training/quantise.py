@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from worker.runtimes.quantise import quantise, write_form
 from worker.training.composer import Composer, ComposerConfig, list_backgrounds, list_cutouts
 from worker.training.crops import jitter_box
 from worker.training.ship import register
@@ -27,6 +26,7 @@ from worker.vision.crops import LETTERBOX_GREY, cut_out, fit_into_square
 from worker.vision.detector import detector_source
 from worker.vision.embedder import embedder_source, load_embedder
 from worker.vision.models import ModelFile, list_models
+from worker.vision.runtimes.quantise import quantise, write_form
 
 PICTURES = 240
 CHECKED = 48

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from worker.evaluation.page import STYLE
+from worker.report_style import STYLE
 from worker.vision import Image
 
 WIDTH, HEIGHT, EDGE = 640, 220, 40

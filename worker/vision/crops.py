@@ -131,6 +131,17 @@ def as_boxes(detections: list[Detection]) -> NDArray[np.float32]:
     return np.asarray([d.box for d in detections], np.float32).reshape(-1, 4)
 
 
+def match(truth: NDArray[np.float32], found: NDArray[np.float32], least: float) -> list[tuple[int, int]]:
+    """Return pairs (true, found), each used once, the best overlap first, none below ``least``."""
+    table = overlap(truth, found)
+    pairs = []
+    while table.size and table.max() >= least:
+        i, j = np.unravel_index(int(table.argmax()), table.shape)
+        pairs.append((int(i), int(j)))
+        table[i], table[:, j] = -1, -1
+    return pairs
+
+
 def with_mask_of(box: Box, detections: list[Detection], least_overlap: float = 0.5) -> Detection:
     """Return a box that a person drew as a detection, with the mask of the object that it was drawn around.
 

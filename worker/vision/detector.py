@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared.errors import Misconfigured
-from worker.runtimes import NetworkSource, PrecisionChoice, Runtime, RuntimeName, first_line, open_runtime
 from worker.vision import Detection, Image
 from worker.vision.crops import LETTERBOX_GREY, fit_into_square
 from worker.vision.models import ModelFile, find_model
+from worker.vision.runtimes import (
+    NetworkSource,
+    PrecisionChoice,
+    Runtime,
+    RuntimeName,
+    first_line,
+    open_runtime,
+)
 from worker.vision.yolo_output import Frame, OutputPlan, read_output
 
 if TYPE_CHECKING:
@@ -132,7 +139,7 @@ class DetectorFacts:
         self._path = cache_dir / "detectors" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
     def build(self) -> nn.Module:
-        from worker.runtimes.preprocessed import Preprocessed
+        from worker.vision.runtimes.preprocessed import Preprocessed
 
         network = _build_yolo(self._model, self._cache_dir)
         self._keep(network)

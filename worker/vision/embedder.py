@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared.errors import Misconfigured
-from worker.runtimes import NetworkSource, PrecisionChoice, Runtime, RuntimeName, first_line, open_runtime
 from worker.vision import Detection, Embeddings, Image
 from worker.vision.crops import cut_out
 from worker.vision.models import CropPlan, ModelFile, find_model
+from worker.vision.runtimes import (
+    NetworkSource,
+    PrecisionChoice,
+    Runtime,
+    RuntimeName,
+    first_line,
+    open_runtime,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -127,7 +134,7 @@ def embedder_source(model: ModelFile) -> NetworkSource:
 
 
 def _build(model: ModelFile) -> nn.Module:
-    from worker.runtimes.preprocessed import Preprocessed
+    from worker.vision.runtimes.preprocessed import Preprocessed
 
     return Preprocessed(build_network(model), model).eval()
 

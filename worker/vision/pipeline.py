@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.runtimes import PrecisionChoice, RuntimeName
 from worker.vision import Detection, Detector, Embedder, Embeddings, Image
 from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
 from worker.vision.batching import in_batches
@@ -19,6 +18,7 @@ from worker.vision.crops import Box, with_mask_of
 from worker.vision.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
 from worker.vision.embedder import load_embedder
 from worker.vision.models import find_model, lasting_name
+from worker.vision.runtimes import PrecisionChoice, RuntimeName
 
 #: Stands for the whole image where an object is asked for.
 WHOLE = Detection((0.0, 0.0, 1.0, 1.0), "image", 0.0)

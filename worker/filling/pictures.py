@@ -21,8 +21,8 @@ from shared.errors import Unavailable, VitrineError
 from shared.filters import Facts
 from shared.images import decode
 from shared.ledger.work import Spent
-from worker.indexes.batches import Batch, BatchReader, Content, Found, Scope
-from worker.indexes.row_filling import RowFiller
+from worker.filling.batches import Batch, BatchReader, Content, Found, Scope
+from worker.filling.stored import RowFiller
 from worker.indexes.rows import index_row, row_key
 from worker.indexes.versions import (
     LiveIndex,
@@ -32,11 +32,11 @@ from worker.indexes.versions import (
     require_same_places,
 )
 from worker.indexes.writes import delete_rows, write_rows
-from worker.jobs import Tools
 from worker.products.embedding import colours_of
 from worker.products.loading import SIDE_NEEDED_PX
-from worker.search.hydrate import pack_embedding, unpack_embedding
+from worker.tools import Tools
 from worker.vision import Image, IndexRow
+from worker.vision.packing import pack_embedding, unpack_embedding
 from worker.vision.pipeline import WHOLE, CatalogueEmbedding
 
 _NORM_TOLERANCE = 1e-3

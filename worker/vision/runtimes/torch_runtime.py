@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from shared.errors import Misconfigured, Unavailable
-from worker.runtimes import NetworkSource, Precision, first_line
+from worker.vision.runtimes import NetworkSource, Precision, first_line
 
 
 class TorchRuntime:

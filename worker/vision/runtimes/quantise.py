@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.runtimes import NetworkSource
-from worker.runtimes.openvino_runtime import convert, save
 from worker.vision import Image
+from worker.vision.runtimes import NetworkSource
+from worker.vision.runtimes.openvino_runtime import convert, save
 
 #: Layers with weights, from the front and from the end, that stay in single precision. Measured one block
 #: at a time: EfficientNet-Lite0's first three blocks add up the even background of product photos, and one

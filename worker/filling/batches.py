@@ -15,9 +15,9 @@ from shared.catalogue import images_of
 from shared.database.tables import Detection, ModelVersion, Product
 from shared.database.tables import Image as ImageRow
 from worker.indexes.versions import LiveIndex, find_model_version
-from worker.search.hydrate import unpack_embedding
 from worker.vision import Detection as Seen
 from worker.vision import Image
+from worker.vision.packing import unpack_embedding
 from worker.vision.pipeline import Pipeline
 
 #: Which pictures are embedded: those that the version lacks; those and what other models made; every one.

@@ -98,13 +98,13 @@ def open_runtime(
             raise Misconfigured(
                 f"The openvino runtime runs on cpu, not on {device}: set models.runtime to torch."
             )
-        from worker.runtimes.openvino_runtime import OpenVinoRuntime
+        from worker.vision.runtimes.openvino_runtime import OpenVinoRuntime
 
         if precision == "fp32":
             source = replace(source, int8=None)
         return OpenVinoRuntime(source, threads=threads, cache_dir=cache_dir)
     if name == "torch":
-        from worker.runtimes.torch_runtime import TorchRuntime
+        from worker.vision.runtimes.torch_runtime import TorchRuntime
 
         return TorchRuntime(source, device=device, threads=threads, halve=precision == "auto")
     raise Misconfigured(f"There is no runtime {name!r}: known are openvino and torch.")

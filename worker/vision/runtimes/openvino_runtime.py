@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import Misconfigured, Unavailable
-from worker.runtimes import NetworkSource, Precision, first_line
+from worker.vision.runtimes import NetworkSource, Precision, first_line
 
 # openvino reports its own import to a server unless its telemetry package cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy.orm import Session
 
+from worker.indexes.expected_rows import known_keys
 from worker.indexes.stored_rows import StoredRows, rows_of_products
 from worker.indexes.versions import LiveIndex, hold_changes, require_same_places
 from worker.indexes.writes import delete_rows, write_rows
-from worker.jobs import Tools
-from worker.jobs.expected_rows import known_keys
+from worker.tools import Tools
 from worker.vision import IndexRow
 
 

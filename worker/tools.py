@@ -1,0 +1,42 @@
+"""What everything that works on a catalogue works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from shared.database import Database
+from shared.image_store import ImageStore
+from shared.images import ImageLimits
+from shared.imports.opening import ImportSources
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.work import ChunkClaim
+from worker.indexes.gate_limits import GateLimits
+from worker.pipelines import Pipelines
+from worker.vision import VectorIndex
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every kind of job works with.
+
+    Attributes:
+        micro_batch: products between two commits.
+        prefix: of the collections' names.
+        gate: what a new index version must keep to.
+        give_way: called between two micro-batches of bulk work: does what somebody waits for.
+    """
+
+    database: Database
+    desk: JobDesk
+    store: ImageStore
+    sources: ImportSources
+    index: VectorIndex
+    pipelines: Pipelines
+    decoders: ThreadPoolExecutor
+    limits: ImageLimits
+    micro_batch: int
+    prefix: str
+    gate: GateLimits
+    give_way: Callable[[ChunkClaim], None] = lambda claim: None
