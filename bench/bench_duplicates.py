@@ -24,6 +24,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.common import machine, write_results  # noqa: E402
 from shared.images import ImageLimits, decode  # noqa: E402
 from worker.duplicates.perceptual import bits_apart, perceptual_hash  # noqa: E402
 from worker.vision import Image  # noqa: E402
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--features", type=Path, help="Where hashes and embeddings are kept between runs.")
     args = parser.parse_args()
+    before = machine()
     if args.features is not None and args.features.exists():
         known = dict(np.load(args.features))
     else:
@@ -146,9 +148,8 @@ def main() -> None:
         if args.features is not None:
             np.savez(args.features, allow_pickle=False, **known)
     rows = table(known)
-    results = ROOT / "bench/results/duplicates.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps({"products": len(known["ids"]), "rows": rows}, indent=1) + "\n")
+    results = {**before, "products": len(known["ids"]), "rows": rows}
+    write_results(ROOT / "bench" / "results" / "duplicates.json", results)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.common import machine, write_results  # noqa: E402
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer  # noqa: E402
 from shared.filters import facts_of, parse  # noqa: E402
 from worker.indexes.rows import index_row  # noqa: E402
@@ -148,15 +148,14 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     arguments = parser.parse_args()
     world = make_world(arguments.rows, arguments.queries)
-    results: dict[str, object] = {"machine": platform.platform(), "cores": os.cpu_count()}
+    results: dict[str, object] = dict(machine())
     with tempfile.TemporaryDirectory(prefix="vitrine-filters-") as folder:
         for kind in arguments.kinds:
             results |= {f"{kind}_rows": arguments.rows} | measure(kind, world, Path(folder))
     # A run of one kind keeps what another run found of the other.
     path = ROOT / "bench" / "results" / "filters.json"
     results = (json.loads(path.read_text()) if path.exists() else {}) | results
-    path.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+    write_results(path, results)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,11 @@ instead of embedded.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -33,7 +30,7 @@ from pydantic import SecretStr
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.common import Spent, spent  # noqa: E402
+from bench.common import Spent, machine, spent, write_results  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.catalogue import CatalogueStore  # noqa: E402
 from shared.database import Database  # noqa: E402
@@ -211,23 +208,17 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=3000)
     args = parser.parse_args()
     pictures, others = taken(args.pictures)
-    began_load = os.getloadavg()[1]
+    before = machine()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), pictures, others, args.rounds, args.copies)
     results = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load_before": round(began_load, 1),
+        **before,
         "pictures": len(pictures),
         "rounds": args.rounds,
         "copies": args.copies,
         **found,
     }
-    out = ROOT / "bench" / "results" / "import.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    write_results(ROOT / "bench" / "results" / "import.json", results)
 
 
 if __name__ == "__main__":

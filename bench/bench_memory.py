@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +109,14 @@ def main() -> None:
     if args.child is not None:
         print(json.dumps(run_import(args.child, args.uri, plan_only=args.plan_only)))
         return
+    before = machine()
     small = in_a_child(args.small, plan_only=False)
     large = in_a_child(args.large, plan_only=False)
     few = in_a_child(args.small, plan_only=True)
     many = in_a_child(args.manifest, plan_only=True)
     proof = large["report"]["reconcile"]
     results = {
-        "date": datetime.now(UTC).date().isoformat(),
-        **machine(),
+        **before,
         "small_products": args.small,
         "large_products": args.large,
         "small_peak_mb": round(small["peak_bytes"] / 2**20, 1),

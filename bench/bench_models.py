@@ -11,9 +11,7 @@ in its name is the lowest of all batch sizes.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.common import machine, write_results  # noqa: E402
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode  # noqa: E402
 from worker.vision import Image  # noqa: E402
 from worker.vision.detector import load_detector  # noqa: E402
@@ -111,16 +110,11 @@ def main() -> None:
     step = max(1, len(paths) // max(sizes))
     images = [decode(path.read_bytes(), limits) for path in paths[::step][: max(sizes)]]
     results = {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+        **machine(),
         "threads": args.threads,
-        "load_before": round(os.getloadavg()[0], 1),
         **measure(args, images, sizes),
     }
-    out = ROOT / "bench" / "results" / "models.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=2))
+    write_results(ROOT / "bench" / "results" / "models.json", results)
 
 
 if __name__ == "__main__":

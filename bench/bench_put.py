@@ -86,10 +86,11 @@ def main() -> None:
     paths = sorted((ROOT / "demo" / "images").glob("*"))
     photos = [path.read_bytes() for path in paths[: 1 + 2 * args.puts]]
     bulk = {path.name: path.read_bytes() for path in paths[len(photos) : len(photos) + args.bulk]}
+    before = machine()
     with running_stack(SHIPPED) as stack:
         stack.start()
         found = measure(stack, photos, bulk, args.puts)
-    write_results(args.out, {**machine(), **found})
+    write_results(args.out, {**before, **found})
 
 
 if __name__ == "__main__":

@@ -10,9 +10,6 @@ while the new index is promoted, rolled back and promoted again.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
 import tempfile
 import threading
@@ -26,7 +23,7 @@ import httpx
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.common import percentile  # noqa: E402
+from bench.common import machine, percentile, write_results  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
@@ -169,7 +166,7 @@ def main() -> None:
     args = parser.parse_args()
     paths = sorted((ROOT / "demo" / "images").glob("*"))[: args.products]
     pictures = {path.name: path.read_bytes() for path in paths}
-    load_before = os.getloadavg()[0]
+    before = machine()
     with tempfile.TemporaryDirectory() as folder:
         server = choose_embedded("auto", Path(folder) / "milvus", free_port())
         server.start()
@@ -179,18 +176,14 @@ def main() -> None:
         try:
             stack.start()
             results = {
-                "cpu": platform.processor() or platform.machine(),
-                "cores": os.cpu_count(),
-                "load_before": round(load_before, 1),
+                **before,
                 "products": len(pictures),
                 **measure(stack, pictures, args.embedder, args.idle_s),
             }
         finally:
             stack.stop()
             server.stop()
-    text = json.dumps(results, indent=1)
-    (ROOT / "bench" / "results" / "reprocess.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write_results(ROOT / "bench" / "results" / "reprocess.json", results)
 
 
 if __name__ == "__main__":

@@ -140,10 +140,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "resume.json")
     args = parser.parse_args()
     deadline = time.monotonic() + 60 * args.limit_min
+    before = machine()
     # No model works here, so a micro-batch is as large as a chunk.
     with running_stack({"VITRINE_MODELS__MICRO_BATCH": "64"}) as stack:
         found = measure(stack, args.products, args.kills, args.seed, deadline)
-    write_results(args.out, {**machine(), "seed": args.seed, **found})
+    write_results(args.out, {**before, "seed": args.seed, **found})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import secrets
 import sys
 import tempfile
@@ -28,6 +26,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.common import machine  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.catalogue import CatalogueStore  # noqa: E402
 from shared.contracts import SearchOptions, SearchResult  # noqa: E402
@@ -223,6 +222,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--limit", type=int, help="At most so many photographs of each kind.")
     args = parser.parse_args()
+    before = machine()
     labelled = read_set(args.data, args.limit)
     with tempfile.TemporaryDirectory() as folder:
         milvus = choose_embedded("auto", Path(folder) / "milvus", free_port())
@@ -235,9 +235,9 @@ def main() -> None:
             place.worker.close()
         finally:
             milvus.stop()
-    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     results = ROOT / "bench/results"
-    (results / "scenes.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    results.mkdir(exist_ok=True)
+    (results / "scenes.json").write_text(json.dumps({**before, **found}, indent=2) + "\n", encoding="utf-8")
     lines = {name: each for name, each in found["on_the_benchmark"].items() if name.endswith("_first")}
     diagram = reliability_svg("Benchmark: what was said, and what came true", lines)
     (results / "calibration.svg").write_text(diagram + "\n", encoding="utf-8")
