@@ -32,7 +32,7 @@ run: $(RUN_STAMP) ## Install what is missing, start everything, import the demo;
 .PHONY: test
 test: $(DEV_STAMP) ## Install what is missing and run the whole test suite
 	@echo "== tests: real Redis, Milvus, PostgreSQL and browser; ARGS='-k name' chooses some, SIDE=0 runs one at a time"
-	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types, import rules and spelling

@@ -24,6 +24,11 @@ for _name in [name for name in os.environ if name.startswith("VITRINE_")]:
     del os.environ[_name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what is long."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def session_folder() -> Iterator[Path]:
     """A folder whose path is short (sockets) and open to PostgreSQL's account."""

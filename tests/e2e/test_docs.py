@@ -26,6 +26,7 @@ from tests.services_milvus import drop_all
 from tests.stack import Stack
 from tests.tiny_models import write_registry
 
+pytestmark = pytest.mark.long
 #: Products of the demo that a reader's searches can find.
 _PRODUCTS = 40
 #: Where the pages say the server is.

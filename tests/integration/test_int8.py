@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +68,32 @@ def test_shipped_detector_finds_the_same_in_every_precision(photos: list[Image],
     assert len(tops) > len(photos) // 2
     overlaps = [float(overlap(as_boxes(s[:1]), as_boxes(q)).max(initial=0)) for q, s in tops]
     assert np.mean(np.array(overlaps) > 0.9) > 0.8
+
+
+#: Prints what kind of code runs the convolutions of the shipped detector in INT8.
+_KINDS = """
+import sys
+from pathlib import Path
+from worker.vision.runtimes.openvino_runtime import openvino
+model = openvino.Core().read_model(sys.argv[1])
+compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+print(*{op.get_rt_info()["primitiveType"].astype(str) for op in compiled.get_runtime_model().get_ops()})
+"""
+
+
+@pytest.mark.skipif("amx_int8" not in Path("/proc/cpuinfo").read_text(), reason="no AMX on this machine")
+def test_amx_is_left_alone_unless_somebody_asks_for_it() -> None:
+    """It makes networks as narrow as these slower."""
+    environment = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
+
+    def kinds(**asked: str) -> str:
+        argv = [sys.executable, "-c", _KINDS, SHIPPED / "detector-yolov8n-seg-320-int8.xml"]
+        found = subprocess.run(argv, cwd=ROOT, env=environment | asked, capture_output=True, text=True)
+        assert found.returncode == 0, found.stderr
+        return found.stdout
+
+    assert "amx" not in kinds()
+    assert "amx" in kinds(ONEDNN_MAX_CPU_ISA="ALL")
 
 
 def test_a_form_is_made_read_and_checked(tmp_path: Path) -> None:

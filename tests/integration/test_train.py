@@ -31,6 +31,7 @@ from worker.vision.baselines import WholeImage
 from worker.vision.embedder import load_embedder
 from worker.vision.models import find_model
 
+pytestmark = pytest.mark.long
 PRODUCTS = 60
 
 

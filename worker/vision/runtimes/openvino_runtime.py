@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import sys
 import threading
@@ -21,6 +22,10 @@ from worker.vision.runtimes import NetworkSource, Precision, first_line
 
 # openvino reports its own import to a server unless its telemetry package cannot be imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+# AMX, which would be taken where it is there, is too wide for networks so narrow: with it a picture takes the
+# detector 1.3 times as long (bench/bench_amx.py). Whoever has others may say otherwise.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
 
 import openvino  # noqa: E402
 
@@ -47,7 +52,7 @@ class OpenVinoRuntime:
             "PERFORMANCE_HINT": "LATENCY",
             # Pinned threads of two lanes on one machine would wait for each other's cores.
             "ENABLE_CPU_PINNING": False,
-            # AMX and bfloat16 would be chosen silently where the CPU has them, and move the scores.
+            # bfloat16 would be chosen silently where the CPU has it, and move the scores.
             "INFERENCE_PRECISION_HINT": "f32",
         }
         if threads > 0:
