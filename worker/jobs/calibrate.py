@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import Image as ImageRow
 from shared.database.tables import Product
-from shared.errors import NotFound, Unavailable, VitrineError
+from shared.errors import Unavailable, VitrineError
 from shared.images import decode
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Problem
@@ -22,7 +22,8 @@ from worker.calibration.composed import Photo, Shown, Studio
 from worker.calibration.fitting import HITS, LEAST_RIGHT
 from worker.calibration.known import Calibration
 from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
-from worker.indexes.versions import LiveIndex, index_version, live_index
+from worker.indexes.versions import LiveIndex
+from worker.jobs.versions import required
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.search.grouping import shown as as_shown
 from worker.tools import Tools
@@ -61,7 +62,7 @@ class Calibrate:
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compose, ask, fit and keep it; where there is too little to learn from, keep that."""
-        version = self._version(claim)
+        version = required(self.tools, claim)
         pictures = self._pictures(claim, version)
         products = len({picture.product_id for picture in pictures})
         lessons, why, photos = Lessons(), None, 0
@@ -84,16 +85,6 @@ class Calibrate:
             report = {"calibrated": True, "why_not": None, **about, **found}
             self._keep(claim, version, calibration, report)
         return {"calibrate": report}
-
-    def _version(self, claim: ChunkClaim) -> LiveIndex:
-        with self.tools.database.read() as session:
-            wanted = claim.index_version
-            found = (
-                live_index(session, claim.catalogue_id) if wanted is None else index_version(session, wanted)
-            )
-        if found is None or found.state == "pruned":
-            raise NotFound(f"Catalogue {claim.catalogue!r} has no such index: import products first.")
-        return found
 
     def _pictures(self, claim: ChunkClaim, version: LiveIndex) -> list[_Picture]:
         """A fair sample of the catalogue's pictures: ids are hashes. The same for the same version."""

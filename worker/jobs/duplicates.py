@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,11 +37,11 @@ from worker.duplicates.pairs import (
 )
 from worker.indexes.versions import LiveIndex, live_index
 from worker.jobs.filling import products_of
+from worker.jobs.pulse import Pulse
 from worker.tools import Tools
 
 #: Products whose neighbours are looked up together.
 _TOGETHER = 64
-_PULSE_S = 1.0
 #: Rows of groups that are committed together.
 _ROWS = 1000
 
@@ -96,7 +95,7 @@ class _Finish:
         self._live = live
         self._rows: list[tuple[int, DuplicateKind, list[Member]]] = []
         self._waiting = 0
-        self._pulsed_at = time.monotonic()
+        self._pulse = Pulse(tools, claim)
         self._counts: Counter[str] = Counter()
         self._numbered = 1
 
@@ -197,12 +196,3 @@ class _Finish:
                 )
                 or 0
             )
-
-    def _pulse(self) -> None:
-        """Now and then, renew the lease and let go first what somebody waits for."""
-        if time.monotonic() - self._pulsed_at < _PULSE_S:
-            return
-        with self._tools.database.write() as session:
-            self._tools.desk.hold(session, self._claim)
-        self._tools.give_way(self._claim)
-        self._pulsed_at = time.monotonic()

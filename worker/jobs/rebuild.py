@@ -14,12 +14,13 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from shared.database.tables import IndexVersion
-from shared.errors import Conflict, IndexUnavailable, NotFound
+from shared.errors import Conflict, IndexUnavailable
 from shared.ledger.work import ChunkClaim, Item, Problem
 from worker.filling.stored import RowFiller
-from worker.indexes.versions import LiveIndex, collection_name, hold_changes, index_version, live_index
+from worker.indexes.versions import LiveIndex, collection_name, hold_changes
 from worker.jobs.filling import RowStages, catch_up, products_of
 from worker.jobs.reconcile import reconcile
+from worker.jobs.versions import required
 from worker.products.flow import do_light_items
 from worker.tools import Tools
 
@@ -33,21 +34,21 @@ class Rebuild:
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
         """The products that the catalogue has, once the place for their rows is made."""
-        version = self._version(claim)
+        version = required(self.tools, claim)
         place = self._place(claim, version)
         if version.beside != place and version.collection != place:
             self._begin(claim, version, place)
         yield from products_of(self.tools, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        version = self._version(claim)
+        version = required(self.tools, claim)
         if version.beside != self._place(claim, version):
             raise Conflict("Another rebuild of this index took this one's place.")
         do_light_items(self.tools, claim, items, RowStages(self.tools, claim, self._filler(claim, version)))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compare, switch, and drop what is replaced."""
-        tools, version = self.tools, self._version(claim)
+        tools, version = self.tools, required(self.tools, claim)
         place = self._place(claim, version)
         report: dict[str, Any] = {"index": version.number}
         if version.collection != place:
@@ -71,16 +72,6 @@ class Rebuild:
             tools.index.set_alias(version.alias, place)
         self._tidy(claim, version, place)
         return report
-
-    def _version(self, claim: ChunkClaim) -> LiveIndex:
-        with self.tools.database.read() as session:
-            wanted = claim.index_version
-            found = (
-                live_index(session, claim.catalogue_id) if wanted is None else index_version(session, wanted)
-            )
-        if found is None or found.state == "pruned":
-            raise NotFound(f"Catalogue {claim.catalogue!r} has no such index: import products first.")
-        return found
 
     def _filler(self, claim: ChunkClaim, version: LiveIndex) -> RowFiller:
         assert version.beside is not None

@@ -19,8 +19,10 @@ from shared.errors import NotFound
 from shared.ledger.work import ChunkClaim
 from worker.indexes.expected_rows import expected_keys, keys_of_products, known_keys
 from worker.indexes.stored_rows import rows_of_keys
-from worker.indexes.versions import LiveIndex, index_version, live_index
+from worker.indexes.versions import LiveIndex
 from worker.jobs import Once
+from worker.jobs.pulse import Pulse
+from worker.jobs.versions import named_or_live
 from worker.tools import Tools
 from worker.vector_index import matches
 
@@ -32,7 +34,6 @@ _STRETCH = 2000
 _NAMED = 100
 #: After so many looks, what is still wrong is left wrong.
 _LOOKS = 3
-_PULSE_S = 1.0
 
 
 @dataclass
@@ -103,11 +104,7 @@ class Reconcile(Once):
     tools: Tools
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        with self.tools.database.read() as session:
-            wanted = claim.index_version
-            version = (
-                live_index(session, claim.catalogue_id) if wanted is None else index_version(session, wanted)
-            )
+        version = named_or_live(self.tools, claim)
         if version is None:
             return {"reconcile": Report("all").as_json()}
         report = reconcile(self.tools, claim, version, repair=bool(claim.options.get("repair")))
@@ -125,7 +122,7 @@ class _Comparison:
         self._repair = repair
         self._report = Report("all")
         self._left = 0
-        self._pulsed_at = time.monotonic()
+        self._pulse = Pulse(tools, claim)
 
     def of_all(self) -> Report:
         suspects: list[str] = []
@@ -215,15 +212,6 @@ class _Comparison:
             if writing:
                 time.sleep(0.1)
                 self._pulse()
-
-    def _pulse(self) -> None:
-        """Now and then, renew the lease and let go first what somebody waits for."""
-        if time.monotonic() - self._pulsed_at < _PULSE_S:
-            return
-        with self._tools.database.write() as session:
-            self._tools.desk.hold(session, self._claim)
-        self._tools.give_way(self._claim)
-        self._pulsed_at = time.monotonic()
 
 
 def _aligned(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[list[str], list[str]]]:

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 
 from worker.training.composer import Composer, ComposerConfig, list_backgrounds, list_cutouts
 from worker.training.detector_eval import Quality, measure_composed
-from worker.training.progress import Budget, load_checkpoint, rate_factor, save_checkpoint
+from worker.training.progress import Budget, average, load_checkpoint, rate_factor, save_checkpoint
 from worker.training.scenes import Batch, SceneBatches
 from worker.training.starts import fresh_detector, start_detector
 
@@ -54,18 +54,6 @@ def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
     decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     return [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def average(ema: nn.Module, model: nn.Module, step: int) -> None:
-    """Move the averaged weights towards the model's; faster in the first steps."""
-    keep = EMA_DECAY * min(1.0, (1 + step) / (30 + step))
-    fresh = model.state_dict()
-    with torch.no_grad():
-        for name, value in ema.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(fresh[name], 1 - keep)
-            else:
-                value.copy_(fresh[name])
 
 
 def first_model(args: argparse.Namespace, stream: Iterator[Batch]) -> Any:
@@ -130,7 +118,7 @@ def train(args: argparse.Namespace) -> History:
         for group in optimizer.param_groups:
             group["lr"] = args.rate * rate_factor(budget, WARMUP_STEPS)
         items = train_step(model, loss_of, optimizer, next(stream))
-        average(ema, model, budget.step)
+        average(ema, model, budget.step, EMA_DECAY, slow=30)
         budget.advance()
         losses = items if losses is None else losses.lerp(items, 0.05)
         now = time.monotonic()

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from worker.training.crop_set import Row, load
 from worker.training.head import ProductSampler, choose, contrast, features_of, held_out_recall
-from worker.training.progress import Budget, load_checkpoint, rate_factor, save_checkpoint
+from worker.training.progress import Budget, average, load_checkpoint, rate_factor, save_checkpoint
 from worker.training.split import Upper, cache_maps
 from worker.training.trunks import PREPROCESS, EmbedderModule, Floats, open_trunk
 
@@ -176,7 +176,7 @@ def train(args: argparse.Namespace) -> None:
         batch[mirrored] = batch[mirrored].flip(3)
         items = train_step(upper, optimizer, batch, labels, targets[picked], args.distil)
         losses = items if losses is None else losses.lerp(items, 0.05)
-        average(ema, model, budget.step)
+        average(ema, model, budget.step, EMA_DECAY, slow=20)
         budget.advance()
         now = time.monotonic()
         if now - printed_at > 20:
@@ -189,16 +189,6 @@ def train(args: argparse.Namespace) -> None:
             print(f"held out: {measure(ema, args.cut, sets)}", flush=True)
     keep(args.out, model, ema, optimizer, budget)
     print(f"held out: {measure(ema, args.cut, sets)}", flush=True)
-
-
-def average(ema: nn.Module, model: nn.Module, step: int) -> None:
-    """Move the averaged weights towards the model's; faster in the first steps."""
-    keep_share = EMA_DECAY * min(1.0, (1 + step) / (20 + step))
-    fresh = model.state_dict()
-    with torch.no_grad():
-        for name, value in ema.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(fresh[name], 1 - keep_share)
 
 
 def keep(

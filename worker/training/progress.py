@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 
 @dataclass
@@ -65,6 +66,23 @@ def rate_factor(budget: Budget, warmup_steps: int, floor: float = 0.03) -> float
     """Learning rate as a part of its peak: linear warm-up, then half a cosine down to `floor`."""
     warm = min(1.0, (budget.step + 1) / max(1, warmup_steps))
     return warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * budget.fraction)))
+
+
+def average(ema: nn.Module, model: nn.Module, step: int, decay: float, slow: int) -> None:
+    """Move the averaged weights towards the model's, after so many steps; faster in the first ones.
+
+    Args:
+        decay: what is kept of the average in the end.
+        slow: after about so many steps half of that much is kept.
+    """
+    kept = decay * min(1.0, (1 + step) / (slow + step))
+    fresh = model.state_dict()
+    with torch.no_grad():
+        for name, value in ema.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(fresh[name], 1 - kept)
+            else:
+                value.copy_(fresh[name])
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -1,0 +1,28 @@
+"""Which index version a job is about."""
+
+from __future__ import annotations
+
+from shared.errors import NotFound
+from shared.ledger.work import ChunkClaim
+from worker.indexes.versions import LiveIndex, index_version, live_index
+from worker.tools import Tools
+
+
+def named_or_live(tools: Tools, claim: ChunkClaim) -> LiveIndex | None:
+    """Return the version that the job names, or the live one where it names none; None if it is not there."""
+    with tools.database.read() as session:
+        if claim.index_version is None:
+            return live_index(session, claim.catalogue_id)
+        return index_version(session, claim.index_version)
+
+
+def required(tools: Tools, claim: ChunkClaim) -> LiveIndex:
+    """The same for a job that needs one.
+
+    Raises:
+        NotFound: there is none, or it was pruned.
+    """
+    found = named_or_live(tools, claim)
+    if found is None or found.state == "pruned":
+        raise NotFound(f"Catalogue {claim.catalogue!r} has no such index: import products first.")
+    return found
