@@ -130,9 +130,10 @@ def reader() -> Reader:
     return cast(Reader, g.reader)
 
 
-def number(value: float | Decimal) -> str:
-    """Filter: 12345.6 as the reader writes it."""
-    return format_decimal(value, locale=reader().locale)
+def number(value: float | Decimal, decimals: int | None = None) -> str:
+    """Filter: 12345.6 as the reader writes it, with so many decimals where numbers stand in a column."""
+    pattern = None if decimals is None else "#,##0." + decimals * "0"
+    return format_decimal(value, format=pattern, locale=reader().locale)
 
 
 def duration(seconds: float) -> str:

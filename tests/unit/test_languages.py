@@ -94,6 +94,15 @@ def test_numbers_durations_and_moments(
         assert when(1795269900) == moment
 
 
+def test_numbers_of_a_column_have_as_many_decimals_each(shop: Shop) -> None:
+    def written(language: str) -> list[str]:
+        with shop.app.test_request_context("/", headers={"Accept-Language": language}):
+            return [number(value, 2) for value in (0.4, 0.385, 1.0)]
+
+    assert written("en") == ["0.40", "0.38", "1.00"]
+    assert written("de") == ["0,40", "0,38", "1,00"]
+
+
 def test_every_language_has_a_direction_and_a_folder_name_that_cldr_knows() -> None:
     directions = {name: negotiate((name,), ()).locale.text_direction for name in LANGUAGES}
     assert {name for name, way in directions.items() if way == "rtl"} == {"ar"}
