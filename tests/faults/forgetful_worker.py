@@ -4,6 +4,8 @@
 
 - ``keys``: an object's row has another key each time it is written (the control of M24);
 - ``place``: a worker that starts does the jobs from their beginning (the control of M27).
+
+Its models have the gate of a trapped worker.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from sqlalchemy import update
 
 from shared.database.tables import Chunk, JobItem
 from shared.ledger.job_desk import JobDesk
+from tests.faults import trapped_worker
 from worker.app import app
 from worker.indexes import expected_rows
 from worker.indexes import rows as index_rows
 
 # So that the pool's spawned child imports this module too.
-app.conf.include = [*app.conf.include, __name__]
+app.conf.include = [*app.conf.include, trapped_worker.__name__, __name__]
 
 
 def _another_key(image_id: str, number: int) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from shared.database import Database
 from shared.database.tables import Chunk
 from tests.faults.conftest import assert_index_is_the_catalogue
+from tests.faults.gate import ALL, let_through, settings
 from tests.packing import archive, pictures
 from tests.servers import wait_for
 from tests.stack import COMMANDS, Stack
@@ -18,8 +19,6 @@ from tests.stack import COMMANDS, Stack
 pytestmark = [pytest.mark.services, pytest.mark.faults]
 
 PRODUCTS = 80
-#: Micro-batches of four products.
-ALL = 10**6
 
 
 def start(stack: Stack, monkeypatch: pytest.MonkeyPatch, *traps: str) -> None:
@@ -27,22 +26,9 @@ def start(stack: Stack, monkeypatch: pytest.MonkeyPatch, *traps: str) -> None:
         "tests.faults.trapped_worker" if part == "worker.app" else part for part in COMMANDS["catalogue"]
     ]
     monkeypatch.setitem(COMMANDS, "catalogue", command)
-    stack.env |= {
-        "TRAPS": " ".join(("gated", *traps)),
-        "GATE": str(stack.folder / "gate"),
-        "VITRINE_JOBS__CHUNK_ITEMS": str(PRODUCTS),
-    }
+    stack.env |= settings(stack, *traps) | {"VITRINE_JOBS__CHUNK_ITEMS": str(PRODUCTS)}
     let_through(stack, ALL)  # a worker that starts tries its models
     stack.start()
-
-
-def let_through(stack: Stack, more: int) -> None:
-    """So many micro-batches more than came to their models until now; the worker waits, or has no work."""
-    passed = stack.folder / "passed"
-    micro_batches = (passed.stat().st_size if passed.exists() else 0) + more
-    draft = stack.folder / "gate.draft"
-    draft.write_text(str(micro_batches))
-    draft.replace(stack.folder / "gate")
 
 
 def long_chunk(stack: Stack) -> str:
