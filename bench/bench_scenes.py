@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.common import machine  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
+from shared.broker.task_names import Lane  # noqa: E402
 from shared.catalogue import CatalogueStore  # noqa: E402
 from shared.contracts import SearchOptions, SearchResult  # noqa: E402
 from shared.contracts.search import Hit, PredictedCategory  # noqa: E402
@@ -38,7 +39,6 @@ from shared.ledger.ranking import RankingLedger  # noqa: E402
 from shared.ledger.searches import Asked, SearchLedger  # noqa: E402
 from shared.open_parts import open_database, open_image_store  # noqa: E402
 from shared.settings import MilvusSettings, Settings  # noqa: E402
-from shared.task_names import Lane  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.calibration.diagram import reliability_svg  # noqa: E402

@@ -13,7 +13,7 @@ from structlog.types import EventDict, Processor
 # Libraries that log every call at INFO: their warnings are wanted, their chatter is not.
 _QUIET = (
     *("httpx", "httpcore", "urllib3", "botocore", "alembic", "PIL", "asyncio"),
-    # Two lines for every bell that is rung, which Flower shows. What goes wrong is a warning or an error.
+    # Two lines for every task, which Flower shows. What goes wrong is a warning or an error.
     *("celery.worker.strategy", "celery.app.trace"),
 )
 

@@ -28,8 +28,10 @@ SEARCHES_ACCEPTED = Counter("vitrine_searches_accepted", "Searches answered 202"
 SEARCHES_REFUSED = Counter(
     "vitrine_searches_refused", "Searches refused because too many wait", registry=REGISTRY
 )
-DOORBELLS_LOST = Counter(
-    "vitrine_doorbells_lost", "Publishes that failed; the sweeper rings again", registry=REGISTRY
+PUBLISHES_FAILED = Counter(
+    "vitrine_publishes_failed",
+    "Messages that the broker did not take; published again later",
+    registry=REGISTRY,
 )
 SEARCHES_WAITING = Gauge("vitrine_searches_waiting", "Searches that no worker took yet", registry=REGISTRY)
 PROCESSES = Gauge("vitrine_processes", "Processes seen in the last 20 s", ["role"], registry=REGISTRY)

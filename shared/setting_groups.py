@@ -75,7 +75,7 @@ class ModelSettings(Group):
 
 
 class SearchSettings(Group):
-    batch: int = Field(16, ge=1, le=256, description="Most waiting searches answered by one doorbell")
+    batch: int = Field(16, ge=1, le=256, description="Maximum number of searches answered in one batch")
     top_k_max: int = Field(200, ge=1, le=1000, description="Largest top_k")
     result_ttl_s: int = Field(3600, ge=60, description="How long an answer can be fetched")
     query_image_ttl_s: int = Field(86_400, ge=60, description="How long a query image is kept")

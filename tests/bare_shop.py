@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import exists, select
 
+from shared.broker.task_names import Lane
 from shared.catalogue import CatalogueStore
 from shared.contracts import JobOut, SearchOptions, TaskStatus
 from shared.database.migrate import migrate
@@ -16,7 +17,6 @@ from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import Asked, SearchLedger
 from shared.open_parts import open_database, open_image_store
 from shared.settings import Settings
-from shared.task_names import Lane
 from tests.servers import PATIENCE_S, patiently, wait_for
 from worker.indexes.versions import LiveIndex, live_index
 from worker.lanes import WorkerProcess, build_process

@@ -18,15 +18,15 @@ from PIL import Image as Picture
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from shared.broker.publisher import TaskPublisher
+from shared.broker.task_names import TaskName
 from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Image, Product
-from shared.doorbell import Doorbell
 from shared.ledger.search_desk import Claim, SearchDesk
 from shared.log import configure_logging
 from shared.settings import Settings
-from shared.task_names import TaskName
 from web.app import create_app
 from web.services import EXTENSION, Services
 
@@ -34,28 +34,19 @@ NOBODY = "redis://127.0.0.1:1/0"  # a port that nothing listens on
 IMAGE_ID = "0" * 32
 
 
-class Bell(Doorbell):
-    """Remembers who was rung, and apart from that for what a worker was called that stands by.
+class RecordingPublisher(TaskPublisher):
+    """Records what was published.
 
     Args:
-        works: whether it rings.
-        stands_by: whether a worker does: a search that was heard of is not rung for.
+        works: whether the broker takes it.
     """
 
-    def __init__(self, works: bool = True, stands_by: bool = False) -> None:
+    def __init__(self, works: bool = True) -> None:
         self.works = works
-        self.stands_by = stands_by
-        self.was_heard = stands_by
-        self.rung: list[tuple[TaskName, str]] = []
-        self.called: list[tuple[str, str]] = []
+        self.published: list[tuple[TaskName, str]] = []
 
-    def call(self, search_id: str, photo: str = "") -> bool:
-        self.called.append((search_id, photo))
-        self.was_heard = self.stands_by
-        return self.stands_by
-
-    def ring(self, task: TaskName, row_id: str) -> bool:
-        self.rung.append((task, row_id))
+    def publish(self, task: TaskName, row_id: str) -> bool:
+        self.published.append((task, row_id))
         return self.works
 
 
@@ -65,7 +56,7 @@ class Shop:
 
     app: Flask
     settings: Settings
-    bell: Bell = field(default_factory=Bell)
+    publisher: RecordingPublisher = field(default_factory=RecordingPublisher)
 
     @property
     def parts(self) -> Services:
@@ -86,13 +77,15 @@ class Shop:
         return [claim.id for claim in claims]
 
 
-def open_shop(folder: Path, redis_url: str = NOBODY, bell: Bell | None = None, **groups: Any) -> Shop:
+def open_shop(
+    folder: Path, redis_url: str = NOBODY, publisher: RecordingPublisher | None = None, **groups: Any
+) -> Shop:
     """Make the shop in ``folder``; ``groups`` are groups of the settings."""
     settings = Settings(data_dir=folder, redis={"url": redis_url}, **groups)
-    bell = bell or Bell()
+    publisher = publisher or RecordingPublisher()
     migrate(database := Database(settings.database_url))
-    app = create_app(settings, doorbell=bell)
-    shop = Shop(app, settings, bell)
+    app = create_app(settings, publisher=publisher)
+    shop = Shop(app, settings, publisher)
     shop.parts.catalogue.create("demo")
     add_product(shop, database)
     database.close()

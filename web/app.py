@@ -7,9 +7,9 @@ import threading
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared.answered import Audience
+from shared.broker.publisher import TaskPublisher
+from shared.broker.result_channel import ResultWaiter
 from shared.catalogue import CatalogueStore
-from shared.doorbell import Doorbell
 from shared.ledger.duplicates import DuplicateLedger
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
@@ -61,11 +61,11 @@ _MAX_FORM_FIELD_BYTES = 256_000
 _YEAR_S = 31_536_000
 
 
-def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask:
+def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) -> Flask:
     """Build the web application. The database schema must be there: `shared.database.migrate`.
 
     Args:
-        doorbell: rings the workers; made from the settings when left out.
+        publisher: publishes tasks to the workers; made from the settings when left out.
     """
     # The version is in the addresses: a browser may keep such a file for ever.
     files = f"/static/{version_of(STATIC)}"
@@ -81,7 +81,7 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     if settings.web.proxies:
         hops = settings.web.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    app.extensions[EXTENSION] = build_services(settings, doorbell)
+    app.extensions[EXTENSION] = build_services(settings, publisher)
     protect(app, settings)
     compress_pages(app)
     register_errors(app)
@@ -93,10 +93,9 @@ def create_app(settings: Settings, *, doorbell: Doorbell | None = None) -> Flask
     return app
 
 
-def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
+def build_services(settings: Settings, publisher: TaskPublisher | None) -> Services:
     """Open what the views work with: one of each per process."""
     database = open_database(settings)
-    bell = doorbell or Doorbell(settings.redis_url)
     return Services(
         settings=settings,
         database=database,
@@ -109,10 +108,10 @@ def build_services(settings: Settings, doorbell: Doorbell | None) -> Services:
         catalogue=CatalogueStore(database),
         window=ShopWindow(database),
         store=open_image_store(settings),
-        doorbell=bell,
+        publisher=publisher or TaskPublisher(settings.redis_url),
         presence=Presence(database),
         broker=BrokerProbe(settings.redis_url),
-        audience=Audience(settings.redis_url),
+        result_waiter=ResultWaiter(settings.redis_url),
         rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
         sign_ins=RateCounter(settings.redis_url, _SIGN_INS_PER_MINUTE, "sign-in"),
         image_limits=image_limits(settings, catalogue=False),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import redis
 
+from shared.broker.redis_clients import client_options
 from shared.errors import BrokerUnavailable
-from shared.redis_clients import client_options
 
 
 class BrokerProbe:

@@ -33,7 +33,7 @@ from shared.picture_sweep import PicturesSwept, storing_since
 from web.bodies import idempotency, json_body, optional_json, query_fields, read_file, strict_json
 from web.errors import as_invalid_input, parsed
 from web.import_sources import allowed_source
-from web.jobs import ring
+from web.jobs import publish_job
 from web.openapi import Parameter, operation
 from web.services import services
 
@@ -260,9 +260,9 @@ def _pieces(stream: IO[bytes], digest: Any) -> Iterator[bytes]:
 
 
 def job_answer(accepted: Accepted) -> Response:
-    """Ring for the job and answer 202 with where to poll it."""
+    """Publish the job and answer 202 with where to poll it."""
     if accepted.created:
-        ring(accepted.id)
+        publish_job(accepted.id)
     answer = jsonify(services().jobs.status(accepted.id).model_dump(mode="json"))
     answer.status_code = 202
     answer.headers["Location"] = url_for("jobs.one", job_id=accepted.id)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
+from shared.broker.task_names import TaskName
 from shared.contracts import FailurePage, JobOut, RetryRequest
 from shared.csv_safety import csv_line
 from shared.errors import Expired
 from shared.ledger.jobs import JobLedger
-from shared.metrics import DOORBELLS_LOST
-from shared.task_names import TaskName
+from shared.metrics import PUBLISHES_FAILED
 from web.bodies import asked_number, optional_json
 from web.errors import parsed
 from web.openapi import Parameter, operation
@@ -100,7 +100,7 @@ def pause(job_id: str) -> Response:
 @operation("Let a paused job go on", "Jobs", {200: JobOut}, errors=(404, 409))
 def resume(job_id: str) -> Response:
     job = services().jobs.resume(job_id)
-    ring(job_id)
+    publish_job(job_id)
     return _shown(job)
 
 
@@ -128,7 +128,7 @@ def retry(job_id: str) -> Response:
 
 
 def retried(job_id: str, reason: str | None) -> str:
-    """Make the job that does again what failed, ring for it, and return its id.
+    """Create the job that does again what failed, publish it, and return its id.
 
     Raises:
         UnknownJob, Conflict: as ``JobLedger.retry``.
@@ -139,7 +139,7 @@ def retried(job_id: str, reason: str | None) -> str:
     if old.state != "succeeded" or old.counts.failed or old.image_failures:
         require_upload(job_id)
     made = parts.jobs.retry(job_id, reason, parts.settings.jobs.chunk_items)
-    ring(made.id)
+    publish_job(made.id)
     return made.id
 
 
@@ -155,11 +155,11 @@ def require_upload(job_id: str) -> None:
         )
 
 
-def ring(job_id: str) -> None:
-    """Ring for a job; a ring that nobody hears is made good by the sweeper."""
+def publish_job(job_id: str) -> None:
+    """Publish a job's first chunk; the maintenance process publishes a lost message again."""
     parts = services()
-    if not parts.doorbell.ring(TaskName.WORK_CHUNK, parts.jobs.first_chunk(job_id)):
-        DOORBELLS_LOST.inc()
+    if not parts.publisher.publish(TaskName.WORK_CHUNK, parts.jobs.first_chunk(job_id)):
+        PUBLISHES_FAILED.inc()
 
 
 def _shown(job: JobOut) -> Response:

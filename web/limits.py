@@ -9,8 +9,8 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
+from shared.broker.redis_clients import client_options
 from shared.log import get_logger
-from shared.redis_clients import client_options
 
 log = get_logger("vitrine.web")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from dataclasses import replace
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
 from pydantic import Field
 
-from shared.answered import Word
+from shared.broker.result_channel import Notification
+from shared.broker.task_names import TaskName
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
 from shared.cursors import read_cursor
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
@@ -18,8 +18,7 @@ from shared.filters import parse
 from shared.images import normalise
 from shared.ledger import Accepted
 from shared.ledger.searches import OPEN_STATES, Asked
-from shared.metrics import DOORBELLS_LOST, SEARCHES_ACCEPTED, SEARCHES_REFUSED
-from shared.task_names import LOOK_OUT_S, TaskName
+from shared.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.url_fetch import fetch_image
 from web.bodies import files_of, form_fields, idempotency, json_body
 from web.errors import parsed
@@ -35,10 +34,8 @@ MAX_PHOTOS = 5
 _SOURCES = ("image_url", "product_id", "query_id")
 #: What a further page may be asked with; everything else is as the first page had it.
 _OF_A_PAGE = {"after", "top_k", "locale", "currency"}
-#: Of the moment that a worker looks out, how much may be over: it takes its last look before the end.
-_SURE = 0.8
-#: Who waits is told; he looks by himself too, since a word may be lost with the broker.
-_LOOK_S = 0.25
+#: Waiters are notified over pub/sub. They also poll, because pub/sub can drop messages.
+_POLL_INTERVAL_S = 0.25
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 HOW = (
     Parameter("Prefer", "wait=N: answer 200 with the result if it is ready in N seconds", "header"),
@@ -71,10 +68,10 @@ def create() -> Response:
 def answered(accepted: Accepted) -> Response:
     """Answer to an accepted search as its caller wants to wait."""
     seconds = _wanted_s()
-    word = _wait(accepted, seconds)
-    if word is not None and word.status:
+    ended = _wait(accepted, seconds)
+    if ended is not None and ended.status:
         # As the worker wrote it: neither read from the database nor parsed.
-        answer = Response(word.status, mimetype="application/json")
+        answer = Response(ended.status, mimetype="application/json")
     else:
         status = services().searches.status_json(accepted.id, rates_in_force())
         answer = jsonify(status)
@@ -118,8 +115,6 @@ def _refuse_the_many() -> None:
         g.retry_after_s = wait_s
         most = services().settings.web.searches_per_minute
         raise Overloaded(f"More than {most} searches a minute came from your address.")
-    if services().doorbell.was_heard:
-        return  # a worker had nothing to do a moment ago
     waiting = services().searches.waiting()
     if waiting >= services().settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
@@ -185,27 +180,19 @@ def _again(query_id: str) -> Asked:
 
 
 def _accept(options: SearchOptions, asked: Asked) -> Accepted:
-    """Commit the search, then ring, unless a worker that stood by was called and looks out for it.
-
-    It is called before, so that it decodes the photo meanwhile; not where nobody stood by a moment ago.
-    """
-    parts, search_id, called_at = services(), str(uuid.uuid4()), time.monotonic()
-    # What was seen in an earlier search's photo need not be looked at again.
-    photo = "" if asked.earlier else asked.query_key or ""
-    heard = parts.doorbell.was_heard and parts.doorbell.call(search_id, photo)
+    """Commit the search, then publish its task; a refused or repeated request publishes nothing."""
+    parts = services()
     accepted = parts.searches.accept(
         options.catalogue,
         options,
         asked,
-        search_id=search_id,
         ttl_s=parts.settings.search.result_ttl_s,
         idempotency=idempotency(options, repr(asked)),
     )
     if accepted.created:
         SEARCHES_ACCEPTED.inc()
-        heard = heard and time.monotonic() - called_at < _SURE * LOOK_OUT_S
-        if not heard and not parts.doorbell.ring(TaskName.ANSWER_SEARCHES, accepted.id):
-            DOORBELLS_LOST.inc()
+        if not parts.publisher.publish(TaskName.ANSWER_SEARCH, accepted.id):
+            PUBLISHES_FAILED.inc()
     return accepted
 
 
@@ -232,19 +219,19 @@ def _wanted_s() -> float:
     return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
 
 
-def _wait(accepted: Accepted, seconds: float) -> Word | None:
-    """Wait up to ``seconds`` for the search's end, if a thread can be spared; return what was said of it."""
+def _wait(accepted: Accepted, seconds: float) -> Notification | None:
+    """Wait up to ``seconds`` for the search's end, if a thread can be spared; return the notification."""
     parts = services()
     if seconds <= 0 or not parts.waiters.acquire(blocking=False):
         return None
     try:
         end = time.monotonic() + seconds
-        with parts.audience.waiting_for(accepted.id) as waiting:
+        with parts.result_waiter.waiting_for(accepted.id) as pending:
             # A new one has not ended yet.
             is_open = accepted.created or parts.searches.open(accepted.id)
             while is_open and (left := end - time.monotonic()) > 0:
-                if (word := waiting.wait(min(_LOOK_S, left))) is not None:
-                    return word
+                if (ended := pending.wait(min(_POLL_INTERVAL_S, left))) is not None:
+                    return ended
                 is_open = parts.searches.open(accepted.id)
         return None
     finally:

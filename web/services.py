@@ -8,10 +8,10 @@ from typing import cast
 
 from flask import current_app
 
-from shared.answered import Audience
+from shared.broker.publisher import TaskPublisher
+from shared.broker.result_channel import ResultWaiter
 from shared.catalogue import CatalogueStore
 from shared.database import Database
-from shared.doorbell import Doorbell
 from shared.image_store import ImageStore
 from shared.images import ImageLimits
 from shared.ledger.duplicates import DuplicateLedger
@@ -50,10 +50,10 @@ class Services:
     catalogue: CatalogueStore
     window: ShopWindow
     store: ImageStore
-    doorbell: Doorbell
+    publisher: TaskPublisher
     presence: Presence
     broker: BrokerProbe
-    audience: Audience
+    result_waiter: ResultWaiter
     rate: RateCounter
     sign_ins: RateCounter
     image_limits: ImageLimits

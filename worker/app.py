@@ -12,11 +12,11 @@ from typing import Any
 
 from celery import signals
 
-from shared.celery_config import make_celery
+from shared.broker.celery_config import make_celery
+from shared.broker.task_names import Lane
 from shared.errors import Misconfigured
 from shared.log import configure_logging
 from shared.settings import get_settings
-from shared.task_names import Lane
 from worker import stopping, tasks
 from worker.vision.models import verify_models
 

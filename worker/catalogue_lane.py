@@ -51,7 +51,7 @@ class CatalogueLane:
         self._absences = 0
 
     def work_one(self) -> list[str] | None:
-        """Do the chunk that goes first; return the chunks to ring next, None if there was none."""
+        """Do the chunk that goes first; return the chunks to publish next, None if there was none."""
         if self.tools.desk.told_to_stop():
             return None
         claim = self.tools.desk.claim()

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from shared.answered import Announcer
 from shared.background import Periodic
+from shared.broker.publisher import TaskPublisher
+from shared.broker.result_channel import ResultNotifier
+from shared.broker.task_names import Lane, TaskName
 from shared.database import Database
-from shared.doorbell import Doorbell
 from shared.errors import VitrineError
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.search_desk import SearchDesk
@@ -26,8 +27,6 @@ from shared.open_parts import (
 )
 from shared.presence import Presence
 from shared.settings import Settings
-from shared.standby import Standby
-from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.calibration.known import Calibrations
 from worker.catalogue_lane import CatalogueLane
@@ -56,7 +55,7 @@ class WorkerProcess:
     database: Database
     index: MilvusIndex
     pipelines: Pipelines
-    doorbell: Doorbell
+    publisher: TaskPublisher
     search: SearchLane
     catalogue: CatalogueLane
     beside: list[Periodic]
@@ -67,9 +66,9 @@ class WorkerProcess:
         chunks = jobs.take_over()
         lost = self.search.desk.take_over() + chunks
         if chunks:
-            # The dead process took the bell for them with it.
+            # The dead process had taken their message.
             for chunk in jobs.overdue(1)[:1]:
-                self.doorbell.ring(TaskName.WORK_CHUNK, chunk)
+                self.publisher.publish(TaskName.WORK_CHUNK, chunk)
         if lost:
             log.warning("took over %d pieces of work from an earlier process", lost)
 
@@ -77,7 +76,6 @@ class WorkerProcess:
         """End the threads first: none may use a connection that is closed under it."""
         for periodic in self.beside:
             periodic.stop()
-        self.search.standby.close()
         self.search.decoders.shutdown(cancel_futures=True)
         try:
             Presence(self.database).leave(self.name)
@@ -169,7 +167,7 @@ def _process(
         database=database,
         index=index,
         pipelines=pipelines,
-        doorbell=Doorbell(settings.redis_url),
+        publisher=TaskPublisher(settings.redis_url),
         search=SearchLane(
             database=database,
             desk=search_desk(settings, database, name),
@@ -179,8 +177,7 @@ def _process(
             decoders=decoders,
             limits=limits,
             batch=settings.search.batch,
-            announcer=Announcer(settings.redis_url),
-            standby=Standby(settings.redis_url),
+            notifier=ResultNotifier(settings.redis_url),
             probes=ProbeNotes(database, settings.search.probe_share),
             calibrations=Calibrations(settings.models_folder),
         ),

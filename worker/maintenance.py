@@ -1,4 +1,4 @@
-"""The sweeper: ``python -m worker.maintenance``. It rings again for work that nobody took, puts back
+"""The sweeper: ``python -m worker.maintenance``. It publishes again what no worker took, puts back
 what dead workers held, deletes what expired, and sends the events of webhooks. Any number may run:
 each step is safe to repeat."""
 
@@ -12,9 +12,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-from shared.celery_config import make_celery, queue_length
+from shared.broker.celery_config import make_celery, queue_length
+from shared.broker.publisher import TaskPublisher
+from shared.broker.task_names import Lane, TaskName
 from shared.database import Database
-from shared.doorbell import Doorbell
 from shared.errors import VitrineError
 from shared.image_names import SHARDS
 from shared.image_store import ImageStore
@@ -29,14 +30,13 @@ from shared.open_parts import open_database, open_image_store, open_picture_swee
 from shared.picture_sweep import PictureSweeper
 from shared.presence import Presence
 from shared.settings import Settings, get_settings
-from shared.task_names import Lane, TaskName
 from worker.search.probing import Prober
 from worker.webhook_sender import WebhookSender
 
 log = logging.getLogger(__name__)
 
-#: Doorbells rung for one lane in one sweep: each makes a worker take all it can.
-_RINGS = 8
+#: Maximum number of messages published again in one sweep, for searches and for jobs.
+_MAX_SEARCHES, _MAX_JOBS = 64, 8
 _HOUSEKEEPING_S = 300.0
 #: How often it is looked whether a catalogue is to be calibrated.
 _REFRESH_S = 60.0
@@ -53,7 +53,7 @@ class Sweeper:
     store: ImageStore
     searches: SearchDesk
     jobs: JobDesk
-    doorbell: Doorbell
+    publisher: TaskPublisher
     webhooks: WebhookSender
     pictures: PictureSweeper
     signals: SignalLedger
@@ -66,16 +66,16 @@ class Sweeper:
         self._cleaned_at = self._refreshed_at = float("-inf")
         # Anywhere, so that no folder is left out where this process is often started anew.
         self._shard = random.randrange(len(SHARDS))
-        # Work may have just been rung for: it gets `ring_after_s` before it counts as forgotten.
-        self._idle_since: dict[Lane, float] = {}
+        # A chunk may have been published just now: it gets `ring_after_s` before its message counts as lost.
+        self._chunks_idle_since: float | None = None
 
     def sweep(self) -> None:
         """Do everything once."""
         lost = self.searches.sweep() + self.jobs.sweep()
         if lost:
             log.warning("put back %d pieces of work whose worker was lost", lost)
-        self._ring(Lane.SEARCH, self.searches.overdue(self.settings.sweep.ring_after_s, _RINGS))
-        self._ring(Lane.CATALOGUE, self.jobs.overdue(_RINGS))
+        self._republish_searches()
+        self._republish_chunks()
         self.signals.count()
         if self.refresher is not None and time.monotonic() - self._refreshed_at > _REFRESH_S:
             self._refreshed_at = time.monotonic()
@@ -84,27 +84,43 @@ class Sweeper:
             self._cleaned_at = time.monotonic()
             self._clean()
 
-    def _ring(self, lane: Lane, rows: list[str]) -> None:
-        """Ring for rows that wait although no doorbell is on its way to a worker."""
-        if not rows or self._on_its_way(lane):
-            self._idle_since.pop(lane, None)
+    def _republish_searches(self) -> None:
+        """Publish searches again whose message was lost, never more messages than searches wait."""
+        overdue = self.searches.overdue(self.settings.sweep.ring_after_s, _MAX_SEARCHES)
+        queued = self._queue_length(Lane.SEARCH) if overdue else None
+        if queued is None:
             return
-        since = self._idle_since.setdefault(lane, time.monotonic())
-        if lane is Lane.CATALOGUE and time.monotonic() - since < self.settings.sweep.ring_after_s:
-            return
-        task = TaskName.ANSWER_SEARCHES if lane is Lane.SEARCH else TaskName.WORK_CHUNK
-        rung = sum(self.doorbell.ring(task, row) for row in rows[:_RINGS])
-        self._idle_since.pop(lane, None)
-        if rung:
-            log.info("rang again for %d waiting on the %s lane", rung, lane)
+        missing = max(self.searches.count_waiting() - queued, 0)
+        if published := self._publish(TaskName.ANSWER_SEARCH, overdue[:missing]):
+            self.searches.note_published(published)
 
-    def _on_its_way(self, lane: Lane) -> bool:
-        """Whether doorbells wait in the queue; a broker that is away takes none anyhow."""
+    def _republish_chunks(self) -> None:
+        """Publish chunks again that wait although the queue has been empty for a while."""
+        chunks = self.jobs.overdue(_MAX_JOBS)
+        if not chunks or self._queue_length(Lane.CATALOGUE) != 0:
+            self._chunks_idle_since = None
+            return
+        now = time.monotonic()
+        if self._chunks_idle_since is None:
+            self._chunks_idle_since = now
+        if now - self._chunks_idle_since >= self.settings.sweep.ring_after_s:
+            self._publish(TaskName.WORK_CHUNK, chunks[:_MAX_JOBS])
+            self._chunks_idle_since = None
+
+    def _publish(self, task: TaskName, rows: list[str]) -> list[str]:
+        """Publish a message for each row; return those that the broker took."""
+        published = [row for row in rows if self.publisher.publish(task, row)]
+        if published:
+            log.info("published %d lost messages of %s again", len(published), task)
+        return published
+
+    def _queue_length(self, lane: Lane) -> int | None:
+        """Count the messages in a queue; None while the broker is away, which takes none then."""
         try:
-            return queue_length(self._broker, lane) > 0
+            return queue_length(self._broker, lane)
         except Exception as error:  # the transport's errors have no common base
             log.warning("broker away: %s", type(error).__name__)
-            return True
+            return None
 
     def _clean(self) -> None:
         gone = self.searches.forget() + self.webhooks.forget()
@@ -143,7 +159,7 @@ def build_sweeper(settings: Settings) -> Sweeper:
         store=store,
         searches=SearchDesk(database, "maintenance", settings.search.lease_s, limit),
         jobs=JobDesk(database, "maintenance", jobs.lease_s, limit, jobs.window),
-        doorbell=Doorbell(settings.redis_url),
+        publisher=TaskPublisher(settings.redis_url),
         webhooks=WebhookSender(database, settings.webhooks.allow_private, settings.webhooks.timeout_s),
         pictures=open_picture_sweeper(settings, database, store),
         signals=SignalLedger(database),

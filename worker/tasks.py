@@ -1,5 +1,4 @@
-"""The tasks: doorbells that make this process look at the ledger. Ids in the messages only name
-the row that rang, so that Flower shows it."""
+"""The Celery tasks: each wakes this process for a row of the database, whose id the message carries."""
 
 from __future__ import annotations
 
@@ -7,10 +6,10 @@ import logging
 
 from celery import Celery
 
+from shared.broker.task_names import Lane, TaskName
 from shared.errors import VitrineError
 from shared.interpreter import settle
 from shared.settings import Settings
-from shared.task_names import Lane, TaskName
 from worker import stopping
 from worker.lanes import WorkerProcess, build_process
 
@@ -35,32 +34,30 @@ def stop() -> None:
 
 def register(app: Celery) -> None:
     """Give the tasks to a Celery application."""
-    app.task(name=str(TaskName.ANSWER_SEARCHES))(answer_searches)
+    app.task(name=str(TaskName.ANSWER_SEARCH))(answer_search)
     app.task(name=str(TaskName.WORK_CHUNK))(work_chunk)
 
 
-def answer_searches(search_id: str) -> None:
-    """Answer every search that waits, and stand by for more; that none waits is the usual case under load."""
-    process = _running()
+def answer_search(search_id: str) -> None:
+    """Answer a search; that it is answered already is the usual case under load."""
     try:
-        if process.search.stand_by():
-            process.doorbell.ring(TaskName.ANSWER_SEARCHES, search_id)
+        _running().search.answer(search_id)
     except (VitrineError, MemoryError) as error:
-        # The ledger still has the work: the sweeper rings again. A MemoryError that left the task
-        # would end the whole worker.
+        # The row still waits, and the maintenance process publishes it again. A MemoryError that left the
+        # task would end the whole worker.
         log.warning("search lane: %s", error)
 
 
 def work_chunk(chunk_id: str) -> None:
-    """Do the chunk that goes first, and ring for the ones after it."""
+    """Do the chunk that comes first, and publish the ones after it."""
     process = _running()
     if stopping.told():
-        # This worker takes no messages any more: the bell is heard by another, or by the one after it.
-        process.doorbell.ring(TaskName.WORK_CHUNK, chunk_id)
+        # This worker takes no messages any more; another one takes this message, or its successor does.
+        process.publisher.publish(TaskName.WORK_CHUNK, chunk_id)
         return
     try:
         for following in process.catalogue.work_one() or []:
-            process.doorbell.ring(TaskName.WORK_CHUNK, following)
+            process.publisher.publish(TaskName.WORK_CHUNK, following)
     except (VitrineError, MemoryError) as error:
         log.warning("catalogue lane: %s", error)
 

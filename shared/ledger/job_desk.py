@@ -186,7 +186,7 @@ class JobDesk(JobQueue):
         session.execute(update(Chunk).where(Chunk.id == claim.id).values(attempts=1))
 
     def finish(self, claim: ChunkClaim, report: dict[str, Any] | None = None) -> list[str]:
-        """Close the chunk; return the chunks to ring next. The last one closes the job.
+        """Close the chunk; return the chunks to publish next. The last one closes the job.
 
         Args:
             report: what the job found, kept with it.

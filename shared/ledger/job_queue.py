@@ -73,7 +73,7 @@ class JobQueue:
             return {chunk_id: (fence, left) for chunk_id, fence, left in rows}
 
     def overdue(self, limit: int) -> list[str]:
-        """Chunks that may be rung: those in the windows of the open jobs."""
+        """List chunks that may be published: those in the windows of the open jobs."""
         with self._database.read() as session:
             jobs = session.scalars(
                 select(Job.id).where(Job.state.in_(OPEN_STATES)).order_by(Job.created_at).limit(limit)
@@ -81,7 +81,7 @@ class JobQueue:
             return [chunk for job in jobs for chunk in self.window_of(session, job)]
 
     def window_of(self, session: Session, job_id: str) -> list[str]:
-        """Chunks of a job that may be rung now: so many that its window is full."""
+        """List chunks of a job that may be published now: as many as fill its window."""
         running = session.scalar(select(func.count()).where(Chunk.job_id == job_id, Chunk.state == "running"))
         return list(
             session.scalars(

@@ -182,7 +182,7 @@ class JobLedger:
             return dropping.accept(session, catalogue)
 
     def first_chunk(self, job_id: str) -> str:
-        """Return the id of the chunk to ring first."""
+        """Return the id of the chunk to publish first."""
         with self._database.read() as session:
             found = session.scalar(
                 select(Chunk.id).where(Chunk.job_id == job_id).order_by(Chunk.number).limit(1)
@@ -258,7 +258,7 @@ class JobLedger:
         return self.status(job_id)
 
     def resume(self, job_id: str) -> JobOut:
-        """Let a paused job go on; raises as ``job_control.resume``. Ring its ``first_chunk`` afterwards."""
+        """Resume a paused job; raises as ``job_control.resume``. Publish its ``first_chunk`` afterwards."""
         with self._database.write() as session:
             job_control.resume(session, job_id)
         return self.status(job_id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, or_, select, update
 
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
 from shared.database import Database, WrittenJson, affected
@@ -20,16 +20,20 @@ from shared.ledger import now_s
 from shared.ledger.search_statements import (
     ANSWER,
     ANSWER_AND_KEEP,
-    ANY_WAITS,
-    IS_KNOWN,
+    IS_WAITING,
+    OTHERS,
+    OWN,
     TAKE,
     WAITING,
+    WAITING_COUNT,
 )
 from shared.ledger.searches import moment
 from shared.ledger.signals import note_timings
 
 #: How long an expired search still answers 410 before it is forgotten (404).
 _REMEMBER_S = 86_400.0
+#: Maximum interval between two messages for one waiting search.
+_MAX_REPUBLISH_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +114,27 @@ class SearchDesk:
         self._lease_s = lease_s
         self._max_attempts = max_attempts
 
-    def claim(self, limit: int) -> list[Claim]:
-        """Take up to ``limit`` waiting searches, the oldest first.
+    def claim(self, limit: int, own: str | None = None) -> list[Claim]:
+        """Claim up to ``limit`` waiting searches, oldest first.
 
-        One that was tried before is taken alone: if it kills the process, it takes nobody with it.
+        A search that was tried before is claimed alone: if it kills the process, it takes no other with it.
+
+        Args:
+            own: the search that a task was published for. It comes first, and where it does not wait,
+                nothing is claimed: every other search has a task of its own.
         """
         now = now_s()
+        if own is not None and not self._is_waiting(own, now):
+            return []
         with self._database.record() as connection:
-            rows = connection.execute(WAITING, {"now": now, "most": limit}).all()
-            chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or rows[:1]
+            if own is None:
+                rows = connection.execute(WAITING, {"now": now, "most": limit}).all()
+                chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or rows[:1]
+            else:
+                chosen = list(connection.execute(OWN, {"now": now, "own": own}))
+                if chosen and chosen[0].attempts == 0 and limit > 1:
+                    others = {"now": now, "own": own, "most": limit - 1}
+                    chosen += connection.execute(OTHERS, others)
             claims = [_claim(row, row.started_at or now) for row in chosen]
             for claim in claims:
                 connection.execute(
@@ -132,15 +148,10 @@ class SearchDesk:
                 )
             return claims
 
-    def any_waits(self) -> bool:
-        """Whether ``claim`` would find something: a look that keeps no writer waiting."""
+    def _is_waiting(self, search_id: str, now: float) -> bool:
+        """Return whether the search may be claimed; unlike a claim, this read blocks no writer."""
         with self._database.look() as connection:
-            return connection.scalar(ANY_WAITS, {"now": now_s()}) is not None
-
-    def is_known(self, search_id: str) -> bool:
-        """Whether the search is there, in whatever state."""
-        with self._database.look() as connection:
-            return connection.scalar(IS_KNOWN, {"id": search_id}) is not None
+            return connection.scalar(IS_WAITING, {"own": search_id, "now": now}) is not None
 
     def answer(
         self, answers: Sequence[tuple[Claim, SearchResult]], kept: Mapping[str, Kept] | None = None
@@ -192,7 +203,7 @@ class SearchDesk:
                 self.fail(claim, code, message)
                 continue
             attempts = claim.attempts if blame else claim.attempts - 1
-            later = {"lease_until": now_s() + delay_s, "finished_at": None}
+            later = {"lease_until": now_s() + delay_s, "finished_at": None, "published_at": 0.0}
             self._finish(claim, {"state": "queued", "attempts": attempts, **later})
 
     def _finish(self, claim: Claim, change: dict[str, Any]) -> int:
@@ -225,22 +236,37 @@ class SearchDesk:
                         f"The search was given up: its worker ended {search.attempts} times over it."
                     )
                 else:
-                    search.state, search.lease_until = "queued", 0.0
+                    search.state, search.lease_until, search.published_at = "queued", 0.0, 0.0
             return len(lost)
 
     def overdue(self, age_s: float, limit: int) -> list[str]:
-        """Ids of searches that have waited for ``age_s`` and may be tried now."""
-        now = now_s()
+        """List searches that wait and whose message seems lost, oldest first.
+
+        The first time that is ``age_s`` after the message was published. Each time after that, the search
+        waits as long as it has waited until then, at most ``_MAX_REPUBLISH_S``: the interval doubles.
+        """
+        now, published_at = now_s(), Search.published_at
+        is_due = or_(
+            published_at <= now - _MAX_REPUBLISH_S, published_at + (published_at - Search.created_at) <= now
+        )
+        waits = (Search.state == "queued", Search.lease_until <= now, published_at <= now - age_s)
         with self._database.read() as session:
             return list(
                 session.scalars(
-                    select(Search.id)
-                    .where(
-                        Search.state == "queued", Search.lease_until <= now, Search.created_at <= now - age_s
-                    )
-                    .order_by(Search.created_at)
-                    .limit(limit)
+                    select(Search.id).where(*waits, is_due).order_by(Search.created_at).limit(limit)
                 )
+            )
+
+    def count_waiting(self) -> int:
+        """Count the searches that no worker holds."""
+        with self._database.look() as connection:
+            return connection.scalar(WAITING_COUNT) or 0
+
+    def note_published(self, search_ids: Sequence[str]) -> None:
+        """Record that a message for each of these searches was published now."""
+        with self._database.write() as session:
+            session.execute(
+                update(Search).where(Search.id.in_(list(search_ids))).values(published_at=now_s())
             )
 
     def forget(self) -> int:

@@ -6,17 +6,14 @@ out. Arguments are the names of their ``bindparam``.
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from shared.database.tables import Catalogue, Search
 
 _WAITS = (Search.state == "queued", Search.lease_until <= bindparam("now"))
-#: Whether any search waits at ``now``.
-ANY_WAITS = select(Search.id).where(*_WAITS).limit(1)
-#: Whether there is a search ``id``.
-IS_KNOWN = select(Search.id).where(Search.id == bindparam("id"))
-#: Up to ``most`` searches that wait at ``now``, the oldest first; nobody else gets them meanwhile.
-WAITING = (
+#: Whether the search ``own`` waits at ``now``.
+IS_WAITING = select(Search.id).where(Search.id == bindparam("own"), *_WAITS)
+_CLAIMED = (
     select(
         Search.id,
         Search.fence,
@@ -36,10 +33,17 @@ WAITING = (
     )
     .join(Catalogue, Catalogue.id == Search.catalogue_id)
     .where(*_WAITS)
-    .order_by(Search.created_at)
-    .limit(bindparam("most"))
+    # Of several workers only one gets a row; the others skip it.
     .with_for_update(skip_locked=True, of=Search)
 )
+#: Up to ``most`` searches that wait at ``now``, oldest first.
+WAITING = _CLAIMED.order_by(Search.created_at).limit(bindparam("most"))
+#: How many searches no worker holds.
+WAITING_COUNT = select(func.count()).where(Search.state == "queued")
+#: The search ``own``, if it waits at ``now``.
+OWN = _CLAIMED.where(Search.id == bindparam("own"))
+#: Up to ``most`` others that wait at ``now`` and were never tried, oldest first.
+OTHERS = WAITING.where(Search.id != bindparam("own"), Search.attempts == 0)
 #: The search ``taken`` goes to a ``holder``, ``until`` when.
 TAKE = (
     update(Search)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,7 @@ from shared.database.bulk import insert_rows
 from shared.database.tables import Product, Search
 from shared.errors import Expired, UnknownProduct, UnknownTask
 from shared.ledger import Accepted, Idempotent, catalogue_id, now_s, remember, seen_before
+from shared.ledger.search_statements import WAITING_COUNT
 from shared.money import Rates, priced
 
 _SCOPE = "search"
@@ -27,7 +28,6 @@ OPEN_STATES = ("queued", "running")
 
 # Statements that every search asks, made once: making them takes longer than the database.
 _STATE = select(Search.state).where(Search.id == bindparam("id"))
-_WAITING = select(func.count()).where(Search.state == "queued")
 _KNOWN = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
     Search.id == bindparam("id")
 )
@@ -139,6 +139,7 @@ class SearchLedger:
                 "more_photos": list(asked.more_photos) or None,
                 "product_id": asked.product_id,
                 "created_at": now,
+                "published_at": now,
                 "expires_at": now + ttl_s,
             }
             if asked.earlier is not None:
@@ -213,9 +214,9 @@ class SearchLedger:
             return find_search(session, search_id).query_key
 
     def waiting(self) -> int:
-        """How many searches nobody has taken."""
+        """Count the searches that no worker has claimed."""
         with self._database.look() as connection:
-            return connection.scalar(_WAITING) or 0
+            return connection.scalar(WAITING_COUNT) or 0
 
 
 def _require_products(connection: Connection, catalogue_id: int, wanted: Sequence[str], field: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shared.doorbell import Doorbell
+from shared.broker.publisher import TaskPublisher
 from shared.image_store import ImageStore
 from shared.ledger.searches import SearchLedger
 from shared.settings import get_settings
@@ -38,22 +38,8 @@ def _dying_after(kind: type, method: str, place: str) -> None:
     setattr(kind, method, wrapped)
 
 
-def _nobody_hears(call: Callable[..., bool]) -> Any:
-    """Let no worker stand by where the request is to die after the ring, or there would be none."""
-
-    def wrapped(self: Doorbell, *args: Any) -> bool:
-        to_ring = _FILE.exists() and _FILE.read_text() == "after the publish"
-        return False if to_ring else call(self, *args)
-
-    return wrapped
-
-
-# Each search calls before it is committed, whether or not the one before was heard.
-Doorbell.was_heard = property(lambda _: True, lambda *_: None)  # type: ignore[assignment]
-Doorbell.call = _nobody_hears(Doorbell.call)  # type: ignore[method-assign]
 _dying_after(ImageStore, "put", "after the file")
-_dying_after(Doorbell, "call", "after the call")
 _dying_after(SearchLedger, "accept", "after the row")
-_dying_after(Doorbell, "ring", "after the publish")
+_dying_after(TaskPublisher, "publish", "after the publish")
 
 app = create_app(get_settings())

@@ -90,7 +90,7 @@ def test_control_without_the_sweeper_the_same_faults_lose_work(stack: Stack) -> 
     stack.kill("maintenance")
     stack.kill("catalogue")
     job = stack.import_folder("shop", archive(pictures(PRODUCTS)))
-    # The dead worker held nothing that its successor would ring for, and the broker forgets its doorbell.
+    # The dead worker held nothing that its successor would publish, and the broker forgets its message.
     stack.redis.wipe()
     stack.redis.start()
     stack.start_again("catalogue")

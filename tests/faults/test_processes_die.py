@@ -26,7 +26,7 @@ def small_shop(stack: Stack) -> None:
 
 
 def search_into_a_dead_worker(stack: Stack) -> str:
-    """A search whose doorbell a frozen worker swallows before it is killed (M02)."""
+    """A search whose message a frozen worker takes before it is killed (M02)."""
     for _ in range(50):
         stack.freeze("search")
         accepted = stack.search(builders.jpeg(seed=1), "shop")
@@ -38,10 +38,10 @@ def search_into_a_dead_worker(stack: Stack) -> str:
             return search_id
         stack.signal("search", signal.SIGCONT)
         assert stack.wait_task(search_id)["state"] == "succeeded"
-    raise AssertionError("no doorbell was swallowed in fifty tries")
+    raise AssertionError("no message was taken in fifty tries")
 
 
-def test_a_doorbell_swallowed_by_a_dead_worker_is_rung_again(stack: Stack) -> None:
+def test_a_message_taken_by_a_dead_worker_is_published_again(stack: Stack) -> None:
     small_shop(stack)
     search_id = search_into_a_dead_worker(stack)
     stack.start_one("search")

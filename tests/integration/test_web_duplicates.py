@@ -103,7 +103,7 @@ def test_a_job_is_made_and_rung_for(web: WebShop) -> None:
     assert answer.status_code == 202
     assert answer.json["kind"] == "duplicates"
     assert answer.json["options"] == {"near": False, "max_bits": 10, "min_score": 0.9}
-    assert web.bell.rung
+    assert web.publisher.published
     assert web.client.post(PLACE).json["options"]["near"] is True
 
 

@@ -78,12 +78,12 @@ def events(answer: TestResponse) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_a_job_is_paused_resumed_and_cancelled(shop: Shop) -> None:
     job, _ = planned(shop)
-    shop.bell.rung.clear()
+    shop.publisher.published.clear()
     assert act(shop, job, "pause").json["state"] == "paused"
-    assert shop.bell.rung == []
+    assert shop.publisher.published == []
     resumed = act(shop, job, "resume")
     assert (resumed.status_code, resumed.json["state"]) == (200, "running")
-    assert [row.partition(":")[0] for _, row in shop.bell.rung] == [job]
+    assert [row.partition(":")[0] for _, row in shop.publisher.published] == [job]
     assert act(shop, job, "cancel").json["state"] == "cancelled"
     for what in ("pause", "resume"):
         refused = act(shop, job, what)
@@ -95,11 +95,11 @@ def test_a_job_is_paused_resumed_and_cancelled(shop: Shop) -> None:
 
 def test_a_retry_is_a_job_of_its_own(shop: Shop) -> None:
     job = failed(shop)
-    shop.bell.rung.clear()
+    shop.publisher.published.clear()
     answer = act(shop, job, "retry", reason="missing_image")
     assert (answer.status_code, answer.json["retry_of"], answer.json["total"]) == (202, job, 1)
     assert answer.headers["Location"].endswith(answer.json["id"])
-    assert [row.partition(":")[0] for _, row in shop.bell.rung] == [answer.json["id"]]
+    assert [row.partition(":")[0] for _, row in shop.publisher.published] == [answer.json["id"]]
     assert act(shop, job, "retry", reason="other").status_code == 409
     assert act(shop, job, "retry", whatever=1).status_code == 422
     assert act(shop, answer.json["id"], "retry").status_code == 409, "it has not ended"

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
+from shared.broker.task_names import TaskName
 from shared.cursors import Cursor
 from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.image_store import ImageStore
 from shared.ledger.housekeeping import unused_query_images
 from shared.ledger.search_desk import Kept
 from shared.ledger.searches import SearchLedger
-from shared.task_names import TaskName
 from tests.servers import wait_for
-from tests.web_builders import Bell, Shop, open_shop, picture, result_of, upload
+from tests.web_builders import RecordingPublisher, Shop, open_shop, picture, result_of, upload
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_photo_becomes_a_row_then_a_ring_then_202(shop: Shop) -> None:
     assert answer.json["state"] == "queued"
     assert answer.headers["Location"] == f"/v1/tasks/{answer.json['id']}"
     assert answer.headers["Retry-After"] == "1"
-    assert shop.bell.rung == [(TaskName.ANSWER_SEARCHES, answer.json["id"])]
+    assert shop.publisher.published == [(TaskName.ANSWER_SEARCH, answer.json["id"])]
     [claim] = shop.desk().claim(10)
     assert (claim.options.top_k, claim.options.detect, claim.options.box) == (5, False, (0.1, 0.1, 0.9, 0.9))
     assert claim.query_key is not None
@@ -176,7 +176,7 @@ def test_what_is_no_photo_is_refused_and_nothing_is_kept(
     answer = shop.client.post("/v1/searches", **upload(data))
     assert (answer.status_code, answer.json["error"]["code"]) == (status, code)
     assert shop.parts.searches.waiting() == 0
-    assert shop.bell.rung == []
+    assert shop.publisher.published == []
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_one_key_makes_one_search_from_many_threads(shop: Shop) -> None:
     assert [answer.json for answer in answers if answer.status_code != 202] == []
     assert len({answer.json["id"] for answer in answers}) == 1
     assert shop.parts.searches.waiting() == 1
-    assert len(shop.bell.rung) == 1
+    assert len(shop.publisher.published) == 1
     other = shop.client.post(
         "/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload(picture(color=(1, 2, 3)))
     )
@@ -254,7 +254,7 @@ def test_one_key_makes_one_search_from_many_threads(shop: Shop) -> None:
 
 
 def test_a_broker_that_is_away_does_not_lose_the_search(tmp_path: Path) -> None:
-    shop = open_shop(tmp_path, bell=Bell(works=False))
+    shop = open_shop(tmp_path, publisher=RecordingPublisher(works=False))
     answer = shop.client.post("/v1/searches", **upload())
     assert answer.status_code == 202
     assert shop.parts.searches.waiting() == 1
@@ -278,7 +278,7 @@ def test_without_a_row_there_is_no_ring_and_no_202(shop: Shop, monkeypatch: pyte
     monkeypatch.setattr(SearchLedger, "accept", away)
     answer = shop.client.post("/v1/searches", **upload())
     assert (answer.status_code, answer.json["error"]["code"]) == (503, "database_unavailable")
-    assert shop.bell.rung == []
+    assert shop.publisher.published == []
 
 
 def test_too_many_waiting_searches_are_turned_away(tmp_path: Path) -> None:

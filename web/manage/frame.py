@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from shared.errors import Unauthorized, VitrineError
 from shared.ledger import Accepted
 from web.errors import as_body, error_answer, wants_page
-from web.jobs import ring
+from web.jobs import publish_job
 from web.manage import names
 from web.services import services
 from web.sign_in import refused_page
@@ -52,9 +52,9 @@ def came_from() -> str:
 
 
 def to_job(accepted: Accepted) -> AnyResponse:
-    """Ring for a job that was made, and lead to its page."""
+    """Publish a job that was created, and lead to its page."""
     if accepted.created:
-        ring(accepted.id)
+        publish_job(accepted.id)
     return see(url_for("manage.job", job_id=accepted.id))
 
 

@@ -13,7 +13,7 @@ from shared.ledger.dry_runs import DryRuns
 from shared.product_list import ProductList
 from web.error_words import reason_said
 from web.i18n import reader
-from web.jobs import require_upload, retried, ring
+from web.jobs import publish_job, require_upload, retried
 from web.manage import names
 from web.manage.frame import PAGE, blueprint, page_of, see, to_job
 from web.services import services
@@ -81,7 +81,7 @@ def _pause(job_id: str) -> None:
 
 def _resume(job_id: str) -> None:
     services().jobs.resume(job_id)
-    ring(job_id)
+    publish_job(job_id)
 
 
 def _cancel(job_id: str) -> None:

@@ -1,20 +1,17 @@
-"""The search lane: every search that waits is taken, and all are answered as one batch."""
+"""The search lane: a task answers its own search, and others that wait, as one batch."""
 
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from shared.answered import Announcer, Word
+from shared.broker.result_channel import Notification, ResultNotifier
 from shared.contracts import SearchResult
 from shared.database import Database
 from shared.errors import NotFound, OutOfMemory, Unavailable, VitrineError
@@ -23,9 +20,6 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
-from shared.standby import Call, Standby
-from shared.task_names import LOOK_OUT_S
-from worker import stopping
 from worker.calibration.known import Calibrations
 from worker.indexes.versions import LiveIndex
 from worker.pipelines import Pipelines
@@ -39,10 +33,6 @@ from worker.vision import VectorIndex
 log = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
-#: How often a search that was called for is looked out for.
-_LOOK_S = 0.0005
-#: How long a worker stands by, which its task's time limit covers together with a batch.
-STANDBY_S = 10.0
 #: By how much more is asked for when a group is short of products.
 _MORE = 4
 
@@ -52,7 +42,7 @@ class SearchLane:
     """Answers searches.
 
     Attributes:
-        batch: most searches in one batch.
+        batch: maximum number of searches in one batch.
         limits: of what may be decoded; query images were normalised by the web already.
     """
 
@@ -64,61 +54,19 @@ class SearchLane:
     decoders: ThreadPoolExecutor
     limits: ImageLimits
     batch: int
-    announcer: Announcer
-    standby: Standby
+    notifier: ResultNotifier
     probes: ProbeNotes
     calibrations: Calibrations
 
-    def stand_by(self) -> bool:
-        """Answer what waits, and what comes in the next seconds; return whether more is likely to come.
-
-        The way to a worker that stands by is a tenth of the way through the queue.
-        """
-        # One task does not work for ever: a hung call must be told from a long queue.
-        until = time.monotonic() + STANDBY_S
-        with closing(self.standby.calls(until, stopping.told)) as calls:
-            for call in calls:
-                if self._answer_if_any(until) if call is None else self._answer_call(call):
-                    self.standby.was_needed()
-        return self.standby.is_needed() and not stopping.told()
-
-    def _answer_if_any(self, until: float) -> int:
-        # A look first: the claim would hold up the next shopper's accept, to find nothing most times.
-        if not self.desk.any_waits():
-            return 0
-        # Who comes meanwhile calls somebody else, or nobody.
-        self.standby.leave_place()
-        return self.answer_waiting(until)
-
-    def _answer_call(self, call: Call) -> int:
-        """Decode the photo while the web commits its search, then answer it with what else waits."""
-        until, claims = time.monotonic() + LOOK_OUT_S, list[Claim]()
-        if call.photo:
-            self._photos.decode_ahead(call.photo)
-            # Nearly always it is there by now, and a look would only cost time.
-            claims = self.desk.claim(self.batch)
-        if not claims:
-            while not self.desk.is_known(call.search_id) and time.monotonic() < until:
-                time.sleep(_LOOK_S)
-            claims = self.desk.claim(self.batch)
-        # One batch: who stands by looks for more when he has taken his place again.
-        if claims:
+    def answer(self, search_id: str) -> None:
+        """Answer a search, together with others that wait; do nothing where it does not wait any more."""
+        if claims := self.desk.claim(self.batch, search_id):
             self._answer_batch(claims)
-        return len(claims)
 
-    def answer_waiting(self, until: float = math.inf) -> int:
-        """Answer what waits, or what can be by ``until``; return how many were taken.
-
-        Args:
-            until: monotonic seconds; a batch that has begun by then is answered.
-        """
-        taken = 0
+    def answer_waiting(self) -> None:
+        """Answer every search that waits, without messages: for benchmarks and tests in one process."""
         while claims := self.desk.claim(self.batch):
-            taken += len(claims)
             self._answer_batch(claims)
-            if time.monotonic() >= until or not self.desk.any_waits():
-                break
-        return taken
 
     def _answer_batch(self, claims: Sequence[Claim]) -> None:
         """Answer claims together; whatever goes wrong with several is tried on each alone."""
@@ -141,7 +89,7 @@ class SearchLane:
         else:
             kept = {query.claim.id: query.kept for query, _ in queries if query.kept is not None}
             answered = self.desk.answer([(query.claim, result) for query, result in queries], kept)
-            self.announcer.announce([Word(*each) for each in answered])
+            self.notifier.notify([Notification(*each) for each in answered])
             self.probes.note([query for query, _ in queries])
 
     def _fail(self, claim: Claim, error: Exception) -> None:
@@ -150,14 +98,13 @@ class SearchLane:
         else:
             log.exception("search %s failed", claim.id)
             self.desk.fail(claim, "internal", "Something went wrong with this search; the log says what.")
-        self.announcer.announce([Word(claim.id)])
+        self.notifier.notify([Notification(claim.id)])
 
     def _answered(self, claims: Sequence[Claim]) -> list[tuple[Query, SearchResult]]:
         taken_at = now_s()
         queries = self._preparing.prepare(claims, self._fail)
         for query in queries:
-            waited_ms = 1000 * (taken_at - query.claim.created_at) - query.ahead_ms
-            query.spent("wait", max(waited_ms, 0.0))
+            query.spent("wait", max(1000 * (taken_at - query.claim.created_at), 0.0))
         choosing = Choosing(self.database, queries)
         short = queries
         while short:

@@ -165,17 +165,11 @@ class Preparing:
         # A box is drawn on the first photo.
         keys = query.claim.photos[:1] if query.options.box is not None else query.claim.photos
         try:
-            return [self._photo(query, key) for key in keys]
+            return [self.photos.load(key) for key in keys]
         except NotFound:
             return InvalidInput("The photo of this search is no longer kept: search again with it.")
         except VitrineError as error:
             return error
-
-    def _photo(self, query: Query, key: str) -> Image:
-        photo, ahead_ms = self.photos.get(key)
-        query.spent("decode", ahead_ms)
-        query.ahead_ms += ahead_ms
-        return photo
 
     def _embed(self, queries: Sequence[Query]) -> None:
         """One batch for each pipeline that the queries' indexes were filled with; nearly always one."""

@@ -71,7 +71,6 @@ class Query:
         chosen: of each group, whole image last.
         voters: nearest products of each group, which tell its category.
         more: whether a group may have more than was chosen.
-        ahead_ms: milliseconds of decoding in which it was not taken yet.
     """
 
     claim: Claim
@@ -93,7 +92,6 @@ class Query:
     chosen: list[list[Candidate]] = field(default_factory=list)
     voters: list[list[Candidate]] = field(default_factory=list)
     more: list[Cursor | None] = field(default_factory=list)
-    ahead_ms: float = 0.0
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -27,7 +27,9 @@ class Search(Base):
     fence: Mapped[int] = mapped_column(default=0)
     holder: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[float] = mapped_column(default=0.0)
-    rung_at: Mapped[float] = mapped_column(default=0.0)
+    # When its message was last published; 0 where no message is under way. The column keeps its first name,
+    # because programs of two versions share the table while an upgrade rolls out.
+    published_at: Mapped[float] = mapped_column("rung_at", key="published_at", default=0.0)
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]

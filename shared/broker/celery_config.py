@@ -1,7 +1,7 @@
 """The Celery configuration that both sides use.
 
-A message is a doorbell and the ledger is the truth, so messages are acknowledged early: a lost one
-is rung again by the sweeper, and no redelivery can race with a lease.
+A message only wakes a worker and the database is the truth, so messages are acknowledged early: the
+maintenance process publishes a lost one again, and no redelivery can race with a lease.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 
-from shared.task_names import LANE_OF, Lane, TaskName
+from shared.broker.task_names import LANE_OF, Lane, TaskName
 
 #: A search batch that takes longer has hung: its process is replaced.
 SEARCH_LIMIT_S = 25
@@ -44,7 +44,7 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
         "task_routes": {str(name): {"queue": str(lane)} for name, lane in LANE_OF.items()},
         "task_create_missing_queues": True,
         "task_annotations": {
-            str(TaskName.ANSWER_SEARCHES): _OF_SEARCHES,
+            str(TaskName.ANSWER_SEARCH): _OF_SEARCHES,
             str(TaskName.WORK_CHUNK): {"time_limit": CHUNK_LIMIT_S},
         },
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
@@ -55,7 +55,7 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
             "socket_connect_timeout": min(2.0, socket_timeout_s),
             "socket_keepalive": True,
             "health_check_interval": 5,
-            # A doorbell that a busy worker keeps for longer is rung again, which is harmless.
+            # A message that a busy worker keeps for longer is delivered again, which is harmless.
             "visibility_timeout": 900,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
@@ -68,7 +68,7 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_proc_alive_timeout": PROCESS_START_LIMIT_S,
         "worker_send_task_events": True,
-        # The event of sending costs a search as much as its ring; Flower sees it from its arrival on.
+        # The event of sending costs a search as much as its message; Flower shows it from its arrival on.
         "task_send_sent_event": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
@@ -78,7 +78,7 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
 
 
 def queue_length(app: Celery, lane: Lane) -> int:
-    """Messages that wait in a lane's queue. Raises the transport's errors."""
+    """Count the messages in a lane's queue. Raises the transport's errors."""
     with app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         return int(channel.client.llen(str(lane)))

@@ -1,4 +1,4 @@
-"""How everything but Celery talks to Redis: nobody waits long for a broker that is frozen."""
+"""Connection options of every Redis client except Celery's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _TIMEOUT_S = 1.0
 
 
 def client_options() -> dict[str, Any]:
-    """Options of a client that gives up after one second, once."""
+    """Return options of a client that gives up after one second, without a retry.
+
+    A frozen broker must not cost a request or a batch more than that.
+    """
     return {
         "socket_timeout": _TIMEOUT_S,
         "socket_connect_timeout": _TIMEOUT_S,

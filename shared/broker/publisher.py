@@ -1,0 +1,44 @@
+"""Publishes wake-up messages: a task name with the id of a database row.
+
+A lost message costs time, never work: the maintenance process publishes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from shared.broker.celery_config import make_celery
+from shared.broker.task_names import LANE_OF, TaskName
+
+log = logging.getLogger(__name__)
+
+
+class TaskPublisher:
+    """Publishes through the broker.
+
+    Args:
+        redis_url: the broker.
+        cool_down_s: after a failed publish, how long none is tried: a frozen broker must not cost every
+            request its socket timeout.
+    """
+
+    def __init__(self, redis_url: str, cool_down_s: float = 2.0) -> None:
+        self._app = make_celery(redis_url, socket_timeout_s=1.0)
+        self._cool_down_s = cool_down_s
+        self._retry_at = 0.0
+
+    def publish(self, task: TaskName, row_id: str) -> bool:
+        """Publish ``task`` for the row ``row_id``; return whether the broker took the message.
+
+        The message's id is the row's, so that Flower shows a search under the id that its client polls.
+        """
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            self._app.send_task(str(task), args=[row_id], task_id=row_id, queue=str(LANE_OF[task]))
+        except Exception as error:  # the transport raises many kinds, and none may reach a shopper
+            self._retry_at = time.monotonic() + self._cool_down_s
+            log.warning("broker did not take %s for %s: %s", task, row_id, type(error).__name__)
+            return False
+        return True
