@@ -57,7 +57,8 @@ class Supervisor:
         self._programs: list[Supervised] = []
         self._ready = False
         self._signals = 0
-        self._began_at = time.time()
+        # By the database's clock, as the processes' own times.
+        self._began_at = 0.0
 
     @property
     def stopping(self) -> bool:
@@ -159,6 +160,7 @@ class Supervisor:
         database = Database(self.settings.database_url)
         try:
             migrate(database)
+            self._began_at = database.clock.now_s()
         finally:
             database.close()
 

@@ -35,6 +35,12 @@ PUBLISHES_FAILED = Counter(
 )
 SEARCHES_WAITING = Gauge("vitrine_searches_waiting", "Searches that no worker took yet", registry=REGISTRY)
 PROCESSES = Gauge("vitrine_processes", "Processes seen in the last 20 s", ["role"], registry=REGISTRY)
+CLOCK_SKEW = Gauge(
+    "vitrine_clock_skew_seconds",
+    "Largest difference between a host's wall clock and the database's clock",
+    ["role"],
+    registry=REGISTRY,
+)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy import delete, select
 
 from shared.background import Periodic
 from shared.database import Database, affected
+from shared.database.clock import now_s, skew_s
 from shared.database.tables import Process
 
 BEAT_S = 5.0
@@ -21,7 +21,10 @@ _REMEMBER_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """A process that said it is ready; times are seconds since 1970."""
+    """A process that said it is ready; times are seconds since 1970 by the database's clock.
+
+    ``details["clock_skew_s"]`` is by how much its host's wall clock is ahead of that.
+    """
 
     name: str
     role: str
@@ -35,11 +38,13 @@ class ProcessInfo:
 class Presence:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._started_at = time.time()
+        self._started_at: float | None = None
 
     def beat(self, name: str, role: str, details: dict[str, Any]) -> None:
         """Say that this process is ready."""
         with self._database.write() as session:
+            now = now_s()
+            self._started_at = self._started_at or now
             session.merge(
                 Process(
                     name=name,
@@ -47,8 +52,8 @@ class Presence:
                     host=socket.gethostname(),
                     pid=os.getpid(),
                     started_at=self._started_at,
-                    seen_at=time.time(),
-                    details=details,
+                    seen_at=now,
+                    details={**details, "clock_skew_s": round(skew_s(), 1)},
                 )
             )
 
@@ -58,16 +63,15 @@ class Presence:
 
     def forget(self) -> int:
         """Delete the rows of processes that ended without a word a day ago: each start writes one."""
-        gone = delete(Process).where(Process.seen_at < time.time() - _REMEMBER_S)
         with self._database.write() as session:
-            return affected(session, gone)
+            return affected(session, delete(Process).where(Process.seen_at < now_s() - _REMEMBER_S))
 
     def alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
         """Return the processes seen lately, by role and name."""
         with self._database.read() as session:
             rows = session.scalars(
                 select(Process)
-                .where(Process.seen_at > time.time() - max_age_s)
+                .where(Process.seen_at > now_s() - max_age_s)
                 .order_by(Process.role, Process.name)
             )
             return [

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, jsonify
 from shared.contracts import ENDED_STATES, Health, JobOut
 from shared.errors import VitrineError
 from shared.ledger.signals import SignalLedger
-from shared.metrics import CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
+from shared.metrics import CLOCK_SKEW, CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
 from shared.metrics_of_searches import SearchCollector
 from shared.presence import ProcessInfo
 from web import __version__
@@ -69,7 +69,10 @@ def metrics() -> Response:
     SEARCHES_WAITING.set(services().searches.waiting())
     seen = services().presence.alive()
     for role in ("search", "catalogue", "maintenance", "web"):
-        PROCESSES.labels(role).set(sum(process.role == role for process in seen))
+        of_role = [process for process in seen if process.role == role]
+        PROCESSES.labels(role).set(len(of_role))
+        skews = [abs(float(process.details.get("clock_skew_s", 0.0))) for process in of_role]
+        CLOCK_SKEW.labels(role).set(max(skews, default=0.0))
     searches = SearchCollector(SignalLedger(services().database))
     return Response(exposition(searches), content_type=CONTENT_TYPE)
 

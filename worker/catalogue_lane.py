@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import OutOfMemory, Unavailable, VitrineError
 from shared.ledger.job_plan import write_plan
-from shared.ledger.work import ChunkClaim, Item, LostLease, Problem, Stopping
+from shared.ledger.work import ChunkClaim, GivesWay, Item, LostLease, Problem, Stopping
 from worker.jobs import JobKind
 from worker.jobs.calibrate import Calibrate
 from worker.jobs.dropping import Drop
@@ -62,15 +62,18 @@ class CatalogueLane:
 
         Raises:
             Stopping: this process was told to end.
+            GivesWay: the system began this job, and one that was asked for waits.
         """
         desk = self.tools.desk
         desk.go_on()
         while desk.urgent_waits(claim):
             urgent = desk.claim(within=claim)
             if urgent is None:
-                return  # another worker took it
+                break  # another worker took it
             self._do(urgent)
             desk.go_on()
+        if (reason := desk.gives_way_to(claim)) is not None:
+            raise GivesWay(reason)
 
     def _do(self, claim: ChunkClaim) -> list[str]:
         desk = self.tools.desk
@@ -83,6 +86,10 @@ class CatalogueLane:
         except Stopping as error:
             log.info("chunk %s goes back: %s", claim.id, error.message)
             desk.postpone(claim, 0.0, error.message, blame=False)
+            return [claim.id]
+        except GivesWay as error:
+            log.info("chunk %s goes back: %s", claim.id, error.message)
+            desk.give_way(claim, error.message)
             return [claim.id]
         except LostLease as error:
             log.info("%s", error.message)

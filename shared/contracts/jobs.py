@@ -47,6 +47,9 @@ class JobOut(Contract):
     phase: str = Field("work", description="plan: lists the products; work; finish: what comes at the end")
     options: dict[str, Any] = Field(default_factory=dict)
     retry_of: str | None = Field(None, description="The job whose failures this one does again")
+    waits_for: str | None = Field(
+        None, description="Why a job that the system began does not go on now: what it gives way to"
+    )
     total: int | None = Field(description="Products; null while the manifest is being read")
     done: int
     counts: JobCounts

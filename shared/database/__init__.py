@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from shared.database import clock
 from shared.errors import DatabaseUnavailable
 
 _READ = "vitrine_read"
@@ -28,6 +29,8 @@ class WrittenJson(str):
 
 class Database:
     """Opens short transactions. One per process: make it after a fork or spawn, never before.
+
+    The process's ``now_s`` tells this database's time from then on: see ``shared.database.clock``.
 
     Args:
         url: a SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
@@ -51,6 +54,7 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite(durable))
             event.listen(self.engine, "begin", _begin_sqlite)
             self._looker: Engine = self.engine.execution_options(**{_LOOK: True})
+            self.clock: clock.Clock = clock.HostClock()
         else:
             self.engine = create_engine(
                 url,
@@ -66,6 +70,9 @@ class Database:
                 },
             )
             self._looker = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self.clock = clock.DatabaseClock(self.check)
+            event.listen(self.engine, "begin", _measure_with(self.clock))
+        clock.follow(self.clock)
         self._reader: Engine = self.engine.execution_options(**{_READ: True})
 
     @contextmanager
@@ -117,6 +124,7 @@ class Database:
             session.execute(text("SELECT 1"))
 
     def close(self) -> None:
+        clock.unfollow(self.clock)
         self.engine.dispose()
 
 
@@ -170,3 +178,16 @@ def _begin_sqlite(connection: Connection) -> None:
         return
     reads = options.get(_READ, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _measure_with(server: clock.DatabaseClock) -> Callable[[Connection], None]:
+    def measure(connection: Connection) -> None:
+        if server.is_due():
+            # Not now(): that is the moment at which the transaction began.
+            server.measure(
+                lambda: float(
+                    connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
+                )
+            )
+
+    return measure

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from shared.database.bulk import insert_rows
+from shared.database.clock import now_s as now_s  # for those that know the clock from here
 from shared.database.tables import Catalogue, Idempotency
 from shared.errors import Conflict, UnknownCatalogue
 
@@ -52,11 +52,6 @@ class Accepted(NamedTuple):
 
     id: str
     created: bool
-
-
-def now_s() -> float:
-    """Seconds since 1970: the ledger's clock."""
-    return time.time()
 
 
 def find_catalogue(session: Session, name: str, hold: Hold | None = None) -> Catalogue:

@@ -136,7 +136,9 @@ def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -
         state="queued",
         phase="plan",
         source=old.source,
-        options=old.options,
+        # A person asks for it now, whoever did before.
+        options={k: v for k, v in old.options.items() if k != "origin"},
+        priority=min(old.priority, BULK),
         index_version=old.index_version,
         retry_of=old.id,
         created_at=now_s(),
@@ -264,6 +266,7 @@ def _cut(session: Session, old: Job, new_id: str, count: int, chunk_items: int) 
         select(Chunk.stage, func.min(Chunk.priority)).where(Chunk.job_id == old.id).group_by(Chunk.stage)
     ).all()
     priority = min((p for _, p in chunks), default=BY_HAND)
+    priority = min(priority, BULK)
     number = 0
     for number, first in enumerate(range(1, count + 1, chunk_items), start=1):
         last = min(first + chunk_items - 1, count)

@@ -14,8 +14,9 @@ from shared.database import Database, affected
 from shared.database.tables import Catalogue, Chunk, Job, JobItem
 from shared.ledger import now_s, shown_name
 from shared.ledger.job_ends import add_problems, close_job, end_job, fail_rest
-from shared.ledger.job_queue import JobQueue, urgent
+from shared.ledger.job_queue import JobQueue
 from shared.ledger.job_states import OPEN_STATES, UNFINISHED
+from shared.ledger.job_turns import first_chunk, next_job
 from shared.ledger.job_view import done_of
 from shared.ledger.pace import SAMPLE_S, with_sample
 from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Spent, Stopping
@@ -50,26 +51,21 @@ class JobDesk(JobQueue):
         self._max_attempts = max_attempts
 
     def claim(self, within: ChunkClaim | None = None) -> ChunkClaim | None:
-        """Take the waiting chunk that goes first: products put by hand before bulk, old before new.
+        """Take the chunk whose turn it is: see ``shared.ledger.job_turns``.
 
         Args:
             within: take only what ``urgent_waits`` speaks of.
         """
-        now = now_s()
-        only = () if within is None else urgent(within.priority)
         with self._database.write() as session:
-            row = session.execute(
-                select(Chunk, Job, shown_name)
-                .join(Job, Job.id == Chunk.job_id)
-                .join(Catalogue, Catalogue.id == Job.catalogue_id)
-                .where(Chunk.state == "waiting", Chunk.lease_until <= now, Job.state.in_(OPEN_STATES), *only)
-                .order_by(Chunk.priority, Job.created_at, Chunk.number)
-                .limit(1)
-                .with_for_update(skip_locked=True, of=Chunk)
-            ).one_or_none()
-            if row is None:
+            now = now_s()
+            chunk = self._next_chunk(session, now, within)
+            if chunk is None:
                 return None
-            chunk, job, catalogue = row
+            job, catalogue = session.execute(
+                select(Job, shown_name)
+                .join(Catalogue, Catalogue.id == Job.catalogue_id)
+                .where(Job.id == chunk.job_id)
+            ).one()
             chunk.state = "running"
             chunk.attempts += 1
             chunk.fence += 1
@@ -80,12 +76,28 @@ class JobDesk(JobQueue):
                 session,
                 update(Job)
                 .where(Job.id == job.id, Job.state.in_(OPEN_STATES))
-                .values(state="running", started_at=func.coalesce(Job.started_at, now)),
+                .values(
+                    state="running",
+                    started_at=func.coalesce(Job.started_at, now),
+                    claimed_at=now,
+                    waits_for=None,
+                ),
             ):
                 session.rollback()
                 return None
             self.progress_at = time.monotonic()
             return _claim(chunk, job, catalogue)
+
+    def _next_chunk(self, session: Session, now: float, within: ChunkClaim | None) -> Chunk | None:
+        quick_before = None if within is None else within.priority
+        taken: list[str] = []
+        while (job_id := next_job(session, now, quick_before, taken)) is not None:
+            chunk = first_chunk(session, job_id, now, untried=within is not None)
+            if chunk is not None:
+                return chunk
+            # Another worker is taking all that this job has.
+            taken.append(job_id)
+        return None
 
     def note_error(self, claim: ChunkClaim, code: str, message: str) -> None:
         """Note why the job, which goes on to its end, is to end as failed. What it did stays."""
@@ -212,6 +224,20 @@ class JobDesk(JobQueue):
                 chunk.attempts -= 1
             self._put_back_one(session, chunk, now_s() + delay_s)
 
+    def give_way(self, claim: ChunkClaim, reason: str) -> None:
+        """Give the chunk back for something more urgent; no try is counted, and the job says why it waits."""
+        self.postpone(claim, 0.0, reason, blame=False)
+        with self._database.write() as session:
+            session.execute(
+                update(Job)
+                .where(
+                    Job.id == claim.job_id,
+                    Job.state.in_(OPEN_STATES),
+                    exists().where(Chunk.id == claim.id, Chunk.state == "waiting"),
+                )
+                .values(waits_for=reason)
+            )
+
     def fail_job(self, claim: ChunkClaim, code: str, message: str) -> None:
         """End the job with an error that no retry can mend, such as a manifest nobody can read."""
         with self._database.write() as session:
@@ -233,8 +259,12 @@ class JobDesk(JobQueue):
     def sweep(self) -> int:
         """Put back chunks whose lease ran out, and close jobs that have none open."""
         lost = self._put_back(Chunk.lease_until < now_s())
-        with self._database.write() as session:
-            for job_id in session.scalars(select(Job.id).where(Job.state.in_(OPEN_STATES))).all():
+        with self._database.read() as session:
+            # Two workers that finish a job's last chunks at once each see the other's: neither closes it.
+            unfinished = exists().where(Chunk.job_id == Job.id, Chunk.state.in_(("waiting", "running")))
+            done = session.scalars(select(Job.id).where(Job.state == "running", ~unfinished)).all()
+        for job_id in done:
+            with self._database.write() as session:
                 close_job(session, job_id)
         return lost
 

@@ -29,6 +29,7 @@ def add_job(
     options: dict[str, Any] | None = None,
     index_version: int | None = None,
     priority: int | None = None,
+    caller: str | None = None,
 ) -> str:
     """Add a job to the caller's transaction; return its id.
 
@@ -36,7 +37,9 @@ def add_job(
         kind: a name in ``worker/jobs``.
         items: none leaves it to a worker to list them.
         priority: by hand if there are items, else bulk, unless it is given.
+        caller: who asked for it; None: the system.
     """
+    urgency = priority if priority is not None else BY_HAND if items else BULK
     job = Job(
         id=str(uuid.uuid4()),
         kind=kind,
@@ -45,6 +48,8 @@ def add_job(
         source=source or {},
         options=options or {},
         index_version=index_version,
+        priority=urgency,
+        caller=caller,
         phase="work" if items else "plan",
         total=len(items) if items else None,
         created_at=now_s(),
@@ -53,7 +58,6 @@ def add_job(
     session.flush()
     # Bulk work starts with chunk 0, which lists the products; others have their items at once.
     number, last, stage = (1, len(items), "items") if items else (0, 0, "plan")
-    urgency = priority if priority is not None else BY_HAND if items else BULK
     session.add(new_chunk(job.id, number, 1, last, urgency, stage))
     session.add_all(
         JobItem(job_id=job.id, number=n, row=n, product_id=p, payload=payload, state="waiting")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from shared.database import Database
 from shared.database.tables import Chunk, Job, JobItem
 from shared.ledger import now_s
-from shared.ledger.job_states import OPEN_STATES
+from shared.ledger.job_states import AUTOMATIC, OPEN_STATES
+from shared.ledger.job_turns import IS_UNTRIED, QUICK_KINDS, next_job, reason_to_wait
 from shared.ledger.work import ChunkClaim, Item
-
-_BY_HAND_KINDS = ("put", "delete")
 
 
 class JobQueue:
@@ -49,6 +46,13 @@ class JobQueue:
             found = session.connection().scalar(_URGENT_WAITS, asked)
         return found is not None
 
+    def gives_way_to(self, claim: ChunkClaim) -> str | None:
+        """Return what a job that the system began gives way to now, in words; None for other jobs."""
+        if claim.priority < AUTOMATIC:
+            return None
+        with self._database.read() as session:
+            return reason_to_wait(session, now_s(), claim.priority)
+
     def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, int]]:
         """Chunks whose items other workers are at, in one catalogue: fence, and how many items wait.
 
@@ -73,11 +77,12 @@ class JobQueue:
             return {chunk_id: (fence, left) for chunk_id, fence, left in rows}
 
     def overdue(self, limit: int) -> list[str]:
-        """List chunks that may be published: those in the windows of the open jobs."""
+        """List chunks to publish again: those in the windows of the ``limit`` jobs whose turn it is."""
+        jobs: list[str] = []
         with self._database.read() as session:
-            jobs = session.scalars(
-                select(Job.id).where(Job.state.in_(OPEN_STATES)).order_by(Job.created_at).limit(limit)
-            ).all()
+            now = now_s()
+            while len(jobs) < limit and (job_id := next_job(session, now, without=jobs)) is not None:
+                jobs.append(job_id)
             return [chunk for job in jobs for chunk in self.window_of(session, job)]
 
     def window_of(self, session: Session, job_id: str) -> list[str]:
@@ -93,16 +98,11 @@ class JobQueue:
         )
 
 
-def urgent(priority: Any) -> tuple[Any, ...]:
-    """What goes before a bulk chunk of this priority that has begun: quick, and never tried."""
-    return (Chunk.priority < priority, Chunk.attempts == 0, Job.kind.in_(_BY_HAND_KINDS))
-
-
 # Made once: it is asked several times a micro-batch, and to make it costs more than to ask it.
 _URGENT_WAITS = (
     select(Chunk.id)
     .join(Job, Job.id == Chunk.job_id)
     .where(Chunk.state == "waiting", Chunk.lease_until <= bindparam("now"), Job.state.in_(OPEN_STATES))
-    .where(*urgent(bindparam("priority")))
+    .where(Chunk.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS), IS_UNTRIED)
     .limit(1)
 )

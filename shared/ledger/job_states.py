@@ -5,8 +5,8 @@ from __future__ import annotations
 from shared.database.tables import Chunk
 
 #: One product put by hand goes before the chunks of a bulk import. What goes soon goes before bulk work that
-#: waits, and gives way to products put by hand.
-BY_HAND, SOON, BULK = 0, 5, 10
+#: waits, and gives way to products put by hand. What the system began by itself gives way to everything.
+BY_HAND, SOON, BULK, AUTOMATIC = 0, 5, 10, 20
 #: Of jobs whose chunks may be taken. A paused job is neither open nor ended.
 OPEN_STATES = ("queued", "running")
 #: Of chunks.

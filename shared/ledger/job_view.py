@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared.contracts import ErrorBody, JobCounts, JobOut, StageSeconds
 from shared.database.tables import Job
 from shared.ledger import now_s
+from shared.ledger.job_states import OPEN_STATES
 from shared.ledger.pace import Speed, recent_speed
 from shared.ledger.searches import moment
 
@@ -25,6 +26,7 @@ def job_out(job: Job, catalogue: str) -> JobOut:
         phase=job.phase,
         options=job.options,
         retry_of=job.retry_of,
+        waits_for=job.waits_for if job.state in OPEN_STATES else None,
         total=job.total,
         done=done,
         counts=counts,

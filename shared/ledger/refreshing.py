@@ -19,6 +19,7 @@ from shared.database.tables import Calibration, Catalogue, IndexVersion, Job, Pr
 from shared.errors import UnknownCatalogue
 from shared.ledger import find_catalogue
 from shared.ledger.job_making import add_job
+from shared.ledger.job_states import AUTOMATIC
 from shared.ledger.ranking import KIND
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class _Live(NamedTuple):
 
 
 class Refresher:
-    """Makes jobs that calibrate, at bulk priority.
+    """Makes jobs that calibrate, and give way to whatever was asked for.
 
     Args:
         least_products: a catalogue of fewer is left alone, unless it was calibrated before.
@@ -85,7 +86,14 @@ class Refresher:
             now = session.execute(_LIVE.where(Catalogue.id == place.id)).one_or_none()
             if now is None or self._need(session, _Live(*now)) != "make":
                 return None
-            return add_job(session, place, KIND, options=dict(ORIGIN), index_version=now.version_id)
+            return add_job(
+                session,
+                place,
+                KIND,
+                options=dict(ORIGIN),
+                index_version=now.version_id,
+                priority=AUTOMATIC,
+            )
 
     def _need(self, session: Session, live: _Live) -> Need:
         if _is_open(session, live, (*_CHANGING, KIND)):

@@ -20,6 +20,12 @@ class Stopping(VitrineError):
     code = "stopping"
 
 
+class GivesWay(VitrineError):
+    """A job that the system began goes back to the queue: a person waits for another."""
+
+    code = "gives_way"
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkClaim:
     """A chunk that this worker holds.

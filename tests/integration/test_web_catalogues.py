@@ -264,7 +264,7 @@ def test_status_and_readiness_say_what_is_missing(shop: Shop) -> None:
     shop.parts.presence.beat("search@here", "search", {"detector": "none"})
     assert shop.client.get("/readyz").json["parts"]["search_worker"] == "ok"
     status = shop.client.get("/v1/status").json
-    assert status["processes"][0]["details"] == {"detector": "none"}
+    assert status["processes"][0]["details"] == {"detector": "none", "clock_skew_s": 0.0}
     assert status["queues"] == {"search": 0, "catalogue": 0}
     assert status["catalogues"][0]["name"] == "demo"
     metrics = shop.client.get("/metrics").text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database.tables.base import Base, Json
@@ -57,6 +57,9 @@ class Idempotency(Base):
     created_at: Mapped[float] = mapped_column(index=True)
 
 
+_OPEN_JOB = text("state IN ('queued', 'running')")
+
+
 class Job(Base):
     __tablename__ = "jobs"
 
@@ -70,6 +73,11 @@ class Job(Base):
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)
     index_version: Mapped[int | None]  # that the job fills or moves
     retry_of: Mapped[str | None] = mapped_column(String(36))
+    # Of its chunks; the default is that of bulk work.
+    priority: Mapped[int] = mapped_column(default=10, server_default="10")
+    claimed_at: Mapped[float | None]  # when a chunk of it was last taken: whose turn it is
+    caller: Mapped[str | None] = mapped_column(String(64))  # null: the system
+    waits_for: Mapped[str | None] = mapped_column(Text)  # in words, while it gives way
     total: Mapped[int | None]
     new: Mapped[int] = mapped_column(default=0)
     changed: Mapped[int] = mapped_column(default=0)
@@ -93,6 +101,18 @@ class Job(Base):
     finished_at: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index(
+            "ix_jobs_open",
+            "catalogue_id",
+            "priority",
+            "created_at",
+            postgresql_where=_OPEN_JOB,
+            sqlite_where=_OPEN_JOB,
+        ),
+        Index("ix_jobs_turn", "catalogue_id", "claimed_at"),
+    )
 
 
 class Chunk(Base):
@@ -122,6 +142,7 @@ class Chunk(Base):
     __table_args__ = (
         UniqueConstraint("job_id", "number"),
         Index("ix_chunks_open", "state", "priority", "job_id", "number"),
+        Index("ix_chunks_of_job", "job_id", "state", "number"),
     )
 
 

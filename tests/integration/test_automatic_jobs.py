@@ -1,0 +1,102 @@
+"""A person's import starts at once though a job that the system began is at work (case 23)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from shared.catalogue import CatalogueStore
+from shared.database import Database
+from shared.database.migrate import migrate
+from shared.ledger import find_catalogue
+from shared.ledger.job_making import add_job
+from shared.ledger.job_queue import JobQueue
+from shared.ledger.job_states import AUTOMATIC
+from shared.ledger.jobs import JobLedger
+from shared.ledger.work import ChunkClaim, Item, Problem
+from tests.job_builders import desk
+from worker.catalogue_lane import CatalogueLane
+from worker.jobs import Once
+from worker.tools import Tools
+
+
+@pytest.fixture
+def database(tmp_path: Any) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path}/vitrine.sqlite3")
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+@dataclass
+class Steps(Once):
+    """A calibration of five steps; a person asks for an import during the second."""
+
+    lane: list[CatalogueLane]
+    jobs: JobLedger
+    done: list[str] = field(default_factory=list)
+    wanted: str = ""
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        for step in range(1, 6):
+            self.lane[0].tools.give_way(claim)
+            if step == 2 and not self.wanted:
+                self.wanted = self.jobs.create_import("books", {"archive": "upload"}).id
+            self.done.append(f"calibrate {step}")
+        return {"calibrate": {"calibrated": True}}
+
+
+@dataclass
+class Import:
+    """An import of one product."""
+
+    tools: Tools
+    done: list[str]
+    finishes = False
+
+    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
+        yield Item(1, 1, "p1", {}, 0)
+
+    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
+        self.done.append("import")
+
+    def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        return None
+
+
+def run(database: Database) -> tuple[Steps, str, JobLedger]:
+    """Work until nothing is left; return what was done, and the automatic job."""
+    for name in ("shop", "books"):
+        CatalogueStore(database).create(name)
+    jobs = JobLedger(database)
+    with database.write() as session:
+        system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=AUTOMATIC)
+    parts: dict[str, Any] = dict.fromkeys(Tools.__dataclass_fields__)
+    parts |= {"database": database, "desk": desk(database), "give_way": lambda claim: None}
+    lane = CatalogueLane(Tools(**parts), chunk_items=10)
+    steps = Steps([lane], jobs)
+    lane._kinds |= {"calibrate": steps, "import": Import(lane.tools, steps.done)}
+    while lane.work_one() is not None:
+        pass
+    return steps, system, jobs
+
+
+def test_the_import_starts_at_the_next_step_and_the_calibration_goes_on_once(database: Database) -> None:
+    steps, system, jobs = run(database)
+    assert steps.done[:3] == ["calibrate 1", "calibrate 2", "import"]
+    # What it had begun is done anew, to its end, and once.
+    assert steps.done[3:] == [f"calibrate {n}" for n in range(1, 6)]
+    states = [(job.kind, job.state) for job in jobs.recent()]
+    assert states == [("import", "succeeded"), ("calibrate", "succeeded")]
+    assert jobs.status(system).report == {"calibrate": {"calibrated": True}}
+
+
+def test_control_without_giving_way_the_import_waits_for_all_of_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobQueue, "gives_way_to", lambda *_: None)
+    steps, _, _ = run(database)
+    assert steps.done == [*(f"calibrate {n}" for n in range(1, 6)), "import"]
