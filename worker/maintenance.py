@@ -20,7 +20,7 @@ from shared.errors import VitrineError
 from shared.image_names import SHARDS
 from shared.image_store import ImageStore
 from shared.ledger.feedback import PHOTOS, FeedbackLedger
-from shared.ledger.housekeeping import expired_imports, unused_query_images
+from shared.ledger.housekeeping import expired_imports, forget_deleted_products, unused_query_images
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.refreshing import Refresher
 from shared.ledger.search_desk import SearchDesk
@@ -130,6 +130,7 @@ class Sweeper:
         for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
             self.store.delete(key, "queries")
             gone += 1
+        gone += forget_deleted_products(self.database)
         gone += self.feedback.forget(self.settings.feedback.keep_s)
         for key in self.feedback.unused_photos(self.store.older_than(PHOTOS, 3600.0)):
             self.store.delete(key, PHOTOS)

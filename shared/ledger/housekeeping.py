@@ -1,16 +1,19 @@
-"""Which stored files nothing in the ledger needs any more."""
+"""Which stored files nothing in the ledger needs any more, and which rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, delete, func, or_, select
 
 from shared.contracts import ENDED_STATES
-from shared.database import Database
-from shared.database.tables import Job, Search
+from shared.database import Database, affected
+from shared.database.tables import DeletedProduct, Job, Search
 from shared.imports.kinds import made_by
 from shared.ledger import now_s
+
+#: Notes of deleted products are kept at least this long: a failed job may be retried.
+KEEP_DELETED_S = 30 * 86_400.0
 
 
 def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str]:
@@ -57,3 +60,12 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
     for name in names:
         if name not in needed and name.partition("-")[0] not in makers:
             yield name
+
+
+def forget_deleted_products(database: Database) -> int:
+    """Delete the notes of deleted products that no job older than the deletion can bring back."""
+    with database.write() as session:
+        oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state.not_in(ENDED_STATES)))
+        horizon = now_s() - KEEP_DELETED_S
+        before = horizon if oldest is None else min(horizon, oldest)
+        return affected(session, delete(DeletedProduct).where(DeletedProduct.accepted_at < before))

@@ -141,6 +141,8 @@ def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -
         priority=min(old.priority, BULK),
         index_version=old.index_version,
         retry_of=old.id,
+        accepted_at=old.accepted_at or old.created_at,
+        product_id=old.product_id,
         created_at=now_s(),
     )
     session.add(new)

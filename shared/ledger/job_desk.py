@@ -16,7 +16,7 @@ from shared.ledger import now_s, shown_name
 from shared.ledger.job_ends import add_problems, close_job, end_job, fail_rest
 from shared.ledger.job_queue import JobQueue
 from shared.ledger.job_states import OPEN_STATES, UNFINISHED
-from shared.ledger.job_turns import first_chunk, next_job
+from shared.ledger.job_turns import chunks_behind, first_chunk, next_job
 from shared.ledger.job_view import done_of
 from shared.ledger.pace import SAMPLE_S, with_sample
 from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Spent, Stopping
@@ -211,7 +211,7 @@ class JobDesk(JobQueue):
                 update(Chunk).where(Chunk.id == claim.id).values(state="done", holder=None, lease_until=0.0)
             )
             close_job(session, claim.job_id)
-            return self.window_of(session, claim.job_id)
+            return [*self.window_of(session, claim.job_id), *chunks_behind(session, claim.job_id)]
 
     def postpone(self, claim: ChunkClaim, delay_s: float, error: str, blame: bool) -> None:
         """Give the chunk back, to be tried after ``delay_s``; see ``SearchDesk.postpone``."""
@@ -323,5 +323,6 @@ def _claim(chunk: Chunk, job: Job, catalogue: str) -> ChunkClaim:
         source=job.source,
         options=job.options,
         index_version=job.index_version,
+        accepted_at=job.accepted_at or job.created_at,
         retry_of=job.retry_of,
     )

@@ -50,6 +50,7 @@ def add_job(
         index_version=index_version,
         priority=urgency,
         caller=caller,
+        product_id=items[0][0] if len(items) == 1 else None,
         phase="work" if items else "plan",
         total=len(items) if items else None,
         created_at=now_s(),

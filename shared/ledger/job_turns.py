@@ -2,7 +2,8 @@
 
 Urgent is, in this order: single updates, what goes soon, what a person asked for, what the system began.
 Within a catalogue the oldest job goes first. A catalogue's turn passes with each chunk of it that is taken,
-so that neither an import nor a flood of single updates keeps another catalogue waiting.
+so that neither an import nor a flood of single updates keeps another catalogue waiting. Updates of one
+product are done one after another, in the order in which they were accepted.
 
 Each catalogue's first job is found by an index of the open jobs alone. Jobs that ended, and the rest of a
 long queue, are not read.
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, exists, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, literal_column, select
 from sqlalchemy.orm import Session, aliased
 
 from shared.database.tables import Catalogue, Chunk, Job
@@ -22,9 +23,8 @@ from shared.ledger import shown_name
 from shared.ledger.job_states import OPEN_STATES
 
 #: Written out and not bound: only so do both databases use the index of open jobs.
-IS_OPEN: Final = Job.state.in_([literal_column(f"'{state}'") for state in OPEN_STATES])
-
-
+_OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{state}'") for state in OPEN_STATES]
+IS_OPEN: Final = Job.state.in_(_OPEN)
 #: Kinds whose jobs may be done in the middle of a bulk chunk that has begun.
 QUICK_KINDS: Final = ("put", "delete")
 #: Of chunks: one that was tried before may be what killed its process.
@@ -60,6 +60,23 @@ def first_chunk(session: Session, job_id: str, now_s: float, untried: bool = Fal
     return found
 
 
+def chunks_behind(session: Session, job_id: str) -> list[str]:
+    """Return the chunk of the next update of the same product, which waited for this job to end."""
+    job = session.get_one(Job, job_id)
+    if job.product_id is None or job.state in OPEN_STATES:
+        return []
+    return list(
+        session.scalars(
+            select(Chunk.id)
+            .join(Job, Job.id == Chunk.job_id)
+            .where(Job.catalogue_id == job.catalogue_id, Job.product_id == job.product_id, IS_OPEN)
+            .where(Chunk.state == "waiting")
+            .order_by(Job.created_at)
+            .limit(1)
+        )
+    )
+
+
 def reason_to_wait(session: Session, now_s: float, priority: int) -> str | None:
     """Return what a job of this priority gives way to, in words; None if nothing more urgent waits."""
     found = session.execute(_MORE_URGENT, {"now": now_s, "priority": priority}).one_or_none()
@@ -71,12 +88,18 @@ def reason_to_wait(session: Session, now_s: float, priority: int) -> str | None:
 
 @cache
 def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
-    earlier, head = aliased(Job), aliased(Job)
+    earlier, head, previous = aliased(Job), aliased(Job), aliased(Job)
     of_chunk = (*_IS_CLAIMABLE, *((IS_UNTRIED,) if only_quick else ()))
     conditions = [
         Job.catalogue_id == Catalogue.id,
         IS_OPEN,
         exists().where(Chunk.job_id == Job.id, *of_chunk),
+        ~exists().where(
+            previous.catalogue_id == Job.catalogue_id,
+            previous.product_id == Job.product_id,
+            previous.state.in_(_OPEN),
+            previous.created_at < Job.created_at,
+        ),
         *((Job.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS)) if only_quick else ()),
         *((Job.id.not_in(bindparam("without", expanding=True)),) if excluding else ()),
     ]

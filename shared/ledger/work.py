@@ -34,6 +34,7 @@ class ChunkClaim:
         stage: ``plan`` lists the items, ``items`` does a stretch of them, ``finish`` comes last.
         index_version: what the job fills or moves, None where it is the catalogue's live one.
         retry_of: the job of which this one does some items again; then its items are not all there is.
+        accepted_at: when the job was accepted; of a retry, when its first job was.
     """
 
     id: str
@@ -51,6 +52,7 @@ class ChunkClaim:
     source: dict[str, Any]
     options: dict[str, Any]
     index_version: int | None
+    accepted_at: float
     retry_of: str | None = None
 
 

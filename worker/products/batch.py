@@ -102,6 +102,7 @@ class Batch:
         decode_s: seconds from the first read to the last picture decoded and stored, ``decode_threads``
             at work; beside the models, not before them.
         detect_s, embed_s: seconds in the models, cropping counted with the embedder.
+        superseded: items that are not applied, since a later change of their product was accepted.
     """
 
     products: list[Prepared]
@@ -110,3 +111,4 @@ class Batch:
     decode_s: float = 0.0
     detect_s: float = 0.0
     embed_s: float = 0.0
+    superseded: list[Item] = field(default_factory=list)

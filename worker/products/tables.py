@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -13,7 +13,10 @@ from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable
 from shared.ledger import now_s
+from shared.ledger.work import ChunkClaim
 from worker.products.batch import Prepared, Target
+from worker.products.known import Known
+from worker.products.order import find_superseded
 from worker.vision.packing import pack_embedding
 
 
@@ -23,33 +26,36 @@ class ChangedMeanwhile(Unavailable):
     code = "changed_meanwhile"
 
 
-def require_unchanged(session: Session, catalogue_id: int, products: Sequence[Prepared]) -> None:
-    """Raise ChangedMeanwhile unless the catalogue holds of each product what it was prepared from.
+def require_unchanged(
+    session: Session, claim: ChunkClaim, known: Mapping[str, Known], product_ids: Collection[str]
+) -> None:
+    """Raise ChangedMeanwhile unless the catalogue still holds of each product what is ``known`` of it.
 
     Called after ``begin_change``, so that it stays so until the transaction ends.
     """
     rows = session.execute(
         select(Product.product_id, Product.change).where(
-            Product.catalogue_id == catalogue_id,
-            Product.product_id.in_([p.item.product_id for p in products]),
+            Product.catalogue_id == claim.catalogue_id, Product.product_id.in_(list(product_ids))
         )
     )
     now = {row.product_id: row.change for row in rows}
-    for p in products:
-        before = None if p.before is None else p.before.row.change
-        if now.get(p.item.product_id) != before:
-            raise ChangedMeanwhile(f"Product {p.item.product_id!r} was written meanwhile: it is done again.")
+    before = {product_id: known[product_id].row.change for product_id in product_ids if product_id in known}
+    changed = {p for p in product_ids if now.get(p) != before.get(p)}
+    # Made and deleted since: nothing to compare, but the deletion is remembered.
+    changed |= find_superseded(session, claim, product_ids)
+    if changed:
+        raise ChangedMeanwhile(f"Product {min(changed)!r} was changed concurrently: it is done again.")
 
 
 def write_rows(
-    session: Session, catalogue_id: int, change: int, products: Sequence[Prepared], targets: Sequence[Target]
+    session: Session, claim: ChunkClaim, change: int, products: Sequence[Prepared], targets: Sequence[Target]
 ) -> None:
     """Write products, their images and the objects of what is new; images that they no longer have go.
 
     Args:
         change: of ``begin_change``, in this transaction.
     """
-    rows = [_product(catalogue_id, change, p) for p in products]
+    rows = [_product(claim, change, p) for p in products]
     ids: dict[str, int] = {
         product_id: row_id
         for row_id, product_id in upsert_rows(
@@ -72,15 +78,16 @@ def write_rows(
     insert_rows(session, Detection, [row for p in products for t in targets for row in _objects(p, t)])
 
 
-def _product(catalogue_id: int, change: int, prepared: Prepared) -> dict[str, Any]:
+def _product(claim: ChunkClaim, change: int, prepared: Prepared) -> dict[str, Any]:
     return {
-        "catalogue_id": catalogue_id,
+        "catalogue_id": claim.catalogue_id,
         "product_id": prepared.item.product_id,
         **prepared.product.model_dump(),
         "digest": prepared.digest,
         "facts": prepared.facts.as_json(),
         "change": change,
         "updated_at": now_s(),
+        "accepted_at": claim.accepted_at,
     }
 
 

@@ -24,6 +24,7 @@ from worker.products.embedding import add_colours, embed_contents, open_targets
 from worker.products.index import IndexChanges
 from worker.products.known import known_products
 from worker.products.loading import Loader
+from worker.products.order import find_superseded, note_deleted, superseded_outcome
 from worker.products.tables import ChangedMeanwhile, require_unchanged, write_rows
 from worker.tools import Tools
 
@@ -55,7 +56,12 @@ class ProductStages:
         open_collection(self.tools.database, self.tools.index, self.live)
 
     def load(self, items: Sequence[Item]) -> Batch:
-        return self.loader.load(self.tools.database, self.claim.catalogue_id, self.targets, items)
+        with self.tools.database.read() as session:
+            superseded = find_superseded(session, self.claim, [item.product_id for item in items])
+        current = [item for item in items if item.product_id not in superseded]
+        batch = self.loader.load(self.tools.database, self.claim.catalogue_id, self.targets, current)
+        batch.superseded = [item for item in items if item.product_id in superseded]
+        return batch
 
     def embed(self, batch: Batch) -> None:
         embed_contents(batch, self.targets, lambda: self.tools.give_way(self.claim))
@@ -66,7 +72,7 @@ class ProductStages:
                 return write_products(self.tools, self.claim, self.targets, batch)
             except (ChangedMeanwhile, PicturesSwept) as error:
                 log.info("%s", error.message)
-                batch = self.load([p.item for p in batch.products])
+                batch = self.load([p.item for p in batch.products] + batch.superseded)
                 embed_contents(batch, self.targets)
         return write_products(self.tools, self.claim, self.targets, batch)
 
@@ -95,19 +101,37 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
     with tools.database.write() as session:
         if written:
             change = begin_change(session, claim.catalogue_id, [t.version for t in targets])
-            require_unchanged(session, claim.catalogue_id, written)
+            known = {p.item.product_id: p.before for p in written if p.before is not None}
+            require_unchanged(session, claim, known, [p.item.product_id for p in written])
             if not all(picture.known for p in written for picture in p.pictures):
                 require_unswept(session, batch.swept)
-            write_rows(session, claim.catalogue_id, change, written, targets)
+            write_rows(session, claim, change, written, targets)
         spent = Spent(batch.decode_s, batch.detect_s, batch.embed_s, time.perf_counter() - began)
         tools.desk.record(session, claim, outcomes, spent)
 
 
 def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> None:
-    """Delete products from all index versions and the catalogue; one that is gone counts as deleted."""
+    """Delete products from all index versions and the catalogue; one that is gone counts as deleted.
+
+    One of which a later change was accepted stays.
+
+    Raises:
+        ChangedMeanwhile: others kept writing these products; doing the same items again is safe.
+    """
+    for _ in range(_TRIES):
+        try:
+            return _delete_products(tools, claim, items)
+        except ChangedMeanwhile as error:
+            log.info("%s", error.message)
+    return _delete_products(tools, claim, items)
+
+
+def _delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> None:
     with tools.database.read() as session:
+        superseded = find_superseded(session, claim, [item.product_id for item in items])
+        current = [item.product_id for item in items if item.product_id not in superseded]
         versions = kept_indexes(session, claim.catalogue_id)
-        known = known_products(session, claim.catalogue_id, -1, [i.product_id for i in items])
+        known = known_products(session, claim.catalogue_id, -1, current)
     for version in versions:
         keys = [
             row_key(image_id, number)
@@ -118,14 +142,20 @@ def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> N
         delete_rows(tools.index, [version], keys)
     with tools.database.write() as session:
         begin_change(session, claim.catalogue_id, versions)
+        require_unchanged(session, claim, known, current)
         session.execute(delete(Product).where(Product.id.in_([k.row.id for k in known.values()])))
-        tools.desk.record(session, claim, [Outcome(item, "deleted") for item in items])
+        note_deleted(session, claim, current)
+        outcomes = [
+            superseded_outcome(item) if item.product_id in superseded else Outcome(item, "deleted")
+            for item in items
+        ]
+        tools.desk.record(session, claim, outcomes)
 
 
 def _outcomes(batch: Batch) -> list[Outcome]:
     """What became of the items. Equal contents were embedded once: for the first of their pictures."""
     counted: set[str] = set()
-    return [_outcome(p, counted) for p in batch.products]
+    return [_outcome(p, counted) for p in batch.products] + [*map(superseded_outcome, batch.superseded)]
 
 
 def _outcome(prepared: Prepared, counted: set[str]) -> Outcome:

@@ -4,6 +4,7 @@ from shared.database.tables.base import MOST_ID, Base, Json
 from shared.database.tables.catalogue import (
     Calibration,
     Catalogue,
+    DeletedProduct,
     Detection,
     GoldenQuery,
     Image,
@@ -29,6 +30,7 @@ __all__ = [
     "Calibration",
     "Catalogue",
     "Chunk",
+    "DeletedProduct",
     "Delivery",
     "Detection",
     "Duplicate",

@@ -89,11 +89,25 @@ class Product(Base):
     # The catalogue's change that wrote it last.
     change: Mapped[int] = mapped_column(BigInteger, default=0)
     updated_at: Mapped[float]
+    # When the request that wrote it last was accepted: an older request does not overwrite it.
+    accepted_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
 
     __table_args__ = (
         UniqueConstraint("catalogue_id", "product_id"),
         Index("ix_products_change", "catalogue_id", "change"),
     )
+
+
+class DeletedProduct(Base):
+    """A product that is gone, kept for a while so that an older request does not bring it back."""
+
+    __tablename__ = "deleted_products"
+
+    catalogue_id: Mapped[int] = mapped_column(
+        ForeignKey("catalogues.id", ondelete="CASCADE"), primary_key=True
+    )
+    product_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    accepted_at: Mapped[float] = mapped_column(index=True)
 
 
 class Image(Base):

@@ -77,6 +77,10 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(default=10, server_default="10")
     claimed_at: Mapped[float | None]  # when a chunk of it was last taken: whose turn it is
     caller: Mapped[str | None] = mapped_column(String(64))  # null: the system
+    # Of a single update: updates of one product are done in the order in which they were accepted.
+    product_id: Mapped[str | None] = mapped_column(String(64))
+    # Of a retry: when the job was accepted whose rows it does again; null: ``created_at``.
+    accepted_at: Mapped[float | None]
     waits_for: Mapped[str | None] = mapped_column(Text)  # in words, while it gives way
     total: Mapped[int | None]
     new: Mapped[int] = mapped_column(default=0)
@@ -112,6 +116,14 @@ class Job(Base):
             sqlite_where=_OPEN_JOB,
         ),
         Index("ix_jobs_turn", "catalogue_id", "claimed_at"),
+        Index(
+            "ix_jobs_of_product",
+            "catalogue_id",
+            "product_id",
+            "created_at",
+            postgresql_where=_OPEN_JOB,
+            sqlite_where=_OPEN_JOB,
+        ),
     )
 
 
