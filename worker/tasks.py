@@ -8,7 +8,7 @@ from celery import Celery
 
 from shared.broker.task_names import Lane, TaskName
 from shared.errors import VitrineError
-from shared.interpreter import settle
+from shared.interpreter import tune_gc
 from shared.settings import Settings
 from worker import stopping
 from worker.lanes import WorkerProcess, build_process
@@ -22,7 +22,7 @@ def start(settings: Settings, lane: Lane, name: str) -> None:
     """Build this process's connections and models; called once in the spawned child."""
     global _process
     _process = build_process(settings, lane, name)
-    settle()
+    tune_gc()
     for versions in _process.pipelines.loaded():
         log.info("ready: %s", ", ".join(f"{k} {v}" for k, v in versions.items()))
 
