@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -104,15 +105,21 @@ def test_flower_shows_every_search_and_changes_nothing(stack: Stack) -> None:
     def search(seed: int) -> str:
         return str(stack.search(builders.jpeg(seed=seed), "shop").json()["id"])
 
+    # They wait together, so that one task answers the others' searches too.
+    stack.freeze("search")
     with ThreadPoolExecutor(BURST) as shoppers:
         searches = list(shoppers.map(search, range(BURST)))
+    cancelled = search(BURST)
+    stack.client().delete(f"/v1/tasks/{cancelled}")
+    stack.signal("search", signal.SIGCONT)
     for search_id in searches:
         assert stack.wait_task(search_id)["state"] == "succeeded"
         task = flower.task(search_id, "SUCCESS")
         assert (task["name"], "succeeded" in task["result"]) == ("search.answer", True)
         assert task["runtime"] > 0
 
-    assert stack.client().post("/v1/catalogues", json={"name": "empty"}).is_success
+    flower.task(cancelled, "REVOKED")
+    assert stack.client().put("/v1/catalogues/empty").is_success
     failing = str(stack.search(builders.jpeg(seed=1), "empty").json()["id"])
     code = stack.wait_task(failing)["error"]["code"]
     assert code in flower.task(failing, "FAILURE")["exception"]
