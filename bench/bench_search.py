@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.common import SHIPPED, machine, percentile, running_stack, write_results  # noqa: E402
+from shared.broker.celery_config import make_celery  # noqa: E402
+from shared.broker.task_names import TaskName  # noqa: E402
 from shared.images import ImageLimits, decode, normalise  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.stack import Stack  # noqa: E402
@@ -61,6 +63,12 @@ def bare_ms(pipeline: Pipeline, photo: bytes) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
+def search_tasks(stack: Stack) -> int:
+    """Count the search tasks that the workers took so far."""
+    stats = make_celery(stack.redis.url).control.inspect(timeout=10.0).stats() or {}
+    return sum(worker["total"].get(str(TaskName.ANSWER_SEARCH), 0) for worker in stats.values())
+
+
 def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> dict[str, object]:
     pipeline = build_pipeline(
         models_dir=ROOT / "models",
@@ -71,6 +79,7 @@ def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> 
     pipeline.warm_up()
     normalised = [normalise(photo, ImageLimits()).jpeg for photo in photos]
     alone, bare, stages = [], [], []
+    tasks_before = search_tasks(stack)
     with closing(HTTPConnection("127.0.0.1", stack.port)) as wire:
         for n in range(searches):
             bare.append(bare_ms(pipeline, normalised[n % len(photos)]))
@@ -86,7 +95,9 @@ def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> 
     with ThreadPoolExecutor(shoppers) as pool:
         crowd = [ms for part in pool.map(shop, range(shoppers)) for ms in part]
     crowd_s = time.perf_counter() - began
+    tasks = search_tasks(stack) - tasks_before
     return {
+        "tasks_per_search": round(tasks / (len(alone) + len(crowd)), 3),
         "search_p50_ms": percentile(alone, 0.5, 1),
         "search_p95_ms": percentile(alone, 0.95, 1),
         "bare_p50_ms": percentile(bare, 0.5, 1),

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import gc
-import sys
-
-#: A thread that computes keeps the others from running for 5 ms by default: a tenth of a search.
-_TURN_S = 0.0005
 
 
-def settle() -> None:
-    """Let threads take turns often, and leave what is loaded by now out of every later collection.
+def tune_gc() -> None:
+    """Exclude every object that is loaded by now from later garbage collections.
 
-    Called once, when a process has loaded all that stays: the models' libraries alone are some hundred
-    thousand objects, which a full collection would walk through in the middle of a search.
+    Called once, when a process has loaded all that stays. The models' libraries alone are several
+    hundred thousand objects, which a full collection would traverse in the middle of a search.
     """
-    sys.setswitchinterval(_TURN_S)
     gc.collect()
     gc.freeze()

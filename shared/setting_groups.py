@@ -204,7 +204,16 @@ class FlowerSettings(Group):
     port: int = Field(5555, ge=1, le=65535, description="Port Flower listens on")
     user: str = Field("vitrine", description="Flower's user name")
     password: SecretStr | None = Field(
-        None, description="Flower's password; empty: made and printed at start"
+        None,
+        description="Flower's password; empty: made at start; beyond loopback 12 characters or more",
+    )
+    url_prefix: str = Field(
+        "",
+        pattern=r"^/?[A-Za-z0-9/_.-]*$",
+        description="Path below which a proxy serves Flower, such as `flower`",
+    )
+    xheaders: bool = Field(
+        False, description="Whether Flower trusts X-Real-Ip and X-Scheme of the proxy in front of it"
     )
 
 

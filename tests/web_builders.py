@@ -45,7 +45,7 @@ class RecordingPublisher(TaskPublisher):
         self.works = works
         self.published: list[tuple[TaskName, str]] = []
 
-    def publish(self, task: TaskName, row_id: str) -> bool:
+    def publish(self, task: TaskName, row_id: str, labels: Mapping[str, str] | None = None) -> bool:
         self.published.append((task, row_id))
         return self.works
 

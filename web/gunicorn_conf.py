@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.interpreter import settle
+from shared.interpreter import tune_gc
 from shared.settings import get_settings
 from web.events import SERVING
 
@@ -39,4 +39,4 @@ logconfig_dict = {
 def post_worker_init(worker: Any) -> None:
     """Tune the process, and let open event streams see that it is to end: they would hold it up."""
     worker.wsgi.extensions[SERVING] = lambda: worker.alive
-    settle()
+    tune_gc()

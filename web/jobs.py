@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from shared.broker.task_names import TaskName
 from shared.contracts import FailurePage, JobOut, RetryRequest
 from shared.csv_safety import csv_line
 from shared.errors import Expired
+from shared.ledger.chunk_messages import publish_chunks
 from shared.ledger.jobs import JobLedger
 from shared.metrics import PUBLISHES_FAILED
 from web.bodies import asked_number, optional_json
@@ -158,7 +158,7 @@ def require_upload(job_id: str) -> None:
 def publish_job(job_id: str) -> None:
     """Publish a job's first chunk; the maintenance process publishes a lost message again."""
     parts = services()
-    if not parts.publisher.publish(TaskName.WORK_CHUNK, parts.jobs.first_chunk(job_id)):
+    if not publish_chunks(parts.publisher, parts.database, [parts.jobs.first_chunk(job_id)]):
         PUBLISHES_FAILED.inc()
 
 

@@ -191,7 +191,7 @@ def _accept(options: SearchOptions, asked: Asked) -> Accepted:
     )
     if accepted.created:
         SEARCHES_ACCEPTED.inc()
-        if not parts.publisher.publish(TaskName.ANSWER_SEARCH, accepted.id):
+        if not parts.publisher.publish(TaskName.ANSWER_SEARCH, accepted.id, {"catalogue": options.catalogue}):
             PUBLISHES_FAILED.inc()
     return accepted
 

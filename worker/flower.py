@@ -1,29 +1,89 @@
-"""Starts Flower behind a password: ``python -m worker.flower``. Secrets go by the environment,
-never by argv, where every user of the machine could read them."""
+"""Starts Flower, read-only and behind a password: ``python -m worker.flower``.
+
+The password reaches Flower inside this process: an argument is readable by every user of the machine, and
+Flower splits what comes by its environment variable at commas.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import sys
 
+from celery.__main__ import main as celery
+from flower.options import options
+from flower.urls import handlers
+from flower.views.monitor import Metrics
+from tornado import web
+
+from shared.setting_groups import FlowerSettings
 from shared.settings import get_settings
 
 #: Finished tasks that Flower keeps in memory.
-_MAX_TASKS = "10000"
+_MAX_TASKS = 10_000
+_PURGE_WORKERS_S = 3600
+#: Minimum length of a password where others than this machine can reach Flower.
+_MIN_PASSWORD = 12
+
+
+class PrivateMetrics(Metrics):  # type: ignore[misc]  # Flower has no types
+    """Flower's metrics, which name tasks and workers, behind its password."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        await super().get()
 
 
 def main() -> None:
-    settings = get_settings()
-    flower = settings.flower
-    password = flower.password.get_secret_value() if flower.password else secrets.token_urlsafe(16)
-    if flower.password is None:
+    flower = get_settings().flower
+    password = password_of(flower)
+    if not flower.password or not flower.password.get_secret_value():
         print(f"Flower: user {flower.user}, password {password}", file=sys.stderr, flush=True)
-    os.environ["FLOWER_BASIC_AUTH"] = f"{flower.user}:{password}"
-    os.environ["FLOWER_MAX_TASKS"] = _MAX_TASKS
-    options = [f"--address={flower.host}", f"--port={flower.port}", "--enable-events"]
-    argv = [sys.executable, "-m", "celery", "-A", "worker.app", "flower", *options]
-    os.execv(sys.executable, argv)  # noqa: S606  # takes this process's place: signals reach Flower
+    # Settings of Flower's own would override these, and might open what is closed here.
+    for name in [name for name in os.environ if name.startswith("FLOWER_")]:
+        del os.environ[name]
+    handlers[:] = [_private(handler) for handler in handlers]
+    options.address = flower.host
+    options.port = flower.port
+    options.basic_auth = [f"{flower.user}:{password}"]
+    options.max_tasks = _MAX_TASKS
+    options.read_only = True
+    options.purge_offline_workers = _PURGE_WORKERS_S
+    options.xheaders = flower.xheaders
+    options.url_prefix = flower.url_prefix.strip("/") or None
+    options.enable_events = True
+    sys.argv = ["celery", "-A", "worker.app", "flower"]
+    celery()
+
+
+def password_of(flower: FlowerSettings) -> str:
+    """Return the password to ask for; on loopback one is made where none is set.
+
+    Raises:
+        SystemExit: others than this machine can reach Flower, and its password is missing or short.
+    """
+    password = flower.password.get_secret_value() if flower.password else ""
+    if not _is_loopback(flower.host) and len(password) < _MIN_PASSWORD:
+        raise SystemExit(
+            f"Flower is reachable from other machines at {flower.host}: set VITRINE_FLOWER__PASSWORD to at "
+            f"least {_MIN_PASSWORD} characters, or VITRINE_FLOWER__HOST to 127.0.0.1."
+        )
+    return password or secrets.token_urlsafe(16)
+
+
+def _private(handler: object) -> object:
+    """Return the handler of a route, with a password where Flower asks for none."""
+    if isinstance(handler, tuple) and handler[0] == "/metrics":
+        return handler[0], PrivateMetrics
+    return handler
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 if __name__ == "__main__":

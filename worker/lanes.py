@@ -13,9 +13,10 @@ from typing import Any
 from shared.background import Periodic
 from shared.broker.publisher import TaskPublisher
 from shared.broker.result_channel import ResultNotifier
-from shared.broker.task_names import Lane, TaskName
+from shared.broker.task_names import Lane
 from shared.database import Database
 from shared.errors import VitrineError
+from shared.ledger.chunk_messages import publish_chunks
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.search_desk import SearchDesk
 from shared.open_parts import (
@@ -67,8 +68,7 @@ class WorkerProcess:
         lost = self.search.desk.take_over() + chunks
         if chunks:
             # The dead process had taken their message.
-            for chunk in jobs.overdue(1)[:1]:
-                self.publisher.publish(TaskName.WORK_CHUNK, chunk)
+            publish_chunks(self.publisher, self.database, jobs.overdue(1)[:1])
         if lost:
             log.warning("took over %d pieces of work from an earlier process", lost)
 

@@ -19,6 +19,7 @@ from shared.database import Database
 from shared.errors import VitrineError
 from shared.image_names import SHARDS
 from shared.image_store import ImageStore
+from shared.ledger.chunk_messages import publish_chunks
 from shared.ledger.feedback import PHOTOS, FeedbackLedger
 from shared.ledger.housekeeping import expired_imports, forget_deleted_products, unused_query_images
 from shared.ledger.job_desk import JobDesk
@@ -91,8 +92,11 @@ class Sweeper:
         if queued is None:
             return
         missing = max(self.searches.count_waiting() - queued, 0)
-        if published := self._publish(TaskName.ANSWER_SEARCH, overdue[:missing]):
+        answer = TaskName.ANSWER_SEARCH
+        published = [search for search in overdue[:missing] if self.publisher.publish(answer, search)]
+        if published:
             self.searches.note_published(published)
+            log.info("published %d searches again", len(published))
 
     def _republish_chunks(self) -> None:
         """Publish chunks again that wait although the queue has been empty for a while."""
@@ -104,15 +108,9 @@ class Sweeper:
         if self._chunks_idle_since is None:
             self._chunks_idle_since = now
         if now - self._chunks_idle_since >= self.settings.sweep.ring_after_s:
-            self._publish(TaskName.WORK_CHUNK, chunks[:_MAX_JOBS])
+            published = publish_chunks(self.publisher, self.database, chunks[:_MAX_JOBS])
+            log.info("published %d chunks again", len(published))
             self._chunks_idle_since = None
-
-    def _publish(self, task: TaskName, rows: list[str]) -> list[str]:
-        """Publish a message for each row; return those that the broker took."""
-        published = [row for row in rows if self.publisher.publish(task, row)]
-        if published:
-            log.info("published %d lost messages of %s again", len(published), task)
-        return published
 
     def _queue_length(self, lane: Lane) -> int | None:
         """Count the messages in a queue; None while the broker is away, which takes none then."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from celery import Celery
+from celery.exceptions import Ignore
 
 from shared.broker.task_names import Lane, TaskName
 from shared.errors import VitrineError
-from shared.interpreter import settle
+from shared.interpreter import tune_gc
+from shared.ledger.chunk_messages import publish_chunks
 from shared.settings import Settings
 from worker import stopping
 from worker.lanes import WorkerProcess, build_process
+from worker.search.task_events import SearchFailed, TaskEvents
 
 log = logging.getLogger(__name__)
 
 _process: WorkerProcess | None = None
+_events = TaskEvents()
 
 
 def start(settings: Settings, lane: Lane, name: str) -> None:
     """Build this process's connections and models; called once in the spawned child."""
     global _process
     _process = build_process(settings, lane, name)
-    settle()
+    tune_gc()
     for versions in _process.pipelines.loaded():
         log.info("ready: %s", ", ".join(f"{k} {v}" for k, v in versions.items()))
 
@@ -34,18 +39,33 @@ def stop() -> None:
 
 def register(app: Celery) -> None:
     """Give the tasks to a Celery application."""
-    app.task(name=str(TaskName.ANSWER_SEARCH))(answer_search)
+    app.task(name=str(TaskName.ANSWER_SEARCH), bind=True, throws=(SearchFailed,))(answer_search)
     app.task(name=str(TaskName.WORK_CHUNK))(work_chunk)
 
 
-def answer_search(search_id: str) -> None:
-    """Answer a search; that it is answered already is the usual case under load."""
+def answer_search(task: Any, search_id: str) -> dict[str, str]:
+    """Answer a search; that it is answered already is the usual case under load.
+
+    Raises:
+        SearchFailed: it ended with an error.
+        Ignore: Celery is to report nothing, because events show the outcome of the search, or will.
+    """
     try:
-        _running().search.answer(search_id)
+        batch = _running().search.answer(search_id)
     except (VitrineError, MemoryError) as error:
         # The row still waits, and the maintenance process publishes it again. A MemoryError that left the
         # task would end the whole worker.
         log.warning("search lane: %s", error)
+        raise SearchFailed(f"It waits to be tried again: {error}") from None
+    own = batch.outcome_of(search_id)
+    ends_here = batch.claimed and own is not None and own.state in ("succeeded", "failed")
+    others = [outcome for outcome in batch.outcomes if outcome is not own or not ends_here]
+    _events.send(task.app, task.request.hostname, others)
+    if own is None or not ends_here:
+        raise Ignore
+    if own.state == "failed":
+        raise SearchFailed(own.error)
+    return {"outcome": own.state}
 
 
 def work_chunk(chunk_id: str) -> None:
@@ -53,11 +73,10 @@ def work_chunk(chunk_id: str) -> None:
     process = _running()
     if stopping.told():
         # This worker takes no messages any more; another one takes this message, or its successor does.
-        process.publisher.publish(TaskName.WORK_CHUNK, chunk_id)
+        publish_chunks(process.publisher, process.database, [chunk_id])
         return
     try:
-        for following in process.catalogue.work_one() or []:
-            process.publisher.publish(TaskName.WORK_CHUNK, following)
+        publish_chunks(process.publisher, process.database, process.catalogue.work_one() or [])
     except (VitrineError, MemoryError) as error:
         log.warning("catalogue lane: %s", error)
 

@@ -12,7 +12,9 @@ def local_url(settings: Settings) -> str:
 
 def flower_url(settings: Settings) -> str:
     """Return the address of Flower."""
-    return f"http://{_reachable(settings.flower.host)}:{settings.flower.port}"
+    prefix = settings.flower.url_prefix.strip("/")
+    root = f"http://{_reachable(settings.flower.host)}:{settings.flower.port}"
+    return f"{root}/{prefix}" if prefix else root
 
 
 def _reachable(host: str) -> str:

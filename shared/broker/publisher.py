@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 from shared.broker.celery_config import make_celery
 from shared.broker.task_names import LANE_OF, TaskName
@@ -28,15 +29,24 @@ class TaskPublisher:
         self._cool_down_s = cool_down_s
         self._retry_at = 0.0
 
-    def publish(self, task: TaskName, row_id: str) -> bool:
+    def publish(self, task: TaskName, row_id: str, labels: Mapping[str, str] | None = None) -> bool:
         """Publish ``task`` for the row ``row_id``; return whether the broker took the message.
 
         The message's id is the row's, so that Flower shows a search under the id that its client polls.
+
+        Args:
+            labels: shown by Flower as the task's keyword arguments; workers do not get them.
         """
         if time.monotonic() < self._retry_at:
             return False
         try:
-            self._app.send_task(str(task), args=[row_id], task_id=row_id, queue=str(LANE_OF[task]))
+            self._app.send_task(
+                str(task),
+                args=[row_id],
+                task_id=row_id,
+                queue=str(LANE_OF[task]),
+                kwargsrepr=repr(dict(labels or {})),
+            )
         except Exception as error:  # the transport raises many kinds, and none may reach a shopper
             self._retry_at = time.monotonic() + self._cool_down_s
             log.warning("broker did not take %s for %s: %s", task, row_id, type(error).__name__)

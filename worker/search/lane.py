@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from shared.image_store import ImageStore
 from shared.images import ImageLimits
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
+from shared.ledger.search_outcomes import SearchOutcome, search_outcomes
 from worker.calibration.known import Calibrations
 from worker.indexes.versions import LiveIndex
 from worker.pipelines import Pipelines
@@ -35,6 +37,21 @@ log = logging.getLogger(__name__)
 _RETRY_S = 2.0
 #: By how much more is asked for when a group is short of products.
 _MORE = 4
+
+
+class BatchReport(NamedTuple):
+    """What became of the searches of a task.
+
+    Attributes:
+        claimed: whether the task's own search waited, and was answered here with those after it.
+        outcomes: of all searches of the batch, in any order; else of the task's own search, if it is known.
+    """
+
+    claimed: bool
+    outcomes: list[SearchOutcome]
+
+    def outcome_of(self, search_id: str) -> SearchOutcome | None:
+        return next((outcome for outcome in self.outcomes if outcome.id == search_id), None)
 
 
 @dataclass(frozen=True)
@@ -58,10 +75,13 @@ class SearchLane:
     probes: ProbeNotes
     calibrations: Calibrations
 
-    def answer(self, search_id: str) -> None:
+    def answer(self, search_id: str) -> BatchReport:
         """Answer a search, together with others that wait; do nothing where it does not wait any more."""
-        if claims := self.desk.claim(self.batch, search_id):
+        claims = self.desk.claim(self.batch, search_id)
+        if claims:
             self._answer_batch(claims)
+        answered = [claim.id for claim in claims] or [search_id]
+        return BatchReport(bool(claims), search_outcomes(self.database, answered))
 
     def answer_waiting(self) -> None:
         """Answer every search that waits, without messages: for benchmarks and tests in one process."""
