@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -15,9 +15,17 @@ Box = tuple[Fraction, Fraction, Fraction, Fraction]
 
 
 class Contract(BaseModel):
-    """Base of the models: immutable, and a field nobody knows is an error."""
+    """Base of the models: immutable, and unknown fields are errors.
+
+    Rows that are stored are read with ``shared.contracts.stored``, which ignores unknown fields.
+
+    Attributes:
+        NEEDED_BY: fields that an older worker must not ignore, with the version of stored rows that
+            knows them; see ``shared.contracts.stored``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    NEEDED_BY: ClassVar[dict[str, int]] = {}
 
 
 class ErrorBody(Contract):

@@ -27,6 +27,12 @@ class WrittenJson(str):
     __slots__ = ()
 
 
+class DamagedJson(str):
+    """The text of a JSON column that is no JSON: reading its row as a contract fails, and nothing else."""
+
+    __slots__ = ()
+
+
 class Database:
     """Opens short transactions. One per process: make it after a fork or spawn, never before.
 
@@ -49,7 +55,10 @@ class Database:
             if file:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
             self.engine = create_engine(
-                url, connect_args={"timeout": busy_timeout_s}, json_serializer=_as_json
+                url,
+                connect_args={"timeout": busy_timeout_s},
+                json_serializer=_as_json,
+                json_deserializer=_from_json,
             )
             event.listen(self.engine, "connect", _prepare_sqlite(durable))
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -137,6 +146,14 @@ def affected(session: Session, statement: Update | Delete) -> int:
 
 def _as_json(value: Any) -> str:
     return value if isinstance(value, WrittenJson) else json.dumps(value)
+
+
+def _from_json(text: str) -> Any:
+    # PostgreSQL stores only what is JSON; in SQLite one damaged row must not spoil the whole result.
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError, TypeError):
+        return DamagedJson(text)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.database.tables import Catalogue, Chunk, Job
 from shared.ledger import shown_name
-from shared.ledger.job_states import OPEN_STATES
+from shared.ledger.job_states import OPEN_STATES, UNDERSTOOD
 
 #: Written out and not bound: only so do both databases use the index of open jobs.
 IS_OPEN: Final = Job.state.in_([literal_column(f"'{state}'") for state in OPEN_STATES])
@@ -76,6 +76,7 @@ def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
     conditions = [
         Job.catalogue_id == Catalogue.id,
         IS_OPEN,
+        *UNDERSTOOD,
         exists().where(Chunk.job_id == Job.id, *of_chunk),
         *((Job.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS)) if only_quick else ()),
         *((Job.id.not_in(bindparam("without", expanding=True)),) if excluding else ()),
@@ -103,7 +104,7 @@ def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
 _MORE_URGENT = (
     select(Job.id, Job.kind, shown_name)
     .join(Catalogue, Catalogue.id == Job.catalogue_id)
-    .where(IS_OPEN, Job.priority < bindparam("priority"))
+    .where(IS_OPEN, *UNDERSTOOD, Job.priority < bindparam("priority"))
     .where(exists().where(Chunk.job_id == Job.id, *_IS_CLAIMABLE))
     .limit(1)
 )
