@@ -9,7 +9,7 @@ from cli.output import json_option, people, print_json, tables
 from shared.catalogue import CatalogueStore
 from shared.errors import Misconfigured
 from shared.money import Rates, RatesBook
-from shared.open_parts import open_database
+from shared.open_parts import open_migrated_database
 from shared.rate_sources import read_source, updated, write_rates
 from shared.settings import Settings, get_settings
 
@@ -48,7 +48,7 @@ def update(source: str | None, as_json: bool) -> None:
 
 
 def _in_use(settings: Settings) -> set[str]:
-    database = open_database(settings)
+    database = open_migrated_database(settings)
     try:
         return CatalogueStore(database).currencies()
     finally:
