@@ -19,7 +19,7 @@ from shared.contracts import (
     ImportOptions,
     ImportRequest,
     JobOut,
-    ProductId,
+    NewProductId,
     ProductIn,
     ProductOut,
     ReconcileRequest,
@@ -46,7 +46,7 @@ _TRIES = 3
 _PIECE_BYTES = 1 << 20
 _NAMES: dict[str, TypeAdapter[str]] = {
     "catalogue": TypeAdapter(CatalogueName),
-    "product_id": TypeAdapter(ProductId),
+    "product_id": TypeAdapter(NewProductId),
 }
 REPEATABLE = Parameter("Idempotency-Key", "The same key and request make one job", "header")
 _OPTIONS = tuple(

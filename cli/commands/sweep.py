@@ -6,7 +6,7 @@ import click
 
 from cli.output import json_option, people, print_json, reporter_for
 from shared.image_names import SHARDS
-from shared.open_parts import open_migrated_database, open_image_store, open_picture_sweeper
+from shared.open_parts import open_image_store, open_migrated_database, open_picture_sweeper
 from shared.settings import get_settings
 
 

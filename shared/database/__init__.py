@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from shared.database import clock
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, InvalidInput
 
 _READ = "vitrine_read"
 _LOOK = "vitrine_look"
@@ -82,6 +83,7 @@ class Database:
             self.clock = clock.DatabaseClock(self.check)
             event.listen(self.engine, "begin", _measure_with(self.clock))
         clock.follow(self.clock)
+        event.listen(self.engine, "handle_error", _refuse_data)
         self._reader: Engine = self.engine.execution_options(**{_READ: True})
 
     @contextmanager
@@ -156,6 +158,15 @@ def _from_json(text: str) -> Any:
         return DamagedJson(text)
 
 
+def _refuse_data(context: ExceptionContext) -> None:
+    """Raise InvalidInput for a value that the database cannot hold: the row is wrong, not the database."""
+    error = context.original_exception
+    if isinstance(context.sqlalchemy_exception, DataError) or isinstance(
+        error, OverflowError | UnicodeEncodeError
+    ):
+        raise InvalidInput(f"The database cannot hold this value: {_cause(error)}") from error
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -169,7 +180,7 @@ def _translated() -> Iterator[None]:
         raise
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     """The driver's own words, without SQL text or parameters."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
     return lines[0] if lines else type(error).__name__

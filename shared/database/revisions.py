@@ -29,7 +29,7 @@ def current_revision(database: Database) -> str | None:
     with database.read() as session:
         if not inspect(session.connection()).has_table(_TABLE):
             return None
-        found: str | None = session.scalar(text(f"SELECT version_num FROM {_TABLE}"))
+        found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
         return found
 
 

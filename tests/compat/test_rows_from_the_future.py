@@ -374,9 +374,7 @@ def test_damaged_timings_do_not_end_the_count(database: Database, ledger: Search
     assert signals.signals().stages_ms["total"].count == 1
 
 
-def test_uploads_that_rows_of_another_version_name_are_kept(
-    database: Database, ledger: SearchLedger
-) -> None:
+def test_uploads_that_rows_of_another_version_name_are_kept(database: Database, ledger: SearchLedger) -> None:
     job = JobLedger(database).create_import("shop", {"archive": "old.zip"}, None, {}).id
     rewrite(database, Job, job, source={"archives": ["new-1.zip", {"name": "new-2.zip"}]})
     names = ["new-1.zip", "new-2.zip", "nobody.zip"]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from shared.broker.task_names import LANE_OF, TaskName
 from shared.contracts.feedback import FeedbackIn
 from shared.contracts.search import Boost
 from shared.database import Database
@@ -32,7 +33,6 @@ from shared.ledger.signals import SignalLedger
 from shared.ledger.webhook_desk import WebhookDesk
 from shared.ledger.webhooks import WebhookLedger
 from shared.ledger.work import ChunkClaim
-from shared.task_names import LANE_OF, TaskName
 from worker.jobs.imports import _options
 from worker.products.loading import _product_of
 from worker.search.asked_again import readable, reuse

@@ -16,9 +16,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from shared.celery_config import make_celery
+from shared.task_names import LANE_OF, TaskName
 
 from shared.catalogue import CatalogueStore
-from shared.celery_config import make_celery
 from shared.contracts import ImportRequest, ProductIn, SearchOptions, SearchResult
 from shared.contracts.feedback import FeedbackIn
 from shared.contracts.indexes import GoldenIn, PruneRequest, ReprocessRequest
@@ -40,7 +41,6 @@ from shared.ledger.searches import Asked, SearchLedger
 from shared.ledger.webhooks import WebhookLedger
 from shared.ledger.work import Item, Outcome, Problem
 from shared.presence import Presence
-from shared.task_names import LANE_OF, TaskName
 
 YEARS_S = 50 * 365 * 86_400
 #: In which the searches are asked that the version left waiting.
@@ -167,11 +167,10 @@ def catalogue(database: Database) -> int:
 
 def searches(database: Database) -> None:
     ledger, desk = SearchLedger(database), SearchDesk(database, "one", 30.0, 4)
-    accept = lambda options, asked, key=None: (
-        ledger.accept(
-            "shop", options, asked, ttl_s=YEARS_S, idempotency=key
-        ).id
-    )
+
+    def accept(options, asked, key=None):
+        return ledger.accept("shop", options, asked, ttl_s=YEARS_S, idempotency=key).id
+
     answered = accept(
         SearchOptions(**FULL),
         Asked(query_key="a" * 64, more_photos=("b" * 64,)),

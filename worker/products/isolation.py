@@ -40,7 +40,7 @@ class Stages(Protocol[Batch]):
 
 
 def is_data_error(error: BaseException) -> bool:
-    """Whether a row's data can be the cause; SQLAlchemy wraps what drivers raise over a value."""
+    """Whether a row's data can be the cause; SQLAlchemy wraps what it raises itself over a value."""
     if isinstance(error, StatementError) and isinstance(error.orig, DATA_ERRORS):
         return True
     return isinstance(error, DATA_ERRORS)
