@@ -17,6 +17,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("cli.commands.down:down", "Stop what `up` started."),
     "status": ("cli.commands.status:status", "Say what runs, and with which models."),
     "import": ("cli.commands.import_:import_", "Import products from a folder, manifest or archive."),
+    "migrate": ("cli.commands.migrate:migrate", "Bring the database to the schema of this version."),
     "search": ("cli.commands.search:search", "Find the products in a photo."),
     "catalogues": ("cli.commands.catalogues:catalogues", "List, make and delete catalogues."),
     "jobs": ("cli.commands.jobs:jobs", "List, watch, pause, cancel and retry jobs."),

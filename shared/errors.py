@@ -29,6 +29,7 @@
     │   ├── DatabaseUnavailable     database_unavailable    503   yes
     │   ├── OutOfMemory             out_of_memory           503   yes
     │   └── Overloaded              overloaded              429   yes
+    ├── UnreadableRow               unreadable_row          500
     └── Misconfigured               misconfigured           500
 
 The HTTP column lives in ``web/errors.py``; a test holds the two tables together.
@@ -163,6 +164,12 @@ class OutOfMemory(Unavailable):
 
 class Overloaded(Unavailable):
     code = "overloaded"
+
+
+class UnreadableRow(VitrineError):
+    """A stored row that another version wrote, or that is damaged."""
+
+    code = "unreadable_row"
 
 
 class Misconfigured(VitrineError):

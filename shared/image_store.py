@@ -52,7 +52,10 @@ class ImageStore:
     def __init__(
         self, url: str, endpoint_url: str | None = None, key: str | None = None, secret: str | None = None
     ) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise Misconfigured(f"The address of the image store cannot be read: {error}.") from error
         self._folder: Path | None = None
         if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
             self._folder = Path(unquote(parts.path))

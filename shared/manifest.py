@@ -154,9 +154,10 @@ def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
     # A spreadsheet or pandas may have made a number of it.
     whole = isinstance(product_id, float) and product_id.is_integer()
     product_id = str(int(product_id) if whole else product_id)
-    if not _ID.fullmatch(product_id):
+    if not _ID.fullmatch(product_id) or product_id in (".", ".."):
         text = (
-            f"{product_id[:80]!r} is no product id: 1 to 64 of the letters A-Z a-z, digits, `_`, `.` and `-`."
+            f"{product_id[:80]!r} is no product id: 1 to 64 of the letters A-Z a-z, digits, `_`, `.` and "
+            "`-`, and neither `.` nor `..`."
         )
         return Row(number, None, None, [], ("invalid_product_id", text))
     try:
@@ -206,5 +207,6 @@ def _problem(error: ValidationError) -> tuple[str, str]:
     reason = {"price": "invalid_price", "currency": "invalid_currency"}.get(field, "invalid_row")
     return (
         reason,
-        f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']} (is {str(first['input'])[:60]!r})",
+        f"{'.'.join(str(part) for part in first['loc'])}: {first['msg'].removeprefix('Value error, ')} "
+        f"(is {str(first['input'])[:60]!r})",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from shared.database import Database
+from shared.database.revisions import require_schema
 from shared.file_systems import S3Access
 from shared.image_store import ImageStore
 from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
@@ -17,6 +18,22 @@ def open_database(settings: Settings, *, durable: bool = True) -> Database:
     """Open the database; ``durable`` as in ``Database``."""
     pool, busy_s = settings.database.pool_size, settings.database.busy_timeout_s
     return Database(settings.database_url, pool, busy_s, durable=durable)
+
+
+def open_migrated_database(settings: Settings, *, durable: bool = True) -> Database:
+    """Open the database if its schema is this program's.
+
+    Raises:
+        Misconfigured: the schema is newer than this program knows, or older than it needs.
+        DatabaseUnavailable: it cannot be reached.
+    """
+    database = open_database(settings, durable=durable)
+    try:
+        require_schema(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def open_image_store(settings: Settings) -> ImageStore:

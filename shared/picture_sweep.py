@@ -25,6 +25,7 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
+from shared.contracts.stored import texts_in
 from shared.database import Database, affected
 from shared.database.tables import Image, Job, JobItem
 from shared.database.tables.catalogue import PictureSweep
@@ -137,7 +138,8 @@ class PictureSweeper:
                 or_(Job.state.not_in(ENDED_STATES), may_be_retried),
             )
         )
-        return {key for payload in payloads for key in payload.get("images") or ()}
+        # Whatever a row of another version calls it: what a payload names is needed.
+        return set(texts_in(list(payloads)))
 
 
 def _count(session: Session) -> int:

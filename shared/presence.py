@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from shared.background import Periodic
+from shared.contracts.stored import as_object
 from shared.database import Database, affected
 from shared.database.clock import now_s, skew_s
 from shared.database.tables import Process
@@ -75,7 +76,8 @@ class Presence:
                 .order_by(Process.role, Process.name)
             )
             return [
-                ProcessInfo(r.name, r.role, r.host, r.pid, r.started_at, r.seen_at, r.details) for r in rows
+                ProcessInfo(r.name, r.role, r.host, r.pid, r.started_at, r.seen_at, as_object(r.details))
+                for r in rows
             ]
 
     def keep_beating(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> Periodic:

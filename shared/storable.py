@@ -1,9 +1,13 @@
-"""What no database of ours keeps: NUL characters, halves of characters, and what is nested without end."""
+"""What no database of ours keeps: NUL characters, halves of characters, infinite numbers, endless nesting."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
+
+#: Longer numbers cannot be turned into text by Python's default, nor read by every JSON reader.
+_MAX_DIGITS, _MAX_BITS = 1000, 3321
 
 
 def unstorable(value: Any, deepest: int, depth: int = 0) -> str | None:
@@ -23,6 +27,10 @@ def unstorable(value: Any, deepest: int, depth: int = 0) -> str | None:
         except UnicodeEncodeError:
             return f"Half a character (a lone surrogate) is in {value[:60]!r}."
         return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"A number is too large, or is no number ({value}): write it as text, or leave it out."
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        return f"A number has more than {_MAX_DIGITS:,} digits: write it as text."
     if depth > deepest:
         return f"Lists and objects are nested deeper than {deepest}."
     parts: Iterable[Any] = ()

@@ -20,6 +20,7 @@ import httpcore
 import httpx
 
 from shared.errors import BodyTooLarge, ImageMissing, InvalidInput, Refused, Unreachable
+from shared.net.addresses import parse_web_address
 from shared.pinned_http import Target, exchange
 
 FIELD = "image_url"
@@ -86,11 +87,12 @@ def checked_target(url: str, resolver: Resolver) -> Target:
     """
     try:
         target = httpx.URL(url)
-    except (httpx.InvalidURL, UnicodeError) as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise InvalidInput("That is not an address.", FIELD) from error
     port = target.port or _PORTS.get(target.scheme)
     if target.scheme not in _PORTS or not target.host or port != _PORTS[target.scheme] or target.userinfo:
         raise Refused("Only http and https addresses on their usual ports, without a login.", FIELD)
+    parse_web_address(url, FIELD)
     addresses = resolver(target.host, port)
     if not addresses or not all(is_public(address) for address in addresses):
         raise Refused("The address leads into a private network.", FIELD)
@@ -142,7 +144,7 @@ def _redirect(target: Target, answer: httpcore.Response) -> str | None:
     if answer.status in _REDIRECTS and location is not None:
         try:
             return str(target.url.join(location))
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, ValueError) as error:
             raise InvalidInput("The address redirects to what is no address.", FIELD) from error
     if answer.status in _GONE:
         raise ImageMissing(f"The address answered {answer.status}: there is nothing.", FIELD)

@@ -9,6 +9,7 @@ from functools import partial
 import httpx
 
 from shared.errors import InvalidInput, Refused, Unreachable
+from shared.net.addresses import parse_web_address
 from shared.pinned_http import Target
 from shared.url_fetch import DEADLINE_S, Resolver, is_public, resolved_by
 
@@ -41,12 +42,13 @@ def webhook_target(url: str, allow_private: bool, resolver: Resolver) -> Target:
     """
     try:
         target = httpx.URL(url)
-    except (httpx.InvalidURL, UnicodeError) as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise InvalidInput("That is not an address.", FIELD) from error
     if target.scheme not in _PORTS or not target.host:
         raise InvalidInput("A webhook is an http or https address.", FIELD)
     if target.userinfo:
         raise InvalidInput("A webhook's address has no login: the signature says who sends.", FIELD)
+    parse_web_address(url, FIELD)
     try:
         addresses = resolver(target.host, target.port or _PORTS[target.scheme])
     except Unreachable as error:

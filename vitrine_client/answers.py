@@ -13,9 +13,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parsed(model: type[Model], answer: httpx.Response) -> Model:
-    """Return the answer as a model; VitrineError when it is something else."""
+    """Return the answer as a model; VitrineError when it is something else.
+
+    Fields that this version does not know are ignored: the server may be newer.
+    """
     try:
-        return model.model_validate_json(answer.content)
+        return model.model_validate_json(answer.content, extra="ignore")
     except ValidationError as error:
         raise _foreign(answer) from error
 
@@ -23,7 +26,7 @@ def parsed(model: type[Model], answer: httpx.Response) -> Model:
 def parsed_list(model: type[Model], answer: httpx.Response) -> list[Model]:
     """Return the answer as a list of models; VitrineError when it is something else."""
     try:
-        return TypeAdapter(list[model]).validate_json(answer.content)  # type: ignore[valid-type]
+        return TypeAdapter(list[model]).validate_json(answer.content, extra="ignore")  # type: ignore[valid-type]
     except ValidationError as error:
         raise _foreign(answer) from error
 

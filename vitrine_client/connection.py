@@ -113,10 +113,10 @@ def pause_before(tries: int) -> float:
 
 
 def _is_here(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    if host == "localhost":
-        return True
     try:
+        host = urlsplit(base_url).hostname or ""
+        if host == "localhost":
+            return True
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -121,6 +121,6 @@ class JobCalls(Connection):
 
 def _job(text: str) -> JobOut:
     try:
-        return JobOut.model_validate_json(text)
+        return JobOut.model_validate_json(text, extra="ignore")
     except ValidationError as error:
         raise VitrineError("The server tells events that this version does not know.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -59,7 +60,7 @@ def strict_json(data: bytes | str) -> Any:
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
             parse_int=lambda digits: int(_short(digits)),
-            parse_float=lambda digits: float(_short(digits)),
+            parse_float=_finite,
         )
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not valid JSON.") from error
@@ -92,6 +93,13 @@ def _short(digits: str) -> str:
     if len(digits) > _MAX_DIGITS:
         raise BadRequest(f"A number has more than {_MAX_DIGITS} digits.")
     return digits
+
+
+def _finite(digits: str) -> float:
+    number = float(_short(digits))
+    if not math.isfinite(number):
+        raise BadRequest(f"{digits} is too large for a number: send it as text.")
+    return number
 
 
 def form_fields(lists: Iterable[str] = ()) -> dict[str, Any]:

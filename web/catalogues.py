@@ -19,11 +19,12 @@ from shared.contracts import (
     ImportOptions,
     ImportRequest,
     JobOut,
-    ProductId,
+    NewProductId,
     ProductIn,
     ProductOut,
     ReconcileRequest,
 )
+from shared.contracts.stored import stored
 from shared.errors import InvalidInput, StorageUnavailable, UnsupportedFormat
 from shared.images import probe
 from shared.imports.kinds import UPLOADS
@@ -45,7 +46,7 @@ _TRIES = 3
 _PIECE_BYTES = 1 << 20
 _NAMES: dict[str, TypeAdapter[str]] = {
     "catalogue": TypeAdapter(CatalogueName),
-    "product_id": TypeAdapter(ProductId),
+    "product_id": TypeAdapter(NewProductId),
 }
 REPEATABLE = Parameter("Idempotency-Key", "The same key and request make one job", "header")
 _OPTIONS = tuple(
@@ -204,7 +205,7 @@ def delete_product(catalogue: str, product_id: str) -> Response:
 def reconcile(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     wanted = parsed(ReconcileRequest, optional_json())
-    return job_answer(services().jobs.create("reconcile", name, wanted.model_dump()))
+    return job_answer(services().jobs.create("reconcile", name, stored(wanted)))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/imports")
@@ -228,7 +229,7 @@ def start_import(catalogue: str) -> Response:
     settings = services().settings
     source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
-    how = wanted.model_dump(exclude={"source"})
+    how = stored(wanted, exclude={"source"})
     return job_answer(services().jobs.create_import(name, source, idempotency(name, wanted), how))
 
 
@@ -244,7 +245,7 @@ def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: I
         parts.store.put_stream(upload, _pieces(stream, digest), "imports", most)
         repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest(), options)
         parts.catalogue.create(catalogue)
-        accepted = parts.jobs.create_import(catalogue, {"archive": upload}, repeat, options.model_dump())
+        accepted = parts.jobs.create_import(catalogue, {"archive": upload}, repeat, stored(options))
     except BaseException:
         parts.store.delete(upload, "imports")
         raise

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
+from shared.contracts.stored import stored
 from shared.csv_safety import csv_line
 from shared.errors import InvalidInput
 from shared.ledger.duplicates import KIND, MAX_PAGE, DuplicateLedger
@@ -35,7 +36,7 @@ _COLUMNS = ("group", "kind", "keep", "product_id", "title", "similarity", "image
 def look(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     wanted = parsed(DuplicatesRequest, optional_json())
-    return job_answer(services().jobs.create(KIND, name, wanted.model_dump()))
+    return job_answer(services().jobs.create(KIND, name, stored(wanted)))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/duplicates")

@@ -40,6 +40,9 @@ def error_words() -> dict[str, str]:
         "database_unavailable": _("The database is not reachable. Try again in a moment."),
         "out_of_memory": _("The server is out of memory. Try again in a moment, or with a smaller picture."),
         "overloaded": _("Too many searches are waiting. Try again in a moment."),
+        "unreadable_row": _(
+            "Something went wrong on the server. Try again; if it stays, tell whoever runs it."
+        ),
         "misconfigured": _("The server is not set up correctly. Tell whoever runs it."),
         "internal": _("Something went wrong on the server. Try again; if it stays, tell whoever runs it."),
     }

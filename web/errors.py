@@ -47,6 +47,7 @@ STATUS: dict[str, int] = {
     "database_unavailable": 503,
     "out_of_memory": 503,
     "overloaded": 429,
+    "unreadable_row": 500,
     "misconfigured": 500,
     "internal": 500,
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.errors import DatabaseUnavailable, Misconfigured
 from shared.interpreter import tune_gc
+from shared.open_parts import open_migrated_database
 from shared.settings import get_settings
 from web.events import SERVING
 
@@ -34,6 +36,17 @@ logconfig_dict = {
     "root": {"level": _settings.log.level, "handlers": ["console"]},
     "loggers": {"gunicorn.error": {"level": _settings.log.level, "handlers": [], "propagate": True}},
 }
+
+
+def on_starting(server: Any) -> None:
+    """Check the schema in the master: a worker that cannot start would be started again and again."""
+    try:
+        open_migrated_database(_settings).close()
+    except DatabaseUnavailable as error:
+        # Requests answer 503 until it is back.
+        server.log.warning("The schema is not checked: %s", error.message)
+    except Misconfigured as error:
+        raise SystemExit(f"The web cannot start: {error.message}") from error
 
 
 def post_worker_init(worker: Any) -> None:

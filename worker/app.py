@@ -14,8 +14,9 @@ from celery import signals
 
 from shared.broker.celery_config import make_celery
 from shared.broker.task_names import Lane
-from shared.errors import Misconfigured
+from shared.errors import DatabaseUnavailable, Misconfigured
 from shared.log import configure_logging
+from shared.open_parts import open_migrated_database
 from shared.settings import get_settings
 from worker import stopping, tasks
 from worker.vision.models import verify_models
@@ -44,10 +45,19 @@ def _remember_lane(sender: str, instance: Any, **_: Any) -> None:
     os.environ[_NAME_VARIABLE] = sender
     signals.worker_shutting_down.connect(lambda **_: stopping.pass_on(instance), weak=False)
     try:
+        _require_schema()
         verify_models(settings.models_folder, settings.models.detector, settings.models.embedder)
     except Misconfigured as error:
         # Here and not in the child, which the pool would start again for ever.
         raise SystemExit(f"This worker cannot start: {error.message}") from error
+
+
+def _require_schema() -> None:
+    try:
+        open_migrated_database(settings).close()
+    except DatabaseUnavailable as error:
+        # The pool's child waits for the database.
+        log.warning("the schema is not checked: %s", error.message)
 
 
 @signals.setup_logging.connect

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from shared.errors import OutOfMemory, Unavailable, VitrineError
+from shared.contracts.stored import READS, needs_of
+from shared.errors import OutOfMemory, Unavailable, UnreadableRow, VitrineError
 from shared.ledger.job_plan import write_plan
-from shared.ledger.work import ChunkClaim, GivesWay, Item, LostLease, Problem, Stopping
+from shared.ledger.work import (
+    ChunkClaim,
+    GivesWay,
+    Item,
+    LostLease,
+    NeedsNewer,
+    Outcome,
+    Problem,
+    Stopping,
+)
 from worker.jobs import JobKind
 from worker.jobs.calibrate import Calibrate
 from worker.jobs.dropping import Drop
@@ -30,6 +40,8 @@ log = logging.getLogger(__name__)
 _MOST_BACK_OFF_S = 120.0
 #: While a plan is made, how often it is looked whether somebody waits.
 _LOOK_S = 0.2
+#: How long a chunk with items of a newer version is left to newer workers before it is tried again.
+_NEWER_RETRY_S = 30.0
 #: Jobs that read no picture: their chunks are large.
 _LIGHT = ("rebuild",)
 
@@ -95,6 +107,15 @@ class CatalogueLane:
             log.info("%s", error.message)
             # Still this worker's if the job was paused in the moment of the claim.
             desk.postpone(claim, 0.0, error.message, blame=False)
+        except NeedsNewer as error:
+            log.warning("chunk %s waits: %s", claim.id, error.message)
+            desk.postpone(claim, _NEWER_RETRY_S, error.message, blame=False)
+        except UnreadableRow as error:
+            # A newer worker may be able to read it; after the last try the job fails with the reason.
+            if desk.is_last_try(claim):
+                desk.fail_job(claim, error.code, error.message)
+            else:
+                self._try_later(claim, error.message)
         except OutOfMemory as error:
             self._try_later(claim, error.message)
         except Unavailable as error:
@@ -116,7 +137,14 @@ class CatalogueLane:
         self.tools.desk.postpone(claim, back_off_s(claim.attempts), error, blame=True)
 
     def _step(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Do the chunk; return the job's report if this ends it."""
+        """Do the chunk; return the job's report if this ends it.
+
+        Raises:
+            UnreadableRow: the job's options or its source are damaged.
+            NeedsNewer: a newer version wrote its items.
+        """
+        if not (isinstance(claim.options, dict) and isinstance(claim.source, dict)):
+            raise UnreadableRow("The options of this job cannot be read: the row is damaged.")
         kind, desk = self._kinds[claim.kind], self.tools.desk
         if claim.stage == "finish":
             return kind.finish(claim)
@@ -125,8 +153,27 @@ class CatalogueLane:
             size = self._chunk_items * (LIGHT_CHUNK if claim.kind in _LIGHT else 1)
             write_plan(desk, self.tools.database, claim, entries, size, finish=kind.finishes)
         else:
-            kind.work(claim, desk.items(claim))
+            kind.work(claim, self._readable(claim, desk.items(claim)))
         return None
+
+    def _readable(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
+        """Return the items whose payload is an object; record the others as failed.
+
+        Raises:
+            NeedsNewer: one of them was written by a newer version.
+        """
+        if any(needs_of(item.payload) > READS for item in items):
+            raise NeedsNewer("It has products that a newer version of Vitrine wrote.")
+        damaged = [item for item in items if not isinstance(item.payload, dict)]
+        if damaged:
+            text = "What was stored of this product cannot be read: the row is damaged. Send it again."
+            outcomes = [
+                Outcome(i, "failed", problems=[Problem(i.row, i.product_id, None, "unreadable_row", text)])
+                for i in damaged
+            ]
+            with self.tools.database.write() as session:
+                self.tools.desk.record(session, claim, outcomes)
+        return [item for item in items if isinstance(item.payload, dict)]
 
     def _giving_way(self, claim: ChunkClaim, entries: Iterable[Item | Problem]) -> Iterator[Item | Problem]:
         looked_at = time.monotonic()

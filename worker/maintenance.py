@@ -16,7 +16,7 @@ from shared.broker.celery_config import make_celery, queue_length
 from shared.broker.publisher import TaskPublisher
 from shared.broker.task_names import Lane, TaskName
 from shared.database import Database
-from shared.errors import VitrineError
+from shared.errors import DatabaseUnavailable, Misconfigured, VitrineError
 from shared.image_names import SHARDS
 from shared.image_store import ImageStore
 from shared.ledger.chunk_messages import publish_chunks
@@ -27,7 +27,12 @@ from shared.ledger.refreshing import Refresher
 from shared.ledger.search_desk import SearchDesk
 from shared.ledger.signals import SignalLedger
 from shared.log import configure_logging
-from shared.open_parts import open_database, open_image_store, open_picture_sweeper
+from shared.open_parts import (
+    open_database,
+    open_image_store,
+    open_migrated_database,
+    open_picture_sweeper,
+)
 from shared.picture_sweep import PictureSweeper
 from shared.presence import Presence
 from shared.settings import Settings, get_settings
@@ -176,6 +181,12 @@ def _refresher(settings: Settings, database: Database) -> Refresher | None:
 def main() -> None:
     settings = get_settings()
     configure_logging(settings.log.level, settings.log.format, "maintenance")
+    try:
+        open_migrated_database(settings).close()
+    except DatabaseUnavailable as error:
+        log.warning("the schema is not checked: %s", error.message)
+    except Misconfigured as error:
+        raise SystemExit(f"The maintenance process cannot start: {error.message}") from error
     sweeper = build_sweeper(settings)
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,7 @@ from rich.table import Table as Lines
 
 from cli.output import json_option, people, print_json, tables
 from shared.catalogue import CatalogueStore
+from shared.database.revisions import current_revision, require_schema
 from shared.errors import Misconfigured
 from shared.money import Rates, RatesBook
 from shared.open_parts import open_database
@@ -50,6 +51,9 @@ def update(source: str | None, as_json: bool) -> None:
 def _in_use(settings: Settings) -> set[str]:
     database = open_database(settings)
     try:
+        if current_revision(database) is None:
+            return set()  # rates may be fetched before the first start
+        require_schema(database)
         return CatalogueStore(database).currencies()
     finally:
         database.close()

@@ -6,7 +6,7 @@ import click
 
 from cli.output import json_option, people, print_json, reporter_for
 from shared.image_names import SHARDS
-from shared.open_parts import open_database, open_image_store, open_picture_sweeper
+from shared.open_parts import open_image_store, open_migrated_database, open_picture_sweeper
 from shared.settings import get_settings
 
 
@@ -21,7 +21,7 @@ def sweep(dry_run: bool, as_json: bool) -> None:
     settings, so run it where the workers run; imports may go on.
     """
     settings = get_settings()
-    database, store = open_database(settings), open_image_store(settings)
+    database, store = open_migrated_database(settings), open_image_store(settings)
     pictures = open_picture_sweeper(settings, database, store)
     found = 0
     with reporter_for(people()) as reporter:

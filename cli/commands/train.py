@@ -219,10 +219,10 @@ def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
 
     from shared.database.tables import Image, Product
     from shared.ledger import find_catalogue
-    from shared.open_parts import open_database, open_image_store
+    from shared.open_parts import open_image_store, open_migrated_database
     from worker.training.catalogue_pack import Photo
 
-    database, store = open_database(settings), open_image_store(settings)
+    database, store = open_migrated_database(settings), open_image_store(settings)
     limits = image_limits(settings, catalogue=True)
     with database.read() as session:
         place = find_catalogue(session, catalogue)

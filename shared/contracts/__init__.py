@@ -10,6 +10,7 @@ from shared.contracts.base import (
     Fraction,
     Health,
     Locale,
+    NewProductId,
     ProductId,
 )
 from shared.contracts.catalogue import (
@@ -75,6 +76,7 @@ __all__ = [
     "JobOut",
     "JobState",
     "Locale",
+    "NewProductId",
     "ProductId",
     "ProductIn",
     "ProductOut",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 CatalogueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 ProductId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+#: Of a product that is written: browsers drop `.` and `..` from addresses, so nobody could open its page.
+NewProductId = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=64,
+        pattern=r"^(\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*|\.{3,})$",
+    ),
+]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,2}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -15,9 +24,17 @@ Box = tuple[Fraction, Fraction, Fraction, Fraction]
 
 
 class Contract(BaseModel):
-    """Base of the models: immutable, and a field nobody knows is an error."""
+    """Base of the models: immutable, and unknown fields are errors.
+
+    Rows that are stored are read with ``shared.contracts.stored``, which ignores unknown fields.
+
+    Attributes:
+        NEEDED_BY: fields that an older worker must not ignore, with the version of stored rows that
+            knows them; see ``shared.contracts.stored``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    NEEDED_BY: ClassVar[dict[str, int]] = {}
 
 
 class ErrorBody(Contract):

@@ -28,7 +28,7 @@ class WebhookOut(Contract):
 
     id: str
     url: str
-    events: list[Event]
+    events: list[str] = Field(description="Which; empty: all")
     catalogue: str | None
     created_at: datetime
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from shared.database import clock
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, InvalidInput
 
 _READ = "vitrine_read"
 _LOOK = "vitrine_look"
@@ -23,6 +24,12 @@ _LOOK = "vitrine_look"
 
 class WrittenJson(str):
     """A text that is JSON already: a JSON column takes it as it is."""
+
+    __slots__ = ()
+
+
+class DamagedJson(str):
+    """The text of a JSON column that is no JSON: reading its row as a contract fails, and nothing else."""
 
     __slots__ = ()
 
@@ -49,7 +56,10 @@ class Database:
             if file:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
             self.engine = create_engine(
-                url, connect_args={"timeout": busy_timeout_s}, json_serializer=_as_json
+                url,
+                connect_args={"timeout": busy_timeout_s},
+                json_serializer=_as_json,
+                json_deserializer=_from_json,
             )
             event.listen(self.engine, "connect", _prepare_sqlite(durable))
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -73,6 +83,7 @@ class Database:
             self.clock = clock.DatabaseClock(self.check)
             event.listen(self.engine, "begin", _measure_with(self.clock))
         clock.follow(self.clock)
+        event.listen(self.engine, "handle_error", _refuse_data)
         self._reader: Engine = self.engine.execution_options(**{_READ: True})
 
     @contextmanager
@@ -139,6 +150,23 @@ def _as_json(value: Any) -> str:
     return value if isinstance(value, WrittenJson) else json.dumps(value)
 
 
+def _from_json(text: str) -> Any:
+    # PostgreSQL stores only what is JSON; in SQLite one damaged row must not spoil the whole result.
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError, TypeError):
+        return DamagedJson(text)
+
+
+def _refuse_data(context: ExceptionContext) -> None:
+    """Raise InvalidInput for a value that the database cannot hold: the row is wrong, not the database."""
+    error = context.original_exception
+    if isinstance(context.sqlalchemy_exception, DataError) or isinstance(
+        error, OverflowError | UnicodeEncodeError
+    ):
+        raise InvalidInput(f"The database cannot hold this value: {_cause(error)}") from error
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -152,7 +180,7 @@ def _translated() -> Iterator[None]:
         raise
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     """The driver's own words, without SQL text or parameters."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
     return lines[0] if lines else type(error).__name__

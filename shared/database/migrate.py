@@ -9,7 +9,8 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from shared.database import Database
-from shared.errors import Misconfigured
+from shared.database.revisions import require_not_newer
+from shared.errors import Misconfigured, VitrineError
 
 # Any number: it only has to be the same in every process that migrates.
 _ADVISORY_LOCK = 7_242_031
@@ -22,6 +23,7 @@ def migrate(database: Database) -> None:
         DatabaseUnavailable: the database cannot be reached.
         Misconfigured: the schema is newer than this program.
     """
+    require_not_newer(database)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with database.write() as session:
@@ -42,8 +44,12 @@ def main() -> None:
     from shared.settings import get_settings
 
     database = Database(get_settings().database_url)
-    migrate(database)
-    database.close()
+    try:
+        migrate(database)
+    except VitrineError as error:
+        raise SystemExit(error.message) from error
+    finally:
+        database.close()
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit
 
 from shared.errors import BodyTooLarge, ImageTooLarge, Refused, Unreachable
 from shared.imports.kinds import S3, under_s3_roots
 from shared.imports.sources import Source
+from shared.net.addresses import join_address, parse_web_address
 
 #: Of one site at once, in this process.
 _AT_ONCE = 4
@@ -55,6 +55,7 @@ class Fetcher:
         """Return what is at a web address.
 
         Raises:
+            InvalidInput: it is no web address.
             Refused: addresses are off, or this one leads into a private network.
             Unreachable: it does not deliver, twice, or its site did not deliver lately.
             ImageMissing: there is nothing.
@@ -65,7 +66,7 @@ class Fetcher:
                 f"Image addresses are off, so {address[:200]!r} is not fetched: set "
                 "VITRINE_WEB__URL_IMPORT=true for web and worker, or send the files."
             )
-        with self._turn(urlsplit(address).netloc) as site:
+        with self._turn(parse_web_address(address).netloc) as site:
             try:
                 return io.BytesIO(self._twice(site, address))
             except BodyTooLarge as error:
@@ -128,7 +129,7 @@ class WithAddresses:
     def open(self, name: str) -> BinaryIO:
         """Open a file, an object, or what is at an address. Raises as ``Fetcher.open`` and the source."""
         if self.base is not None and "://" not in name and name != self.inner.manifest:
-            name = urljoin(self.base, name)
+            name = join_address(self.base, name)
         if name.startswith(_WEB):
             return self.fetcher.open(name)
         if not name.startswith(S3):

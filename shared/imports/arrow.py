@@ -124,7 +124,9 @@ def _plain(value: Any) -> Any:
         return [v for v in map(_plain, value) if v is not None]
     if isinstance(value, float):
         # pandas writes a number that is missing as NaN.
-        return value if math.isfinite(value) else None
+        if math.isinf(value):
+            raise ValueError("an infinite number")
+        return None if math.isnan(value) else value
     if isinstance(value, bytes):
         try:
             return value.decode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, BinaryIO, NoReturn
@@ -84,7 +85,7 @@ def _unreadable(error: Exception) -> InvalidManifest:
 
 def _json_record(line: str) -> dict[str, Any] | str:
     try:
-        record = json.loads(line, parse_constant=_no_number)
+        record = json.loads(line, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         return f"This line is not JSON: {error}."
     return record if isinstance(record, dict) else "This line is not a JSON object."
@@ -92,6 +93,13 @@ def _json_record(line: str) -> dict[str, Any] | str:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is too large for a number: write it as text")
+    return number
 
 
 def csv_records(file: BinaryIO) -> Iterator[Numbered]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.contracts.stored import as_object
 from shared.database import Database
 from shared.database.tables import Catalogue
 from shared.errors import Conflict
@@ -26,13 +27,13 @@ class DryRuns:
         """
         with self._database.read() as session:
             job = find_job(session, job_id)
-            if job.kind != "import" or not job.options.get("dry_run"):
+            if job.kind != "import" or not as_object(job.options).get("dry_run"):
                 raise Conflict("This job is not a dry run: there is nothing to start.")
             if job.state != "succeeded":
                 raise Conflict("The dry run has not ended well: wait for its end, or import again.")
-            if (refused := ((job.report or {}).get("dry_run") or {}).get("refused")) is not None:
+            if (refused := as_object(as_object(job.report).get("dry_run")).get("refused")) is not None:
                 raise Conflict(str(refused))
             catalogue = session.get_one(Catalogue, job.catalogue_id).name
-            source, options = dict(job.source), {**job.options, "dry_run": False}
+            source, options = as_object(job.source), {**job.options, "dry_run": False}
         once = Idempotent(f"dry-run {job_id}", job_id)
         return self._jobs.create_import(catalogue, source, once, options)

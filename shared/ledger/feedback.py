@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES, SearchResult
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
+from shared.contracts.stored import read_stored
 from shared.database import Database, affected
 from shared.database.tables import Feedback, Search
 from shared.errors import Conflict, InvalidInput, NotFound
@@ -67,7 +68,7 @@ class FeedbackLedger:
             if row.result is None:
                 ended = row.state in ENDED_STATES
                 raise Conflict("This search failed." if ended else "This search is not answered yet.")
-            said = _said(wanted, row, SearchResult.model_validate(row.result))
+            said = _said(wanted, row, read_stored(SearchResult, row.result, "The answer to this search"))
             count = session.scalar(select(func.count()).where(Feedback.search_id == row.id)) or 0
             known = session.scalar(select(Feedback.id).where(Feedback.key == said.key))
             if count >= MOST_OF_A_SEARCH and known is None:

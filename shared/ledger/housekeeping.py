@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import and_, delete, func, or_, select
 
 from shared.contracts import ENDED_STATES
+from shared.contracts.stored import texts_in
 from shared.database import Database, affected
 from shared.database.tables import DeletedProduct, Job, Search
 from shared.imports.kinds import made_by
@@ -21,7 +22,7 @@ def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str
     open_ = Search.state.in_(("queued", "running"))
     with database.read() as session:
         several = session.scalars(select(Search.more_photos).where(open_, Search.more_photos.is_not(None)))
-        also_needed = {key for more in several for key in more or ()}
+        also_needed = set(texts_in(list(several)))
     for key in keys:
         if key in also_needed:
             continue
@@ -55,7 +56,8 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
                 )
             )
         ).all()
-    needed = {source.get("archive") for _, source in jobs}
+    # Whatever a row of another version calls it: what a source names is needed.
+    needed = set(texts_in([source for _, source in jobs]))
     makers = {made_by(job_id) for job_id, _ in jobs}
     for name in names:
         if name not in needed and name.partition("-")[0] not in makers:

@@ -14,6 +14,7 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
+from shared.contracts.stored import as_object, stored
 from shared.database import Database
 from shared.database.tables import Detection, IndexVersion
 from shared.errors import Conflict, InvalidInput, NotFound
@@ -59,7 +60,7 @@ class IndexLedger:
                 raise NotFound(
                     f"There is no index {number}: the list of the versions says which are.", "index"
                 )
-            gate: dict[str, Any] = (found.report or {}).get("gate") or {}
+            gate: dict[str, Any] = as_object(as_object(found.report).get("gate"))
             return gate
 
     def reprocess(
@@ -78,7 +79,7 @@ class IndexLedger:
         return self._jobs.create(
             "reprocess",
             catalogue,
-            wanted.model_dump(),
+            stored(wanted),
             beside_no=("reprocess", "rebuild"),
             idempotency=idempotency,
         )
@@ -95,7 +96,7 @@ class IndexLedger:
             row = _chosen(session, place.id, wanted.index, "ready")
             if row.state != "ready":
                 raise Conflict(f"Index {row.number} is {row.state}: only one that is ready is promoted.")
-            verdict = (row.report or {}).get("gate", {}).get("verdict")
+            verdict = as_object(as_object(row.report).get("gate")).get("verdict")
             if verdict != "passed" and not wanted.force:
                 raise Conflict(
                     f"The quality gate did not pass index {row.number}: `vitrine indexes {catalogue}` says "
@@ -176,7 +177,7 @@ def _index_out(row: IndexVersion, images: int) -> IndexOut:
             "rebuilding": row.beside is not None,
             "complete": row.stale_since is None and row.state != "pruned",
             "job_id": row.job_id,
-            "report": row.report,
+            "report": as_object(row.report) or None,
             "created_at": moment(row.created_at),
             "promoted_at": moment(row.promoted_at),
             "retired_at": moment(row.retired_at),

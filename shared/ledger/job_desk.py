@@ -238,6 +238,10 @@ class JobDesk(JobQueue):
                 .values(waits_for=reason)
             )
 
+    def is_last_try(self, claim: ChunkClaim) -> bool:
+        """Whether the chunk is given up if this try fails."""
+        return claim.attempts >= self._max_attempts
+
     def fail_job(self, claim: ChunkClaim, code: str, message: str) -> None:
         """End the job with an error that no retry can mend, such as a manifest nobody can read."""
         with self._database.write() as session:

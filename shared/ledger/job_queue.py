@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from shared.database import Database
 from shared.database.tables import Chunk, Job, JobItem
 from shared.ledger import now_s
-from shared.ledger.job_states import AUTOMATIC, OPEN_STATES
+from shared.ledger.job_states import AUTOMATIC, OPEN_STATES, UNDERSTOOD
 from shared.ledger.job_turns import IS_UNTRIED, QUICK_KINDS, next_job, reason_to_wait
 from shared.ledger.work import ChunkClaim, Item
 
@@ -103,6 +103,6 @@ _URGENT_WAITS = (
     select(Chunk.id)
     .join(Job, Job.id == Chunk.job_id)
     .where(Chunk.state == "waiting", Chunk.lease_until <= bindparam("now"), Job.state.in_(OPEN_STATES))
-    .where(Chunk.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS), IS_UNTRIED)
+    .where(Chunk.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS), IS_UNTRIED, *UNDERSTOOD)
     .limit(1)
 )

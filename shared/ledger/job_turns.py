@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, aliased
 
 from shared.database.tables import Catalogue, Chunk, Job
 from shared.ledger import shown_name
-from shared.ledger.job_states import OPEN_STATES
+from shared.ledger.job_states import OPEN_STATES, UNDERSTOOD
 
 #: Written out and not bound: only so do both databases use the index of open jobs.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{state}'") for state in OPEN_STATES]
@@ -93,6 +93,7 @@ def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
     conditions = [
         Job.catalogue_id == Catalogue.id,
         IS_OPEN,
+        *UNDERSTOOD,
         exists().where(Chunk.job_id == Job.id, *of_chunk),
         ~exists().where(
             previous.catalogue_id == Job.catalogue_id,
@@ -126,7 +127,7 @@ def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
 _MORE_URGENT = (
     select(Job.id, Job.kind, shown_name)
     .join(Catalogue, Catalogue.id == Job.catalogue_id)
-    .where(IS_OPEN, Job.priority < bindparam("priority"))
+    .where(IS_OPEN, *UNDERSTOOD, Job.priority < bindparam("priority"))
     .where(exists().where(Chunk.job_id == Job.id, *_IS_CLAIMABLE))
     .limit(1)
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.contracts import ErrorBody, JobCounts, JobOut, StageSeconds
+from shared.contracts.stored import as_object
 from shared.database.tables import Job
 from shared.ledger import now_s
 from shared.ledger.job_states import OPEN_STATES
@@ -24,7 +25,7 @@ def job_out(job: Job, catalogue: str) -> JobOut:
         catalogue=catalogue,
         state=job.state,
         phase=job.phase,
-        options=job.options,
+        options=as_object(job.options),
         retry_of=job.retry_of,
         waits_for=job.waits_for if job.state in OPEN_STATES else None,
         total=job.total,
@@ -41,7 +42,7 @@ def job_out(job: Job, catalogue: str) -> JobOut:
         created_at=moment(job.created_at),
         started_at=moment(job.started_at),
         finished_at=moment(job.finished_at),
-        report=job.report,
+        report=as_object(job.report) or None,
         error=ErrorBody(code=job.error_code, message=job.error_message or "") if job.error_code else None,
     )
 

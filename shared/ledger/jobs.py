@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts import Failure, FailurePage, JobOut, ProductIn
+from shared.contracts.stored import NEEDS, as_object, needed_by
 from shared.database import Database
 from shared.database.tables import MOST_ID, Catalogue, Chunk, Job, JobFailure, Product
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
@@ -111,7 +112,16 @@ class JobLedger:
             PicturesSwept: some may have been deleted since: store them again.
         """
         payload = {"product": product.model_dump(mode="json"), "images": images}
-        return self._create("put", catalogue, {}, [(product_id, payload)], None, stored_since=stored_since)
+        version = needed_by(ProductIn, product.model_dump(exclude_defaults=True))
+        return self._create(
+            "put",
+            catalogue,
+            {},
+            [(product_id, payload)],
+            None,
+            options={NEEDS: version} if version > 1 else None,
+            stored_since=stored_since,
+        )
 
     def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> Accepted:
         """Commit a partial change of one product's data; it keeps its pictures.
@@ -119,7 +129,10 @@ class JobLedger:
         Args:
             patch: as of ``shared.merge_patch``; merged by the worker with what the product is then.
         """
-        return self._create("put", catalogue, {}, [(product_id, {"patch": patch, "images": None})], None)
+        version = needed_by(ProductIn, patch)
+        options = {NEEDS: version} if version > 1 else None
+        payload = {"patch": patch, "images": None}
+        return self._create("put", catalogue, {}, [(product_id, payload)], None, options=options)
 
     def create_delete(self, catalogue: str, product_ids: list[str]) -> Accepted:
         """Commit the deletion of products, each once however often it is named.
@@ -277,7 +290,7 @@ class JobLedger:
     def archive(self, job_id: str) -> str | None:
         """Return the name of the upload that the job reads from, None if it reads from none."""
         with self._database.read() as session:
-            found: str | None = find_job(session, job_id).source.get("archive")
+            found: str | None = as_object(find_job(session, job_id).source).get("archive")
             return found
 
 

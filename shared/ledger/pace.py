@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: Time between two samples, and how many are kept: a minute, or as many micro-batches as take longer.
 SAMPLE_S = 5.0
@@ -24,7 +24,7 @@ class Speed(NamedTuple):
 
 def with_sample(samples: Sequence[Sequence[float]] | None, at_s: float, done: int) -> list[list[float]]:
     """Return the samples with a new one, the oldest left out."""
-    return [*(list(s) for s in samples or ()), [at_s, done]][-_KEPT:]
+    return [*(list(s) for s in _readable(samples)), [at_s, done]][-_KEPT:]
 
 
 def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Speed | None:
@@ -37,7 +37,7 @@ def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Spee
     Args:
         at_s: the present.
     """
-    points = list(samples or ())
+    points = _readable(samples)
     if len(points) < 2:
         return None
     last_s, last_done = points[-1]
@@ -52,3 +52,13 @@ def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Spee
     variance = sum(s * (d / s - rate) ** 2 for s, d in steps) / seconds
     spread = max(math.sqrt(variance), rate * max(_LEAST_SPREAD, 0.5 / len(steps)))
     return Speed(rate, max(rate - spread, rate / 4), rate + spread)
+
+
+def _readable(samples: Any) -> list[Sequence[float]]:
+    """Return stored samples; none where they are damaged: the rate is then measured from now on."""
+    pairs = samples if isinstance(samples, list | tuple) else ()
+    sound = all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(n, int | float) for n in pair)
+        for pair in pairs
+    )
+    return list(pairs) if sound else []

@@ -6,16 +6,19 @@ told no, so an answer is written once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, delete, or_, select, update
 
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
+from shared.contracts.stored import read_stored
 from shared.database import Database, WrittenJson, affected
 from shared.database.tables import Idempotency, Search
+from shared.errors import UnreadableRow
 from shared.ledger import now_s
 from shared.ledger.search_statements import (
     ANSWER,
@@ -30,10 +33,15 @@ from shared.ledger.search_statements import (
 from shared.ledger.searches import moment
 from shared.ledger.signals import note_timings
 
+log = logging.getLogger(__name__)
+
+#: Back-off before a search that could not be read is tried again, perhaps by a newer worker.
+_UNREADABLE_RETRY_S = 2.0
 #: How long an expired search still answers 410 before it is forgotten (404).
 _REMEMBER_S = 86_400.0
 #: Maximum interval between two messages for one waiting search.
 _MAX_REPUBLISH_S = 60.0
+_NO_OPTIONS = SearchOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,35 +126,53 @@ class SearchDesk:
         """Claim up to ``limit`` waiting searches, oldest first.
 
         A search that was tried before is claimed alone: if it kills the process, it takes no other with it.
+        One that cannot be read counts an attempt and is put back, or fails with ``unreadable_row``.
 
         Args:
             own: the search that a task was published for. It comes first, and where it does not wait,
                 nothing is claimed: every other search has a task of its own.
         """
+        while taken := self._take(limit, own):
+            if claims := [claim for row, now in taken if (claim := self._read(row, now)) is not None]:
+                return claims
+        return []
+
+    def _take(self, limit: int, own: str | None) -> list[tuple[Row[Any], float]]:
+        """Lease waiting rows in one transaction; return each with the time of the claim."""
         now = now_s()
         if own is not None and not self._is_waiting(own, now):
             return []
         with self._database.record() as connection:
             if own is None:
                 rows = connection.execute(WAITING, {"now": now, "most": limit}).all()
-                chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or rows[:1]
+                chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or list(rows[:1])
             else:
                 chosen = list(connection.execute(OWN, {"now": now, "own": own}))
                 if chosen and chosen[0].attempts == 0 and limit > 1:
                     others = {"now": now, "own": own, "most": limit - 1}
                     chosen += connection.execute(OTHERS, others)
-            claims = [_claim(row, row.started_at or now) for row in chosen]
-            for claim in claims:
+            for row in chosen:
                 connection.execute(
                     TAKE,
                     {
-                        "taken": claim.id,
+                        "taken": row.id,
                         "holder": self._holder,
                         "until": now + self._lease_s,
-                        "started": claim.started_at,
+                        "started": row.started_at or now,
                     },
                 )
-            return claims
+        return [(row, now) for row in chosen]
+
+    def _read(self, row: Row[Any], now: float) -> Claim | None:
+        """Make a claim of a taken row; put it back, or fail it, if it cannot be read."""
+        started_at = row.started_at or now
+        try:
+            return _claim(row, started_at)
+        except UnreadableRow as error:
+            log.error("search %s: %s", row.id, error.message)
+            unread = _unread_claim(row, started_at)
+            self.postpone([unread], _UNREADABLE_RETRY_S, error.code, error.message, blame=True)
+            return None
 
     def _is_waiting(self, search_id: str, now: float) -> bool:
         """Return whether the search may be claimed; unlike a claim, this read blocks no writer."""
@@ -185,7 +211,8 @@ class SearchDesk:
             if row is None or row.result is None:
                 return None
             return FirstPage(
-                SearchOptions.model_validate(row.options), SearchResult.model_validate(row.result)
+                read_stored(SearchOptions, row.options, "The options of the first page"),
+                read_stored(SearchResult, row.result, "The first page"),
             )
 
     def fail(self, claim: Claim, code: str, message: str) -> int:
@@ -278,11 +305,26 @@ class SearchDesk:
 
 
 def _claim(row: Row[Any], started_at: float) -> Claim:
-    """Make a claim of a row of ``WAITING``, as the row is once it was taken."""
+    """Make a claim of a row of ``WAITING``, as the row is once it was taken.
+
+    Raises:
+        UnreadableRow: its options or its photos cannot be read.
+    """
+    unread = _unread_claim(row, started_at)
+    options = read_stored(SearchOptions, row.options, "The options of this search")
     first = [] if row.query_key is None else [row.query_key]
+    more = row.more_photos or []
+    if not (isinstance(more, list) and all(isinstance(key, str) for key in more)):
+        raise UnreadableRow("The photos of this search cannot be read: the row is damaged.")
     kept = None
-    if row.objects is not None and row.embeddings is not None and row.models is not None:
+    # Damaged ones are left out: they are a cache, and the photo is embedded again.
+    if isinstance(row.objects, list) and row.embeddings is not None and row.models is not None:
         kept = Kept(row.objects, row.embeddings, row.models)
+    return replace(unread, options=options, photos=(*first, *more), kept=kept)
+
+
+def _unread_claim(row: Row[Any], started_at: float) -> Claim:
+    """Make a claim without what has to be read: enough to put the row back, or to fail it."""
     return Claim(
         id=row.id,
         fence=row.fence + 1,
@@ -290,10 +332,10 @@ def _claim(row: Row[Any], started_at: float) -> Claim:
         catalogue_id=row.catalogue_id,
         catalogue=row.catalogue,
         currency=row.currency,
-        options=SearchOptions.model_validate(row.options),
-        photos=(*first, *(row.more_photos or ())),
+        options=_NO_OPTIONS,
+        photos=(),
         product_id=row.product_id,
-        kept=kept,
+        kept=None,
         created_at=row.created_at,
         started_at=started_at,
     )

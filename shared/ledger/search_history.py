@@ -13,7 +13,7 @@ from sqlalchemy import select
 from shared.database import Database
 from shared.database.tables import Catalogue, Probe, Timing
 from shared.ledger import now_s
-from shared.ledger.signals import TOTAL, WINDOW_S, percentile
+from shared.ledger.signals import TOTAL, WINDOW_S, percentile, readable_stages
 
 MINUTES = WINDOW_S // 60
 #: Searches that are looked at, the newest; in a busy hour the chart is of its last part.
@@ -59,7 +59,7 @@ class SearchHistory:
             for finished_at, stages in session.execute(query):
                 # A worker's clock may be a little ahead of this one.
                 ago = min(max(int((now - finished_at) // 60), 0), MINUTES - 1)
-                taken[ago].append(stages.get(TOTAL, 0.0))
+                taken[ago].append(readable_stages(stages).get(TOTAL, 0.0))
         return [_minute(ago, sorted(taken.get(ago, []))) for ago in reversed(range(MINUTES))]
 
     def recalls(self) -> list[Recall]:

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, func, select, update
 
+from shared.database.needs import is_understood
 from shared.database.tables import Catalogue, Search
 
-_WAITS = (Search.state == "queued", Search.lease_until <= bindparam("now"))
+_WAITS = (
+    Search.state == "queued",
+    Search.lease_until <= bindparam("now"),
+    # A row of a newer version is left to a newer worker, and keeps its place.
+    is_understood(Search.options),
+)
 #: Whether the search ``own`` waits at ``now``.
 IS_WAITING = select(Search.id).where(Search.id == bindparam("own"), *_WAITS)
 _CLAIMED = (

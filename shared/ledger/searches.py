@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts import ErrorBody, SearchOptions, SearchResult, TaskStatus
+from shared.contracts.stored import NEEDS, as_object, needed_by, read_stored
 from shared.database import Database, WrittenJson
 from shared.database.bulk import insert_rows
 from shared.database.tables import Product, Search
@@ -134,7 +136,7 @@ class SearchLedger:
                 "id": new_id,
                 "state": "queued",
                 "catalogue_id": place,
-                "options": WrittenJson(options.model_dump_json(exclude_defaults=True)),
+                "options": _written(options),
                 "query_key": asked.query_key,
                 "more_photos": list(asked.more_photos) or None,
                 "product_id": asked.product_id,
@@ -161,7 +163,7 @@ class SearchLedger:
             row = find_search(session, search_id)
             return Earlier(
                 asked=Asked(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
-                options=SearchOptions.model_validate(row.options),
+                options=read_stored(SearchOptions, row.options, "The options of this search"),
                 state=row.state,
                 embedded=row.embeddings is not None,
             )
@@ -188,7 +190,7 @@ class SearchLedger:
         with self._database.look() as connection:
             row = _there(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
             result = row.result
-            if result and rates is not None and (currency := row.options.get("currency")):
+            if result and rates is not None and (currency := as_object(row.options).get("currency")):
                 result = priced(result, currency, rates)
             return _status(row, with_result=False).model_dump(mode="json") | {"result": result}
 
@@ -244,6 +246,16 @@ def _there(row: _Found | None, search_id: str) -> _Found:
     return row
 
 
+def _written(options: SearchOptions) -> WrittenJson:
+    """Return the options as they are stored: those that were chosen, and the version that they need."""
+    text = options.model_dump_json(exclude_defaults=True)
+    if not SearchOptions.NEEDED_BY:
+        return WrittenJson(text)
+    chosen = options.model_dump(mode="json", exclude_defaults=True)
+    version = needed_by(SearchOptions, chosen)
+    return WrittenJson(text if version <= 1 else json.dumps({**chosen, NEEDS: version}))
+
+
 def moment(seconds: float | None) -> datetime | None:
     """Turn ledger time into a UTC datetime."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
@@ -258,7 +270,9 @@ def _status(row: Search | Row[Any], with_result: bool = True) -> TaskStatus:
             "created_at": moment(row.created_at),
             "started_at": moment(row.started_at),
             "finished_at": moment(row.finished_at),
-            "result": SearchResult.model_validate(row.result) if row.result and with_result else None,
+            "result": read_stored(SearchResult, row.result, "The answer to this search")
+            if row.result and with_result
+            else None,
             "error": ErrorBody(code=row.error_code or "", message=row.error_message or "")
             if failed
             else None,

@@ -10,12 +10,14 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts.signals import RecallFigures, Signals, StageFigures
+from shared.contracts.stored import as_object
 from shared.database import Database, affected
 from shared.database.bulk import insert_rows
 from shared.database.tables import Catalogue, IndexVersion, Probe, ProbeQuery, StageCount, Timing
@@ -31,6 +33,8 @@ _NEWEST = 5_000
 #: Probes of an index version from which recall is told.
 _PROBES = 100
 _COUNTED_TOGETHER = 1000
+#: Length of a stage's name in `stage_counts`, and above what a time is no time.
+_STAGE_CHARS, _MOST_MS = 16, 1e12
 _KEEP_TIMINGS_S, _KEEP_PROBES_S, _KEEP_QUERIES_S = 2.0 * WINDOW_S, 30 * 86_400.0, 3600.0
 
 
@@ -149,6 +153,15 @@ def bucket_of(milliseconds: float) -> int:
     return bisect_left(BOUNDS_S, milliseconds / 1000)
 
 
+def readable_stages(stages: Any) -> dict[str, float]:
+    """Return the times of a search's stages, without what is no stage: one row must not end the count."""
+    return {
+        name: float(ms)
+        for name, ms in as_object(stages).items()
+        if len(name) <= _STAGE_CHARS and isinstance(ms, int | float) and abs(ms) < _MOST_MS
+    }
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Return the smallest value that at least this share of the values does not exceed."""
     place = max(-(-len(ordered) * share // 1), 1)
@@ -158,7 +171,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def _add(session: Session, searches: Sequence[dict[str, float]]) -> None:
     fresh: dict[tuple[str, int], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
     for stages in searches:
-        for stage, ms in stages.items():
+        for stage, ms in readable_stages(stages).items():
             count, total_ms = fresh[stage, bucket_of(ms)]
             fresh[stage, bucket_of(ms)] = count + 1, total_ms + ms
     known = {
@@ -179,7 +192,7 @@ def _add(session: Session, searches: Sequence[dict[str, float]]) -> None:
 def _figures(searches: Sequence[dict[str, float]]) -> dict[str, StageFigures]:
     by_stage: dict[str, list[float]] = defaultdict(list)
     for stages in searches:
-        for stage, ms in stages.items():
+        for stage, ms in readable_stages(stages).items():
             by_stage[stage].append(ms)
     found = {}
     for stage, taken in by_stage.items():

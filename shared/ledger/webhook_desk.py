@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select, update
 
 from shared.contracts import WebhookEvent
+from shared.contracts.stored import as_object, read_stored
 from shared.database import Database, affected
 from shared.database.tables import Delivery, Webhook
+from shared.errors import UnreadableRow
 from shared.ledger import now_s
 from shared.ledger.searches import moment
 
 #: After so long a receiver that never answered well is given up.
 _GIVE_UP_S = 86_400.0
 _REMEMBER_S = 7 * 86_400.0
+#: Tries after which an event that cannot be read is given up: a newer sender may be able to.
+_UNREADABLE_TRIES = 4
 _FIRST_WAIT_S, _MOST_WAIT_S = 10.0, 4 * 3600.0
 
 
@@ -89,7 +93,10 @@ class WebhookDesk:
                     continue
                 delivery.attempts += 1
                 delivery.not_before = now + self._hold_s
-                taken.append(_taken(delivery, webhook))
+                try:
+                    taken.append(_taken(delivery, webhook))
+                except UnreadableRow as error:
+                    _put_off(delivery, error, now)
             return taken
 
     def delivered(self, due: Due, status: int) -> None:
@@ -123,14 +130,24 @@ class WebhookDesk:
             return affected(session, delete(Delivery).where(Delivery.finished_at < now_s() - _REMEMBER_S))
 
 
+def _put_off(delivery: Delivery, error: UnreadableRow, now: float) -> None:
+    """Put an event off that cannot be read, or give it up; the others are sent."""
+    delivery.error = error.message
+    delivery.not_before = now + wait_s(delivery.attempts)
+    if delivery.attempts >= _UNREADABLE_TRIES:
+        delivery.state, delivery.finished_at = "dead", now
+
+
 def _taken(delivery: Delivery, webhook: Webhook) -> Due:
-    event = WebhookEvent.model_validate(
+    event = read_stored(
+        WebhookEvent,
         {
+            **as_object(delivery.payload),
             "id": delivery.id,
             "event": delivery.event,
             "created_at": moment(delivery.created_at),
-            **delivery.payload,
-        }
+        },
+        "What is stored of this event",
     )
     return Due(
         delivery.id,

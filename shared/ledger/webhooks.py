@@ -36,7 +36,7 @@ def emit(session: Session, event: str, catalogue: str, payload: dict[str, Any]) 
     if event not in EVENTS:
         raise ValueError(f"{event!r} is no event")
     for webhook in session.scalars(select(Webhook).where(Webhook.active)):
-        wanted = not webhook.events or event in webhook.events
+        wanted = not webhook.events or event in list(webhook.events)
         if wanted and webhook.catalogue in (None, catalogue):
             _add_delivery(session, webhook.id, event, catalogue, payload)
 

@@ -26,6 +26,12 @@ class GivesWay(VitrineError):
     code = "gives_way"
 
 
+class NeedsNewer(VitrineError):
+    """The chunk holds items of a newer version: it is left to a newer worker."""
+
+    code = "needs_newer_worker"
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkClaim:
     """A chunk that this worker holds.

@@ -335,3 +335,8 @@ def test_the_client_loads_nothing_of_the_server() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_fields_of_a_newer_server_are_ignored(serve: Callable[..., Vitrine]) -> None:
+    newer = {"ready": True, "parts": {"broker": "ok"}, "lanes": {"search": {"oldest_s": 0.1}}}
+    assert serve(Script([(200, newer)])).health().ready

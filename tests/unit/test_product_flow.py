@@ -87,7 +87,7 @@ def test_loading_and_writing_go_on_beside_the_models() -> None:
     assert stages.of("write") == [0, 1, 2]
 
 
-@pytest.mark.parametrize("error", [LostLease("gone"), IndexUnavailable("away"), ValueError("a bug")])
+@pytest.mark.parametrize("error", [LostLease("gone"), IndexUnavailable("away"), RuntimeError("a bug")])
 def test_after_a_failed_write_nothing_is_written(error: Exception) -> None:
     stages = Stages({("write", 2): error})
     with pytest.raises(type(error)):

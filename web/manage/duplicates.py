@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import ENDED_STATES
 from shared.contracts.duplicates import DuplicatesRequest
+from shared.contracts.stored import stored
 from shared.errors import InvalidInput
 from shared.ledger.duplicates import KIND, DuplicateLedger
 from web.bodies import form_fields
@@ -36,7 +37,7 @@ def duplicates(catalogue: str) -> Response:
 def look_for_duplicates(catalogue: str) -> AnyResponse:
     """Look for them again."""
     wanted = parsed(DuplicatesRequest, form_fields())
-    return to_job(services().jobs.create(KIND, checked("catalogue", catalogue), wanted.model_dump()))
+    return to_job(services().jobs.create(KIND, checked("catalogue", catalogue), stored(wanted)))
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/duplicates/delete")

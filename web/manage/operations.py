@@ -88,6 +88,9 @@ def rooms() -> list[Room]:
 
 def flower_address() -> str:
     """Flower is beside us, or where the proxy leads that serves us."""
-    host = urlsplit(f"//{request.host}").hostname or "127.0.0.1"
+    try:
+        host = urlsplit(f"//{request.host}").hostname or "127.0.0.1"
+    except ValueError:  # the caller sent it
+        host = "127.0.0.1"
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{services().settings.flower.port}/"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from worker.calibration.category import SPREAD
 from worker.calibration.score_map import ScoreMap
 from worker.indexes.versions import LiveIndex
 from worker.vision.models import embedding_space
+
+log = logging.getLogger(__name__)
 
 #: In the folder of the models: what ``vitrine calibrate`` found with them on the demo catalogue.
 DEFAULTS = "calibrations.json"
@@ -98,9 +101,23 @@ class Calibrations:
                     CalibrationRow.index_version == version.id
                 )
             ).one()
-            known = row.created_at, read(row.curves, "catalogue")
+            known = row.created_at, _read_own(row.curves, version)
             self._known[version.id] = known
         return known[1]
+
+
+def _read_own(curves: Any, version: LiveIndex) -> Calibration | None:
+    """Read the calibration of a version; one that cannot be read counts as none, and is logged."""
+    try:
+        return read(curves, "catalogue")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        log.error(
+            "the calibration of %s cannot be read (%s: %s): `vitrine calibrate` makes a new one",
+            version.collection,
+            type(error).__name__,
+            error,
+        )
+        return None
 
 
 def _defaults(path: Path) -> dict[tuple[str, str], Calibration]:

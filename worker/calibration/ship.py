@@ -18,7 +18,7 @@ from sqlalchemy import select
 from shared.database import Database
 from shared.database.tables import Calibration, Catalogue, IndexVersion
 from shared.errors import NotFound
-from shared.open_parts import open_database
+from shared.open_parts import open_migrated_database
 from shared.settings import get_settings
 from worker.calibration.known import DEFAULTS, models_of
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("catalogue")
     args = parser.parse_args()
     settings = get_settings()
-    entry = ship(open_database(settings), args.catalogue, settings.models_folder)
+    entry = ship(open_migrated_database(settings), args.catalogue, settings.models_folder)
     print(f"{DEFAULTS} knows {entry['detector']} with {entry['embedder']}.")
 
 

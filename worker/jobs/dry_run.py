@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
-from shared.contracts import Failure, ImportOptions, ProductIn
+from shared.contracts import Failure, ImportOptions
+from shared.contracts.stored import as_object
 from shared.database.tables import Catalogue, Detection, Image, Job, JobFailure, JobItem, ModelVersion
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
 from shared.images import probe
@@ -20,7 +21,7 @@ from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import LiveIndex
 from worker.jobs.sync import refusal
 from worker.products.known import Known, known_products
-from worker.products.loading import digest_of, image_id_of
+from worker.products.loading import digest_of, image_id_of, stored_product
 from worker.tools import Tools
 
 _NAMED = 100
@@ -82,7 +83,7 @@ class DryRunStages:
     def _appraise(self, item: Item, before: Known | None) -> Appraised:
         if "delete" in item.payload:
             return Appraised(item, "deleted")
-        product = ProductIn.model_validate(item.payload["product"])
+        product = stored_product(item)
         moved = before is not None and before.row.digest != digest_of(product)
         if "images" in item.payload:  # data only
             if before is None:
@@ -222,5 +223,5 @@ def _image_seconds(session: Session, job: Job, where: Any) -> list[float]:
         .order_by(Job.created_at.desc())
         .limit(10 * _RECENT)
     )
-    done = [r for r in rows if not r.options.get("dry_run") and r.started_at and r.finished_at]
+    done = [r for r in rows if not as_object(r.options).get("dry_run") and r.started_at and r.finished_at]
     return [((r.finished_at or 0) - (r.started_at or 0) - r.paused_s) / r.images for r in done[:_RECENT]]

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.contracts import ImportMode, ImportOptions
+from shared.contracts import ImportMode, ImportOptions, ProductIn
+from shared.contracts.stored import NEEDS, needed_by, read_stored
 from shared.database.tables import JobItem, Product
 from shared.errors import VitrineError
 from shared.imports.sources import Source
@@ -44,7 +45,7 @@ class ImportProducts:
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
-        options = ImportOptions.model_validate(claim.options)
+        options = _options(claim)
         latest: deque[str] = deque(maxlen=STRETCH)
         torn = 0
         with self._source(claim) as source:
@@ -58,7 +59,7 @@ class ImportProducts:
             yield from deletions(self.tools.database, claim, options, latest, torn)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        tools, options = self.tools, ImportOptions.model_validate(claim.options)
+        tools, options = self.tools, _options(claim)
         with self._source(claim) as source:
             if options.dry_run:
                 with tools.database.read() as session:
@@ -78,7 +79,7 @@ class ImportProducts:
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Prove that the index has what the catalogue says, or tell what a dry run found."""
-        options = ImportOptions.model_validate(claim.options)
+        options = _options(claim)
         with self.tools.database.read() as session:
             if options.dry_run:
                 return {"dry_run": dry_run_report(session, claim, options)}
@@ -158,6 +159,10 @@ class DeleteProducts:
         return None
 
 
+def _options(claim: ChunkClaim) -> ImportOptions:
+    return read_stored(ImportOptions, claim.options, "The options of this import")
+
+
 def _entry(row: Row, mode: ImportMode) -> Item | Problem:
     """Turn a manifest's row into what the ledger plans with."""
     data_only = mode == "metadata_only"
@@ -167,7 +172,9 @@ def _entry(row: Row, mode: ImportMode) -> Item | Problem:
         return Problem(row.number, row.product_id, None, reason, message)
     # No names of files: the pictures that the product has are kept.
     pictures = {"images": None} if data_only else {"files": row.images}
-    payload = {"product": row.product.model_dump(mode="json"), **pictures}
+    payload: dict[str, Any] = {"product": row.product.model_dump(mode="json"), **pictures}
+    if ProductIn.NEEDED_BY:
+        payload[NEEDS] = needed_by(ProductIn, row.product.model_dump(exclude_defaults=True))
     return Item(row.number, row.number, row.product_id, payload, 0)
 
 

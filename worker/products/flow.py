@@ -8,7 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
+from shared.errors import VitrineError
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from worker.products.isolation import fail_item, is_data_error, isolate
 from worker.tools import Tools
 
 Batch = TypeVar("Batch")
@@ -64,12 +66,20 @@ def do_items(
     begin()
     for item in items:
         tools.give_way(claim)
-        if tools.desk.blame(claim, item) > 2:
+        tries = tools.desk.blame(claim, item)
+        if tries > 2:
             _give_up(tools, claim, item)
-        else:
+            continue
+        try:
             batch = stages.load([item])
             stages.embed(batch)
             stages.write(batch)
+        except Exception as error:
+            # What nobody foresaw counts as the item's when it comes up twice with the item alone.
+            unforeseen = not isinstance(error, VitrineError | MemoryError) and tries > 1
+            if not (is_data_error(error) or unforeseen):
+                raise
+            fail_item(tools, claim, item, error)
 
 
 def do_light_items(tools: Tools, claim: ChunkClaim, items: Sequence[Item], stages: Stages[Batch]) -> None:
@@ -105,23 +115,56 @@ def _overlapped(
     stages: Stages[Batch],
     begin: Callable[[], None],
 ) -> None:
-    """One micro-batch is loaded ahead, one embedded, and at most ``_UNWRITTEN`` wait to be written."""
+    """One micro-batch is loaded ahead, one embedded, and at most ``_UNWRITTEN`` wait to be written.
+
+    One that fails with a data error is set aside. When the others are written, it is halved until the
+    rows that cause the error are found.
+    """
+    spoiled: list[tuple[Sequence[Item], Exception]] = []
+
+    def write(batch: Batch, items: Sequence[Item]) -> None:
+        try:
+            stages.write(batch)
+        except Exception as error:
+            _set_aside(spoiled, items, error)
+
     unwritten: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "ahead") as ahead, ThreadPoolExecutor(1, "behind") as behind:
         in_order = _InOrder()
         unwritten.append(behind.submit(in_order.do, begin))
         coming = [ahead.submit(stages.load, batches[0])] if batches else []
-        for k in range(len(batches)):
-            batch = coming.pop().result()
+        for k, items in enumerate(batches):
+            try:
+                batch = coming.pop().result()
+            except Exception as error:
+                _set_aside(spoiled, items, error)
+                batch = None
             if k + 1 < len(batches):
                 coming.append(ahead.submit(stages.load, batches[k + 1]))
             tools.give_way(claim)
-            stages.embed(batch)
+            if batch is None:
+                continue
+            try:
+                stages.embed(batch)
+            except Exception as error:
+                _set_aside(spoiled, items, error)
+                continue
             while len(unwritten) >= _UNWRITTEN:
                 unwritten.popleft().result()
-            unwritten.append(behind.submit(in_order.do, partial(stages.write, batch)))
+            unwritten.append(behind.submit(in_order.do, partial(write, batch, items)))
         for writing in unwritten:
             writing.result()
+    for items, cause in spoiled:
+        isolate(tools, claim, stages, items, cause)
+
+
+def _set_aside(
+    spoiled: list[tuple[Sequence[Item], Exception]], items: Sequence[Item], error: Exception
+) -> None:
+    """Keep a micro-batch for ``isolate`` if its data is the cause; raise the error otherwise."""
+    if not is_data_error(error):
+        raise error
+    spoiled.append((items, error))
 
 
 class _InOrder:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from shared.catalogue import tidy_price
 from shared.contracts import ProductIn
+from shared.contracts.stored import read_stored
 from shared.database import Database
 from shared.database.tables import Image as ImageRow
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
@@ -194,10 +195,15 @@ def _reason(error: VitrineError) -> str:
     return "missing_image" if error.code in ("image_missing", "not_found") else error.code
 
 
+def stored_product(item: Item) -> ProductIn:
+    """Return the product that an item stores. Raises UnreadableRow."""
+    return read_stored(ProductIn, item.payload.get("product"), "What was stored of this product")
+
+
 def _product_of(item: Item, before: Known | None) -> ProductIn:
     """The product as it is to be: as it was sent, or as it is now with what was sent merged in."""
     if "patch" not in item.payload:
-        return ProductIn.model_validate(item.payload["product"])
+        return stored_product(item)
     return ProductIn() if before is None else patched(before.row, item.payload["patch"])
 
 

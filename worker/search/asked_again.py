@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 
 from shared.contracts import SearchOptions
+from shared.contracts.base import Box as StoredBox
+from shared.contracts.base import Contract
+from shared.contracts.stored import read_stored
+from shared.errors import UnreadableRow
 from shared.ledger.search_desk import Kept
 from worker.vision import Detection, Embeddings
 from worker.vision.pipeline import QueryEmbedding
@@ -22,6 +26,32 @@ MAX_DRAWN = 16
 SAME_BOX = 0.002
 
 Box = tuple[float, float, float, float]
+
+
+class _Entry(Contract):
+    """One kept object; the last one is the whole image and has no box."""
+
+    kind: str
+    box: StoredBox | None = None
+    label: str = ""
+    confidence: float = 0.0
+    detected: bool = False
+
+
+def readable(kept: Kept | None, dim: int) -> Kept | None:
+    """Return what was kept, None if this version cannot read it: the photo is then embedded again."""
+    if kept is None:
+        return None
+    try:
+        entries = [read_stored(_Entry, each, "A kept object") for each in kept.objects]
+    except UnreadableRow:
+        return None
+    values = np.frombuffer(kept.embeddings, dtype=np.uint8)
+    if not entries or len(values) != 2 * dim * len(entries) or not np.isfinite(_values(kept)).all():
+        return None
+    *objects, whole = entries
+    known = whole.kind == "whole" and all(entry.box is not None for entry in objects)
+    return kept if known and (np.linalg.norm(_values(kept), axis=1) > 0).all() else None
 
 
 def rounded(embeddings: Embeddings) -> Embeddings:
@@ -47,7 +77,7 @@ def keep(found: QueryEmbedding, options: SearchOptions, models: int, before: Kep
     if before is not None and before.models == models:
         *known, (whole, whole_row) = zip(before.objects, _embeddings(before), strict=True)
         entries += [(entry, row) for entry, row in known if not (detected and entry["kind"] == "found")]
-        detected = detected or whole["detected"]
+        detected = detected or bool(whole.get("detected"))
     objects = [entry for entry in entries if entry[0]["kind"] == "found"]
     objects += [entry for entry in entries if entry[0]["kind"] == "drawn"][:MAX_DRAWN]
     objects.append(({"kind": "whole", "detected": detected}, whole_row))
@@ -66,7 +96,7 @@ def reuse(kept: Kept, options: SearchOptions) -> QueryEmbedding | None:
         numbers = [chosen]
     elif not options.detect:
         numbers = []
-    elif whole["detected"]:
+    elif whole.get("detected"):
         numbers = [n for n, entry in enumerate(objects) if entry["kind"] == "found"]
     else:
         return None
@@ -83,12 +113,16 @@ def _with_box(objects: list[dict[str, Any]], box: Box) -> int | None:
 
 def _detection(entry: dict[str, Any], drawn: Box | None) -> Detection:
     x0, y0, x1, y1 = drawn or entry["box"]
-    return Detection((x0, y0, x1, y1), entry["label"], entry["confidence"])
+    return Detection((x0, y0, x1, y1), entry.get("label", ""), entry.get("confidence", 0.0))
 
 
 def _embeddings(kept: Kept) -> Embeddings:
+    return _unit(_values(kept))
+
+
+def _values(kept: Kept) -> Embeddings:
     values = np.frombuffer(kept.embeddings, dtype="<f2").astype(np.float32)
-    return _unit(values.reshape(len(kept.objects), -1))
+    return values.reshape(len(kept.objects), -1)
 
 
 def _unit(embeddings: Embeddings) -> Embeddings:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from shared.contracts.search import LEAST_FACTOR, MOST_FACTOR, Boost
+from shared.contracts.stored import read_stored
+from shared.errors import VitrineError
 from shared.filters import Filter, parse
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,24 @@ class Boosting:
         return cls(tuple(boosts), tuple(_parsed(boost.filter) for boost in boosts))
 
     @classmethod
-    def stored(cls, boosts: Iterable[dict[str, Any]] | None) -> Boosting:
-        """Read what the owner of a catalogue set, None where nothing is."""
-        return cls.of([Boost.model_validate(each) for each in boosts or ()])
+    def stored(cls, boosts: Any) -> Boosting:
+        """Read what the owner of a catalogue set, None where nothing is.
+
+        A boost that cannot be read is left out and logged: it changes an order, and must not end the
+        catalogue's searches.
+        """
+        rows = boosts if isinstance(boosts, list) else [boosts] if boosts is not None else []
+        read = [each for row in rows if (each := _read(row)) is not None]
+        return cls(tuple(boost for boost, _ in read), tuple(filter_ for _, filter_ in read))
+
+
+def _read(boost: Any) -> tuple[Boost, Filter] | None:
+    try:
+        found = read_stored(Boost, boost, "A boost of this catalogue")
+        return found, _parsed(found.filter)
+    except VitrineError as error:
+        log.error("a boost is left out: %s", error.message)
+        return None
 
 
 def factor_of(boosts: Sequence[Boost]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sqlalchemy import bindparam, select
@@ -29,7 +29,7 @@ from shared.ledger.search_desk import Claim, SearchDesk
 from worker.calibration.known import Calibration, Calibrations
 from worker.indexes.versions import LIVE_COLUMNS, as_live, live_index, model_version_id
 from worker.pipelines import Pipelines
-from worker.search.asked_again import keep, reuse, rounded
+from worker.search.asked_again import keep, readable, reuse, rounded
 from worker.search.boosting import Boosting
 from worker.search.hydrate import Pictures, product_pictures
 from worker.search.photos import Photos
@@ -116,6 +116,7 @@ class Preparing:
         place = places[claim.catalogue_id]
         if place is None:
             raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
+        claim = replace(claim, kept=readable(claim.kept, place.live.dim))
         options = claim.options
         pipeline = self.pipelines.of(place.live)
         query = Query(

@@ -12,7 +12,8 @@ import grpc
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from shared.errors import Misconfigured, VitrineError
+from shared.errors import InvalidInput, Misconfigured, VitrineError
+from shared.net.addresses import parse_web_address
 from worker.vector_index.errors import NOT_LOADED, translated
 
 #: Loading and flushing move whole segments; a search must not wait so long.
@@ -30,11 +31,21 @@ _CHANNEL = {
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
+def _is_address(uri: str) -> bool:
+    if uri.startswith("unix:"):
+        return True
+    try:
+        parse_web_address(uri)
+    except InvalidInput:
+        return False
+    return True
+
+
 class Connection:
     """Calls Milvus with a timeout; safe across threads. ``MilvusIndex`` says what the arguments are."""
 
     def __init__(self, uri: str, token: str | None = None, timeout_s: float = 10.0) -> None:
-        if not uri.startswith(("http://", "https://", "unix:")):
+        if not _is_address(uri):
             raise Misconfigured("The address of Milvus is http://host:port, https://host:port or unix:path.")
         self._uri = uri
         self._token = token or ""

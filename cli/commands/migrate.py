@@ -1,0 +1,33 @@
+"""`vitrine migrate`: bring the database to the schema of this version."""
+
+from __future__ import annotations
+
+import click
+
+from cli.output import json_option, people, print_json
+from shared.database.migrate import migrate as run_migrations
+from shared.database.revisions import current_revision
+from shared.open_parts import open_database
+from shared.settings import get_settings
+
+
+@click.command(epilog="Example: vitrine migrate")
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the database to the schema that this version needs. Make a backup first.
+
+    It can be repeated, and run on several hosts at once. `vitrine up` does it by itself.
+    """
+    database = open_database(get_settings())
+    try:
+        before = current_revision(database)
+        run_migrations(database)
+        after = current_revision(database)
+    finally:
+        database.close()
+    if as_json:
+        print_json({"before": before, "after": after})
+    elif before == after:
+        people().print(f"The database is at schema revision {after} already.")
+    else:
+        people().print(f"The database is at schema revision {after}; it was at {before or 'none'}.")

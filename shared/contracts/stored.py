@@ -1,0 +1,81 @@
+"""Reading and writing of stored rows across versions.
+
+During an upgrade processes of two versions share one database. Stored JSON is therefore read tolerantly:
+fields that this version does not know are ignored, at every depth. Requests stay strict.
+
+A field that must not be ignored names the version that it needs. Its model lists it in ``NEEDED_BY``, the
+writer then puts ``"needs": N`` into the row, and a worker takes only rows that need ``READS`` or less: it
+leaves the others to a newer worker. To add such a field, increase ``READS`` and list the field under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shared.contracts.base import Contract
+from shared.errors import UnreadableRow
+
+Model = TypeVar("Model", bound=BaseModel)
+
+#: The newest version of stored rows that this program understands.
+READS = 1
+#: The key under which a row names the version that it needs; rows without it need version 1.
+NEEDS = "needs"
+
+
+def read_stored(model: type[Model], data: Any, what: str) -> Model:
+    """Read stored JSON as ``model``, ignoring fields that this version does not know.
+
+    Args:
+        what: names the row in the error, such as ``The options of this search``.
+
+    Raises:
+        UnreadableRow: a field is missing or wrong, or it is no object.
+    """
+    try:
+        return model.model_validate(data, extra="ignore")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        reason = f"{field}: {first['msg']}" if field else first["msg"]
+        raise UnreadableRow(
+            f"{what} cannot be read ({reason}): another version wrote it, or it is damaged."
+        ) from error
+
+
+def stored(contract: Contract, *, exclude: set[str] | None = None) -> dict[str, Any]:
+    """Return the contract as JSON to store, with the version that its fields need."""
+    found = contract.model_dump(mode="json", exclude=exclude)
+    version = needed_by(type(contract), contract.model_dump(exclude_defaults=True, exclude=exclude))
+    return found if version <= 1 else {**found, NEEDS: version}
+
+
+def needed_by(model: type[Contract], fields: Iterable[str]) -> int:
+    """Return the version of stored rows that these fields of the model need."""
+    return max((model.NEEDED_BY.get(name, 1) for name in fields), default=1)
+
+
+def needs_of(data: Any) -> int:
+    """Return the version that stored JSON needs; 1 where it names none, or nothing that is a version."""
+    version = data.get(NEEDS) if isinstance(data, dict) else None
+    return version if isinstance(version, int) and not isinstance(version, bool) else 1
+
+
+def as_object(data: Any) -> dict[str, Any]:
+    """Return stored JSON if it is an object, else an empty one: for lists that one row must not spoil."""
+    return data if isinstance(data, dict) else {}
+
+
+def texts_in(data: Any) -> Iterator[str]:
+    """Yield every text in stored JSON, at every depth: what a row of any version may refer to."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for value in data.values():
+            yield from texts_in(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from texts_in(value)

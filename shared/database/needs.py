@@ -1,0 +1,40 @@
+"""The condition that a worker understands a row: what its stored JSON says that it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, func
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from shared.contracts.stored import NEEDS, READS
+
+
+def is_understood(column: Any) -> ColumnElement[bool]:
+    """Whether JSON in ``column`` needs no newer version than this program's.
+
+    JSON that is damaged, or no object, counts as understood: it is taken, and then fails alone.
+    """
+    known = [str(version) for version in range(READS + 1)]
+    return func.coalesce(_Needs(column), known[-1]).in_(known)
+
+
+class _Needs(FunctionElement[str]):
+    """The text under ``needs`` of a JSON column; NULL where there is none."""
+
+    type = String()
+    inherit_cache = True
+    name = "needs"
+
+
+@compiles(_Needs, "postgresql")
+def _of_postgresql(element: _Needs, compiler: Any, **how: Any) -> str:
+    return f"({compiler.process(element.clauses, **how)} ->> '{NEEDS}')"
+
+
+@compiles(_Needs, "sqlite")
+def _of_sqlite(element: _Needs, compiler: Any, **how: Any) -> str:
+    column = compiler.process(element.clauses, **how)
+    # `json_extract` refuses the whole statement for one text that is no JSON.
+    return f"CASE WHEN json_valid({column}) THEN CAST(json_extract({column}, '$.{NEEDS}') AS TEXT) END"

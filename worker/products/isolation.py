@@ -1,0 +1,94 @@
+"""Finds the rows that spoil a micro-batch: they fail with their reason, and the others are written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy.exc import StatementError
+
+from shared.errors import InvalidInput, UnreadableRow, VitrineError
+from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from worker.tools import Tools
+
+log = logging.getLogger(__name__)
+Batch = TypeVar("Batch")
+
+#: What the data of a row causes, wherever it comes up. Checks on reading a row should leave none of them;
+#: this is for what they do not foresee. A ``MemoryError`` or a lost service is not the row's.
+DATA_ERRORS: tuple[type[Exception], ...] = (
+    InvalidInput,
+    UnreadableRow,
+    ValueError,  # UnicodeError and JSON errors too
+    ArithmeticError,  # OverflowError, and what `decimal` raises
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+_MAX_REASON_CHARS = 500
+
+
+class Stages(Protocol[Batch]):
+    """What isolation needs of ``worker.products.flow.Stages``."""
+
+    def load(self, items: Sequence[Item]) -> Batch: ...
+    def embed(self, batch: Batch) -> None: ...
+    def write(self, batch: Batch) -> None: ...
+
+
+def is_data_error(error: BaseException) -> bool:
+    """Whether a row's data can be the cause; SQLAlchemy wraps what it raises itself over a value."""
+    if isinstance(error, StatementError) and isinstance(error.orig, DATA_ERRORS):
+        return True
+    return isinstance(error, DATA_ERRORS)
+
+
+def isolate(
+    tools: Tools, claim: ChunkClaim, stages: Stages[Batch], items: Sequence[Item], error: Exception
+) -> None:
+    """Write a micro-batch that failed with a data error, except for the items that cause one.
+
+    The batch is halved until single items are left, so one bad item among N costs about 2 log2(N) batches.
+
+    Raises:
+        LostLease, Stopping, Unavailable: as the stages raise them; what was written stays.
+    """
+    if len(items) == 1:
+        fail_item(tools, claim, items[0], error)
+        return
+    middle = len(items) // 2
+    for half in (items[:middle], items[middle:]):
+        tools.desk.go_on()
+        try:
+            batch = stages.load(half)
+            stages.embed(batch)
+            stages.write(batch)
+        except Exception as again:
+            if not is_data_error(again):
+                raise
+            isolate(tools, claim, stages, half, again)
+
+
+def fail_item(tools: Tools, claim: ChunkClaim, item: Item, error: Exception) -> None:
+    """Record an item as failed, with the error as its reason."""
+    reason, message = reason_of(error)
+    if not isinstance(error, VitrineError):
+        log.error("product %s of job %s failed", item.product_id, claim.job_id, exc_info=error)
+    problem = Problem(item.row, item.product_id, None, reason, message)
+    with tools.database.write() as session:
+        tools.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
+
+
+def reason_of(error: Exception) -> tuple[str, str]:
+    """Return the reason code and the sentence that a failed row shows."""
+    if isinstance(error, VitrineError):
+        return error.code, error.message
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return "invalid_row", f"{field}: {first['msg']}"
+    text = f"{type(error).__name__}: {error}"[:_MAX_REASON_CHARS]
+    return "invalid_row", f"This row cannot be processed ({text}): correct it and import it again."
