@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
-from sqlalchemy import func, inspect, select
+from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from shared.catalogue_counts import CatalogueCounts, Count
 from shared.contracts import CatalogueOut, ImageOut, ProductOut
 from shared.database import Database
 from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
@@ -24,6 +25,7 @@ Box = tuple[float, float, float, float]
 class CatalogueStore:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._counts = CatalogueCounts()
 
     def create(self, name: str, currency: str = "EUR") -> CatalogueOut:
         """Make the catalogue unless it exists; return it."""
@@ -38,14 +40,26 @@ class CatalogueStore:
     def get(self, name: str) -> CatalogueOut:
         """Return one catalogue, or raise UnknownCatalogue."""
         with self._database.read() as session:
-            return _catalogues_out(session, [find_catalogue(session, name)])[0]
+            return self._shown(session, [find_catalogue(session, name)])[0]
 
     def all(self) -> list[CatalogueOut]:
         """Return every catalogue, by name."""
         with self._database.read() as session:
             there = select(Catalogue).where(Catalogue.deleted_name.is_(None))
             rows = session.scalars(there.order_by(Catalogue.name)).all()
-            return _catalogues_out(session, rows)
+            return self._shown(session, rows)
+
+    def _shown(self, session: Session, rows: Sequence[Catalogue]) -> list[CatalogueOut]:
+        counts = self._counts.of(session, rows)
+        live = {
+            version.catalogue_id: version
+            for version in session.scalars(
+                select(IndexVersion).where(
+                    IndexVersion.catalogue_id.in_([row.id for row in rows]), IndexVersion.state == "live"
+                )
+            )
+        }
+        return [_catalogue_out(row, counts[row.id], live.get(row.id)) for row in rows]
 
     def product(self, catalogue: str, product_id: str) -> ProductOut:
         """Return a product with its pictures and their main objects.
@@ -158,29 +172,11 @@ def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -
     )
 
 
-def _catalogues_out(session: Session, rows: Sequence[Catalogue]) -> list[CatalogueOut]:
-    """Catalogues with what they hold: three queries, however many they are."""
-    ids = [row.id for row in rows]
-    of_them = select(Product.catalogue_id, func.count()).where(Product.catalogue_id.in_(ids))
-    products = dict(session.execute(of_them.group_by(Product.catalogue_id)).all())
-    with_images = of_them.join(Image, Image.product == Product.id)
-    images = dict(session.execute(with_images.group_by(Product.catalogue_id)).all())
-    live = {
-        version.catalogue_id: version
-        for version in session.scalars(
-            select(IndexVersion).where(IndexVersion.catalogue_id.in_(ids), IndexVersion.state == "live")
-        )
-    }
-    return [
-        _catalogue_out(row, products.get(row.id, 0), images.get(row.id, 0), live.get(row.id)) for row in rows
-    ]
-
-
-def _catalogue_out(row: Catalogue, products: int, images: int, live: IndexVersion | None) -> CatalogueOut:
+def _catalogue_out(row: Catalogue, count: Count, live: IndexVersion | None) -> CatalogueOut:
     return CatalogueOut(
         name=row.name,
-        products=products,
-        images=images,
+        products=count.products,
+        images=count.images,
         currency=row.currency,
         index_version=live.collection if live else None,
         detector=live.detector if live else None,

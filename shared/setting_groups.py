@@ -92,6 +92,11 @@ class SearchSettings(Group):
 
 class JobSettings(Group):
     chunk_items: int = Field(256, ge=1, le=1024, description="Products a chunk")
+    max_waiting: int = Field(
+        1_000,
+        ge=1,
+        description="Jobs of one caller, or of one catalogue, that have not begun; above, new ones get 429",
+    )
     window: int = Field(4, ge=1, le=256, description="Chunks of a job in flight")
     lease_s: float = Field(120.0, ge=1, description="A chunk without a heartbeat for so long is done again")
     hang_s: float = Field(

@@ -38,6 +38,7 @@ class WrongClock:
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
+            "PYTHONPATH": str(Path(__file__).parent / "wrong_clock_site"),
         }
 
     def set(self, ahead_s: float) -> None:

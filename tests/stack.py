@@ -75,7 +75,8 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        return f"sqlite:///{self.env['VITRINE_DATA_DIR']}/vitrine.sqlite3"
+        inside = f"sqlite:///{self.env['VITRINE_DATA_DIR']}/vitrine.sqlite3"
+        return self.env.get("VITRINE_DATABASE__URL", inside)
 
     @property
     def url(self) -> str:
@@ -98,13 +99,14 @@ class Stack:
         if not names:
             wait_for("everything is ready", self.ready, every_s=0.3)
 
-    def start_one(self, name: str) -> None:
+    def start_one(self, name: str, env: dict[str, str] | None = None) -> None:
+        """Start a process, with further environment variables of its own."""
         log_path = self.folder / f"{name}.log"
         with log_path.open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", *COMMANDS[name]],
                 cwd=ROOT,
-                env=self.env,
+                env={**self.env, **(env or {})},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

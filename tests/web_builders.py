@@ -111,8 +111,10 @@ def add_product(shop: Shop, database: Database) -> None:
     with database.write() as session:
         if session.get(Image, IMAGE_ID) is not None:
             return
+        place = session.scalars(select(Catalogue)).one()
+        place.changes += 1
         product = Product(
-            catalogue_id=session.scalar(select(Catalogue.id)),
+            catalogue_id=place.id,
             product_id="chair-1",
             titles={"en": "Oak chair", "de": "Eichenstuhl"},
             category="Chairs",

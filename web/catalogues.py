@@ -34,7 +34,7 @@ from shared.picture_sweep import PicturesSwept, storing_since
 from web.bodies import idempotency, json_body, optional_json, query_fields, read_file, strict_json
 from web.errors import as_invalid_input, parsed
 from web.import_sources import allowed_source
-from web.jobs import publish_job
+from web.jobs import caller_jobs, publish_job
 from web.openapi import Parameter, operation
 from web.services import services
 
@@ -133,14 +133,16 @@ def put_product(catalogue: str, product_id: str) -> Response:
     parts = services()
     if request.mimetype != "multipart/form-data":
         written = parsed(ProductIn, json_body())
-        return job_answer(parts.jobs.create_put(catalogue, product_id, written, None))
+        return job_answer(caller_jobs().create_put(catalogue, product_id, written, None))
     written = parsed(ProductIn, strict_json(_product_part()))
+    jobs = caller_jobs()
+    jobs.require_room(catalogue)
     pictures = _pictures()
     for _ in range(_TRIES):
         since = storing_since(parts.database)
         keys = [parts.store.put(picture, "images") for picture in pictures]
         with suppress(PicturesSwept):
-            return job_answer(parts.jobs.create_put(catalogue, product_id, written, keys, since))
+            return job_answer(jobs.create_put(catalogue, product_id, written, keys, since))
     raise StorageUnavailable("Old pictures are being deleted at this moment: try again.")
 
 
@@ -162,7 +164,7 @@ def patch_product(catalogue: str, product_id: str) -> Response:
         patched(now, patch)
     except ValidationError as error:
         raise as_invalid_input(error) from error
-    return job_answer(services().jobs.create_patch(catalogue, product_id, patch))
+    return job_answer(caller_jobs().create_patch(catalogue, product_id, patch))
 
 
 def _product_part() -> str:
@@ -191,7 +193,7 @@ def _pictures() -> list[bytes]:
 @blueprint.delete("/v1/catalogues/<catalogue>/products/<product_id>")
 @operation("Delete a product", "Products", {202: JobOut}, errors=(404,))
 def delete_product(catalogue: str, product_id: str) -> Response:
-    return job_answer(services().jobs.create_delete(catalogue, [product_id]))
+    return job_answer(caller_jobs().create_delete(catalogue, [product_id]))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/reconcile")
@@ -205,7 +207,7 @@ def delete_product(catalogue: str, product_id: str) -> Response:
 def reconcile(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     wanted = parsed(ReconcileRequest, optional_json())
-    return job_answer(services().jobs.create("reconcile", name, stored(wanted)))
+    return job_answer(caller_jobs().create("reconcile", name, stored(wanted)))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/imports")
@@ -230,7 +232,7 @@ def start_import(catalogue: str) -> Response:
     source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
     how = stored(wanted, exclude={"source"})
-    return job_answer(services().jobs.create_import(name, source, idempotency(name, wanted), how))
+    return job_answer(caller_jobs().create_import(name, source, idempotency(name, wanted), how))
 
 
 def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: IO[bytes]) -> Accepted:
@@ -238,6 +240,9 @@ def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: I
     parts = services()
     if not request.content_length:
         raise InvalidInput("The body is empty.")
+    jobs = caller_jobs()
+    if "Idempotency-Key" not in request.headers:  # which may have made its job before
+        jobs.require_room(catalogue)
     upload = f"{secrets.token_hex(32)}-upload.{ending}"
     digest = hashlib.sha256()
     try:
@@ -245,7 +250,7 @@ def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: I
         parts.store.put_stream(upload, _pieces(stream, digest), "imports", most)
         repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest(), options)
         parts.catalogue.create(catalogue)
-        accepted = parts.jobs.create_import(catalogue, {"archive": upload}, repeat, stored(options))
+        accepted = jobs.create_import(catalogue, {"archive": upload}, repeat, stored(options))
     except BaseException:
         parts.store.delete(upload, "imports")
         raise

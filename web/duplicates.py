@@ -16,6 +16,7 @@ from shared.ledger.duplicates import KIND, MAX_PAGE, DuplicateLedger
 from web.bodies import asked_number, optional_json
 from web.catalogues import checked, job_answer
 from web.errors import parsed
+from web.jobs import caller_jobs
 from web.openapi import Parameter, operation
 from web.services import services
 
@@ -36,7 +37,7 @@ _COLUMNS = ("group", "kind", "keep", "product_id", "title", "similarity", "image
 def look(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     wanted = parsed(DuplicatesRequest, optional_json())
-    return job_answer(services().jobs.create(KIND, name, stored(wanted)))
+    return job_answer(caller_jobs().create(KIND, name, stored(wanted)))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/duplicates")

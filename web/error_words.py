@@ -8,7 +8,15 @@ from shared.contracts import ErrorBody
 from web.i18n import reader
 
 #: Errors whose own message says more than their code does: which value is wrong, and why.
-_SAYS_MORE = ("invalid_input", "invalid_manifest", "conflict", "refused", "image_too_large", "unreachable")
+_SAYS_MORE = (
+    "invalid_input",
+    "invalid_manifest",
+    "conflict",
+    "refused",
+    "image_too_large",
+    "unreachable",
+    "overloaded",
+)
 
 
 def error_words() -> dict[str, str]:

@@ -138,7 +138,7 @@ def retried(job_id: str, reason: str | None) -> str:
     old = parts.jobs.status(job_id)
     if old.state != "succeeded" or old.counts.failed or old.image_failures:
         require_upload(job_id)
-    made = parts.jobs.retry(job_id, reason, parts.settings.jobs.chunk_items)
+    made = caller_jobs().retry(job_id, reason, parts.settings.jobs.chunk_items)
     publish_job(made.id)
     return made.id
 
@@ -153,6 +153,14 @@ def require_upload(job_id: str) -> None:
             f"The upload of this job is gone: it was kept for {days:.3g} days after the job ended. "
             "Import the products again."
         )
+
+
+def caller_jobs() -> JobLedger:
+    """Return what makes jobs for the caller of this request, as many as it may have waiting."""
+    settings = services().settings
+    # There is one key today: who has none can only call where none is set.
+    caller = "anonymous" if settings.web.api_key is None else "api-key"
+    return services().jobs.of_caller(caller, settings.jobs.max_waiting)
 
 
 def publish_job(job_id: str) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from shared.contracts import ENDED_STATES, Health, JobOut
+from shared.contracts import Health
 from shared.errors import VitrineError
+from shared.ledger.queue_counts import waiting_by_lane
 from shared.ledger.signals import SignalLedger
 from shared.metrics import CLOCK_SKEW, CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
 from shared.metrics_of_searches import SearchCollector
@@ -50,15 +51,15 @@ def status() -> Response:
 def status_now() -> dict[str, Any]:
     """What the whole of Vitrine does at this moment."""
     parts = services()
-    jobs = [job for job in parts.jobs.recent(limit=50) if job.state not in ENDED_STATES]
-    open_jobs = [job for job in jobs if job.state != "paused"]
+    waiting = waiting_by_lane(parts.database)
     return {
         "version": __version__,
         "parts": _parts(),
         "processes": [asdict(process) for process in parts.presence.alive()],
-        "queues": {"search": parts.searches.waiting(), "catalogue": sum(map(_left, open_jobs))},
+        "queues": {lane: counts["waiting"] for lane, counts in waiting.items()},
+        "waiting": waiting,
         "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.all()],
-        "jobs": [job.model_dump(mode="json") for job in jobs],
+        "jobs": [job.model_dump(mode="json") for job in parts.jobs.unfinished()],
         "searches": SignalLedger(parts.database).signals().model_dump(mode="json"),
     }
 
@@ -104,8 +105,3 @@ def _said(check: Callable[[], object]) -> str:
     except VitrineError as error:
         return error.message
     return OK
-
-
-def _left(job: JobOut) -> int:
-    """Products of a job that are still to be done."""
-    return max((job.total or 0) - job.done, 0)

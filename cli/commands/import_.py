@@ -170,6 +170,8 @@ def describe(client: VitrineClient, job: JobOut, console: Console) -> None:
         f"{counts.deleted} deleted, {counts.failed} failed; {job.images} images in {took}",
         soft_wrap=True,
     )
+    if job.waits_for is not None:
+        console.print(Text(job.waits_for), soft_wrap=True)
     if job.error is not None:
         console.print(Text(job.error.message, style="red"), soft_wrap=True)
     for line in report_lines(job):

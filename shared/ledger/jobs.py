@@ -25,8 +25,9 @@ from shared.ledger import (
     shown_name,
 )
 from shared.ledger.job_control import find_job
+from shared.ledger.job_limits import require_room
 from shared.ledger.job_making import add_job, require_idle
-from shared.ledger.job_states import BULK, BY_HAND
+from shared.ledger.job_states import BULK, BY_HAND, OPEN_STATES
 from shared.ledger.job_view import job_out
 from shared.picture_sweep import require_unswept
 
@@ -34,8 +35,30 @@ _SCOPE = "job"
 
 
 class JobLedger:
-    def __init__(self, database: Database) -> None:
+    """Makes jobs, and shows them.
+
+    Args:
+        caller: who asks for the jobs that it makes.
+        max_waiting: jobs of the caller, and of one catalogue, that may wait; None: any number.
+    """
+
+    def __init__(self, database: Database, caller: str = "anonymous", max_waiting: int | None = None) -> None:
         self._database = database
+        self._caller = caller
+        self._max_waiting = max_waiting
+
+    def of_caller(self, caller: str, max_waiting: int) -> JobLedger:
+        """Return the same for a caller whose jobs are limited."""
+        return JobLedger(self._database, caller, max_waiting)
+
+    def require_room(self, catalogue: str) -> None:
+        """Raise Overloaded if no further job would be taken: before a large body is read."""
+        with self._database.read() as session:
+            self._require_room(session, session.scalar(select(Catalogue).where(Catalogue.name == catalogue)))
+
+    def _require_room(self, session: Session, place: Catalogue | None) -> None:
+        if self._max_waiting is not None:
+            require_room(session, self._caller, place, self._max_waiting)
 
     def create_import(
         self,
@@ -80,6 +103,7 @@ class JobLedger:
         Raises:
             UnknownCatalogue.
             Conflict: such a job goes on, or the idempotency key belongs to another request.
+            Overloaded: too many jobs of the caller, or of the catalogue, wait.
         """
         return self._create(
             kind,
@@ -174,6 +198,8 @@ class JobLedger:
             place = find_catalogue(session, catalogue, "alone" if beside_no else "there")
             if beside_no:
                 require_idle(session, place.id, beside_no)
+            if priority != BY_HAND:  # what moves an index is never refused: there is one at a time
+                self._require_room(session, place)
             if stored_since is not None:
                 require_unswept(session, stored_since)
             job_id = add_job(
@@ -185,6 +211,7 @@ class JobLedger:
                 options=options,
                 index_version=index_version,
                 priority=priority,
+                caller=self._caller,
             )
             remember(session, _SCOPE, idempotency, job_id)
             return Accepted(job_id, True)
@@ -219,6 +246,15 @@ class JobLedger:
             query = query.where(shown_name == catalogue)
         with self._database.read() as session:
             return [job_out(*row) for row in session.execute(query)]
+
+    def unfinished(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
+        """Return the newest jobs that have not ended, newest first."""
+        query = _select_jobs().where(Job.state.in_((*OPEN_STATES, "paused")))
+        if catalogue is not None:
+            query = query.where(shown_name == catalogue)
+        with self._database.read() as session:
+            rows = session.execute(query.order_by(Job.created_at.desc()).limit(limit))
+            return [job_out(*row) for row in rows]
 
     def latest(self) -> dict[str, JobOut]:
         """Return the newest job of each catalogue that has one, by its name; none of deleted catalogues."""
@@ -283,9 +319,12 @@ class JobLedger:
         return self.status(job_id)
 
     def retry(self, job_id: str, reason: str | None, chunk_items: int) -> Accepted:
-        """Make a job of what failed in an ended one; raises as ``job_control.retry``."""
+        """Make a job of what failed in an ended one; raises as ``job_control.retry``, and Overloaded."""
         with self._database.write() as session:
-            return Accepted(job_control.retry(session, job_id, reason, chunk_items), True)
+            self._require_room(session, session.get(Catalogue, find_job(session, job_id).catalogue_id))
+            made = job_control.retry(session, job_id, reason, chunk_items)
+            find_job(session, made).caller = self._caller
+            return Accepted(made, True)
 
     def archive(self, job_id: str) -> str | None:
         """Return the name of the upload that the job reads from, None if it reads from none."""

@@ -82,6 +82,21 @@ def test_a_flood_in_one_catalogue_keeps_another_waiting_for_one_chunk(
     assert {claim.catalogue for claim in taken(worker, 3)} == {"shop"}
 
 
+def test_single_updates_in_the_middle_of_an_import_take_turns_too(
+    database: Database, jobs: JobLedger
+) -> None:
+    jobs.create_import("toys", {"archive": "upload"})
+    worker = desk(database)
+    bulk = claim_of(worker)
+    fill(database, 1, 300, "queued")
+    first = worker.claim(within=bulk)
+    other = put(jobs, "books", "one")
+    second = worker.claim(within=bulk)
+    assert first is not None
+    assert second is not None
+    assert (first.catalogue, second.job_id) == ("shop", other)
+
+
 def test_catalogues_take_turns_by_chunk_and_the_oldest_job_goes_first_within_one(
     database: Database, jobs: JobLedger
 ) -> None:

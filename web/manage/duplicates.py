@@ -6,7 +6,6 @@ from flask import Response, request
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.contracts import ENDED_STATES
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.contracts.stored import stored
 from shared.errors import InvalidInput
@@ -16,6 +15,7 @@ from web.catalogues import checked
 from web.duplicates import asked_kind
 from web.errors import parsed
 from web.i18n import reader
+from web.jobs import caller_jobs
 from web.manage.frame import blueprint, page_of, to_job
 from web.services import services
 
@@ -29,7 +29,7 @@ def duplicates(catalogue: str) -> Response:
     page = DuplicateLedger(parts.database).groups(
         catalogue, kind, request.args.get("cursor"), _GROUPS, reader().titles
     )
-    looking = [j for j in parts.jobs.recent(catalogue) if j.kind == KIND and j.state not in ENDED_STATES]
+    looking = [j for j in parts.jobs.unfinished(catalogue) if j.kind == KIND]
     return page_of("duplicates.html", catalogue=catalogue, found=page, kind=kind, looking=looking)
 
 
@@ -37,7 +37,7 @@ def duplicates(catalogue: str) -> Response:
 def look_for_duplicates(catalogue: str) -> AnyResponse:
     """Look for them again."""
     wanted = parsed(DuplicatesRequest, form_fields())
-    return to_job(services().jobs.create(KIND, checked("catalogue", catalogue), stored(wanted)))
+    return to_job(caller_jobs().create(KIND, checked("catalogue", catalogue), stored(wanted)))
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/duplicates/delete")
@@ -46,4 +46,4 @@ def delete_duplicates(catalogue: str) -> AnyResponse:
     chosen = request.form.getlist("product_id")
     if not chosen:
         raise InvalidInput(_("Nothing was ticked: go back, and tick the products to delete."), "product_id")
-    return to_job(services().jobs.create_delete(catalogue, chosen))
+    return to_job(caller_jobs().create_delete(catalogue, chosen))

@@ -17,6 +17,7 @@ from web.bodies import form_fields
 from web.catalogues import checked, import_upload
 from web.errors import as_body, parsed, wants_page
 from web.import_sources import allowed_source
+from web.jobs import caller_jobs
 from web.manage.frame import blueprint, page_of, to_job
 from web.security import IMPORT_FORM
 from web.services import services
@@ -97,4 +98,4 @@ def _of_source(name: str, given: dict[str, Any]) -> Accepted:
     roots = parts.settings.jobs.import_roots
     source = allowed_source(wanted.source, roots, url_import=parts.settings.web.url_import)
     parts.catalogue.create(name)
-    return parts.jobs.create_import(name, source, None, wanted.model_dump(exclude={"source"}))
+    return caller_jobs().create_import(name, source, None, wanted.model_dump(exclude={"source"}))

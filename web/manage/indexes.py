@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from flask import Response, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.contracts import ENDED_STATES
 from shared.contracts.base import Contract
 from shared.contracts.indexes import (
     ChooseIndex,
@@ -43,7 +42,7 @@ def indexes(catalogue: str) -> Response:
     """All versions, and what can be done with them."""
     parts = services()
     versions = parts.indexes.all(catalogue)
-    busy = [j for j in parts.jobs.recent(catalogue) if j.kind in _MOVERS and j.state not in ENDED_STATES]
+    busy = [j for j in parts.jobs.unfinished(catalogue) if j.kind in _MOVERS]
     return page_of(
         "indexes.html",
         catalogue=catalogue,

@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from flask import Response, request
 
-from shared.contracts import ENDED_STATES
 from shared.contracts.signals import Signals, StageFigures
 from shared.ledger.search_history import SearchHistory
 from web.manage import charts, names
@@ -49,7 +48,7 @@ def operations() -> Response:
         signals=signals,
         minutes=minutes,
         recalls=recalls,
-        open_jobs=[job for job in parts.jobs.recent(limit=50) if job.state not in ENDED_STATES],
+        open_jobs=parts.jobs.unfinished(),
         stages=_stages(signals),
         searches_chart=charts.bars(signals.per_minute),
         latency_chart=charts.lines([[m.p50_ms for m in minutes], [m.p95_ms for m in minutes]]),

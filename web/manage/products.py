@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from shared.catalogue import title_in
 from shared.product_list import ProductList
 from web.i18n import reader
+from web.jobs import caller_jobs
 from web.manage.frame import PAGE, blueprint, page_of, to_job
 from web.services import services
 
@@ -42,4 +43,4 @@ def product(catalogue: str, product_id: str) -> Response:
 @blueprint.post("/manage/catalogues/<catalogue>/products/<product_id>/delete")
 def delete_product(catalogue: str, product_id: str) -> AnyResponse:
     """Delete it, from all its indexes too."""
-    return to_job(services().jobs.create_delete(catalogue, [product_id]))
+    return to_job(caller_jobs().create_delete(catalogue, [product_id]))

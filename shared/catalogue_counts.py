@@ -1,0 +1,67 @@
+"""How many products and pictures catalogues have, counted again only where they changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.database.tables import Catalogue, Image, Product
+
+#: Share of a process's time that counting a catalogue which always changes may take.
+_MAX_SHARE: Final = 0.05
+
+
+class Count(NamedTuple):
+    """Products, their pictures, and for which change of the catalogue that is right."""
+
+    products: int
+    images: int
+    changes: int
+    counted_at: float
+    took_s: float
+
+
+class CatalogueCounts:
+    """Counts products and pictures.
+
+    A count is exact for the change of the catalogue at which it was made, and each transaction that writes
+    products makes a change. A catalogue of 30 million products takes seconds to count: while it changes all
+    the time, it is counted so often that this takes a twentieth of the time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Count] = {}
+
+    def of(self, session: Session, catalogues: Sequence[Catalogue]) -> dict[int, Count]:
+        """Return the counts by the catalogues' row ids."""
+        due = [row for row in catalogues if self._is_due(row)]
+        if due:
+            self._known |= _counted(session, due)
+        return {row.id: self._known[row.id] for row in catalogues}
+
+    def _is_due(self, row: Catalogue) -> bool:
+        known = self._known.get(row.id)
+        if known is None:
+            return True
+        age_s = time.monotonic() - known.counted_at
+        return known.changes != row.changes and age_s >= known.took_s / _MAX_SHARE
+
+
+def _counted(session: Session, rows: Sequence[Catalogue]) -> dict[int, Count]:
+    """Count in two statements, however many catalogues there are."""
+    began = time.monotonic()
+    of_them = select(Product.catalogue_id, func.count()).where(
+        Product.catalogue_id.in_([row.id for row in rows])
+    )
+    products = dict(session.execute(of_them.group_by(Product.catalogue_id)).all())
+    with_images = of_them.join(Image, Image.product == Product.id)
+    images = dict(session.execute(with_images.group_by(Product.catalogue_id)).all())
+    ended = time.monotonic()
+    return {
+        row.id: Count(products.get(row.id, 0), images.get(row.id, 0), row.changes, ended, ended - began)
+        for row in rows
+    }
