@@ -69,13 +69,13 @@ def test_a_socket_on_all_interfaces_is_seen_as_exposed() -> None:
 
 
 def test_a_second_process_on_the_same_data_is_refused_and_the_first_goes_on(
-    each_milvus: EmbeddedMilvus, index: MilvusIndex
+    each_milvus: EmbeddedMilvus, milvus_index: MilvusIndex
 ) -> None:
     second = type(each_milvus)(each_milvus.data_dir)
     with pytest.raises(Conflict, match=str(each_milvus.data_dir)), running(second):
         pass
     assert each_milvus.poll() is None
-    assert index.healthy()
+    assert milvus_index.healthy()
 
 
 @pytest.mark.parametrize("kind", [MilvusLite, MilvusServer])

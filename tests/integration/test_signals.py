@@ -62,7 +62,7 @@ def probes(shop: Shop, most_rows: int = 10**6) -> list[float]:
 
 
 @pytest.mark.services
-@BOTH
+@pytest.mark.parametrize("shop", ["sqlite", "postgresql", "milvus"], indirect=True)
 def test_searches_leave_their_stages_and_probes_find_them_complete(shop: Shop) -> None:
     shop.import_files(dict(pictures(30)))
     settle(shop)
