@@ -29,8 +29,6 @@ from worker.indexes.versions import live_index
 from worker.jobs.duplicates import FindDuplicates
 from worker.vision.packing import pack_embedding
 
-pytestmark = pytest.mark.services
-
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

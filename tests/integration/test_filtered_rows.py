@@ -17,7 +17,6 @@ from tests.servers import patiently
 from tests.services_milvus import unit_vectors
 from tests.shop import Shop
 
-pytestmark = pytest.mark.services
 PICTURE = builders.jpeg(seed=1, width=200, height=200)
 
 

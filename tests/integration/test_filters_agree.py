@@ -136,7 +136,6 @@ def test_the_database_agrees(
         assert set(found) == expected, text
 
 
-@pytest.mark.services
 def test_the_index_agrees(
     index: MilvusIndex | MemoryIndex,
     new_collection: Callable[[], str],

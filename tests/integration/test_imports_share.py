@@ -19,8 +19,6 @@ from tests.shop import Shop, found
 from worker.lanes import build_process
 from worker.products.embedding import embed_contents
 
-pytestmark = pytest.mark.services
-
 
 def put_by_hand(shop: Shop, seed: int = 80) -> str:
     photo = shop.store.put(builders.jpeg(seed=seed), "images")

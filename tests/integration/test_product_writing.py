@@ -23,7 +23,6 @@ from tests.shop import Shop, found
 from worker.lanes import build_process
 from worker.products.writing import ProductStages
 
-pytestmark = pytest.mark.services
 both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

@@ -22,8 +22,6 @@ from tests.shop import Shop, found
 from worker.indexes.expected_rows import expected_keys
 from worker.vision import IndexRow
 
-pytestmark = pytest.mark.services
-
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 
