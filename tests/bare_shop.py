@@ -1,4 +1,4 @@
-"""A catalogue with both lanes in the test's own process, on a real Milvus, database and image store."""
+"""A catalogue with both lanes in the test's own process, on a real database and image store."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import Asked, SearchLedger
 from shared.open_parts import open_database, open_image_store
 from shared.settings import Settings
+from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S, patiently, wait_for
 from worker.indexes.versions import LiveIndex, live_index
 from worker.lanes import WorkerProcess, build_process
@@ -28,10 +29,14 @@ class BareShop:
     """The catalogue ``shop``, and a worker process that works when it is told to.
 
     Milvus may be too busy to answer at once; chunks and searches are put off then, and waited for here.
+
+    Args:
+        memory: the index; without it the Milvus that the settings name.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, memory: MemoryIndex | None = None) -> None:
         self.settings = settings
+        self.memory = memory
         self.database = open_database(settings)
         migrate(self.database)
         self.catalogue = CatalogueStore(self.database)
@@ -44,7 +49,7 @@ class BareShop:
 
     def new_worker(self) -> WorkerProcess:
         """Another process of the catalogue lane, as after a death."""
-        return build_process(self.settings, Lane.CATALOGUE, "catalogue@test")
+        return build_process(self.settings, Lane.CATALOGUE, "catalogue@test", self.memory)
 
     def close(self) -> None:
         self.worker.close()

@@ -24,8 +24,23 @@ for _name in [name for name in os.environ if name.startswith("VITRINE_")]:
     del os.environ[_name]
 
 
+# Fixtures that start a server, and names of it among a test's parameters: no test must forget its marker.
+_SERVERS = {"milvus", "milvus_lite", "milvus_server", "each_milvus", "redis_server", "postgres", "stack"}
+_SERVER_PARAMETERS = {"milvus", "milvus_lite", "milvus_server", "lite", "server", "postgresql"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what is long."""
+    """Mark what needs servers or a browser, and begin with what is long."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        parameters = getattr(item, "callspec", None)
+        values = (
+            {each for each in parameters.params.values() if isinstance(each, str)} if parameters else set()
+        )
+        if names & _SERVERS or values & _SERVER_PARAMETERS:
+            item.add_marker("services")
+        if "chromium" in names:
+            item.add_marker("browser")
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -10,6 +10,7 @@ from shared.contracts import JobOut, ProductIn, SearchResult, TaskStatus
 from shared.settings import JobSettings, MilvusSettings, ModelSettings, Settings
 from tests import builders
 from tests.bare_shop import BareShop
+from tests.memory_index import MemoryIndex
 from tests.packing import archive
 from tests.servers import PATIENCE_S
 from worker.indexes.expected_rows import expected_keys
@@ -26,16 +27,22 @@ class IndexShop(BareShop):
     """The catalogue ``shop``; its products ``p0``, ``p1``... have the picture of that seed each."""
 
     def __init__(
-        self, folder: Path, milvus: EmbeddedMilvus, prefix: str, chunk: int = CHUNK, **settings: Any
+        self,
+        folder: Path,
+        index: EmbeddedMilvus | MemoryIndex,
+        prefix: str = "t",
+        chunk: int = CHUNK,
+        **settings: Any,
     ) -> None:
         super().__init__(
             Settings(
                 data_dir=folder,
-                milvus=MilvusSettings(uri=milvus.uri, prefix=prefix, timeout_s=PATIENCE_S),
+                milvus=MilvusSettings(uri=index.uri, prefix=prefix, timeout_s=PATIENCE_S),
                 models=ModelSettings(detector="none", embedder="colour-histogram", micro_batch=2),
                 jobs=JobSettings(chunk_items=chunk),
                 **settings,
-            )
+            ),
+            index if isinstance(index, MemoryIndex) else None,
         )
 
     def fill(self, count: int) -> None:

@@ -1,4 +1,8 @@
-"""Real Milvus of both kinds for tests, one of each a session; the server is conftest's ``milvus``."""
+"""Real Milvus of both kinds for tests, one of each a session; the server is conftest's ``milvus``.
+
+``index`` is for what every index must do, the one in memory that other tests use as well;
+``milvus_index`` is for what is about Milvus.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from cli.services.milvus import EmbeddedMilvus, MilvusLite
+from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S
 from worker.vector_index import MilvusIndex
 from worker.vision import Embeddings, IndexRow
@@ -52,9 +57,21 @@ def each_milvus(request: pytest.FixtureRequest) -> EmbeddedMilvus:
 
 
 @pytest.fixture
-def index(each_milvus: EmbeddedMilvus) -> Iterator[MilvusIndex]:
+def milvus_index(each_milvus: EmbeddedMilvus) -> Iterator[MilvusIndex]:
     """An index client on each kind in turn."""
     client = MilvusIndex(each_milvus.uri, timeout_s=PATIENCE_S)
+    yield client
+    client.close()
+
+
+@pytest.fixture(params=["memory", "lite", "server"])
+def index(request: pytest.FixtureRequest) -> Iterator[MilvusIndex | MemoryIndex]:
+    """Each index in turn: they must do the same."""
+    if request.param == "memory":
+        yield MemoryIndex()
+        return
+    milvus: EmbeddedMilvus = request.getfixturevalue(f"milvus_{request.param}")
+    client = MilvusIndex(milvus.uri, timeout_s=PATIENCE_S)
     yield client
     client.close()
 
@@ -67,10 +84,13 @@ def spare_collections() -> dict[str, list[str]]:
 
 @pytest.fixture
 def new_collection(
-    index: MilvusIndex, each_milvus: EmbeddedMilvus, spare_collections: dict[str, list[str]]
+    request: pytest.FixtureRequest, spare_collections: dict[str, list[str]]
 ) -> Iterator[Callable[[], str]]:
-    """Return a function that hands out an empty collection of ``DIM``."""
-    spare = spare_collections.setdefault(each_milvus.uri, [])
+    """Return a function that hands out an empty collection of ``DIM`` of the test's index."""
+    asked = "milvus_index" if "milvus_index" in request.fixturenames else "index"
+    index: MilvusIndex | MemoryIndex = request.getfixturevalue(asked)
+    shared = isinstance(index, MilvusIndex)
+    spare = spare_collections.setdefault(index._uri, []) if shared else []
     used: list[str] = []
 
     def make() -> str:
@@ -79,7 +99,7 @@ def new_collection(
         return used[-1]
 
     yield make
-    existing = index.collections()
+    existing = index.collections() if shared else []
     for name in used:
         if name in existing:
             index.delete(name, sorted(index.keys(name)))

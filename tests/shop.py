@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,20 +15,28 @@ from shared.contracts import ProductIn, SearchResult
 from shared.settings import DatabaseSettings, ImageSettings, MilvusSettings, ModelSettings, Settings
 from tests.bare_shop import BareShop
 from tests.conftest import new_postgres_database
+from tests.memory_index import MemoryIndex
 from tests.packing import archive
 from tests.servers import PATIENCE_S
 
 
 class Shop(BareShop):
-    def __init__(self, folder: Path, milvus: EmbeddedMilvus, prefix: str, database_url: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        index: EmbeddedMilvus | MemoryIndex,
+        prefix: str = "t",
+        database_url: str | None = None,
+    ) -> None:
         super().__init__(
             Settings(
                 data_dir=folder,
                 database=DatabaseSettings(url=SecretStr(database_url) if database_url else None),
-                milvus=MilvusSettings(uri=milvus.uri, prefix=prefix, timeout_s=PATIENCE_S),
+                milvus=MilvusSettings(uri=index.uri, prefix=prefix, timeout_s=PATIENCE_S),
                 models=ModelSettings(detector="none", embedder="colour-histogram", micro_batch=4),
                 images=ImageSettings(max_bytes=2_000_000),
-            )
+            ),
+            index if isinstance(index, MemoryIndex) else None,
         )
 
     def work(self, chunks: int | None = None) -> int:
@@ -66,16 +75,17 @@ class Shop(BareShop):
 
 
 @pytest.fixture
-def shop(
-    request: pytest.FixtureRequest, tmp_path: Path, milvus: EmbeddedMilvus, prefix: str
-) -> Iterator[Shop]:
-    """On SQLite, or on the database that a test names."""
-    url = None
-    if getattr(request, "param", "sqlite") == "postgresql":
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    """On SQLite and an index in memory; a test may name ``postgresql``, or ``milvus`` for a real one."""
+    which = getattr(request, "param", "sqlite")
+    index: EmbeddedMilvus | MemoryIndex = MemoryIndex()
+    url, prefix = None, "t"
+    if which == "postgresql":
         url = new_postgres_database(request.getfixturevalue("postgres"))
-    opened = Shop(tmp_path, milvus, prefix, url)
-    yield opened
-    opened.close()
+    elif which == "milvus":
+        index, prefix = request.getfixturevalue("milvus"), request.getfixturevalue("prefix")
+    with closing(Shop(tmp_path, index, prefix, url)) as opened:
+        yield opened
 
 
 def found(result: SearchResult) -> list[str]:

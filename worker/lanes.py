@@ -38,6 +38,7 @@ from worker.search.lane import SearchLane
 from worker.search.probing import ProbeNotes
 from worker.tools import Tools
 from worker.vector_index import MilvusIndex
+from worker.vision import VectorIndex
 from worker.vision.pipeline import Pipeline, build_pipeline
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class WorkerProcess:
     name: str
     lane: Lane
     database: Database
-    index: MilvusIndex
+    index: VectorIndex
     pipelines: Pipelines
     publisher: TaskPublisher
     search: SearchLane
@@ -85,12 +86,15 @@ class WorkerProcess:
         self.database.close()
 
 
-def build_process(settings: Settings, lane: Lane, name: str) -> WorkerProcess:
+def build_process(
+    settings: Settings, lane: Lane, name: str, index: VectorIndex | None = None
+) -> WorkerProcess:
     """Connect, load the models, warm them up, and begin to say that this process is ready.
 
     Args:
         name: the worker's, one worker's only: a process that starts under it takes over what an earlier
             one held when it died.
+        index: by default the Milvus that the settings name.
 
     Raises:
         Misconfigured: weights are missing or wrong, or the index does not fit.
@@ -101,11 +105,12 @@ def build_process(settings: Settings, lane: Lane, name: str) -> WorkerProcess:
     default = build(settings.models.detector, settings.models.embedder, None)
     default.warm_up()
     pipelines = Pipelines(default, build)
-    index = MilvusIndex(
-        settings.milvus_uri,
-        token=reveal(settings.milvus.token),
-        timeout_s=settings.milvus.timeout_s,
-    )
+    if index is None:
+        index = MilvusIndex(
+            settings.milvus_uri,
+            token=reveal(settings.milvus.token),
+            timeout_s=settings.milvus.timeout_s,
+        )
     process = _process(settings, lane, name, database, index, pipelines)
     process.take_over()
     if lane is Lane.SEARCH:
@@ -143,7 +148,7 @@ def _builder(settings: Settings) -> Build:
 
 
 def _process(
-    settings: Settings, lane: Lane, name: str, database: Database, index: MilvusIndex, pipelines: Pipelines
+    settings: Settings, lane: Lane, name: str, database: Database, index: VectorIndex, pipelines: Pipelines
 ) -> WorkerProcess:
     store = open_image_store(settings)
     decoders = ThreadPoolExecutor(settings.models.decode_threads, "decode")
@@ -196,7 +201,7 @@ def job_desk(settings: Settings, database: Database, holder: str) -> JobDesk:
 
 
 def _details(
-    settings: Settings, index: MilvusIndex, pipelines: Pipelines
+    settings: Settings, index: VectorIndex, pipelines: Pipelines
 ) -> Callable[[], dict[str, Any] | None]:
     """Return what `vitrine status` shows of this process, or None while Milvus does not answer."""
 

@@ -4,6 +4,7 @@ from tests.compose_file import compose, secrets, services
 from tests.services_milvus import (
     each_milvus,
     index,
+    milvus_index,
     milvus_lite,
     milvus_server,
     new_collection,
@@ -15,6 +16,7 @@ __all__ = [
     "compose",
     "each_milvus",
     "index",
+    "milvus_index",
     "milvus_lite",
     "milvus_server",
     "new_collection",

@@ -1,4 +1,4 @@
-"""From composed photos to probabilities in answers; on a real Milvus, database and image store."""
+"""From composed photos to probabilities in answers; on a real database and image store."""
 
 from __future__ import annotations
 

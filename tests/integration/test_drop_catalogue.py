@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cli.services.milvus import EmbeddedMilvus
 from shared.catalogue import CatalogueStore
 from shared.contracts import ProductIn
 from shared.contracts.indexes import GoldenIn, ReprocessRequest
@@ -27,6 +26,7 @@ from shared.ledger.job_making import require_idle
 from shared.ledger.jobs import JobLedger
 from shared.settings import SearchSettings
 from tests.index_shop import IndexShop, photo
+from tests.memory_index import MemoryIndex
 from worker.jobs import pieces
 from worker.jobs.dropping import _referring_to
 
@@ -63,8 +63,12 @@ class Deaths:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[IndexShop]:
-    opened = IndexShop(tmp_path, milvus, prefix, search=SearchSettings(max_attempts=20))
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexShop]:
+    """On an index in memory; a test names a Milvus, by its fixture, where it is about that."""
+    index, prefix = MemoryIndex(), "t"
+    if which := getattr(request, "param", None):
+        index, prefix = request.getfixturevalue(which), request.getfixturevalue("prefix")
+    opened = IndexShop(tmp_path, index, prefix, search=SearchSettings(max_attempts=20))
     opened.fill(PRODUCTS)
     yield opened
     opened.close()
@@ -90,6 +94,7 @@ def of_catalogue(shop: IndexShop) -> list[str]:
     return [name for name in shop.index.collections() if name.startswith(f"{shop.settings.milvus.prefix}_1_")]
 
 
+@pytest.mark.parametrize("shop", [None, "milvus"], indirect=True)
 def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     shop.search(1)
     golden = GoldenLedger(shop.database)

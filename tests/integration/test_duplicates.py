@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.database.bulk import insert_rows
@@ -20,6 +19,7 @@ from shared.ledger import now_s
 from shared.ledger.duplicates import DuplicateLedger
 from tests import builders
 from tests.index_shop import IndexShop
+from tests.memory_index import MemoryIndex
 from tests.packing import pictures
 from tests.shop import Shop
 from worker.duplicates import groups as duplicate_groups
@@ -28,8 +28,6 @@ from worker.duplicates.groups import Member, Order, groups
 from worker.indexes.versions import live_index
 from worker.jobs.duplicates import FindDuplicates
 from worker.vision.packing import pack_embedding
-
-pytestmark = pytest.mark.services
 
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
@@ -231,11 +229,11 @@ def test_a_job_that_is_cut_off_begins_its_last_step_anew(shop: Shop, monkeypatch
 
 
 def test_the_rest_of_a_cancelled_job_knows_what_that_found(
-    tmp_path: Path, milvus: EmbeddedMilvus, prefix: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Or the last step would find the pair by itself.
     monkeypatch.setattr("worker.jobs.duplicates.same_quarters", lambda *_: iter(()))
-    shop = IndexShop(tmp_path, milvus, prefix)
+    shop = IndexShop(tmp_path, MemoryIndex())
     for n, data in enumerate((photo(1), photo(1, width=300), *(photo(50 + n) for n in range(4)))):
         shop.done(shop.jobs.create_put("shop", f"p{n}", ProductIn(), [shop.store.put(data, "images")]).id)
     shop.rows()

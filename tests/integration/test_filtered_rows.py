@@ -17,13 +17,12 @@ from tests.servers import patiently
 from tests.services_milvus import unit_vectors
 from tests.shop import Shop
 
-pytestmark = pytest.mark.services
 PICTURE = builders.jpeg(seed=1, width=200, height=200)
 
 
 def in_index(shop: Shop, text: str) -> set[str]:
     index, name = shop.worker.index, f"{shop.settings.milvus.prefix}_1"
-    vectors = unit_vectors(1, patiently("its shape", lambda: index._shape(name, fresh=True)).dim)
+    vectors = unit_vectors(1, shop.live().dim)
     hits = patiently("the rows", lambda: index.search(name, vectors, 100, parse(text)))[0]
     return {hit.product_id for hit in hits}
 
@@ -36,6 +35,7 @@ def in_database(shop: Shop, text: str) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("shop", ["sqlite", "milvus"], indirect=True)
 def test_a_change_without_a_new_picture_reaches_the_rows(shop: Shop) -> None:
     before = ProductIn(
         titles={"en": "Oak chair"}, price=Decimal("19.99"), tags=["sale"], attributes={"material": "oak"}

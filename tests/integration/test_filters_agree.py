@@ -14,6 +14,7 @@ from shared.errors import InvalidInput
 from shared.filters import Filter, facts_of, matches, parse
 from shared.filters.sql import where
 from tests.filter_builders import Made, random_filter, random_product
+from tests.memory_index import MemoryIndex
 from tests.servers import wait_for
 from tests.services_milvus import unit_vectors
 from worker.indexes.rows import index_row
@@ -135,9 +136,8 @@ def test_the_database_agrees(
         assert set(found) == expected, text
 
 
-@pytest.mark.services
-def test_milvus_agrees(
-    index: MilvusIndex,
+def test_the_index_agrees(
+    index: MilvusIndex | MemoryIndex,
     new_collection: Callable[[], str],
     products: list[Made],
     asked: list[tuple[str, Filter, set[str]]],

@@ -12,8 +12,6 @@ from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found, reasons
 
-pytestmark = pytest.mark.services
-
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

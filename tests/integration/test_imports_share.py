@@ -19,8 +19,6 @@ from tests.shop import Shop, found
 from worker.lanes import build_process
 from worker.products.embedding import embed_contents
 
-pytestmark = pytest.mark.services
-
 
 def put_by_hand(shop: Shop, seed: int = 80) -> str:
     photo = shop.store.put(builders.jpeg(seed=seed), "images")
@@ -120,7 +118,7 @@ def test_two_catalogues_are_imported_at_once(shop: Shop) -> None:
         shop.accept_import(dict(pictures(60)), "shop"),
         shop.accept_import(dict(pictures(60, first=30)), "other"),
     ]
-    second = build_process(shop.settings, Lane.CATALOGUE, "catalogue@second")
+    second = build_process(shop.settings, Lane.CATALOGUE, "catalogue@second", shop.memory)
 
     def work(process: Any) -> None:
         while any(shop.jobs.status(job).state in ("queued", "running") for job in jobs):

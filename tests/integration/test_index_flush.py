@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from pymilvus import MilvusClient
 
 from shared.contracts import ProductIn
@@ -21,6 +22,7 @@ def sealed_rows(shop: Shop, collection: str) -> int:
         client.close()
 
 
+@pytest.mark.parametrize("shop", ["milvus"], indirect=True)
 def test_what_was_put_by_hand_is_sealed_once(shop: Shop) -> None:
     photos = list(pictures(2).values())
     shop.put("one", ProductIn(titles={"en": "One"}), photos[:1])

@@ -1,4 +1,4 @@
-"""Both lanes in this process, on a real Milvus, database and image store."""
+"""Both lanes in this process, on a real database and image store."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_bad_row_and_picture_is_listed_and_the_rest_goes_in(shop: Shop) ->
     assert shop.catalogue.product("shop", "good").titles == {"en": "Chair"}
 
 
-@pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("shop", ["sqlite", "postgresql", "milvus"], indirect=True)
 def test_a_product_is_written_changed_and_deleted_with_its_rows(shop: Shop) -> None:
     first, second, third = (builders.jpeg(seed=n, width=200, height=200) for n in range(3))
     shop.put(
@@ -104,6 +104,7 @@ def test_the_same_import_again_computes_nothing_and_a_new_picture_only_itself(sh
     assert shop.rows() == 6
 
 
+@pytest.mark.parametrize("shop", ["milvus"], indirect=True)
 def test_hostile_category_text_finds_only_itself(shop: Shop) -> None:
     hostile = 'x" or category != "'
     shop.put("a", ProductIn(category=hostile), [builders.jpeg(seed=1)])

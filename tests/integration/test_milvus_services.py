@@ -13,9 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 
 from cli.services import milvus_binary
 from cli.services.child import Child
@@ -24,7 +22,6 @@ from cli.services.sockets import free_ports, is_loopback, listening
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable, VitrineError
 from tests.servers import PATIENCE_S
 from tests.services_milvus import DIM, index_rows, running, unit_vectors
-from worker.milvus_lite.server import search_exactly_when_selective
 from worker.vector_index import MilvusIndex
 from worker.vision import IndexRow
 
@@ -69,13 +66,13 @@ def test_a_socket_on_all_interfaces_is_seen_as_exposed() -> None:
 
 
 def test_a_second_process_on_the_same_data_is_refused_and_the_first_goes_on(
-    each_milvus: EmbeddedMilvus, index: MilvusIndex
+    each_milvus: EmbeddedMilvus, milvus_index: MilvusIndex
 ) -> None:
     second = type(each_milvus)(each_milvus.data_dir)
     with pytest.raises(Conflict, match=str(each_milvus.data_dir)), running(second):
         pass
     assert each_milvus.poll() is None
-    assert index.healthy()
+    assert milvus_index.healthy()
 
 
 @pytest.mark.parametrize("kind", [MilvusLite, MilvusServer])
@@ -168,20 +165,6 @@ def _renamed(rows: list[IndexRow], prefix: str) -> list[IndexRow]:
         IndexRow(f"{prefix}-{row.key}", row.product_id, row.image_id, 0, row.category, 1.0, row.embedding)
         for row in rows
     ]
-
-
-def test_a_selective_search_of_lite_is_exact() -> None:
-    vectors = unit_vectors(3000, 32)
-    built = FaissHnswIndex.build(vectors, "COSINE", {"M": 16, "efConstruction": 200})
-    queries = unit_vectors(5, 32, seed=3)
-    for share, exact_wanted in ((0.004, True), (0.1, True), (1.0, False)):
-        kept = np.random.default_rng(1).random(3000) < share
-        ids, distances = search_exactly_when_selective(built, queries, 20, kept, {"ef": 64})
-        order = np.argsort(np.where(kept, -(queries @ vectors.T), np.inf), axis=1)[:, : min(20, kept.sum())]
-        if exact_wanted:
-            assert ids[:, : order.shape[1]].tolist() == order.tolist()
-            assert (ids[:, order.shape[1] :] == -1).all()
-        assert distances[0, 0] == pytest.approx(1 - float(queries[0] @ vectors[ids[0, 0]]), abs=1e-5)
 
 
 def test_choose_embedded_takes_the_server_where_it_runs(tmp_path: Path) -> None:

@@ -19,13 +19,10 @@ from shared.images import ImageLimits, decode
 from shared.ledger import now_s
 from tests import builders
 from tests.packing import pictures
-from tests.shop import Shop, found, shop
+from tests.shop import Shop, found
 from worker.lanes import build_process
 from worker.products.writing import ProductStages
 
-__all__ = ["shop"]
-
-pytestmark = pytest.mark.services
 both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 
@@ -103,12 +100,12 @@ def test_other_models_look_for_themselves(shop: Shop) -> None:
         update={"models": shop.settings.models.model_copy(update={"embedder": "perceptual-hash"})}
     )
     shop.worker.close()
-    shop.worker = build_process(changed, Lane.CATALOGUE, "catalogue@other")
+    shop.worker = build_process(changed, Lane.CATALOGUE, "catalogue@other", shop.memory)
     status = shop.done(shop.accept_import(photos, "other"))
     assert (status.counts.new, status.images, status.images_reused) == (2, 2, 0)
 
 
-@both_databases
+@pytest.mark.parametrize("shop", ["sqlite", "postgresql", "milvus"], indirect=True)
 def test_products_are_written_to_and_deleted_from_every_index_version(shop: Shop) -> None:
     first, second, third = (builders.jpeg(seed=n, width=200, height=200) for n in range(3))
     shop.put("lamp", ProductIn(category="Light"), [first])

@@ -1,4 +1,4 @@
-"""Boosts and predicted categories in answers; on a real Milvus, database and image store."""
+"""Boosts and predicted categories in answers; on a real database and image store."""
 
 from __future__ import annotations
 

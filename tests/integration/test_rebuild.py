@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import TaskStatus
 from tests.index_shop import IndexShop
+from tests.memory_index import MemoryIndex
 from tests.servers import wait_for
 from worker.filling.stored import RowFiller
 from worker.indexes.rows import row_key
@@ -21,21 +21,21 @@ from worker.indexes.versions import hold_changes
 
 
 @pytest.fixture
-def shop(tmp_path: Path, each_milvus: EmbeddedMilvus, prefix: str) -> Iterator[IndexShop]:
-    opened = IndexShop(tmp_path, each_milvus, prefix)
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexShop]:
+    """On an index in memory; a test names a Milvus, by its fixture, where it is about that."""
+    index, prefix = MemoryIndex(), "t"
+    if which := getattr(request, "param", None):
+        index, prefix = request.getfixturevalue(which), request.getfixturevalue("prefix")
+    opened = IndexShop(tmp_path, index, prefix)
     yield opened
     opened.close()
 
 
 def lose(shop: IndexShop) -> None:
     """Lose collection and alias, as a Milvus with a new data folder has."""
-    from pymilvus import MilvusClient
-
     live = shop.live()
-    client = MilvusClient(shop.settings.milvus_uri)
-    client.drop_alias(live.alias)
-    client.drop_collection(live.collection)
-    client.close()
+    shop.index.remove_alias(live.alias)
+    shop.index.drop(live.collection)
 
 
 def in_chunks_of_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +57,7 @@ def stored(shop: IndexShop, collection: str) -> tuple[list[dict[str, Any]], NDAr
     return rows, np.array([row.pop("embedding") for row in rows], np.float32)
 
 
+@pytest.mark.parametrize("shop", ["milvus_lite", "milvus_server"], indirect=True)
 def test_rebuilt_rows_are_those_of_before_field_for_field(shop: IndexShop) -> None:
     shop.fill(6)
     shop.put("rich", 7, 8, category="Chairs", price="12.50", tags=["oak"], attributes={"width": 120})
@@ -113,6 +114,7 @@ def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexS
     assert (gone in shop.keys(version.collection)) is not noticed
 
 
+@pytest.mark.parametrize("shop", [None, "milvus"], indirect=True)
 def test_products_that_change_during_a_rebuild_are_right_in_the_new_collection(
     shop: IndexShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +145,7 @@ def test_products_that_change_during_a_rebuild_are_right_in_the_new_collection(
     assert shop.found(50)[0] == "new"
 
 
+@pytest.mark.parametrize("shop", ["milvus"], indirect=True)
 def test_a_search_waits_while_the_index_is_gone_and_a_put_does_not_make_it_empty(
     shop: IndexShop,
 ) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from cli.services.milvus import EmbeddedMilvus
 from shared.errors import Conflict, NotFound
 from shared.settings import DatabaseSettings, GateSettings, SearchSettings
 from tests.conftest import new_postgres_database
 from tests.index_shop import CHUNK
+from tests.memory_index import MemoryIndex
 from tests.reprocess_shop import NEW, OLD, ReprocessShop
 from worker.filling.pictures import Filler
 from worker.jobs.filling import RowStages
@@ -22,21 +22,24 @@ from worker.vision.baselines import PerceptualHash
 
 
 @pytest.fixture
-def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[ReprocessShop]:
-    opened = ReprocessShop(tmp_path, milvus, prefix)
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReprocessShop]:
+    """On an index in memory; a test names a Milvus, by its fixture, where it is about that."""
+    index, prefix = MemoryIndex(), "t"
+    if which := getattr(request, "param", None):
+        index, prefix = request.getfixturevalue(which), request.getfixturevalue("prefix")
+    opened = ReprocessShop(tmp_path, index, prefix)
     yield opened
     opened.close()
 
 
-@pytest.fixture
-def each_shop(
-    request: pytest.FixtureRequest, tmp_path: Path, each_milvus: EmbeddedMilvus, prefix: str
-) -> Iterator[ReprocessShop]:
-    """On Lite with SQLite, on the server with PostgreSQL."""
-    url = None
-    if each_milvus.kind == "server":
+@pytest.fixture(params=["memory", "milvus"])
+def each_shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReprocessShop]:
+    """In memory with SQLite, on Milvus with PostgreSQL."""
+    index, prefix, url = MemoryIndex(), "t", None
+    if request.param == "milvus":
+        index, prefix = request.getfixturevalue("milvus"), request.getfixturevalue("prefix")
         url = SecretStr(new_postgres_database(request.getfixturevalue("postgres")))
-    opened = ReprocessShop(tmp_path, each_milvus, prefix, database=DatabaseSettings(url=url))
+    opened = ReprocessShop(tmp_path, index, prefix, database=DatabaseSettings(url=url))
     yield opened
     opened.close()
 
@@ -145,10 +148,10 @@ class Killed(BaseException):
 
 
 def test_killed_at_any_point_it_goes_on_and_does_at_most_one_chunk_again(
-    tmp_path: Path, milvus: EmbeddedMilvus, prefix: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # More deaths than a chunk is allowed: its last step is killed four times here.
-    shop = ReprocessShop(tmp_path, milvus, prefix, search=SearchSettings(max_attempts=20))
+    shop = ReprocessShop(tmp_path, MemoryIndex(), search=SearchSettings(max_attempts=20))
     shop.fill(12)
     embedded: list[int] = []
     embed = Filler.embed
@@ -160,14 +163,14 @@ def test_killed_at_any_point_it_goes_on_and_does_at_most_one_chunk_again(
     monkeypatch.setattr(Filler, "embed", counted)
     job = shop.reprocess(promote="auto")
     places = [
-        ("worker.vector_index.MilvusIndex.create", 1, "after"),  # a collection, and no row yet
+        ("tests.memory_index.MemoryIndex.create", 1, "after"),  # a collection, and no row yet
         ("shared.ledger.job_desk.JobDesk.record", 1, "before"),
-        ("worker.vector_index.MilvusIndex.upsert", 1, "after"),  # in the index, not in the database
-        ("worker.vector_index.MilvusIndex.upsert", 2, "before"),
+        ("tests.memory_index.MemoryIndex.upsert", 1, "after"),  # in the index, not in the database
+        ("tests.memory_index.MemoryIndex.upsert", 2, "before"),
         ("shared.ledger.job_desk.JobDesk.finish", 1, "before"),
         ("worker.jobs.reprocess.reconcile", 1, "after"),
         ("worker.jobs.reprocess.judge", 1, "after"),
-        ("worker.vector_index.MilvusIndex.set_alias", 1, "after"),  # the alias ahead of the database
+        ("tests.memory_index.MemoryIndex.set_alias", 1, "after"),  # the alias ahead of the database
         ("worker.jobs.reprocess.promote", 1, "after"),  # live, and the job not finished
     ]
     for place, count, when in places:
@@ -210,11 +213,11 @@ def kill_at(patch: pytest.MonkeyPatch, place: str, count: int, when: str) -> Non
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_the_gate_refuses_an_index_with_one_bad_vector_in_a_hundred(
-    tmp_path: Path, milvus: EmbeddedMilvus, prefix: str, monkeypatch: pytest.MonkeyPatch, guarded: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     """M29; the control has no limit for failures."""
     gate = GateSettings() if guarded else GateSettings(failed_most=1.0)
-    shop = ReprocessShop(tmp_path, milvus, prefix, chunk=50, gate=gate)
+    shop = ReprocessShop(tmp_path, MemoryIndex(), chunk=50, gate=gate)
     shop.fill(100)
     embed = PerceptualHash.embed
     bad: list[bool] = []
@@ -253,6 +256,7 @@ def test_the_gate_refuses_an_index_with_one_bad_vector_in_a_hundred(
     shop.close()
 
 
+@pytest.mark.parametrize("shop", [None, "milvus"], indirect=True)
 def test_prune_keeps_the_live_index_and_the_one_to_go_back_to(shop: ReprocessShop) -> None:
     shop.fill(5)
     for embedder in (NEW, OLD):
@@ -272,6 +276,7 @@ def test_prune_keeps_the_live_index_and_the_one_to_go_back_to(shop: ReprocessSho
     shop.assert_exact(shop.live(), 5)
 
 
+@pytest.mark.parametrize("shop", ["milvus"], indirect=True)
 def test_what_cannot_be_gone_back_to_is_left_alone(shop: ReprocessShop) -> None:
     """Milvus lost the retired collection: products must not wait for it ever after."""
     shop.fill(4)

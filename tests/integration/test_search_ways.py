@@ -1,4 +1,4 @@
-"""Ways to ask: filters, groups, asked again, pages, examples; on a real Milvus, database and image store."""
+"""Ways to ask: filters, groups, asked again, pages, examples; on a real database and image store."""
 
 from __future__ import annotations
 

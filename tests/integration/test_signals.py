@@ -61,8 +61,7 @@ def probes(shop: Shop, most_rows: int = 10**6) -> list[float]:
     return shares
 
 
-@pytest.mark.services
-@BOTH
+@pytest.mark.parametrize("shop", ["sqlite", "postgresql", "milvus"], indirect=True)
 def test_searches_leave_their_stages_and_probes_find_them_complete(shop: Shop) -> None:
     shop.import_files(dict(pictures(30)))
     settle(shop)
@@ -80,7 +79,6 @@ def test_searches_leave_their_stages_and_probes_find_them_complete(shop: Shop) -
     assert sum(ledger.histograms()["search"].counts) == 4
 
 
-@pytest.mark.services
 def test_a_row_that_the_index_lost_is_told(shop: Shop) -> None:
     shop.import_files(dict(pictures(30)))
     settle(shop)
@@ -95,7 +93,6 @@ def test_a_row_that_the_index_lost_is_told(shop: Shop) -> None:
     assert recall == pytest.approx(0.7, abs=0.11), "three of the ten nearest are lost"
 
 
-@pytest.mark.services
 def test_what_was_written_after_a_search_is_not_held_against_it(shop: Shop) -> None:
     shop.import_files(dict(pictures(12)))
     settle(shop)
@@ -115,7 +112,6 @@ def test_what_was_written_after_a_search_is_not_held_against_it(shop: Shop) -> N
     assert recall < 1
 
 
-@pytest.mark.services
 def test_filters_hold_for_the_exact_answer_too(shop: Shop) -> None:
     rows = [
         "product_id,image,category",
@@ -132,7 +128,6 @@ def test_filters_hold_for_the_exact_answer_too(shop: Shop) -> None:
     assert recall < 1, "control: without the filter other products are nearer"
 
 
-@pytest.mark.services
 def test_few_are_probed_and_never_too_much(shop: Shop) -> None:
     shop.import_files(dict(pictures(12)))
     settle(shop)

@@ -43,34 +43,34 @@ def test_describe_tells_kind_version_and_address_without_credentials(each_milvus
 
 
 def test_pymilvus_logs_no_traceback_of_failed_calls(
-    index: MilvusIndex, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    milvus_index: MilvusIndex, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(NotFound):
-        index.count(unique("missing"))
+        milvus_index.count(unique("missing"))
     assert capfd.readouterr().err == ""
     assert [record for record in caplog.records if record.name.startswith("pymilvus")] == []
 
 
 def test_a_connection_of_another_process_is_not_used(
-    index: MilvusIndex, new_collection: NewCollection
+    milvus_index: MilvusIndex, new_collection: NewCollection
 ) -> None:
     name = new_collection()
-    index.upsert(name, index_rows(12))
-    parents = index._connected(1.0)
+    milvus_index.upsert(name, index_rows(12))
+    parents = milvus_index._connected(1.0)
     # As a forked child finds it. A real fork of this process, full of gRPC threads, may hang.
-    index._owner_pid = os.getppid()
-    assert index.count(name) == 12
-    assert index._connected(1.0) is not parents
-    assert index._owner_pid == os.getpid()
+    milvus_index._owner_pid = os.getppid()
+    assert milvus_index.count(name) == 12
+    assert milvus_index._connected(1.0) is not parents
+    assert milvus_index._owner_pid == os.getpid()
 
 
 def test_rows_and_aliases_outlive_a_kill_of_the_server(
-    index: MilvusIndex, each_milvus: EmbeddedMilvus, new_collection: NewCollection
+    milvus_index: MilvusIndex, each_milvus: EmbeddedMilvus, new_collection: NewCollection
 ) -> None:
     name, alias = new_collection(), unique("alias")
-    index.upsert(name, index_rows(500))
-    index.delete(name, ["image0-0"])
-    index.set_alias(alias, name)
+    milvus_index.upsert(name, index_rows(500))
+    milvus_index.delete(name, ["image0-0"])
+    milvus_index.set_alias(alias, name)
     each_milvus.kill()
     impatient = MilvusIndex(each_milvus.uri, timeout_s=3)
     with pytest.raises(IndexUnavailable):
@@ -78,9 +78,11 @@ def test_rows_and_aliases_outlive_a_kill_of_the_server(
     assert impatient.healthy() is False
     each_milvus.start()
     each_milvus.wait_ready(PATIENCE_S)
-    assert count_once_it_answers(index, name) == 499
-    assert index.resolve_alias(alias) == name
-    wait_for("searches see what was written", lambda: len(index.search(alias, UNIT[None], 500)[0]) == 499)
+    assert count_once_it_answers(milvus_index, name) == 499
+    assert milvus_index.resolve_alias(alias) == name
+    wait_for(
+        "searches see what was written", lambda: len(milvus_index.search(alias, UNIT[None], 500)[0]) == 499
+    )
 
 
 def count_once_it_answers(index: MilvusIndex, name: str) -> int:
@@ -96,16 +98,16 @@ def count_once_it_answers(index: MilvusIndex, name: str) -> int:
 
 
 def test_rows_are_sealed_also_when_nobody_waits_for_it(
-    each_milvus: EmbeddedMilvus, index: MilvusIndex, new_collection: NewCollection
+    each_milvus: EmbeddedMilvus, milvus_index: MilvusIndex, new_collection: NewCollection
 ) -> None:
     name = new_collection()
     rows = index_rows(60)
-    index.upsert(name, rows)
-    index.flush(name, wait=False)
-    assert index.keys(name) == {row.key for row in rows}
+    milvus_index.upsert(name, rows)
+    milvus_index.flush(name, wait=False)
+    assert milvus_index.keys(name) == {row.key for row in rows}
     if each_milvus.kind == "server":
         client = MilvusClient(each_milvus.uri)
         wait_for("a segment is sealed", lambda: client.list_persistent_segments(name, timeout=PATIENCE_S))
         client.close()
     with pytest.raises(NotFound):
-        index.flush("no_such_collection", wait=False)
+        milvus_index.flush("no_such_collection", wait=False)

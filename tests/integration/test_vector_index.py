@@ -1,4 +1,4 @@
-"""MilvusIndex does the same on Milvus Lite and on a Milvus server."""
+"""MilvusIndex does the same on Milvus Lite and on a Milvus server, and the tests' index in memory too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from shared.contracts import ProductIn
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound
 from shared.filters import category_is, facts_of, parse, product_is_one_of
 from shared.filters.tree import AnyOf
+from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import DIM, UNIT, index_rows, unique, unit_vectors
 from worker.indexes.rows import index_row
@@ -24,11 +25,12 @@ from worker.vision import IndexRow
 
 pytestmark = pytest.mark.services
 NewCollection = Callable[[], str]
+Index = MilvusIndex | MemoryIndex
 INJECTION = '" or key != "" -- \'; drop \\ %_ \n\t 漢字 🪑'
 
 
 def test_rows_written_are_counted_listed_found_and_deleted(
-    index: MilvusIndex, new_collection: NewCollection
+    index: Index, new_collection: NewCollection
 ) -> None:
     name = new_collection()
     rows = index_rows(3000)
@@ -51,9 +53,7 @@ def test_rows_written_are_counted_listed_found_and_deleted(
     wait_for("it is seen", lambda: index.search(name, queries, 1)[0][0].key != "image7-0")
 
 
-def test_keys_lists_a_write_that_finished_just_before(
-    index: MilvusIndex, new_collection: NewCollection
-) -> None:
+def test_keys_lists_a_write_that_finished_just_before(index: Index, new_collection: NewCollection) -> None:
     name = new_collection()
     for n, row in enumerate(index_rows(5), start=1):
         index.upsert(name, [row])
@@ -61,7 +61,7 @@ def test_keys_lists_a_write_that_finished_just_before(
 
 
 def test_keys_come_in_the_order_of_their_bytes_and_of_what_a_filter_keeps(
-    index: MilvusIndex, new_collection: NewCollection, monkeypatch: pytest.MonkeyPatch
+    index: Index, new_collection: NewCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sealed and unsealed rows, over several answers: a merge with the database relies on it."""
     monkeypatch.setattr("worker.vector_index.index._BATCH_LISTED", 50)
@@ -79,7 +79,7 @@ def test_keys_come_in_the_order_of_their_bytes_and_of_what_a_filter_keeps(
 
 
 def test_the_same_key_again_replaces_the_row_and_the_last_of_a_batch_wins(
-    index: MilvusIndex, new_collection: NewCollection
+    index: Index, new_collection: NewCollection
 ) -> None:
     name = new_collection()
     rows = index_rows(20)
@@ -122,7 +122,7 @@ BROKEN = {
 
 
 def test_a_row_that_would_poison_the_index_is_refused_with_its_whole_batch(
-    index: MilvusIndex, new_collection: NewCollection
+    index: Index, new_collection: NewCollection
 ) -> None:
     name = new_collection()
     good = index_rows(5)[1:]
@@ -134,7 +134,7 @@ def test_a_row_that_would_poison_the_index_is_refused_with_its_whole_batch(
     assert index.count(name) == 5
 
 
-def test_queries_are_checked_too(index: MilvusIndex, new_collection: NewCollection) -> None:
+def test_queries_are_checked_too(index: Index, new_collection: NewCollection) -> None:
     name = new_collection()
     index.upsert(name, index_rows(5))
     for bad in (BROKEN["nan"], BROKEN["zero"], BROKEN["wrong dim"], BROKEN["too long"]):
@@ -151,7 +151,7 @@ def test_queries_are_checked_too(index: MilvusIndex, new_collection: NewCollecti
 
 
 def test_hostile_text_comes_back_exactly_and_filters_match_only_it(
-    index: MilvusIndex, new_collection: NewCollection
+    index: Index, new_collection: NewCollection
 ) -> None:
     name = new_collection()
     rows = index_rows(6)
@@ -171,9 +171,7 @@ def test_hostile_text_comes_back_exactly_and_filters_match_only_it(
     assert index.count(name) == 6
 
 
-def test_a_selective_filter_finds_the_exact_neighbours(
-    index: MilvusIndex, new_collection: NewCollection
-) -> None:
+def test_a_selective_filter_finds_the_exact_neighbours(index: Index, new_collection: NewCollection) -> None:
     name = new_collection()
     rows = index_rows(3000)
     rare = range(0, 3000, 100)
@@ -193,8 +191,9 @@ def test_a_selective_filter_finds_the_exact_neighbours(
 
 
 def test_a_collection_of_an_older_vitrine_is_searched_and_written_without_what_it_lacks(
-    index: MilvusIndex, new_collection: NewCollection
+    milvus_index: MilvusIndex, new_collection: NewCollection
 ) -> None:
+    index = milvus_index
     old, alias = unique("old"), unique("alias")
     schema = new_schema(DIM)
     schema.fields[:] = [field for field in schema.fields if field.name not in ("facts", "ordered")]
@@ -234,8 +233,9 @@ def test_a_collection_of_an_older_vitrine_is_searched_and_written_without_what_i
     index.drop(old)
 
 
-def test_a_collection_that_was_made_again_gets_the_fields_that_it_has_now(index: MilvusIndex) -> None:
+def test_a_collection_that_was_made_again_gets_the_fields_that_it_has_now(milvus_index: MilvusIndex) -> None:
     """The client remembers fields: it must see that they are others, whoever made the collection again."""
+    index = milvus_index
     name = unique("again")
     schema = new_schema(DIM)
     schema.fields[:] = [field for field in schema.fields if field.name not in ("facts", "ordered")]
@@ -252,7 +252,7 @@ def test_a_collection_that_was_made_again_gets_the_fields_that_it_has_now(index:
 
 
 def test_a_new_collection_takes_rows_before_it_is_loaded_and_a_search_waits_for_it(
-    index: MilvusIndex,
+    index: Index,
 ) -> None:
     name = unique("early")
     index.create(name, DIM, wait=False)
@@ -264,9 +264,7 @@ def test_a_new_collection_takes_rows_before_it_is_loaded_and_a_search_waits_for_
     assert name not in index.collections()
 
 
-def test_create_is_idempotent_and_refuses_another_dim(
-    index: MilvusIndex, new_collection: NewCollection
-) -> None:
+def test_create_is_idempotent_and_refuses_another_dim(index: Index, new_collection: NewCollection) -> None:
     name = new_collection()
     index.upsert(name, index_rows(3))
     index.create(name, DIM)
@@ -277,7 +275,7 @@ def test_create_is_idempotent_and_refuses_another_dim(
 
 
 def test_a_collection_in_use_under_an_alias_is_not_dropped(
-    index: MilvusIndex, new_collection: NewCollection
+    index: Index, new_collection: NewCollection
 ) -> None:
     name, other, alias = new_collection(), new_collection(), unique("alias")
     assert index.resolve_alias(alias) is None
@@ -299,12 +297,13 @@ def test_a_collection_in_use_under_an_alias_is_not_dropped(
 
 
 def test_alias_moves_while_searches_run_without_gap_or_mixture(
-    index: MilvusIndex, each_milvus: EmbeddedMilvus, new_collection: NewCollection
+    milvus_index: MilvusIndex, each_milvus: EmbeddedMilvus, new_collection: NewCollection
 ) -> None:
     """Every search that goes by the alias sees one side wholly, and in the end the new one.
 
     Vitrine's own go by the collection: a server refuses one by an alias now and then while it moves.
     """
+    index = milvus_index
     sides = {"left": new_collection(), "right": new_collection()}
     for side, name in sides.items():
         index.upsert(name, index_rows(50, product=side))
@@ -351,7 +350,7 @@ def test_alias_moves_while_searches_run_without_gap_or_mixture(
     assert problems == []
 
 
-def test_a_missing_collection_is_not_found_by_any_call(index: MilvusIndex) -> None:
+def test_a_missing_collection_is_not_found_by_any_call(index: Index) -> None:
     name = unique("missing")
     calls: list[Callable[[], object]] = [
         lambda: index.upsert(name, index_rows(1)),
@@ -368,8 +367,9 @@ def test_a_missing_collection_is_not_found_by_any_call(index: MilvusIndex) -> No
 
 
 def test_a_released_collection_is_loaded_by_the_first_search(
-    index: MilvusIndex, new_collection: NewCollection
+    milvus_index: MilvusIndex, new_collection: NewCollection
 ) -> None:
+    index = milvus_index
     name = new_collection()
     index.upsert(name, index_rows(30))
     index._call("release_collection", name)

@@ -1,1 +1,1 @@
-"""Milvus Lite as a server of ours, with one writer and filters that do not go through every row in Python."""
+"""Milvus Lite, as published, in a server process with one writer."""

@@ -1,8 +1,9 @@
 """Milvus Lite as one process with one writer: ``python -m worker.milvus_lite.server --data DIR --port PORT``.
 
-The server that Milvus Lite brings is not used, for it lets concurrent writers corrupt the write-ahead
-log (acknowledged rows vanish at the next crash), listens on all interfaces, shares its port with a
-second server, leaves collections unloaded after a restart, and dies on SIGTERM without closing.
+Its engine and its service run as published. Only its ``main`` is replaced, because that lets concurrent
+writers corrupt the write-ahead log (acknowledged rows vanish at the next crash), listens on all interfaces,
+shares its port with a second server, leaves collections unloaded after a restart, and dies on SIGTERM
+without closing.
 
 Ends with 0 after SIGTERM or SIGINT, 3 if another process has the folder, 4 if the port is taken.
 """
@@ -25,22 +26,15 @@ from typing import Any
 os.environ.setdefault("MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", str(8 << 20))
 
 import grpc
-import numpy as np
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.db import MilvusLite
 from milvus_lite.exceptions import DataDirLockedError
-from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 from pymilvus.grpc_gen import milvus_pb2_grpc
-
-from worker.milvus_lite import filters
 
 LOCKED_EXIT_CODE = 3
 PORT_TAKEN_EXIT_CODE = 4
 _MAX_MESSAGE_BYTES = 256 << 20
 _THREADS = 10
-# Below this share of rows kept by a filter the graph loses hits (measured: 16 of 20 at 1 %), and the
-# exact scores of the rows that are kept cost less than the walk.
-_SELECTIVE = 0.2
 _WRITES = """
     Insert Upsert Delete Flush CreateCollection DropCollection RenameCollection AlterCollection
     TruncateCollection CreateIndex DropIndex LoadCollection ReleaseCollection CreatePartition DropPartition
@@ -48,66 +42,31 @@ _WRITES = """
     AlterDatabase ManualCompaction
 """
 
-_graph_search: Callable[..., tuple[Any, Any]] = FaissHnswIndex.search
 
+class OneWriter(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Serialises every call that changes something: one runs at a time."""
 
-def search_exactly_when_selective(
-    index: Any,
-    queries: Any,
-    top_k: int,
-    valid_mask: Any = None,
-    params: dict[str, Any] | None = None,
-) -> tuple[Any, Any]:
-    """Search one segment: by the graph, or exactly among the kept rows when a filter keeps few.
+    def __init__(self) -> None:
+        self._writing = threading.Lock()
+        self._writes = frozenset(_WRITES.split())
 
-    Takes and returns what ``FaissHnswIndex.search`` does: ``(nq, top_k)`` row numbers, -1 for none, and
-    distances, smaller is nearer.
-    """
-    kept = None if valid_mask is None else np.flatnonzero(valid_mask)
-    if kept is None or kept.size == 0 or kept.size > _SELECTIVE * index.num_vectors or index.metric == "L2":
-        return _graph_search(index, queries, top_k, valid_mask, params)
-    queries = np.atleast_2d(np.asarray(queries, dtype=np.float32))
-    if index.metric == "COSINE":
-        norms = np.linalg.norm(queries, axis=1, keepdims=True)
-        queries = queries / np.where(norms > 0, norms, 1)
-    scores = queries @ index._index.reconstruct_batch(kept).T
-    count = min(top_k, kept.size)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    ids = np.full((len(queries), top_k), -1, dtype=np.int64)
-    distances = np.full((len(queries), top_k), np.inf, dtype=np.float32)
-    ids[:, :count] = kept[order]
-    nearest = np.take_along_axis(scores, order, axis=1)
-    distances[:, :count] = np.vectorize(index._normalize_distance, otypes=[np.float32])(nearest)
-    return ids, distances
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        """Return the call's handler, behind the lock if it writes."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler_call_details.method.rpartition("/")[2] not in self._writes:
+            return handler
 
-
-class OneWriterServicer(MilvusServicer):  # type: ignore[misc]
-    """The engine's servicer with every change made under one lock."""
-
-    def __init__(self, database: MilvusLite) -> None:
-        super().__init__(database)
-        self._writing = threading.RLock()
-        self._opening = threading.Lock()
-        for name in _WRITES.split():
-            setattr(self, name, self._alone(getattr(self, name)))
-
-    def _alone(self, method: Any) -> Any:
-        def call(request: Any, context: Any) -> Any:
+        def one_at_a_time(request: Any, context: Any) -> Any:
             with self._writing:
-                return method(request, context)
+                return handler.unary_unary(request, context)
 
-        return call
-
-    def _get_collection(self, request: Any, context: Any) -> Any:
-        # The first opening replays the log, which two threads at once would do twice.
-        with self._opening:
-            return super()._get_collection(request, context)
+        return grpc.unary_unary_rpc_method_handler(
+            one_at_a_time, handler.request_deserializer, handler.response_serializer
+        )
 
 
 def serve(data: Path, port: int) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    FaissHnswIndex.search = search_exactly_when_selective
-    filters.install()
     data.parent.mkdir(parents=True, exist_ok=True)
     try:
         database = MilvusLite(str(data))
@@ -118,11 +77,13 @@ def serve(data: Path, port: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        # Indexed collections open as released, and a search of such a one fails.
+        # Indexed collections open as released, and a search of such a one fails. Opening one replays its
+        # log, which two requests at once would do twice: so all are open before the first request.
         for name in database.list_collections():
             database.get_collection(name).load()
         server = grpc.server(
             ThreadPoolExecutor(_THREADS),
+            interceptors=[OneWriter()],
             options=[
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -130,7 +91,7 @@ def serve(data: Path, port: int) -> int:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        milvus_pb2_grpc.add_MilvusServiceServicer_to_server(OneWriterServicer(database), server)
+        milvus_pb2_grpc.add_MilvusServiceServicer_to_server(MilvusServicer(database), server)
         try:
             server.add_insecure_port(f"127.0.0.1:{port}")
         except RuntimeError:

@@ -105,6 +105,10 @@ class IndexHit(NamedTuple):
 class VectorIndex(Protocol):
     """What the pipeline needs of Milvus. Raises ``IndexUnavailable`` when it cannot be reached."""
 
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        ...
+
     def create(self, collection: str, dim: int, wait: bool = True) -> None:
         """Create the collection with its index unless it exists.
 
