@@ -22,7 +22,11 @@ def title_in(titles: Mapping[str, str], locale: str, fallback: str) -> str:
         titles: by locale, ``de``, ``pt_BR`` or ``zh-Hant``.
         locale: of the reader, in the same forms.
     """
-    by_key = {key.replace("-", "_").lower(): title for key, title in titles.items() if title}
+    # A damaged row of a product must not end the searches that find it.
+    written = titles.items() if isinstance(titles, Mapping) else ()
+    by_key = {
+        key.replace("-", "_").lower(): title for key, title in written if title and isinstance(title, str)
+    }
     for key in (*_wishes(locale), DEFAULT):
         if key in by_key:
             return by_key[key]

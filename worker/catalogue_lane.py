@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from shared.contracts.stored import READS, needs_of
+from shared.contracts import Contract, ImportOptions, ReconcileRequest
+from shared.contracts.duplicates import DuplicatesRequest
+from shared.contracts.indexes import PromoteRequest, PruneRequest, ReprocessRequest, RollbackRequest
+from shared.contracts.stored import READS, needs_of, read_stored
 from shared.errors import OutOfMemory, Unavailable, UnreadableRow, VitrineError
 from shared.ledger.job_plan import write_plan
 from shared.ledger.work import (
@@ -44,6 +47,18 @@ _LOOK_S = 0.2
 _NEWER_RETRY_S = 30.0
 #: Jobs that read no picture: their chunks are large.
 _LIGHT = ("rebuild",)
+
+
+#: What the options of a job are; kinds that are not here have none.
+_OPTIONS: dict[str, type[Contract]] = {
+    "import": ImportOptions,
+    "reprocess": ReprocessRequest,
+    "promote": PromoteRequest,
+    "rollback": RollbackRequest,
+    "prune": PruneRequest,
+    "reconcile": ReconcileRequest,
+    "duplicates": DuplicatesRequest,
+}
 
 
 class CatalogueLane:
@@ -143,8 +158,7 @@ class CatalogueLane:
             UnreadableRow: the job's options or its source are damaged.
             NeedsNewer: a newer version wrote its items.
         """
-        if not (isinstance(claim.options, dict) and isinstance(claim.source, dict)):
-            raise UnreadableRow("The options of this job cannot be read: the row is damaged.")
+        claim = _with_options(claim)
         kind, desk = self._kinds[claim.kind], self.tools.desk
         if claim.stage == "finish":
             return kind.finish(claim)
@@ -182,6 +196,21 @@ class CatalogueLane:
             if time.monotonic() - looked_at > _LOOK_S:
                 self._give_way(claim)
                 looked_at = time.monotonic()
+
+
+def _with_options(claim: ChunkClaim) -> ChunkClaim:
+    """Return the claim with its options checked, and those that an older version left out filled in.
+
+    Raises:
+        UnreadableRow: they are damaged, or the source is.
+    """
+    if not (isinstance(claim.options, dict) and isinstance(claim.source, dict)):
+        raise UnreadableRow("The options of this job cannot be read: the row is damaged.")
+    contract = _OPTIONS.get(claim.kind)
+    if contract is None:
+        return claim
+    options = read_stored(contract, claim.options, "The options of this job")
+    return replace(claim, options={**claim.options, **options.model_dump(mode="json")})
 
 
 def back_off_s(tries: int) -> float:

@@ -256,6 +256,9 @@ FUTURE_JOBS: dict[str, dict[str, Any]] = {
     "a kind of job that is not known": {"kind": "retag"},
 }
 SPOILED_JOBS: dict[str, dict[str, Any]] = {
+    "an option of a wrong type": {"kind": "reconcile", "options": {"repair": "perhaps"}},
+    "an option of no known value": {"kind": "reprocess", "options": {"scope": "some"}},
+    "an import's option out of range": {"kind": "import", "options": {"max_delete_share": 7}},
     "options that are a list": {"options": [1]},
     "options that are a text": {"options": "all"},
     "a source that is a number": {"source": 5},

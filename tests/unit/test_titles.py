@@ -39,3 +39,8 @@ DEMO = {"en": "Chair", "de": "Stuhl", "pt": "Cadeira", "pt_BR": "Cadeira BR", "z
 )
 def test_the_nearest_title(titles: dict[str, str], locale: str, title: str) -> None:
     assert title_in(titles, locale, "chair-1") == title
+
+
+def test_damaged_titles_are_no_titles() -> None:
+    for damaged in ([1], "text", 5, {"en": 7}, {"en": None}):
+        assert title_in(damaged, "en", "p1") == "p1"  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from sqlalchemy import BindParameter, bindparam, select
 from shared.catalogue import image_url, tidy_price, title_in
 from shared.contracts import Hit
 from shared.contracts.search import Boost, Explanation
+from shared.contracts.stored import as_object
 from shared.database import Database
 from shared.database.tables import Detection, Image, Product
 from shared.errors import UnknownProduct
@@ -147,7 +148,7 @@ class Hydrator:
     def _row(self, candidate: Candidate) -> _Row:
         product = self._products[candidate.product_id]
         place = self._places[candidate.image_id].get(candidate.number)
-        facts = Facts(tuple(product.facts.get("tokens", ())), product.facts.get("order", {}))
+        facts = Facts.from_json(as_object(product.facts))
         price = None if product.price is None else float(product.price)
         facts = facts.with_colours(place.colours if place else ())
         return _Row(product.product_id, product.category, price, facts)
