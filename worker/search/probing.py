@@ -90,10 +90,12 @@ class ProbeNotes:
 
     def note(self, answered: Sequence[Answered]) -> None:
         """Note some of the searches. Never raises: their answers are out, and a probe can be done without."""
-        rows = [self._row(query) for query in answered if self._wanted(query)]
-        if not rows:
+        chosen = [query for query in answered if self._wanted(query)]
+        if not chosen:
             return
         try:
+            # The time of the rows is the database's, which may be away too.
+            rows = [self._row(query) for query in chosen]
             with self._database.write() as session:
                 insert_rows(session, ProbeQuery, rows)
         except VitrineError as error:
