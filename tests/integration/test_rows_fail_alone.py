@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-import worker.vector_index.index
 from shared.database import Database
 from shared.database.tables import Chunk, Feedback
 from shared.errors import InvalidInput, UnknownTask
 from shared.ledger.searches import SearchLedger
 from tests.packing import pictures
 from tests.shop import Shop
+from worker.vision import IndexRow
 
 BAD = {
     "bad-address": ("", "https://[cdn]/a.jpg"),
@@ -64,14 +65,15 @@ def test_a_row_that_the_index_refuses_fails_and_the_others_are_found(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second net: a limit that the checks on reading do not know."""
-    taken = worker.vector_index.index.as_entity
+    index = shop.worker.catalogue.tools.index
+    taken = index.upsert
 
-    def picky(row: Any, fields: Any) -> dict[str, Any]:
-        if row.product_id == "good-5":
+    def picky(collection: str, rows: Sequence[IndexRow]) -> None:
+        if any(row.product_id == "good-5" for row in rows):
             raise InvalidInput("Milvus does not take this: a limit of a newer server.")
-        return taken(row, fields)
+        taken(collection, rows)
 
-    monkeypatch.setattr(worker.vector_index.index, "as_entity", picky)
+    monkeypatch.setattr(index, "upsert", picky)
     rows = "product_id,image\n" + "".join(f"{name},p{n}.jpg\n" for n, name in enumerate(GOOD))
     job = shop.import_files({"manifest.csv": rows, **pictures(len(GOOD))})
     status = shop.jobs.status(job)
