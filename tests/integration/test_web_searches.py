@@ -27,7 +27,7 @@ def shop(tmp_path: Path) -> Shop:
     return open_shop(tmp_path)
 
 
-def test_a_photo_becomes_a_row_then_a_ring_then_202(shop: Shop) -> None:
+def test_a_photo_becomes_a_row_then_a_message_then_202(shop: Shop) -> None:
     answer = shop.client.post("/v1/searches", **upload(top_k=5, box="0.1,0.1,0.9,0.9", detect="false"))
     assert answer.status_code == 202
     assert answer.json["state"] == "queued"
@@ -271,7 +271,7 @@ def test_a_full_disk_is_503_and_leaves_no_row(shop: Shop, monkeypatch: pytest.Mo
     assert shop.parts.searches.waiting() == 0
 
 
-def test_without_a_row_there_is_no_ring_and_no_202(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_row_there_is_no_message_and_no_202(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object, **__: object) -> None:
         raise DatabaseUnavailable("The database did not answer.")
 
@@ -287,6 +287,7 @@ def test_too_many_waiting_searches_are_turned_away(tmp_path: Path) -> None:
     answer = shop.client.post("/v1/searches", **upload())
     assert answer.json["error"]["code"] == "overloaded"
     assert int(answer.headers["Retry-After"]) > 0
+    assert len(shop.publisher.published) == 2, "what was turned away woke no worker"
     shop.answer_all()
     assert shop.client.post("/v1/searches", **upload()).status_code == 202
 
@@ -300,6 +301,7 @@ def test_an_address_has_a_limit_and_cannot_lie_about_itself(tmp_path: Path) -> N
         answer = shop.client.post("/v1/searches", headers=spoof, **upload())
         seen.append(answer.status_code)
     assert seen == [202, 202, 202, 429, 429]
+    assert len(shop.publisher.published) == 3, "what was turned away woke no worker"
     assert answer.json["error"]["code"] == "overloaded"
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert shop.client.get("/v1/catalogues").status_code == 200

@@ -43,8 +43,8 @@ class BatchReport(NamedTuple):
     """What became of the searches of a task.
 
     Attributes:
-        claimed: whether the task's own search waited, and was answered here with those after it.
-        outcomes: of all searches of the batch, in any order; else of the task's own search, if it is known.
+        claimed: whether the task's own search waited, and was answered here.
+        outcomes: of the task's own search, if it is known, and of all others of the batch, in any order.
     """
 
     claimed: bool
@@ -80,8 +80,9 @@ class SearchLane:
         claims = self.desk.claim(self.batch, search_id)
         if claims:
             self._answer_batch(claims)
-        answered = [claim.id for claim in claims] or [search_id]
-        return BatchReport(bool(claims), search_outcomes(self.database, answered))
+        # A row that cannot be read was claimed too, but put back: its outcome is reported all the same.
+        answered = {claim.id for claim in claims}
+        return BatchReport(search_id in answered, search_outcomes(self.database, [search_id, *answered]))
 
     def answer_waiting(self) -> None:
         """Answer every search that waits, without messages: for benchmarks and tests in one process."""
