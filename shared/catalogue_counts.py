@@ -13,6 +13,8 @@ from shared.database.tables import Catalogue, Image, Product
 
 #: Share of a process's time that counting a catalogue which always changes may take.
 _MAX_SHARE: Final = 0.05
+#: Products up to which a catalogue is counted at each change: in milliseconds.
+_SMALL: Final = 10_000
 
 
 class Count(NamedTuple):
@@ -47,8 +49,9 @@ class CatalogueCounts:
         known = self._known.get(row.id)
         if known is None:
             return True
-        age_s = time.monotonic() - known.counted_at
-        return known.changes != row.changes and age_s >= known.took_s / _MAX_SHARE
+        if known.changes == row.changes:
+            return False
+        return known.products <= _SMALL or time.monotonic() - known.counted_at >= known.took_s / _MAX_SHARE
 
 
 def _counted(session: Session, rows: Sequence[Catalogue]) -> dict[int, Count]:
