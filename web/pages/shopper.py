@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import TaskStatus
 from shared.ledger.searches import OPEN_STATES
+from web.accepting import accepting_work
 from web.i18n import reader
 from web.images import SIZES
 from web.pages.answers import DEMO, answer_of, photo_of
@@ -42,6 +43,7 @@ def start() -> str:
 
 
 @blueprint.post("/s")
+@accepting_work
 def create() -> AnyResponse:
     """Take a photo from a browser without scripts, or what a form of a result asks for.
 
