@@ -193,6 +193,7 @@ def _accept(options: SearchOptions, asked: Asked) -> Accepted:
         SEARCHES_ACCEPTED.inc()
         if not parts.publisher.publish(TaskName.ANSWER_SEARCH, accepted.id, {"catalogue": options.catalogue}):
             PUBLISHES_FAILED.inc()
+            parts.broker.expire()
     return accepted
 
 
