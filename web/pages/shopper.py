@@ -19,6 +19,7 @@ from web.pages.scripts import MODULES, script_words
 from web.searches import MAX_PHOTOS, accept_request, accept_search
 from web.security import require_key
 from web.services import services
+from web.waiting import reason_for_reader, reason_of_wait
 
 blueprint = Blueprint("shopper", __name__)
 
@@ -74,8 +75,14 @@ def part(search_id: str) -> Response:
     require_key(services().settings)
     status = services().searches.status(search_id)
     if status.state in OPEN_STATES:
-        return Response(status.state, 202, {"Retry-After": "1"}, mimetype="text/plain")
+        reason = _reason_of(status)
+        text = f"{status.state}\n{reason}" if reason else status.state
+        return Response(text, 202, {"Retry-After": "1"}, mimetype="text/plain")
     return Response(render_template("part.html", **_result_of(status)), mimetype="text/html")
+
+
+def _reason_of(status: TaskStatus) -> str:
+    return reason_for_reader(reason_of_wait(status.state, status.created_at))
 
 
 def _page(status: TaskStatus | None, **more: object) -> str:
@@ -83,6 +90,7 @@ def _page(status: TaskStatus | None, **more: object) -> str:
     return render_template(
         "search.html",
         search_id=status.id if status else None,
+        waiting_reason=_reason_of(status) if status else "",
         waiting_photo=photo_of(status.id) if status and status.result is None else None,
         is_demo=more["chosen"] == DEMO,
         side_px=settings.images.query_side_px,
