@@ -173,7 +173,7 @@ class Supervisor:
         health = None
         if program.role is not None:
             health = health_file(self.settings.data_dir, f"{program.role}@{socket.gethostname()}")
-        entry = Supervised(program.name, child, program.grace_s, child.tail, health)
+        entry = Supervised(program.name, child, program.grace_s, child.tail, health, program.patience_s)
         self._add(self._programs, entry)
         return entry
 

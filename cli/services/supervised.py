@@ -19,8 +19,6 @@ _BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 #: A service that ran for so long is healthy again: its next restart is quick.
 _HEALTHY_S = 60.0
 _MAX_EARLY_ENDS = 3
-#: How long a health file must be old: when the clock of the machine jumps, it is for a moment.
-_CONFIRM_S = 4.0
 
 
 class Service(Protocol):
@@ -41,6 +39,7 @@ class Supervised:
         grace_s: how long it may take to end.
         last_words: returns its last lines.
         health: the file that it touches while it gets work done; None where its end is its only sign.
+        patience_s: how long that file must be old: when the clock of the machine jumps, it is for a moment.
     """
 
     name: str
@@ -48,6 +47,7 @@ class Supervised:
     grace_s: float
     last_words: Callable[[], list[str]] = list
     health: Path | None = None
+    patience_s: float = 4.0
     restarts: int = 0
     started_at: float = 0.0
     start_again_at: float | None = None
@@ -72,7 +72,7 @@ class Supervised:
             return False
         now = time.monotonic()
         self.unhealthy_since = self.unhealthy_since or now
-        return now - self.unhealthy_since >= _CONFIRM_S
+        return now - self.unhealthy_since >= self.patience_s
 
     def start_later(self) -> float:
         """Plan its next start, later with each end in a row; return in how many seconds."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.catalogue import CatalogueStore
 from shared.database import Database
-from shared.database.tables import IndexVersion
+from shared.database.tables import Detection, Image, IndexVersion, Product
 from shared.errors import IndexUnavailable
 from worker.indexes.probe import IndexProbe
 

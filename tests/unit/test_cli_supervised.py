@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.services import supervised
 from cli.services.logged_child import LoggedChild
 from cli.services.run_state import start_of
 from cli.services.supervised import Supervised, revive, stop_together
@@ -156,12 +155,11 @@ def test_whole_group_is_gone_when_its_leader_is(nursery: Nursery) -> None:
     wait_for("the child is gone", lambda: start_of(child) is None)
 
 
-def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery) -> None:
     """It does not end, and hears no SIGTERM: only its health file tells."""
-    monkeypatch.setattr(supervised, "_CONFIRM_S", 0.0)
     path = health_file(nursery.folder, "worker@here")
     hanging = nursery.make("hanging", STUBBORN)
-    hanging.health = path
+    hanging.health, hanging.patience_s = path, 0.0
     nursery.wait_up(hanging)
     pid = hanging.service.pid
     assert pid is not None
