@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 
 from flask import current_app
 from flask_babel import gettext as _
 
 from shared.contracts import ErrorBody
+from shared.database.clock import now_s
 from shared.ledger.searches import OPEN_STATES
 from web.services import services
 from web.system_health import OK, system_health
@@ -42,7 +43,7 @@ class WaitExplainer:
 
     def reason(self, state: str, created_at: datetime) -> ErrorBody | None:
         """Return code and message; None for a search that has ended, or has not waited long."""
-        if state not in OPEN_STATES or (datetime.now(UTC) - created_at).total_seconds() <= PATIENCE_S:
+        if state not in OPEN_STATES or now_s() - created_at.timestamp() <= PATIENCE_S:
             return None
         if time.monotonic() - self._read_at > _REMEMBER_S:
             self._read_at = time.monotonic()

@@ -64,6 +64,7 @@ def fill(database: Database) -> None:
         catalogue_id=1,
         product_id="p1",
         titles={},
+        category="",
         categories={},
         currency="EUR",
         tags=[],
