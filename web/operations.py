@@ -78,5 +78,3 @@ def metrics() -> Response:
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     return jsonify(document(current_app, services().settings.web.api_key is not None))
-
-
