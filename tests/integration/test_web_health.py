@@ -131,7 +131,7 @@ def test_who_waits_for_long_is_told_why(shop: Shop, monkeypatch: pytest.MonkeyPa
     assert words in page
     assert shop.client.get(f"/s/{task_id}/part").text.startswith(f"queued\n{words}")
     german = shop.client.get(f"/s/{task_id}/part", headers={"Accept-Language": "de"})
-    assert "Das dauert länger als sonst" in german.text
+    assert "Ihre Suche geht von selbst weiter" in german.text
     set_broker(shop, monkeypatch, FULL)
     shop.app.extensions.pop("vitrine-waits")
     found = shop.client.get(f"/v1/tasks/{task_id}").json["waiting_for"]
