@@ -3,6 +3,9 @@
 The first form wants an answer of 200. The second wants that the process of that role in this container
 touched its health file lately, which it does while it consumes and its lane gets on; it needs neither the
 database nor the broker. Exits 0 when healthy, 1 otherwise, with the reason.
+
+``process:search --end-after 30`` also ends a process that is unhealthy for 30 seconds or says so itself:
+Docker restarts a container that ends, and does nothing with one that is unhealthy.
 """
 
 from __future__ import annotations
@@ -29,28 +32,32 @@ def check_http(url: str) -> str | None:
         return f"{url}: {error}"
 
 
-def check_process(role: str) -> str | None:
+def check_process(role: str, end_after_s: float | None = None) -> str | None:
     """Return why the process of ``role`` in this container gets no work done, or None."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     # Imports nothing of Vitrine but this: the check runs every few seconds.
-    from shared.health.files import MAX_AGE_S, age_s, health_file
+    from shared.health.files import MAX_AGE_S, age_s, end, health_file
 
     folder = Path(os.environ.get("VITRINE_DATA_DIR", ".vitrine"))
     process = f"{role}@{socket.gethostname()}"
-    age = age_s(health_file(folder, process))
+    path = health_file(folder, process)
+    age = age_s(path)
     if age is None:
         return f"{process} has not started to work"
-    return None if age <= MAX_AGE_S else f"{process} gets no work done: its log says why"
+    if age <= MAX_AGE_S:
+        return None
+    ended = end_after_s is not None and age > end_after_s and end(path)
+    return f"{process} gets no work done: " + ("it was ended" if ended else "its log says why")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the check that the one argument names; return the exit code."""
-    if len(arguments) != 1:
+    """Run the check that the arguments name; return the exit code."""
+    if len(arguments) not in (1, 3) or arguments[1:2] not in ([], ["--end-after"]):
         print(__doc__)
         return 2
-    target = arguments[0]
-    kind, _, role = target.partition(":")
-    problem = check_process(role) if kind == "process" else check_http(target)
+    kind, _, role = arguments[0].partition(":")
+    end_after_s = float(arguments[2]) if len(arguments) == 3 else None
+    problem = check_process(role, end_after_s) if kind == "process" else check_http(arguments[0])
     if problem is not None:
         print(problem)
         return 1

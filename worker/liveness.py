@@ -12,7 +12,7 @@ import redis
 from shared.background import Periodic
 from shared.broker.redis_clients import client_options
 from shared.broker.task_names import Lane
-from shared.health.files import TOUCH_INTERVAL_S, health_file, mark_unhealthy, sweep, touch
+from shared.health.files import TOUCH_INTERVAL_S, begin, health_file, mark_unhealthy, sweep, touch
 from shared.health.lanes import STALL_S, LaneMonitor
 from shared.open_parts import open_database
 from shared.presence import Presence
@@ -57,7 +57,7 @@ class Liveness:
 
     def start(self) -> list[Periodic]:
         """Touch and judge from threads until what is returned is stopped."""
-        touch(self._path)
+        begin(self._path)
         return [
             Periodic("health", TOUCH_INTERVAL_S, self.report, at_once=True).start(),
             Periodic("stall", _JUDGE_INTERVAL_S, self.judge).start(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -24,14 +25,38 @@ def health_file(data_dir: Path, process: str) -> Path:
     return data_dir / "health" / _UNSAFE.sub("_", process)
 
 
+def begin(path: Path) -> None:
+    """Start the file of this process, with its identity in it: an earlier process may have left one."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(f"{os.getpid()} {_started_at(os.getpid())}", encoding="ascii")
+
+
 def touch(path: Path) -> None:
     """Record that the process is healthy at this moment. A file system that fails changes nothing."""
-    with contextlib.suppress(OSError):
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        begin(path)
+    except OSError:
+        return
+
+
+def end(path: Path) -> bool:
+    """Kill the process that began the file, if it still runs; return whether it was killed.
+
+    A process that hangs may not hear SIGTERM, and what it works on is in the database.
+    """
+    try:
+        pid, started_at = (int(word) for word in path.read_text("ascii").split())
+        if _started_at(pid) != started_at:
+            return False  # another process has the number now
+        os.kill(pid, signal.SIGKILL)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def mark_unhealthy(path: Path) -> None:
@@ -62,6 +87,11 @@ def sweep(data_dir: Path) -> None:
                 remove(path)
 
 
+def _started_at(pid: int) -> int:
+    """When a process started, in clock ticks since boot (Linux)."""
+    return int(Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()[19])
+
+
 class LoopPulse:
     """Touches the file of a process with one main loop, as long as no turn of the loop hangs.
 
@@ -70,6 +100,7 @@ class LoopPulse:
     """
 
     def __init__(self, path: Path, max_turn_s: float = 600.0) -> None:
+        begin(path)
         self._path = path
         self._max_turn_s = max_turn_s
         self._turned_at = time.monotonic()

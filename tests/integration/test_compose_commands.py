@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from tests.compose_file import (
     environment,
     is_ours,
 )
-from tests.servers import free_port, wait_for
+from tests.servers import PATIENCE_S, free_port, wait_for
 
 # --- commands and health checks ------------------------------------------------------------------
 
@@ -77,9 +78,9 @@ def test_the_images_hold_what_their_commands_need(services: dict[str, Any]) -> N
             assert script in sources, f"{name}: {script}"
 
 
-def run_health(target: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_health(*target: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(DOCKER / "health.py"), target],
+        [sys.executable, str(DOCKER / "health.py"), *target],
         env={"PATH": os.environ["PATH"], **variables},
         cwd=ROOT,
         capture_output=True,
@@ -127,6 +128,35 @@ def test_health_of_a_process_is_the_age_of_its_file(tmp_path: Path) -> None:
     assert run_health("process:search", **where).returncode == 0
     mark_unhealthy(path)
     assert run_health("process:search", **where).returncode == 1
+
+
+def test_a_process_that_hangs_is_ended_so_that_its_container_restarts(tmp_path: Path) -> None:
+    where = {"VITRINE_DATA_DIR": str(tmp_path)}
+    path = health_file(tmp_path, f"search@{socket.gethostname()}")
+    code = "import sys, time; from pathlib import Path; from shared.health.files import begin\n"
+    code += "begin(Path(sys.argv[1])); print('up', flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "up\n"
+        worker.send_signal(signal.SIGSTOP)
+        assert run_health("process:search", "--end-after", "30", **where).returncode == 0
+        os.utime(path, (time.time() - 20,) * 2)
+        assert run_health("process:search", "--end-after", "30", **where).returncode == 1
+        assert worker.poll() is None
+        identity = path.read_text()
+        path.write_text(f"{worker.pid} 1")  # the number belongs to another process now
+        mark_unhealthy(path)
+        assert run_health("process:search", "--end-after", "30", **where).returncode == 1
+        assert worker.poll() is None
+        path.write_text(identity)
+        mark_unhealthy(path)
+        ended = run_health("process:search", "--end-after", "30", **where)
+        assert ended.returncode == 1
+        assert "it was ended" in ended.stdout
+        assert worker.wait(PATIENCE_S) == -signal.SIGKILL
+    assert run_health("process:search", "--wrong", "30", **where).returncode == 2
 
 
 def test_the_health_check_of_a_process_imports_nothing_large() -> None:

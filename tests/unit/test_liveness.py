@@ -133,8 +133,9 @@ def test_files_of_dead_containers_go_and_a_loop_that_hangs_is_not_touched_for(tm
     sweep(tmp_path)
     assert [path.exists() for path in (old, young)] == [False, True]
 
+    hanging = LoopPulse(young, max_turn_s=-1.0)
     mark_unhealthy(young)
-    LoopPulse(young, max_turn_s=-1.0).report()
+    hanging.report()
     assert (age_s(young) or 0) > MAX_AGE_S
     LoopPulse(young).report()
     assert (age_s(young) or 0) <= MAX_AGE_S
