@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 
 from shared.broker.task_names import Lane
 from shared.database import Database
+from shared.database.needs import is_understood
 from shared.database.tables import Chunk, Job, Search
 from shared.ledger import now_s
 from shared.ledger.job_states import OPEN_STATES
+from shared.ledger.job_turns import next_job
 
 #: A lane is not healthy when work waits, and no progress was recorded, for longer than this.
 STALL_S = 10.0
@@ -120,17 +122,21 @@ def _oldest_search(session: Session, now: float) -> float | None:
         if session.get_bind().dialect.name == "postgresql"
         else func.min(func.max(Search.created_at, Search.lease_until))
     )
-    return session.scalar(since.where(Search.state == "queued", Search.lease_until <= now))
+    # A row of a newer version waits for a newer worker: no fault of those that are there.
+    mine = (Search.state == "queued", Search.lease_until <= now, is_understood(Search.options))
+    return session.scalar(since.where(*mine))
 
 
 def _oldest_chunk(session: Session, now: float) -> float | None:
-    rows = session.execute(
-        select(Job.created_at, func.min(Chunk.lease_until))
-        .join(Chunk, Chunk.job_id == Job.id)
-        .where(Job.state.in_(OPEN_STATES), Chunk.state == "waiting", Chunk.lease_until <= now)
-        .group_by(Job.id)
-    ).all()
-    return min((max(created, later) for created, later in rows), default=None)
+    """Since when the job whose turn it is waits: since it came, or was last taken or put back."""
+    job_id = next_job(session, now)
+    if job_id is None:
+        return None
+    job = session.get_one(Job, job_id)
+    waiting = select(func.min(Chunk.lease_until)).where(
+        Chunk.job_id == job_id, Chunk.state == "waiting", Chunk.lease_until <= now
+    )
+    return max(job.created_at, job.claimed_at or 0.0, session.scalar(waiting) or 0.0)
 
 
 def _catalogue_progress(session: Session, now: float) -> float | None:
@@ -143,7 +149,8 @@ def _catalogue_progress(session: Session, now: float) -> float | None:
     recent = select(Job.finished_at).order_by(Job.created_at.desc()).limit(_RECENT_ROWS).subquery()
     finished = session.scalar(select(func.max(recent.c.finished_at)))
     postponed = session.scalar(select(func.max(Chunk.lease_until)).where(Chunk.state == "waiting"))
-    return _latest(*recorded, finished, postponed or None)
+    claimed = session.scalar(select(func.max(Job.claimed_at)).where(Job.state.in_(OPEN_STATES)))
+    return _latest(*recorded, finished, claimed, postponed or None)
 
 
 def _latest(*times: float | None) -> float | None:

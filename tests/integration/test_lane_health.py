@@ -10,6 +10,7 @@ from sqlalchemy import update
 from shared.broker.task_names import Lane
 from shared.catalogue import CatalogueStore
 from shared.contracts import SearchOptions
+from shared.contracts.stored import NEEDS, READS
 from shared.database import Database
 from shared.database.tables import Chunk, Job, Search
 from shared.health import lanes
@@ -129,3 +130,12 @@ def test_chunks_that_wait_behind_one_at_work_are_no_stall_and_a_paused_job_waits
     assert not monitor.read(Lane.CATALOGUE).healthy
     jobs.pause(second.id)
     assert monitor.read(Lane.CATALOGUE).healthy
+
+
+def test_a_search_for_a_newer_worker_is_no_fault_of_an_older_one(
+    database: Database, monitor: LaneMonitor
+) -> None:
+    newer = search(database, 60.0)
+    assert not monitor.read(Lane.SEARCH).healthy  # the control
+    set_search(database, newer, options={"catalogue": "demo", NEEDS: READS + 1})
+    assert monitor.read(Lane.SEARCH).healthy
