@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 TICK_S = 1.0
 #: Between two looks for a signal to stop, while the broker is unusable.
 _STEP_S = 0.5
-_BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
+_BACK_OFF_S = (0.0, 1.0, 2.0, 3.0, 5.0)
 #: A connection that held for so long was good: the next one is made at once.
 _GOOD_S = 30.0
 
@@ -34,6 +34,7 @@ class ConsumerActivity:
     def __init__(self) -> None:
         self.ticked_at = self.received_at = time.monotonic()
         self.broker_usable = True
+        self.started = False
 
     def tick(self) -> None:
         """Record a turn of the event loop."""
@@ -64,6 +65,7 @@ class PatientConsumer(Consumer):
 
     def connect(self) -> Any:
         """Wait until the broker takes writes, then connect."""
+        ACTIVITY.started = True
         held = time.monotonic() - self._connected_at
         self._failures = 0 if held > _GOOD_S else self._failures + 1
         self._sleep(_BACK_OFF_S[min(self._failures, len(_BACK_OFF_S) - 1)])

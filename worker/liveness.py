@@ -67,7 +67,8 @@ class Liveness:
         """Touch the file, or make it old at once when this worker gets no work done."""
         if self._problem is not None:
             mark_unhealthy(self._path)
-        elif time.monotonic() - self._activity.ticked_at <= STALL_S:
+        elif not self._activity.started or time.monotonic() - self._activity.ticked_at <= STALL_S:
+            # Before the consumer starts, the pool does: on a busy machine that takes its time.
             touch(self._path)
 
     def judge(self) -> None:

@@ -23,7 +23,7 @@ class Activity:
 
     def __init__(self) -> None:
         self.ticked_at = self.received_at = time.monotonic()
-        self.broker_usable = True
+        self.broker_usable = self.started = True
         self.busy = False
 
 
@@ -83,6 +83,8 @@ def test_one_that_consumes_is_healthy(worker: Worker) -> None:
 def test_an_event_loop_that_stands_still_is_not(worker: Worker) -> None:
     worker.activity.ticked_at -= LONG_AGO_S
     assert not worker.healthy()
+    worker.activity.started = False  # the pool is still starting
+    assert worker.healthy()
 
 
 def test_messages_that_none_takes_are_seen_although_other_workers_keep_the_lane_going(
