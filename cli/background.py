@@ -91,7 +91,10 @@ def ready_document(supervisor: Supervisor) -> dict[str, Any]:
     settings = supervisor.settings
     notes: list[str] = []
     with contextlib.suppress(VitrineError):
-        notes = models_in_use(supervisor.client.status()["processes"]).notes
+        status = supervisor.client.status()
+        notes = models_in_use(status["processes"]).notes
+        if (missing := status["parts"].get("collections", "ok")) != "ok":
+            notes = [*notes, missing]
     return {
         "pid": os.getpid(),
         "url": local_url(settings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,7 @@ from cli.services.supervised import Supervised, revive, stop_together
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.errors import Unavailable, VitrineError
+from shared.health.files import health_file
 from shared.settings import Settings
 
 _READY_LIMIT_S = 240.0
@@ -30,6 +32,8 @@ _TICK_S = 0.1
 #: The web server logs each question.
 _ASK_EVERY_S = 0.5
 _HINT_EVERY_S = 20.0
+#: Parts of `/v1/status` that no start waits for.
+_NOT_WAITED_FOR = ("search_lane", "catalogue_lane", "collections")
 
 
 class StopRequested(Exception):
@@ -166,7 +170,10 @@ class Supervisor:
 
     def _launch(self, program: Program, told: dict[str, str]) -> Supervised:
         child = make_child(program, told, self.log_dir, self.narrator.log)
-        entry = Supervised(program.name, child, program.grace_s, child.tail)
+        health = None
+        if program.role is not None:
+            health = health_file(self.settings.data_dir, f"{program.role}@{socket.gethostname()}")
+        entry = Supervised(program.name, child, program.grace_s, child.tail, health, program.patience_s)
         self._add(self._programs, entry)
         return entry
 
@@ -180,11 +187,9 @@ class Supervisor:
         if program.name == "flower":
             return not is_free(self.settings.flower.port)
         try:
-            health = self.client.health()
-            if program.part is None:
+            if program.role is None:
+                self.client.health()
                 return True
-            if health.parts.get(program.part) != "ok":
-                return False
             # The row of a process that was killed looks alive for a while: only newer ones count.
             return any(
                 each["role"] == program.role and each["started_at"] >= self._began_at
@@ -194,10 +199,12 @@ class Supervisor:
             return False
 
     def _all_ready(self) -> bool:
+        """Whether each part runs. A lane may be behind, and a lost index needs a command, not patience."""
         try:
-            return self.client.health().ready
+            parts: dict[str, str] = self.client.status()["parts"]
         except VitrineError:
             return False
+        return all(state == "ok" for part, state in parts.items() if part not in _NOT_WAITED_FOR)
 
     def _wait(self, condition: Callable[[], bool], what: str, entry: Supervised | None = None) -> None:
         """Keep everything running until the condition holds; say what a slow service said last."""

@@ -1,23 +1,28 @@
-"""Health check of a container: ``health.py http://127.0.0.1:8000/healthz`` or ``health.py presence:search``.
+"""Health check of a container: ``health.py http://127.0.0.1:8000/healthz`` or ``health.py process:search``.
 
-The first form wants an answer of 200. The second wants a process of that role in this container
-that has said it is ready in the last 30 seconds. Exits 0 when healthy, 1 otherwise, with the reason.
+The first form wants an answer of 200. The second wants that the process of that role in this container
+touched its health file lately, which it does while it consumes and its lane gets on; it needs neither the
+database nor the broker. Exits 0 when healthy, 1 otherwise, with the reason.
+
+``process:search --end-after 30`` also ends a process that is unhealthy for 30 seconds or says so itself:
+Docker restarts a container that ends, and does nothing with one that is unhealthy.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 TIMEOUT_S = 4.0
-MAX_AGE_S = 30.0
 
 
 def check_http(url: str) -> str | None:
     """Return what is wrong with the answer of ``url``, or None."""
+    import urllib.error
+    import urllib.request
+
     # No proxy: the address is this container's own.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -27,33 +32,32 @@ def check_http(url: str) -> str | None:
         return f"{url}: {error}"
 
 
-def check_presence(role: str) -> str | None:
-    """Return why no process of ``role`` is ready on this host, or None."""
+def check_process(role: str, end_after_s: float | None = None) -> str | None:
+    """Return why the process of ``role`` in this container gets no work done, or None."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from shared.database import Database
-    from shared.errors import VitrineError
-    from shared.presence import Presence
-    from shared.settings import get_settings
+    # Imports nothing of Vitrine but this: the check runs every few seconds.
+    from shared.health.files import MAX_AGE_S, age_s, end, health_file
 
-    try:
-        database = Database(get_settings().database_url)
-        alive = Presence(database).alive(MAX_AGE_S)
-    except VitrineError as error:
-        return str(error)
-    host = socket.gethostname()
-    if any(process.role == role and process.host == host for process in alive):
+    folder = Path(os.environ.get("VITRINE_DATA_DIR", ".vitrine"))
+    process = f"{role}@{socket.gethostname()}"
+    path = health_file(folder, process)
+    age = age_s(path)
+    if age is None:
+        return f"{process} has not started to work"
+    if age <= MAX_AGE_S:
         return None
-    return f"no {role} process of {host} has been seen for {MAX_AGE_S:.0f} s"
+    ended = end_after_s is not None and age > end_after_s and end(path)
+    return f"{process} gets no work done: " + ("it was ended" if ended else "its log says why")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the check that the one argument names; return the exit code."""
-    if len(arguments) != 1:
+    """Run the check that the arguments name; return the exit code."""
+    if len(arguments) not in (1, 3) or arguments[1:2] not in ([], ["--end-after"]):
         print(__doc__)
         return 2
-    target = arguments[0]
-    kind, _, role = target.partition(":")
-    problem = check_presence(role) if kind == "presence" else check_http(target)
+    kind, _, role = arguments[0].partition(":")
+    end_after_s = float(arguments[2]) if len(arguments) == 3 else None
+    problem = check_process(role, end_after_s) if kind == "process" else check_http(arguments[0])
     if problem is not None:
         print(problem)
         return 1

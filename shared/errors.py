@@ -21,6 +21,7 @@
     │   ├── UnknownTask             unknown_task            404
     │   ├── UnknownJob              unknown_job             404
     │   ├── UnknownWebhook          unknown_webhook         404
+    │   ├── IndexMissing            index_missing           404
     │   └── Expired                 expired                 410
     ├── Unavailable                 unavailable             503   yes
     │   ├── BrokerUnavailable       broker_unavailable      503   yes
@@ -131,6 +132,12 @@ class UnknownJob(NotFound):
 
 class UnknownWebhook(NotFound):
     code = "unknown_webhook"
+
+
+class IndexMissing(NotFound):
+    """The collection of a catalogue's live index is gone from Milvus: waiting does not bring it back."""
+
+    code = "index_missing"
 
 
 class Expired(NotFound):

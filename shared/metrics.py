@@ -41,6 +41,24 @@ CLOCK_SKEW = Gauge(
     ["role"],
     registry=REGISTRY,
 )
+BROKER_WRITABLE = Gauge("vitrine_broker_writable", "1 if the broker takes writes, else 0", registry=REGISTRY)
+BROKER_BYTES = Gauge("vitrine_broker_used_bytes", "Memory that the broker uses", registry=REGISTRY)
+BROKER_MAX_BYTES = Gauge("vitrine_broker_max_bytes", "maxmemory of the broker, 0: none", registry=REGISTRY)
+LANE_HEALTHY = Gauge(
+    "vitrine_lane_healthy",
+    "1 if nothing waits long or items are completed, else 0",
+    ["lane"],
+    registry=REGISTRY,
+)
+LANE_OLDEST_S = Gauge(
+    "vitrine_lane_oldest_waiting_seconds", "Age of the oldest item that waits", ["lane"], registry=REGISTRY
+)
+COLLECTION_MISSING = Gauge(
+    "vitrine_collection_missing",
+    "1: Milvus lacks the catalogue's live collection",
+    ["catalogue"],
+    registry=REGISTRY,
+)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -58,7 +58,7 @@ class MemoryIndex:
                 raise Conflict(f"The collection {collection} is in use as an alias.")
             self._collections.pop(collection, None)
 
-    def collections(self) -> list[str]:
+    def collections(self, timeout_s: float | None = None) -> list[str]:
         with self._lock:
             return sorted(self._collections)
 

@@ -124,11 +124,16 @@ class Stack:
         except httpx.HTTPError:
             return False
 
-    def ready(self) -> bool:
+    def status(self) -> dict[str, Any]:
+        """What the web knows of the whole system; empty while it does not answer."""
         try:
-            return self.client().get("/readyz").status_code == 200
-        except httpx.HTTPError:
-            return False
+            found: dict[str, Any] = self.client().get("/v1/status").json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return found
+
+    def ready(self) -> bool:
+        return bool(self.status().get("ready"))
 
     def signal(self, name: str, what: signal.Signals) -> None:
         """Send a signal to a process and all its children."""

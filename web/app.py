@@ -7,6 +7,7 @@ import threading
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
 from shared.broker.result_channel import ResultWaiter
 from shared.catalogue import CatalogueStore
@@ -39,7 +40,7 @@ from web import (
     similar,
     webhooks,
 )
-from web.broker import BrokerProbe
+from web.accepting import guard_broker
 from web.compression import compress_pages
 from web.errors import register_errors
 from web.forms import VitrineRequest
@@ -83,6 +84,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = build_services(settings, publisher)
     protect(app, settings)
+    guard_broker(app)
     compress_pages(app)
     register_errors(app)
     speak(app)
@@ -110,7 +112,7 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         store=open_image_store(settings),
         publisher=publisher or TaskPublisher(settings.redis_url),
         presence=Presence(database),
-        broker=BrokerProbe(settings.redis_url),
+        broker=BrokerHealth(settings.redis_url),
         result_waiter=ResultWaiter(settings.redis_url),
         rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
         sign_ins=RateCounter(settings.redis_url, _SIGN_INS_PER_MINUTE, "sign-in"),

@@ -40,6 +40,7 @@ def error_words() -> dict[str, str]:
         "unknown_task": _("This search was never made here, or it is long over."),
         "unknown_job": _("This job does not exist, or it is long over."),
         "unknown_webhook": _("This webhook does not exist. It may have been deleted."),
+        "index_missing": _("The search index of this shop has to be built again. Try again later."),
         "expired": _("Searches are kept for a while only. Search again with the photo."),
         "unavailable": _("Part of the server is not ready. Try again in a moment."),
         "broker_unavailable": _("The queue of searches is not reachable. Try again in a moment."),

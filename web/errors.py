@@ -39,6 +39,7 @@ STATUS: dict[str, int] = {
     "unknown_task": 404,
     "unknown_job": 404,
     "unknown_webhook": 404,
+    "index_missing": 404,
     "expired": 410,
     "unavailable": 503,
     "broker_unavailable": 503,

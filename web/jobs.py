@@ -168,6 +168,7 @@ def publish_job(job_id: str) -> None:
     parts = services()
     if not publish_chunks(parts.publisher, parts.database, [parts.jobs.first_chunk(job_id)]):
         PUBLISHES_FAILED.inc()
+        parts.broker.expire()
 
 
 def _shown(job: JobOut) -> Response:

@@ -12,7 +12,7 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared.contracts import ErrorAnswer
+from shared.contracts import ErrorAnswer, JobOut, TaskStatus
 from web import __version__
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -68,6 +68,12 @@ def operation(
         return view
 
     return mark
+
+
+def accepts_work(view: Callable[..., Any]) -> bool:
+    """Tell whether a described view makes a search or a job: it answers 202 with one."""
+    marked: Operation | None = getattr(view, _ATTRIBUTE, None)
+    return marked is not None and marked.answers.get(HTTPStatus.ACCEPTED) in (JobOut, TaskStatus)
 
 
 def described(app: Flask) -> list[tuple[str, str, Operation]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from datetime import datetime
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
 from pydantic import Field
@@ -25,6 +26,7 @@ from web.errors import parsed
 from web.money import rates_in_force
 from web.openapi import Parameter, operation
 from web.services import services
+from web.waiting import reason_of_wait
 
 blueprint = Blueprint("searches", __name__)
 
@@ -193,6 +195,7 @@ def _accept(options: SearchOptions, asked: Asked) -> Accepted:
         SEARCHES_ACCEPTED.inc()
         if not parts.publisher.publish(TaskName.ANSWER_SEARCH, accepted.id, {"catalogue": options.catalogue}):
             PUBLISHES_FAILED.inc()
+            parts.broker.expire()
     return accepted
 
 
@@ -244,6 +247,9 @@ def _wait(accepted: Accepted, seconds: float) -> Notification | None:
 )
 def poll(task_id: str) -> Response:
     status = services().searches.status_json(task_id, rates_in_force())
+    reason = reason_of_wait(status["state"], datetime.fromisoformat(status["created_at"]))
+    if reason is not None:
+        status["waiting_for"] = reason.model_dump(mode="json")
     answer = jsonify(status)
     if status["state"] in OPEN_STATES:
         answer.headers["Retry-After"] = "1"

@@ -8,6 +8,7 @@ from typing import cast
 
 from flask import current_app
 
+from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
 from shared.broker.result_channel import ResultWaiter
 from shared.catalogue import CatalogueStore
@@ -23,7 +24,6 @@ from shared.ledger.webhooks import WebhookLedger
 from shared.presence import Presence
 from shared.settings import Settings
 from shared.shop_window import ShopWindow
-from web.broker import BrokerProbe
 from web.limits import RateCounter
 
 EXTENSION = "vitrine"
@@ -52,7 +52,7 @@ class Services:
     store: ImageStore
     publisher: TaskPublisher
     presence: Presence
-    broker: BrokerProbe
+    broker: BrokerHealth
     result_waiter: ResultWaiter
     rate: RateCounter
     sign_ins: RateCounter

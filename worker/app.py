@@ -19,6 +19,7 @@ from shared.log import configure_logging
 from shared.open_parts import open_migrated_database
 from shared.settings import get_settings
 from worker import stopping, tasks
+from worker.liveness import watch
 from worker.vision.models import verify_models
 
 #: Tell the spawned child which lane it serves and under which name; set by the parent, inherited by it.
@@ -32,6 +33,9 @@ settings = get_settings()
 app = make_celery(settings.redis_url)
 # A spawned child gets the application without this module; being included, it is imported there too.
 app.conf.include = [__name__]
+# A broker that refuses a command is waited for, like one that is away: the child and its models stay.
+app.conf.worker_consumer = "worker.consumer:PatientConsumer"
+app.conf.broker_channel_error_retry = True
 tasks.register(app)
 
 
@@ -50,6 +54,7 @@ def _remember_lane(sender: str, instance: Any, **_: Any) -> None:
     except Misconfigured as error:
         # Here and not in the child, which the pool would start again for ever.
         raise SystemExit(f"This worker cannot start: {error.message}") from error
+    watch(settings, lanes[0], sender)
 
 
 def _require_schema() -> None:

@@ -33,6 +33,7 @@ from worker.calibration.known import Calibrations
 from worker.catalogue_lane import CatalogueLane
 from worker.indexes.flush import IndexFlusher
 from worker.indexes.gate_limits import GateLimits
+from worker.indexes.probe import IndexProbe
 from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
 from worker.search.lane import SearchLane
 from worker.search.probing import ProbeNotes
@@ -119,7 +120,7 @@ def build_process(
         process.beside.append(keep_loaded(database, pipelines))
     else:
         process.beside.append(IndexFlusher(database, index).keep_flushing())
-    details = _details(settings, index, pipelines)
+    details = _details(settings, index, pipelines, database)
     process.beside.append(Presence(database).keep_beating(process.name, str(lane), details))
     return process
 
@@ -201,20 +202,19 @@ def job_desk(settings: Settings, database: Database, holder: str) -> JobDesk:
 
 
 def _details(
-    settings: Settings, index: VectorIndex, pipelines: Pipelines
-) -> Callable[[], dict[str, Any] | None]:
-    """Return what `vitrine status` shows of this process, or None while Milvus does not answer."""
+    settings: Settings, index: VectorIndex, pipelines: Pipelines, database: Database
+) -> Callable[[], dict[str, Any]]:
+    """Return what `vitrine status` shows of this process, the state of the index with it."""
+    probe = IndexProbe(database, index)
 
-    def now() -> dict[str, Any] | None:
-        if not index.healthy():
-            return None
+    def now() -> dict[str, Any]:
         return {
             **pipelines.default.versions,
             "pipelines": pipelines.loaded(),
             "not_loaded": pipelines.failures(),
             "runtime": settings.models.runtime,
             "device": settings.models.device,
-            "index": index.describe(),
+            **probe.details(),
             "notes": pipelines.default.notes,
             "python": platform.python_version(),
         }

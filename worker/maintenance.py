@@ -12,11 +12,13 @@ import threading
 import time
 from dataclasses import dataclass
 
+from shared.background import Periodic
 from shared.broker.celery_config import make_celery, queue_length
 from shared.broker.publisher import TaskPublisher
 from shared.broker.task_names import Lane, TaskName
 from shared.database import Database
 from shared.errors import DatabaseUnavailable, Misconfigured, VitrineError
+from shared.health.files import TOUCH_INTERVAL_S, LoopPulse, health_file
 from shared.image_names import SHARDS
 from shared.image_store import ImageStore
 from shared.ledger.chunk_messages import publish_chunks
@@ -197,11 +199,15 @@ def main() -> None:
     sending.start()
     probing = threading.Thread(target=sweeper.prober.run, args=(stop,), name="probes", daemon=True)
     probing.start()
+    pulse = LoopPulse(health_file(settings.data_dir, name))
+    touching = Periodic("health", TOUCH_INTERVAL_S, pulse.report, at_once=True).start()
     while not stop.wait(settings.sweep.interval_s):
+        pulse.turn()
         try:
             sweeper.sweep()
         except VitrineError as error:
             log.warning("sweep put off: %s", error.message)
+    touching.stop()
     # What is on its way ends by its own deadline.
     sending.join(settings.webhooks.timeout_s)
     beating.stop()

@@ -20,7 +20,10 @@ from shared.settings import get_settings
 @click.command(epilog="Example: vitrine status --json")
 @json_option
 def status(as_json: bool) -> int:
-    """Say whether Vitrine is ready, what it runs, and which models search. Exit code 0 ready, 1 not."""
+    """Say whether all of Vitrine is ready, what is wrong, what runs, and which models search.
+
+    Exit code 0 ready, 1 not.
+    """
     state = running(get_settings().data_dir)
     with connect(timeout_s=10.0) as client:
         document = _document(client, state)
@@ -40,7 +43,6 @@ def _document(client: VitrineClient, state: RunState | None) -> dict[str, Any]:
         "local": None if state is None else state.model_dump(mode="json"),
     }
     try:
-        health = client.health()
         server = client.status()
     except Unavailable as error:
         return found | {"message": error.message}
@@ -48,8 +50,7 @@ def _document(client: VitrineClient, state: RunState | None) -> dict[str, Any]:
         server
         | found
         | {
-            "ready": health.ready,
-            "parts": health.parts,
+            "ready": server["ready"],
             "models": models_in_use(server["processes"]).model_dump(),
         }
     )

@@ -26,8 +26,9 @@ class Program:
 
     Attributes:
         needs_index: work that waits since the last stop would fail before the index answers.
-        part: its entry in `/readyz`; None when readiness does not depend on it.
-        role: its role in `/v1/status`; None when it writes no row there.
+        role: its role in `/v1/status`; None when it writes no row there. One with a role also touches a
+            health file.
+        patience_s: how long that file may be old before the process is restarted.
     """
 
     name: str
@@ -36,8 +37,8 @@ class Program:
     grace_s: float = GRACE_S
     nice: int = 0
     needs_index: bool = False
-    part: str | None = None
     role: str | None = None
+    patience_s: float = 4.0
 
 
 def programs() -> tuple[Program, ...]:
@@ -50,9 +51,7 @@ def programs() -> tuple[Program, ...]:
             ("-m", "gunicorn", "-c", str(ROOT / "web" / "gunicorn_conf.py"), "web.wsgi:app"),
             WORKER_GRACE_S,
         ),
-        Program(
-            "maintenance", "the sweeper", ("-m", "worker.maintenance"), part="maintenance", role="maintenance"
-        ),
+        Program("maintenance", "the sweeper", ("-m", "worker.maintenance"), role="maintenance"),
         Program("flower", "Flower", ("-m", "worker.flower")),
         Program(
             "search",
@@ -60,7 +59,6 @@ def programs() -> tuple[Program, ...]:
             (*celery, "--queues", "search", "--hostname", "search@%h"),
             WORKER_GRACE_S,
             needs_index=True,
-            part="search_worker",
             role="search",
         ),
         Program(
@@ -70,8 +68,9 @@ def programs() -> tuple[Program, ...]:
             WORKER_GRACE_S,
             # An import must not make a search wait: it gives way.
             nice=_CATALOGUE_NICE,
+            # Where everything else is busy it gets no processor for a while, and a restart would cost more.
+            patience_s=60.0,
             needs_index=True,
-            part="catalogue_worker",
             role="catalogue",
         ),
     )

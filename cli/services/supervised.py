@@ -8,10 +8,12 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from cli.services.run_state import ProcessState, start_of
 from shared.errors import Unavailable, VitrineError
+from shared.health.files import MAX_AGE_S, age_s, remove
 
 _BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 #: A service that ran for so long is healthy again: its next restart is quick.
@@ -36,24 +38,41 @@ class Supervised:
     Attributes:
         grace_s: how long it may take to end.
         last_words: returns its last lines.
+        health: the file that it touches while it gets work done; None where its end is its only sign.
+        patience_s: how long that file must be old: when the clock of the machine jumps, it is for a moment.
     """
 
     name: str
     service: Service
     grace_s: float
     last_words: Callable[[], list[str]] = list
+    health: Path | None = None
+    patience_s: float = 4.0
     restarts: int = 0
     started_at: float = 0.0
     start_again_at: float | None = None
     ends_in_a_row: int = 0
+    unhealthy_since: float | None = None
 
     def start(self) -> None:
-        self.start_again_at = None
+        self.start_again_at = self.unhealthy_since = None
+        if self.health is not None:
+            remove(self.health)
         self.started_at = time.monotonic()
         self.service.start()
 
     def runs(self) -> bool:
         return self.service.pid is not None and self.service.poll() is None
+
+    def hangs(self) -> bool:
+        """Whether it runs and is not healthy for some seconds; one without a file yet is starting."""
+        age = None if self.health is None else age_s(self.health)
+        if age is None or age <= MAX_AGE_S:
+            self.unhealthy_since = None
+            return False
+        now = time.monotonic()
+        self.unhealthy_since = self.unhealthy_since or now
+        return now - self.unhealthy_since >= self.patience_s
 
     def start_later(self) -> float:
         """Plan its next start, later with each end in a row; return in how many seconds."""
@@ -72,7 +91,7 @@ class Supervised:
 
 
 def revive(entries: Sequence[Supervised], say: Callable[[str], None], is_starting: bool) -> bool:
-    """Start again what ended, when its time has come; return whether anything changed.
+    """Restart what ended or hangs, with back-off; return whether anything changed.
 
     Args:
         is_starting: during the first start a service that ends again and again is given up.
@@ -92,6 +111,11 @@ def revive(entries: Sequence[Supervised], say: Callable[[str], None], is_startin
                 raise Unavailable(f"{entry.name} ended {_MAX_EARLY_ENDS} times while starting.{lines}")
             code = entry.service.poll()
             say(f"{entry.name} ended with code {code}; starting it again in {entry.start_later():.0f} s")
+            changed = True
+        elif entry.hangs():
+            say(f"{entry.name} is not healthy: it gets no work done. Restarting it")
+            # It may not hear SIGTERM. The database has what it was working on.
+            entry.service.kill()
             changed = True
     return changed
 

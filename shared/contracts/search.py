@@ -198,3 +198,6 @@ class TaskStatus(Contract):
     finished_at: datetime | None = None
     result: SearchResult | None = None
     error: ErrorBody | None = None
+    waiting_for: ErrorBody | None = Field(
+        None, description="Why it waits, once it has been open for 10 s: code and message"
+    )

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,54 @@ def test_import_and_search(machine: Machine, folder: Path) -> None:
     table = machine.vitrine("search", "--product", "p1", "--catalogue", "shapes", "--top-k", "3").stdout
     assert "p1" not in table.split()
     assert {"p0", "p2", "p3"} <= set(table.split())
+
+
+def test_a_stopped_search_worker_is_named_and_restarted_and_its_searches_are_answered(
+    machine: Machine, folder: Path
+) -> None:
+    """Its child beats on while the parent is stopped: only the work that is not done tells it."""
+
+    def search_service() -> dict[str, Any]:
+        return {each["name"]: each for each in machine.status()["local"]["services"]}["search"]
+
+    before = search_service()
+    with httpx.Client(base_url=f"http://127.0.0.1:{machine.web}", trust_env=False, timeout=60) as web:
+        os.kill(before["pid"], signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        accepted = []
+        for colour in COLOURS:
+            photo = {"image": (folder / f"{colour}.png").read_bytes()}
+            answer = web.post("/v1/searches", files=photo, data={"catalogue": "shapes"})
+            assert answer.status_code == 202, answer.text
+            accepted.append(answer.json()["id"])
+
+        def lane_is_named() -> str | None:
+            parts: dict[str, str] = web.get("/v1/status").json()["parts"]
+            return parts["search_lane"] if parts["search_lane"] != "ok" else None
+
+        named = wait_for("the lane is named", lane_is_named, every_s=0.2)
+        assert named.startswith("lane search not healthy: oldest waiting 1")
+        assert time.monotonic() - stopped_at > 10, "young searches are no stall"
+        assert web.get("/readyz").status_code == 200, "the web itself is well"
+        assert 'vitrine_lane_healthy{lane="search"} 0.0' in web.get("/metrics").text
+        waits = web.get(f"/v1/tasks/{accepted[0]}").json()["waiting_for"]
+        assert waits["code"] == "unavailable"
+
+        def restarted() -> bool:
+            now = search_service()
+            return bool(now["state"] == "running" and now["pid"] != before["pid"])
+
+        wait_for("the supervisor restarted it", restarted, every_s=0.5)
+        for number, search_id in enumerate(accepted):
+
+            def answered(search_id: str = search_id) -> dict[str, Any] | None:
+                task: dict[str, Any] = web.get(f"/v1/tasks/{search_id}").json()
+                return task if task["state"] not in ("queued", "running") else None
+
+            task = wait_for("the search is answered", answered, every_s=0.2)
+            assert task["result"]["whole"]["hits"][0]["product_id"] == f"p{number}"
+    assert "search is not healthy: it gets no work done" in (machine.data / "logs/vitrine.log").read_text()
+    wait_for("Vitrine is ready again", lambda: machine.status()["ready"], every_s=0.5)
 
 
 def test_errors_are_one_document_with_an_exit_code(machine: Machine, folder: Path) -> None:

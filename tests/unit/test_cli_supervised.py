@@ -14,6 +14,7 @@ from cli.services.logged_child import LoggedChild
 from cli.services.run_state import start_of
 from cli.services.supervised import Supervised, revive, stop_together
 from shared.errors import Unavailable
+from shared.health.files import age_s, health_file, mark_unhealthy, touch
 from tests.servers import wait_for
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -152,3 +153,39 @@ def test_whole_group_is_gone_when_its_leader_is(nursery: Nursery) -> None:
     assert start_of(child) is not None
     stop_together([entry], nursery.said.append, lambda: False)
     wait_for("the child is gone", lambda: start_of(child) is None)
+
+
+def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery) -> None:
+    """It does not end, and hears no SIGTERM: only its health file tells."""
+    path = health_file(nursery.folder, "worker@here")
+    hanging = nursery.make("hanging", STUBBORN)
+    hanging.health, hanging.patience_s = path, 0.0
+    nursery.wait_up(hanging)
+    pid = hanging.service.pid
+    assert pid is not None
+
+    def tick() -> bool:
+        return revive([hanging], nursery.said.append, is_starting=False)
+
+    assert not tick(), "one without a file is starting"
+    touch(path)
+    assert not tick()
+    os.kill(pid, signal.SIGSTOP)
+    mark_unhealthy(path)
+    assert tick()
+    assert "hanging is not healthy" in nursery.said[-1]
+    wait_for("it is started again", lambda: tick() and hanging.restarts == 1)
+    assert hanging.service.pid not in (None, pid)
+    assert age_s(path) is None, "the file of the one before says nothing of this one"
+    assert not tick()
+
+
+def test_a_clock_that_jumps_restarts_nothing(nursery: Nursery) -> None:
+    entry = nursery.make("steady", SLEEPER)
+    entry.health = health_file(nursery.folder, "steady@here")
+    touch(entry.health)
+    mark_unhealthy(entry.health)
+    assert not revive([entry], nursery.said.append, is_starting=False)
+    touch(entry.health)
+    assert not revive([entry], nursery.said.append, is_starting=False)
+    assert entry.unhealthy_since is None

@@ -7,6 +7,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, VitrineError
+from web.accepting import accepting_work
 from web.bodies import form_fields
 from web.catalogues import CatalogueIn, checked
 from web.errors import parsed, wants_page
@@ -75,6 +76,7 @@ def catalogue(catalogue: str) -> Response:
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/delete")
+@accepting_work
 def delete_catalogue(catalogue: str) -> AnyResponse:
     """Delete it with all that it holds, once its name was typed."""
     if request.form.get("name", "").strip() != catalogue:

@@ -10,6 +10,7 @@ from shared.contracts.duplicates import DuplicatesRequest
 from shared.contracts.stored import stored
 from shared.errors import InvalidInput
 from shared.ledger.duplicates import KIND, DuplicateLedger
+from web.accepting import accepting_work
 from web.bodies import form_fields
 from web.catalogues import checked
 from web.duplicates import asked_kind
@@ -34,6 +35,7 @@ def duplicates(catalogue: str) -> Response:
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/duplicates")
+@accepting_work
 def look_for_duplicates(catalogue: str) -> AnyResponse:
     """Look for them again."""
     wanted = parsed(DuplicatesRequest, form_fields())
@@ -41,6 +43,7 @@ def look_for_duplicates(catalogue: str) -> AnyResponse:
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/duplicates/delete")
+@accepting_work
 def delete_duplicates(catalogue: str) -> AnyResponse:
     """Delete the products of a group that were ticked."""
     chosen = request.form.getlist("product_id")

@@ -13,6 +13,7 @@ from shared.contracts import ImportOptions, ImportRequest
 from shared.errors import InvalidInput, UnsupportedFormat, VitrineError
 from shared.imports.kinds import UPLOADS, media_type
 from shared.ledger import Accepted
+from web.accepting import accepting_work
 from web.bodies import form_fields
 from web.catalogues import checked, import_upload
 from web.errors import as_body, parsed, wants_page
@@ -44,6 +45,7 @@ def _form(status: int = 200, **values: object) -> Response:
 
 
 @blueprint.post(IMPORT_FORM)
+@accepting_work
 def start_import() -> AnyResponse:
     """Take the file, and make the job; what is wrong is said beside the form."""
     try:

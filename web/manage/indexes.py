@@ -20,6 +20,7 @@ from shared.contracts.indexes import (
 from shared.errors import NotFound
 from shared.images import rendition
 from shared.product_list import ProductList
+from web.accepting import accepting_work
 from web.bodies import form_fields
 from web.catalogues import checked
 from web.errors import parsed
@@ -108,6 +109,7 @@ def sample_photo(catalogue: str, number: int, sample: int) -> Response:
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/indexes/<action>")
+@accepting_work
 def move(catalogue: str, action: str) -> AnyResponse:
     """Re-process, promote, roll back, prune or rebuild; then look at the job."""
     ledger, name = services().indexes, checked("catalogue", catalogue)

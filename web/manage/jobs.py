@@ -63,6 +63,8 @@ def stages_of(job: JobOut) -> list[tuple[str, float, float]]:
 @blueprint.post("/manage/jobs/<job_id>/<action>")
 def act(job_id: str, action: str) -> AnyResponse:
     """Pause, resume, cancel, retry, or start what a dry run looked at; then look at the job."""
+    if action in ("start", "retry"):
+        services().broker.require_writable()
     if action == "start":
         require_upload(job_id)
         return to_job(DryRuns(services().database).start(job_id))

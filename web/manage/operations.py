@@ -14,8 +14,9 @@ from shared.contracts.signals import Signals, StageFigures
 from shared.ledger.search_history import SearchHistory
 from web.manage import charts, names
 from web.manage.frame import blueprint, page_of
-from web.operations import OK, status_now
+from web.operations import status_now
 from web.services import services
+from web.system_health import OK
 
 _EVERY_MS = 5000
 _STAGES = ("wait", "decode", "detect", "crop", "embed", "search", "hydrate", "total")

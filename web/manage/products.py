@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.catalogue import title_in
 from shared.product_list import ProductList
+from web.accepting import accepting_work
 from web.i18n import reader
 from web.jobs import caller_jobs
 from web.manage.frame import PAGE, blueprint, page_of, to_job
@@ -41,6 +42,7 @@ def product(catalogue: str, product_id: str) -> Response:
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/products/<product_id>/delete")
+@accepting_work
 def delete_product(catalogue: str, product_id: str) -> AnyResponse:
     """Delete it, from all its indexes too."""
     return to_job(caller_jobs().create_delete(catalogue, [product_id]))

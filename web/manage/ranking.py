@@ -12,6 +12,7 @@ from shared.contracts import ENDED_STATES, JobOut
 from shared.contracts.ranking import CalibrationOut
 from shared.contracts.search import Boost
 from shared.ledger.ranking import KIND, RankingLedger
+from web.accepting import accepting_work
 from web.catalogues import checked
 from web.manage.frame import blueprint, to_job
 from web.services import services
@@ -60,6 +61,7 @@ def _error(found: CalibrationOut | None, part: str) -> float | None:
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/calibrate")
+@accepting_work
 def calibrate(catalogue: str) -> AnyResponse:
     """Learn what the live version's scores mean."""
     return to_job(RankingLedger(services().database).calibrate(checked("catalogue", catalogue)))

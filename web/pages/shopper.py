@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import TaskStatus
 from shared.ledger.searches import OPEN_STATES
+from web.accepting import accepting_work
 from web.i18n import reader
 from web.images import SIZES
 from web.pages.answers import DEMO, answer_of, photo_of
@@ -18,6 +19,7 @@ from web.pages.scripts import MODULES, script_words
 from web.searches import MAX_PHOTOS, accept_request, accept_search
 from web.security import require_key
 from web.services import services
+from web.waiting import reason_for_reader, reason_of_wait
 
 blueprint = Blueprint("shopper", __name__)
 
@@ -42,6 +44,7 @@ def start() -> str:
 
 
 @blueprint.post("/s")
+@accepting_work
 def create() -> AnyResponse:
     """Take a photo from a browser without scripts, or what a form of a result asks for.
 
@@ -72,8 +75,14 @@ def part(search_id: str) -> Response:
     require_key(services().settings)
     status = services().searches.status(search_id)
     if status.state in OPEN_STATES:
-        return Response(status.state, 202, {"Retry-After": "1"}, mimetype="text/plain")
+        reason = _reason_of(status)
+        text = f"{status.state}\n{reason}" if reason else status.state
+        return Response(text, 202, {"Retry-After": "1"}, mimetype="text/plain")
     return Response(render_template("part.html", **_result_of(status)), mimetype="text/html")
+
+
+def _reason_of(status: TaskStatus) -> str:
+    return reason_for_reader(reason_of_wait(status.state, status.created_at))
 
 
 def _page(status: TaskStatus | None, **more: object) -> str:
@@ -81,6 +90,7 @@ def _page(status: TaskStatus | None, **more: object) -> str:
     return render_template(
         "search.html",
         search_id=status.id if status else None,
+        waiting_reason=_reason_of(status) if status else "",
         waiting_photo=photo_of(status.id) if status and status.result is None else None,
         is_demo=more["chosen"] == DEMO,
         side_px=settings.images.query_side_px,

@@ -173,7 +173,7 @@ def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> 
     """
     if live.collection not in index.collections():
         with database.read() as session:
-            filled = session.scalar(select(exists().where(Detection.index_version == live.id)))
+            filled = is_filled(session, live.id)
         if filled and live.beside is None:
             # An empty collection would hide that: searches would find nothing, without an error.
             raise IndexUnavailable(
@@ -182,6 +182,11 @@ def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> 
         if filled:
             return
     make_collection(index, live)
+
+
+def is_filled(session: Session, version_id: int) -> bool:
+    """Tell whether the version has rows: the collection of one that has none may not be made yet."""
+    return bool(session.scalar(select(exists().where(Detection.index_version == version_id))))
 
 
 def make_collection(index: VectorIndex, live: LiveIndex) -> None:

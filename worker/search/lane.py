@@ -15,7 +15,7 @@ import numpy as np
 from shared.broker.result_channel import Notification, ResultNotifier
 from shared.contracts import SearchResult
 from shared.database import Database
-from shared.errors import NotFound, OutOfMemory, Unavailable, VitrineError
+from shared.errors import IndexMissing, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.filters import Filter
 from shared.image_store import ImageStore
 from shared.images import ImageLimits
@@ -23,7 +23,7 @@ from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
 from shared.ledger.search_outcomes import SearchOutcome, search_outcomes
 from worker.calibration.known import Calibrations
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import LiveIndex, is_filled
 from worker.pipelines import Pipelines
 from worker.search.answering import Choosing, answer_of
 from worker.search.photos import Photos
@@ -94,7 +94,7 @@ class SearchLane:
         try:
             try:
                 queries = self._answered(claims)
-            except CollectionGone:
+            except (CollectionGone, IndexMissing):
                 # Pruned or rebuilt a moment after it was read which one is live; that one is there.
                 queries = self._answered(claims)
         except Unavailable as error:
@@ -170,10 +170,20 @@ class SearchLane:
                 # The collection and not the alias, which another version may have the moment after.
                 found = self.index.search(live.collection, vectors, limit, filter_)
             except NotFound as error:
-                raise CollectionGone(
-                    "The index of this catalogue is gone: `vitrine rebuild CATALOGUE` brings it back."
-                ) from error
+                raise self._gone(members[0]) from error
             start = 0
             for query in members:
                 query.hits = found[start : start + len(query.embeddings)]
                 start += len(query.embeddings)
+
+    def _gone(self, query: Query) -> VitrineError:
+        """Return the error of a query whose collection Milvus does not have."""
+        with self.database.read() as session:
+            filled = is_filled(session, query.live.id)
+        if not filled:
+            return CollectionGone("The catalogue's first import has just begun.")
+        name = query.claim.catalogue
+        return IndexMissing(
+            f"The index of catalogue {name!r} is missing: `vitrine rebuild {name}` writes it again from the "
+            "database."
+        )

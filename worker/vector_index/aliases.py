@@ -15,9 +15,9 @@ _SETTLES_S = 0.25
 class Aliases(Connection):
     """A connection that knows what collections there are; ``MilvusIndex`` adds what is in them."""
 
-    def collections(self) -> list[str]:
-        """Return the names of all collections, sorted."""
-        return sorted(self._call("list_collections"))
+    def collections(self, timeout_s: float | None = None) -> list[str]:
+        """Return the names of all collections, sorted; ``timeout_s`` replaces the usual limit of a call."""
+        return sorted(self._call("list_collections", timeout=timeout_s))
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Point the alias at the collection, atomically for searches; creates it when missing.

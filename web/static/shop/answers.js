@@ -15,7 +15,10 @@ export async function answered(address, tell, stopped = () => false) {
     const answer = await insist(asked, tell, stopped);
     const text = await answer.text();
     if (answer.status === 200) return stopped() ? null : text;
-    if (waitMs === LONGEST_WAIT_MS && text === "queued") tell(say("queued"));
+    // The state, and after ten seconds a second line that says why.
+    const [state, reason] = text.split("\n");
+    if (reason) tell(reason);
+    else if (waitMs === LONGEST_WAIT_MS && state === "queued") tell(say("queued"));
     await rest(waitMs);
     waitMs = Math.min(waitMs * 1.3, LONGEST_WAIT_MS);
   }

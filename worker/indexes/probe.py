@@ -1,0 +1,63 @@
+"""Whether Milvus answers and has the collections that searches need; workers report it with their beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from sqlalchemy import exists, select
+
+from shared.database import Database
+from shared.database.tables import Catalogue, Detection, IndexVersion
+from shared.errors import VitrineError
+
+
+class Index(Protocol):
+    """What the probe asks of Milvus."""
+
+    def collections(self, timeout_s: float | None = None) -> Iterable[str]: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+class IndexProbe:
+    """Probes the index, once a call. For one thread."""
+
+    #: A beat must not wait longer for a Milvus that hangs.
+    TIMEOUT_S = 2.0
+
+    def __init__(self, database: Database, index: Index) -> None:
+        self._database = database
+        self._index = index
+        self._description: dict[str, Any] | None = None
+        self._missing_before: set[str] = set()
+
+    def details(self) -> dict[str, Any]:
+        """Return ``index`` (its kind and version), ``index_problem`` and ``missing_collections``.
+
+        A collection counts as missing when two probes in a row lack it: between the two reads of one probe
+        a rebuild may replace it. One that has no rows yet may not be created yet.
+
+        Raises:
+            DatabaseUnavailable: nothing can be said.
+        """
+        with self._database.read() as session:
+            live = session.execute(
+                select(Catalogue.name, IndexVersion.collection)
+                .join(Catalogue, Catalogue.id == IndexVersion.catalogue_id)
+                .where(IndexVersion.state == "live", Catalogue.deleted_name.is_(None))
+                .where(exists().where(Detection.index_version == IndexVersion.id))
+                .order_by(Catalogue.name)
+            ).all()
+        try:
+            existing = set(self._index.collections(timeout_s=self.TIMEOUT_S))
+            self._description = self._description or self._index.describe()
+        except VitrineError as error:
+            self._description = None
+            return {"index": None, "index_problem": f"Milvus not answering: {error.message}"}
+        missing = [(name, collection) for name, collection in live if collection not in existing]
+        confirmed = [each for each in missing if each[1] in self._missing_before]
+        self._missing_before = {collection for _, collection in missing}
+        found: dict[str, Any] = {"index": self._description, "index_problem": None}
+        if confirmed:
+            found["missing_collections"] = [{"catalogue": n, "collection": c} for n, c in confirmed]
+        return found
