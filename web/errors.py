@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from flask import Flask, Response, g, jsonify, render_template, request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestTimeout
 
 from shared.contracts import ErrorAnswer, ErrorBody
 from shared.errors import InvalidInput, StorageUnavailable, VitrineError
 from shared.log import get_logger
+from web.client_socket import SlowClient
 from web.error_words import detail, said
 from web.sign_in import refused_page
 
@@ -94,6 +95,8 @@ def as_invalid_input(error: ValidationError) -> InvalidInput:
 def as_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
     """What an exception is to a caller: the error, the HTTP status, extra headers."""
     request_id = g.get("request_id")
+    if isinstance(error, SlowClient):
+        error = RequestTimeout("The body came too slowly: send it again, over a faster connection.")
     if isinstance(error, HTTPException):
         return _from_http(error, request_id)
     if isinstance(error, OSError) and error.errno in _FULL_DISK:

@@ -17,6 +17,7 @@ from shared.broker.task_names import Lane
 from shared.errors import DatabaseUnavailable, Misconfigured
 from shared.log import configure_logging
 from shared.open_parts import open_migrated_database
+from shared.private_files import secure_data_folder
 from shared.settings import get_settings
 from worker import stopping, tasks
 from worker.vision.models import verify_models
@@ -37,6 +38,8 @@ tasks.register(app)
 
 @signals.celeryd_after_setup.connect
 def _remember_lane(sender: str, instance: Any, **_: Any) -> None:
+    # The pool's processes inherit the mask that this sets.
+    secure_data_folder(settings.data_dir)
     queues = list(instance.app.amqp.queues.consume_from)
     lanes = [lane for lane in Lane if str(lane) in queues]
     if len(lanes) != 1:
