@@ -54,6 +54,7 @@ STATUS: dict[str, int] = {
 }
 
 RETRY_AFTER_S = 2
+_MAX_CAUSES = 8
 # Werkzeug and Flask raise these by status alone.
 _CODE_OF_STATUS = {
     400: "invalid_input",
@@ -95,7 +96,7 @@ def as_invalid_input(error: ValidationError) -> InvalidInput:
 def as_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
     """What an exception is to a caller: the error, the HTTP status, extra headers."""
     request_id = g.get("request_id")
-    if isinstance(error, SlowClient):
+    if _is_of_slow_client(error):
         error = RequestTimeout("The body came too slowly: send it again, over a faster connection.")
     if isinstance(error, HTTPException):
         return _from_http(error, request_id)
@@ -113,6 +114,16 @@ def as_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
         log.warning("request failed", code=error.code, reason=error.message)
     body = ErrorBody(code=error.code, message=error.message, field=error.field, request_id=request_id)
     return body, status, headers
+
+
+def _is_of_slow_client(error: BaseException) -> bool:
+    """Whether the body could not be read in time; Werkzeug and form readers put their own error around it."""
+    inner: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if inner is None or isinstance(inner, SlowClient):
+            break
+        inner = inner.__cause__ or inner.__context__
+    return isinstance(inner, SlowClient)
 
 
 def _from_http(error: HTTPException, request_id: str | None) -> tuple[ErrorBody, int, dict[str, str]]:

@@ -62,7 +62,8 @@ def protect(app: Flask, settings: Settings) -> None:
         _open_request()
         if request.method not in KNOWN_METHODS:
             raise MethodNotAllowed(valid_methods=KNOWN_METHODS)
-        if not is_host(request.host):
+        # As it was sent: `request.host` is empty for a malformed one.
+        if not is_host(request.environ.get("HTTP_HOST", "")):
             raise BadRequest("The Host header is not a host name with at most a port.")
         # gunicorn says that its stream ends by itself; then a body that was cut off would look whole.
         request.environ.pop("wsgi.input_terminated", None)

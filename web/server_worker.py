@@ -40,8 +40,8 @@ SPARE_THREADS = 2
 MAX_QUEUED = 200
 #: After an answer that ends the connection, for a client that still sends; it would see a reset otherwise.
 LINGER_S, LINGER_BYTES = 2.0, 32_000_000
-#: The body is drained before a connection is used again; what does not come at once ends the connection.
-_DRAIN_S = 0.05
+#: The body is drained before a connection is used again; what does not come by then ends the connection.
+_DRAIN_S = 1.0
 _EXPIRY_INTERVAL_S = 0.25
 _PIECE_BYTES = 65_536
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$")
