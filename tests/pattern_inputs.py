@@ -162,11 +162,12 @@ def _inside(argument: Any) -> Iterator[str]:
             yield from _inside(inner)
 
 
-def growth(used: Used, short: int = 2_000, times: int = 4) -> tuple[float, Any]:
+def growth(used: Used, enough: float, short: int = 2_000, times: int = 4) -> tuple[float, Any]:
     """Return by how much longer the worst text takes when it is ``times`` as long, and that text.
 
     About ``times`` for a linear pattern, its square for a quadratic one. Processor time of this thread, the
-    best of three, so that a busy machine changes little.
+    best of three, so that a busy machine changes little. The first text that grows by more than ``enough`` will
+    do.
     """
     worst: tuple[float, Any] = (0.0, None)
     for small, large in zip(bad_texts(used.pattern, 16), bad_texts(used.pattern, 24), strict=True):
@@ -182,6 +183,8 @@ def growth(used: Used, short: int = 2_000, times: int = 4) -> tuple[float, Any]:
             continue
         ratio = _seconds(used, large) / _seconds(used, small)
         worst = max(worst, (ratio, small[:40]), key=lambda each: each[0])
+        if ratio > enough:
+            break
     return worst
 
 

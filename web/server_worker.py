@@ -14,7 +14,6 @@ Tests: tests/integration/test_slow_clients.py.
 from __future__ import annotations
 
 import errno
-import json
 import re
 import selectors
 import socket
@@ -28,6 +27,7 @@ from typing import Any
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from web.client_socket import ClientSocket
+from web.raw_answers import TOO_LONG, TOO_MANY, TOO_SLOW
 
 #: From the first byte of a request, or the connection, to the end of its head.
 HEAD_DEADLINE_S = 10.0
@@ -47,24 +47,6 @@ _PIECE_BYTES = 65_536
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$")
 _UNKNOWN_LENGTH = re.compile(rb"(?im)^(?:transfer-encoding|expect):")
 _HEALTH = re.compile(rb"(?:GET|HEAD) /healthz(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
-
-
-def _answer(status: str, code: str, message: str) -> bytes:
-    """Build an answer in the one shape of errors, for requests that no thread sees."""
-    body = json.dumps({"error": {"code": code, "message": message, "field": None, "request_id": None}})
-    lines = (
-        f"HTTP/1.1 {status}",
-        "Connection: close",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        "Retry-After: 2",
-    )
-    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
-
-
-_TOO_SLOW = _answer("408 Request Timeout", "request_timeout", "The request came too slowly.")
-_TOO_LONG = _answer("431 Request Header Fields Too Large", "invalid_input", "The head is too long.")
-_TOO_MANY = _answer("503 Service Unavailable", "unavailable", "Too many requests wait: try again shortly.")
 
 
 class Phase(Enum):
@@ -192,7 +174,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
                 if at_end:
                     self._hand_over(connection)
                 elif len(connection.gathered) > MAX_HEAD_BYTES:
-                    self._refuse(connection, _TOO_LONG)
+                    self._refuse(connection, TOO_LONG)
                 return
             connection.head_bytes = end + 4
             self._begin_body(connection)
@@ -219,7 +201,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
         """Give the request to a thread, or let it wait for its turn when its body is long."""
         waiting = self.handed_over + len(self.queue) - self.cfg.threads
         if waiting >= MAX_QUEUED and not connection.is_health_check():
-            self._refuse(connection, _TOO_MANY)
+            self._refuse(connection, TOO_MANY)
             return
         self._unwatch(connection)
         connection.holds_slot = False
@@ -310,7 +292,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
                 connection.sock.budget_s = 0.0
                 self._hand_over(connection)
             elif connection.phase is Phase.HEAD:
-                self._refuse(connection, _TOO_SLOW)
+                self._refuse(connection, TOO_SLOW)
             else:
                 self._drop(connection)
 
