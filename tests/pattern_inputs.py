@@ -166,8 +166,8 @@ def growth(used: Used, enough: float, short: int = 2_000, times: int = 4) -> tup
     """Return by how much longer the worst text takes when it is ``times`` as long, and that text.
 
     About ``times`` for a linear pattern, its square for a quadratic one. Processor time of this thread, the
-    best of three, so that a busy machine changes little. The first text that grows by more than ``enough`` will
-    do.
+    best of three, so that a busy machine changes little. The first text that grows by more
+    than ``enough`` will do.
     """
     worst: tuple[float, Any] = (0.0, None)
     for small, large in zip(bad_texts(used.pattern, 16), bad_texts(used.pattern, 24), strict=True):
