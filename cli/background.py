@@ -19,6 +19,7 @@ from cli.services.checks import ROOT
 from cli.services.narrator import PipeNarrator
 from cli.supervisor import Supervisor
 from shared.errors import Unavailable, VitrineError
+from shared.private_files import secure_data_folder
 from shared.settings import Settings, get_settings
 from vitrine_client.answers import rebuilt
 
@@ -35,7 +36,10 @@ def start(say: Callable[[str], None]) -> dict[str, Any]:
         VitrineError: it could not start; the same error as in the foreground.
     """
     log_path = get_settings().data_dir / "logs" / _LOG_NAME
-    log_path.parent.mkdir(parents=True, exist_ok=True)
+    # Before its first file: `mkdir` with parents would make it with the mask of the shell.
+    if closed := secure_data_folder(get_settings().data_dir):
+        say(f"closed {closed} files and folders of the data folder to other users of this machine")
+    log_path.parent.mkdir(exist_ok=True)
     reading, writing = os.pipe()
     search_path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
     with log_path.open("ab") as log, open(reading, encoding="utf-8") as messages:  # noqa: PTH123 - a descriptor

@@ -10,6 +10,7 @@ import click
 
 from cli.output import ExitCode, fail
 from shared.errors import VitrineError
+from shared.private_files import set_private_umask
 
 #: Command, the place of its code, and the line that `vitrine --help` shows.
 _COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,6 +75,7 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    set_private_umask()
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(standalone_mode=False, prog_name="vitrine")

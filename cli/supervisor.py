@@ -25,6 +25,7 @@ from shared.database import Database
 from shared.database.migrate import migrate
 from shared.errors import Unavailable, VitrineError
 from shared.health.files import health_file
+from shared.private_files import secure_data_folder
 from shared.settings import Settings
 
 _READY_LIMIT_S = 240.0
@@ -85,6 +86,11 @@ class Supervisor:
         self._lock.acquire()
         try:
             self._check()
+            closed = secure_data_folder(self.settings.data_dir, whole=True)
+            if closed:
+                self.narrator.say(
+                    f"closed {closed} files and folders of the data folder to other users of this machine"
+                )
             self._start()
             when_ready()
             while True:

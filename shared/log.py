@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.types import EventDict, Processor
+from structlog.types import EventDict, ExcInfo, Processor
 
 # Libraries that log every call at INFO: their warnings are wanted, their chatter is not.
 _QUIET = (
@@ -21,6 +23,25 @@ bound = structlog.contextvars.bound_contextvars
 """Context manager: ``with bound(request_id=...)`` adds fields to every event inside it."""
 
 get_logger = structlog.get_logger
+
+
+#: C0 and C1 control characters, DEL, and the characters that some readers take for the end of a line.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+#: How deep values of events are searched for texts.
+_MAX_DEPTH = 8
+
+
+def encode_controls(text: str, keep: str = "") -> str:
+    r"""Write control characters as escapes (``\x1b``): a terminal would obey them, a reader see two lines.
+
+    Args:
+        keep: characters that stay as they are.
+    """
+    return _CONTROL.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def configure_logging(level: str, format: Literal["text", "json"], process_name: str) -> None:
@@ -68,15 +89,41 @@ def _shared_processors(process_name: str) -> list[Processor]:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        _encode_event,
     ]
+
+
+def _encode_event(_: Any, __: str, event: EventDict) -> EventDict:
+    """Encode control characters in the text and in every field: callers and rows choose some of them."""
+    for name, value in event.items():
+        # An exception or a stack is written over several lines, by ``_write_traceback``.
+        if name not in ("exc_info", "exception", "stack") and not name.startswith("_"):
+            event[name] = _encoded(value, _MAX_DEPTH)
+    return event
+
+
+def _encoded(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return encode_controls(value)
+    if isinstance(value, bytes | bool | int | float | None) or depth == 0:
+        return value
+    if isinstance(value, dict):
+        return {_encoded(name, depth - 1): _encoded(inner, depth - 1) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_encoded(inner, depth - 1) for inner in value]
+    return encode_controls(str(value))
+
+
+def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback, indented: no line of a message looks like the beginning of an event."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    lines = encode_controls(text.getvalue(), keep="\n\t").splitlines()
+    out.write("\n".join(f"    {line}" for line in lines))
 
 
 def _renderers(format: Literal["text", "json"]) -> list[Processor]:
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # Rich tracebacks print local variables, and a local variable may be a secret.
-    return [
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    ]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback)]

@@ -165,18 +165,53 @@ class SweepSettings(Group):
     pictures_after_s: float = Field(86_400, ge=0, description="Age from which pictures of no product go")
 
 
+#: A key of 16 hexadecimal digits has 64 bits, enough against the programs of one machine; 32 have 128.
+MIN_KEY_CHARACTERS = 16
+MIN_EXPOSED_KEY_CHARACTERS = 32
+_KEY_CHARACTERS = frozenset(map(chr, range(0x21, 0x7F)))
+
+
 class WebSettings(Group):
-    host: str = Field("127.0.0.1", description="Address to listen on; others need an API key")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; others need an API key and a reverse proxy"
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
-    api_key: SecretStr | None = Field(None, description="Key that callers send as `Authorization: Bearer`")
+    api_key: SecretStr | None = Field(
+        None,
+        description="Key that callers send as `Authorization: Bearer`: at least 16 characters, at least 32 "
+        "beyond loopback or behind a proxy. `openssl rand -hex 32` prints one",
+    )
     threads: int = Field(8, ge=1, le=256, description="Request threads of a web process")
     workers: int = Field(1, ge=1, le=64, description="Web processes")
     max_body_bytes: int = Field(25_000_000, ge=1_000, description="Largest body of a search or product call")
     searches_per_minute: int = Field(600, ge=1, description="Searches an address may ask for in a minute")
-    proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front")
+    proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front; needs an API key")
+    allow_direct: bool = Field(
+        False, description="Whether web may listen beyond loopback without a reverse proxy in front"
+    )
     wait_max_s: float = Field(20.0, ge=0, le=60, description="Longest `Prefer: wait`")
     event_streams: int = Field(4, ge=0, le=256, description="Most open event streams of a web process")
     url_import: bool = Field(False, description="Whether searches and imports may name web addresses")
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        text = key.get_secret_value()
+        if not text.strip():
+            raise ValueError(
+                f"the API key is set and empty: set {MIN_KEY_CHARACTERS} or more characters "
+                "(`openssl rand -hex 32` prints a key), or remove the variable"
+            )
+        if not _KEY_CHARACTERS.issuperset(text):
+            raise ValueError("an API key has visible ASCII characters only, without blanks")
+        if len(text) < MIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"the API key has {len(text)} characters and needs at least {MIN_KEY_CHARACTERS}: "
+                "`openssl rand -hex 32` prints one"
+            )
+        return key
 
 
 class MoneySettings(Group):

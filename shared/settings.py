@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from shared.errors import Misconfigured
 from shared.setting_groups import (
+    MIN_EXPOSED_KEY_CHARACTERS,
     CalibrationSettings,
     DatabaseSettings,
     FeedbackSettings,
@@ -103,10 +104,30 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _closed_by_default(self) -> Settings:
-        if self.web.host not in LOOPBACK and self.web.api_key is None:
+        web = self.web
+        beyond_loopback = web.host not in LOOPBACK
+        if not (beyond_loopback or web.proxies):
+            return self
+        exposure = (
+            f"web.host is {web.host}, which other machines can reach"
+            if beyond_loopback
+            else f"web.proxies is {web.proxies}, so other machines reach web through a proxy"
+        )
+        way_back = "listen on 127.0.0.1 without VITRINE_WEB__PROXIES"
+        if web.api_key is None:
             raise ValueError(
-                f"web.host is {self.web.host}, which others can reach: set VITRINE_WEB__API_KEY, "
-                "or listen on 127.0.0.1"
+                f"{exposure}: set VITRINE_WEB__API_KEY (`openssl rand -hex 32` prints a key), or {way_back}"
+            )
+        if len(web.api_key.get_secret_value()) < MIN_EXPOSED_KEY_CHARACTERS:
+            raise ValueError(
+                f"{exposure}: VITRINE_WEB__API_KEY needs at least {MIN_EXPOSED_KEY_CHARACTERS} characters "
+                f"there (`openssl rand -hex 32` prints a key), or {way_back}"
+            )
+        if beyond_loopback and not web.proxies and not web.allow_direct:
+            raise ValueError(
+                f"{exposure}: put a reverse proxy with TLS in front and set VITRINE_WEB__PROXIES=1, "
+                "listen on 127.0.0.1, or set VITRINE_WEB__ALLOW_DIRECT=true if only trusted machines "
+                "reach this port"
             )
         return self
 

@@ -29,10 +29,20 @@ DEADLINE_S = 8.0
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (404, 410)
-# Ranges that lead to IPv4 addresses in disguise, or that Python calls global though they are not.
-_TUNNELS = tuple(
-    ipaddress.ip_network(text)
-    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10", "::/96")
+#: Of IPv6 only this is given out; outside it lie IPv4 addresses in disguise (64:ff9b::/96, ::/96), site-local
+#: (fec0::/10) and segment-routing (5f00::/16) addresses.
+_IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Special-purpose ranges of the IANA registries that the tables of some Python versions call global, such as
+# those of 3.11: relays and tunnels, which lead to IPv4 addresses in disguise, and documentation.
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4"),
+            *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+        ),
+    )
 )
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
@@ -108,8 +118,10 @@ def is_public(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        elif any(address in tunnel for tunnel in _TUNNELS):
+        elif address not in _IPV6_UNICAST:
             return False
+    if any(address in network for network in _SPECIAL if network.version == address.version):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

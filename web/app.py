@@ -50,14 +50,14 @@ from web.money import handle_money
 from web.pages.installed import STATIC, version_of
 from web.security import protect
 from web.services import EXTENSION, Services
+from web.url_fetches import MAX_FETCHES
+from web.wrong_keys import WRONG_KEYS_PER_MINUTE, WRONG_SIGN_INS_PER_MINUTE, WrongKeys
 
 #: Request threads that no `Prefer: wait` may take.
 _SPARE_THREADS = 2
 #: Pictures decoded at once: the largest that is allowed takes half a gigabyte.
 _DECODERS = 2
 _MAX_FORM_PARTS = 50
-#: Keys that an address may try: nobody guesses one so.
-_SIGN_INS_PER_MINUTE = 10
 _MAX_FORM_FIELD_BYTES = 256_000
 _YEAR_S = 31_536_000
 
@@ -115,10 +115,14 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         broker=BrokerHealth(settings.redis_url),
         result_waiter=ResultWaiter(settings.redis_url),
         rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
-        sign_ins=RateCounter(settings.redis_url, _SIGN_INS_PER_MINUTE, "sign-in"),
+        wrong_keys=WrongKeys(RateCounter(settings.redis_url, WRONG_KEYS_PER_MINUTE, "wrong-key"), "bearer"),
+        wrong_sign_ins=WrongKeys(
+            RateCounter(settings.redis_url, WRONG_SIGN_INS_PER_MINUTE, "sign-in"), "sign_in"
+        ),
         image_limits=image_limits(settings, catalogue=False),
         catalogue_limits=image_limits(settings, catalogue=True),
         decoders=threading.Semaphore(_DECODERS),
+        fetches=threading.Semaphore(MAX_FETCHES),
         waiters=threading.Semaphore(max(0, settings.web.threads - _SPARE_THREADS)),
         streams=threading.Semaphore(settings.web.event_streams),
     )

@@ -21,6 +21,9 @@ from shared.storable import unstorable
 MAX_JSON_BYTES = 1_000_000
 MAX_JSON_DEPTH = 32
 _MAX_DIGITS = 40
+#: A string, whole or cut off by the end, or a bracket. A string is matched without backtracking and from one
+#: place only: a pattern that fails at the end of an open string, and begins anew at each quote, is quadratic.
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
 
 
@@ -70,11 +73,13 @@ def strict_json(data: bytes | str) -> Any:
 
 
 def _depth(text: str) -> int:
-    """Deepest nesting, brackets inside strings counted out; a cut string counts what it can."""
+    """Return the deepest nesting; brackets inside strings do not count."""
     deepest = depth = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
+    for found in _JSON_TOKEN.finditer(text):
+        bracket = found[0]
+        if bracket[0] != '"':
+            depth += 1 if bracket in "[{" else -1
+            deepest = max(deepest, depth)
     return deepest
 
 

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from flask import Flask, Response, g, jsonify, render_template, request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestTimeout
 
 from shared.contracts import ErrorAnswer, ErrorBody
 from shared.errors import InvalidInput, StorageUnavailable, VitrineError
 from shared.log import get_logger
+from web.client_socket import SlowClient
 from web.error_words import detail, said
 from web.sign_in import refused_page
 
@@ -54,6 +55,7 @@ STATUS: dict[str, int] = {
 }
 
 RETRY_AFTER_S = 2
+_MAX_CAUSES = 8
 # Werkzeug and Flask raise these by status alone.
 _CODE_OF_STATUS = {
     400: "invalid_input",
@@ -95,6 +97,8 @@ def as_invalid_input(error: ValidationError) -> InvalidInput:
 def as_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
     """What an exception is to a caller: the error, the HTTP status, extra headers."""
     request_id = g.get("request_id")
+    if _is_of_slow_client(error):
+        error = RequestTimeout("The body came too slowly: send it again, over a faster connection.")
     if isinstance(error, HTTPException):
         return _from_http(error, request_id)
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
@@ -111,6 +115,16 @@ def as_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
         log.warning("request failed", code=error.code, reason=error.message)
     body = ErrorBody(code=error.code, message=error.message, field=error.field, request_id=request_id)
     return body, status, headers
+
+
+def _is_of_slow_client(error: BaseException) -> bool:
+    """Whether the body could not be read in time; Werkzeug and form readers put their own error around it."""
+    inner: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if inner is None or isinstance(inner, SlowClient):
+            break
+        inner = inner.__cause__ or inner.__context__
+    return isinstance(inner, SlowClient)
 
 
 def _from_http(error: HTTPException, request_id: str | None) -> tuple[ErrorBody, int, dict[str, str]]:

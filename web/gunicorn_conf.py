@@ -14,7 +14,8 @@ _settings = get_settings()
 _host = f"[{_settings.web.host}]" if ":" in _settings.web.host else _settings.web.host
 
 bind = f"{_host}:{_settings.web.port}"
-worker_class = "gthread"
+worker_class = "web.server_worker.BoundedWorker"
+worker_connections = 512
 workers = _settings.web.workers
 threads = _settings.web.threads
 # Longer than the longest request: an upload over a slow line, then `Prefer: wait`.

@@ -38,16 +38,22 @@ class RateCounter:
 
     def count(self, address: str) -> int | None:
         """Count one; return None, or the seconds to wait when this address has had its share."""
+        return self.tally(address)[1]
+
+    def tally(self, address: str) -> tuple[int, int | None]:
+        """Count one; return the count of this minute, and as ``count``."""
         if time.monotonic() >= self._rest_until:
             try:
-                return self._count(self._together, address)
+                return self._tally(self._together, address)
             except StorageError:
                 # A frozen Redis costs its timeout now and then, not with every request.
                 self._rest_until = time.monotonic() + _REST_S
                 log.warning("calls are counted in memory: the broker does not answer")
-        return self._count(self._alone, address)
+        return self._tally(self._alone, address)
 
-    def _count(self, counter: FixedWindowRateLimiter, address: str) -> int | None:
-        if counter.hit(self._limit, address):
-            return None
-        return max(1, int(counter.get_window_stats(self._limit, address).reset_time - time.time()))
+    def _tally(self, counter: FixedWindowRateLimiter, address: str) -> tuple[int, int | None]:
+        storage, key = counter.storage, self._limit.key_for(address)
+        count = int(storage.incr(key, self._limit.get_expiry(), amount=1))
+        if count <= self._limit.amount:
+            return count, None
+        return count, max(1, int(storage.get_expiry(key) - time.time()))

@@ -20,12 +20,12 @@ from shared.images import normalise
 from shared.ledger import Accepted
 from shared.ledger.searches import OPEN_STATES, Asked
 from shared.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES_REFUSED
-from shared.url_fetch import fetch_image
 from web.bodies import files_of, form_fields, idempotency, json_body
 from web.errors import parsed
 from web.money import rates_in_force
 from web.openapi import Parameter, operation
 from web.services import services
+from web.url_fetches import fetch_query_image
 from web.waiting import reason_of_wait
 
 blueprint = Blueprint("searches", __name__)
@@ -139,7 +139,7 @@ def _by_request(wanted: SearchRequest) -> Accepted:
         return _accept(options, Asked(product_id=wanted.product_id))
     if not services().settings.web.url_import:
         raise InvalidInput("URL import is off: send the picture itself.", "image_url")
-    return _by_photos(options, [fetch_image(wanted.image_url, services().settings.images.max_bytes)])
+    return _by_photos(options, [fetch_query_image(wanted.image_url)])
 
 
 def _further_page(wanted: SearchRequest, after: str) -> Accepted:

@@ -12,17 +12,19 @@ import re
 import time
 import uuid
 from functools import partial
-from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import BadRequest, MethodNotAllowed
 
-from shared.errors import BodyTooLarge, InvalidInput, LengthRequired, Refused, Unauthorized
+from shared.errors import BodyTooLarge, InvalidInput, LengthRequired, Overloaded, Refused, Unauthorized
 from shared.imports.kinds import UPLOADS
 from shared.log import get_logger
 from shared.metrics import REQUEST_SECONDS, REQUESTS
 from shared.settings import Settings
 from web import sessions
+from web.request_parts import KNOWN_METHODS, host_name, is_host, method_label, split_address
+from web.services import services
 
 log = get_logger("vitrine.web")
 
@@ -41,7 +43,11 @@ _HEADERS = {
 #: Where the owner's page sends an import with its options.
 IMPORT_FORM = "/manage/imports"
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
-_DRAIN_S = 2.0
+#: GET requests that start work: another site's page must not cause them either.
+_ACTING_GETS = ("similar.similar",)
+#: The form to sign in is open to everybody; all of it fits into what the server gathers without a thread.
+_SIGN_IN, _MAX_SIGN_IN_BYTES = "/sign-in", 16_384
+_DRAIN_S = 1.0
 #: Where servers put the connection: gunicorn, and Werkzeug's own.
 _SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 _DRAIN_BYTES = 32_000_000
@@ -54,6 +60,11 @@ def protect(app: Flask, settings: Settings) -> None:
     @app.before_request
     def _check() -> None:
         _open_request()
+        if request.method not in KNOWN_METHODS:
+            raise MethodNotAllowed(valid_methods=KNOWN_METHODS)
+        # As it was sent: `request.host` is empty for a malformed one.
+        if not is_host(request.environ.get("HTTP_HOST", "")):
+            raise BadRequest("The Host header is not a host name with at most a port.")
         # gunicorn says that its stream ends by itself; then a body that was cut off would look whole.
         request.environ.pop("wsgi.input_terminated", None)
         # No name of ours has one, and a database may answer it with an error of its own.
@@ -61,8 +72,9 @@ def protect(app: Flask, settings: Settings) -> None:
             raise InvalidInput("There is a NUL character in the address: leave it out.")
         if settings.web.api_key is None and settings.web.proxies == 0:
             _refuse_foreign_host(request.host)
-        if request.method in _UNSAFE:
+        if request.method in _UNSAFE or request.endpoint in _ACTING_GETS:
             _refuse_foreign_page()
+        if request.method in _UNSAFE:
             _check_length(settings)
         if _needs_key(request.path):
             require_key(settings)
@@ -80,7 +92,7 @@ def _open_request() -> None:
 
 def _refuse_foreign_host(host: str) -> None:
     """Without a key only this machine may call: a name that an attacker's DNS points here may not."""
-    name = urlsplit(f"//{host}").hostname or ""
+    name = host_name(host)
     if name == "localhost" or name.endswith(".localhost"):
         return
     try:
@@ -97,7 +109,7 @@ def _refuse_foreign_page() -> None:
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     foreign = site in ("cross-site", "same-site")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and split_address(origin).netloc != request.host:
         foreign = True
     if foreign:
         raise Refused("Calls from the pages of other sites are refused.")
@@ -108,6 +120,8 @@ def _check_length(settings: Settings) -> None:
     # Only these may be longer: an import, as a body of its own or sent by the owner's page with its form.
     if request.mimetype in UPLOADS or request.path == IMPORT_FORM:
         limit = settings.jobs.max_import_bytes
+    elif request.path == _SIGN_IN:
+        limit = _MAX_SIGN_IN_BYTES
     request.max_content_length = limit
     # A chunked body that grows past the limit would be cut without a word: its length must be said.
     if "Transfer-Encoding" in request.headers:
@@ -138,15 +152,28 @@ def has_key(settings: Settings) -> bool:
 
 
 def require_key(settings: Settings) -> None:
-    """Raise Unauthorized unless the request carries the key or a session's cookie."""
-    if not has_key(settings):
-        raise Unauthorized("Send the API key as `Authorization: Bearer KEY`.")
+    """Raise Unauthorized unless the request carries the key or a session's cookie.
+
+    Raises:
+        Unauthorized: it does not.
+        Overloaded: neither did many others of its address, which offered wrong keys.
+    """
+    if has_key(settings):
+        return
+    if request.headers.get("Authorization") is not None:
+        wait_s = services().wrong_keys.count(request.remote_addr)
+        if wait_s is not None:
+            g.retry_after_s = wait_s
+            raise Overloaded(f"Too many wrong keys came from your address: try again in {wait_s} seconds.")
+    raise Unauthorized("Send the API key as `Authorization: Bearer KEY`.")
 
 
 def _drain() -> None:
     """Read what is left of a refused body: a client that still sends would see a reset, not the answer."""
     if "Expect" in request.headers:
         return  # it waits for our word, and the answer is that word
+    if any(getattr(request.environ.get(name), "lingers", False) for name in _SOCKETS):
+        return  # our own server does that after the answer, without a thread
     end = time.monotonic() + _DRAIN_S
     left = min(request.content_length or 0, _DRAIN_BYTES)
     # A read would wait as long as the client likes to send nothing, and hold a thread meanwhile.
@@ -187,8 +214,8 @@ def _close_request(response: Response) -> Response:
 
 
 def _note(route: str, method: str, path: str, status: int, seconds: float) -> None:
-    REQUESTS.labels(route, method, status).inc()
-    REQUEST_SECONDS.labels(route, method).observe(seconds)
+    REQUESTS.labels(route, method_label(method), status).inc()
+    REQUEST_SECONDS.labels(route, method_label(method)).observe(seconds)
     log.info(
         "request",
         method=method,

@@ -25,6 +25,7 @@ from shared.presence import Presence
 from shared.settings import Settings
 from shared.shop_window import ShopWindow
 from web.limits import RateCounter
+from web.wrong_keys import WrongKeys
 
 EXTENSION = "vitrine"
 
@@ -36,7 +37,8 @@ class Services:
     ``waiters`` counts the request threads that may sleep on a search at once; it leaves two for
     everybody else, so that slow searches never make the health check silent; ``streams`` how many of
     these may hold an event stream. ``decoders`` bounds the
-    memory that pictures take while they are decoded.
+    memory that pictures take while they are decoded, ``fetches`` the threads that wait for addresses which
+    callers name.
     """
 
     settings: Settings
@@ -55,10 +57,12 @@ class Services:
     broker: BrokerHealth
     result_waiter: ResultWaiter
     rate: RateCounter
-    sign_ins: RateCounter
+    wrong_keys: WrongKeys
+    wrong_sign_ins: WrongKeys
     image_limits: ImageLimits
     catalogue_limits: ImageLimits
     decoders: threading.Semaphore
+    fetches: threading.Semaphore
     waiters: threading.Semaphore
     streams: threading.Semaphore
 

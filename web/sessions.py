@@ -25,19 +25,19 @@ SESSION_S = 12 * 3600
 def is_open(settings: Settings, cookie: str) -> bool:
     """Whether the cookie was made with the present key and has not ended."""
     end, _, signature = cookie.partition(".")
+    if not _key(settings):
+        return False
     if not (end.isascii() and end.isdecimal() and len(end) <= 12):
         return False
-    return hmac.compare_digest(signature.encode(), _signature(settings, end).encode()) and (
+    return hmac.compare_digest(signature.encode(errors="replace"), _signature(settings, end).encode()) and (
         int(end) > time.time()
     )
 
 
 def is_the_key(settings: Settings, offered: str) -> bool:
-    """Whether this is the key; compared in the same time whatever it is."""
-    if settings.web.api_key is None:
-        return False
-    wanted = settings.web.api_key.get_secret_value().encode()
-    return hmac.compare_digest(offered.encode(), wanted)
+    """Whether this is the key; compared in the same time whatever it is. An empty one never is."""
+    key = _key(settings)
+    return bool(key and offered) and hmac.compare_digest(offered.encode(errors="replace"), key)
 
 
 def begin(response: Response, settings: Settings, *, secure: bool) -> None:
@@ -62,8 +62,11 @@ def finish(response: Response) -> None:
     response.delete_cookie(COOKIE, httponly=True, samesite="Strict")
 
 
+def _key(settings: Settings) -> bytes:
+    return b"" if settings.web.api_key is None else settings.web.api_key.get_secret_value().encode()
+
+
 def _signature(settings: Settings, end: str) -> str:
     """Made with a secret of its own: nothing else that the key signs is ever a session."""
-    key = "" if settings.web.api_key is None else settings.web.api_key.get_secret_value()
-    secret = hmac.new(key.encode(), b"vitrine session", hashlib.sha256).digest()
+    secret = hmac.new(_key(settings), b"vitrine session", hashlib.sha256).digest()
     return hmac.new(secret, end.encode(), hashlib.sha256).hexdigest()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import cast
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, redirect, render_template, request
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.log import get_logger
 from web import sessions
+from web.request_parts import split_address
 from web.services import services
 
-log = get_logger("vitrine.web")
 blueprint = Blueprint("sign_in", __name__)
 
 START = "/manage"
@@ -32,16 +30,17 @@ def ask() -> AnyResponse:
 def enter() -> AnyResponse:
     """Check the key; the right one brings the browser back to where it was."""
     parts, after = services(), _own_path(request.form.get("next"))
-    wait_s = parts.sign_ins.count(request.remote_addr or "")
-    if wait_s is not None:
-        text = _("Too many tries came from your address. Try again in %(seconds)s seconds.", seconds=wait_s)
-        page = _page(after, HTTPStatus.TOO_MANY_REQUESTS, text)
-        page.headers["Retry-After"] = str(wait_s)
-        return page
     if parts.settings.web.api_key is None:
         return redirect(after, 303)
     if not sessions.is_the_key(parts.settings, request.form.get("key", "").strip()):
-        log.warning("sign-in refused", address=request.remote_addr)
+        wait_s = parts.wrong_sign_ins.count(request.remote_addr)
+        if wait_s is not None:
+            text = _(
+                "Too many tries came from your address. Try again in %(seconds)s seconds.", seconds=wait_s
+            )
+            page = _page(after, HTTPStatus.TOO_MANY_REQUESTS, text)
+            page.headers["Retry-After"] = str(wait_s)
+            return page
         wrong = _("That is not the key. The operator finds it in VITRINE_WEB__API_KEY.")
         return _page(after, HTTPStatus.FORBIDDEN, wrong)
     answer = cast(Response, redirect(after, 303))
@@ -65,7 +64,7 @@ def refused_page() -> Response:
     if request.method in ("GET", "HEAD"):
         after = _own_path(request.full_path.removesuffix("?"))
     else:
-        came_from = urlsplit(request.referrer or "")
+        came_from = split_address(request.referrer)
         after = _own_path(came_from.path if came_from.netloc == request.host else None)
         why = " ".join([why, _("What you sent was not done: send it again once you are signed in.")]).strip()
     return _page(after, HTTPStatus.UNAUTHORIZED, why)
@@ -78,6 +77,7 @@ def _page(after: str, status: HTTPStatus, why: str = "") -> Response:
 def _own_path(path: str | None) -> str:
     """``path`` if it leads to a page of this server, else the owner's start page."""
     path = path or START
-    parts = urlsplit(path)
-    plain = path.isprintable() and "\\" not in path and not (parts.scheme or parts.netloc)
+    parts = split_address(path)
+    # A malformed address has no path.
+    plain = path.isprintable() and "\\" not in path and not (parts.scheme or parts.netloc or not parts.path)
     return path if plain and path.startswith("/") and not path.startswith(("//", "/sign-")) else START

@@ -10,6 +10,7 @@ from web.bodies import asked_number, json_body
 from web.errors import parsed
 from web.openapi import Parameter, operation
 from web.services import services
+from web.url_fetches import fetch_place
 
 blueprint = Blueprint("webhooks", __name__)
 
@@ -32,7 +33,8 @@ def every() -> Response:
 )
 def add() -> tuple[Response, int]:
     wanted = parsed(WebhookIn, json_body())
-    check_address(wanted.url, services().settings.webhooks.allow_private)
+    with fetch_place():
+        check_address(wanted.url, services().settings.webhooks.allow_private)
     made = services().webhooks.add(wanted.url, wanted.events, wanted.catalogue)
     return jsonify(made.model_dump(mode="json")), 201
 

@@ -6,12 +6,14 @@ import os
 import socket
 
 from shared.log import configure_logging
+from shared.private_files import secure_data_folder
 from shared.settings import get_settings
 from web.app import create_app
 from web.services import EXTENSION, Services
 
 _settings = get_settings()
 configure_logging(_settings.log.level, _settings.log.format, "web")
+secure_data_folder(_settings.data_dir)
 app = create_app(_settings)
 
 _parts: Services = app.extensions[EXTENSION]

@@ -14,9 +14,10 @@ from celery import signals
 
 from shared.broker.celery_config import make_celery
 from shared.broker.task_names import Lane
-from shared.errors import DatabaseUnavailable, Misconfigured
+from shared.errors import DatabaseUnavailable, Misconfigured, StorageUnavailable
 from shared.log import configure_logging
 from shared.open_parts import open_migrated_database
+from shared.private_files import secure_data_folder
 from shared.settings import get_settings
 from worker import stopping, tasks
 from worker.liveness import watch
@@ -49,9 +50,11 @@ def _remember_lane(sender: str, instance: Any, **_: Any) -> None:
     os.environ[_NAME_VARIABLE] = sender
     signals.worker_shutting_down.connect(lambda **_: stopping.pass_on(instance), weak=False)
     try:
+        # The pool's processes inherit the mask that this sets.
+        secure_data_folder(settings.data_dir)
         _require_schema()
         verify_models(settings.models_folder, settings.models.detector, settings.models.embedder)
-    except Misconfigured as error:
+    except (Misconfigured, StorageUnavailable) as error:
         # Here and not in the child, which the pool would start again for ever.
         raise SystemExit(f"This worker cannot start: {error.message}") from error
     watch(settings, lanes[0], sender)

@@ -17,6 +17,7 @@ from flower.urls import handlers
 from flower.views.monitor import Metrics
 from tornado import web
 
+from shared.private_files import set_private_umask
 from shared.setting_groups import FlowerSettings
 from shared.settings import get_settings
 
@@ -36,6 +37,7 @@ class PrivateMetrics(Metrics):  # type: ignore[misc]  # Flower has no types
 
 
 def main() -> None:
+    set_private_umask()
     flower = get_settings().flower
     password = password_of(flower)
     if not flower.password or not flower.password.get_secret_value():

@@ -37,6 +37,7 @@ from shared.open_parts import (
 )
 from shared.picture_sweep import PictureSweeper
 from shared.presence import Presence
+from shared.private_files import secure_data_folder
 from shared.settings import Settings, get_settings
 from worker.search.probing import Prober
 from worker.webhook_sender import WebhookSender
@@ -183,6 +184,7 @@ def _refresher(settings: Settings, database: Database) -> Refresher | None:
 def main() -> None:
     settings = get_settings()
     configure_logging(settings.log.level, settings.log.format, "maintenance")
+    secure_data_folder(settings.data_dir)
     try:
         open_migrated_database(settings).close()
     except DatabaseUnavailable as error:

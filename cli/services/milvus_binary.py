@@ -75,7 +75,7 @@ def unpack(data: Path, into: Path) -> Path:
 def _decompress(packed: Path, target: Path) -> None:
     with lzma.open(packed) as source, target.open("wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)
-    target.chmod(0o755)
+    target.chmod(0o700)
 
 
 def _bind_to_loopback(binary: Path) -> None:

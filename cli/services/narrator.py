@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
+from shared.log import encode_controls
+
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _NAME_WIDTH = 11
 
@@ -56,7 +58,9 @@ class ConsoleNarrator:
     def log(self, name: str, line: str) -> None:
         if self.show_logs:
             colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
-            text = Text(f"{name:<{_NAME_WIDTH}} | ", style=colour).append(Text(line, style="default"))
+            text = Text(f"{name:<{_NAME_WIDTH}} | ", style=colour).append(
+                Text(encode_controls(line, keep="\t"), style="default")
+            )
             self._print(text)
 
     def _print(self, text: Text) -> None:

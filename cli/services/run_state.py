@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from cli.services.secret_files import write_private
-from shared.errors import Conflict, StorageUnavailable
+from shared.errors import Conflict
+from shared.private_files import make_data_folder, not_writable
 
 _ACQUIRE_TRIES = 5
 _LEFTOVER_GRACE_S = 10.0
@@ -136,15 +137,11 @@ def _read(data_dir: Path) -> RunState | None:
 
 
 def _open_lock(data_dir: Path) -> int:
+    make_data_folder(data_dir)
     try:
-        # Photos and messages are nobody else's business.
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(_lock_path(data_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageUnavailable(
-            f"The data folder {data_dir} cannot be written ({error.strerror}): "
-            "set VITRINE_DATA_DIR to one that can."
-        ) from error
+        raise not_writable(data_dir, error) from error
 
 
 def _try_lock(descriptor: int) -> bool:

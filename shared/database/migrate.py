@@ -41,9 +41,12 @@ def migrate(database: Database) -> None:
 
 
 def main() -> None:
+    from shared.private_files import secure_data_folder
     from shared.settings import get_settings
 
-    database = Database(get_settings().database_url)
+    settings = get_settings()
+    secure_data_folder(settings.data_dir)
+    database = Database(settings.database_url)
     try:
         migrate(database)
     except VitrineError as error:

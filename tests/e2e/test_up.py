@@ -53,6 +53,7 @@ class Machine:
             text=True,
             timeout=800,
             check=False,
+            umask=0o022,  # as of any shell
         )
 
     def up(self) -> subprocess.CompletedProcess[str]:
@@ -132,6 +133,18 @@ def test_secrets_are_in_private_files_only(machine: Machine) -> None:
     assert len(said) > 1000
     for secret in secrets:
         assert secret not in said
+
+
+def test_the_data_folder_is_its_owners_alone(machine: Machine) -> None:
+    """Of the logs, the broker, the index, the database and the pictures too (H7, M8)."""
+    names = {path.relative_to(machine.data).parts[0] for path in machine.data.rglob("*")}
+    assert {"logs", "redis", "milvus", "vitrine.sqlite3", "running.json"} <= names
+    for path in (machine.data, *machine.data.rglob("*")):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            continue  # Milvus replaces files of its own
+        assert path.is_symlink() or mode & 0o077 == 0, f"{path}: {mode & 0o777:o}"
 
 
 def test_flower_wants_its_password(machine: Machine) -> None:

@@ -109,6 +109,7 @@ def test_children_are_told_by_environment_not_by_argv(tmp_path: Path) -> None:
     [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "127.0.0.1")],
 )
 def test_addresses_are_what_this_machine_reaches(host: str, shown: str) -> None:
-    settings = Settings(web=WebSettings.model_validate({"host": host, "port": 81, "api_key": "k"}))
+    given = {"host": host, "port": 81, "api_key": "k" * 32, "proxies": 1}
+    settings = Settings(web=WebSettings.model_validate(given))
     assert local_url(settings) == f"http://{shown}:81"
     assert flower_url(settings) == "http://127.0.0.1:5555"

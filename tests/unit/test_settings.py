@@ -10,9 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import Misconfigured
-from shared.settings import Settings, get_settings
+from shared.settings import Settings, WebSettings, get_settings
 
 ROOT = Path(__file__).parent.parent.parent
+LONG_KEY = "0123456789abcdef" * 2
 
 
 def test_readme_and_example_say_what_the_code_says() -> None:
@@ -35,8 +36,53 @@ def test_an_open_address_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITRINE_WEB__HOST", "0.0.0.0")
     with pytest.raises(ValidationError, match="VITRINE_WEB__API_KEY"):
         Settings()
-    monkeypatch.setenv("VITRINE_WEB__API_KEY", "a-key")
+    monkeypatch.setenv("VITRINE_WEB__API_KEY", LONG_KEY)
+    with pytest.raises(ValidationError, match="VITRINE_WEB__PROXIES=1"):
+        Settings()
+    monkeypatch.setenv("VITRINE_WEB__PROXIES", "1")
     assert Settings().web.host == "0.0.0.0"
+    monkeypatch.delenv("VITRINE_WEB__PROXIES")
+    monkeypatch.setenv("VITRINE_WEB__ALLOW_DIRECT", "true")
+    assert Settings().web.host == "0.0.0.0"
+
+
+def test_a_proxy_in_front_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITRINE_WEB__PROXIES", "1")
+    with pytest.raises(ValidationError, match="set VITRINE_WEB__API_KEY"):
+        Settings()
+    monkeypatch.setenv("VITRINE_WEB__API_KEY", LONG_KEY)
+    assert Settings().web.proxies == 1
+
+
+@pytest.mark.parametrize("way", ["API_KEY", "API_KEY_FILE"])
+@pytest.mark.parametrize(
+    "key", ["", " ", "\t\n", "a", "x" * 15, "blanks between words", "schlüssel-schlüssel"]
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_an_empty_or_short_key_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, key: str, host: str
+) -> None:
+    """C2: the line of .env.example, uncommented and not filled in, opened everything."""
+    (tmp_path / "key").write_text(key)
+    monkeypatch.setenv("VITRINE_WEB__HOST", host)
+    monkeypatch.setenv("VITRINE_WEB__ALLOW_DIRECT", "true")
+    monkeypatch.setenv(f"VITRINE_WEB__{way}", key if way == "API_KEY" else str(tmp_path / "key"))
+    get_settings.cache_clear()
+    with pytest.raises(Misconfigured, match=r"VITRINE_WEB__API_KEY: .*key"):
+        get_settings()
+
+
+@pytest.mark.parametrize(("length", "host", "proxies", "is_taken"), [
+    (16, "127.0.0.1", 0, True), (31, "127.0.0.1", 1, False), (31, "0.0.0.0", 1, False),
+    (32, "127.0.0.1", 1, True), (32, "0.0.0.0", 1, True),
+])  # fmt: skip
+def test_beyond_loopback_a_key_is_longer(length: int, host: str, proxies: int, is_taken: bool) -> None:
+    given = {"host": host, "proxies": proxies, "api_key": "k" * length}
+    if is_taken:
+        assert Settings(web=WebSettings.model_validate(given)).web.proxies == proxies
+    else:
+        with pytest.raises(ValidationError, match="at least 32 characters"):
+            Settings(web=WebSettings.model_validate(given))
 
 
 def test_a_misspelt_name_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,12 +106,12 @@ def test_what_is_wrong_is_told_without_any_value(monkeypatch: pytest.MonkeyPatch
 
 
 def test_secrets_come_from_files_and_are_not_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("s3cret\n")
+    (tmp_path / "key").write_text("s3cret-of-16-characters\n")
     monkeypatch.setenv("VITRINE_WEB__API_KEY_FILE", str(tmp_path / "key"))
     monkeypatch.setenv("VITRINE_REDIS__URL", "redis://:hunter2@127.0.0.1:6379/0")
     settings = Settings()
     assert settings.web.api_key is not None
-    assert settings.web.api_key.get_secret_value() == "s3cret"
+    assert settings.web.api_key.get_secret_value() == "s3cret-of-16-characters"
     shown = f"{settings!r} {settings.model_dump_json()}"
     assert "s3cret" not in shown
     assert "hunter2" not in shown

@@ -16,14 +16,16 @@ PUBLIC = "93.184.216.34"
         "127.0.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "224.0.0.1", "240.0.0.1", "255.255.255.255", "::1", "::", "::127.0.0.1", "::ffff:127.0.0.1",
         "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:7f00:1::", "fec0::1", "fe80::1%eth0",
-        "fc00::1", "ff02::1", "not an address",
+        "fc00::1", "ff02::1", "not an address", "192.88.99.1", "192.0.0.9", "192.0.2.1", "198.18.0.1",
+        "198.51.100.1", "203.0.113.1", "0.1.2.3", "3fff::1", "3fff:fff::1", "2001:db8::1", "2001:20::1",
+        "64:ff9b:1::1", "100::1", "5f00::1", "4000::1", "::ffff:192.88.99.1", "2001:0:4136:e378::1",
     ],
 )  # fmt: skip
 def test_private_and_disguised_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1::1", "::ffff:93.184.216.34"])
+@pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1::1", "2a00:1450::1", "::ffff:93.184.216.34"])
 def test_public_addresses_are(address: str) -> None:
     assert is_public(address)
 

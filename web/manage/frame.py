@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -12,6 +10,7 @@ from shared.ledger import Accepted
 from web.errors import as_body, error_answer, wants_page
 from web.jobs import publish_job
 from web.manage import names
+from web.request_parts import split_address
 from web.services import services
 from web.sign_in import refused_page
 
@@ -44,7 +43,7 @@ def _trouble(error: VitrineError) -> Response:
 
 def came_from() -> str:
     """The page of ours that sent the visitor here, else the start page."""
-    sender = urlsplit(request.referrer or "")
+    sender = split_address(request.referrer)
     here = request.path if request.method == "GET" else ""
     if sender.netloc != request.host or sender.path in ("", here):
         return url_for("manage.start")

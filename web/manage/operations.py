@@ -15,6 +15,7 @@ from shared.ledger.search_history import SearchHistory
 from web.manage import charts, names
 from web.manage.frame import blueprint, page_of
 from web.operations import status_now
+from web.request_parts import host_name
 from web.services import services
 from web.system_health import OK
 
@@ -88,9 +89,6 @@ def rooms() -> list[Room]:
 
 def flower_address() -> str:
     """Flower is beside us, or where the proxy leads that serves us."""
-    try:
-        host = urlsplit(f"//{request.host}").hostname or "127.0.0.1"
-    except ValueError:  # the caller sent it
-        host = "127.0.0.1"
+    host = host_name(request.host) or "127.0.0.1"
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{services().settings.flower.port}/"

@@ -31,6 +31,8 @@ from milvus_lite.db import MilvusLite
 from milvus_lite.exceptions import DataDirLockedError
 from pymilvus.grpc_gen import milvus_pb2_grpc
 
+from shared.private_files import set_private_umask
+
 LOCKED_EXIT_CODE = 3
 PORT_TAKEN_EXIT_CODE = 4
 _MAX_MESSAGE_BYTES = 256 << 20
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of the database")
     parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")
     arguments = parser.parse_args()
+    set_private_umask()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.exit(serve(arguments.data, arguments.port))
 

@@ -1,0 +1,115 @@
+"""A client's socket on which no read or write of a request thread blocks for long.
+
+How long a client may keep us waiting is a budget: waiting spends it, and each received byte earns a little
+back. A client on a slow line, which sends steadily, never runs out; one that sends a byte a second does.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+#: Budget at the start of a body, and the most that a fast client can save up for a pause.
+MAX_WAIT_S = 10.0
+#: Steady senders above this rate are never cut off.
+MIN_BYTES_PER_S = 8_000
+#: The limit of one write, for a client that does not take its answer.
+MAX_BLOCK_S = 10.0
+#: The kernel then holds most answers in full, so that a slow reader holds no thread.
+_SEND_BUFFER_BYTES = 2**20
+
+
+class SlowClient(TimeoutError):
+    """The client sent its body, or took its answer, too slowly. The application answers it 408."""
+
+    def __init__(self) -> None:
+        # With this number gunicorn takes it for a client that went away, and logs no traceback.
+        super().__init__(errno.ECONNRESET, "the client is too slow")
+
+
+class ClientSocket(socket.socket):
+    """See the module's first lines.
+
+    Attributes:
+        budget_s: for how many seconds more the client may keep us waiting.
+        missing_bytes: of the present body; None while the length is not known.
+        on_complete: called once, in the reading thread, when the present body is there in full.
+        lingers: whoever serves this socket reads the rest of a refused body after the answer.
+    """
+
+    lingers = True
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self.budget_s = MAX_WAIT_S
+        self.missing_bytes: int | None = None
+        self.on_complete: Callable[[], None] | None = None
+
+    def setblocking(self, flag: bool) -> None:
+        """Block, but never for longer than a limit; gunicorn calls it before it reads and writes."""
+        self.settimeout(MAX_BLOCK_S if flag else 0.0)
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive as ``socket.recv``, within the budget.
+
+        Raises:
+            SlowClient: the budget is spent.
+        """
+        limit_s = self.gettimeout()
+        if limit_s == 0.0:
+            return super().recv(size, flags)
+        wait_s = self.budget_s if limit_s is None else min(limit_s, self.budget_s)
+        if wait_s <= 0:
+            raise SlowClient
+        began = time.monotonic()
+        self.settimeout(wait_s)
+        try:
+            piece = super().recv(size, flags)
+        except TimeoutError as error:
+            self.spend(time.monotonic() - began)
+            if wait_s < (limit_s or MAX_BLOCK_S):
+                self.budget_s = 0.0
+            raise SlowClient from error
+        finally:
+            self.settimeout(limit_s)
+        self.spend(time.monotonic() - began)
+        self.earn(len(piece))
+        self._note(len(piece))
+        return piece
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send as ``socket.sendall``; raises SlowClient when the client does not take the data."""
+        try:
+            super().sendall(data, flags)
+        except TimeoutError as error:
+            raise SlowClient from error
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send as ``socket.sendfile``; raises SlowClient when the client does not take the data."""
+        try:
+            return super().sendfile(file, offset, count)
+        except TimeoutError as error:
+            raise SlowClient from error
+
+    def spend(self, seconds: float) -> None:
+        """Take from the budget what was waited."""
+        self.budget_s = max(0.0, self.budget_s - seconds)
+
+    def earn(self, received: int) -> None:
+        """Add to the budget for bytes that came."""
+        self.budget_s = min(MAX_WAIT_S, self.budget_s + received / MIN_BYTES_PER_S)
+
+    def _note(self, received: int) -> None:
+        if self.missing_bytes is not None:
+            self.missing_bytes -= received
+            if self.missing_bytes <= 0 and self.on_complete is not None:
+                done, self.on_complete = self.on_complete, None
+                done()
+
+    def begin_body(self, missing_bytes: int | None) -> None:
+        """Start a body of which so many bytes are still missing."""
+        self.budget_s, self.missing_bytes, self.on_complete = MAX_WAIT_S, missing_bytes, None
