@@ -83,7 +83,7 @@ class Place:
 
     def search(self, photo: Path) -> SearchResult:
         """As the web takes a photo: made smaller and stripped first."""
-        picture = normalise(photo.read_bytes(), ImageLimits(), self.settings.images.query_side_px, 90)
+        picture = normalise(photo.read_bytes(), ImageLimits(), self.settings.images.query_side_px)
         return self.ask(Asked(query_key=self.store.put(picture.jpeg, "queries")))
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from shared.durable import move_durably, translated, write_durably
@@ -31,6 +31,20 @@ from shared.image_names import TEMPORARY, derived_path, image_path, is_key, kind
 REFRESH_AFTER_S: Final = 1_800
 #: Below this a folder counts as full: no picture would fit.
 LEAST_FREE_BYTES: Final = 50_000_000
+
+
+class StoredFile(NamedTuple):
+    """A stored file.
+
+    Attributes:
+        name: its key, or the name that it was given.
+        size: bytes.
+        written_at: seconds since 1970.
+    """
+
+    name: str
+    size: int
+    written_at: float
 
 
 class ImageStore:
@@ -216,6 +230,16 @@ class ImageStore:
             for file in self._list(shard):
                 if written_at(file) < before:
                     yield file["name"].rpartition("/")[2]
+
+    def files(self, kind: str) -> Iterator[StoredFile]:
+        """Yield every file of a kind with its size and age.
+
+        Raises:
+            StorageUnavailable: the store does not answer.
+        """
+        for shard in self._list(f"{self._root}/{kind_path(kind)}"):
+            for file in self._list(shard["name"]):
+                yield StoredFile(file["name"].rpartition("/")[2], int(file["size"]), written_at(file))
 
     def sweep_temporary(self, older_than_s: float) -> int:
         """Delete what a killed writer left half-written, and return how many files that were.

@@ -5,7 +5,7 @@ The format is described in docs/import.md.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from shared.errors import ImageMissing, InvalidManifest, Misconfigured
 from shared.imports.kinds import MANIFEST_SUFFIXES
 from shared.imports.records import Numbered, csv_records, json_records
 from shared.imports.sources import Source
+from shared.sandbox.parquet import parquet_records
 from shared.storable import unstorable
 
 IMAGE_SUFFIXES = frozenset(
@@ -103,14 +104,12 @@ def read_rows(source: Source) -> Iterator[Row]:
 def _records(file: BinaryIO, name: str) -> Iterator[Numbered]:
     ending = PurePosixPath(name).suffix.lower()
     if ending == ".parquet":
-        try:
-            arrow = importlib.import_module("shared.imports.arrow")
-        except ModuleNotFoundError as error:
+        if importlib.util.find_spec("pyarrow") is None:
             raise Misconfigured(
-                f"Parquet is read by {error.name}, which is not installed here: install it, or send the "
-                "manifest as .csv or .jsonl."
-            ) from error
-        yield from arrow.parquet_records(file)
+                "Parquet is read by pyarrow, which is not installed here: install it, or send the manifest "
+                "as .csv or .jsonl."
+            )
+        yield from parquet_records(file, name)
     else:
         yield from (csv_records if ending == ".csv" else json_records)(file)
 

@@ -11,6 +11,8 @@ from shared.image_store import ImageStore
 from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
 from shared.imports.opening import Allowed, ImportSources
 from shared.picture_sweep import PictureSweeper
+from shared.sandbox import Budget, PictureSandbox, shared_pool
+from shared.sandbox.budget import CATALOGUE_SECONDS, SHOPPER_SECONDS, SHOPPER_WAIT_S, memory_for
 from shared.settings import Settings
 
 
@@ -70,14 +72,36 @@ def open_import_sources(settings: Settings, store: ImageStore) -> ImportSources:
 
 
 def image_limits(settings: Settings, *, catalogue: bool) -> ImageLimits:
-    """What a picture may be: a catalogue may hold formats that no shopper needs."""
+    """Return what a picture may be: a catalogue may hold formats and sizes that no shopper needs."""
     images = settings.images
     return ImageLimits(
         max_bytes=images.max_bytes,
-        max_pixels=images.max_pixels,
+        max_pixels=images.max_pixels if catalogue else min(images.query_max_pixels, images.max_pixels),
+        max_jpeg_pixels=images.max_pixels,
         max_side_px=images.max_side_px,
         formats=CATALOGUE_FORMATS if catalogue else DEFAULT_FORMATS,
     )
+
+
+def open_picture_sandbox(
+    settings: Settings,
+    children: int,
+    *,
+    catalogue: bool,
+    wait_s: float = SHOPPER_WAIT_S,
+    max_waiting: int | None = None,
+) -> PictureSandbox:
+    """Make what decodes pictures in child processes, which all sandboxes of this process share.
+
+    Args:
+        children: pictures decoded at the same time.
+        wait_s: how long to wait for a free child.
+        max_waiting: threads that may wait for one.
+    """
+    limits = image_limits(settings, catalogue=catalogue)
+    cpu_s, wall_s = CATALOGUE_SECONDS if catalogue else SHOPPER_SECONDS
+    budget = Budget(memory_for(limits.max_pixels), cpu_s, wall_s)
+    return PictureSandbox(shared_pool(children, max_waiting), limits, budget, wait_s)
 
 
 def reveal(secret: SecretStr | None) -> str | None:

@@ -48,9 +48,23 @@ class ImageSettings(Group):
     s3_key: SecretStr | None = Field(None, description="S3 access key")
     s3_secret: SecretStr | None = Field(None, description="S3 secret key")
     max_bytes: int = Field(20_000_000, ge=1_000, description="Largest image file")
-    max_pixels: int = Field(50_000_000, ge=10_000, description="Most pixels an image may decode to")
+    max_pixels: int = Field(
+        50_000_000,
+        ge=10_000,
+        description="Maximum pixels of a catalogue picture, and of a shopper's baseline JPEG",
+    )
+    query_max_pixels: int = Field(
+        16_000_000, ge=10_000, description="Maximum pixels of a shopper's photo in any other format"
+    )
     max_side_px: int = Field(16_000, ge=64, description="Longest side an image may have")
     query_side_px: int = Field(1280, ge=256, le=4096, description="Longest side of a stored query image")
+    query_max_bytes: int = Field(1_000_000, ge=50_000, description="Largest stored query image")
+    query_total_bytes: int = Field(
+        2_000_000_000, ge=1_000_000, description="All stored query images together; the oldest go first"
+    )
+    min_free_bytes: int = Field(
+        2**30, ge=0, description="Free disk space below which searches and imports get 503"
+    )
 
 
 class ModelSettings(Group):
@@ -78,7 +92,7 @@ class SearchSettings(Group):
     batch: int = Field(16, ge=1, le=256, description="Maximum number of searches answered in one batch")
     top_k_max: int = Field(200, ge=1, le=1000, description="Largest top_k")
     result_ttl_s: int = Field(3600, ge=60, description="How long an answer can be fetched")
-    query_image_ttl_s: int = Field(86_400, ge=60, description="How long a query image is kept")
+    query_image_ttl_s: int = Field(3600, ge=60, description="How long a query image is kept")
     lease_s: float = Field(30.0, ge=1, description="A search not finished in this time is done again")
     max_attempts: int = Field(4, ge=1, le=20, description="Tries before a search or a chunk is given up")
     max_waiting: int = Field(2_000, ge=1, description="Waiting searches above which new ones get 429")
@@ -104,6 +118,9 @@ class JobSettings(Group):
     )
     keep_import_s: float = Field(
         7 * 86_400.0, ge=0, description="How long an upload with failures is kept after its job, for a retry"
+    )
+    keep_import_bytes: int = Field(
+        16 * 2**30, ge=0, description="Uploads kept for a retry, all together; the oldest go first"
     )
     max_import_bytes: int = Field(
         8 * 2**30, ge=2**20, description="Largest import: sent, or unpacked from a tar"
@@ -183,6 +200,9 @@ class WebSettings(Group):
     )
     threads: int = Field(8, ge=1, le=256, description="Request threads of a web process")
     workers: int = Field(1, ge=1, le=64, description="Web processes")
+    decoders: int = Field(
+        2, ge=1, le=64, description="Pictures a web process decodes at the same time, each in a child process"
+    )
     max_body_bytes: int = Field(25_000_000, ge=1_000, description="Largest body of a search or product call")
     searches_per_minute: int = Field(600, ge=1, description="Searches an address may ask for in a minute")
     proxies: int = Field(0, ge=0, le=5, description="Trusted reverse proxies in front; needs an API key")

@@ -11,6 +11,7 @@ from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
 from shared.broker.result_channel import ResultWaiter
 from shared.catalogue import CatalogueStore
+from shared.disk import DiskGuard
 from shared.ledger.duplicates import DuplicateLedger
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
@@ -18,7 +19,7 @@ from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
 from shared.ledger.webhooks import WebhookLedger
 from shared.money import RatesBook
-from shared.open_parts import image_limits, open_database, open_image_store
+from shared.open_parts import open_database, open_image_store, open_picture_sandbox
 from shared.presence import Presence
 from shared.settings import Settings
 from shared.shop_window import ShopWindow
@@ -53,10 +54,8 @@ from web.services import EXTENSION, Services
 from web.url_fetches import MAX_FETCHES
 from web.wrong_keys import WRONG_KEYS_PER_MINUTE, WRONG_SIGN_INS_PER_MINUTE, WrongKeys
 
-#: Request threads that no `Prefer: wait` may take.
+#: Request threads that neither `Prefer: wait` nor waiting for a decoder may take.
 _SPARE_THREADS = 2
-#: Pictures decoded at once: the largest that is allowed takes half a gigabyte.
-_DECODERS = 2
 _MAX_FORM_PARTS = 50
 _MAX_FORM_FIELD_BYTES = 256_000
 _YEAR_S = 31_536_000
@@ -98,6 +97,9 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
 def build_services(settings: Settings, publisher: TaskPublisher | None) -> Services:
     """Open what the views work with: one of each per process."""
     database = open_database(settings)
+    store = open_image_store(settings)
+    decoders = settings.web.decoders
+    waiting = max(0, settings.web.threads - _SPARE_THREADS - decoders)
     return Services(
         settings=settings,
         database=database,
@@ -109,7 +111,8 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         duplicates=DuplicateLedger(database),
         catalogue=CatalogueStore(database),
         window=ShopWindow(database),
-        store=open_image_store(settings),
+        store=store,
+        disk=DiskGuard(store, settings.data_dir, settings.images.min_free_bytes),
         publisher=publisher or TaskPublisher(settings.redis_url),
         presence=Presence(database),
         broker=BrokerHealth(settings.redis_url),
@@ -119,9 +122,8 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         wrong_sign_ins=WrongKeys(
             RateCounter(settings.redis_url, WRONG_SIGN_INS_PER_MINUTE, "sign-in"), "sign_in"
         ),
-        image_limits=image_limits(settings, catalogue=False),
-        catalogue_limits=image_limits(settings, catalogue=True),
-        decoders=threading.Semaphore(_DECODERS),
+        photos=open_picture_sandbox(settings, decoders, catalogue=False, max_waiting=waiting),
+        pictures=open_picture_sandbox(settings, decoders, catalogue=True, max_waiting=waiting),
         fetches=threading.Semaphore(MAX_FETCHES),
         waiters=threading.Semaphore(max(0, settings.web.threads - _SPARE_THREADS)),
         streams=threading.Semaphore(settings.web.event_streams),

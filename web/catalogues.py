@@ -26,7 +26,6 @@ from shared.contracts import (
 )
 from shared.contracts.stored import stored
 from shared.errors import InvalidInput, StorageUnavailable, UnsupportedFormat
-from shared.images import probe
 from shared.imports.kinds import UPLOADS
 from shared.ledger import Accepted, Idempotent
 from shared.merge_patch import patched
@@ -186,7 +185,7 @@ def _pictures() -> list[bytes]:
     parts = services()
     pictures = [read_file(file, "image") for file in files]
     for picture in pictures:
-        probe(picture, parts.catalogue_limits)
+        parts.pictures.probe(picture)
     return pictures
 
 
@@ -228,6 +227,7 @@ def start_import(catalogue: str) -> Response:
         raise UnsupportedFormat(f"Send {', '.join(UPLOADS)}, or JSON with `source`.", "Content-Type")
     body = json_body()
     wanted = parsed(ImportRequest, {**query_fields(), **body} if isinstance(body, dict) else body)
+    services().disk.require_space()
     settings = services().settings
     source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
@@ -240,6 +240,7 @@ def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: I
     parts = services()
     if not request.content_length:
         raise InvalidInput("The body is empty.")
+    parts.disk.require_space()
     jobs = caller_jobs()
     if "Idempotency-Key" not in request.headers:  # which may have made its job before
         jobs.require_room(catalogue)

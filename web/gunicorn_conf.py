@@ -9,6 +9,7 @@ from shared.interpreter import tune_gc
 from shared.open_parts import open_migrated_database
 from shared.settings import get_settings
 from web.events import SERVING
+from web.services import EXTENSION
 
 _settings = get_settings()
 _host = f"[{_settings.web.host}]" if ":" in _settings.web.host else _settings.web.host
@@ -53,4 +54,5 @@ def on_starting(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Tune the process, and let open event streams see that it is to end: they would hold it up."""
     worker.wsgi.extensions[SERVING] = lambda: worker.alive
+    worker.wsgi.extensions[EXTENSION].photos.warm_up()
     tune_gc()

@@ -9,7 +9,6 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, NotFound, StorageUnavailable
 from shared.image_names import RENDITIONS_PX, rendition_name
-from shared.images import rendition
 from web.openapi import Parameter, operation
 from web.services import services
 
@@ -46,8 +45,7 @@ def _rendition(key: str, size: int) -> bytes:
     name = rendition_name(key, size)
     with suppress(NotFound):
         return parts.store.get(name, "renditions")
-    with parts.decoders:
-        made = rendition(parts.store.get(key, "images"), parts.catalogue_limits, size, "WEBP")
+    made = parts.pictures.rendition(parts.store.get(key, "images"), size, "WEBP")
     with suppress(StorageUnavailable):  # a full disk must not hide pictures that can still be read
         parts.store.put_named(name, made, "renditions")
     return made

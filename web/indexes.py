@@ -18,7 +18,6 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
-from shared.images import probe
 from web.bodies import asked_number, form_fields, idempotency, only_file, optional_json
 from web.catalogues import REPEATABLE, checked, job_answer
 from web.errors import parsed
@@ -140,7 +139,7 @@ def add_golden(catalogue: str) -> tuple[Response, int]:
     name, parts = checked("catalogue", catalogue), services()
     wanted = parsed(GoldenIn, form_fields(lists=("box",)))
     photo = only_file("image")
-    probe(photo, parts.image_limits)
+    parts.photos.probe(photo)
     parts.catalogue.product(name, wanted.product_id)  # or the photo of a query that is refused would stay
     made = parts.golden.add(name, wanted, parts.store.put(photo, "golden"))
     return jsonify(made.model_dump(mode="json")), 201

@@ -16,7 +16,6 @@ from shared.contracts import SearchOptions, SearchRequest, TaskStatus
 from shared.cursors import read_cursor
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
 from shared.filters import parse
-from shared.images import normalise
 from shared.ledger import Accepted
 from shared.ledger.searches import OPEN_STATES, Asked
 from shared.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES_REFUSED
@@ -30,7 +29,6 @@ from web.waiting import reason_of_wait
 
 blueprint = Blueprint("searches", __name__)
 
-JPEG_QUALITY = 90
 #: Most photos of one thing in one search.
 MAX_PHOTOS = 5
 _SOURCES = ("image_url", "product_id", "query_id")
@@ -111,6 +109,7 @@ def accept_request(wanted: SearchRequest) -> Accepted:
 def _refuse_the_many() -> None:
     """Raise Overloaded when one address asks too often, or when too many searches wait already:
     a queue that only grows serves nobody."""
+    services().disk.require_space()
     wait_s = services().rate.count(request.remote_addr or "")
     if wait_s is not None:
         SEARCHES_REFUSED.inc()
@@ -163,10 +162,9 @@ def _by_photos(options: SearchOptions, photos: list[bytes]) -> Accepted:
     if options.box is not None and len(photos) > 1:
         raise InvalidInput("A box is drawn on one photo: send that one alone.", "box")
     parts = services()
-    keys = []
+    keys, limits = [], parts.settings.images
     for data in photos:
-        with parts.decoders:
-            picture = normalise(data, parts.image_limits, parts.settings.images.query_side_px, JPEG_QUALITY)
+        picture = parts.photos.normalise(data, limits.query_side_px, limits.query_max_bytes)
         keys.append(parts.store.put(picture.jpeg, "queries"))
     return _accept(options, Asked(keys[0], tuple(keys[1:])))
 

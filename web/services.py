@@ -13,8 +13,8 @@ from shared.broker.publisher import TaskPublisher
 from shared.broker.result_channel import ResultWaiter
 from shared.catalogue import CatalogueStore
 from shared.database import Database
+from shared.disk import DiskGuard
 from shared.image_store import ImageStore
-from shared.images import ImageLimits
 from shared.ledger.duplicates import DuplicateLedger
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
@@ -22,6 +22,7 @@ from shared.ledger.jobs import JobLedger
 from shared.ledger.searches import SearchLedger
 from shared.ledger.webhooks import WebhookLedger
 from shared.presence import Presence
+from shared.sandbox import PictureSandbox
 from shared.settings import Settings
 from shared.shop_window import ShopWindow
 from web.limits import RateCounter
@@ -36,9 +37,9 @@ class Services:
 
     ``waiters`` counts the request threads that may sleep on a search at once; it leaves two for
     everybody else, so that slow searches never make the health check silent; ``streams`` how many of
-    these may hold an event stream. ``decoders`` bounds the
-    memory that pictures take while they are decoded, ``fetches`` the threads that wait for addresses which
-    callers name.
+    these may hold an event stream. ``photos`` decodes what shoppers send and ``pictures`` what catalogues
+    hold, both in child processes: this process decodes nothing. ``fetches`` bounds the threads that wait for
+    addresses which callers name.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class Services:
     catalogue: CatalogueStore
     window: ShopWindow
     store: ImageStore
+    disk: DiskGuard
     publisher: TaskPublisher
     presence: Presence
     broker: BrokerHealth
@@ -59,9 +61,8 @@ class Services:
     rate: RateCounter
     wrong_keys: WrongKeys
     wrong_sign_ins: WrongKeys
-    image_limits: ImageLimits
-    catalogue_limits: ImageLimits
-    decoders: threading.Semaphore
+    photos: PictureSandbox
+    pictures: PictureSandbox
     fetches: threading.Semaphore
     waiters: threading.Semaphore
     streams: threading.Semaphore

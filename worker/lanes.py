@@ -24,9 +24,11 @@ from shared.open_parts import (
     open_database,
     open_image_store,
     open_import_sources,
+    open_picture_sandbox,
     reveal,
 )
 from shared.presence import Presence
+from shared.sandbox.budget import WORKER_WAIT_S
 from shared.settings import Settings
 from worker import stopping
 from worker.calibration.known import Calibrations
@@ -154,6 +156,9 @@ def _process(
     store = open_image_store(settings)
     decoders = ThreadPoolExecutor(settings.models.decode_threads, "decode")
     limits = image_limits(settings, catalogue=True)
+    children = settings.models.decode_threads
+    pictures = open_picture_sandbox(settings, children, catalogue=True, wait_s=WORKER_WAIT_S)
+    pictures.warm_up()
     tools = Tools(
         database=database,
         desk=job_desk(settings, database, name),
@@ -163,6 +168,7 @@ def _process(
         pipelines=pipelines,
         decoders=decoders,
         limits=limits,
+        pictures=pictures,
         micro_batch=settings.models.micro_batch,
         prefix=settings.milvus.prefix,
         gate=GateLimits(**settings.gate.model_dump()),
@@ -181,7 +187,7 @@ def _process(
             index=index,
             pipelines=pipelines,
             decoders=decoders,
-            limits=limits,
+            pictures=pictures,
             batch=settings.search.batch,
             notifier=ResultNotifier(settings.redis_url),
             probes=ProbeNotes(database, settings.search.probe_share),

@@ -39,6 +39,7 @@ from shared.picture_sweep import PictureSweeper
 from shared.presence import Presence
 from shared.private_files import secure_data_folder
 from shared.settings import Settings, get_settings
+from worker.disk_budgets import trim_files
 from worker.search.probing import Prober
 from worker.webhook_sender import WebhookSender
 
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 #: Maximum number of messages published again in one sweep, for searches and for jobs.
 _MAX_SEARCHES, _MAX_JOBS = 64, 8
 _HOUSEKEEPING_S = 300.0
+#: How often the disk budgets are enforced.
+_TRIM_S = 60.0
 #: How often it is looked whether a catalogue is to be calibrated.
 _REFRESH_S = 60.0
 #: Folders of pictures looked through each time, of 256, and how many of them may go.
@@ -72,7 +75,7 @@ class Sweeper:
 
     def __post_init__(self) -> None:
         self._broker = make_celery(self.settings.redis_url, socket_timeout_s=1.0)
-        self._cleaned_at = self._refreshed_at = float("-inf")
+        self._cleaned_at = self._refreshed_at = self._trimmed_at = float("-inf")
         # Anywhere, so that no folder is left out where this process is often started anew.
         self._shard = random.randrange(len(SHARDS))
         # A chunk may have been published just now: it gets `ring_after_s` before its message counts as lost.
@@ -89,6 +92,9 @@ class Sweeper:
         if self.refresher is not None and time.monotonic() - self._refreshed_at > _REFRESH_S:
             self._refreshed_at = time.monotonic()
             self.refresher.look()
+        if time.monotonic() - self._trimmed_at > _TRIM_S:
+            self._trimmed_at = time.monotonic()
+            trim_files(self.settings, self.database, self.store)
         if time.monotonic() - self._cleaned_at > _HOUSEKEEPING_S:
             self._cleaned_at = time.monotonic()
             self._clean()
@@ -133,7 +139,7 @@ class Sweeper:
         self.signals.forget()
         Presence(self.database).forget()
         ttl_s = self.settings.search.query_image_ttl_s
-        for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s)):
+        for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s), ttl_s):
             self.store.delete(key, "queries")
             gone += 1
         gone += forget_deleted_products(self.database)

@@ -12,6 +12,7 @@ from shared.images import ImageLimits
 from shared.imports.opening import ImportSources
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.work import ChunkClaim
+from shared.sandbox import PictureSandbox
 from worker.indexes.gate_limits import GateLimits
 from worker.pipelines import Pipelines
 from worker.vision import VectorIndex
@@ -22,6 +23,8 @@ class Tools:
     """What every kind of job works with.
 
     Attributes:
+        limits: what a picture may be.
+        pictures: decodes them, in child processes.
         micro_batch: products between two commits.
         prefix: of the collections' names.
         gate: what a new index version must keep to.
@@ -36,6 +39,7 @@ class Tools:
     pipelines: Pipelines
     decoders: ThreadPoolExecutor
     limits: ImageLimits
+    pictures: PictureSandbox
     micro_batch: int
     prefix: str
     gate: GateLimits

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ _SIXTEEN_TO_EIGHT: Final[NDArray[np.uint8]] = np.rint(np.arange(_SIXTEEN_BIT_WHI
 )
 #: A profile larger than this is not a camera's or a printer's.
 _MAX_PROFILE_BYTES: Final = 4_000_000
+_BAND_ROWS: Final = 256
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -45,7 +47,7 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     """Turn 16-bit, 32-bit and float grey into L, or LA where one grey level means transparent."""
     levels = np.asarray(picture)
     if picture.mode.startswith("I;16"):
-        grey = Image.fromarray(_SIXTEEN_TO_EIGHT[levels])
+        grey = Image.fromarray(_by_bands(levels, lambda band: _SIXTEEN_TO_EIGHT[band]))
         clear_level = picture.info.get("transparency")
         if isinstance(clear_level, int):
             opacity = np.where(levels == clear_level, 0, 255).astype(np.uint8)
@@ -58,10 +60,20 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
             "The picture's numbers are not colours that can be shown: save it with 8 or 16 bits a channel."
         )
     if picture.mode == "I":
-        return Image.fromarray(_SIXTEEN_TO_EIGHT[levels])
+        return Image.fromarray(_by_bands(levels, lambda band: _SIXTEEN_TO_EIGHT[band]))
     # Floats carry no unit: programs write 0 to 1, or the numbers of the 8-bit or 16-bit original.
     factor = 255.0 if high <= 1 else 1.0 if high <= 255 else 1 / 257
-    return Image.fromarray(np.rint(levels * factor).astype(np.uint8))
+    return Image.fromarray(_by_bands(levels, lambda band: np.rint(band * factor).astype(np.uint8)))
+
+
+def _by_bands(
+    levels: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Convert a grey picture some rows at a time: indices and floats take eight bytes a pixel meanwhile."""
+    grey = np.empty(levels.shape, np.uint8)
+    for top in range(0, len(levels), _BAND_ROWS):
+        grey[top : top + _BAND_ROWS] = convert(levels[top : top + _BAND_ROWS])
+    return grey
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from shared.errors import ImageTooLarge, OutOfMemory, UndecodableImage, UnsupportedFormat, VitrineError
-from shared.images import structure
+from shared.images import av1, structure
 from shared.images.colours import to_rgb
 from shared.images.formats import PICTURES, recognise
 
@@ -37,7 +37,11 @@ DEFAULT_FORMATS: Final = frozenset(("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF"
 #: What a catalogue keeper, who holds a key, may import besides: studios deliver TIFF.
 CATALOGUE_FORMATS: Final = DEFAULT_FORMATS | {"TIFF"}
 
+#: libwebp holds four copies of a picture while it decodes, others hold three.
+_WEBP_SHARE: Final = 0.75
 _BAND_ROWS: Final = 256
+#: Passes that a JPEG of the maximum size may have; encoders write ten. Smaller ones may have more.
+_MAX_SCANS_OF_LARGEST: Final = 12
 _ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -56,7 +60,9 @@ class ImageLimits:
 
     Attributes:
         max_bytes: largest file.
-        max_pixels: most pixels, width times height.
+        max_pixels: maximum pixels, width times height.
+        max_jpeg_pixels: the same of a JPEG with one scan, as cameras write it. It is decoded at a fraction of
+            its size, row by row, so that it costs a tenth of another picture of as many pixels.
         max_side_px: longest side.
         min_side_px: shortest side; below it there is nothing to recognise.
         formats: Pillow's names of the formats taken.
@@ -64,6 +70,7 @@ class ImageLimits:
 
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
+    max_jpeg_pixels: int = 50_000_000
     max_side_px: int = 16_000
     min_side_px: int = 16
     formats: frozenset[str] = DEFAULT_FORMATS
@@ -113,16 +120,30 @@ def decode(data: bytes, limits: ImageLimits, min_side_needed_px: int | None = No
     Args:
         data: the file's bytes.
         limits: what is refused.
-        min_side_needed_px: let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, as long as its
-            shorter side keeps at least this many pixels; None decodes at full size.
+        min_side_needed_px: make the picture 2, 4 or 8 times smaller, as long as its shorter side keeps at
+            least this many pixels; None decodes at full size. A JPEG is decoded at that size.
 
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``probe``; and
             UndecodableImage for a file whose pixels are cut off or damaged.
     """
     with opened(data, limits) as picture:
-        least = None if min_side_needed_px is None else (min_side_needed_px, min_side_needed_px)
-        return _pixels(upright_rgb(picture, limits, least))
+        if min_side_needed_px is None:
+            return _pixels(upright_rgb(picture, limits))
+        upright = upright_rgb(picture, limits, (min_side_needed_px, min_side_needed_px))
+        # A JPEG's decoder did it already.
+        factor = 1 if picture.format == "JPEG" else _factor(min(upright.size), min_side_needed_px)
+        return _pixels(upright if factor == 1 else upright.reduce(factor))
+
+
+def _factor(side_px: int, min_side_px: int) -> int:
+    """Return by how much a side can be divided: 1, 2, 4 or 8."""
+    return max(factor for factor in (1, 2, 4, 8) if factor == 1 or factor * min_side_px <= side_px)
+
+
+def decodable_formats() -> frozenset[str]:
+    """Return Pillow's names of the formats that can be decoded here: HEIC needs a package of its own."""
+    return frozenset(PICTURES) if _HEIF_WORKS else frozenset(PICTURES) - {"HEIF"}
 
 
 @contextmanager
@@ -133,19 +154,21 @@ def opened(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
     """
     kind = _accepted_format(data, limits)
     try:
-        structure.check(data, kind)
-        canvas = structure.webp_canvas(data) if kind == "WEBP" else None
-        if canvas is not None:
-            _check_size(canvas, limits)
+        layout = structure.check(data, kind)
+        # What the pixels' own header says: the container's word is checked below, but libraries may scale.
+        for size in coded_sizes(data, kind):
+            _check_size(size, limits, smallest_px=1, share=_WEBP_SHARE if kind == "WEBP" else 1.0)
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
-            _check_size(picture.size, limits)
+            _check_size(picture.size, limits, is_streamed=layout is not None and layout.is_streamed)
+            if layout is not None:
+                _check_scans(picture.size, layout.scans, limits)
             yield picture
     except VitrineError:
         raise
     except MemoryError as error:
         raise OutOfMemory("There is no memory left to read this picture: try again in a minute.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLarge(_too_many_pixels(limits)) from error
+        raise ImageTooLarge(_too_many_pixels(limits.max_pixels, limits)) from error
     except Exception as error:
         # Pillow's parsers share no base class: OSError, SyntaxError, ValueError, struct.error,
         # EOFError, OverflowError, RuntimeError and more all mean that the file is not sound.
@@ -168,8 +191,11 @@ def upright_rgb(
     if least_px is not None:
         picture.draft(None, least_px)
     picture.load()
+    if hasattr(picture, "_decoder"):
+        # WebP's and AVIF's decoders keep two more pictures, for a next frame that is never asked for.
+        picture._decoder = None
     # Some parsers learn the true size only while they read the pixels.
-    _check_size(picture.size, limits, smallest_px=1)
+    _check_size(picture.size, limits, smallest_px=1, is_streamed=picture.format == "JPEG")
     turn = _UPRIGHT.get(_orientation(picture))
     colours = to_rgb(picture)
     return colours if turn is None else colours.transpose(turn)
@@ -193,7 +219,7 @@ def _accepted_format(data: bytes, limits: ImageLimits) -> str:
             "send a smaller one."
         )
     found = recognise(data)
-    taken = limits.formats if _HEIF_WORKS else limits.formats - {"HEIF"}
+    taken = limits.formats & decodable_formats()
     if found.picture is not None and found.picture in taken:
         return found.picture
     names = [name for picture, name in PICTURES.items() if picture in taken]
@@ -202,11 +228,35 @@ def _accepted_format(data: bytes, limits: ImageLimits) -> str:
     raise UnsupportedFormat(f"{what}: send {wanted} instead.")
 
 
-def _check_size(size: tuple[int, int], limits: ImageLimits, smallest_px: int | None = None) -> None:
+def coded_sizes(data: bytes, kind: str) -> list[tuple[int, int]]:
+    """Return width and height of what is coded, where a container could say something else of it."""
+    if kind == "WEBP":
+        canvas = structure.webp_canvas(data)
+        return [] if canvas is None else [canvas]
+    return av1.coded_sizes(data) if kind == "AVIF" else []
+
+
+def _check_scans(size: tuple[int, int], scans: int, limits: ImageLimits) -> None:
+    """Bound what a JPEG's passes over the whole picture cost together."""
+    if scans > 1 and size[0] * size[1] * scans > _MAX_SCANS_OF_LARGEST * limits.max_pixels:
+        raise ImageTooLarge(
+            f"The picture is stored in {scans} passes, too many for its {size[0] * size[1] / 1e6:.0f} "
+            "megapixels: save it as a baseline JPEG, or scale it down."
+        )
+
+
+def _check_size(
+    size: tuple[int, int],
+    limits: ImageLimits,
+    smallest_px: int | None = None,
+    is_streamed: bool = False,
+    share: float = 1.0,
+) -> None:
     width, height = size
     smallest_px = limits.min_side_px if smallest_px is None else smallest_px
-    if width * height > limits.max_pixels:
-        raise ImageTooLarge(_too_many_pixels(limits))
+    most = max(limits.max_pixels, limits.max_jpeg_pixels) if is_streamed else int(share * limits.max_pixels)
+    if width * height > most:
+        raise ImageTooLarge(_too_many_pixels(most, limits))
     if max(size) > limits.max_side_px:
         raise ImageTooLarge(
             f"The picture is {width} by {height} pixels, and no side may be longer than "
@@ -219,18 +269,15 @@ def _check_size(size: tuple[int, int], limits: ImageLimits, smallest_px: int | N
         )
 
 
-def _too_many_pixels(limits: ImageLimits) -> str:
-    most = f"{limits.max_pixels / 1e6:g} megapixels"
-    return f"The picture has more than {most}, the most that is read: scale it down."
+def _too_many_pixels(most: int, limits: ImageLimits) -> str:
+    text = f"The picture has more than {most / 1e6:g} megapixels, the maximum"
+    if most < limits.max_jpeg_pixels:
+        text += f" (a baseline JPEG may have {limits.max_jpeg_pixels / 1e6:g})"
+    return f"{text}: scale it down."
 
 
 def _megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
-
-
-def is_upright(picture: Image.Image) -> bool:
-    """Whether an opened picture shows as it is stored."""
-    return _orientation(picture) not in _UPRIGHT
 
 
 def _orientation(picture: Image.Image) -> int:

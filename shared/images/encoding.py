@@ -8,11 +8,13 @@ from typing import Literal
 
 from PIL import Image
 
-from shared.images import jpeg
-from shared.images.decoding import ImageLimits, is_upright, opened, upright_rgb
+from shared.errors import InvalidInput
+from shared.images.decoding import ImageLimits, opened, upright_rgb
 from shared.images.formats import recognise
 
 _RENDITION_QUALITY = {"JPEG": 85, "WEBP": 80}
+#: Tried one after the other until the file is small enough; photos are at the first.
+_QUALITIES = (90, 80, 65, 45)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class NormalisedImage:
     """A picture as it is kept and served.
 
     Attributes:
-        jpeg: the file, JPEG in sRGB without metadata; 4:4:4 unless it was a JPEG that could stay as it is.
+        jpeg: the file, JPEG in sRGB, 4:4:4, without metadata.
         width: pixels, upright.
         height: as ``width``.
         source_format: what was sent, such as ``HEIF``.
@@ -33,26 +35,38 @@ class NormalisedImage:
 
 
 def normalise(
-    data: bytes, limits: ImageLimits, max_side_px: int = 1280, quality: int = 90
+    data: bytes, limits: ImageLimits, max_side_px: int = 1280, max_bytes: int = 1_000_000
 ) -> NormalisedImage:
-    """Scale down to ``max_side_px`` and write anew, so that nothing but the picture is kept.
+    """Scale down to ``max_side_px`` and encode again, so that nothing but the picture is kept.
 
-    It never grows. Neither EXIF (with its place), profile, comment nor trailing bytes survive. A JPEG that is
-    small enough, upright and in sRGB is not decoded: it keeps its pixels and loses the rest, and whether they
-    can be read shows when they are.
+    It never grows. Neither EXIF (with its place), profile, tables, comment nor trailing bytes survive. Where
+    the best quality takes more than ``max_bytes``, as noise does, it is written at a lower one, then smaller.
 
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
+        InvalidInput: so long and thin that a side would have too few pixels after scaling.
     """
     with opened(data, limits) as picture:
-        if max(picture.size) <= max_side_px and jpeg.is_plain(picture) and is_upright(picture):
-            plain = jpeg.stripped(data)
-            if plain is not None:
-                return NormalisedImage(plain, picture.width, picture.height, "JPEG")
+        _check_shape(picture.size, max_side_px, limits.min_side_px)
         fitted = _fitted(picture, limits, max_side_px)
-        # 4:4:4, because a red shirt's edge is what an embedder looks at.
-        written = _written(fitted, "JPEG", quality=quality, subsampling=0)
-    return NormalisedImage(written, fitted.width, fitted.height, recognise(data).picture or "")
+    while True:
+        for quality in _QUALITIES:
+            # 4:4:4, because a red shirt's edge is what an embedder looks at.
+            written = _written(fitted, "JPEG", quality=quality, subsampling=0)
+            if len(written) <= max_bytes:
+                format = recognise(data).picture or ""
+                return NormalisedImage(written, fitted.width, fitted.height, format)
+        fitted = fitted.resize(_scaled(fitted.size, 3 * max(fitted.size) // 4), Image.Resampling.BICUBIC)
+
+
+def _check_shape(size: tuple[int, int], max_side_px: int, min_side_px: int) -> None:
+    """Refuse here what no search could use after it was made smaller; the picture's own size is named."""
+    if min(_scaled(size, max_side_px)) < min_side_px:
+        raise InvalidInput(
+            f"The picture is {size[0]} by {size[1]} pixels, too long and thin for a search: no side may be "
+            f"more than {max_side_px // min_side_px} times the other. Crop it to what you look for.",
+            "image",
+        )
 
 
 def rendition(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import UndecodableImage, UnsupportedFormat
@@ -16,6 +17,8 @@ from shared.errors import UndecodableImage, UnsupportedFormat
 MAX_JPEG_SCANS: Final = 50
 MAX_JPEG_SEGMENTS: Final = 5_000
 MAX_JPEG_FILL_BYTES: Final = 65_536
+#: Encoders write no fill bytes within a scan; hardware that pads writes a few.
+MAX_JPEG_FILL_RUN: Final = 64
 MAX_PNG_CHUNKS: Final = 65_536
 MAX_GIF_BLOCKS_BEFORE_PICTURE: Final = 5_000
 MAX_GIF_BLOCKS: Final = 200_000
@@ -24,7 +27,10 @@ _JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
 #: Within a scan, FF 00 is a byte of the picture and FF D0 to FF D7 restart the coder.
 _JPEG_SCAN_END: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_BARE: Final = frozenset((0x01, *range(0xD0, 0xD9)))
+_JPEG_FILL: Final = b"\xff" * (MAX_JPEG_FILL_RUN + 1)
 _SOS, _EOI = 0xDA, 0xD9
+_JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL: Final = frozenset((0xC0, 0xC1))
 
 _CUT_OFF: Final = "The picture is cut off: send the whole file."
 _DAMAGED: Final = "The picture is damaged: export or take it again."
@@ -33,21 +39,39 @@ _OVERLOADED: Final = (
 )
 
 
-def check(data: bytes, picture: str) -> None:
+@dataclass(frozen=True, slots=True)
+class JpegLayout:
+    """How a JPEG's picture is stored.
+
+    Attributes:
+        scans: passes over the picture.
+        is_streamed: whether a decoder needs to hold a few rows only, and can decode at a fraction of the
+            size; otherwise it holds the coefficients of the whole picture.
+    """
+
+    scans: int
+    is_streamed: bool
+
+
+def check(data: bytes, picture: str) -> JpegLayout | None:
     """Check the skeleton of a file whose format is ``picture`` (Pillow's name).
+
+    Returns:
+        What a JPEG's skeleton is, None for other formats.
 
     Raises:
         UndecodableImage: it is cut off, damaged, or built to keep a decoder busy.
         UnsupportedFormat: a variant that is not taken.
     """
     if picture == "JPEG":
-        _check_jpeg(data)
-    elif picture == "PNG":
+        return _check_jpeg(data)
+    if picture == "PNG":
         _check_png(data)
     elif picture == "GIF":
         count_gif_frames(data, at_most=1)
     elif picture == "BMP" and _is_compressed_bmp(data):
         raise UnsupportedFormat("This is a compressed BMP picture: save it as PNG and send that.")
+    return None
 
 
 def _is_compressed_bmp(data: bytes) -> bool:
@@ -55,9 +79,9 @@ def _is_compressed_bmp(data: bytes) -> bool:
     return int.from_bytes(data[14:18], "little") >= 40 and data[30:34] in (b"\1\0\0\0", b"\2\0\0\0")
 
 
-def _check_jpeg(data: bytes) -> None:
+def _check_jpeg(data: bytes) -> JpegLayout:
     """Walk from segment to segment to the end of the first picture."""
-    at, segments, scans, fill_bytes = 2, 0, 0, 0
+    at, segments, scans, fill_bytes, frame = 2, 0, 0, 0, 0
     while True:
         found = _JPEG_MARKER.search(data, at, at + MAX_JPEG_FILL_BYTES)
         if found is None:
@@ -68,9 +92,11 @@ def _check_jpeg(data: bytes) -> None:
         if segments > MAX_JPEG_SEGMENTS or fill_bytes > MAX_JPEG_FILL_BYTES:
             raise UndecodableImage(_OVERLOADED)
         if marker == _EOI:
-            return
+            return JpegLayout(scans, frame in _SEQUENTIAL and scans == 1)
         if marker in _JPEG_BARE:
             continue
+        if marker in _JPEG_FRAMES and not frame:
+            frame = marker
         at += max(2, int.from_bytes(data[at : at + 2], "big"))
         if marker == _SOS:
             scans += 1
@@ -79,6 +105,8 @@ def _check_jpeg(data: bytes) -> None:
             end = _JPEG_SCAN_END.search(data, at)
             if end is None:
                 raise UndecodableImage(_CUT_OFF)
+            if data.find(_JPEG_FILL, at, end.start()) >= 0:
+                raise UndecodableImage(_OVERLOADED)
             at = end.start()
 
 

@@ -1,13 +1,13 @@
 """Reads Parquet manifests and zstd streams: the only importer of pyarrow, itself imported when needed.
 
+Manifests are read in a child process only: ``shared.sandbox.parquet``.
+
 pyarrow is installed where imports are read: in the worker, not in the web image.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,7 +24,14 @@ _BATCH_ROWS = 1_000
 _LEAST_ROWS = 4
 _BATCH_BYTES = 32 * 2**20
 #: One long value may stand for all rows of a batch: the worst that a column of a row group can become.
-_WORST_BYTES = 512 * 2**20
+_WORST_BYTES = 128 * 2**20
+#: A batch that has more than was stated of it.
+_MAX_BATCH_BYTES = 2 * _BATCH_BYTES
+#: Of all rows together to the file; a small file may unpack to this much whatever the ratio.
+_MAX_RATIO = 100
+_MIN_UNPACKED_BYTES = 128 * 2**20
+#: Of a row on average; a single long text is told as the fault of its row.
+_MAX_ROW_BYTES = 4 * MAX_LINE
 _COLUMN_BYTES = 2**30
 #: Read at once of a column of a row group, however large the row group is.
 _BUFFER_BYTES = 1 << 20
@@ -35,23 +42,20 @@ def zstd_reader(file: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
 
 
-def parquet_records(file: BinaryIO) -> Iterator[Numbered]:
+def records_of(file: BinaryIO, size: int) -> Iterator[Numbered]:
     """Yield the rows of a Parquet file as records, row group by row group.
 
+    Called in a process with limited memory (``shared.sandbox``): a page says how large it is only when it is
+    unpacked, and what the footer says of it may be a lie.
+
+    Args:
+        size: of the file in bytes.
+
     Raises:
-        InvalidManifest: it is no Parquet file, or has no column ``product_id``.
+        InvalidManifest: it is no Parquet file, has no column ``product_id``, or unpacks to far too much.
+        MemoryError: a page or a value is larger than this process may be.
     """
-    if file.seekable():
-        yield from _records(file)
-        return
-    # Parquet begins at its end: a member of an archive that is unpacked while it is read goes to disk.
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(file, copy, _BUFFER_BYTES)
-        yield from _records(cast(BinaryIO, copy))
-
-
-def _records(file: BinaryIO) -> Iterator[Numbered]:
-    number = 0
+    number, total_bytes = 0, 0
     try:
         table = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         names = table.schema_arrow.names
@@ -61,13 +65,49 @@ def _records(file: BinaryIO) -> Iterator[Numbered]:
                 "one is `product_id`."
             )
         for batch in table.iter_batches(_batch_rows(table), use_threads=False):
-            for record in _batch_records(batch):
+            plain = _without_dictionaries(batch)
+            total_bytes += plain.nbytes
+            _check_unpacked(plain, number, total_bytes, size)
+            for record in _batch_records(plain):
                 number += 1
                 yield number, record
+    except MemoryError:
+        # One of pyarrow's is an ArrowException too.
+        raise
     except (pa.ArrowException, OSError, EOFError) as error:
         raise InvalidManifest(
             f"The Parquet manifest cannot be read after row {number}: {str(error)[:200]}"
         ) from error
+
+
+def _without_dictionaries(batch: Any) -> Any:
+    """Write out each row's value, so that the batch's size is that of its rows."""
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _check_unpacked(batch: Any, number: int, total_bytes: int, size: int) -> None:
+    """Refuse a file that repeats one long value: it is kept once, and stands in all rows."""
+    if batch.nbytes > min(_MAX_BATCH_BYTES, _MAX_ROW_BYTES * len(batch)):
+        raise InvalidManifest(
+            f"The rows after row {number} of the Parquet manifest have {batch.nbytes // len(batch):,} bytes "
+            "each, far more than a product needs: shorten the texts."
+        )
+    if total_bytes > max_unpacked_bytes(size):
+        raise unpacks_too_far(number)
+
+
+def max_unpacked_bytes(size: int) -> int:
+    """Return how much the rows of a file of ``size`` bytes may have together."""
+    return _MAX_RATIO * size + _MIN_UNPACKED_BYTES
+
+
+def unpacks_too_far(number: int) -> InvalidManifest:
+    """Return the error of a file whose rows up to ``number`` are over ``max_unpacked_bytes``."""
+    return InvalidManifest(
+        f"The Parquet manifest unpacks to over {_MAX_RATIO} times its size after row {number}: refused. "
+        "Send it as .csv or .jsonl if it is meant."
+    )
 
 
 def _batch_rows(table: Any) -> int:

@@ -17,9 +17,12 @@ from shared.ledger import now_s
 KEEP_DELETED_S = 30 * 86_400.0
 
 
-def unused_query_images(database: Database, keys: Iterable[str]) -> Iterator[str]:
-    """Yield those of ``keys`` that no search waits for."""
-    open_ = Search.state.in_(("queued", "running"))
+def unused_query_images(database: Database, keys: Iterable[str], keep_s: float = 0.0) -> Iterator[str]:
+    """Yield those of ``keys`` that no search waits for, nor was made with in the last ``keep_s`` seconds.
+
+    The same photo may be sent again shortly before its file is old: it lives as long as the last answer.
+    """
+    open_ = or_(Search.state.in_(("queued", "running")), Search.created_at > now_s() - keep_s)
     with database.read() as session:
         several = session.scalars(select(Search.more_photos).where(open_, Search.more_photos.is_not(None)))
         also_needed = set(texts_in(list(several)))

@@ -146,7 +146,7 @@ def test_several_photos_of_one_thing_are_searched_together(room: Showroom, windo
     asked = room.shop.parts.searches.earlier(window.page.url.rpartition("/")[2]).asked
     sent = [asked.query_key, *asked.more_photos]
     kept = [room.shop.parts.store.get(key or "", "queries") for key in sent]
-    assert [probe(each, room.shop.parts.image_limits).width for each in kept] == [1280, 150, 100]
+    assert [probe(each, room.shop.parts.photos.limits).width for each in kept] == [1280, 150, 100]
     assert "Photos searched together: 3." in window.page.inner_text(".side-note")
 
     # A frame is drawn in the photo that is seen: it is searched with that one alone.

@@ -236,7 +236,10 @@ def test_one_key_makes_one_search_from_many_threads(shop: Shop) -> None:
     answers = []
 
     def send() -> None:
-        answers.append(shop.client.post("/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload()))
+        answer = shop.client.post("/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload())
+        while answer.status_code == 429:  # more threads than a web process has wait for its decoders
+            answer = shop.client.post("/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload())
+        answers.append(answer)
 
     threads = [threading.Thread(target=send, daemon=True) for _ in range(12)]
     for thread in threads:

@@ -18,7 +18,6 @@ from shared.contracts.indexes import (
     RollbackRequest,
 )
 from shared.errors import NotFound
-from shared.images import rendition
 from shared.product_list import ProductList
 from web.accepting import accepting_work
 from web.bodies import form_fields
@@ -100,9 +99,8 @@ def sample_photo(catalogue: str, number: int, sample: int) -> Response:
     if sample >= len(samples):
         raise NotFound("The gate recorded no such query.")
     parts, found = services(), samples[sample]
-    with parts.decoders:
-        data = parts.store.get(found["key"], _KINDS[found["source"]])
-        made = rendition(data, parts.catalogue_limits, _SAMPLE_PX, "WEBP")
+    data = parts.store.get(found["key"], _KINDS[found["source"]])
+    made = parts.pictures.rendition(data, _SAMPLE_PX, "WEBP")
     answer = Response(made, mimetype="image/webp")
     answer.headers["Cache-Control"] = "private, max-age=3600"
     return answer

@@ -13,7 +13,6 @@ from flask_babel import gettext as _
 
 from shared.contracts import Box, Hit, SearchResult, TaskStatus
 from shared.errors import VitrineError
-from shared.images import probe
 from shared.ledger.searches import Earlier
 from shared.shop_window import Shown
 from web.i18n import reader
@@ -256,7 +255,7 @@ def photo_of(search_id: str) -> Photo | None:
         data = query_photo(search_id)
         if data is None:
             return None
-        size = probe(data, services().image_limits)
+        size = services().photos.probe(data)
     except VitrineError:
         return None
     return Photo(url_for("searches.photo", task_id=search_id), size.width, size.height)

@@ -19,7 +19,6 @@ from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
 from shared.filters import Facts
-from shared.images import decode
 from shared.ledger.work import Spent
 from worker.filling.batches import Batch, BatchReader, Content, Found, Scope
 from worker.filling.stored import RowFiller
@@ -135,7 +134,7 @@ class Filler:
     def _decode(self, content: Content) -> Image | None:
         try:
             data = self._tools.store.get(content.sha256, "images")
-            return decode(data, self._tools.limits, SIDE_NEEDED_PX)
+            return self._tools.pictures.decode(data, SIDE_NEEDED_PX)
         except Unavailable:
             raise
         except VitrineError as error:

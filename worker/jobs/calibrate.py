@@ -15,7 +15,6 @@ from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import Image as ImageRow
 from shared.database.tables import Product
 from shared.errors import Unavailable, VitrineError
-from shared.images import decode
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Problem
 from worker.calibration.composed import Photo, Shown, Studio
@@ -129,7 +128,7 @@ class Calibrate:
     def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[Shown]:
         def load(picture: _Picture) -> Image | None:
             try:
-                return decode(self.tools.store.get(picture.key, "images"), self.tools.limits, SIDE_NEEDED_PX)
+                return self.tools.pictures.decode(self.tools.store.get(picture.key, "images"), SIDE_NEEDED_PX)
             except Unavailable:
                 raise
             except VitrineError:

@@ -14,7 +14,6 @@ from shared.contracts import Failure, ImportOptions
 from shared.contracts.stored import as_object
 from shared.database.tables import Catalogue, Detection, Image, Job, JobFailure, JobItem, ModelVersion
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
-from shared.images import probe
 from shared.imports.sources import Source
 from shared.ledger import now_s
 from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
@@ -109,7 +108,7 @@ class DryRunStages:
                 sha256 = hashlib.sha256(data).hexdigest()
                 image_id = image_id_of(self.claim.catalogue_id, item.product_id, sha256)
                 if image_id not in indexed:
-                    probe(data, self.tools.limits)
+                    self.tools.pictures.probe(data)
                     contents.add(sha256)
             except Unavailable:
                 raise

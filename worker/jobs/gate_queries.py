@@ -13,7 +13,6 @@ from sqlalchemy import select
 from shared.database.tables import GoldenQuery, Product, Search
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
-from shared.images import decode
 from worker.indexes.versions import LiveIndex
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.tools import Tools
@@ -139,7 +138,7 @@ def _box(values: list[float] | None) -> Box | None:
 def _decoded(tools: Tools, kind: str, keys: Sequence[str]) -> list[Image | None]:
     def load(key: str) -> Image | None:
         try:
-            return decode(tools.store.get(key, kind), tools.limits, SIDE_NEEDED_PX)
+            return tools.pictures.decode(tools.store.get(key, kind), SIDE_NEEDED_PX)
         except Unavailable:
             raise
         except VitrineError:

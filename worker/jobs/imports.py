@@ -73,7 +73,7 @@ class ImportProducts:
                 delete_products(tools, claim, gone)
                 items = [item for item in items if "delete" not in item.payload]
             live = live_or_new(tools.database, claim.catalogue_id, tools.pipelines.default, tools.prefix)
-            loader = Loader(tools.store, source, tools.limits, tools.decoders)
+            loader = Loader(tools.store, source, tools.pictures, tools.decoders)
             stages = ProductStages(tools, claim, live, loader)
             do_items(tools, claim, items, stages, begin=stages.begin)
 

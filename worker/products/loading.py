@@ -17,11 +17,11 @@ from shared.database import Database
 from shared.database.tables import Image as ImageRow
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
 from shared.image_store import ImageStore
-from shared.images import ImageLimits, decode
 from shared.imports.sources import Source
 from shared.ledger.work import Item, Problem
 from shared.merge_patch import patched
 from shared.picture_sweep import storing_since
+from shared.sandbox import PictureSandbox
 from worker.duplicates.perceptual import perceptual_hash
 from worker.products.batch import Batch, Content, Picture, Prepared, Target
 from worker.products.known import Known, Twin, known_products, twins
@@ -50,11 +50,12 @@ class Loader:
     """Reads, checks and decodes pictures in a pool of threads, beside the model."""
 
     def __init__(
-        self, store: ImageStore, source: Source, limits: ImageLimits, decoders: ThreadPoolExecutor
+        self, store: ImageStore, source: Source, pictures: PictureSandbox, decoders: ThreadPoolExecutor
     ) -> None:
         self._store = store
         self._source = source
-        self._limits = limits
+        self._pictures = pictures
+        self._limits = pictures.limits
         self._decoders = decoders
 
     def load(
@@ -133,7 +134,7 @@ class Loader:
         try:
             if len(content.objects) < wanted:
                 data = content.data if content.data is not None else self._store.get(content.sha256, "images")
-                content.pixels = decode(data, self._limits, SIDE_NEEDED_PX)
+                content.pixels = self._pictures.decode(data, SIDE_NEEDED_PX)
                 content.height, content.width = content.pixels.shape[:2]
                 content.perceptual_hash = perceptual_hash(content.pixels)
         except Unavailable:

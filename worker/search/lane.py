@@ -18,10 +18,10 @@ from shared.database import Database
 from shared.errors import IndexMissing, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.filters import Filter
 from shared.image_store import ImageStore
-from shared.images import ImageLimits
 from shared.ledger import now_s
 from shared.ledger.search_desk import Claim, SearchDesk
 from shared.ledger.search_outcomes import SearchOutcome, search_outcomes
+from shared.sandbox import PictureSandbox
 from worker.calibration.known import Calibrations
 from worker.indexes.versions import LiveIndex, is_filled
 from worker.pipelines import Pipelines
@@ -60,7 +60,7 @@ class SearchLane:
 
     Attributes:
         batch: maximum number of searches in one batch.
-        limits: of what may be decoded; query images were normalised by the web already.
+        pictures: decodes query images, which the web encoded, in child processes.
     """
 
     database: Database
@@ -69,7 +69,7 @@ class SearchLane:
     index: VectorIndex
     pipelines: Pipelines
     decoders: ThreadPoolExecutor
-    limits: ImageLimits
+    pictures: PictureSandbox
     batch: int
     notifier: ResultNotifier
     probes: ProbeNotes
@@ -146,7 +146,7 @@ class SearchLane:
 
     @cached_property
     def _photos(self) -> Photos:
-        return Photos(self.store, self.limits)
+        return Photos(self.store, self.pictures)
 
     @cached_property
     def _preparing(self) -> Preparing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.image_store import ImageStore
-from shared.images import ImageLimits, decode
+from shared.sandbox import PictureSandbox
 from worker.vision import Image
 
 
@@ -14,11 +14,11 @@ class Photos:
     """Reads and decodes photos.
 
     Attributes:
-        limits: of what may be decoded; the web normalised the photos already.
+        pictures: decodes them in child processes.
     """
 
     store: ImageStore
-    limits: ImageLimits
+    pictures: PictureSandbox
 
     def load(self, key: str) -> Image:
         """Return ``(H, W, 3) uint8`` RGB. Safe across threads.
@@ -27,4 +27,4 @@ class Photos:
             NotFound: it is no longer kept.
             VitrineError: it cannot be decoded, or the store is away.
         """
-        return decode(self.store.get(key, "queries"), self.limits)
+        return self.pictures.decode(self.store.get(key, "queries"))

@@ -1,0 +1,88 @@
+"""What the sandbox costs an ordinary photo: each operation in this process and in a child, by turns.
+
+    python -m bench.bench_decode [--rounds 60] [--out bench/results/decode.json]
+
+Both are measured in turn for each photo, so that other work on the machine slows both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from bench.common import percentile
+from shared.images import ImageLimits, decode, normalise
+from shared.open_parts import open_picture_sandbox
+from shared.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+#: Longest sides: a demo picture, a photo as the page sends it, a phone's photo.
+SIDES_PX = (480, 1280, 4000)
+
+
+def photo(side_px: int) -> bytes:
+    """Return a JPEG of that longest side, in 4:3."""
+    picture = Image.open(sorted((ROOT / "demo" / "images").glob("*"))[0]).convert("RGB")
+    file = io.BytesIO()
+    picture.resize((side_px, side_px * 3 // 4)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def timed_ms(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)
+
+
+def measure(rounds: int) -> dict[str, float]:
+    """Return milliseconds: ``OPERATION_SIDE_WHERE_pNN``, and the median of the differences as ``_added``."""
+    settings = Settings()
+    sandbox = open_picture_sandbox(settings, settings.web.decoders, catalogue=False)
+    limits: ImageLimits = sandbox.limits
+    began = time.perf_counter()
+    sandbox.warm_up()
+    found = {"start_ms": round(1000 * (time.perf_counter() - began), 1)}
+    side_px, max_bytes = settings.images.query_side_px, settings.images.query_max_bytes
+    for side in SIDES_PX:
+        data = photo(side)
+        operations: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+            "normalise": (
+                lambda data=data: normalise(data, limits, side_px, max_bytes),  # type: ignore[misc]
+                lambda data=data: sandbox.normalise(data, side_px, max_bytes),  # type: ignore[misc]
+            ),
+            "decode": (
+                lambda data=data: decode(data, limits, 640),  # type: ignore[misc]
+                lambda data=data: sandbox.decode(data, 640),  # type: ignore[misc]
+            ),
+        }
+        for name, (here, fenced) in operations.items():
+            pairs = [(timed_ms(here), timed_ms(fenced)) for _ in range(rounds)]
+            for where, times in zip(("here", "fenced"), zip(*pairs, strict=True), strict=True):
+                for share in (0.5, 0.95):
+                    key = f"{name}_{side}_{where}_p{share * 100:.0f}_ms"
+                    found[key] = percentile(list(times), share, 2)
+            added = statistics.median(after - before for before, after in pairs)
+            found[f"{name}_{side}_added_ms"] = round(added, 2)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    text = json.dumps(measure(given.rounds), indent=2)
+    print(text)
+    if given.out is not None:
+        given.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
