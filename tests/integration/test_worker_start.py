@@ -89,3 +89,17 @@ def test_a_worker_of_two_lanes_is_refused(
     ended = start(redis_server, tmp_path)
     assert ended.returncode != 0
     assert "exactly one lane" in ended.stderr
+
+
+def test_the_parent_of_the_pool_loads_no_client_of_models_or_index(tmp_path: Path) -> None:
+    heavy = "'torch', 'openvino', 'ultralytics', 'pymilvus', 'cv2'"
+    code = f"import sys, worker.app; print([name for name in ({heavy},) if name in sys.modules])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "VITRINE_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == "[]\n"
