@@ -23,7 +23,7 @@ SIDE ?= 2
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: $(RUN_STAMP) ## Install what is missing, start everything, import the demo; Ctrl-C stops it
@@ -33,6 +33,10 @@ run: $(RUN_STAMP) ## Install what is missing, start everything, import the demo;
 test: $(DEV_STAMP) ## Install what is missing and run the whole test suite
 	@echo "== tests: real Redis, Milvus, PostgreSQL and browser; ARGS='-k name' chooses some, SIDE=0 runs one at a time"
 	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: test-quick
+test-quick: $(DEV_STAMP) ## Run the unit tests that start no server, browser or model: a minute
+	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile -m "not (services or browser or faults or long)" tests/unit $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types, import rules and spelling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.services import milvus_binary
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from shared.database import Database
 from shared.database.migrate import migrate
@@ -25,23 +27,48 @@ for _name in [name for name in os.environ if name.startswith("VITRINE_")]:
 
 
 # Fixtures that start a server, and names of it among a test's parameters: no test must forget its marker.
-_SERVERS = {"milvus", "milvus_lite", "milvus_server", "each_milvus", "redis_server", "postgres", "stack"}
-_SERVER_PARAMETERS = {"milvus", "milvus_lite", "milvus_server", "lite", "server", "postgresql"}
+_SERVERS = {
+    "milvus",
+    "milvus_lite",
+    "milvus_server",
+    "each_milvus",
+    "redis_server",
+    "postgres",
+    "stack",
+    "s3_endpoint",
+}
+_SERVER_PARAMETERS = {"milvus", "milvus_lite", "milvus_server", "lite", "server", "postgresql", "s3"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs servers or a browser, and begin with what is long."""
+    """Mark what needs servers or a browser, begin with what takes longest, keep an order asked for."""
+    ranks: dict[Path, int] = {}
     for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        parameters = getattr(item, "callspec", None)
-        values = (
-            {each for each in parameters.params.values() if isinstance(each, str)} if parameters else set()
-        )
-        if names & _SERVERS or values & _SERVER_PARAMETERS:
-            item.add_marker("services")
-        if "chromium" in names:
-            item.add_marker("browser")
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+        _mark(item)
+        names = {marker.name for marker in item.iter_markers()}
+        rank = 0 if "long" in names else 1 if names & {"services", "browser", "faults"} else 2
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    # By file, whose tests share fixtures. pytest-randomly has shuffled the files and what is in them.
+    items.sort(key=lambda item: ranks[item.path])
+    for path in {item.path for item in items if item.get_closest_marker("in_order")}:
+        positions = [position for position, item in enumerate(items) if item.path == path]
+        written = sorted((items[position] for position in positions), key=_line)
+        for position, item in zip(positions, written, strict=True):
+            items[position] = item
+
+
+def _mark(item: pytest.Item) -> None:
+    names = set(getattr(item, "fixturenames", ()))
+    called = getattr(item, "callspec", None)
+    values = [value for value in called.params.values() if isinstance(value, str)] if called else []
+    if names & _SERVERS or _SERVER_PARAMETERS.intersection(values):
+        item.add_marker("services")
+    if "chromium" in names:
+        item.add_marker("browser")
+
+
+def _line(item: pytest.Item) -> int:
+    return item.reportinfo()[1] or 0
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +81,30 @@ def session_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def milvus(session_folder: Path) -> Iterator[EmbeddedMilvus]:
+def milvus_programs(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """The unpacked Milvus server, once for all of pytest's processes: it costs 5 s of processor time."""
+    data = milvus_binary.wheel_data()
+    if data is None:
+        return None
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "unpacking").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return milvus_binary.unpack(data, folder)
+
+
+@pytest.fixture(scope="session")
+def milvus(session_folder: Path, milvus_programs: Path | None) -> Iterator[EmbeddedMilvus]:
     """The embedded Milvus that `vitrine up` would start on this machine."""
     server = choose_embedded("auto", session_folder / "milvus", free_port())
+    if milvus_programs is not None:
+        (server.data_dir / milvus_programs.name).symlink_to(milvus_programs)
     server.start()
     server.wait_ready(PATIENCE_S)
     yield server
-    server.stop()
+    # Nothing of it is kept, and an orderly end takes ten seconds.
+    server.kill()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.servers import PATIENCE_S, wait_for
 ROOT = Path(__file__).parents[2]
 COLOURS = ("crimson", "navy", "gold", "seagreen")
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.services, pytest.mark.in_order, pytest.mark.timeout(1800)]
 
 
 class Machine:

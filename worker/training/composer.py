@@ -84,8 +84,8 @@ def is_held_out(name: str, percent: int) -> bool:
 
 def list_cutouts(data: Path, *, held_out: bool, percent: int = 6) -> list[Cutout]:
     """The cut-outs of `train` products, without or only the held-out ones; never a test product's."""
-    rows = (json.loads(line) for line in (data / "products" / "products.jsonl").open(encoding="utf-8"))
-    train = {row["product_id"] for row in rows if row["split"] == "train"}
+    with (data / "products" / "products.jsonl").open(encoding="utf-8") as lines:
+        train = {row["product_id"] for row in map(json.loads, lines) if row["split"] == "train"}
     found = (Cutout(path.stem.rsplit("-v", 1)[0], path) for path in sorted((data / "cutouts").glob("*.webp")))
     return [c for c in found if c.product_id in train and is_held_out(c.product_id, percent) is held_out]
 
