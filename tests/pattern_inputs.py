@@ -26,6 +26,10 @@ NOT_FOR_INPUT = (
 _FUNCTIONS = ("compile", "match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "split")
 _AT_ONE_PLACE = {"match", "fullmatch"}
 _REPRESENTATIVES = 5
+#: Two short texts: an exponential pattern takes 2^8 times as long for the second, milliseconds in all.
+_EXPONENTIAL_LENGTHS = (12, 20)
+#: A measurement of this length is repeated no more: the clock's resolution is a small part of it.
+_LONG_S = 0.05
 _CLASSES = {
     codes.CATEGORY_DIGIT: "0",
     codes.CATEGORY_NOT_DIGIT: "x",
@@ -167,10 +171,11 @@ def growth(used: Used, enough: float, short: int = 2_000, times: int = 4) -> tup
 
     About ``times`` for a linear pattern, its square for a quadratic one. Processor time of this thread, the
     best of three, so that a busy machine changes little. The first text that grows by more
-    than ``enough`` will do.
+    than ``enough`` will do; one measurement suffices where it is long.
     """
     worst: tuple[float, Any] = (0.0, None)
-    for small, large in zip(bad_texts(used.pattern, 16), bad_texts(used.pattern, 24), strict=True):
+    few, more = (bad_texts(used.pattern, length) for length in _EXPONENTIAL_LENGTHS)
+    for small, large in zip(few, more, strict=True):
         if (
             _seconds(used, large, tries=1) > 0.002
             and (ratio := _seconds(used, large) / _seconds(used, small)) > 16
@@ -194,4 +199,6 @@ def _seconds(used: Used, text: Any, tries: int = 3) -> float:
         began = time.thread_time()
         used.run(text)
         best = min(best, time.thread_time() - began)
+        if best > _LONG_S:
+            break
     return max(best, 1e-7)

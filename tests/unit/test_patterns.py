@@ -14,15 +14,7 @@ _MAX_GROWTH = 9.0
 USED = list(patterns())
 
 
-#: C1 is fixed in a change of its own; the mark goes with it.
-_NOT_YET = "shared/images/jpeg.py"
-_MARKS = {True: (pytest.mark.xfail(reason="C1: quadratic over a run of FF", strict=False),), False: ()}
-
-
-@pytest.mark.parametrize(
-    "used",
-    [pytest.param(u, id=u.where, marks=_MARKS[u.where.startswith(_NOT_YET)]) for u in USED],
-)
+@pytest.mark.parametrize("used", USED, ids=[used.where for used in USED])
 def test_no_pattern_is_worse_than_linear(used: Used) -> None:
     ratio, text = growth(used, _MAX_GROWTH)
     assert ratio <= _MAX_GROWTH, f"{used.where}: {used.pattern.pattern!r} on {text!r}..."
