@@ -48,6 +48,10 @@ lint: $(DEV_STAMP) ## Check style, types, import rules and spelling
 .PHONY: check
 check: lint test ## lint and test
 
+.PHONY: chaos
+chaos: $(DEV_STAMP) ## Run an hour of mixed traffic under faults; ARGS='--minutes 10' makes it shorter
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: bench
 bench: $(DEV_STAMP) ## Run the benchmarks; results go to bench/results
 	@set -e; for each in bench/bench_*.py; do \

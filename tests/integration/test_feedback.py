@@ -174,6 +174,8 @@ def test_its_photo_outlives_the_search_and_goes_with_it(shop: Shop, monkeypatch:
     )
     sweeper = build_sweeper(shop.settings)
     ages["queries"] = ages[PHOTOS] = 1.0  # everything is old by now
+    with shop.parts.database.write() as session:
+        session.execute(update(Search).values(created_at=0.0))
     sweeper._clean()
     assert not list(store.older_than("queries", -1)), "the photos of searches are gone"
     photo = shop.client.get(f"/v1/feedback/{kept['id']}/photo")

@@ -117,11 +117,12 @@ def test_metadata_only_opens_no_picture_and_makes_no_product(
 ) -> None:
     shop_of(shop, 5)
     looks: list[str] = []
-    monkeypatch.setattr("worker.products.loading.decode", lambda *a: looks.append("decoded"))
     files: dict[str, bytes | str] = {
         "manifest.csv": "product_id,title,price\np0,Renamed,9\np1,Product 1,1.50\nstranger,Who,1\np2,Bad,x"
     }
-    job = shop.jobs.status(shop.import_files(files, mode="metadata_only"))
+    with monkeypatch.context() as patch:
+        patch.setattr("shared.sandbox.PictureSandbox.decode", lambda *a: looks.append("decoded"))
+        job = shop.jobs.status(shop.import_files(files, mode="metadata_only"))
     counts = job.counts
     assert (counts.changed, counts.unchanged, counts.new, counts.failed) == (1, 1, 0, 2), job
     assert reasons(shop, job.id) == {"stranger": "unknown_product", "p2": "invalid_price"}
