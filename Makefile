@@ -16,7 +16,7 @@ RUN_STAMP := $(VENV)/stamps/run-$(call sum,requirements/torch.txt requirements/w
 DEV_STAMP := $(VENV)/stamps/dev-$(call sum,requirements/torch.txt requirements/dev.lock)
 
 # Tests spend most of their time waiting for servers that start: so many files run side by side.
-SIDE ?= 2
+SIDE ?= 3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
