@@ -75,7 +75,7 @@ def _start(**_: Any) -> None:
         index=unused,
         pipelines=unused,
         decoders=unused,
-        limits=unused,
+        pictures=unused,
         batch=BATCH,
         notifier=ResultNotifier(settings.redis_url),
         probes=SimpleNamespace(note=lambda _: None),  # type: ignore[arg-type]

@@ -159,7 +159,8 @@ def test_a_product_put_by_hand_in_the_middle_of_its_import_leaves_no_strange_row
     waits = [True]
     manifest = "product_id,images\n" + "\n".join(f"p{n},p{n + 10}.jpg" for n in range(6))
     status = shop.jobs.status(shop.import_files({**bulk, "manifest.csv": manifest}))
-    assert status.counts.changed == 1
+    # The put was accepted after the import, and wins.
+    assert status.counts.changed == (0 if guarded else 1)
     live = f"{shop.settings.milvus.prefix}_1_v1"
     assert len(wanted_keys(shop, live)) == 6
     # Without the guard the picture that was put in between stays in the index, and nobody knows of it.

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
+from shared.filters import facts_of
+from shared.merge_patch import patched
 from worker.indexes.rows import index_row, row_key
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import LiveIndex, kept_indexes
 from worker.indexes.writes import delete_rows, write_rows
 from worker.products.batch import Prepared, Target
-from worker.products.known import IndexedObject, stored_objects
+from worker.products.known import IndexedObject, Known, known_products, stored_objects
 from worker.tools import Tools
 from worker.vision import IndexRow
 
@@ -96,3 +98,34 @@ def _surplus(prepared: Prepared, version: int, models: int | None) -> Iterator[s
             continue
         left = 0 if picture is None or models is None else len(picture.content.objects[models])
         yield from (row_key(image_id, number) for number in numbers if number >= left)
+
+
+def restore_rows(tools: Tools, catalogue_id: int, touched: Sequence[Prepared]) -> None:
+    """Bring the index back to what the catalogue holds of products that an abandoned try has written.
+
+    The try wrote rows of its own pictures, and deleted those of pictures that it was to replace.
+    """
+    with tools.database.read() as session:
+        versions = kept_indexes(session, catalogue_id)
+        known = known_products(session, catalogue_id, -1, [p.item.product_id for p in touched])
+        images = [image_id for each in known.values() for image_id in each.images]
+        stored: Stored = stored_objects(session, images, [version.id for version in versions])
+    written = {
+        row_key(picture.image_id, number)
+        for p in touched
+        for picture in p.pictures
+        for objects in picture.content.objects.values()
+        for number in range(len(objects))
+    }
+    for version in versions:
+        rows = [row for each in known.values() for row in _stored_rows(each, stored, version.id)]
+        write_rows(tools.index, version, rows)
+        delete_rows(tools.index, [version], sorted(written - {row.key for row in rows}))
+
+
+def _stored_rows(known: Known, stored: Stored, version: int) -> Iterator[IndexRow]:
+    product = patched(known.row, {})
+    facts = facts_of(product)
+    for image_id in known.images:
+        for number, o in stored.get((version, image_id), {}).items():
+            yield index_row(known.row.product_id, product, facts, image_id, number, o.embedding, o.colours)

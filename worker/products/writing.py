@@ -21,7 +21,7 @@ from worker.indexes.versions import LiveIndex, begin_change, kept_indexes, open_
 from worker.indexes.writes import delete_rows
 from worker.products.batch import Batch, Content, Prepared, Target
 from worker.products.embedding import add_colours, embed_contents, open_targets
-from worker.products.index import IndexChanges
+from worker.products.index import IndexChanges, restore_rows
 from worker.products.known import known_products
 from worker.products.loading import Loader
 from worker.products.order import find_superseded, note_deleted, superseded_outcome
@@ -72,9 +72,18 @@ class ProductStages:
                 return write_products(self.tools, self.claim, self.targets, batch)
             except (ChangedMeanwhile, PicturesSwept) as error:
                 log.info("%s", error.message)
-                batch = self.load([p.item for p in batch.products] + batch.superseded)
+                batch = self._load_again(batch)
                 embed_contents(batch, self.targets)
         return write_products(self.tools, self.claim, self.targets, batch)
+
+    def _load_again(self, batch: Batch) -> Batch:
+        """Load what the catalogue holds now; undo what the last try did to products that it leaves alone."""
+        again = self.load([p.item for p in batch.products] + batch.superseded)
+        left = {item.product_id for item in again.superseded}
+        touched = [p for p in batch.products if p.item.product_id in left]
+        if touched:
+            restore_rows(self.tools, self.claim.catalogue_id, touched)
+        return again
 
 
 def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], batch: Batch) -> None:
