@@ -15,9 +15,10 @@ from shared.contracts import ImportOptions, ProductIn, SearchOptions, SearchResu
 from shared.contracts.search import Boost
 from shared.contracts.stored import READS, needed_by, read_stored, stored
 from shared.database import Database
+from shared.database.clock import HostClock
 from shared.database.tables import Delivery, Job, JobItem, Product, Ranking, Search, Timing
 from shared.errors import UnreadableRow
-from shared.ledger import job_desk, now_s, search_desk, webhook_desk
+from shared.ledger import now_s
 from shared.ledger.housekeeping import expired_imports
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.jobs import JobLedger
@@ -54,17 +55,26 @@ def ledger(database: Database) -> SearchLedger:
     return SearchLedger(database)
 
 
+class SteppedClock(HostClock):
+    """Stands still but for a millisecond a reading, so that back-off ends only when a test says so."""
+
+    def __init__(self) -> None:
+        self._now_s = now_s()
+
+    def now_s(self) -> float:
+        self._now_s += 0.001
+        return self._now_s
+
+    def advance(self, seconds: float) -> None:
+        self._now_s += seconds
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let time pass for what is claimed."""
-    passed = [0.0]
-    for module in (search_desk, job_desk, webhook_desk):
-        monkeypatch.setattr(module, "now_s", lambda: now_s() + passed[0])
-
-    def go_on(seconds: float) -> None:
-        passed[0] += seconds
-
-    return go_on
+def clock(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Replace the database's clock; return how to advance it."""
+    stepped = SteppedClock()
+    monkeypatch.setattr("shared.database.clock._followed", stepped)
+    return stepped.advance
 
 
 def accept(ledger: SearchLedger) -> str:
@@ -217,7 +227,8 @@ def lane(database: Database) -> Iterator[CatalogueLane]:
     """The lane itself; what it deletes is in no index, so that it needs none."""
     desk = JobDesk(database, "one", 60, TRIES, 8)
     with ThreadPoolExecutor(1) as decoders:
-        parts = dict.fromkeys(("store", "sources", "index", "pipelines", "limits", "prefix", "gate"))
+        names = ("store", "sources", "index", "pipelines", "limits", "pictures", "prefix", "gate")
+        parts = dict.fromkeys(names)
         made: Any = Tools(
             database=database, desk=desk, decoders=decoders, micro_batch=4, **cast("dict[str, Any]", parts)
         )
