@@ -27,6 +27,7 @@ from shared.ledger.searches import SearchLedger
 from shared.ledger.signals import SignalLedger
 from shared.ledger.webhook_desk import WebhookDesk
 from shared.ledger.webhooks import WebhookLedger
+from shared.product_list import ProductList
 from worker.catalogue_lane import CatalogueLane, job_kinds
 from worker.search.boosting import Boosting
 from worker.tools import Tools
@@ -402,6 +403,45 @@ def test_boosts_that_cannot_be_read_are_left_out(database: Database, ledger: Sea
     assert Boosting.stored(kept).boosts == (Boost(filter="price < 5", factor=1.5),)
     assert Boosting.stored("text").boosts == ()
     assert Boosting.stored(None).boosts == ()
+
+
+DAMAGED_PRODUCTS: dict[str, dict[str, Any]] = {
+    "titles that are a list": {"titles": ["p1"]},
+    "titles that are a number": {"titles": 5},
+    "a title that is a number": {"titles": {"en": 5}},
+    "tags that are an object": {"tags": {"a": 1}},
+    "attributes that are a text": {"attributes": "oak"},
+    "categories that are a list": {"categories": [1]},
+}
+
+
+@pytest.mark.parametrize("change", DAMAGED_PRODUCTS.values(), ids=DAMAGED_PRODUCTS)
+def test_a_damaged_product_is_named_and_stays_in_its_list(
+    database: Database, products: list[str], change: dict[str, Any]
+) -> None:
+    with database.write() as session:
+        session.execute(update(Product).where(Product.product_id == "p2").values(titles={"en": "A lamp"}))
+        session.execute(update(Product).where(Product.product_id == "p1").values(**change))
+    with pytest.raises(
+        UnreadableRow, match=rf"The product 'p1' cannot be read \({next(iter(change))}.*damaged"
+    ):
+        CatalogueStore(database).product("shop", "p1")
+    assert CatalogueStore(database).product("shop", "p2").titles == {"en": "A lamp"}
+    listed = ProductList(database)
+    assert [each.product_id for each in listed.page("shop").products] == products
+    assert [each.product_id for each in listed.page("shop", "lamp").products] == ["p2"]
+    assert listed.named("shop", products)["p1"] == ("p1", None)
+
+
+def test_titles_that_are_no_json_end_no_list(database: Database, products: list[str]) -> None:
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL keeps no such text")
+    with database.write() as session:
+        session.execute(text("UPDATE products SET titles = '{\"en\": ' WHERE product_id = 'p1'"))
+        session.execute(update(Product).where(Product.product_id == "p2").values(titles={"en": "A lamp"}))
+    assert [each.product_id for each in ProductList(database).page("shop", "lamp").products] == ["p2"]
+    with pytest.raises(UnreadableRow, match="titles"):
+        CatalogueStore(database).product("shop", "p1")
 
 
 def test_a_fixture_of_json_is_what_the_database_gives(database: Database, ledger: SearchLedger) -> None:
