@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.catalogue_counts import CatalogueCounts, Count
 from shared.contracts import CatalogueOut, ImageOut, ProductOut
+from shared.contracts.stored import read_stored
 from shared.database import Database
 from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
 from shared.errors import NotFound, UnknownProduct
@@ -66,6 +67,7 @@ class CatalogueStore:
 
         Raises:
             UnknownCatalogue, UnknownProduct.
+            UnreadableRow: the product is stored as nothing that this version knows.
         """
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
@@ -148,17 +150,17 @@ def images_of(session: Session, products: Iterable[int]) -> dict[int, list[Image
 
 
 def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -> ProductOut:
-    return ProductOut(
-        product_id=row.product_id,
-        titles=row.titles,
-        category=row.category,
-        categories=row.categories,
-        price=tidy_price(row.price),
-        currency=row.currency,
-        url=row.url,
-        tags=row.tags,
-        attributes=row.attributes,
-        images=[
+    written = {
+        "product_id": row.product_id,
+        "titles": row.titles,
+        "category": row.category,
+        "categories": row.categories,
+        "price": tidy_price(row.price),
+        "currency": row.currency,
+        "url": row.url,
+        "tags": row.tags,
+        "attributes": row.attributes,
+        "images": [
             ImageOut(
                 image_id=image.id,
                 url=image_url(image.id),
@@ -168,8 +170,9 @@ def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -
             )
             for image in images
         ],
-        updated_at=moment(row.updated_at),
-    )
+        "updated_at": moment(row.updated_at),
+    }
+    return read_stored(ProductOut, written, f"The product {row.product_id!r}")
 
 
 def _catalogue_out(row: Catalogue, count: Count, live: IndexVersion | None) -> CatalogueOut:

@@ -141,7 +141,10 @@ def _pattern(text: str) -> str:
 
 
 class _HasTitle(FunctionElement[bool]):
-    """``(titles, pattern)``: whether a title in any language is like the pattern."""
+    """``(titles, pattern)``: whether a title in any language is like the pattern.
+
+    A damaged row has no titles: the functions of both databases would fail the whole list over it.
+    """
 
     type = Boolean()
     inherit_cache = True
@@ -151,11 +154,13 @@ class _HasTitle(FunctionElement[bool]):
 def _(element: _HasTitle, compiler: SQLCompiler, **options: object) -> str:
     titles, pattern = (compiler.process(clause, **options) for clause in element.clauses)
     # What is put together here is names of a column and a parameter, as the compiler wrote them.
+    titles = f"CASE WHEN json_valid({titles}) THEN {titles} ELSE '{{}}' END"
     return rf"EXISTS (SELECT 1 FROM json_each({titles}) AS t WHERE t.value LIKE {pattern} ESCAPE '\')"  # noqa: S608
 
 
 @compiles(_HasTitle, "postgresql")
 def _(element: _HasTitle, compiler: SQLCompiler, **options: object) -> str:
     titles, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    titles = f"CASE WHEN jsonb_typeof({titles}) = 'object' THEN {titles} ELSE '{{}}' END"
     found = rf"FROM jsonb_each_text({titles}) AS t WHERE t.value ILIKE {pattern} ESCAPE '\'"
     return f"EXISTS (SELECT 1 {found})"

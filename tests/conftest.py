@@ -100,7 +100,11 @@ def milvus(session_folder: Path, milvus_programs: Path | None) -> Iterator[Embed
     server = choose_embedded("auto", session_folder / "milvus", free_port())
     if milvus_programs is not None:
         (server.data_dir / milvus_programs.name).symlink_to(milvus_programs)
-    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        # Beside other tests on two cores, etcd took 6 s for a write, the server took its own session for
+        # lost and ended, and every later test of this process failed.
+        patch.setattr("cli.services.milvus_config.SESSION_TTL_S", 30)
+        server.start()
     server.wait_ready(PATIENCE_S)
     yield server
     # Nothing of it is kept, and an orderly end takes ten seconds.

@@ -16,6 +16,9 @@ from shared.errors import Conflict, Misconfigured
 
 # Below the range from which Linux takes ports for outgoing connections, so that they stay free.
 _INTERNAL_PORTS = range(20000, 32000)
+#: After a crash the old session must run out before the new one may start; a server whose processes get no
+#: processor time for as long as this ends itself.
+SESSION_TTL_S = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,7 @@ def _settings(run_dir: Path, ports: Ports) -> dict[str, Any]:
         "log.file.maxBackups": 2,
         # A search at the default consistency sees every write that is older than this.
         "common.gracefulTime": 1500,
-        # After a crash the old session must run out before the new one may start.
-        "common.session.ttl": 6,
+        "common.session.ttl": SESSION_TTL_S,
     }
 
 

@@ -15,9 +15,10 @@ from shared.contracts import ImportOptions, ProductIn, SearchOptions, SearchResu
 from shared.contracts.search import Boost
 from shared.contracts.stored import READS, needed_by, read_stored, stored
 from shared.database import Database
+from shared.database.clock import HostClock
 from shared.database.tables import Delivery, Job, JobItem, Product, Ranking, Search, Timing
 from shared.errors import UnreadableRow
-from shared.ledger import job_desk, now_s, search_desk, webhook_desk
+from shared.ledger import now_s
 from shared.ledger.housekeeping import expired_imports
 from shared.ledger.job_desk import JobDesk
 from shared.ledger.jobs import JobLedger
@@ -26,6 +27,7 @@ from shared.ledger.searches import SearchLedger
 from shared.ledger.signals import SignalLedger
 from shared.ledger.webhook_desk import WebhookDesk
 from shared.ledger.webhooks import WebhookLedger
+from shared.product_list import ProductList
 from worker.catalogue_lane import CatalogueLane, job_kinds
 from worker.search.boosting import Boosting
 from worker.tools import Tools
@@ -54,17 +56,26 @@ def ledger(database: Database) -> SearchLedger:
     return SearchLedger(database)
 
 
+class SteppedClock(HostClock):
+    """Stands still but for a millisecond a reading, so that back-off ends only when a test says so."""
+
+    def __init__(self) -> None:
+        self._now_s = now_s()
+
+    def now_s(self) -> float:
+        self._now_s += 0.001
+        return self._now_s
+
+    def advance(self, seconds: float) -> None:
+        self._now_s += seconds
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let time pass for what is claimed."""
-    passed = [0.0]
-    for module in (search_desk, job_desk, webhook_desk):
-        monkeypatch.setattr(module, "now_s", lambda: now_s() + passed[0])
-
-    def go_on(seconds: float) -> None:
-        passed[0] += seconds
-
-    return go_on
+def clock(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Replace the database's clock; return how to advance it."""
+    stepped = SteppedClock()
+    monkeypatch.setattr("shared.database.clock._followed", stepped)
+    return stepped.advance
 
 
 def accept(ledger: SearchLedger) -> str:
@@ -217,7 +228,8 @@ def lane(database: Database) -> Iterator[CatalogueLane]:
     """The lane itself; what it deletes is in no index, so that it needs none."""
     desk = JobDesk(database, "one", 60, TRIES, 8)
     with ThreadPoolExecutor(1) as decoders:
-        parts = dict.fromkeys(("store", "sources", "index", "pipelines", "limits", "prefix", "gate"))
+        names = ("store", "sources", "index", "pipelines", "limits", "pictures", "prefix", "gate")
+        parts = dict.fromkeys(names)
         made: Any = Tools(
             database=database, desk=desk, decoders=decoders, micro_batch=4, **cast("dict[str, Any]", parts)
         )
@@ -391,6 +403,45 @@ def test_boosts_that_cannot_be_read_are_left_out(database: Database, ledger: Sea
     assert Boosting.stored(kept).boosts == (Boost(filter="price < 5", factor=1.5),)
     assert Boosting.stored("text").boosts == ()
     assert Boosting.stored(None).boosts == ()
+
+
+DAMAGED_PRODUCTS: dict[str, dict[str, Any]] = {
+    "titles that are a list": {"titles": ["p1"]},
+    "titles that are a number": {"titles": 5},
+    "a title that is a number": {"titles": {"en": 5}},
+    "tags that are an object": {"tags": {"a": 1}},
+    "attributes that are a text": {"attributes": "oak"},
+    "categories that are a list": {"categories": [1]},
+}
+
+
+@pytest.mark.parametrize("change", DAMAGED_PRODUCTS.values(), ids=DAMAGED_PRODUCTS)
+def test_a_damaged_product_is_named_and_stays_in_its_list(
+    database: Database, products: list[str], change: dict[str, Any]
+) -> None:
+    with database.write() as session:
+        session.execute(update(Product).where(Product.product_id == "p2").values(titles={"en": "A lamp"}))
+        session.execute(update(Product).where(Product.product_id == "p1").values(**change))
+    with pytest.raises(
+        UnreadableRow, match=rf"The product 'p1' cannot be read \({next(iter(change))}.*damaged"
+    ):
+        CatalogueStore(database).product("shop", "p1")
+    assert CatalogueStore(database).product("shop", "p2").titles == {"en": "A lamp"}
+    listed = ProductList(database)
+    assert [each.product_id for each in listed.page("shop").products] == products
+    assert [each.product_id for each in listed.page("shop", "lamp").products] == ["p2"]
+    assert listed.named("shop", products)["p1"] == ("p1", None)
+
+
+def test_titles_that_are_no_json_end_no_list(database: Database, products: list[str]) -> None:
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL keeps no such text")
+    with database.write() as session:
+        session.execute(text("UPDATE products SET titles = '{\"en\": ' WHERE product_id = 'p1'"))
+        session.execute(update(Product).where(Product.product_id == "p2").values(titles={"en": "A lamp"}))
+    assert [each.product_id for each in ProductList(database).page("shop", "lamp").products] == ["p2"]
+    with pytest.raises(UnreadableRow, match="titles"):
+        CatalogueStore(database).product("shop", "p1")
 
 
 def test_a_fixture_of_json_is_what_the_database_gives(database: Database, ledger: SearchLedger) -> None:
