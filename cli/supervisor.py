@@ -28,7 +28,6 @@ from shared.health.files import health_file
 from shared.private_files import secure_data_folder
 from shared.settings import Settings
 
-_READY_LIMIT_S = 240.0
 _TICK_S = 0.1
 #: The web server logs each question.
 _ASK_EVERY_S = 0.5
@@ -217,9 +216,11 @@ class Supervisor:
         began = hinted = time.monotonic()
         while not condition():
             asked = time.monotonic()
-            if asked - began > _READY_LIMIT_S:
+            limit_s = self.settings.start_limit_s
+            if asked - began > limit_s:
                 raise Unavailable(
-                    f"{what} was not ready after {_READY_LIMIT_S:.0f} s; the logs are in {self.log_dir}."
+                    f"{what} was not ready after {limit_s:.0f} s; the logs are in {self.log_dir}. "
+                    "On a slow or busy machine, set VITRINE_START_LIMIT_S to more seconds."
                 )
             if entry is not None and asked - hinted > _HINT_EVERY_S:
                 hinted = asked

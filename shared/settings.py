@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(Path(".vitrine"), description="Where the embedded services and the images live")
+    start_limit_s: float = Field(
+        240.0,
+        ge=10,
+        le=86_400,
+        description="Maximum seconds `vitrine up` waits for each service to start",
+    )
     redis: RedisSettings = RedisSettings()
     database: DatabaseSettings = DatabaseSettings()
     milvus: MilvusSettings = MilvusSettings()

@@ -10,6 +10,7 @@ import errno
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 #: Budget at the start of a body, and the most that a fast client can save up for a pause.
@@ -18,6 +19,8 @@ MAX_WAIT_S = 10.0
 MIN_BYTES_PER_S = 8_000
 #: The limit of one write, for a client that does not take its answer.
 MAX_BLOCK_S = 10.0
+#: So that a client which reads steadily above the same rate gets the longest answer in full.
+_SEND_PIECE_BYTES = int(MAX_BLOCK_S * MIN_BYTES_PER_S)
 #: The kernel then holds most answers in full, so that a slow reader holds no thread.
 _SEND_BUFFER_BYTES = 2**20
 
@@ -44,10 +47,17 @@ class ClientSocket(socket.socket):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        # Some systems refuse options for a connection that its client has reset already.
+        with suppress(OSError):
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self.budget_s = MAX_WAIT_S
         self.missing_bytes: int | None = None
         self.on_complete: Callable[[], None] | None = None
+
+    @classmethod
+    def adopt(cls, accepted: socket.socket) -> ClientSocket:
+        """Take over the descriptor of an accepted connection."""
+        return cls(accepted.family, accepted.type, accepted.proto, accepted.detach())
 
     def setblocking(self, flag: bool) -> None:
         """Block, but never for longer than a limit; gunicorn calls it before it reads and writes."""
@@ -82,9 +92,15 @@ class ClientSocket(socket.socket):
         return piece
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send as ``socket.sendall``; raises SlowClient when the client does not take the data."""
+        """Send as ``socket.sendall``, with the time limit of one write for each piece of the data.
+
+        Raises:
+            SlowClient: the client does not take the data.
+        """
+        view = memoryview(data).cast("B")
         try:
-            super().sendall(data, flags)
+            for begin in range(0, len(view), _SEND_PIECE_BYTES):
+                super().sendall(view[begin : begin + _SEND_PIECE_BYTES], flags)
         except TimeoutError as error:
             raise SlowClient from error
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import gunicorn
+
 from shared.errors import DatabaseUnavailable, Misconfigured
 from shared.interpreter import tune_gc
 from shared.open_parts import open_migrated_database
 from shared.settings import get_settings
 from web.events import SERVING
 from web.services import EXTENSION
+
+#: web/server_worker.py overrides internals of these releases; requirements/web.in pins one of them.
+_GUNICORN = (27, 0)
+if gunicorn.version_info[:2] != _GUNICORN:
+    raise SystemExit(
+        f"The web cannot start: gunicorn {gunicorn.__version__} is installed, and web/server_worker.py needs "
+        "27.0. Install requirements/web.lock."
+    )
 
 _settings = get_settings()
 _host = f"[{_settings.web.host}]" if ":" in _settings.web.host else _settings.web.host

@@ -8,24 +8,25 @@ body is read by a thread against the budget of ``ClientSocket``; all but two thr
 there is no room for a connection, the one that has been incomplete for longest is closed. `/healthz` has a
 thread of its own.
 
+It overrides internals of gunicorn, whose version the requirements pin; ``gunicorn_conf`` refuses another one.
+
 Tests: tests/integration/test_slow_clients.py.
 """
 
 from __future__ import annotations
 
 import errno
-import re
 import selectors
 import socket
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from enum import Enum
 from functools import partial
 from typing import Any
 
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
+from web.client_connection import Connection, Phase
 from web.client_socket import ClientSocket
 from web.raw_answers import TOO_LONG, TOO_MANY, TOO_SLOW
 
@@ -44,43 +45,6 @@ LINGER_S, LINGER_BYTES = 2.0, 32_000_000
 _DRAIN_S = 1.0
 _EXPIRY_INTERVAL_S = 0.25
 _PIECE_BYTES = 65_536
-_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$")
-_UNKNOWN_LENGTH = re.compile(rb"(?im)^(?:transfer-encoding|expect):")
-_HEALTH = re.compile(rb"(?:GET|HEAD) /healthz(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
-
-
-class Phase(Enum):
-    """What the main loop waits for on a connection."""
-
-    IDLE = "the first byte of a request"
-    HEAD = "the rest of a head"
-    BODY = "the rest of a body"
-    LINGER = "the client to close"
-
-
-class Connection(TConn):  # type: ignore[misc]  # gunicorn publishes no types
-    """A connection with what the main loop has gathered of its next request."""
-
-    def __init__(self, cfg: Any, sock: ClientSocket, client: Any, server: Any) -> None:
-        super().__init__(cfg, sock, client, server)
-        self.phase = Phase.IDLE
-        self.gathered = bytearray()
-        self.head_bytes = 0
-        self.deadline = 0.0
-        self.seen_at = 0.0
-        self.holds_slot = False
-        # gunicorn would wait for the first byte in a thread otherwise.
-        self.data_ready = True
-
-    def init(self) -> None:
-        """Make the parser, and hand it what was gathered."""
-        super().init()
-        if self.gathered:
-            self.parser.unreader.unread(bytes(self.gathered))
-            self.gathered = bytearray()
-
-    def is_health_check(self) -> bool:
-        return self.head_bytes == len(self.gathered) and _HEALTH.match(self.gathered) is not None
 
 
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes no types
@@ -109,9 +73,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
             if error.errno in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 return
             raise
+        connection = Connection(self.cfg, ClientSocket.adopt(accepted), address, listener.getsockname())
         self.nr_conns += 1
-        sock = ClientSocket(fileno=accepted.detach())
-        connection = Connection(self.cfg, sock, address, listener.getsockname())
         self._wait_for_request(connection, HEAD_DEADLINE_S)
         if self.nr_conns >= self.worker_connections:
             self._evict()
@@ -140,6 +103,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
     # --- requests are gathered ----------------------------------------------------------------------
 
     def _receive(self, connection: Connection, _: object) -> None:
+        if connection not in self.incomplete:
+            return  # an event of the same poll closed it
         try:
             piece = connection.sock.recv(_PIECE_BYTES)
         except BlockingIOError:
@@ -176,8 +141,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
                 elif len(connection.gathered) > MAX_HEAD_BYTES:
                     self._refuse(connection, TOO_LONG)
                 return
-            connection.head_bytes = end + 4
-            self._begin_body(connection)
+            connection.begin_body(end + 4)
             connection.seen_at = now
         missing = sock.missing_bytes
         if at_end or missing is None or connection.head_bytes + missing <= len(connection.gathered):
@@ -189,13 +153,6 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
         else:
             sock.spend(now - connection.seen_at)
             connection.seen_at, connection.deadline = now, now + sock.budget_s
-
-    def _begin_body(self, connection: Connection) -> None:
-        head = bytes(connection.gathered[: connection.head_bytes])
-        length = _LENGTH.search(head)
-        unknown = _UNKNOWN_LENGTH.search(head) is not None
-        connection.sock.begin_body(None if unknown else int(length[1]) if length else 0)
-        connection.phase = Phase.BODY
 
     def _hand_over(self, connection: Connection, *, needs_slot: bool = False) -> None:
         """Give the request to a thread, or let it wait for its turn when its body is long."""

@@ -43,6 +43,8 @@ class Machine:
             # Models that load at once: what is tested here is what surrounds them.
             "VITRINE_MODELS__DETECTOR": "none",
             "VITRINE_MODELS__EMBEDDER": "colour-histogram",
+            # The default limit is for people; beside other tests the worker of low priority may need more.
+            "VITRINE_START_LIMIT_S": "700",
         }
 
     def vitrine(self, *words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +53,7 @@ class Machine:
             env=self.env | more,
             capture_output=True,
             text=True,
-            timeout=800,
+            timeout=1000,
             check=False,
             umask=0o022,  # as of any shell
         )

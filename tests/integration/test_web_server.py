@@ -152,6 +152,40 @@ def test_forms_with_too_much_in_them_are_413(server: httpx.Client) -> None:
     assert waiting(server) == before
 
 
+def test_an_answer_to_an_unread_body_announces_the_end_of_the_connection(server: httpx.Client) -> None:
+    """What follows on the connection would be lost: it is closed, since the body is not waited for."""
+    announced = {}
+    for size in (1000, 100_000, 300_000):
+        answer = server.put("/v1/nowhere", content=b"x" * size)
+        assert answer.status_code in (404, 413)
+        announced[size] = answer.headers["Connection"]
+        # Over the same connection, unless it was announced to end.
+        assert server.get("/healthz").status_code == 200
+    assert announced == {1000: "keep-alive", 100_000: "close", 300_000: "close"}
+
+
+def test_another_release_of_gunicorn_is_refused(tmp_path: Path) -> None:
+    """The worker overrides internals, which a release may change without an error."""
+    program = "import gunicorn, gunicorn.app.wsgiapp as app; gunicorn.version_info = (28, 0, 0); app.run()"
+    argv = [sys.executable, "-c", program, "-c", "web/gunicorn_conf.py", "--check-config", "web.wsgi:app"]
+    environment = {**os.environ, "VITRINE_DATA_DIR": str(tmp_path)}
+    refused = subprocess.run(
+        argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert refused.returncode != 0
+    assert "web/server_worker.py needs 27.0" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_requirements_pin_gunicorn() -> None:
+    import gunicorn
+
+    pin = f"gunicorn=={gunicorn.__version__}"
+    assert pin in (ROOT / "requirements" / "web.in").read_text()
+    for name in ("web", "worker", "dev"):
+        assert f"{pin} \\\n" in (ROOT / "requirements" / f"{name}.lock").read_text()
+
+
 def test_a_frozen_broker_delays_nobody_for_long(server: httpx.Client, broker: RedisServer) -> None:
     """Rows M15, B21: all are answered while it is frozen, nothing is lost, the limit still counts."""
     assert server.post("/v1/searches", files={"image": ("a", picture())}).status_code == 202
