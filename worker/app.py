@@ -52,8 +52,8 @@ def _remember_lane(sender: str, instance: Any, **_: Any) -> None:
     try:
         # The pool's processes inherit the mask that this sets.
         secure_data_folder(settings.data_dir)
-        _require_schema()
         verify_models(settings.models_folder, settings.models.detector, settings.models.embedder)
+        _require_schema()
     except (Misconfigured, StorageUnavailable) as error:
         # Here and not in the child, which the pool would start again for ever.
         raise SystemExit(f"This worker cannot start: {error.message}") from error
