@@ -50,7 +50,10 @@ class Traffic:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, seconds: float, shoppers: int) -> None:
-        """Let ``shoppers`` ask for ``seconds``; each begins with a burst and goes on as a trickle."""
+        """Let ``shoppers`` ask for ``seconds``, and until each has made every kind of request.
+
+        Each begins with a burst and goes on as a trickle.
+        """
         until = time.monotonic() + seconds
         threads = [
             threading.Thread(target=self._shop, args=(random.Random(f"{self.seed}-{n}"), until), daemon=True)
@@ -63,16 +66,13 @@ class Traffic:
             thread.join()
 
     def _shop(self, chance: random.Random, until: float) -> None:
-        requests: list[Callable[[httpx.Client, random.Random], None]] = [
-            self._search,
-            self._search,
-            self._search,
-            self._cancel,
-            self._repeat,
-            self._be_refused,
-        ]
+        kinds = [self._search, self._fail, self._cancel, self._repeat, self._be_refused]
+        requests = [self._search, self._search, self._search, self._cancel, self._repeat, self._be_refused]
         with httpx.Client(base_url=self.url, timeout=60) as client:
             client.headers["Authorization"] = f"Bearer {self.api_key}"
+            # Where the machine is busy, the time may end before chance has chosen each kind.
+            for request in chance.sample(kinds, len(kinds)):
+                request(client, chance)
             while time.monotonic() < until:
                 in_a_row, pause_s = chance.choice([(12, 0.0), (3, 0.02), (1, 0.1)])
                 for _ in range(in_a_row):
@@ -101,7 +101,13 @@ class Traffic:
             return search_id
 
     def _search(self, client: httpx.Client, chance: random.Random) -> None:
-        if self.failing_top_k is not None and chance.random() < 0.1:
+        if chance.random() < 0.1:
+            self._fail(client, chance)
+        else:
+            self._post(client, 202, "accepted")
+
+    def _fail(self, client: httpx.Client, chance: random.Random) -> None:
+        if self.failing_top_k is not None:
             self._post(client, 202, "failing", top_k=self.failing_top_k)
         else:
             self._post(client, 202, "accepted")
