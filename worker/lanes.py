@@ -36,12 +36,13 @@ from worker.catalogue_lane import CatalogueLane
 from worker.indexes.flush import IndexFlusher
 from worker.indexes.gate_limits import GateLimits
 from worker.indexes.probe import IndexProbe
-from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
+from worker.pipelines import Build, Pipelines, keep_loaded
 from worker.search.lane import SearchLane
 from worker.search.probing import ProbeNotes
 from worker.tools import Tools
 from worker.vector_index import MilvusIndex
 from worker.vision import VectorIndex
+from worker.vision.models import CropMode
 from worker.vision.pipeline import Pipeline, build_pipeline
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.table import Table
 from cli.output import json_option, people, print_json, reporter_for, tables
 from shared.errors import StorageUnavailable
 from shared.settings import get_settings
+
+if TYPE_CHECKING:
+    from worker.vision.models import CropMode
 
 
 @click.command(epilog="Example: vitrine evaluate data/ --crop mask --json --report evaluation.html")
@@ -21,7 +24,9 @@ from shared.settings import get_settings
     help="Registry name, path of weights, `colour-histogram` or `perceptual-hash`. [default: the settings']",
 )
 @click.option(
-    "--crop", type=click.Choice(["box", "mask", "whole"]), help="What is embedded. [default: the embedder's]"
+    "--crop",
+    type=click.Choice(["box", "mask", "both", "whole"]),
+    help="What is embedded. [default: the embedder's]",
 )
 @click.option(
     "--truth",
@@ -96,7 +101,7 @@ def _measure(
         confidence=models.confidence,
         max_objects=models.max_objects,
         micro_batch=models.micro_batch,
-        crop="mask" if crop == "mask" else "box" if crop == "box" else None,
+        crop=None if crop in (None, "whole") else cast("CropMode", crop),
         precision=models.precision,
     )
     with reporter_for(people()) as reporter:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from worker.vision.batching import in_batches
 from worker.vision.crops import Box, with_mask_of
 from worker.vision.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
 from worker.vision.embedder import load_embedder
-from worker.vision.models import find_model, lasting_name
+from worker.vision.models import CropMode, find_model, lasting_name
 from worker.vision.runtimes import PrecisionChoice, RuntimeName
 
 #: Stands for the whole image where an object is asked for.
@@ -207,7 +206,7 @@ def build_pipeline(
     max_objects: int = MAX_OBJECTS,
     micro_batch: int = 16,
     objects_per_image: int = 1,
-    crop: Literal["box", "mask"] | None = None,
+    crop: CropMode | None = None,
     precision: PrecisionChoice = "auto",
 ) -> Pipeline:
     """Load both models.
@@ -220,7 +219,7 @@ def build_pipeline(
             ``colour-histogram`` or ``perceptual-hash``.
         cache_dir: for converted models.
         threads: inference threads; 0 for one a core.
-        crop: whether masks are used, if not as the embedder's entry in the registry says.
+        crop: how objects are cut out, if not as the embedder's entry in the registry says.
         precision: ``auto`` takes INT8 on the CPU where a model has such a form; see docs/models.md.
 
     Raises:
