@@ -142,6 +142,7 @@ def _builder(settings: Settings) -> Build:
             cache_dir=settings.data_dir / "models",
             threads=models.threads or _cores(),
             confidence=models.confidence,
+            query_confidence=models.query_confidence,
             max_objects=models.max_objects,
             micro_batch=models.micro_batch if models.device != "cpu" else min(models.micro_batch, _CPU_BATCH),
             crop=crop,

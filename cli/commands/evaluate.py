@@ -99,6 +99,7 @@ def _measure(
         cache_dir=settings.data_dir / "models",
         threads=models.threads,
         confidence=models.confidence,
+        query_confidence=models.query_confidence,
         max_objects=models.max_objects,
         micro_batch=models.micro_batch,
         crop=None if crop in (None, "whole") else cast("CropMode", crop),
@@ -118,25 +119,32 @@ def _measure(
 def _print_tables(figures: dict[str, Any]) -> None:
     console = tables()
     search = Table(
-        "photographs", "objects", "recall@1 %", "recall@10 %", "mAP %", box=None, padding=(0, 2, 0, 0)
+        "photographs",
+        "objects",
+        "recall@1 %",
+        "recall@10 %",
+        "mAP %",
+        "first object's recall@1 %",
+        box=None,
+        padding=(0, 2, 0, 0),
     )
     for kind in ("same", "view", "multi"):
         part = figures[kind]
-        search.add_row(
-            kind, str(part["n"]), *(_with_interval(part, n) for n in ("recall@1", "recall@10", "map"))
-        )
+        names = ["recall@1", "recall@10", "map", *(["first_recall@1"] if "first_recall@1" in part else [])]
+        search.add_row(kind, str(part["n"]), *(_with_interval(part, name) for name in names))
     console.print(search)
-    names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture")
+    seen_names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture", "false_searched_per_picture")
     seen = Table(
         "detector",
         "recall@.5 %",
         "recall@.75 %",
         "mean IoU %",
         "false a picture",
+        "with doubtful ones",
         box=None,
         padding=(0, 2, 0, 0),
     )
-    seen.add_row("", *(_with_interval(figures["detector"], name) for name in names))
+    seen.add_row("", *(_with_interval(figures["detector"], name) for name in seen_names))
     console.print(seen)
     for part, found in (figures.get("calibration") or {}).items():
         if part != "composed":

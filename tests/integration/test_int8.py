@@ -47,8 +47,9 @@ def test_shipped_embedder_agrees_in_every_precision(photos: list[Image], tmp_pat
     assert (rows[0] * rows[1]).sum(axis=1).min() > 0.98
     # Different pictures are far apart, or agreement would say nothing.
     assert np.median(rows[0] @ rows[0].T) < 0.8
-    assert int8.version == f"{model.version}+int8+box"
-    assert single.version == reference.version == f"{model.version}+box"
+    assert int8.version == f"{model.version}+int8+lab4x6x6w0.2+both"
+    assert single.version == reference.version == f"{model.version}+lab4x6x6w0.2+both"
+    assert int8.dim == len(rows[0][0]) == 400
     assert embedding_space(int8.version) == embedding_space(single.version) == single.version
 
 
