@@ -131,13 +131,17 @@ def test_perfect_pipeline_has_perfect_figures(folder: Path) -> None:
 
 
 def test_hits_of_the_first_object_alone_are_reported_apart(folder: Path) -> None:
-    """Green stands in the middle of the photo of the blue product, and is found first."""
-    wrong = save(folder / "benchmark/a.png", (100, 80), ("green", (30, 30, 70, 60)), ("blue", (0, 0, 20, 20)))
+    """A green thing with something pink on it is found before the blue product."""
+    wrong = save(
+        folder / "benchmark/a.png",
+        (100, 80),
+        *(("green", (30, 30, 70, 60)), ("pink", (40, 40, 60, 55)), ("blue", (0, 0, 20, 20))),
+    )
     path = folder / "benchmark.jsonl"
     rows = path.read_text(encoding="utf-8").splitlines()
-    photograph = {"kind": "same", **wrong, "objects": wrong["objects"][1:]}
+    photograph = {"kind": "same", **wrong, "objects": wrong["objects"][2:]}
     path.write_text("\n".join([json.dumps(photograph), *rows[1:]]) + "\n", encoding="utf-8")
-    figures = evaluate(folder, Pipeline(ColourDetector(), ColourHistogram())).to_json()
+    figures = evaluate(folder, Pipeline(ColourDetector("pink"), ColourHistogram())).to_json()
     assert (figures["same"]["recall@1"], figures["same"]["first_recall@1"]) == (100, 0)
     assert figures["same"]["first_recall@10"] == 100
     assert figures["view"]["first_recall@1"] == 100

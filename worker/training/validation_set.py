@@ -72,7 +72,7 @@ def photographs(data: Path, *, seen: bool) -> Iterator[tuple[str, Scene]]:
         yield "view", composer.compose((SEED, 2, number), [cutout])
     rng = np.random.default_rng(SEED)
     for number in range(len(first) * (1 if seen else MULTI) // (3 if seen else 1)):
-        together = rng.choice(len(first), int(rng.integers(2, 5)), replace=False)
+        together = rng.choice(len(first), min(int(rng.integers(2, 5)), len(first)), replace=False)
         yield "multi", composer.compose((SEED, 3, number), [first[n] for n in together])
 
 

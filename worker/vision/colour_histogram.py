@@ -8,6 +8,7 @@ Bhattacharyya's coefficient, 0 to 1.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 
 import cv2
@@ -22,6 +23,8 @@ from worker.vision.models import ColourPlan
 SIDE_PX = 64
 #: Colours beyond this on CIELAB's two colour axes, -128 to 127, are rare and count as this.
 REACH = 60.0
+# Colours are looked up with 5 bits a channel: eight steps of 256 look the same.
+_BITS = 5
 #: An outline that covers a smaller share of the crop says nothing: the foreground is guessed instead.
 MIN_OUTLINE = 0.01
 
@@ -43,18 +46,36 @@ def describe_colours(crop: Image, outline: NDArray[np.uint8], plan: ColourPlan) 
         weights = foreground(small)
     if weights.sum() <= 0:
         weights = np.ones_like(weights)
-    lab = to_lab(small).reshape(-1, 3)
-    sizes = (plan.lightness, plan.opponent, plan.opponent)
-    low, high = np.array([0, -REACH, -REACH]), np.array([100, REACH, REACH])
-    place = (np.clip(lab, low, high) - low) / (high - low) * (np.array(sizes) - 1)
-    first = np.minimum(place.astype(np.intp), np.array(sizes) - 2)
-    share = place - first
-    bins = np.zeros(plan.dim)
-    for corner in product((0, 1), repeat=3):
-        part = np.where(corner, share, 1 - share).prod(axis=1) * weights.ravel()
-        index = np.ravel_multi_index(tuple((first + corner).T), sizes)
-        bins += np.bincount(index, part, minlength=plan.dim)
+    red, green, blue = np.moveaxis((small >> (8 - _BITS)).astype(np.intp), -1, 0)
+    codes = (red << 2 * _BITS | green << _BITS | blue).ravel()
+    counts = np.bincount(codes, weights.ravel(), minlength=1 << 3 * _BITS)
+    seen = np.flatnonzero(counts)
+    index, share = _shares(plan)
+    parts = share[seen] * counts[seen, np.newaxis]
+    bins = np.bincount(index[seen].ravel(), parts.ravel(), minlength=plan.dim)
     return np.asarray(np.sqrt(bins / bins.sum()), np.float32)
+
+
+@lru_cache(maxsize=4)
+def _shares(plan: ColourPlan) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return of each colour of ``_BITS`` bits a channel, red first, its eight bins and its share in each.
+
+    Returns:
+        ``(colours, 8)`` bins, and ``(colours, 8)`` shares of sum 1. A table, since it takes a fifth of the
+        time of sharing out every pixel.
+    """
+    steps = (np.arange(1 << _BITS, dtype=np.uint16) << (8 - _BITS)) + (1 << (7 - _BITS))
+    colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = to_lab(colours.astype(np.uint8))
+    sizes = np.array((plan.lightness, plan.opponent, plan.opponent))
+    low, high = np.array([0, -REACH, -REACH]), np.array([100, REACH, REACH])
+    place = (np.clip(lab, low, high) - low) / (high - low) * (sizes - 1)
+    first = np.minimum(place.astype(np.intp), sizes - 2)
+    beyond = place - first
+    corners = [np.array(corner) for corner in product((0, 1), repeat=3)]
+    index = [np.ravel_multi_index(tuple((first + corner).T), tuple(sizes)) for corner in corners]
+    share = [np.where(corner, beyond, 1 - beyond).prod(axis=1) for corner in corners]
+    return np.stack(index, axis=1), np.stack(share, axis=1)
 
 
 def add_colours(
