@@ -27,7 +27,7 @@ from worker.evaluation.dataset import read_set  # noqa: E402
 from worker.evaluation.run import load_image  # noqa: E402
 from worker.vision.detector import CONFIDENCE  # noqa: E402
 from worker.vision.models import CropMode  # noqa: E402
-from worker.vision.pipeline import QUERY_CONFIDENCE, Pipeline, build_pipeline  # noqa: E402
+from worker.vision.pipeline import Pipeline, build_pipeline  # noqa: E402
 
 BOX, COLOUR = "embedder-efficientnet-lite0-256", "embedder-efficientnet-lite0-400"
 #: Embedder, crop mode, minimum confidence of what is searched for; each adds one thing.
@@ -35,7 +35,7 @@ WAYS: dict[str, tuple[str, CropMode, float]] = {
     "box": (BOX, "box", CONFIDENCE),
     "both": (BOX, "both", CONFIDENCE),
     "both_colour": (COLOUR, "both", CONFIDENCE),
-    "both_colour_doubtful": (COLOUR, "both", QUERY_CONFIDENCE),
+    "both_colour_doubtful": (COLOUR, "both", 0.10),
 }
 
 

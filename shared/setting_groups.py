@@ -81,7 +81,7 @@ class ModelSettings(Group):
         0.25, ge=0.01, le=0.99, description="Minimum confidence of a detection; below it one is doubtful"
     )
     query_confidence: float = Field(
-        0.10,
+        0.25,
         ge=0.01,
         le=0.99,
         description="Minimum confidence of an object that is searched for in a query image",

@@ -34,8 +34,9 @@ def photos() -> list[Image]:
     return [decode(path.read_bytes(), limits) for path in paths][:16]
 
 
-def test_shipped_embedder_agrees_in_every_precision(photos: list[Image], tmp_path: Path) -> None:
-    model = find_model(SHIPPED, "default", "embedder")
+@pytest.mark.parametrize("name", ["default", "embedder-efficientnet-lite0-400"])
+def test_shipped_embedder_agrees_in_every_precision(name: str, photos: list[Image], tmp_path: Path) -> None:
+    model = find_model(SHIPPED, name, "embedder")
     int8 = load_embedder(model, cache_dir=tmp_path)
     crops = [int8.crop(photo, None) for photo in photos]
     # What ships starts without a conversion.
@@ -47,9 +48,10 @@ def test_shipped_embedder_agrees_in_every_precision(photos: list[Image], tmp_pat
     assert (rows[0] * rows[1]).sum(axis=1).min() > 0.98
     # Different pictures are far apart, or agreement would say nothing.
     assert np.median(rows[0] @ rows[0].T) < 0.8
-    assert int8.version == f"{model.version}+int8+lab4x6x6w0.2+both"
-    assert single.version == reference.version == f"{model.version}+lab4x6x6w0.2+both"
-    assert int8.dim == len(rows[0][0]) == 400
+    views = "box" if name == "default" else "lab4x6x6w0.2+both"
+    assert int8.version == f"{model.version}+int8+{views}"
+    assert single.version == reference.version == f"{model.version}+{views}"
+    assert int8.dim == len(rows[0][0]) == (256 if name == "default" else 400)
     assert embedding_space(int8.version) == embedding_space(single.version) == single.version
 
 

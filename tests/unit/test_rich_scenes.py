@@ -17,7 +17,9 @@ from worker.evaluation.dataset import read_set
 from worker.training import label_backgrounds
 from worker.training.composer import Composer, ComposerConfig, Cutout, Scene
 from worker.training.detector import open_composer
+from worker.training.detector_eval import Found
 from worker.training.interface import show_on_page
+from worker.training.judge_detector import at_rate
 from worker.training.labelled import crop_labelled, list_photos
 from worker.training.lighting import MIN_MEAN, cast_hard_shadow, light_scene
 from worker.training.parts import add_parts, squeeze
@@ -224,3 +226,23 @@ def test_the_set_to_choose_by_shows_held_out_products_and_has_true_masks(data: P
     again = tmp_path / "again"
     write_set(data, again, seen=False)
     assert (again / "benchmark.jsonl").read_text(encoding="utf-8") == first
+
+
+def test_recall_is_told_at_equal_rates_of_false_objects() -> None:
+    def found(*rows: tuple[float, tuple[int, int, int, int]]) -> Found:
+        boxes = np.array([box for _, box in rows], np.float32).reshape(-1, 4)
+        return Found(
+            boxes, np.array([score for score, _ in rows], np.float32), np.zeros((len(rows), 1, 1), bool)
+        )
+
+    here, there = (0, 0, 10, 10), (50, 50, 60, 60)
+    truth = np.array([here], np.float32)
+    seen = [
+        (truth, found((0.9, here), (0.5, there))),
+        (truth, found((0.3, here), (0.2, there))),
+    ]
+    assert at_rate(seen, 1.0)[1:] == (1.0, 1.0)
+    threshold, recall, _ = at_rate(seen, 0.5)
+    assert (0.2 < threshold < 0.3, recall) == (True, 1.0)
+    threshold, recall, _ = at_rate(seen, 0.0)
+    assert (0.5 < threshold < 0.9, recall) == (True, 0.5)
