@@ -16,12 +16,12 @@ from shared.errors import Misconfigured
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
 from tests.builders import picture
 from tests.tiny_models import write_registry
-from worker.training.quantise import give_form
+from worker.training.quantise import give_form, least_cosine
 from worker.vision import Image
 from worker.vision.crops import as_boxes, overlap
 from worker.vision.detector import load_detector
 from worker.vision.embedder import load_embedder
-from worker.vision.models import embedding_space, find_model
+from worker.vision.models import ColourPlan, CropPlan, embedding_space, find_model
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "models"
@@ -113,6 +113,8 @@ def test_a_form_is_made_read_and_checked(tmp_path: Path) -> None:
         for precision in ("auto", "fp32")
     ]
     assert not np.allclose(rows[0], rows[1], atol=1e-6), "nothing was quantised"
+    both = quantised.model_copy(update={"colour": ColourPlan(), "crop": CropPlan(mode="both")})
+    assert least_cosine(both, images, cache) == least_cosine(quantised, images, cache)
     with pytest.raises(Misconfigured, match="has no INT8 form"):
         load_embedder(quantised, "torch", cache_dir=cache, precision="int8")
 
