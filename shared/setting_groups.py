@@ -77,7 +77,15 @@ class ModelSettings(Group):
         "auto", description="auto: INT8 on the CPU where a model has it, FP16 on CUDA; fp32; int8"
     )
     threads: int = Field(0, ge=0, description="Inference threads a process; 0: all cores")
-    confidence: float = Field(0.25, ge=0.01, le=0.99, description="Least confidence of a detection")
+    confidence: float = Field(
+        0.25, ge=0.01, le=0.99, description="Minimum confidence of a detection; below it one is doubtful"
+    )
+    query_confidence: float = Field(
+        0.25,
+        ge=0.01,
+        le=0.99,
+        description="Minimum confidence of an object that is searched for in a query image",
+    )
     max_objects: int = Field(8, ge=1, le=32, description="Most objects of a query image")
     micro_batch: int = Field(
         32,

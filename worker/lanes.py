@@ -36,12 +36,13 @@ from worker.catalogue_lane import CatalogueLane
 from worker.indexes.flush import IndexFlusher
 from worker.indexes.gate_limits import GateLimits
 from worker.indexes.probe import IndexProbe
-from worker.pipelines import Build, CropMode, Pipelines, keep_loaded
+from worker.pipelines import Build, Pipelines, keep_loaded
 from worker.search.lane import SearchLane
 from worker.search.probing import ProbeNotes
 from worker.tools import Tools
 from worker.vector_index import MilvusIndex
 from worker.vision import VectorIndex
+from worker.vision.models import CropMode
 from worker.vision.pipeline import Pipeline, build_pipeline
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,7 @@ def _builder(settings: Settings) -> Build:
             cache_dir=settings.data_dir / "models",
             threads=models.threads or _cores(),
             confidence=models.confidence,
+            query_confidence=models.query_confidence,
             max_objects=models.max_objects,
             micro_batch=models.micro_batch if models.device != "cpu" else min(models.micro_batch, _CPU_BATCH),
             crop=crop,

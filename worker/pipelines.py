@@ -7,18 +7,17 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import get_args
 
 from shared.background import Periodic
 from shared.database import Database
 from shared.errors import Misconfigured, VitrineError
 from worker.indexes.versions import LiveIndex, all_written
-from worker.vision.models import embedding_space
+from worker.vision.models import CropMode, embedding_space
 from worker.vision.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-CropMode = Literal["box", "mask"]
 #: Detector, embedder, crop mode or None for the embedder's own.
 Build = Callable[[str, str, CropMode | None], Pipeline]
 _Key = tuple[str, str]
@@ -184,7 +183,7 @@ def keep_loaded(database: Database, pipelines: Pipelines) -> Periodic:
 def crop_mode(embedder: str) -> CropMode | None:
     """Return the crop mode that an embedder's version string names, None if it names none."""
     mode = embedder.rpartition("+")[2] if "+" in embedder else ""
-    return "box" if mode == "box" else "mask" if mode == "mask" else None
+    return next((known for known in get_args(CropMode) if known == mode), None)
 
 
 def weights_of(version: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.table import Table
 from cli.output import json_option, people, print_json, reporter_for, tables
 from shared.errors import StorageUnavailable
 from shared.settings import get_settings
+
+if TYPE_CHECKING:
+    from worker.vision.models import CropMode
 
 
 @click.command(epilog="Example: vitrine evaluate data/ --crop mask --json --report evaluation.html")
@@ -21,7 +24,9 @@ from shared.settings import get_settings
     help="Registry name, path of weights, `colour-histogram` or `perceptual-hash`. [default: the settings']",
 )
 @click.option(
-    "--crop", type=click.Choice(["box", "mask", "whole"]), help="What is embedded. [default: the embedder's]"
+    "--crop",
+    type=click.Choice(["box", "mask", "both", "whole"]),
+    help="What is embedded. [default: the embedder's]",
 )
 @click.option(
     "--truth",
@@ -94,9 +99,10 @@ def _measure(
         cache_dir=settings.data_dir / "models",
         threads=models.threads,
         confidence=models.confidence,
+        query_confidence=models.query_confidence,
         max_objects=models.max_objects,
         micro_batch=models.micro_batch,
-        crop="mask" if crop == "mask" else "box" if crop == "box" else None,
+        crop=None if crop in (None, "whole") else cast("CropMode", crop),
         precision=models.precision,
     )
     with reporter_for(people()) as reporter:
@@ -113,25 +119,32 @@ def _measure(
 def _print_tables(figures: dict[str, Any]) -> None:
     console = tables()
     search = Table(
-        "photographs", "objects", "recall@1 %", "recall@10 %", "mAP %", box=None, padding=(0, 2, 0, 0)
+        "photographs",
+        "objects",
+        "recall@1 %",
+        "recall@10 %",
+        "mAP %",
+        "first object's recall@1 %",
+        box=None,
+        padding=(0, 2, 0, 0),
     )
     for kind in ("same", "view", "multi"):
         part = figures[kind]
-        search.add_row(
-            kind, str(part["n"]), *(_with_interval(part, n) for n in ("recall@1", "recall@10", "map"))
-        )
+        names = ["recall@1", "recall@10", "map", *(["first_recall@1"] if "first_recall@1" in part else [])]
+        search.add_row(kind, str(part["n"]), *(_with_interval(part, name) for name in names))
     console.print(search)
-    names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture")
+    seen_names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture", "false_searched_per_picture")
     seen = Table(
         "detector",
         "recall@.5 %",
         "recall@.75 %",
         "mean IoU %",
         "false a picture",
+        "with doubtful ones",
         box=None,
         padding=(0, 2, 0, 0),
     )
-    seen.add_row("", *(_with_interval(figures["detector"], name) for name in names))
+    seen.add_row("", *(_with_interval(figures["detector"], name) for name in seen_names))
     console.print(seen)
     for part, found in (figures.get("calibration") or {}).items():
         if part != "composed":

@@ -145,12 +145,15 @@ class FoundObject(Contract):
     """One object of the query image and its hits.
 
     Objects come in the order of prominence = confidence * area ** 0.25 * (1 - offset / 2), where area is the
-    box's share of the picture and offset is 0 in its middle and 1 in a corner.
+    box's share of the picture and offset is 0 in its middle and 1 in a corner. Doubtful ones come last.
     """
 
     box: Box
     label: str
     confidence: float
+    doubtful: bool = Field(
+        False, description="The detector is not sure that it is an object: show it faintly, or on demand"
+    )
     hits: list[Hit]
     category: PredictedCategory | None = Field(
         None, description="Null where no hit has a category, and on further pages"
@@ -167,7 +170,8 @@ class WholeImage(Contract):
 class SearchResult(Contract):
     """The answer to a search.
 
-    Of the objects, a product is with the one it is most like; with `repeat`, with each that finds it. The
+    Of the objects, a product is with the one it is most like; with `repeat`, with each that finds it. A
+    doubtful object has all that it finds, and takes nothing from the others. The
     whole image has its own nearest. The answer to `after` has that group's next page alone.
     """
 

@@ -130,6 +130,24 @@ def test_perfect_pipeline_has_perfect_figures(folder: Path) -> None:
     assert worst_answers(report.answers) == []
 
 
+def test_hits_of_the_first_object_alone_are_reported_apart(folder: Path) -> None:
+    """A green thing with something pink on it is found before the blue product."""
+    wrong = save(
+        folder / "benchmark/a.png",
+        (100, 80),
+        *(("green", (30, 30, 70, 60)), ("pink", (40, 40, 60, 55)), ("blue", (0, 0, 20, 20))),
+    )
+    path = folder / "benchmark.jsonl"
+    rows = path.read_text(encoding="utf-8").splitlines()
+    photograph = {"kind": "same", **wrong, "objects": wrong["objects"][2:]}
+    path.write_text("\n".join([json.dumps(photograph), *rows[1:]]) + "\n", encoding="utf-8")
+    figures = evaluate(folder, Pipeline(ColourDetector("pink"), ColourHistogram())).to_json()
+    assert (figures["same"]["recall@1"], figures["same"]["first_recall@1"]) == (100, 0)
+    assert figures["same"]["first_recall@10"] == 100
+    assert figures["view"]["first_recall@1"] == 100
+    assert "first_recall@1" not in figures["multi"]
+
+
 def test_an_object_that_is_not_detected_is_not_found(folder: Path) -> None:
     report = evaluate(folder, Pipeline(ColourDetector("blue"), ColourHistogram()))
     figures = report.to_json()

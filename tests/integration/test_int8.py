@@ -16,12 +16,12 @@ from shared.errors import Misconfigured
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
 from tests.builders import picture
 from tests.tiny_models import write_registry
-from worker.training.quantise import give_form
+from worker.training.quantise import give_form, least_cosine
 from worker.vision import Image
 from worker.vision.crops import as_boxes, overlap
 from worker.vision.detector import load_detector
 from worker.vision.embedder import load_embedder
-from worker.vision.models import embedding_space, find_model
+from worker.vision.models import ColourPlan, CropPlan, embedding_space, find_model
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "models"
@@ -34,8 +34,9 @@ def photos() -> list[Image]:
     return [decode(path.read_bytes(), limits) for path in paths][:16]
 
 
-def test_shipped_embedder_agrees_in_every_precision(photos: list[Image], tmp_path: Path) -> None:
-    model = find_model(SHIPPED, "default", "embedder")
+@pytest.mark.parametrize("name", ["default", "embedder-efficientnet-lite0-400"])
+def test_shipped_embedder_agrees_in_every_precision(name: str, photos: list[Image], tmp_path: Path) -> None:
+    model = find_model(SHIPPED, name, "embedder")
     int8 = load_embedder(model, cache_dir=tmp_path)
     crops = [int8.crop(photo, None) for photo in photos]
     # What ships starts without a conversion.
@@ -47,8 +48,10 @@ def test_shipped_embedder_agrees_in_every_precision(photos: list[Image], tmp_pat
     assert (rows[0] * rows[1]).sum(axis=1).min() > 0.98
     # Different pictures are far apart, or agreement would say nothing.
     assert np.median(rows[0] @ rows[0].T) < 0.8
-    assert int8.version == f"{model.version}+int8+box"
-    assert single.version == reference.version == f"{model.version}+box"
+    views = "box" if name == "default" else "lab4x6x6w0.2+both"
+    assert int8.version == f"{model.version}+int8+{views}"
+    assert single.version == reference.version == f"{model.version}+{views}"
+    assert int8.dim == len(rows[0][0]) == (256 if name == "default" else 400)
     assert embedding_space(int8.version) == embedding_space(single.version) == single.version
 
 
@@ -110,6 +113,8 @@ def test_a_form_is_made_read_and_checked(tmp_path: Path) -> None:
         for precision in ("auto", "fp32")
     ]
     assert not np.allclose(rows[0], rows[1], atol=1e-6), "nothing was quantised"
+    both = quantised.model_copy(update={"colour": ColourPlan(), "crop": CropPlan(mode="both")})
+    assert least_cosine(both, images, cache) == least_cosine(quantised, images, cache)
     with pytest.raises(Misconfigured, match="has no INT8 form"):
         load_embedder(quantised, "torch", cache_dir=cache, precision="int8")
 

@@ -100,6 +100,19 @@ def test_detections_do_not_depend_on_the_batch(
     assert detector.detect([]) == []
 
 
+def test_one_network_answers_at_two_thresholds(
+    models_dir: Path, cache_dir: Path, images: list[Image]
+) -> None:
+    model = find_model(models_dir, "seer", "detector")
+    sure = load_detector(model, confidence=0.6, cache_dir=cache_dir, threads=1)
+    unsure = sure.at(0.3, 40)
+    few, many = sure.detect(images), unsure.detect(images)
+    assert sum(map(len, many)) > sum(map(len, few)) > 0
+    for one, other in zip(few, many, strict=True):
+        found = sorted((d.box for d in other if d.confidence >= 0.6), key=lambda box: box)
+        assert found[:10] == sorted((d.box for d in one), key=lambda box: box)[:10] or len(found) > 10
+
+
 def test_suppression_agrees_with_ultralytics(cache_dir: Path) -> None:
     yolo("yolov8n", 1, cache_dir)  # imports ultralytics, quietly
     from ultralytics.utils.nms import non_max_suppression

@@ -71,18 +71,21 @@ def test_each_box_is_matched_once_and_the_best_pair_first() -> None:
 
 def test_detector_figures() -> None:
     pictures = [
-        # One exact, one at an overlap of 0.6, one false.
+        # One exact and one false; doubtful: one at an overlap of 0.6, one false.
         (
             boxes((0, 0, 10, 10), (20, 0, 30, 10)),
-            boxes((0, 0, 10, 10), (22.5, 0, 32.5, 10), (80, 80, 90, 90)),
+            boxes((0, 0, 10, 10), (80, 80, 90, 90), (22.5, 0, 32.5, 10), (60, 60, 70, 70)),
+            2,
         ),
         # Missed.
-        (boxes((0, 0, 10, 10)), boxes()),
+        (boxes((0, 0, 10, 10)), boxes(), 0),
         # Nothing there, nothing found.
-        (boxes(), boxes()),
+        (boxes(), boxes(), 0),
     ]
     figures = detector_figures(pictures)
     assert figures["recall@.5"] == pytest.approx(66.67)
     assert figures["recall@.75"] == pytest.approx(33.33)
     assert figures["mean_iou"] == pytest.approx(100 * (1 + 0.6 + 0) / 3, abs=0.01)
     assert figures["false_per_picture"] == pytest.approx(1 / 3, abs=1e-3)
+    assert figures["false_searched_per_picture"] == pytest.approx(2 / 3, abs=1e-3)
+    assert figures["sure_recall@.5"] == pytest.approx(33.33)

@@ -111,6 +111,42 @@ def test_at_most_so_many_objects_of_a_query() -> None:
     assert len(query.embeddings) == 4
 
 
+class UnsureDetector:
+    """Finds a large object that it is not sure of, and after it two small ones that it is."""
+
+    version = "unsure@1"
+
+    def __init__(self, least: float) -> None:
+        self.least = least
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        all_of_them = [
+            Detection((0.0, 0.0, 1.0, 1.0), "product", 0.2),
+            Detection((0.1, 0.1, 0.3, 0.3), "product", 0.5),
+            Detection((0.6, 0.6, 0.8, 0.8), "product", 0.3),
+        ]
+        return [[d for d in all_of_them if d.confidence >= self.least] for _ in images]
+
+
+def test_a_query_is_searched_for_doubtful_objects_too_and_they_come_last() -> None:
+    pipeline = Pipeline(UnsureDetector(0.25), BoxEmbedder(), query_detector=UnsureDetector(0.1))
+    (query,) = pipeline.embed_query([image(1, 1)])
+    assert [d.confidence for d in query.objects] == [0.5, 0.3, 0.2]
+    assert [pipeline.is_doubtful(d) for d in query.objects] == [False, False, True]
+    assert len(query.embeddings) == 4
+    # A catalogue is filled with what the detector is sure of.
+    assert [c.detection.confidence for c in pipeline.embed_catalogue([image(1, 1)])[0]] == [0.5]
+    (few,) = Pipeline(
+        UnsureDetector(0.25), BoxEmbedder(), max_objects=2, query_detector=UnsureDetector(0.1)
+    ).embed_query([image(1, 1)])
+    assert [d.confidence for d in few.objects] == [0.5, 0.3]
+
+
+def test_without_another_threshold_nothing_is_doubtful() -> None:
+    (query,) = Pipeline(UnsureDetector(0.25), BoxEmbedder()).embed_query([image(1, 1)])
+    assert [d.confidence for d in query.objects] == [0.5, 0.3]
+
+
 def test_catalogue_keeps_the_main_object_or_the_whole_image() -> None:
     pipeline = Pipeline(StripeDetector(), BoxEmbedder())
     two, none = pipeline.embed_catalogue([image(2, 1), image(0, 2)])

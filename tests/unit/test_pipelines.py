@@ -117,6 +117,7 @@ def test_many_that_want_the_same_load_it_once_and_others_do_not_wait() -> None:
     [
         ("resnet@0123abcd+box", "resnet", "box"),
         ("resnet@0123abcd+int8+mask", "resnet", "mask"),
+        ("lite@0123abcd+int8+lab4x6x6w0.2+both", "lite", "both"),
         ("colour-histogram", "colour-histogram", None),
         ("yolo@0123abcd+confidence=0.4", "yolo", None),
     ],

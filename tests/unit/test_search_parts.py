@@ -53,6 +53,17 @@ def test_with_repeat_each_group_has_its_own_nearest() -> None:
     assert names(first) == [["a", "b"], ["a"], ["b", "a"]]
 
 
+def test_a_doubtful_object_takes_no_product_from_the_others() -> None:
+    chair, lamp, doubtful = offer(a=0.9, b=0.8), offer(c=0.7, b=0.6), offer(a=0.95, c=0.9, d=0.1)
+    groups = [chair, lamp, doubtful, []]
+    taken = next(pages(groups, 2, repeat=False))
+    apart = next(pages(groups, 2, repeat=False, apart=[2]))
+    assert names(taken) == [["b"], [], ["a", "c"], []]
+    assert names(apart) == [["a", "b"], ["c"], ["a", "c"], []]
+    seen = [{c.product_id for c in group} for group in apart]
+    assert names(next(pages(groups, 2, repeat=False, seen=seen, apart=[2]))) == [[], [], ["d"], []]
+
+
 @pytest.mark.parametrize("repeat", [False, True])
 def test_pages_neither_repeat_nor_skip(repeat: bool) -> None:
     chance = np.random.default_rng(3)

@@ -49,12 +49,18 @@ def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:
             "curves": found.curves,
             "report": report,
         }
+    write_entry(folder, entry)
+    return entry
+
+
+def write_entry(folder: Path, entry: dict[str, Any]) -> None:
+    """Put an entry into ``calibrations.json``, in the place of the one of its models."""
+    models = entry["detector"], entry["embedder"]
     path = folder / DEFAULTS
     known = json.loads(path.read_text(encoding="utf-8"))["calibrations"] if path.exists() else []
     others = [each for each in known if (each["detector"], each["embedder"]) != models]
     text = json.dumps({"calibrations": [*others, entry]}, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
-    return entry
 
 
 def main() -> None:

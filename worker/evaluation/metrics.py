@@ -67,17 +67,23 @@ def interval(values: Floats, statistic: Callable[..., Floats], digits: int = 2) 
     return [round(float(edge), digits) for edge in np.percentile(drawn, TAILS_PERCENT)]
 
 
-def detector_figures(pictures: Sequence[tuple[Boxes, Boxes]]) -> dict[str, float | list[float]]:
+def detector_figures(pictures: Sequence[tuple[Boxes, Boxes, int]]) -> dict[str, float | list[float]]:
     """Return recall at an overlap of .5 and .75 and the mean overlap in percent, and false objects a picture.
 
+    Recall is of all objects that are searched for. ``false_per_picture`` counts those that the detector is
+    sure of, which a shopper sees first; ``false_searched_per_picture`` counts all.
+
     Args:
-        pictures: true boxes ``(N, 4)`` and found boxes ``(M, 4)`` of each, as fractions or pixels alike.
+        pictures: true boxes ``(N, 4)`` and found boxes ``(M, 4)`` of each, as fractions or pixels alike, and
+            how many of the found ones the detector is sure of: these come first.
     """
     at_50: list[float] = []
     at_75: list[float] = []
     ious: list[float] = []
     false: list[float] = []
-    for truth, found in pictures:
+    searched: list[float] = []
+    sure_at_50: list[float] = []
+    for truth, found, sure in pictures:
         pairs = match(truth, found, 0.5)
         table = overlap(truth, found)
         hits = {i for i, _ in pairs}
@@ -85,10 +91,15 @@ def detector_figures(pictures: Sequence[tuple[Boxes, Boxes]]) -> dict[str, float
         at_50 += [100.0 * (i in hits) for i in range(len(truth))]
         at_75 += [100.0 * (i in fine) for i in range(len(truth))]
         ious += [100.0 * float(row.max(initial=0.0)) for row in table]
-        false.append(float(len(found) - len(pairs)))
+        searched.append(float(len(found) - len(pairs)))
+        sure_hits = {i for i, _ in match(truth, found[:sure], 0.5)}
+        sure_at_50 += [100.0 * (i in sure_hits) for i in range(len(truth))]
+        false.append(float(sure - len(sure_hits)))
     return {
         **with_interval("recall@.5", np.array(at_50)),
         **with_interval("recall@.75", np.array(at_75)),
         **with_interval("mean_iou", np.array(ious)),
         **with_interval("false_per_picture", np.array(false), digits=3),
+        **with_interval("sure_recall@.5", np.array(sure_at_50)),
+        **with_interval("false_searched_per_picture", np.array(searched), digits=3),
     }

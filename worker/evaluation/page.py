@@ -47,13 +47,15 @@ def worst_answers(answers: Sequence[Answer], most: int = WORST) -> list[Answer]:
 
 
 def _tables(report: Report) -> list[str]:
-    head = "<tr><th>kind</th><th>n</th><th>recall@1 %</th><th>recall@10 %</th><th>mAP %</th></tr>"
+    columns = ("kind", "n", "recall@1 %", "recall@10 %", "mAP %", "recall@1 % of the first object alone")
+    head = "<tr>" + "".join(f"<th>{column}</th>" for column in columns) + "</tr>"
     rows = []
     for kind in KINDS:
         figures = report.figures[kind]
-        cells = "".join(f"<td>{_cell(figures, name)}</td>" for name in ("recall@1", "recall@10", "map"))
+        wanted = [name for name in ("recall@1", "recall@10", "map", "first_recall@1") if name in figures]
+        cells = "".join(f"<td>{_cell(figures, name)}</td>" for name in wanted)
         rows.append(f"<tr><td>{kind}</td><td>{figures['n']}</td>{cells}</tr>")
-    names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture")
+    names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture", "false_searched_per_picture")
     titles = "".join(f"<th>{name}</th>" for name in names)
     cells = "".join(f"<td>{_cell(report.figures['detector'], name)}</td>" for name in names)
     return [

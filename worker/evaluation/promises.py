@@ -72,7 +72,7 @@ def promises(
         under ``composed`` the same of composed photos that were held out. None where the gallery teaches too
         little.
     """
-    lessons = _lessons(search, gallery, pipeline, load, told)
+    lessons = learn_from_gallery(search, gallery, pipeline, {}, load, told)
     if not lessons.enough():
         return None
     calibration, report = calibration_of(lessons)
@@ -110,13 +110,22 @@ def _promises(rows: Sequence[tuple[float, float, int, bool]]) -> dict[str, Any]:
     return kept_promises(np.array(said, np.float64), np.array(right, np.float64), photos)
 
 
-def _lessons(
+def learn_from_gallery(
     search: ExactSearch,
     gallery: Sequence[GalleryImage],
     pipeline: Pipeline,
+    categories: Mapping[str, str],
     load: Load,
     told: Callable[[str, int, int], None],
 ) -> Lessons:
+    """Return what photos composed of a gallery's pictures teach, as the calibration job does it.
+
+    Args:
+        gallery: in the order of the search's rows, one picture a row.
+        categories: of the products, where they have any.
+        load: reads a picture.
+        told: called with the stage, how much of it is done, and how much there is.
+    """
     chosen = np.random.default_rng(0).permutation(len(gallery))[:PICTURES]
     views: dict[str, int] = {}
     for image in gallery:
@@ -130,7 +139,7 @@ def _lessons(
             for row, (part, right) in enumerate(wanted_of(photo, query)):
                 products = frozenset(photo.shows[n].product_id for n in right)
                 hits = search.hits(query.embeddings[row], own)
-                lessons.learn(Question(number, part, products, hits), {})
+                lessons.learn(Question(number, part, products, hits), categories)
         photos += len(made)
         told("composed photos", min((batch + 1) * _BATCH, len(chosen)), len(chosen))
     return lessons

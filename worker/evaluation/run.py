@@ -26,6 +26,8 @@ Truth = Literal["auto", "box", "mask"]
 Progress = Callable[[str, int, int], None]
 
 LIMITS = ImageLimits(formats=CATALOGUE_FORMATS)
+#: Of the first object's hits alone.
+FIRST_FIGURES = ("recall@1", "recall@1_ci", "recall@10", "recall@10_ci")
 #: An object counts as found when its box is overlapped by this much.
 FOUND_IOU = 0.5
 
@@ -36,6 +38,7 @@ class Answer:
 
     Attributes:
         rank: place of the right product, from 1; None where no detection is on the object.
+        first: its place among the hits of the first object alone, which stand first on the page.
         best: product of the best hit, None where there is no hit.
         objects: boxes that the pipeline searched with.
     """
@@ -45,6 +48,7 @@ class Answer:
     rank: int | None
     best: str | None
     objects: tuple[Box, ...]
+    first: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return ``same``, ``view``, ``multi``, ``detector`` and ``models``; rates in percent.
 
-        Beside each rate there is ``<rate>_ci``, its 95 % bootstrap interval.
+        Beside each rate there is ``<rate>_ci``, its 95 % bootstrap interval. ``same`` and ``view`` have
+        ``first_recall@1`` and ``@10`` too, of the first object's hits alone.
         """
         return self.figures
 
@@ -108,15 +113,16 @@ def evaluate(
     data = read_set(folder, limit)
     if truth == "mask":
         _require_masks(data, pipeline)
-    gallery = _embed_gallery(data, pipeline, told)
+    gallery = _embed_gallery(data.gallery, pipeline, told)
     answers: list[Answer] = []
-    boxes: list[tuple[Boxes, Boxes]] = []
+    boxes: list[tuple[Boxes, Boxes, int]] = []
     asked: list[tuple[Photograph, QueryEmbedding]] = []
     done = 0
     for photographs, images in _batches(data.photographs, pipeline.batch):
         found = pipeline.embed_query(images)
         for photograph, query in zip(photographs, found, strict=True):
-            boxes.append((_true_boxes(photograph), as_boxes(list(query.objects))))
+            sure = sum(not pipeline.is_doubtful(seen) for seen in query.objects)
+            boxes.append((_true_boxes(photograph), as_boxes(list(query.objects)), sure))
             asked.append((photograph, query))
         if truth == "box":
             found = _with_true_boxes(pipeline, photographs, images)
@@ -129,34 +135,47 @@ def evaluate(
     figures: dict[str, Any] = {
         kind: search_figures([a.rank for a in answers if a.photograph.kind == kind]) for kind in KINDS
     }
+    for kind in ("same", "view"):
+        first = search_figures([a.first for a in answers if a.photograph.kind == kind])
+        figures[kind] |= {f"first_{name}": first[name] for name in FIRST_FIGURES}
     figures["detector"] = detector_figures(boxes)
     figures["models"] = {**pipeline.versions, "truth": truth, "gallery": str(len(gallery.products))}
     if calibrate:
         search = ExactSearch(gallery.products, gallery.owners, gallery.embeddings)
         pictures = [data.gallery[n] for n in gallery.pictures]
-        figures["calibration"] = promises(search, pictures, pipeline, asked, _load_entry, told)
+        figures["calibration"] = promises(search, pictures, pipeline, asked, load_entry, told)
     return Report(figures, tuple(answers), {image.product_id: image.path for image in reversed(data.gallery)})
 
 
-def _embed_gallery(data: LabelledSet, pipeline: Pipeline, told: Progress) -> _Gallery:
+def open_gallery(
+    images: Sequence[GalleryImage], pipeline: Pipeline, told: Progress = lambda stage, done, total: None
+) -> tuple[ExactSearch, list[GalleryImage]]:
+    """Embed pictures as an import would; return the search over them, and the picture of each of its rows."""
+    gallery = _embed_gallery(images, pipeline, told)
+    search = ExactSearch(gallery.products, gallery.owners, gallery.embeddings)
+    return search, [images[n] for n in gallery.pictures]
+
+
+def _embed_gallery(images: Sequence[GalleryImage], pipeline: Pipeline, told: Progress) -> _Gallery:
     owners: list[str] = []
     rows: list[NDArray[np.float32]] = []
     pictures: list[int] = []
     seen = 0
-    for entries, images in _batches(data.gallery, pipeline.batch):
-        for entry, found in zip(entries, pipeline.embed_catalogue(images), strict=True):
+    for entries, batch in _batches(images, pipeline.batch):
+        for entry, found in zip(entries, pipeline.embed_catalogue(batch), strict=True):
             owners += [entry.product_id] * len(found)
             pictures += [seen] * len(found)
             seen += 1
             rows += [each.embedding for each in found]
-        told("gallery", len(owners), len(data.gallery))
+        told("gallery", seen, len(images))
     products = sorted(set(owners))
     places = {product: place for place, product in enumerate(products)}
     of_rows = np.array([places[owner] for owner in owners], np.intp)
     return _Gallery(products, of_rows, np.stack(rows), pictures)
 
 
-def _load_entry(entry: GalleryImage) -> Image:
+def load_entry(entry: GalleryImage) -> Image:
+    """Decode a picture of a gallery; raises as ``load_image``."""
     return load_image(entry.path)
 
 
@@ -226,7 +245,8 @@ def _answer(
         asked = scores[rows]
         place = gallery.products.index(wanted.product_id)
         best = gallery.products[gallery.owners[int(asked.max(axis=0).argmax())]]
-        yield Answer(photograph, wanted, rank_of(asked, gallery.owners, place), best, boxes)
+        first = rank_of(asked[:1], gallery.owners, place)
+        yield Answer(photograph, wanted, rank_of(asked, gallery.owners, place), best, boxes, first)
 
 
 def _detection_on(box: Box, query: QueryEmbedding) -> list[int] | None:

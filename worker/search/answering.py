@@ -92,12 +92,14 @@ class Choosing:
     def _first_page(self, query: Query, groups: list[list[Candidate]]) -> None:
         alive = [[c for c in group if self._may_be_shown(query, c)] for group in groups]
         size, repeat = query.options.top_k, query.options.repeat
-        query.chosen = next(pages(alive, size, repeat), [[] for _ in groups])
+        # Doubtful objects and the whole image have their own nearest products, whatever the others have.
+        alone = {*query.doubtful, len(query.objects)}
+        query.chosen = next(pages(alive, size, repeat, apart=query.doubtful), [[] for _ in groups])
         seen = [{c.product_id for c in part} for part in query.chosen]
-        of_objects = set().union(*seen[:-1])
+        of_objects = set().union(*(part for n, part in enumerate(seen) if n not in alone))
         query.more = []
         for n in range(len(groups)):
-            hidden = seen[n] if repeat or n == len(query.objects) else of_objects
+            hidden = seen[n] if repeat or n in alone else of_objects
             left = any(c.product_id not in hidden for c in alive[n]) or _goes_on(query, n)
             group = WHOLE if n == len(query.objects) else n
             query.more.append(Cursor(query.claim.id, group, 0) if left else None)
@@ -106,7 +108,7 @@ class Choosing:
         """The same pages are made for every cursor, and the wanted group's products counted off."""
         cursor = page.cursor
         group = len(groups) - 1 if cursor.group == WHOLE else min(cursor.group, len(groups) - 1)
-        rest = pages(groups, page.size, query.options.repeat, page.seen)
+        rest = pages(groups, page.size, query.options.repeat, page.seen, query.doubtful)
         line: Iterator[Candidate] = chain.from_iterable(made[group] for made in rest)
         query.chosen = [[] for _ in groups]
         query.more = [None for _ in groups]
@@ -167,12 +169,14 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
             for c, sure in zip(query.chosen[n], sures[n], strict=True)
         ]
 
+    doubtful = query.doubtful
     following = [None if cursor is None else cursor.text() for cursor in query.more]
     found = [
         FoundObject(
             box=box,
             label=seen.label,
             confidence=round(seen.confidence, 4),
+            doubtful=n in doubtful,
             hits=hits(n),
             category=_category(query, hydrator, n),
             next=following[n],

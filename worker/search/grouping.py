@@ -96,7 +96,11 @@ def _times(score: float, factor: float) -> float:
 
 
 def pages(
-    groups: Groups, size: int, repeat: bool, seen: Sequence[Collection[str]] = ()
+    groups: Groups,
+    size: int,
+    repeat: bool,
+    seen: Sequence[Collection[str]] = (),
+    apart: Collection[int] = (),
 ) -> Iterator[list[list[Candidate]]]:
     """Yield page after page of all groups, until nothing is left.
 
@@ -108,18 +112,23 @@ def pages(
     Args:
         size: most products of a group on a page.
         seen: products of each group that earlier pages showed.
+        apart: numbers of objects that take no product from the others, and from which none takes any.
     """
-    taken = _taken(len(groups), repeat, seen)
+    taken = _taken(len(groups), repeat, seen, apart)
     while any(page := _page(groups, size, taken)):
         yield page
 
 
-def _taken(count: int, repeat: bool, seen: Sequence[Collection[str]]) -> list[set[str]]:
-    """Return a set of products for each group: its own, or one and the same for all objects."""
+def _taken(
+    count: int, repeat: bool, seen: Sequence[Collection[str]], apart: Collection[int]
+) -> list[set[str]]:
+    """Return a set of products for each group: its own, or one and the same for all objects not apart."""
     own = [set(seen[n]) if n < len(seen) else set() for n in range(count)]
     if repeat:
         return own
-    return [set().union(*own[:-1])] * (count - 1) + [own[-1]]
+    alone = {*apart, count - 1}
+    together = set().union(*(own[n] for n in range(count) if n not in alone))
+    return [own[n] if n in alone else together for n in range(count)]
 
 
 def _page(groups: Groups, size: int, taken: Sequence[set[str]]) -> list[list[Candidate]]:

@@ -105,6 +105,13 @@ class Query:
         return [*([n] for n in range(objects)), list(range(objects, len(self.embeddings)))]
 
     @property
+    def doubtful(self) -> frozenset[int]:
+        """Numbers of the objects that the detector is not sure of; none of those that a person drew."""
+        if self.options.box is not None:
+            return frozenset()
+        return frozenset(n for n, seen in enumerate(self.objects) if self.pipeline.is_doubtful(seen))
+
+    @property
     def window(self) -> int:
         """How many of the nearest rows boosts move: as many as the first page asked for at first."""
         return first_limit(self.options.top_k if self.page is None else self.page.size)

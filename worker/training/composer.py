@@ -19,6 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from worker.training.clutter import paint_background, paint_clutter
+from worker.training.grounds import paint_ground
+from worker.training.interface import show_on_page
+from worker.training.labelled import LabelledPhoto, Owner, crop_labelled, read_labelled
+from worker.training.lighting import cast_hard_shadow, light_scene
+from worker.training.parts import add_parts, paint_hand, squeeze
 from worker.training.paste import cast_shadow, scaled, turn
 from worker.training.photometry import degrade, recolour, relight
 from worker.training.wallpaper import paint_wallpaper
@@ -75,6 +80,26 @@ class ComposerConfig:
     #: The second is for detectors alone: to an embedder another colour is another product.
     wallpaper: float = 0.0
     recolour: float = 0.0
+    #: Shares of the scenes that are not of a catalogue: on a patterned ground, in dark or coloured light,
+    #: inside a screenshot, with a hand before a product. None of them changes scenes where it is 0.
+    ground: float = 0.0
+    light: float = 0.0
+    interface: float = 0.0
+    hand: float = 0.0
+    #: Share of the scenes that begin with a photograph whose things are known (`labelled`), if there are any.
+    photos: float = 0.0
+    #: Shares of products: with a hard shadow, of parts in several colours, made thin.
+    hard_shadow: float = 0.0
+    parts: float = 0.0
+    thin: float = 0.0
+    #: Products whose id begins with `favoured` are this share of those drawn; "" draws all alike.
+    favoured: str = ""
+    favoured_share: float = 0.0
+
+    @property
+    def is_rich(self) -> bool:
+        """Whether scenes have light, hands or pages that are painted over the whole picture."""
+        return max(self.light, self.interface, self.hand) > 0
 
 
 def is_held_out(name: str, percent: int) -> bool:
@@ -101,7 +126,11 @@ class Composer:
     """Composes scenes from cut-outs and backgrounds. Decoded pictures stay in memory (about 1.5 GB)."""
 
     def __init__(
-        self, cutouts: Sequence[Cutout], backgrounds: Sequence[Path], config: ComposerConfig
+        self,
+        cutouts: Sequence[Cutout],
+        backgrounds: Sequence[Path],
+        config: ComposerConfig,
+        photos: Sequence[LabelledPhoto] = (),
     ) -> None:
         if not cutouts or not backgrounds:
             raise ValueError("a composer needs at least one cut-out and one background")
@@ -111,7 +140,11 @@ class Composer:
         for cutout in cutouts:
             self._by_product.setdefault(cutout.product_id, []).append(cutout)
         self._products = sorted(self._by_product)
+        begin = config.favoured
+        self._favoured = [p for p in self._products if begin and p.startswith(begin)]
         self._pixels: dict[Path, Pixels] = {}
+        self._photos = list(photos)
+        self._labelled: dict[Path, tuple[Pixels, Owner]] = {}
 
     def hold(self, pixels: Mapping[Path, Pixels]) -> None:
         """Take pictures that are in memory already; their paths are names only.
@@ -120,6 +153,11 @@ class Composer:
             pixels: a background as ``(h, w, 3)``; a cut-out as ``(h, w, 4)``, colour premultiplied by alpha.
         """
         self._pixels.update(pixels)
+
+    def share_pictures(self, other: Composer) -> None:
+        """Let another composer of the same pictures use those that this one has decoded, and vice versa."""
+        other._pixels = self._pixels
+        other._labelled = self._labelled
 
     def compose(self, seed: int | Sequence[int], wanted: Sequence[Cutout] | None = None) -> Scene:
         """One scene. With `wanted`, exactly those cut-outs are tried, the last on top.
@@ -135,7 +173,9 @@ class Composer:
                 (height, width, 3), rng.integers(246, 256) if rng.random() < 0.4 else 255, np.uint8
             )
         else:
-            if config.wallpaper and rng.random() < config.wallpaper:
+            if config.ground and rng.random() < config.ground:
+                canvas = paint_ground(rng, height, width, self._photo)
+            elif config.wallpaper and rng.random() < config.wallpaper:
                 canvas = paint_wallpaper(rng, height, width)
             else:
                 canvas = paint_background(rng, height, width, self._photo)
@@ -145,13 +185,67 @@ class Composer:
         owner = np.zeros((height, width), np.int16)
         placed: list[Cutout] = []
         areas: list[int] = []
+        if config.photos and not catalogue and wanted is None and rng.random() < config.photos:
+            canvas, owner = self._begin_with_photo(rng, canvas, owner, placed, areas)
+            if placed:
+                chosen = chosen[: int(rng.integers(0, 3))]
         for cutout in chosen:
             if self._place(rng, canvas, owner, areas, cutout, catalogue, len(chosen)):
                 placed.append(cutout)
         if not catalogue and placed and rng.random() < config.clutter / 4:
             self._occlude(rng, canvas, owner, areas)
+        if config.is_rich and not catalogue:
+            canvas, owner = self._enrich(rng, canvas, owner, areas)
         image = degrade(rng, canvas, gentle=catalogue)
         return _scene(image, owner, placed)
+
+    def _enrich(
+        self, rng: np.random.Generator, canvas: Pixels, owner: NDArray[np.int16], areas: list[int]
+    ) -> tuple[Pixels, NDArray[np.int16]]:
+        """What happens to a whole scene: a hand reaches in, the light changes, a page frames it."""
+        config = self.config
+        if areas and rng.random() < config.hand:
+            self._hold(rng, canvas, owner, areas)
+        if rng.random() < config.light:
+            canvas = light_scene(rng, canvas)
+        if rng.random() < config.interface:
+            canvas, owner = show_on_page(rng, canvas, owner)
+        return canvas, owner
+
+    def _begin_with_photo(
+        self,
+        rng: np.random.Generator,
+        canvas: Pixels,
+        owner: NDArray[np.int16],
+        placed: list[Cutout],
+        areas: list[int],
+    ) -> tuple[Pixels, NDArray[np.int16]]:
+        """Take a labelled photograph for the canvas, and what it shows for the first products."""
+        if not self._photos:
+            return canvas, owner
+        photo = self._photos[rng.integers(len(self._photos))]
+        if photo.path not in self._labelled:
+            self._labelled[photo.path] = read_labelled(photo)
+        part = crop_labelled(rng, *self._labelled[photo.path], *owner.shape)
+        if part is None:
+            return canvas, owner
+        counts = np.bincount(part[1].ravel(), minlength=2)
+        for _ in range(1, len(counts)):
+            placed.append(Cutout(photo.product_id, photo.path))
+        areas.extend(int(count) for count in counts[1:])
+        return part
+
+    def _hold(
+        self, rng: np.random.Generator, canvas: Pixels, owner: NDArray[np.int16], areas: list[int]
+    ) -> None:
+        """Let a hand hold one product; given up where it would hide too much."""
+        number = int(rng.integers(1, len(areas) + 1))
+        ys, xs = np.nonzero(owner == number)
+        if not len(ys):
+            return
+        trial = canvas.copy()
+        covered = paint_hand(rng, trial, (int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())))
+        self._cover(canvas, owner, areas, trial, covered)
 
     def _frame(self, rng: np.random.Generator) -> tuple[int, int]:
         size = self.config.size_px
@@ -166,8 +260,14 @@ class Composer:
         count = 1
         if not catalogue and rng.random() >= self.config.single:
             count = int(rng.integers(2, self.config.max_products + 1))
-        views = [self._by_product[self._products[rng.integers(len(self._products))]] for _ in range(count)]
+        views = [self._by_product[self._product(rng)] for _ in range(count)]
         return [view[rng.integers(len(view))] for view in views]
+
+    def _product(self, rng: np.random.Generator) -> str:
+        pool = self._products
+        if self._favoured and rng.random() < self.config.favoured_share:
+            pool = self._favoured
+        return pool[rng.integers(len(pool))]
 
     def _place(
         self,
@@ -195,7 +295,10 @@ class Composer:
             region = owner[y0:y1, x0:x1]
             if any(_left(owner, region, part, i) < MIN_VISIBLE * area for i, area in enumerate(areas, 1)):
                 continue
-            cast_shadow(rng, canvas, patch, top, left, catalogue)
+            if self.config.hard_shadow and not catalogue and rng.random() < self.config.hard_shadow:
+                cast_hard_shadow(rng, canvas, patch, top, left)
+            else:
+                cast_shadow(rng, canvas, patch, top, left, catalogue)
             cut = patch[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
             under = canvas[y0:y1, x0:x1].astype(np.float32)
             canvas[y0:y1, x0:x1] = np.clip(cut[..., :3] + under * (1 - cut[..., 3:] / 255), 0, 255)
@@ -217,6 +320,8 @@ class Composer:
             np.exp(rng.uniform(np.log(low), np.log(high)) if count > 1 else np.log(rng.uniform(low, high)))
         )
         patch = self._cutout(cutout.path)
+        if self.config.thin and rng.random() < self.config.thin:
+            patch = squeeze(rng, patch)
         ratio = long_px / max(patch.shape[:2])
         stretch = 1.0 if catalogue else rng.uniform(0.92, 1.08)
         size = (
@@ -232,6 +337,8 @@ class Composer:
             )
         if self.config.recolour and rng.random() < self.config.recolour:
             patch = recolour(rng, patch)
+        if self.config.parts and rng.random() < self.config.parts:
+            patch = add_parts(rng, patch)
         return patch if catalogue else relight(rng, patch)
 
     def _position(
@@ -251,6 +358,13 @@ class Composer:
         """Something that is no product stands in front; given up where it would hide too much."""
         trial = canvas.copy()
         covered = paint_clutter(rng, trial, self._photo, 1)
+        self._cover(canvas, owner, areas, trial, covered)
+
+    @staticmethod
+    def _cover(
+        canvas: Pixels, owner: NDArray[np.int16], areas: list[int], trial: Pixels, covered: Mask
+    ) -> None:
+        """Take over `trial` where every product stays visible enough under what `covered` hides."""
         kept = [(owner[~covered] == i).sum() >= MIN_VISIBLE * area for i, area in enumerate(areas, 1)]
         if all(kept):
             canvas[:] = trial

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,9 @@ def open_trunk_runtime(model: ModelFile, trunk: str, cache_dir: Path, threads: i
 def crop_spec(model: ModelFile) -> CropSpec:
     """How this embedder's crops are cut."""
     fill = (round(model.crop.fill[0]), round(model.crop.fill[1]), round(model.crop.fill[2]))
-    return CropSpec(model.crop.mode, fill, model.crop.margin, model.resize, model.input_px)
+    # The network sees one view at a time, and most often the one with the background.
+    mode: Literal["box", "mask"] = "mask" if model.crop.mode == "mask" else "box"
+    return CropSpec(mode, fill, model.crop.margin, model.resize, model.input_px)
 
 
 def crop_features(

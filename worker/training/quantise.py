@@ -82,9 +82,13 @@ def give_form(models: Path, model: ModelFile, pictures: Sequence[Image], cache_d
 
 
 def least_cosine(model: ModelFile, pictures: Sequence[Image], cache_dir: Path) -> tuple[float, float]:
-    """Return the lowest and the mean cosine between an embedder's INT8 and FP32 embeddings of crops."""
+    """Return the lowest and the mean cosine between an embedder's INT8 and FP32 embeddings of crops.
+
+    Of the network alone, whose precision it is: one view of an object, without its colours.
+    """
+    network, plan = model.model_copy(update={"colour": None}), model.crop.model_copy(update={"mode": "box"})
     both = [
-        load_embedder(model, cache_dir=cache_dir, precision=precision).embed(pictures)
+        load_embedder(network, cache_dir=cache_dir, precision=precision, plan=plan).embed(pictures)
         for precision in ("int8", "fp32")
     ]
     cosines = (both[0] * both[1]).sum(axis=1)

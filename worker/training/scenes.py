@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -69,10 +69,13 @@ def to_batch(scenes: list[Scene], size: int) -> Batch:
 
 
 class SceneBatches(IterableDataset[Batch]):
-    """An endless stream of composed batches; batch k depends on the seed and k alone."""
+    """An endless stream of composed batches; batch k depends on the seed and k alone.
 
-    def __init__(self, composer: Composer, batch: int, seed: int, first: int = 0) -> None:
-        self._composer = composer
+    With several composers, batches are theirs in turns: that is how a detector is trained at several sizes.
+    """
+
+    def __init__(self, composers: Sequence[Composer], batch: int, seed: int, first: int = 0) -> None:
+        self._composers = composers
         self._batch = batch
         self._seed = seed
         self._first = first
@@ -84,5 +87,6 @@ class SceneBatches(IterableDataset[Batch]):
         number = self._first + offset
         while True:
             seeds = ((self._seed, number * self._batch + i) for i in range(self._batch))
-            yield to_batch([self._composer.compose(s) for s in seeds], self._composer.config.size_px)
+            composer = self._composers[number % len(self._composers)]
+            yield to_batch([composer.compose(s) for s in seeds], composer.config.size_px)
             number += step

@@ -65,7 +65,7 @@ def main_colours(image: Image, mask: NDArray[np.float32] | None = None) -> list[
             one, a plain background that reaches the border does not count, and the middle counts more.
     """
     small = _shrunk(image)
-    weights = _foreground(small) if mask is None else _resized(mask)
+    weights = foreground(small) if mask is None else _resized(mask)
     if weights.sum() < _LEAST_OBJECT * weights.size:
         weights = np.ones_like(weights)
     red, green, blue = np.moveaxis((small >> (8 - _BITS)).astype(np.intp), -1, 0)
@@ -89,9 +89,9 @@ def _resized(mask: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(soft > 0.5, np.float64)
 
 
-def _foreground(small: Image) -> NDArray[np.float64]:
+def foreground(small: Image) -> NDArray[np.float64]:
     """Weigh pixels: nothing where a plain background reaches in from the border, more in the middle."""
-    lab = _lab(small)
+    lab = to_lab(small)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     apart = lab - np.median(border, axis=0)
     squared = np.einsum("ijk,ijk->ij", apart, apart)
@@ -115,7 +115,7 @@ def _middle() -> NDArray[np.float64]:
     return weights
 
 
-def _lab(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+def to_lab(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return ``(..., 3)`` sRGB as CIELAB: lightness 0 to 100, and two axes of colour."""
     flat = np.ascontiguousarray(colours.reshape(1, -1, 3), np.float32) / 255
     return np.asarray(cv2.cvtColor(flat, cv2.COLOR_RGB2LAB), np.float32).reshape(colours.shape)
@@ -126,8 +126,8 @@ def _table() -> NDArray[np.intp]:
     """Return the number of the name for each colour of ``_BITS`` bits a channel, red first, in one row."""
     steps = (np.arange(1 << _BITS, dtype=np.uint16) << (8 - _BITS)) + (1 << (7 - _BITS))
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).astype(np.uint8)
-    lab = _lab(grid.reshape(-1, 3))
-    known = _lab(np.array([c for each in _REFERENCES.values() for c in each], np.uint8))
+    lab = to_lab(grid.reshape(-1, 3))
+    known = to_lab(np.array([c for each in _REFERENCES.values() for c in each], np.uint8))
     owners = np.array([COLOURS.index(name) for name, each in _REFERENCES.items() for _ in each])
     squared = (lab**2).sum(1)[:, None] - 2 * lab @ known.T + (known**2).sum(1)
     names = owners[np.argmin(squared, axis=1)]

@@ -82,7 +82,22 @@ def cut_out(
         shape: ``pad`` centres the crop on the fill, ``stretch`` distorts it to the square.
 
     Returns:
-        ``(side_px, side_px, 3) uint8``.
+        ``(side_px, side_px, 3) uint8``. With ``plan.mode`` ``both`` the background is kept.
+    """
+    square, outline = cut_with_outline(image, detection, side_px, plan, shape)
+    return square if outline is None or plan.mode != "mask" else fade(square, outline, plan.fill)
+
+
+def cut_with_outline(
+    image: Image, detection: Detection | None, side_px: int, plan: CropPlan, shape: Literal["pad", "stretch"]
+) -> tuple[Image, NDArray[np.float32] | None]:
+    """Cut what is to be embedded with its background, and say where in the crop the object is.
+
+    Args: as ``cut_out``.
+
+    Returns:
+        ``(side_px, side_px, 3) uint8``, and ``(side_px, side_px) float32`` in 0..1; None where the object has
+        no mask.
     """
     height, width = image.shape[:2]
     box = (0.0, 0.0, 1.0, 1.0) if detection is None else detection.box
@@ -96,24 +111,29 @@ def cut_out(
     else:
         square, placed = fit_into_square(part, side_px, plan.fill)
         scale, offset = np.array([placed.scale] * 2), np.array([placed.left, placed.top])
-    if detection is None or detection.mask is None or plan.mode == "box":
-        return square
+    if detection is None or detection.mask is None:
+        return square, None
     x0, y0, x1, y1 = to_pixels(box, width, height)
     corners = np.array([[x0 - left, y0 - top], [x1 - left, y1 - top]]) * scale + offset
     first = np.minimum(np.rint(corners[0]).astype(int), side_px - 1)
     last = np.clip(np.rint(corners[1]).astype(int), first + 1, side_px)
-    return _fade(square, detection.mask, (*first, *last), plan.fill)
+    return square, _outline(square, detection.mask, (*first, *last))
 
 
-def _fade(square: Image, mask: NDArray[np.float32], place: PixelBox, fill: Rgb) -> Image:
-    """Let all that is outside of the mask fade to ``fill``; beyond ``place`` there is no object."""
+def fade(square: Image, outline: NDArray[np.float32], fill: Rgb) -> Image:
+    """Let all that is outside of an outline, (H, W) in 0..1, fade to ``fill``."""
+    background = np.asarray(fill, np.float32)
+    return np.asarray(np.rint((square - background) * outline[..., None] + background), np.uint8)
+
+
+def _outline(square: Image, mask: NDArray[np.float32], place: PixelBox) -> NDArray[np.float32]:
+    """Lay a mask on the part of a square that its box has; beyond it there is no object."""
     x0, y0, x1, y1 = place
     shrinks = mask.shape[1] > x1 - x0
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    alpha = np.zeros((*square.shape[:2], 1), np.float32)
-    alpha[y0:y1, x0:x1, 0] = cv2.resize(mask, (x1 - x0, y1 - y0), interpolation=method)
-    background = np.asarray(fill, np.float32)
-    return np.asarray(np.rint((square - background) * alpha + background), np.uint8)
+    outline = np.zeros(square.shape[:2], np.float32)
+    outline[y0:y1, x0:x1] = cv2.resize(mask, (x1 - x0, y1 - y0), interpolation=method)
+    return outline
 
 
 def overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:

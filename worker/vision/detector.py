@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class YoloDetector:
 
     def __init__(self, runtime: Runtime, model: ModelFile, plan: OutputPlan) -> None:
         self._runtime = runtime
+        self._model = model
         self._side_px = model.input_px
         self._plan = plan
         changed = [
@@ -57,6 +59,11 @@ class YoloDetector:
     def version(self) -> str:
         """Name and hash of the weights, precision, and the thresholds that are not the default."""
         return self._version
+
+    def at(self, confidence: float, max_objects: int) -> YoloDetector:
+        """Return the same network with another minimum confidence and maximum number of objects."""
+        plan = replace(self._plan, confidence=confidence, max_objects=max_objects)
+        return YoloDetector(self._runtime, self._model, plan)
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Return the detections of each image, most prominent first (``yolo_output.prominence``).

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.errors import Misconfigured
 from worker.vision import Detection, Embeddings, Image
-from worker.vision.crops import cut_out
+from worker.vision.colour_histogram import add_colours
 from worker.vision.models import CropPlan, ModelFile, find_model
 from worker.vision.runtimes import (
     NetworkSource,
@@ -23,6 +24,7 @@ from worker.vision.runtimes import (
     first_line,
     open_runtime,
 )
+from worker.vision.views import cut_views, split_views
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,11 +43,12 @@ class NetworkEmbedder:
         self._model = model
         self._plan = plan
         halved = "" if runtime.precision == "fp32" else f"+{runtime.precision}"
-        self._version = f"{model.version}{halved}+{plan.mode}"
+        colour = "" if model.colour is None else f"+{model.colour.version}"
+        self._version = f"{model.version}{halved}{colour}+{plan.mode}"
 
     @property
     def version(self) -> str:
-        """Name and hash of the weights, precision and crop mode: each changes the embeddings.
+        """Name and hash of the weights, precision, colours and crop mode: each changes the embeddings.
 
         ``models.embedding_space`` is what must be equal for one index.
         """
@@ -53,16 +56,22 @@ class NetworkEmbedder:
 
     @property
     def dim(self) -> int:
-        return self._model.dim
+        return self._model.embedding_dim
 
     @property
     def uses_masks(self) -> bool:
         """Whether a mask changes what is embedded."""
-        return self._plan.mode == "mask"
+        return self._plan.mode != "box" or self._model.colour is not None
 
     def crop(self, image: Image, detection: Detection | None) -> Image:
-        """Cut the object, or the whole image, to the ``(S, S, 3) uint8`` that ``embed`` takes."""
-        return cut_out(image, detection, self._model.input_px, self._plan, self._model.resize)
+        """Cut the object, or the whole image, to the ``(S, n * S, 3) uint8`` that ``embed`` takes.
+
+        ``worker.vision.views`` says what lies side by side in it; with the mode ``box`` or ``mask`` and
+        without colours it is one picture.
+        """
+        model = self._model
+        outlined = model.colour is not None
+        return cut_views(image, detection, model.input_px, self._plan, model.resize, outlined=outlined)
 
     def embed(self, crops: Sequence[Image]) -> Embeddings:
         """Return ``(len(crops), dim) float32``, rows of length 1; all go through as one batch.
@@ -73,7 +82,24 @@ class NetworkEmbedder:
         """
         if not crops:
             return np.zeros((0, self.dim), np.float32)
-        return unit_rows(self._runtime.infer(np.stack(crops))[0])
+        views = split_views(np.stack(crops))
+        plan = self._model.colour
+        if plan is None:
+            return self._embed_views(views)
+        outlines = np.ascontiguousarray(views[-1, ..., 0])
+        return add_colours(self._embed_views(views[:-1]), views[0], outlines, plan)
+
+    def _embed_views(self, views: NDArray[np.uint8]) -> Embeddings:
+        """Embed one or two views of each object ``(n, N, S, S, 3)``: the mean of the two, ``(N, D)``."""
+        first = np.ascontiguousarray(views[0])
+        if len(views) == 1:
+            return unit_rows(self._runtime.infer(first)[0])
+        # A whole image looks the same with and without its background: it is embedded once.
+        other = (views[1] != views[0]).any(axis=(1, 2, 3))
+        rows = unit_rows(self._runtime.infer(np.concatenate([first, views[1][other]]))[0])
+        mean = rows[: len(first)].copy()
+        mean[other] += rows[len(first) :]
+        return unit_rows(mean)
 
 
 def unit_rows(rows: Embeddings) -> Embeddings:

@@ -30,20 +30,49 @@ IMAGENET_STD: Rgb = (58.395, 57.12, 57.375)
 WITHOUT_WEIGHTS = frozenset(("none", "colour-histogram", "perceptual-hash"))
 
 
+CropMode = Literal["box", "mask", "both"]
+
+
 class CropPlan(BaseModel):
     """How an object is cut out for the embedder.
 
     Attributes:
-        mode: ``box`` keeps the background inside the box, ``mask`` fades it to ``fill``.
+        mode: ``box`` keeps the background inside the box, ``mask`` fades it to ``fill``, ``both`` embeds
+            the object in each way and takes the mean of the two vectors.
         fill: RGB, 0 to 255; also what a crop is padded with.
         margin: added on each side, as a share of the box's width and height.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    mode: Literal["box", "mask"] = "box"
+    mode: CropMode = "box"
     fill: Rgb = (255.0, 255.0, 255.0)
     margin: float = Field(0.0, ge=0, le=1)
+
+
+class ColourPlan(BaseModel):
+    """How much an object's colours count, and how finely they are told apart.
+
+    Attributes:
+        lightness, opponent: bins of CIELAB's lightness and of each of its two colour axes.
+        weight: of the colours' similarity beside the network's cosine, which has 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    lightness: int = Field(4, ge=2, le=16)
+    opponent: int = Field(6, ge=2, le=16)
+    weight: float = Field(0.2, gt=0, le=2)
+
+    @property
+    def dim(self) -> int:
+        """Number of bins."""
+        return self.lightness * self.opponent**2
+
+    @property
+    def version(self) -> str:
+        """Part of an embedder's version, such as ``lab4x6x6w0.2``."""
+        return f"lab{self.lightness}x{self.opponent}x{self.opponent}w{self.weight:g}"
 
 
 class Int8Form(BaseModel):
@@ -85,8 +114,9 @@ class ModelFile(BaseModel):
         path: the weights.
         sha256: of the weights, in hexadecimal.
         mean, std: an input is (pixel - mean) / std, pixels 0 to 255.
-        dim: length of the embedding; 0 for a detector.
+        dim: length of the network's output; 0 for a detector.
         resize: ``pad`` keeps the shape of a crop, ``stretch`` does not.
+        colour: how colours are part of the embedding, None where they are not.
         int8: its quantised form, if there is one.
     """
 
@@ -107,12 +137,18 @@ class ModelFile(BaseModel):
     licence: str = ""
     source: str = ""
     crop: CropPlan = CropPlan()
+    colour: ColourPlan | None = None
     int8: Int8Form | None = None
 
     @property
     def version(self) -> str:
         """Name and the first eight digits of the hash."""
         return f"{self.name}@{self.sha256[:8]}"
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding: of the network's output and of the colours."""
+        return self.dim + (0 if self.colour is None else self.colour.dim)
 
     def read(self) -> bytes:
         """Return the weights.

@@ -1,0 +1,82 @@
+"""Photographs whose main thing is known by a mask: real light, real shadows, real grounds.
+
+A data pack may have `masks/NAME.png` for `backgrounds/NAME.jpg`: 0 where nothing is, 1, 2, ... for each
+thing. `worker.training.label_backgrounds` makes them with a teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+Owner = NDArray[np.int16]
+
+#: Longest side that is kept in memory.
+PHOTO_PX = 640
+#: A crop that shows less of a thing than this is drawn again.
+MIN_SHOWN = 0.45
+TRIES = 8
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photograph and the mask of its things."""
+
+    path: Path
+    mask: Path
+
+    @property
+    def product_id(self) -> str:
+        """A name for what it shows, alike for no product."""
+        return f"photo-{self.path.stem}"
+
+
+def list_photos(data: Path, backgrounds: Sequence[Path]) -> list[LabelledPhoto]:
+    """Return those of the backgrounds that have a mask."""
+    masks = {path.stem: path for path in (data / "masks").glob("*.png")}
+    return [LabelledPhoto(path, masks[path.stem]) for path in backgrounds if path.stem in masks]
+
+
+def read_labelled(photo: LabelledPhoto) -> tuple[Pixels, Owner]:
+    """Return the picture (H, W, 3) uint8 RGB and the number of the thing at each pixel (H, W) int16."""
+    picture = Image.open(photo.path).convert("RGB")
+    picture.thumbnail((PHOTO_PX, PHOTO_PX))
+    mask = Image.open(photo.mask).resize(picture.size, Image.Resampling.NEAREST)
+    return np.asarray(picture), np.asarray(mask).astype(np.int16)
+
+
+def crop_labelled(
+    rng: np.random.Generator, picture: Pixels, owner: Owner, height: int, width: int
+) -> tuple[Pixels, Owner] | None:
+    """Cut a random part that shows most of the things that it shows at all, mirrored half of the time.
+
+    Returns:
+        Picture (height, width, 3) and owner (height, width); None where no such part was found.
+    """
+    full_h, full_w = owner.shape
+    areas = np.bincount(owner.ravel(), minlength=2)
+    for _ in range(TRIES):
+        fit = min(full_h / height, full_w / width) * rng.uniform(0.45, 1.0)
+        h, w = max(8, int(height * fit)), max(8, int(width * fit))
+        top, left = int(rng.integers(0, full_h - h + 1)), int(rng.integers(0, full_w - w + 1))
+        part = owner[top : top + h, left : left + w]
+        shown = np.bincount(part.ravel(), minlength=len(areas))
+        visible = [n for n in range(1, len(areas)) if shown[n]]
+        if not visible or any(shown[n] < MIN_SHOWN * areas[n] for n in visible):
+            continue
+        pixels = picture[top : top + h, left : left + w]
+        if rng.random() < 0.5:
+            pixels, part = pixels[:, ::-1], part[:, ::-1]
+        method = cv2.INTER_AREA if fit > 1 else cv2.INTER_LINEAR
+        shape = (width, height)
+        scaled = cv2.resize(np.ascontiguousarray(pixels), shape, interpolation=method)
+        numbers = cv2.resize(np.ascontiguousarray(part), shape, interpolation=cv2.INTER_NEAREST)
+        return np.array(scaled, np.uint8), np.array(numbers, np.int16)
+    return None
