@@ -78,7 +78,7 @@ def write(template_folder: Path, run_dir: Path, ports: Ports) -> None:
     template = (template_folder / "config.yaml.template").read_text("utf-8")
     (configs / "milvus.yaml").write_text(_filled(template, _settings(run_dir, ports)), "utf-8")
     (configs / "etcd.yaml").write_text(json.dumps(_etcd(ports), indent=1), "utf-8")
-    shutil.copy(template_folder / "glog.conf", configs / "glog.conf")
+    shutil.copyfile(template_folder / "glog.conf", configs / "glog.conf")
 
 
 def _filled(template: str, settings: dict[str, Any]) -> str:
