@@ -11,7 +11,8 @@ from gunicorn.workers.gthread import TConn
 
 from web.client_socket import ClientSocket
 
-_LENGTHS = re.compile(rb"(?im)^content-length:[ \t]*(.*?)[ \t]*\r?$")
+#: Blanks around the value are stripped afterwards: with them in the pattern, a head of 32 kB took 7 s.
+_LENGTHS = re.compile(rb"(?im)^content-length:(.*)$")
 #: A longer number, or anything else, is for the parser to judge.
 _NUMBER = re.compile(rb"[0-9]{1,15}")
 _UNKNOWN_LENGTH = re.compile(rb"(?im)^(?:transfer-encoding|expect):")
@@ -90,7 +91,7 @@ def body_length(head: bytes) -> int | None:
     A head that gives its length in a form of its own must not pass for one without a body: its reader
     would hold a thread that is kept free of incomplete bodies.
     """
-    lengths = _LENGTHS.findall(head)
+    lengths = [value.strip(b" \t\r") for value in _LENGTHS.findall(head)]
     if _UNKNOWN_LENGTH.search(head) is not None or len(lengths) > 1:
         return None
     if not lengths:
