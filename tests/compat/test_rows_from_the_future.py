@@ -146,6 +146,7 @@ def test_a_text_that_is_no_json_fails_alone(
     database: Database, ledger: SearchLedger, clock: Callable[[float], None]
 ) -> None:
     if not database.is_sqlite:
+        # A JSON column of PostgreSQL refuses the text: the damage cannot be made there.
         pytest.skip("PostgreSQL keeps no such text")
     ids = [accept(ledger) for _ in range(3)]
     with database.write() as session:
@@ -435,6 +436,7 @@ def test_a_damaged_product_is_named_and_stays_in_its_list(
 
 def test_titles_that_are_no_json_end_no_list(database: Database, products: list[str]) -> None:
     if not database.is_sqlite:
+        # A JSON column of PostgreSQL refuses the text: the damage cannot be made there.
         pytest.skip("PostgreSQL keeps no such text")
     with database.write() as session:
         session.execute(text("UPDATE products SET titles = '{\"en\": ' WHERE product_id = 'p1'"))

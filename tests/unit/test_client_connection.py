@@ -38,8 +38,10 @@ def test_the_length_of_a_body_is_known_or_left_to_the_parser(lines: bytes, lengt
 
 
 def test_blanks_in_a_length_cost_linear_time() -> None:
-    """The main loop reads it, so no other client is served during it: when quadratic, four times the blanks cost
-    sixteen times as much (7 s for a head of 32 kB)."""
+    """The main loop reads it and serves no other client during that.
+
+    When quadratic, four times the blanks cost sixteen times as much (7 s for a head of 32 kB).
+    """
 
     def seconds(blanks: int) -> float:
         head = HEAD % (b"Content-Length: 1" + b" \t" * blanks + b"x\r\n")
