@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
 
 from shared.catalogue import CatalogueStore
-from shared.contracts import ImportOptions, ProductIn, SearchOptions, SearchResult, WholeImage
+from shared.contracts import ImportOptions, ProductIn, SearchOptions
 from shared.contracts.search import Boost
 from shared.contracts.stored import READS, needed_by, read_stored, stored
 from shared.database import Database
-from shared.database.clock import HostClock
-from shared.database.tables import Delivery, Job, JobItem, Product, Ranking, Search, Timing
+from shared.database.tables import Delivery, Job, Product, Ranking, Search, Timing
 from shared.errors import UnreadableRow
 from shared.ledger import now_s
 from shared.ledger.housekeeping import expired_imports
-from shared.ledger.job_desk import JobDesk
 from shared.ledger.jobs import JobLedger
-from shared.ledger.search_desk import Claim, SearchDesk
+from shared.ledger.search_desk import SearchDesk
 from shared.ledger.searches import SearchLedger
 from shared.ledger.signals import SignalLedger
 from shared.ledger.webhook_desk import WebhookDesk
 from shared.ledger.webhooks import WebhookLedger
 from shared.product_list import ProductList
-from worker.catalogue_lane import CatalogueLane, job_kinds
+from tests.compat.rows import TRIES, accept, answer_all, attempts, clock, ledger, products, rewrite
 from worker.search.boosting import Boosting
-from worker.tools import Tools
 
-TRIES = 4
+__all__ = ["clock", "ledger", "products"]
+
 #: Stored options and whether the row's search is answered all the same.
 IGNORED: dict[str, dict[str, Any]] = {
     "an unknown field": {"catalogue": "shop", "rerank": "fine"},
@@ -48,68 +45,6 @@ UNREADABLE: dict[str, Any] = {
     "a broken box": {"box": [0.5, 0.5, 0.1, 0.1]},
     "half a boost": {"boosts": [{"filter": "price < 5"}]},
 }
-
-
-@pytest.fixture
-def ledger(database: Database) -> SearchLedger:
-    CatalogueStore(database).create("shop")
-    return SearchLedger(database)
-
-
-class SteppedClock(HostClock):
-    """Stands still but for a millisecond a reading, so that back-off ends only when a test says so."""
-
-    def __init__(self) -> None:
-        self._now_s = now_s()
-
-    def now_s(self) -> float:
-        self._now_s += 0.001
-        return self._now_s
-
-    def advance(self, seconds: float) -> None:
-        self._now_s += seconds
-
-
-@pytest.fixture
-def clock(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Replace the database's clock; return how to advance it."""
-    stepped = SteppedClock()
-    monkeypatch.setattr("shared.database.clock._followed", stepped)
-    return stepped.advance
-
-
-def accept(ledger: SearchLedger) -> str:
-    options = SearchOptions(catalogue="shop", top_k=3)
-    return ledger.accept("shop", options, query_key="a" * 64, ttl_s=600).id
-
-
-def rewrite(database: Database, table: Any, row_id: str, **values: Any) -> None:
-    with database.write() as session:
-        session.execute(update(table).where(table.id == row_id).values(**values))
-
-
-def answer_all(desk: SearchDesk) -> list[str]:
-    """Claim and answer as the search lane does, until nothing waits."""
-    done: list[str] = []
-    while claims := desk.claim(2):
-        done += [each.id for each in desk.answer([(claim, result(claim)) for claim in claims])]
-    return done
-
-
-def result(claim: Claim) -> SearchResult:
-    return SearchResult(
-        query_id=claim.id,
-        catalogue="shop",
-        objects=[],
-        whole=WholeImage(hits=[]),
-        timings_ms={"total": 1.0},
-        models={},
-    )
-
-
-def attempts(database: Database, search_id: str) -> int:
-    with database.read() as session:
-        return session.scalars(select(Search.attempts).where(Search.id == search_id)).one()
 
 
 @pytest.mark.parametrize("options", IGNORED.values(), ids=IGNORED)
@@ -219,137 +154,6 @@ def test_requests_stay_strict() -> None:
     assert read_stored(SearchOptions, {"rerank": "fine"}, "it") == SearchOptions()
     with pytest.raises(UnreadableRow, match="top_k"):
         read_stored(SearchOptions, {"top_k": 0}, "it")
-
-
-# The catalogue lane.
-
-
-@pytest.fixture
-def lane(database: Database) -> Iterator[CatalogueLane]:
-    """The lane itself; what it deletes is in no index, so that it needs none."""
-    desk = JobDesk(database, "one", 60, TRIES, 8)
-    with ThreadPoolExecutor(1) as decoders:
-        names = ("store", "sources", "index", "pipelines", "limits", "pictures", "prefix", "gate")
-        parts = dict.fromkeys(names)
-        made: Any = Tools(
-            database=database, desk=desk, decoders=decoders, micro_batch=4, **cast("dict[str, Any]", parts)
-        )
-        yield CatalogueLane(made, 10)
-
-
-@pytest.fixture
-def products(database: Database) -> list[str]:
-    CatalogueStore(database).create("shop")
-    ids = [f"p{n}" for n in range(1, 5)]
-    with database.write() as session:
-        for product_id in ids:
-            session.add(
-                Product(
-                    catalogue_id=1,
-                    product_id=product_id,
-                    titles={},
-                    category="",
-                    categories={},
-                    tags=[],
-                    attributes={},
-                    digest="",
-                    updated_at=0.0,
-                )
-            )
-    return ids
-
-
-def work(lane: CatalogueLane) -> None:
-    while lane.work_one() is not None:
-        pass
-
-
-FUTURE_JOBS: dict[str, dict[str, Any]] = {
-    "options that need a newer worker": {"options": {"needs": READS + 1}},
-    "a kind of job that is not known": {"kind": "retag"},
-}
-SPOILED_JOBS: dict[str, dict[str, Any]] = {
-    "an option of a wrong type": {"kind": "reconcile", "options": {"repair": "perhaps"}},
-    "an option of no known value": {"kind": "reprocess", "options": {"scope": "some"}},
-    "an import's option out of range": {"kind": "import", "options": {"max_delete_share": 7}},
-    "options that are a list": {"options": [1]},
-    "options that are a text": {"options": "all"},
-    "a source that is a number": {"source": 5},
-    "a pace that is none": {"pace": {"a": "b"}, "options": [1]},
-    "a report that is none": {"report": "text", "options": [1]},
-}
-
-
-@pytest.mark.parametrize("change", FUTURE_JOBS.values(), ids=FUTURE_JOBS)
-def test_a_job_of_a_newer_version_waits_and_blocks_nobody(
-    database: Database, products: list[str], lane: CatalogueLane, change: dict[str, Any]
-) -> None:
-    ledger = JobLedger(database)
-    newer, normal = (ledger.create_delete("shop", [p]).id for p in products[:2])
-    rewrite(database, Job, newer, **change)
-    work(lane)
-    assert ledger.status(normal).state == "succeeded"
-    assert ledger.status(newer).state == "queued"
-    assert {job.id for job in ledger.recent()} == {newer, normal}
-    assert ledger.cancel(newer).state == "cancelled", "who waits in vain can end it"
-
-
-@pytest.mark.parametrize("change", SPOILED_JOBS.values(), ids=SPOILED_JOBS)
-def test_a_damaged_job_fails_alone_after_its_attempts(
-    database: Database,
-    products: list[str],
-    lane: CatalogueLane,
-    change: dict[str, Any],
-    clock: Callable[[float], None],
-) -> None:
-    ledger = JobLedger(database)
-    bad, normal = (ledger.create_delete("shop", [p]).id for p in products[:2])
-    rewrite(database, Job, bad, **change)
-    work(lane)
-    assert ledger.status(normal).state == "succeeded"
-    assert ledger.status(bad).state in ("queued", "running")
-    for _ in range(TRIES):
-        clock(300)
-        work(lane)
-    status = ledger.status(bad)
-    assert status.state == "failed"
-    assert status.error is not None
-    assert status.error.code == "unreadable_row"
-
-
-def test_a_damaged_item_fails_alone(database: Database, products: list[str], lane: CatalogueLane) -> None:
-    ledger = JobLedger(database)
-    job = ledger.create_delete("shop", products).id
-    with database.write() as session:
-        session.execute(update(JobItem).where(JobItem.product_id == "p2").values(payload=[1]))
-    work(lane)
-    status = ledger.status(job)
-    assert (status.state, status.counts.deleted, status.counts.failed) == ("succeeded", 3, 1)
-    assert [(f.product_id, f.reason) for f in ledger.failures(job).failures] == [("p2", "unreadable_row")]
-
-
-def test_items_of_a_newer_version_are_left_to_a_newer_worker(
-    database: Database, products: list[str], lane: CatalogueLane, clock: Callable[[float], None]
-) -> None:
-    ledger = JobLedger(database)
-    job = ledger.create_delete("shop", products).id
-    with database.write() as session:
-        session.execute(update(JobItem).where(JobItem.number == 2).values(payload={"needs": READS + 1}))
-    for _ in range(TRIES + 2):
-        work(lane)
-        clock(60)
-    assert ledger.status(job).state == "running"
-    assert ledger.status(job).done == 0
-    with database.write() as session:
-        session.execute(update(JobItem).where(JobItem.number == 2).values(payload={"needs": READS}))
-    work(lane)
-    assert ledger.status(job).state == "succeeded"
-
-
-def test_the_kinds_that_are_claimed_are_those_that_can_be_done(lane: CatalogueLane) -> None:
-    from shared.ledger.job_states import KINDS
-
-    assert set(KINDS) == set(job_kinds(lane.tools))
 
 
 # What the maintenance process and the pages read.

@@ -24,7 +24,7 @@ from shared.open_parts import open_database, open_image_store
 from shared.settings import Settings, get_settings
 from tests.tiny_models import write_registry
 from worker.training.catalogue_pack import Photo, cut, write_pack
-from worker.training.composer import is_held_out
+from worker.training.cutouts import is_held_out
 from worker.training.progress import load_checkpoint
 from worker.vision import Detection
 from worker.vision.baselines import WholeImage

@@ -20,7 +20,7 @@ from shared.manifest import read_rows
 from shared.sandbox import Budget, ChildPool, PictureSandbox
 from shared.sandbox.budget import memory_for
 from shared.sandbox.parquet import BUDGET, parquet_records
-from tests import builders, hostile
+from tests import builders, hostile, hostile_manifests
 
 #: What shoppers may send, in every format that is read at all.
 LIMITS = ImageLimits(max_pixels=16_000_000, formats=CATALOGUE_FORMATS)
@@ -87,9 +87,9 @@ def spent_s() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-@pytest.mark.parametrize("kind", sorted(hostile.MANIFESTS))
+@pytest.mark.parametrize("kind", sorted(hostile_manifests.MANIFESTS))
 def test_hostile_manifests_cost_little(kind: str) -> None:
-    files = hostile.MANIFESTS[kind]()
+    files = hostile_manifests.MANIFESTS[kind]()
     assert len(files) >= 20
     ordinary = b"product_id,title,image\n" + b"".join(b"p%d,Chair,%d.jpg\n" % (n, n) for n in range(20_000))
     began_s = spent_s()

@@ -15,7 +15,8 @@ from PIL import Image
 
 from worker.evaluation.dataset import read_set
 from worker.training import label_backgrounds
-from worker.training.composer import Composer, ComposerConfig, Cutout, Scene
+from worker.training.composer import Composer, ComposerConfig, Scene
+from worker.training.cutouts import Cutout
 from worker.training.detector import open_composer
 from worker.training.detector_eval import Found
 from worker.training.interface import show_on_page

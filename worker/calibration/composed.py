@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from worker.training.catalogue_pack import cut
 from worker.training.clutter import paint_background
-from worker.training.composer import Composer, ComposerConfig, Cutout, Scene
+from worker.training.composer import Composer, ComposerConfig, Scene
+from worker.training.cutouts import Cutout
 from worker.training.wallpaper import paint_wallpaper
 from worker.vision import Detector, Image
 from worker.vision.crops import Box, resize

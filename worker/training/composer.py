@@ -7,8 +7,6 @@ seed gives the same picture, in any process.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from worker.training.clutter import paint_background, paint_clutter
+from worker.training.cutouts import Cutout
 from worker.training.grounds import paint_ground
 from worker.training.interface import show_on_page
 from worker.training.labelled import LabelledPhoto, Owner, crop_labelled, read_labelled
@@ -35,14 +34,6 @@ BACKGROUND_PX: Final = 640  # longest side a background keeps in memory
 MIN_VISIBLE: Final = 0.35  # a product hidden further than this is not a fair label
 MIN_AREA_PX: Final = 48  # nor is one with fewer visible pixels
 PLACEMENT_TRIES: Final = 4
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """One RGBA view of one product."""
-
-    product_id: str
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -100,26 +91,6 @@ class ComposerConfig:
     def is_rich(self) -> bool:
         """Whether scenes have light, hands or pages that are painted over the whole picture."""
         return max(self.light, self.interface, self.hand) > 0
-
-
-def is_held_out(name: str, percent: int) -> bool:
-    """Whether a name belongs to the held-out part; a hash, so that adding names moves none."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100 < percent
-
-
-def list_cutouts(data: Path, *, held_out: bool, percent: int = 6) -> list[Cutout]:
-    """The cut-outs of `train` products, without or only the held-out ones; never a test product's."""
-    with (data / "products" / "products.jsonl").open(encoding="utf-8") as lines:
-        train = {row["product_id"] for row in map(json.loads, lines) if row["split"] == "train"}
-    found = (Cutout(path.stem.rsplit("-v", 1)[0], path) for path in sorted((data / "cutouts").glob("*.webp")))
-    return [c for c in found if c.product_id in train and is_held_out(c.product_id, percent) is held_out]
-
-
-def list_backgrounds(data: Path, *, held_out: bool, percent: int = 10) -> list[Path]:
-    """The training backgrounds, without or only the held-out ones."""
-    return [
-        p for p in sorted((data / "backgrounds").glob("*.jpg")) if is_held_out(p.stem, percent) is held_out
-    ]
 
 
 class Composer:

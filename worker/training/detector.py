@@ -25,7 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from worker.training.composer import Composer, ComposerConfig, list_backgrounds, list_cutouts
+from worker.training.composer import Composer, ComposerConfig
+from worker.training.cutouts import list_backgrounds, list_cutouts
 from worker.training.detector_eval import Quality, measure_composed
 from worker.training.labelled import list_photos
 from worker.training.progress import Budget, average, load_checkpoint, rate_factor, save_checkpoint

@@ -1,0 +1,126 @@
+"""Rows that another version wrote, or that are damaged, and the workers that meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import select, update
+
+from shared.catalogue import CatalogueStore
+from shared.contracts import SearchOptions, SearchResult, WholeImage
+from shared.database import Database
+from shared.database.clock import HostClock
+from shared.database.tables import Product, Search
+from shared.ledger import now_s
+from shared.ledger.job_desk import JobDesk
+from shared.ledger.search_desk import Claim, SearchDesk
+from shared.ledger.searches import SearchLedger
+from worker.catalogue_lane import CatalogueLane
+from worker.tools import Tools
+
+TRIES = 4
+
+
+@pytest.fixture
+def ledger(database: Database) -> SearchLedger:
+    CatalogueStore(database).create("shop")
+    return SearchLedger(database)
+
+
+class SteppedClock(HostClock):
+    """Stands still but for a millisecond a reading, so that back-off ends only when a test says so."""
+
+    def __init__(self) -> None:
+        self._now_s = now_s()
+
+    def now_s(self) -> float:
+        self._now_s += 0.001
+        return self._now_s
+
+    def advance(self, seconds: float) -> None:
+        self._now_s += seconds
+
+
+@pytest.fixture
+def clock(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Replace the database's clock; return how to advance it."""
+    stepped = SteppedClock()
+    monkeypatch.setattr("shared.database.clock._followed", stepped)
+    return stepped.advance
+
+
+def accept(ledger: SearchLedger) -> str:
+    options = SearchOptions(catalogue="shop", top_k=3)
+    return ledger.accept("shop", options, query_key="a" * 64, ttl_s=600).id
+
+
+def rewrite(database: Database, table: Any, row_id: str, **values: Any) -> None:
+    with database.write() as session:
+        session.execute(update(table).where(table.id == row_id).values(**values))
+
+
+def answer_all(desk: SearchDesk) -> list[str]:
+    """Claim and answer as the search lane does, until nothing waits."""
+    done: list[str] = []
+    while claims := desk.claim(2):
+        done += [each.id for each in desk.answer([(claim, result(claim)) for claim in claims])]
+    return done
+
+
+def result(claim: Claim) -> SearchResult:
+    return SearchResult(
+        query_id=claim.id,
+        catalogue="shop",
+        objects=[],
+        whole=WholeImage(hits=[]),
+        timings_ms={"total": 1.0},
+        models={},
+    )
+
+
+def attempts(database: Database, search_id: str) -> int:
+    with database.read() as session:
+        return session.scalars(select(Search.attempts).where(Search.id == search_id)).one()
+
+
+@pytest.fixture
+def lane(database: Database) -> Iterator[CatalogueLane]:
+    """The lane itself; what it deletes is in no index, so that it needs none."""
+    desk = JobDesk(database, "one", 60, TRIES, 8)
+    with ThreadPoolExecutor(1) as decoders:
+        names = ("store", "sources", "index", "pipelines", "limits", "pictures", "prefix", "gate")
+        parts = dict.fromkeys(names)
+        made: Any = Tools(
+            database=database, desk=desk, decoders=decoders, micro_batch=4, **cast("dict[str, Any]", parts)
+        )
+        yield CatalogueLane(made, 10)
+
+
+@pytest.fixture
+def products(database: Database) -> list[str]:
+    CatalogueStore(database).create("shop")
+    ids = [f"p{n}" for n in range(1, 5)]
+    with database.write() as session:
+        for product_id in ids:
+            session.add(
+                Product(
+                    catalogue_id=1,
+                    product_id=product_id,
+                    titles={},
+                    category="",
+                    categories={},
+                    tags=[],
+                    attributes={},
+                    digest="",
+                    updated_at=0.0,
+                )
+            )
+    return ids
+
+
+def work(lane: CatalogueLane) -> None:
+    while lane.work_one() is not None:
+        pass
