@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final, cast
 from shared.durable import translated
 from shared.errors import ImageMissing, InvalidManifest
 from shared.imports.kinds import is_manifest, is_parquet
+from shared.seekable import SeekableFile
 
 #: Offset, packed size, unpacked size, CRC, method, flags. As bytes a place takes a third of an object's
 #: memory, and there are hundreds of thousands.
@@ -260,32 +261,17 @@ class _CountedDirectory:
         raise _too_many(self._caps)
 
 
-class Window(io.RawIOBase):
+class Window(SeekableFile):
     """A part of a file that others read too."""
 
     def __init__(self, file: BinaryIO, lock: threading.Lock, start: int, length: int) -> None:
+        super().__init__(length)
         self._file = file
         self._lock = lock
         self._start = start
-        self._length = length
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
-        self._at = max(0, base + offset)
-        return self._at
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), max(0, self._length - self._at))
+        wanted = min(len(buffer), self.left())
         # A store that does not answer is no fault of the archive: the chunk is done again later.
         with self._lock, translated("read an import"):
             self._file.seek(self._start + self._at)

@@ -6,7 +6,6 @@ limited for as long as it lives, and its processor time from one batch to the ne
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import sys
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 from shared.errors import Misconfigured, VitrineError
 from shared.sandbox import hardening
 from shared.sandbox.protocol import ConnectionClosed, Head, error_to_head, receive_frame, send_frame
+from shared.seekable import SeekableFile
 
 _BATCH_ROWS: Final = 500
 _BATCH_BYTES: Final = 1 << 20
@@ -23,30 +23,15 @@ _BATCH_BYTES: Final = 1 << 20
 MAX_READ_BYTES: Final = 128 * 2**20
 
 
-class RemoteFile(io.RawIOBase):
+class RemoteFile(SeekableFile):
     """A file whose bytes the parent reads."""
 
     def __init__(self, connection: socket.socket, size: int) -> None:
+        super().__init__(size)
         self._connection = connection
-        self._size = size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._at)
+        left = self.left()
         wanted = left if size is None or size < 0 else min(size, left)
         if wanted > MAX_READ_BYTES:
             raise MemoryError

@@ -137,9 +137,9 @@ def test_a_jpeg_of_48_megapixels_is_a_photo_and_a_png_is_not(sandbox: PictureSan
 def test_a_parquet_value_larger_than_the_budget_is_refused_by_its_child(data: str) -> None:
     """H4: 4.5 GB for the honest one, 10 GB for the one whose footer lies."""
     made = {
-        "lying": hostile.lying_parquet,
-        "honest": hostile.one_value_of_250_mb,
-        "repeated": lambda: hostile.repeated(20_000_000, 10_000),
+        "lying": hostile_manifests.lying_parquet,
+        "honest": hostile_manifests.one_value_of_250_mb,
+        "repeated": lambda: hostile_manifests.repeated(20_000_000, 10_000),
     }[data]()
     Path("/proc/self/clear_refs").write_text("5")
     before = peak_bytes(os.getpid())
@@ -157,7 +157,7 @@ def test_without_the_fence_the_same_files_go_over(pool: ChildPool) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     assert wide.decode(large).shape == decode(large, ImageLimits()).shape
     assert peak_bytes(pid) > MAX_CHILD_BYTES
-    value = hostile.one_value_of_250_mb()
+    value = hostile_manifests.one_value_of_250_mb()
     roomy = Budget(8 * 10**9, BUDGET.cpu_s, BUDGET.wall_s)
     with pytest.raises(InvalidManifest, match="bytes each"):
         list(parquet_records(io.BytesIO(value), "feed.parquet", roomy))
