@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 
 from shared.background import Periodic
-from shared.broker.redis_clients import client_options
+from shared.broker.redis_clients import QueueLengths
 from shared.broker.task_names import Lane
 from shared.health.files import TOUCH_INTERVAL_S, begin, health_file, mark_unhealthy, sweep, touch
 from shared.health.lanes import STALL_S, LaneMonitor
@@ -121,7 +121,7 @@ class Liveness:
 def watch(settings: Settings, lane: Lane, name: str) -> None:
     """Keep the health file of the worker ``name`` until this process ends; called once in the parent."""
     database = open_database(settings)
-    client = redis.Redis.from_url(settings.redis_url, **client_options())
+    lengths = QueueLengths(settings.redis_url)
     sweep(settings.data_dir)
     Liveness(
         name,
@@ -130,5 +130,5 @@ def watch(settings: Settings, lane: Lane, name: str) -> None:
         ACTIVITY,
         LaneMonitor(database, settings.search.lease_s),
         Presence(database),
-        lambda: int(client.llen(str(lane))),
+        lambda: lengths.read(lane),
     ).start()

@@ -12,9 +12,11 @@ import threading
 import time
 from dataclasses import dataclass
 
+import redis
+
 from shared.background import Periodic
-from shared.broker.celery_config import make_celery, queue_length
 from shared.broker.publisher import TaskPublisher
+from shared.broker.redis_clients import QueueLengths
 from shared.broker.task_names import Lane, TaskName
 from shared.database import Database
 from shared.errors import DatabaseUnavailable, Misconfigured, VitrineError
@@ -74,7 +76,7 @@ class Sweeper:
     refresher: Refresher | None
 
     def __post_init__(self) -> None:
-        self._broker = make_celery(self.settings.redis_url, socket_timeout_s=1.0)
+        self._queues = QueueLengths(self.settings.redis_url)
         self._cleaned_at = self._refreshed_at = self._trimmed_at = float("-inf")
         # Anywhere, so that no folder is left out where this process is often started anew.
         self._shard = random.randrange(len(SHARDS))
@@ -129,8 +131,8 @@ class Sweeper:
     def _queue_length(self, lane: Lane) -> int | None:
         """Count the messages in a queue; None while the broker is away, which takes none then."""
         try:
-            return queue_length(self._broker, lane)
-        except Exception as error:  # the transport's errors have no common base
+            return self._queues.read(lane)
+        except (redis.RedisError, OSError) as error:
             log.warning("broker away: %s", type(error).__name__)
             return None
 

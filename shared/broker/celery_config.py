@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 
-from shared.broker.task_names import LANE_OF, Lane, TaskName
+from shared.broker.task_names import LANE_OF, TaskName
 
 #: A search batch that takes longer has hung: its process is replaced.
 SEARCH_LIMIT_S = 25
@@ -75,10 +75,3 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
         "worker_enable_remote_control": True,
         "timezone": "UTC",
     }
-
-
-def queue_length(app: Celery, lane: Lane) -> int:
-    """Count the messages in a lane's queue. Raises the transport's errors."""
-    with app.connection_for_read() as connection:
-        channel: Any = connection.default_channel
-        return int(channel.client.llen(str(lane)))
