@@ -18,8 +18,8 @@ from pathlib import Path
 from PIL import Image
 
 from bench.common import percentile
+from shared.factories import open_picture_sandbox
 from shared.images import ImageLimits, decode, normalise
-from shared.open_parts import open_picture_sandbox
 from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -24,12 +24,14 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from worker.vector_index.contract import IndexRow  # noqa: E402
+
 from bench.common import machine, write_results  # noqa: E402
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer  # noqa: E402
 from shared.filters import facts_of, parse  # noqa: E402
 from worker.indexes.rows import index_row  # noqa: E402
 from worker.vector_index import MilvusIndex  # noqa: E402
-from worker.vision import Embeddings, IndexRow  # noqa: E402
+from worker.vision import Embeddings  # noqa: E402
 
 DIM, K = 256, 10
 SHARES = (0.001, 0.01, 0.1, 0.5)

@@ -33,16 +33,16 @@ sys.path.insert(0, str(ROOT))
 from bench.common import Spent, machine, spent, write_results  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.broker.task_names import Lane  # noqa: E402
-from shared.catalogue import CatalogueStore  # noqa: E402
+from shared.catalogue.store import CatalogueStore  # noqa: E402
 from shared.database import Database  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
+from shared.factories import image_limits, open_database, open_image_store  # noqa: E402
 from shared.images import decode  # noqa: E402
-from shared.ledger.jobs import JobLedger  # noqa: E402
-from shared.open_parts import image_limits, open_database, open_image_store  # noqa: E402
+from shared.jobs.repository import JobLedger  # noqa: E402
 from shared.settings import DatabaseSettings, ImageSettings, MilvusSettings, Settings  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
-from worker.lanes import WorkerProcess, build_process  # noqa: E402
+from worker.process import WorkerProcess, build_process  # noqa: E402
 
 SIDE_NEEDED_PX = 640
 

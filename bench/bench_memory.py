@@ -25,13 +25,13 @@ sys.path.insert(0, str(ROOT))
 from bench.common import machine, write_results, write_source  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.broker.task_names import Lane  # noqa: E402
-from shared.catalogue import CatalogueStore  # noqa: E402
+from shared.catalogue.store import CatalogueStore  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
-from shared.ledger.jobs import JobLedger  # noqa: E402
-from shared.open_parts import open_database  # noqa: E402
+from shared.factories import open_database  # noqa: E402
+from shared.jobs.repository import JobLedger  # noqa: E402
 from shared.settings import JobSettings, MilvusSettings, ModelSettings, Settings  # noqa: E402
 from tests.servers import free_port  # noqa: E402
-from worker.lanes import build_process  # noqa: E402
+from worker.process import build_process  # noqa: E402
 
 
 def run_import(folder: Path, milvus_uri: str, *, plan_only: bool) -> dict[str, Any]:

@@ -26,18 +26,18 @@ sys.path.insert(0, str(ROOT))
 from bench.common import Spent, machine, spent, write_results, write_source  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.broker.task_names import Lane  # noqa: E402
-from shared.catalogue import CatalogueStore  # noqa: E402
+from shared.catalogue.store import CatalogueStore  # noqa: E402
 from shared.database import Database  # noqa: E402
 from shared.database.bulk import insert_rows  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
 from shared.database.tables import Base, Detection, Image, Product  # noqa: E402
-from shared.ledger.jobs import JobLedger  # noqa: E402
-from shared.open_parts import open_database  # noqa: E402
+from shared.factories import open_database  # noqa: E402
+from shared.jobs.repository import JobLedger  # noqa: E402
 from shared.settings import JobSettings, MilvusSettings, ModelSettings, Settings  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.indexes.stored_rows import rows_of_products  # noqa: E402
 from worker.indexes.versions import live_index  # noqa: E402
-from worker.lanes import WorkerProcess, build_process  # noqa: E402
+from worker.process import WorkerProcess, build_process  # noqa: E402
 
 IMPORTED = 1000
 AT_ONCE = 1000

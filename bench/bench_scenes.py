@@ -29,15 +29,15 @@ sys.path.insert(0, str(ROOT))
 from bench.common import machine  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.broker.task_names import Lane  # noqa: E402
-from shared.catalogue import CatalogueStore  # noqa: E402
+from shared.catalogue.ranking import RankingLedger  # noqa: E402
+from shared.catalogue.store import CatalogueStore  # noqa: E402
 from shared.contracts import SearchOptions, SearchResult  # noqa: E402
 from shared.contracts.search import Hit, PredictedCategory  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
+from shared.factories import open_database, open_image_store  # noqa: E402
 from shared.images import ImageLimits, normalise  # noqa: E402
-from shared.ledger.jobs import JobLedger  # noqa: E402
-from shared.ledger.ranking import RankingLedger  # noqa: E402
-from shared.ledger.searches import Asked, SearchLedger  # noqa: E402
-from shared.open_parts import open_database, open_image_store  # noqa: E402
+from shared.jobs.repository import JobLedger  # noqa: E402
+from shared.searches.repository import Asked, SearchLedger  # noqa: E402
 from shared.settings import MilvusSettings, Settings  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
@@ -45,7 +45,7 @@ from worker.calibration.diagram import reliability_svg  # noqa: E402
 from worker.calibration.reliability import kept_promises  # noqa: E402
 from worker.evaluation.dataset import LabelledSet, Photograph, read_set  # noqa: E402
 from worker.evaluation.metrics import with_interval  # noqa: E402
-from worker.lanes import WorkerProcess, build_process  # noqa: E402
+from worker.process import WorkerProcess, build_process  # noqa: E402
 from worker.vision.crops import overlap  # noqa: E402
 
 TOP, SAME_OBJECT = 10, 0.5

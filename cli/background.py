@@ -19,8 +19,8 @@ from cli.services.checks import ROOT
 from cli.services.narrator import PipeNarrator
 from cli.supervisor import Supervisor
 from shared.errors import Unavailable, VitrineError
-from shared.private_files import secure_data_folder
 from shared.settings import Settings, get_settings
+from shared.storage.private_files import secure_data_folder
 from vitrine_client.answers import rebuilt
 
 _LOG_NAME = "vitrine.log"

@@ -10,7 +10,7 @@ import click
 
 from cli.output import ExitCode, fail
 from shared.errors import VitrineError
-from shared.private_files import set_private_umask
+from shared.storage.private_files import set_private_umask
 
 #: Command, the place of its code, and the line that `vitrine --help` shows.
 _COMMANDS: dict[str, tuple[str, str]] = {

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from shared.errors import ImageMissing, InvalidInput, StorageUnavailable
 from shared.imports.kinds import archive_ending, is_manifest
+from shared.imports.manifest import find_manifest, read_rows
 from shared.imports.sources import FolderSource
-from shared.manifest import find_manifest, read_rows
 
 #: Called with how many files are packed, and how many there are.
 Packed = Callable[[int, int], None]

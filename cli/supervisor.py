@@ -25,8 +25,8 @@ from shared.database import Database
 from shared.database.migrate import migrate
 from shared.errors import Unavailable, VitrineError
 from shared.health.files import health_file
-from shared.private_files import secure_data_folder
 from shared.settings import Settings
+from shared.storage.private_files import secure_data_folder
 
 _TICK_S = 0.1
 #: The web server logs each question.

@@ -33,7 +33,7 @@
     ├── UnreadableRow               unreadable_row          500
     └── Misconfigured               misconfigured           500
 
-The HTTP column lives in ``web/errors.py``; a test holds the two tables together.
+The HTTP column lives in ``web/http/errors.py``; a test holds the two tables together.
 Arguments are positional and JSON-safe, so that an error survives the queue as its own class.
 """
 

@@ -7,20 +7,20 @@ import time
 from sqlalchemy import exists, select
 
 from shared.broker.task_names import Lane
-from shared.catalogue import CatalogueStore
+from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import JobOut, SearchOptions, TaskStatus
+from shared.database.clock import now_s
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Chunk
-from shared.ledger import now_s
-from shared.ledger.indexes import IndexLedger
-from shared.ledger.jobs import JobLedger
-from shared.ledger.searches import Asked, SearchLedger
-from shared.open_parts import open_database, open_image_store
+from shared.factories import open_database, open_image_store
+from shared.jobs.repository import JobLedger
+from shared.searches.repository import Asked, SearchLedger
 from shared.settings import Settings
 from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S, patiently, wait_for
 from worker.indexes.versions import LiveIndex, live_index
-from worker.lanes import WorkerProcess, build_process
+from worker.process import WorkerProcess, build_process
 
 _OPEN = ("queued", "running")
 

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database
-from shared.ledger import job_desk, job_view, now_s
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_plan import write_plan
-from shared.ledger.jobs import JobLedger
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.database.clock import now_s
+from shared.jobs import queue as job_desk
+from shared.jobs import view as job_view
+from shared.jobs.plan import write_plan
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 
 LEASE_S = 60.0
 

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from shared.database.tables import Catalogue, IndexVersion
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_plan import write_plan
-from shared.ledger.work import Item, Outcome, Problem
+from shared.jobs.plan import write_plan
+from shared.jobs.queue import JobDesk
+from shared.jobs.work import Item, Outcome, Problem
 from tests.web_builders import Shop, form_of
 
 PAGE = {"Accept": "text/html", "Origin": "http://localhost"}

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from worker.vector_index.contract import IndexHit, IndexRow
 
 from shared.errors import Conflict, InvalidInput, Misconfigured, NotFound
 from shared.filters import Filter, passes
 from worker.vector_index.filters import FACTS, ORDERED
 from worker.vector_index.index import MAX_LIMIT
 from worker.vector_index.rows import MAX_BYTES, as_entity, check_embeddings
-from worker.vision import Embeddings, IndexHit, IndexRow
+from worker.vision import Embeddings
 
 # What ``worker.vector_index.matches`` writes; the product lists keys by no other expression.
 _MATCHES = re.compile(r"(\w+) in (\[.*\])")

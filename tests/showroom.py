@@ -16,11 +16,11 @@ from werkzeug.serving import make_server
 from werkzeug.wsgi import LimitedStream
 
 from shared.contracts import Box, FoundObject, Hit, SearchResult, WholeImage
-from shared.cursors import Cursor, read_cursor
 from shared.database import Database
 from shared.database.tables import Catalogue, Image, Product
 from shared.filters import Facts, parse, passes
-from shared.ledger.search_desk import Claim
+from shared.searches.cursors import Cursor, read_cursor
+from shared.searches.queue import Claim
 from tests import builders
 from tests.web_builders import open_shop
 

@@ -20,8 +20,8 @@ from shared.broker.publisher import TaskPublisher
 from shared.broker.result_channel import ResultNotifier
 from shared.contracts import SearchResult, WholeImage
 from shared.errors import InvalidInput
-from shared.ledger.search_desk import Claim, SearchDesk
-from shared.open_parts import open_database
+from shared.factories import open_database
+from shared.searches.queue import Claim, SearchDesk
 from shared.settings import get_settings
 from worker import tasks
 from worker.search.lane import BatchReport, SearchLane

@@ -24,8 +24,8 @@ from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Image, Product
-from shared.ledger.search_desk import Claim, SearchDesk
-from shared.log import configure_logging
+from shared.process.log import configure_logging
+from shared.searches.queue import Claim, SearchDesk
 from shared.settings import Settings
 from web.app import create_app
 from web.services import EXTENSION, Services

@@ -7,23 +7,27 @@ import threading
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from shared.access.wrong_keys import WRONG_KEYS_PER_MINUTE, WRONG_SIGN_INS_PER_MINUTE, WrongKeys
 from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
+from shared.broker.rate_counter import RateCounter
 from shared.broker.result_channel import ResultWaiter
-from shared.catalogue import CatalogueStore
-from shared.disk import DiskGuard
-from shared.ledger.duplicates import DuplicateLedger
-from shared.ledger.golden import GoldenLedger
-from shared.ledger.indexes import IndexLedger
-from shared.ledger.jobs import JobLedger
-from shared.ledger.searches import SearchLedger
-from shared.ledger.webhooks import WebhookLedger
-from shared.money import RatesBook
-from shared.open_parts import open_database, open_image_store, open_picture_sandbox
-from shared.presence import Presence
+from shared.catalogue.duplicates import DuplicateLedger
+from shared.catalogue.golden import GoldenLedger
+from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.shop_window import ShopWindow
+from shared.catalogue.store import CatalogueStore
+from shared.factories import open_database, open_image_store, open_picture_sandbox
+from shared.health.presence import Presence
+from shared.jobs.repository import JobLedger
+from shared.money.rates import RatesBook
+from shared.searches.repository import SearchLedger
 from shared.settings import Settings
-from shared.shop_window import ShopWindow
-from web import (
+from shared.storage.disk import DiskGuard
+from shared.webhooks.repository import WebhookLedger
+from web import manage
+from web import storefront as pages
+from web.api import (
     catalogues,
     docs,
     duplicates,
@@ -32,27 +36,23 @@ from web import (
     images,
     indexes,
     jobs,
-    manage,
     operations,
-    pages,
     ranking,
     searches,
-    sign_in,
     similar,
     webhooks,
 )
-from web.accepting import guard_broker
-from web.compression import compress_pages
-from web.errors import register_errors
-from web.forms import VitrineRequest
+from web.api.accepting import guard_broker
+from web.http.compression import compress_pages
+from web.http.errors import register_errors
+from web.http.forms import VitrineRequest
+from web.http.security import protect
+from web.http.url_fetches import MAX_FETCHES
 from web.i18n import speak
-from web.limits import RateCounter
-from web.money import handle_money
-from web.pages.installed import STATIC, version_of
-from web.security import protect
+from web.i18n.money import handle_money
+from web.manage import sign_in
 from web.services import EXTENSION, Services
-from web.url_fetches import MAX_FETCHES
-from web.wrong_keys import WRONG_KEYS_PER_MINUTE, WRONG_SIGN_INS_PER_MINUTE, WrongKeys
+from web.storefront.installed import STATIC, version_of
 
 #: Request threads that neither `Prefer: wait` nor waiting for a decoder may take.
 _SPARE_THREADS = 2
@@ -85,7 +85,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
     protect(app, settings)
     guard_broker(app)
     compress_pages(app)
-    register_errors(app)
+    register_errors(app, sign_in.refused_page)
     speak(app)
     handle_money(app, RatesBook(settings.rates_path))
     owners = (catalogues, indexes, ranking, duplicates, feedback, jobs, events, webhooks, operations)

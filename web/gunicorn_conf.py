@@ -7,25 +7,25 @@ from typing import Any
 import gunicorn
 
 from shared.errors import DatabaseUnavailable, Misconfigured
-from shared.interpreter import tune_gc
-from shared.open_parts import open_migrated_database
+from shared.factories import open_migrated_database
+from shared.process.interpreter import tune_gc
 from shared.settings import get_settings
-from web.events import SERVING
+from web.api.events import SERVING
 from web.services import EXTENSION
 
-#: web/server_worker.py overrides internals of these releases; requirements/web.in pins one of them.
+#: web/http/server_worker.py overrides internals of these releases; requirements/web.in pins one of them.
 _GUNICORN = (27, 0)
 if gunicorn.version_info[:2] != _GUNICORN:
     raise SystemExit(
-        f"The web cannot start: gunicorn {gunicorn.__version__} is installed, and web/server_worker.py needs "
-        "27.0. Install requirements/web.lock."
+        f"The web cannot start: gunicorn {gunicorn.__version__} is installed, and "
+        "web/http/server_worker.py needs 27.0. Install requirements/web.lock."
     )
 
 _settings = get_settings()
 _host = f"[{_settings.web.host}]" if ":" in _settings.web.host else _settings.web.host
 
 bind = f"{_host}:{_settings.web.port}"
-worker_class = "web.server_worker.BoundedWorker"
+worker_class = "web.http.server_worker.BoundedWorker"
 worker_connections = 512
 workers = _settings.web.workers
 threads = _settings.web.threads

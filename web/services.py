@@ -8,25 +8,25 @@ from typing import cast
 
 from flask import current_app
 
+from shared.access.wrong_keys import WrongKeys
 from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
+from shared.broker.rate_counter import RateCounter
 from shared.broker.result_channel import ResultWaiter
-from shared.catalogue import CatalogueStore
+from shared.catalogue.duplicates import DuplicateLedger
+from shared.catalogue.golden import GoldenLedger
+from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.shop_window import ShopWindow
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database
-from shared.disk import DiskGuard
-from shared.image_store import ImageStore
-from shared.ledger.duplicates import DuplicateLedger
-from shared.ledger.golden import GoldenLedger
-from shared.ledger.indexes import IndexLedger
-from shared.ledger.jobs import JobLedger
-from shared.ledger.searches import SearchLedger
-from shared.ledger.webhooks import WebhookLedger
-from shared.presence import Presence
+from shared.health.presence import Presence
+from shared.jobs.repository import JobLedger
 from shared.sandbox import PictureSandbox
+from shared.searches.repository import SearchLedger
 from shared.settings import Settings
-from shared.shop_window import ShopWindow
-from web.limits import RateCounter
-from web.wrong_keys import WrongKeys
+from shared.storage.disk import DiskGuard
+from shared.storage.image_store import ImageStore
+from shared.webhooks.repository import WebhookLedger
 
 EXTENSION = "vitrine"
 

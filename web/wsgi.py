@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
-from shared.log import configure_logging
-from shared.private_files import secure_data_folder
+from shared.process.log import configure_logging
 from shared.settings import get_settings
+from shared.storage.private_files import secure_data_folder
 from web.app import create_app
 from web.services import EXTENSION, Services
 

@@ -15,12 +15,13 @@ from celery import signals
 from shared.broker.celery_config import make_celery
 from shared.broker.task_names import Lane
 from shared.errors import DatabaseUnavailable, Misconfigured, StorageUnavailable
-from shared.log import configure_logging
-from shared.open_parts import open_migrated_database
-from shared.private_files import secure_data_folder
+from shared.factories import open_migrated_database
+from shared.process.log import configure_logging
 from shared.settings import get_settings
-from worker import stopping, tasks
-from worker.liveness import watch
+from shared.storage.private_files import secure_data_folder
+from worker import shutdown as stopping
+from worker import tasks
+from worker.health.liveness import watch
 from worker.vision.models import verify_models
 
 #: Tell the spawned child which lane it serves and under which name; set by the parent, inherited by it.
@@ -35,7 +36,7 @@ app = make_celery(settings.redis_url)
 # A spawned child gets the application without this module; being included, it is imported there too.
 app.conf.include = [__name__]
 # A broker that refuses a command is waited for, like one that is away: the child and its models stay.
-app.conf.worker_consumer = "worker.consumer:PatientConsumer"
+app.conf.worker_consumer = "worker.health.consumer:PatientConsumer"
 app.conf.broker_channel_error_retry = True
 tasks.register(app)
 

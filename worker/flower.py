@@ -17,9 +17,9 @@ from flower.urls import handlers
 from flower.views.monitor import Metrics
 from tornado import web
 
-from shared.private_files import set_private_umask
-from shared.setting_groups import FlowerSettings
 from shared.settings import get_settings
+from shared.settings.groups import FlowerSettings
+from shared.storage.private_files import set_private_umask
 
 #: Finished tasks that Flower keeps in memory.
 _MAX_TASKS = 10_000

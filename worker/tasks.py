@@ -10,14 +10,14 @@ from celery.exceptions import Ignore
 
 from shared.broker.task_names import Lane, TaskName
 from shared.errors import VitrineError
-from shared.interpreter import tune_gc
-from shared.ledger.chunk_messages import publish_chunks
+from shared.jobs.messages import publish_chunks
+from shared.process.interpreter import tune_gc
 from shared.settings import Settings
-from worker import stopping
+from worker import shutdown as stopping
 from worker.search.task_events import SearchFailed, TaskEvents
 
 if TYPE_CHECKING:
-    from worker.lanes import WorkerProcess
+    from worker.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def start(settings: Settings, lane: Lane, name: str) -> None:
     """Build this process's connections and models; called once in the spawned child."""
     # Imported here: the parent of the pool registers tasks and never runs one, and would otherwise spend two
     # seconds of processor time and 130 MB on the clients of index and models.
-    from worker.lanes import build_process
+    from worker.process import build_process
 
     global _process
     _process = build_process(settings, lane, name)

@@ -21,8 +21,8 @@ from cli.output import (
     tables,
 )
 from shared.contracts.feedback import FeedbackOut
+from shared.factories import image_limits
 from shared.images import probe
-from shared.open_parts import image_limits
 from shared.settings import get_settings
 from vitrine_client import Vitrine
 

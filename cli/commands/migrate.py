@@ -7,7 +7,7 @@ import click
 from cli.output import json_option, people, print_json
 from shared.database.migrate import migrate as run_migrations
 from shared.database.revisions import current_revision
-from shared.open_parts import open_database
+from shared.factories import open_database
 from shared.settings import get_settings
 
 

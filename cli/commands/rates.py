@@ -6,12 +6,12 @@ import click
 from rich.table import Table as Lines
 
 from cli.output import json_option, people, print_json, tables
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.database.revisions import current_revision, require_schema
 from shared.errors import Misconfigured
-from shared.money import Rates, RatesBook
-from shared.open_parts import open_database
-from shared.rate_sources import read_source, updated, write_rates
+from shared.factories import open_database
+from shared.money.rate_sources import read_source, updated, write_rates
+from shared.money.rates import Rates, RatesBook
 from shared.settings import Settings, get_settings
 
 

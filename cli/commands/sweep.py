@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from cli.output import json_option, people, print_json, reporter_for
-from shared.image_names import SHARDS
-from shared.open_parts import open_image_store, open_migrated_database, open_picture_sweeper
+from shared.factories import open_image_store, open_migrated_database, open_picture_sweeper
 from shared.settings import get_settings
+from shared.storage.image_names import SHARDS
 
 
 @click.command(epilog="Example: vitrine sweep --dry-run")

@@ -16,8 +16,8 @@ import click
 from cli.commands.golden import labelled
 from cli.output import json_option, people, print_json, reporter_for
 from shared.errors import ImageMissing, InvalidInput
+from shared.factories import image_limits
 from shared.images import decode
-from shared.open_parts import image_limits
 from shared.settings import Settings, get_settings
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -217,9 +217,9 @@ def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
     """How many pictures a catalogue has, and each of them, in the order of its products."""
     from sqlalchemy import select
 
+    from shared.database.catalogue_rows import find_catalogue
     from shared.database.tables import Image, Product
-    from shared.ledger import find_catalogue
-    from shared.open_parts import open_image_store, open_migrated_database
+    from shared.factories import open_image_store, open_migrated_database
     from worker.training.catalogue_pack import Photo
 
     database, store = open_migrated_database(settings), open_image_store(settings)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from shared.log import encode_controls
+from shared.process.log import encode_controls
 
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _NAME_WIDTH = 11

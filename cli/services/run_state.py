@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from cli.services.secret_files import write_private
 from shared.errors import Conflict
-from shared.private_files import make_data_folder, not_writable
+from shared.storage.private_files import make_data_folder, not_writable
 
 _ACQUIRE_TRIES = 5
 _LEFTOVER_GRACE_S = 10.0

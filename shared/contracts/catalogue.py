@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, field_validator
 
 from shared.contracts.base import Box, CatalogueName, Contract, Currency, Locale
+from shared.contracts.storable import unstorable
 from shared.errors import InvalidInput
 from shared.net.addresses import parse_web_address
-from shared.storable import unstorable
 
 Title = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 #: In bytes of UTF-8, which is what the index counts; the database counts characters, which are fewer.

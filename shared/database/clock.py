@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 #: The server's clock is asked again after this time, by the next transaction.
@@ -107,3 +108,8 @@ def now_s() -> float:
 def skew_s() -> float:
     """Return by how many seconds this host's wall clock is ahead of the database's."""
     return _followed.skew_s()
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Turn ledger time into a UTC datetime."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -41,8 +41,8 @@ def migrate(database: Database) -> None:
 
 
 def main() -> None:
-    from shared.private_files import secure_data_folder
     from shared.settings import get_settings
+    from shared.storage.private_files import secure_data_folder
 
     settings = get_settings()
     secure_data_folder(settings.data_dir)

@@ -1,7 +1,8 @@
 """Filters: what products a search may return. docs/filters.md describes the language.
 
-``parse`` makes a filter of a text. ``matches`` asks it of a product in memory, ``shared.filters.sql.where``
-of the catalogue database, ``worker.vector_index`` of Milvus; the four agree, and a test says so.
+``parse`` parses a text into a filter. ``matches`` evaluates it on a product in memory,
+``shared.database.filter_sql.where`` in the database, and ``worker.vector_index`` in Milvus. All agree: a test
+compares them.
 """
 
 from shared.filters.facts import Described, Facts, facts_of

@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 
 from shared.broker.task_names import Lane
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.needs import is_understood
 from shared.database.tables import Chunk, Job, Search
-from shared.ledger import now_s
-from shared.ledger.job_states import OPEN_STATES
-from shared.ledger.job_turns import next_job
+from shared.jobs.states import OPEN_STATES
+from shared.jobs.turns import next_job
 
 #: A lane is not healthy when work waits, and no progress was recorded, for longer than this.
 STALL_S = 10.0

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
-from shared.durable import translated
 from shared.errors import ImageMissing, InvalidManifest
 from shared.imports.kinds import is_manifest, is_parquet
-from shared.seekable import SeekableFile
+from shared.imports.seekable import SeekableFile
+from shared.storage.durable import translated
 
 #: Offset, packed size, unpacked size, CRC, method, flags. As bytes a place takes a third of an object's
 #: memory, and there are hundreds of thousands.

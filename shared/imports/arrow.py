@@ -1,6 +1,6 @@
 """Reads Parquet manifests and zstd streams: the only importer of pyarrow, itself imported when needed.
 
-Manifests are read in a child process only: ``shared.sandbox.parquet``.
+Manifests are read in a child process only: ``shared.imports.parquet``.
 
 pyarrow is installed where imports are read: in the worker, not in the web image.
 """

@@ -13,15 +13,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from shared.errors import BodyTooLarge, ImageMissing, InvalidManifest, NotFound, Refused
-from shared.file_systems import S3Access, s3_files
-from shared.image_store import ImageStore
 from shared.imports.addresses import Fetcher, WithAddresses
 from shared.imports.archives import ArchiveIndex, ArchiveSource, Caps, Window, index_archive
 from shared.imports.kinds import S3, archive_ending, is_manifest, made_by, under_s3_roots
 from shared.imports.s3 import open_s3, read_s3, s3_source
 from shared.imports.sources import FolderSource, ManifestAlone, NoSource, Source, open_regular
 from shared.imports.unpacking import unpacked
-from shared.url_fetch import fetch, fetch_image
+from shared.net.url_fetch import fetch, fetch_image
+from shared.storage.file_systems import S3Access, s3_files
+from shared.storage.image_store import ImageStore
 
 #: Archives whose indexes a process keeps: a job's chunks follow each other.
 _INDEXES = 2

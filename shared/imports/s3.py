@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from shared.errors import ImageMissing, InvalidManifest, Refused, StorageUnavailable, VitrineError
-from shared.file_systems import BLOCK_BYTES
 from shared.imports.kinds import S3, is_manifest
+from shared.storage.file_systems import BLOCK_BYTES
 
 _PAGE = 1000
 

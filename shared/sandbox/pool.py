@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final
 
 from shared.errors import ImageTooLarge, OutOfMemory, Overloaded
-from shared.log import get_logger
+from shared.process.log import get_logger
 from shared.sandbox.budget import TOO_EXPENSIVE, Budget
 from shared.sandbox.process import Child, ChildLost
 from shared.sandbox.protocol import Body, Head, raise_error

@@ -9,17 +9,16 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select, update
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions, SearchResult, WholeImage
 from shared.database import Database
-from shared.database.clock import HostClock
+from shared.database.clock import HostClock, now_s
 from shared.database.tables import Product, Search
-from shared.ledger import now_s
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.search_desk import Claim, SearchDesk
-from shared.ledger.searches import SearchLedger
-from worker.catalogue_lane import CatalogueLane
-from worker.tools import Tools
+from shared.jobs.queue import JobDesk
+from shared.searches.queue import Claim, SearchDesk
+from shared.searches.repository import SearchLedger
+from worker.jobs.lane import CatalogueLane
+from worker.products.context import Tools
 
 TRIES = 4
 

@@ -11,9 +11,9 @@ from sqlalchemy import update
 from shared.contracts.stored import READS
 from shared.database import Database
 from shared.database.tables import Job, JobItem
-from shared.ledger.jobs import JobLedger
+from shared.jobs.repository import JobLedger
 from tests.compat.rows import TRIES, clock, lane, products, rewrite, work
-from worker.catalogue_lane import CatalogueLane, job_kinds
+from worker.jobs.lane import CatalogueLane, job_kinds
 
 __all__ = ["clock", "lane", "products"]
 
@@ -100,6 +100,6 @@ def test_items_of_a_newer_version_are_left_to_a_newer_worker(
 
 
 def test_the_kinds_that_are_claimed_are_those_that_can_be_done(lane: CatalogueLane) -> None:
-    from shared.ledger.job_states import KINDS
+    from shared.jobs.states import KINDS
 
     assert set(KINDS) == set(job_kinds(lane.tools))

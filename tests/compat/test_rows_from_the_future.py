@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.product_list import ProductList
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import ImportOptions, ProductIn, SearchOptions
 from shared.contracts.search import Boost
 from shared.contracts.stored import READS, needed_by, read_stored, stored
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.tables import Delivery, Job, Product, Ranking, Search, Timing
 from shared.errors import UnreadableRow
-from shared.ledger import now_s
-from shared.ledger.housekeeping import expired_imports
-from shared.ledger.jobs import JobLedger
-from shared.ledger.search_desk import SearchDesk
-from shared.ledger.searches import SearchLedger
-from shared.ledger.signals import SignalLedger
-from shared.ledger.webhook_desk import WebhookDesk
-from shared.ledger.webhooks import WebhookLedger
-from shared.product_list import ProductList
+from shared.jobs.repository import JobLedger
+from shared.retention.expiry import expired_imports
+from shared.searches.metrics import SignalLedger
+from shared.searches.queue import SearchDesk
+from shared.searches.repository import SearchLedger
+from shared.webhooks.queue import WebhookDesk
+from shared.webhooks.repository import WebhookLedger
 from tests.compat.rows import TRIES, accept, answer_all, attempts, clock, ledger, products, rewrite
 from worker.search.boosting import Boosting
 

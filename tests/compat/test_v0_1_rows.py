@@ -14,29 +14,29 @@ import pytest
 from sqlalchemy import select
 
 from shared.broker.task_names import LANE_OF, TaskName
+from shared.catalogue.golden import GoldenLedger
+from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.ranking import RankingLedger
 from shared.contracts.feedback import FeedbackIn
 from shared.contracts.search import Boost
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Search
 from shared.filters import parse
-from shared.ledger.feedback import FeedbackLedger
-from shared.ledger.golden import GoldenLedger
-from shared.ledger.indexes import IndexLedger
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_states import KINDS
-from shared.ledger.jobs import JobLedger
-from shared.ledger.ranking import RankingLedger
-from shared.ledger.search_desk import Claim, SearchDesk
-from shared.ledger.searches import SearchLedger
-from shared.ledger.signals import SignalLedger
-from shared.ledger.webhook_desk import WebhookDesk
-from shared.ledger.webhooks import WebhookLedger
-from shared.ledger.work import ChunkClaim
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.jobs.states import KINDS
+from shared.jobs.work import ChunkClaim
+from shared.searches.feedback import FeedbackLedger
+from shared.searches.metrics import SignalLedger
+from shared.searches.queue import Claim, SearchDesk
+from shared.searches.repository import SearchLedger
+from shared.webhooks.queue import WebhookDesk
+from shared.webhooks.repository import WebhookLedger
 from worker.jobs.imports import _options
 from worker.products.loading import _product_of
-from worker.search.asked_again import readable, reuse
 from worker.search.boosting import Boosting
+from worker.search.embedding_reuse import readable, reuse
 from worker.search.queries import wanted_filter
 
 HERE = Path(__file__).parent

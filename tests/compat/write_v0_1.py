@@ -17,18 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from shared.celery_config import make_celery
-from shared.task_names import LANE_OF, TaskName
-
-from shared.catalogue import CatalogueStore
-from shared.contracts import ImportRequest, ProductIn, SearchOptions, SearchResult
-from shared.contracts.feedback import FeedbackIn
-from shared.contracts.indexes import GoldenIn, PruneRequest, ReprocessRequest
-from shared.contracts.search import Boost
-from shared.database import Database
-from shared.database.migrate import migrate
-from shared.database.tables import Calibration, Detection, Image, IndexVersion, ModelVersion, Probe, Product
-from shared.filters import facts_of
-from shared.ledger import Idempotent, now_s
 from shared.ledger.feedback import FeedbackLedger
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
@@ -41,6 +29,18 @@ from shared.ledger.searches import Asked, SearchLedger
 from shared.ledger.webhooks import WebhookLedger
 from shared.ledger.work import Item, Outcome, Problem
 from shared.presence import Presence
+from shared.task_names import LANE_OF, TaskName
+
+from shared.catalogue import CatalogueStore
+from shared.contracts import ImportRequest, ProductIn, SearchOptions, SearchResult
+from shared.contracts.feedback import FeedbackIn
+from shared.contracts.indexes import GoldenIn, PruneRequest, ReprocessRequest
+from shared.contracts.search import Boost
+from shared.database import Database
+from shared.database.migrate import migrate
+from shared.database.tables import Calibration, Detection, Image, IndexVersion, ModelVersion, Probe, Product
+from shared.filters import facts_of
+from shared.ledger import Idempotent, now_s
 
 YEARS_S = 50 * 365 * 86_400
 #: In which the searches are asked that the version left waiting.

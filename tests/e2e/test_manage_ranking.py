@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from shared.catalogue.ranking import RankingLedger
 from shared.contracts.search import Boost
-from shared.ledger.ranking import RankingLedger
 from tests.browser import SIZES, Browser, Window
 from tests.manage_builders import add_version
 from tests.showroom import Showroom, things

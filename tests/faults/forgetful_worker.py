@@ -16,7 +16,7 @@ import secrets
 from sqlalchemy import update
 
 from shared.database.tables import Chunk, JobItem
-from shared.ledger.job_desk import JobDesk
+from shared.jobs.queue import JobDesk
 from tests.faults import trapped_worker
 from worker.app import app
 from worker.indexes import expected_rows

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.broker.publisher import TaskPublisher
-from shared.image_store import ImageStore
-from shared.ledger.searches import SearchLedger
+from shared.searches.repository import SearchLedger
 from shared.settings import get_settings
+from shared.storage.image_store import ImageStore
 from web.app import create_app
 
 _FILE = Path(os.environ["KILL_AT_FILE"])

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions
 from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.migrate import migrate
 from shared.database.tables import Chunk, Search
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.jobs import JobLedger
-from shared.ledger.search_desk import SearchDesk
-from shared.ledger.searches import SearchLedger
-from shared.presence import Presence
+from shared.health.presence import Presence
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.searches.queue import SearchDesk
+from shared.searches.repository import SearchLedger
 from tests.conftest import new_postgres_database
 from tests.faketime import WrongClock
 from tests.servers import free_port, wait_for

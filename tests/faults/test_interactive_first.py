@@ -10,8 +10,8 @@ from sqlalchemy import text
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.errors import DatabaseUnavailable
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.work import ChunkClaim
+from shared.jobs.queue import JobDesk
+from shared.jobs.work import ChunkClaim
 from tests import builders
 from tests.faults.chunks import freeze_in_a_chunk
 from tests.packing import archive, pictures

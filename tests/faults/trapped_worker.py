@@ -20,9 +20,9 @@ from typing import Any
 
 from shared.database import affected
 from shared.database.tables import Chunk
-from shared.ledger.job_desk import JobDesk
+from shared.jobs.queue import JobDesk
 from tests.faults.chunks import POISON_WIDTH_PX
-from worker import stopping
+from worker import shutdown as stopping
 from worker.app import app
 from worker.vision.pipeline import Pipeline
 

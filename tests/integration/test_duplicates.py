@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from shared.catalogue.duplicates import DuplicateLedger
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.database.bulk import insert_rows
+from shared.database.clock import now_s
 from shared.database.tables import Detection, Duplicate, DuplicatePair, Image, Job, Product
-from shared.ledger import now_s
-from shared.ledger.duplicates import DuplicateLedger
 from tests import builders
 from tests.index_shop import IndexShop
 from tests.memory_index import MemoryIndex
@@ -219,7 +219,7 @@ def test_a_job_that_is_cut_off_begins_its_last_step_anew(shop: Shop, monkeypatch
         return report
 
     monkeypatch.setattr(FindDuplicates, "finish", dies)
-    monkeypatch.setattr("worker.catalogue_lane.back_off_s", lambda _: 0.0)
+    monkeypatch.setattr("worker.jobs.lane.back_off_s", lambda _: 0.0)
     shop.work()
     assert died
     assert shop.jobs.status(job).state == "succeeded"

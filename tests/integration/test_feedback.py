@@ -20,14 +20,14 @@ from cli.commands.golden import labelled
 from cli.main import app
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Feedback, Process, Search
 from shared.errors import Conflict, Refused
-from shared.ledger import now_s
-from shared.ledger.feedback import MOST_OF_A_SEARCH, PHOTOS, FeedbackLedger, Said
-from shared.log import configure_logging
+from shared.process.log import configure_logging
+from shared.searches.feedback import MOST_OF_A_SEARCH, PHOTOS, FeedbackLedger, Said
 from tests.web_builders import Shop, open_shop, upload
 from vitrine_client import Vitrine
-from worker.maintenance import build_sweeper
+from worker.maintenance.sweeper import build_sweeper
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from shared.contracts import ProductIn
+from shared.database.filter_sql import where
 from shared.database.tables import Product
+from shared.factories import open_database
 from shared.filters import parse
-from shared.filters.sql import where
-from shared.open_parts import open_database
 from tests import builders
 from tests.servers import patiently
 from tests.services_milvus import unit_vectors

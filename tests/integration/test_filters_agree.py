@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from shared.database import Database
+from shared.database.filter_sql import where
 from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
 from shared.errors import InvalidInput
 from shared.filters import Filter, facts_of, matches, parse
-from shared.filters.sql import where
 from tests.filter_builders import Made, random_filter, random_product
 from tests.memory_index import MemoryIndex
 from tests.servers import wait_for

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.setting_groups import FlowerSettings
+from shared.settings.groups import FlowerSettings
 from tests import builders
 from tests.packing import archive, pictures
 from tests.servers import free_port, wait_for

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import structlog
 
-from shared.log import configure_logging
-from shared.metrics import REGISTRY
-from shared.url_fetch import fetch_image
+from shared.access.wrong_keys import WRONG_KEYS_PER_MINUTE, network_of
+from shared.net.url_fetch import fetch_image
+from shared.process.log import configure_logging
+from shared.process.metrics import REGISTRY
 from tests.web_builders import Shop, open_shop
-from web import sessions, url_fetches
-from web.request_parts import KNOWN_METHODS
-from web.wrong_keys import WRONG_KEYS_PER_MINUTE, network_of
+from web.http import sessions, url_fetches
+from web.http.request_parts import KNOWN_METHODS
 
 KEY = "a-long-secret-key"
 BEARER = {"Authorization": f"Bearer {KEY}"}

@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from shared.imports.archives import ArchiveSource, Caps, index_archive
 from shared.imports.sources import FolderSource
-from shared.manifest import read_rows
+from shared.imports.manifest import read_rows
 
 keep = []
 for name in sys.argv[2:]:

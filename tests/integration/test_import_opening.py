@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.errors import ImageMissing, InvalidManifest, Refused, StorageUnavailable, Unreachable
-from shared.file_systems import S3Access, s3_files
-from shared.image_store import ImageStore
 from shared.imports import opening
 from shared.imports.archives import Caps
 from shared.imports.kinds import made_by
+from shared.imports.manifest import read_rows
 from shared.imports.opening import Allowed, ImportSources
 from shared.imports.s3 import S3Source
-from shared.ledger.housekeeping import expired_imports
-from shared.manifest import read_rows
+from shared.retention.expiry import expired_imports
+from shared.storage.file_systems import S3Access, s3_files
+from shared.storage.image_store import ImageStore
 from tests.packing import archive, tar
 from tests.s3 import CREDENTIALS, new_bucket, s3_client, s3_server
 from tests.web_builders import open_shop

@@ -10,13 +10,13 @@ import pytest
 
 from shared.broker.task_names import Lane
 from shared.contracts import ProductIn
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.work import ChunkClaim
-from shared.manifest import Row, read_rows
+from shared.imports.manifest import Row, read_rows
+from shared.jobs.queue import JobDesk
+from shared.jobs.work import ChunkClaim
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found
-from worker.lanes import build_process
+from worker.process import build_process
 from worker.products.embedding import embed_contents
 
 
@@ -86,7 +86,7 @@ def test_a_product_put_by_hand_does_not_wait_for_a_manifest_to_be_read(
             yield row
 
     monkeypatch.setattr("worker.jobs.imports.read_rows", slow)
-    monkeypatch.setattr("worker.catalogue_lane._LOOK_S", -1.0)
+    monkeypatch.setattr("worker.jobs.lane._LOOK_S", -1.0)
     shop.work()
     assert [kind for kind, _ in noted] == ["put", "plan", "items", "finish"]
     assert shop.jobs.status(bulk).counts.new == 6

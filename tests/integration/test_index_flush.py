@@ -6,7 +6,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from shared.contracts import ProductIn
-from shared.open_parts import open_database
+from shared.factories import open_database
 from tests.packing import pictures
 from tests.servers import wait_for
 from tests.shop import Shop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.database.tables import Detection, Image, IndexVersion, Product
 from shared.errors import IndexUnavailable

@@ -9,10 +9,10 @@ import pytest
 from shared.database import Database
 from shared.database.tables import Job
 from shared.errors import Conflict, UnknownJob
-from shared.ledger import job_control
-from shared.ledger.housekeeping import expired_imports
-from shared.ledger.jobs import JobLedger
-from shared.ledger.work import ChunkClaim, LostLease, Outcome, Problem
+from shared.jobs import control as job_control
+from shared.jobs.repository import JobLedger
+from shared.jobs.work import ChunkClaim, LostLease, Outcome, Problem
+from shared.retention.expiry import expired_imports
 from tests.job_builders import claim_of, desk, do, ended, jobs, planned
 
 __all__ = ["jobs"]

@@ -10,12 +10,12 @@ import pytest
 from shared.database import Database
 from shared.database.tables import Chunk, Job
 from shared.errors import DatabaseUnavailable
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.jobs import JobLedger
-from shared.ledger.work import ChunkClaim, LostLease, Outcome, Stopping
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.jobs.work import ChunkClaim, LostLease, Outcome, Stopping
 from tests.job_builders import LEASE_S, claim_of, clock, desk, do, jobs, planned
 from tests.servers import wait_for
-from worker.lease_keeper import LeaseKeeper
+from worker.jobs.lease_keeper import LeaseKeeper
 
 __all__ = ["clock", "jobs"]
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from shared.database.idempotency import Idempotent
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
-from shared.ledger import Idempotent
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_plan import write_plan
-from shared.ledger.jobs import JobLedger
-from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome, Problem
+from shared.jobs.plan import write_plan
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, Problem
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import select
 
 from shared.contracts import ProductIn
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.idempotency import Idempotent
 from shared.database.tables import Job
 from shared.errors import Overloaded
-from shared.ledger import Idempotent, find_catalogue
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_making import add_job
-from shared.ledger.job_states import AUTOMATIC
+from shared.jobs.create import add_job
+from shared.jobs.queue import JobDesk
+from shared.jobs.states import AUTOMATIC
 from tests.web_builders import Shop, open_shop, picture
 
 LIMIT = 5

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, text, update
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.automatic_calibration import ORIGIN
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn
 from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job
-from shared.ledger import find_catalogue, job_turns, now_s
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_making import add_job
-from shared.ledger.job_states import AUTOMATIC
-from shared.ledger.jobs import JobLedger
-from shared.ledger.refreshing import ORIGIN
-from shared.ledger.work import ChunkClaim
+from shared.jobs import turns as job_turns
+from shared.jobs.create import add_job
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.jobs.states import AUTOMATIC
+from shared.jobs.work import ChunkClaim
 from tests.job_builders import claim_of, desk, do, planned
 
 CATALOGUES = ("shop", "books", "toys")

@@ -8,17 +8,17 @@ import pytest
 from sqlalchemy import update
 
 from shared.broker.task_names import Lane
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions
 from shared.contracts.stored import NEEDS, READS
 from shared.database import Database
 from shared.database.tables import Chunk, Job, Search
 from shared.health import lanes
 from shared.health.lanes import LaneMonitor
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.jobs import JobLedger
-from shared.ledger.search_desk import SearchDesk
-from shared.ledger.searches import SearchLedger
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.searches.queue import SearchDesk
+from shared.searches.repository import SearchLedger
 
 LEASE_S = 30.0
 

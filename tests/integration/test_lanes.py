@@ -169,7 +169,7 @@ def test_memory_that_runs_out_over_one_product_fails_only_that_one(
 
     monkeypatch.setattr(type(embedder), "crop", lambda _, i, d: crop_and_mark(i, d))
     monkeypatch.setattr(type(embedder), "embed", lambda _, c: embed_unless_marked(c))
-    monkeypatch.setattr("worker.catalogue_lane.back_off_s", lambda _: -1.0)
+    monkeypatch.setattr("worker.jobs.lane.back_off_s", lambda _: -1.0)
     job = shop.import_files({**photos, "wide.jpg": wide})
     status = shop.jobs.status(job)
     assert (status.state, status.counts.new, status.counts.failed) == ("succeeded", 8, 1)

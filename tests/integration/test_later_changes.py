@@ -9,7 +9,7 @@ import pytest
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.errors import UnknownProduct
-from shared.ledger.jobs import JobLedger
+from shared.jobs.repository import JobLedger
 from tests.job_builders import claim_of, desk, jobs
 from tests.packing import pictures
 from tests.shop import Shop, reasons, shop

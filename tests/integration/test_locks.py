@@ -104,7 +104,8 @@ def test_what_runs_here_is_what_is_locked() -> None:
 
 LOAD_WEB = """
 import importlib.util, sys
-import web.app, shared.images, shared.image_store, shared.manifest, shared.database.migrate
+import web.app, shared.images, shared.storage.image_store
+import shared.imports.manifest, shared.database.migrate
 import shared.imports.opening
 import pillow_heif, psycopg, s3fs
 for name in ("torch", "ultralytics", "openvino", "pymilvus", "cv2", "pyarrow"):

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from shared.catalogue.ranking import RankingLedger
 from shared.contracts.search import Boost
 from shared.database.tables import Calibration, IndexVersion
-from shared.ledger.ranking import RankingLedger
 from tests.manage_builders import PAGE, add_version, done, dropped, job_at, see, send
 from tests.web_builders import IMAGE_ID, Shop, open_shop
-from web.error_words import reason_said
+from web.i18n.error_words import reason_said
 
 KEY = "a-long-secret-key"
 

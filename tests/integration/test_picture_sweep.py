@@ -15,16 +15,16 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from cli.main import app
-from shared import picture_sweep
 from shared.contracts import ProductIn
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.tables import Job
 from shared.database.tables.catalogue import PictureSweep
-from shared.image_names import SHARDS, rendition_name
-from shared.image_store import ImageStore
-from shared.ledger import now_s
-from shared.picture_sweep import PicturesSwept, PictureSweeper, require_unswept, storing_since
+from shared.retention import picture_sweep
+from shared.retention.picture_sweep import PicturesSwept, PictureSweeper, require_unswept, storing_since
 from shared.settings import get_settings
+from shared.storage.image_names import SHARDS, rendition_name
+from shared.storage.image_store import ImageStore
 from tests import builders
 from tests.servers import wait_for
 from tests.shop import Shop

@@ -7,12 +7,12 @@ import time
 import pytest
 from sqlalchemy import select, update
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.product_list import ProductList
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.database.tables import Catalogue, Image, Job, Product
-from shared.ledger.housekeeping import expired_imports
-from shared.ledger.jobs import JobLedger
-from shared.product_list import ProductList
+from shared.jobs.repository import JobLedger
+from shared.retention.expiry import expired_imports
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ from sqlalchemy import select, update
 
 from shared.broker.task_names import Lane
 from shared.contracts import ProductIn
+from shared.database.clock import now_s
 from shared.database.tables import Detection, IndexVersion
 from shared.database.tables import Image as ImageRow
 from shared.errors import IndexUnavailable
 from shared.filters import category_is, parse
 from shared.images import ImageLimits, decode
-from shared.ledger import now_s
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found
-from worker.lanes import build_process
+from worker.process import build_process
 from worker.products.writing import ProductStages
 
 both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)

@@ -8,17 +8,19 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, event, text, update
 
-from shared import catalogue_counts
-from shared.catalogue import CatalogueStore
+from shared.catalogue import counts as catalogue_counts
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn, SearchOptions
 from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Job, Product
-from shared.ledger import find_catalogue, now_s, queue_counts
-from shared.ledger.job_making import add_job
-from shared.ledger.job_states import AUTOMATIC
-from shared.ledger.jobs import JobLedger
-from shared.ledger.queue_counts import waiting_by_lane
-from shared.ledger.searches import SearchLedger
+from shared.health import queue_counts
+from shared.health.queue_counts import waiting_by_lane
+from shared.jobs.create import add_job
+from shared.jobs.repository import JobLedger
+from shared.jobs.states import AUTOMATIC
+from shared.searches.repository import SearchLedger
 from tests.integration.test_job_turns import fill, plan_of
 from tests.job_builders import claim_of, desk
 from tests.web_builders import open_shop

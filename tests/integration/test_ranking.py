@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from shared.catalogue.ranking import RankingLedger
 from shared.contracts import SearchResult
 from shared.contracts.search import Boost, Hit
 from shared.errors import InvalidInput
-from shared.ledger.ranking import RankingLedger
 from tests.packing import pictures
 from tests.shop import Shop, found
 

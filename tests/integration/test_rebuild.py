@@ -40,8 +40,8 @@ def lose(shop: IndexShop) -> None:
 
 def in_chunks_of_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rebuild's chunks and micro-batches are large: make them as small as those of an import."""
-    monkeypatch.setattr("worker.catalogue_lane.LIGHT_CHUNK", 1)
-    monkeypatch.setattr("worker.products.flow.LIGHT_BATCH", 1)
+    monkeypatch.setattr("worker.jobs.lane.LIGHT_CHUNK", 1)
+    monkeypatch.setattr("worker.products.pipeline_runner.LIGHT_BATCH", 1)
 
 
 def stored(shop: IndexShop, collection: str) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:

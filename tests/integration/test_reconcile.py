@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import insert, select, update
+from worker.vector_index.contract import IndexRow
 
 from shared.contracts import JobOut, ProductIn
+from shared.database.clock import now_s
 from shared.database.tables import Chunk, Detection, Image
-from shared.ledger import now_s
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.work import Outcome
+from shared.jobs.queue import JobDesk
+from shared.jobs.work import Outcome
 from tests import builders
 from tests.packing import pictures
 from tests.servers import patiently
 from tests.shop import Shop, found
 from worker.indexes.expected_rows import expected_keys
-from worker.vision import IndexRow
 
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
@@ -190,7 +190,7 @@ def test_a_product_put_in_the_middle_of_a_comparison_goes_first(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.import_files(dict(pictures(8)))
-    monkeypatch.setattr("worker.jobs.pulse._EVERY_S", 0.0)
+    monkeypatch.setattr("worker.jobs.heartbeat._EVERY_S", 0.0)
     put: list[str] = []
     keyed = type(shop.worker.index).sorted_keys
 

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
+from shared.catalogue import automatic_calibration as refreshing
+from shared.catalogue.automatic_calibration import Refresher
+from shared.catalogue.indexes import IndexLedger
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.indexes import PromoteRequest, ReprocessRequest
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.clock import now_s
 from shared.database.tables import Calibration, IndexVersion, Job
-from shared.ledger import find_catalogue, now_s, refreshing
-from shared.ledger.indexes import IndexLedger
-from shared.ledger.refreshing import Refresher
 from shared.settings import CalibrationSettings
 from tests import builders
 from tests.reprocess_shop import NEW
 from tests.shop import Shop
-from worker.maintenance import build_sweeper
+from worker.maintenance.sweeper import build_sweeper
 
 PRODUCTS, SHARE = 12, 0.25
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from worker.vector_index.contract import IndexRow
 
 from shared.database import Database
 from shared.database.tables import Chunk, Feedback
 from shared.errors import InvalidInput, UnknownTask
-from shared.ledger.searches import SearchLedger
+from shared.searches.repository import SearchLedger
 from tests.packing import pictures
 from tests.shop import Shop
-from worker.vision import IndexRow
 
 BAD = {
     "bad-address": ("", "https://[cdn]/a.jpg"),

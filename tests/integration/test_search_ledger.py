@@ -6,14 +6,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from shared.database.idempotency import Idempotent
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions, SearchResult, WholeImage
 from shared.database import Database
 from shared.errors import Conflict, Expired, UnknownCatalogue, UnknownProduct, UnknownTask
-from shared.ledger import Idempotent
-from shared.ledger.search_desk import Claim, SearchDesk
-from shared.ledger.searches import SearchLedger
+from shared.searches.queue import Claim, SearchDesk
+from shared.searches.repository import SearchLedger
 
 KEY = "a" * 64
 

@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.tables import Search
-from shared.ledger import now_s
-from shared.ledger.search_desk import SearchDesk
-from shared.ledger.searches import SearchLedger
+from shared.searches.queue import SearchDesk
+from shared.searches.repository import SearchLedger
 
 AGE_S = 5.0
 

@@ -23,7 +23,7 @@ from tests.stack import ROOT
 from tests.stub_worker import BATCH, FAILING_TOP_K, TASKS_KEY
 from tests.traffic import ENDED, LaneWatch, Traffic
 from tests.web_builders import Shop, open_shop, serving
-from worker.maintenance import build_sweeper
+from worker.maintenance.sweeper import build_sweeper
 
 SECONDS = float(os.environ.get("VITRINE_TRAFFIC_S", "4"))
 KEY = "a-key-for-this-test-alone"

@@ -10,7 +10,7 @@ from sqlalchemy import delete, event, update
 
 from shared.contracts import ProductIn, SearchResult
 from shared.database.tables import Product
-from shared.ledger.searches import Asked
+from shared.searches.repository import Asked
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found

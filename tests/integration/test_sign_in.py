@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from tests.web_builders import Shop, open_shop
-from web import sessions
+from web.http import sessions
 
 KEY = "a-long-secret-key"
 OWN = {"Origin": "http://localhost", "Accept": "text/html"}
@@ -114,7 +114,7 @@ def test_a_session_ends_by_time_and_by_another_key(shop: Shop, monkeypatch: pyte
     for forged in (f"{int(end) + 60}.{signature}", f"{end}.{'0' * 64}", end, "", ".", f"²{end}.{signature}"):
         assert not sessions.is_open(shop.settings, forged), forged
     later = time.time() + sessions.SESSION_S + 1
-    monkeypatch.setattr("web.sessions.time.time", lambda: later)
+    monkeypatch.setattr("web.http.sessions.time.time", lambda: later)
     assert client.get("/v1/catalogues").status_code == 401
     monkeypatch.undo()
     assert client.get("/v1/catalogues").status_code == 200

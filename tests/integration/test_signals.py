@@ -15,13 +15,13 @@ from cli.commands.status import searches_told
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.database.bulk import insert_rows
+from shared.database.clock import now_s
 from shared.database.tables import Probe, ProbeQuery, Product, Timing
-from shared.ledger import now_s
-from shared.ledger.signals import BOUNDS_S, SignalLedger, bucket_of, percentile
+from shared.searches.metrics import BOUNDS_S, SignalLedger, bucket_of, percentile
 from tests.packing import pictures
 from tests.shop import Shop, found
 from tests.web_builders import open_shop
-from worker.search.probing import ProbeNotes, Prober
+from worker.maintenance.probing import ProbeNotes, Prober
 
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 

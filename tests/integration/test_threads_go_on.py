@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.tables import IndexVersion, Probe, ProbeQuery
-from shared.ledger import now_s
-from shared.ledger.webhook_desk import WebhookDesk
+from shared.webhooks.queue import WebhookDesk
 from tests.servers import wait_for
-from worker.search.probing import Compared, Prober
-from worker.webhook_sender import WebhookSender
+from worker.maintenance.probing import Compared, Prober
+from worker.maintenance.webhook_sender import WebhookSender
 
 
 @contextmanager

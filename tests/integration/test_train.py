@@ -20,11 +20,11 @@ from cli.main import app
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Image, Product
 from shared.errors import InvalidInput
-from shared.open_parts import open_database, open_image_store
+from shared.factories import open_database, open_image_store
 from shared.settings import Settings, get_settings
 from tests.tiny_models import write_registry
+from worker.scenes.cutouts import is_held_out
 from worker.training.catalogue_pack import Photo, cut, write_pack
-from worker.training.cutouts import is_held_out
 from worker.training.progress import load_checkpoint
 from worker.vision import Detection
 from worker.vision.baselines import WholeImage

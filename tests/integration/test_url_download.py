@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from shared import url_fetch
 from shared.errors import BodyTooLarge, ImageMissing, InvalidInput, Refused, Unreachable
-from shared.url_fetch import Target, checked_target, fetch, fetch_image
-from shared.webhook_addresses import check_address
+from shared.net import url_fetch
+from shared.net.url_fetch import Target, checked_target, fetch, fetch_image
+from shared.webhooks.addresses import check_address
 
 TEN_GB = 10 * 10**9
 PUBLIC = "93.184.216.34"
@@ -201,7 +201,7 @@ def test_no_packet_leaves_for_a_private_address(url: str, monkeypatch: pytest.Mo
 
 def test_a_webhook_whose_name_is_not_found_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr("shared.url_fetch.resolve", lambda *_: never.wait())
+    monkeypatch.setattr("shared.net.url_fetch.resolve", lambda *_: never.wait())
     with pytest.raises(Unreachable, match="not found in time") as caught:
         check_address("https://shop.example/hook", False, deadline_s=0.05)
     assert caught.value.field == "url"

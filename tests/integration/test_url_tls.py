@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from shared import pinned_http, url_fetch
 from shared.errors import Unreachable
-from shared.url_fetch import fetch_image
+from shared.net import pinned_http, url_fetch
+from shared.net.url_fetch import fetch_image
 
 
 class Site(BaseHTTPRequestHandler):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from worker.vector_index.contract import IndexRow
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import ProductIn
@@ -21,7 +22,6 @@ from tests.services_milvus import DIM, UNIT, index_rows, unique, unit_vectors
 from worker.indexes.rows import index_row
 from worker.vector_index import MAX_LIMIT, MilvusIndex, matches
 from worker.vector_index.schema import index_params, new_schema
-from worker.vision import IndexRow
 
 pytestmark = pytest.mark.services
 NewCollection = Callable[[], str]

@@ -12,9 +12,9 @@ from PIL import Image as Picture
 from shared.broker.task_names import TaskName
 from shared.errors import Refused
 from shared.imports.kinds import UPLOADS
-from shared.ledger.job_desk import JobDesk
+from shared.jobs.queue import JobDesk
 from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
-from web.import_sources import allowed_source
+from web.api.import_sources import allowed_source
 
 ZIP = {"Content-Type": "application/zip"}
 IMPORTS = "/v1/catalogues/winter/imports"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.catalogue.duplicates import DuplicateLedger
 from shared.contracts.duplicates import DuplicateGroup
+from shared.database.clock import now_s
 from shared.database.tables import Duplicate, Job, Product
 from shared.errors import Expired, InvalidInput, UnknownCatalogue
-from shared.ledger import now_s
-from shared.ledger.duplicates import DuplicateLedger
 from tests.web_builders import Shop as WebShop
 from tests.web_builders import open_shop
 

@@ -11,8 +11,8 @@ from sqlalchemy import func, select, update
 from shared.broker.health import BrokerReport, BrokerState
 from shared.database.tables import Job, Search
 from tests.web_builders import Shop, open_shop, picture
-from web import accepting
-from web.waiting import PATIENCE_S
+from web.api import accepting
+from web.api.waiting import PATIENCE_S
 
 OK = BrokerReport(BrokerState.WRITABLE, "ok", True, 1, 2)
 FULL = BrokerReport(

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.job_plan import write_plan
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.jobs.plan import write_plan
+from shared.jobs.queue import JobDesk
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from tests.web_builders import Shop, open_shop, upload
-from web.events import _event
+from web.api.events import _event
 
 ZIP = {"Content-Type": "application/zip"}
 

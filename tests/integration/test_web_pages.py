@@ -10,9 +10,9 @@ import pytest
 
 from shared.contracts import SearchOptions
 from tests.web_builders import IMAGE_ID, Shop, open_shop, upload
-from web.pages.installed import version_of
-from web.pages.products import facts_of
-from web.pages.refining import Wishes
+from web.storefront.installed import version_of
+from web.storefront.products import facts_of
+from web.storefront.refining import Wishes
 
 PAGE = {"Accept": "text/html"}
 

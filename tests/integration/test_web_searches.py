@@ -12,12 +12,12 @@ import pytest
 from PIL import Image as Picture
 
 from shared.broker.task_names import TaskName
-from shared.cursors import Cursor
 from shared.errors import DatabaseUnavailable, StorageUnavailable
-from shared.image_store import ImageStore
-from shared.ledger.housekeeping import unused_query_images
-from shared.ledger.search_desk import Kept
-from shared.ledger.searches import SearchLedger
+from shared.retention.expiry import unused_query_images
+from shared.searches.cursors import Cursor
+from shared.searches.queue import Kept
+from shared.searches.repository import SearchLedger
+from shared.storage.image_store import ImageStore
 from tests.servers import wait_for
 from tests.web_builders import RecordingPublisher, Shop, open_shop, picture, result_of, upload
 
@@ -217,7 +217,7 @@ def test_an_expired_search_is_410(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shop = open_shop(tmp_path)
     task_id = shop.client.post("/v1/searches", **upload()).json["id"]
     later = time.time() + shop.settings.search.result_ttl_s + 1
-    monkeypatch.setattr("shared.ledger.searches.now_s", lambda: later)
+    monkeypatch.setattr("shared.searches.repository.now_s", lambda: later)
     for path in (f"/v1/tasks/{task_id}", f"/v1/searches/{task_id}/image", f"/s/{task_id}"):
         assert shop.client.get(path).status_code == 410
     page = shop.client.get(f"/s/{task_id}", headers={"Accept": "text/html"})

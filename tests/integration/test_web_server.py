@@ -173,7 +173,7 @@ def test_another_release_of_gunicorn_is_refused(tmp_path: Path) -> None:
         argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert refused.returncode != 0
-    assert "web/server_worker.py needs 27.0" in refused.stderr
+    assert "web/http/server_worker.py needs 27.0" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.web_builders import Shop, open_shop, upload
-from web.security import API_POLICY, PAGE_POLICY
+from web.http.security import API_POLICY, PAGE_POLICY
 
 KEY = "a-long-secret-key"
 BEARER = {"Authorization": f"Bearer {KEY}"}
@@ -57,7 +57,7 @@ def test_unexpected_errors_tell_nothing(shop: Shop, monkeypatch: pytest.MonkeyPa
     def broken(_: object) -> None:
         raise RuntimeError("the secret of /etc/shadow")
 
-    monkeypatch.setattr("shared.catalogue.CatalogueStore.all", broken)
+    monkeypatch.setattr("shared.catalogue.store.CatalogueStore.all", broken)
     answer = shop.client.get("/v1/catalogues")
     assert answer.status_code == 500
     assert_shape(answer, "/v1/catalogues")
@@ -220,7 +220,7 @@ def test_a_locked_page_shows_nothing_of_the_shop(locked: Shop) -> None:
 
 
 def test_a_key_is_not_logged(locked: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    from shared.log import configure_logging
+    from shared.process.log import configure_logging
 
     configure_logging("DEBUG", "json", "web")
     # Servers close an answer when it is sent, and only then it is logged.

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.contracts import WebhookMade
 from shared.database import Database
 from shared.errors import UnknownCatalogue, UnknownWebhook
-from shared.ledger import webhook_desk
-from shared.ledger.job_desk import JobDesk
-from shared.ledger.jobs import JobLedger
-from shared.ledger.webhook_desk import WebhookDesk, wait_s
-from shared.ledger.webhooks import WebhookLedger, emit
-from shared.signatures import signature
+from shared.jobs.queue import JobDesk
+from shared.jobs.repository import JobLedger
+from shared.webhooks import queue as webhook_desk
+from shared.webhooks.queue import WebhookDesk, wait_s
+from shared.webhooks.repository import WebhookLedger, emit
+from shared.webhooks.signatures import signature
 from tests.servers import wait_for
-from worker.webhook_sender import WebhookSender
+from worker.maintenance.webhook_sender import WebhookSender
 
 URL = "http://127.0.0.1:9/hook"
 
@@ -299,7 +299,7 @@ def test_no_event_goes_into_a_private_network(
 ) -> None:
     """Also when the name led elsewhere while it was added."""
     made = hooks.add(address.replace("127.0.0.1", "rebinding.example"), [], None)
-    monkeypatch.setattr("shared.url_fetch.resolve", lambda host, port: ["127.0.0.1"])
+    monkeypatch.setattr("shared.net.url_fetch.resolve", lambda host, port: ["127.0.0.1"])
     tell(database)
     send_all(sender(database, allow_private=False))
     assert receiver.got == []

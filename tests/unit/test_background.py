@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from shared.background import Periodic
 from shared.errors import Unavailable
+from shared.process.background import Periodic
 from tests.servers import wait_for
 
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from worker.calibration.calibration_store import Calibration
 from worker.calibration.category import best_spread, predicted_category
 from worker.calibration.composed import Shown, Studio
 from worker.calibration.curves import MOST_KNOTS, Curve, Floats, isotonic
 from worker.calibration.diagram import reliability_svg
 from worker.calibration.fitting import LEAST_RIGHT, Samples, fit
-from worker.calibration.known import Calibration
 from worker.calibration.learning import Lessons, Question, calibration_of
 from worker.calibration.reliability import kept_promises
 from worker.calibration.score_map import Hits, ScoreMap, blend, logistic

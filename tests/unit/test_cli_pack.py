@@ -16,7 +16,7 @@ from cli.pack import manifest_alone, packed
 from shared.contracts import ImportOptions
 from shared.errors import InvalidInput, InvalidManifest
 from shared.imports.kinds import UPLOADS, media_type
-from shared.manifest import read_rows
+from shared.imports.manifest import read_rows
 from tests.packing import opened, tar
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from web.client_connection import Connection, body_length
-from web.client_socket import ClientSocket, SlowClient
-from web.server_worker import BoundedWorker
+from web.http.client_connection import Connection, body_length
+from web.http.client_socket import ClientSocket, SlowClient
+from web.http.server_worker import BoundedWorker
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n%s\r\n"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.training.composer import Composer, ComposerConfig
+from worker.scenes.composer import Composer, ComposerConfig
+from worker.scenes.cutouts import is_held_out, list_backgrounds, list_cutouts
 from worker.training.crops import CropSpec, box_on_white, crop_object, imperfect_mask
-from worker.training.cutouts import is_held_out, list_backgrounds, list_cutouts
 from worker.training.scenes import letterbox, to_batch
 
 MAGENTA = (230, 20, 220)

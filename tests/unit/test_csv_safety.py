@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from shared.csv_safety import safe_cell
+from web.http.csv_safety import safe_cell
 
 
 @pytest.mark.parametrize(

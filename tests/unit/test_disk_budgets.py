@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.image_names import image_path
-from shared.ledger.housekeeping import unused_query_images
+from shared.retention.expiry import unused_query_images
+from shared.storage.image_names import image_path
 from tests.web_builders import Shop, open_shop, picture, upload
-from worker.disk_budgets import trim_photos, trim_uploads
+from worker.maintenance.disk_budgets import trim_photos, trim_uploads
 
 
 @pytest.fixture

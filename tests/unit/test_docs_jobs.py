@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.signatures import signature
+from shared.webhooks.signatures import signature
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "jobs.md"
 SECRET, BODY = "whsec_test", b'{"id": "1", "event": "job.failed"}'

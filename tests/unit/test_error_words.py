@@ -7,8 +7,8 @@ import pytest
 from shared.contracts import ErrorBody
 from shared.errors import all_errors
 from tests.web_builders import Shop, open_shop
-from web.error_words import detail, error_words, said
-from web.errors import STATUS
+from web.http.errors import STATUS
+from web.i18n.error_words import detail, error_words, said
 
 
 @pytest.fixture(scope="module")

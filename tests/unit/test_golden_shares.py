@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from shared.errors import InvalidInput
+from worker.scenes.cutouts import is_held_out
 from worker.training.crop_features import Features
 from worker.training.crop_set import Row
-from worker.training.cutouts import is_held_out
 from worker.training.golden import GOLDEN_HELD_OUT_PERCENT, GoldenPhoto, share_out
 from worker.training.head import ProductSampler
 

@@ -15,11 +15,11 @@ import pytest
 from shared.errors import ImageTooLarge, InvalidInput, InvalidManifest, VitrineError
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode, probe
 from shared.imports.archives import ArchiveSource, Caps, index_archive
+from shared.imports.manifest import read_rows
+from shared.imports.parquet import BUDGET, parquet_records
 from shared.imports.sources import ManifestAlone
-from shared.manifest import read_rows
 from shared.sandbox import Budget, ChildPool, PictureSandbox
 from shared.sandbox.budget import memory_for
-from shared.sandbox.parquet import BUDGET, parquet_records
 from tests import builders, hostile, hostile_manifests
 
 #: What shoppers may send, in every format that is read at all.

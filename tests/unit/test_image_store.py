@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from shared import image_store
 from shared.errors import BodyTooLarge, InvalidInput, Misconfigured, NotFound, StorageUnavailable
-from shared.image_store import ImageStore
+from shared.storage import image_store
+from shared.storage.image_store import ImageStore
 from tests.s3 import CREDENTIALS, new_bucket, s3_client, s3_server
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.image_store import ImageStore
+from shared.storage.image_store import ImageStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +72,7 @@ def test_full_disk_in_truth(tmp_path: Path) -> None:
     script = """
         import resource, signal, sys
         from shared.errors import StorageUnavailable
-        from shared.image_store import ImageStore
+        from shared.storage.image_store import ImageStore
         store = ImageStore(sys.argv[1])
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -95,7 +95,7 @@ def test_full_disk_in_truth(tmp_path: Path) -> None:
 def test_killed_writers_leave_no_partial_picture(local: ImageStore, folder: Path) -> None:
     script = """
         import hashlib, sys
-        from shared.image_store import ImageStore
+        from shared.storage.image_store import ImageStore
         store = ImageStore(sys.argv[1])
         print("ready", flush=True)
         number = 0

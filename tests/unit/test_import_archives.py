@@ -16,8 +16,8 @@ import pytest
 
 from shared.errors import ImageMissing, InvalidManifest
 from shared.imports.archives import Caps, index_archive
+from shared.imports.manifest import read_rows
 from shared.imports.unpacking import unpacked
-from shared.manifest import read_rows
 from tests.packing import archive, opened, tar
 
 MANY = 1_000_000

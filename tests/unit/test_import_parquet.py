@@ -15,8 +15,8 @@ import pytest
 
 from shared.errors import InvalidManifest, Misconfigured
 from shared.imports import arrow
+from shared.imports.manifest import Row, read_rows
 from shared.imports.sources import FolderSource, ManifestAlone
-from shared.manifest import Row, read_rows
 from tests.packing import archive, opened
 
 TITLES = {"en": "Armchair", "de": "Sessel"}

@@ -10,8 +10,8 @@ import pytest
 from shared.broker.task_names import Lane
 from shared.health.files import MAX_AGE_S, LoopPulse, age_s, health_file, mark_unhealthy, sweep, touch
 from shared.health.lanes import STALL_S, LaneHealth
-from shared.presence import ProcessInfo
-from worker.liveness import Liveness
+from shared.health.presence import ProcessInfo
+from worker.health.liveness import Liveness
 
 LONG_AGO_S = 2 * STALL_S
 HEALTHY = LaneHealth(Lane.SEARCH, 1.0, 1.0)

@@ -12,8 +12,8 @@ from shared.errors import InvalidInput, Refused, VitrineError
 from shared.imports.addresses import Fetcher, WithAddresses
 from shared.imports.sources import NoSource
 from shared.net.addresses import join_address, parse_web_address
-from shared.url_fetch import checked_target
-from shared.webhook_addresses import webhook_target
+from shared.net.url_fetch import checked_target
+from shared.webhooks.addresses import webhook_target
 
 MALFORMED = [
     "http://[",

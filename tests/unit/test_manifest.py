@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidManifest
+from shared.imports.manifest import Row, find_manifest, read_rows
 from shared.imports.sources import FolderSource
-from shared.manifest import Row, find_manifest, read_rows
 from tests.packing import archive, opened
 
 

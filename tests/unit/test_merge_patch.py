@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
+from shared.catalogue.merge_patch import patched
 from shared.contracts import ProductIn
-from shared.merge_patch import patched
 
 PRODUCT = ProductIn(
     titles={"en": "Lamp", "de": "Lampe"},

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
-from shared.money import SHIPPED, Rates, RatesBook, Table, read_rates
+from shared.money.rates import SHIPPED, Rates, RatesBook, Table, read_rates
 from tests.web_builders import Shop, open_shop
-from web.money import OWN, money, rates_note, wanted_currency
+from web.i18n.money import OWN, money, rates_note, wanted_currency
 
 DAY = "2026-01-02"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.ledger.pace import recent_speed, with_sample
+from shared.jobs.pace import recent_speed, with_sample
 
 
 def samples(steps: list[float], every_s: float = 5.0) -> list[list[float]]:

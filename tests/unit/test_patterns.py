@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.pattern_inputs import PACKAGES, ROOT, Used, growth, patterns
-from web.bodies import strict_json
+from web.http.bodies import strict_json
 
 #: A linear pattern grows 4 times with a text 4 times as long, a quadratic one 16 times.
 _MAX_GROWTH = 9.0
@@ -37,7 +37,7 @@ def test_the_measure_finds_what_was_found_by_attack(pattern: str | bytes) -> Non
 
 def test_all_are_found() -> None:
     assert len(USED) > 30
-    assert any(used.where.startswith("web/bodies.py") for used in USED)
+    assert any(used.where.startswith("web/http/bodies.py") for used in USED)
 
 
 def test_patterns_of_contracts_run_on_a_linear_engine() -> None:

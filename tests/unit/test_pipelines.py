@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from shared.errors import Misconfigured
+from worker.indexes.pipelines import Build, CropMode, Pipelines, crop_mode, name_in
 from worker.indexes.versions import LiveIndex
-from worker.pipelines import Build, CropMode, Pipelines, crop_mode, name_in
 from worker.vision.baselines import ColourHistogram, WholeImage
 from worker.vision.pipeline import Pipeline
 

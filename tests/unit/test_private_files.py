@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Misconfigured
-from shared.private_files import secure_data_folder
+from shared.storage.private_files import secure_data_folder
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from shared.errors import IndexUnavailable, OutOfMemory, VitrineError
-from shared.ledger.work import ChunkClaim, Item, LostLease
-from worker.products.flow import do_items, micro_batches
-from worker.tools import Tools
+from shared.jobs.work import ChunkClaim, Item, LostLease
+from worker.products.context import Tools
+from worker.products.pipeline_runner import do_items, micro_batches
 
 
 def items(count: int, **payload: Any) -> list[Item]:

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy.exc import DataError, StatementError
 
 from shared.errors import IndexUnavailable, InvalidInput, OutOfMemory, UnreadableRow
-from shared.ledger.work import ChunkClaim, Item, LostLease, Outcome
-from worker.products.flow import do_items, do_light_items
-from worker.tools import Tools
+from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome
+from worker.products.context import Tools
+from worker.products.pipeline_runner import do_items, do_light_items
 
 
 @dataclass

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from cli.commands.rates import rates as command
-from shared.catalogue import CatalogueStore
+from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.errors import InvalidInput, Refused, VitrineError
-from shared.money import MAX_BYTES, RatesBook, Table, read_rates
-from shared.rate_sources import read_ecb, read_source, updated
+from shared.money.rate_sources import read_ecb, read_source, updated
+from shared.money.rates import MAX_BYTES, RatesBook, Table, read_rates
 from shared.settings import get_settings
 
 ECB = """<?xml version="1.0" encoding="UTF-8"?>

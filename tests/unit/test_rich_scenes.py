@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from worker.evaluation.dataset import read_set
+from worker.scenes.composer import Composer, ComposerConfig, Scene
+from worker.scenes.cutouts import Cutout
+from worker.scenes.interface import show_on_page
+from worker.scenes.labelled import crop_labelled, list_photos
+from worker.scenes.lighting import MIN_MEAN, cast_hard_shadow, light_scene
+from worker.scenes.parts import add_parts, squeeze
 from worker.training import label_backgrounds
-from worker.training.composer import Composer, ComposerConfig, Scene
-from worker.training.cutouts import Cutout
 from worker.training.detector import open_composer
 from worker.training.detector_eval import Found
-from worker.training.interface import show_on_page
 from worker.training.judge_detector import at_rate
-from worker.training.labelled import crop_labelled, list_photos
-from worker.training.lighting import MIN_MEAN, cast_hard_shadow, light_scene
-from worker.training.parts import add_parts, squeeze
 from worker.training.scenes import SceneBatches
 from worker.training.validation_set import write_set
 

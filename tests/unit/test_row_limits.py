@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from worker.vector_index.contract import IndexRow
 
 from shared.contracts import NewProductId, ProductId, ProductIn
 from shared.contracts.catalogue import MAX_CATEGORY_BYTES
@@ -20,10 +21,9 @@ from shared.database.tables import Catalogue, Product
 from shared.errors import InvalidInput
 from shared.filters import facts_of
 from shared.filters.facts import MAX_TOKENS
-from shared.manifest import Row, read_rows
+from shared.imports.manifest import Row, read_rows
 from worker.vector_index.rows import MAX_BYTES, as_entity
 from worker.vector_index.schema import new_schema
-from worker.vision import IndexRow
 
 DOCS = Path(__file__).parents[2] / "docs" / "import.md"
 #: Of a JSON field and of a text field in Milvus, in bytes; the one of texts is set by our schema.
@@ -172,7 +172,7 @@ def test_an_overlong_number_is_refused_and_not_made_null() -> None:
 def test_an_overlong_number_in_a_request_is_refused(number: str) -> None:
     from werkzeug.exceptions import BadRequest
 
-    from web.bodies import strict_json
+    from web.http.bodies import strict_json
 
     with pytest.raises(BadRequest):
         strict_json(f'{{"attributes": {{"a": {number}}}}}')

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from worker.vector_index.contract import IndexHit
 
 from shared.contracts import SearchOptions
-from shared.cursors import WHOLE, Cursor, read_cursor
 from shared.errors import InvalidInput
-from worker.search.asked_again import keep, reuse, rounded
+from shared.searches.cursors import WHOLE, Cursor, read_cursor
+from worker.search.embedding_reuse import keep, reuse, rounded
 from worker.search.grouping import Candidate, candidates, pages
 from worker.search.queries import one_of
 from worker.search.rocchio import moved
-from worker.vision import Detection, Embeddings, IndexHit
+from worker.vision import Detection, Embeddings
 from worker.vision.pipeline import QueryEmbedding
 
 ID = "5d8d1070-1c1c-4b6e-9a51-0123456789ab"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery.exceptions import Ignore
 
-from shared.ledger.search_outcomes import SearchOutcome
+from shared.searches.outcomes import SearchOutcome
 from worker import tasks
 from worker.search.lane import BatchReport
 from worker.search.task_events import SearchFailed

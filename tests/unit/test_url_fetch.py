@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import InvalidInput, Refused
-from shared.url_fetch import checked_target, is_public, resolve
+from shared.net.url_fetch import checked_target, is_public, resolve
 
 PUBLIC = "93.184.216.34"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from web.bodies import MAX_JSON_DEPTH, strict_json
+from web.http.bodies import MAX_JSON_DEPTH, strict_json
 
 
 @pytest.mark.parametrize(

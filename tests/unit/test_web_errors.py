@@ -12,7 +12,7 @@ import shared.errors
 import web
 from shared.contracts import SearchOptions
 from shared.errors import InvalidInput
-from web.errors import STATUS, parsed
+from web.http.errors import STATUS, parsed
 
 ROOT = Path(__file__).parents[2]
 

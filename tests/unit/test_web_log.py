@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from shared.log import bound, configure_logging, get_logger
+from shared.process.log import bound, configure_logging, get_logger
 
 
 @pytest.fixture(autouse=True)

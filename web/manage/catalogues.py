@@ -7,10 +7,10 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, VitrineError
-from web.accepting import accepting_work
-from web.bodies import form_fields
-from web.catalogues import CatalogueIn, checked
-from web.errors import parsed, wants_page
+from web.api.accepting import accepting_work
+from web.api.catalogues import CatalogueIn, checked
+from web.http.bodies import form_fields
+from web.http.errors import parsed, wants_page
 from web.manage.frame import blueprint, page_of, see, to_job
 from web.manage.ranking import meaning_of
 from web.services import services

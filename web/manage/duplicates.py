@@ -6,17 +6,17 @@ from flask import Response, request
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
+from shared.catalogue.duplicates import KIND, DuplicateLedger
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.contracts.stored import stored
 from shared.errors import InvalidInput
-from shared.ledger.duplicates import KIND, DuplicateLedger
-from web.accepting import accepting_work
-from web.bodies import form_fields
-from web.catalogues import checked
-from web.duplicates import asked_kind
-from web.errors import parsed
+from web.api.accepting import accepting_work
+from web.api.catalogues import checked
+from web.api.duplicates import asked_kind
+from web.api.jobs import caller_jobs
+from web.http.bodies import form_fields
+from web.http.errors import parsed
 from web.i18n import reader
-from web.jobs import caller_jobs
 from web.manage.frame import blueprint, page_of, to_job
 from web.services import services
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
+from shared.database.idempotency import Accepted
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import Unauthorized, VitrineError
-from shared.ledger import Accepted
-from web.errors import as_body, error_answer, wants_page
-from web.jobs import publish_job
+from web.api.jobs import publish_job
+from web.http.errors import as_body, error_answer, wants_page
+from web.http.request_parts import split_address
 from web.manage import names
-from web.request_parts import split_address
+from web.manage.sign_in import refused_page
 from web.services import services
-from web.sign_in import refused_page
 
 blueprint = Blueprint("manage", __name__)
 

@@ -10,17 +10,17 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import ImportOptions, ImportRequest
+from shared.database.idempotency import Accepted
 from shared.errors import InvalidInput, UnsupportedFormat, VitrineError
 from shared.imports.kinds import UPLOADS, media_type
-from shared.ledger import Accepted
-from web.accepting import accepting_work
-from web.bodies import form_fields
-from web.catalogues import checked, import_upload
-from web.errors import as_body, parsed, wants_page
-from web.import_sources import allowed_source
-from web.jobs import caller_jobs
+from web.api.accepting import accepting_work
+from web.api.catalogues import checked, import_upload
+from web.api.import_sources import allowed_source
+from web.api.jobs import caller_jobs
+from web.http.bodies import form_fields
+from web.http.errors import as_body, parsed, wants_page
+from web.http.security import IMPORT_FORM
 from web.manage.frame import blueprint, page_of, to_job
-from web.security import IMPORT_FORM
 from web.services import services
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from flask import Response, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from shared.catalogue.product_list import ProductList
 from shared.contracts.base import Contract
 from shared.contracts.indexes import (
     ChooseIndex,
@@ -18,11 +19,10 @@ from shared.contracts.indexes import (
     RollbackRequest,
 )
 from shared.errors import NotFound
-from shared.product_list import ProductList
-from web.accepting import accepting_work
-from web.bodies import form_fields
-from web.catalogues import checked
-from web.errors import parsed
+from web.api.accepting import accepting_work
+from web.api.catalogues import checked
+from web.http.bodies import form_fields
+from web.http.errors import parsed
 from web.i18n import reader
 from web.manage import names
 from web.manage.frame import blueprint, page_of, to_job

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from flask import Response, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from shared.catalogue.product_list import ProductList
 from shared.contracts import ENDED_STATES, JobOut
 from shared.errors import NotFound
-from shared.ledger.dry_runs import DryRuns
-from shared.product_list import ProductList
-from web.error_words import reason_said
+from shared.jobs.dry_runs import DryRuns
+from web.api.jobs import publish_job, require_upload, retried
 from web.i18n import reader
-from web.jobs import publish_job, require_upload, retried
+from web.i18n.error_words import reason_said
 from web.manage import names
 from web.manage.frame import PAGE, blueprint, page_of, see, to_job
 from web.services import services

@@ -11,13 +11,13 @@ from urllib.parse import unquote, urlsplit
 from flask import Response, request
 
 from shared.contracts.signals import Signals, StageFigures
-from shared.ledger.search_history import SearchHistory
+from shared.searches.history import SearchHistory
+from web.api.operations import status_now
+from web.api.system_health import OK
+from web.http.request_parts import host_name
 from web.manage import charts, names
 from web.manage.frame import blueprint, page_of
-from web.operations import status_now
-from web.request_parts import host_name
 from web.services import services
-from web.system_health import OK
 
 _EVERY_MS = 5000
 _STAGES = ("wait", "decode", "detect", "crop", "embed", "search", "hydrate", "total")

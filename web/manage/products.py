@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.catalogue import title_in
-from shared.product_list import ProductList
-from web.accepting import accepting_work
+from shared.catalogue.product_list import ProductList
+from shared.catalogue.store import title_in
+from web.api.accepting import accepting_work
+from web.api.jobs import caller_jobs
 from web.i18n import reader
-from web.jobs import caller_jobs
 from web.manage.frame import PAGE, blueprint, page_of, to_job
 from web.services import services
 

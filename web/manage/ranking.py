@@ -8,12 +8,12 @@ from datetime import datetime
 
 from werkzeug.wrappers import Response as AnyResponse
 
+from shared.catalogue.ranking import KIND, RankingLedger
 from shared.contracts import ENDED_STATES, JobOut
 from shared.contracts.ranking import CalibrationOut
 from shared.contracts.search import Boost
-from shared.ledger.ranking import KIND, RankingLedger
-from web.accepting import accepting_work
-from web.catalogues import checked
+from web.api.accepting import accepting_work
+from web.api.catalogues import checked
 from web.manage.frame import blueprint, to_job
 from web.services import services
 

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.scenes.clutter import paint_background
+from worker.scenes.composer import Composer, ComposerConfig, Scene
+from worker.scenes.cutouts import Cutout
+from worker.scenes.wallpaper import paint_wallpaper
 from worker.training.catalogue_pack import cut
-from worker.training.clutter import paint_background
-from worker.training.composer import Composer, ComposerConfig, Scene
-from worker.training.cutouts import Cutout
-from worker.training.wallpaper import paint_wallpaper
 from worker.vision import Detector, Image
 from worker.vision.crops import Box, resize
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from worker.calibration.calibration_store import Calibration, Part, What
 from worker.calibration.category import best_spread, predicted_category
 from worker.calibration.composed import Photo
 from worker.calibration.diagram import reliability_svg
 from worker.calibration.fitting import HITS, LEAST_RIGHT, Fitted, Samples, fit
-from worker.calibration.known import Calibration, Part, What
 from worker.calibration.reliability import kept_promises
 from worker.calibration.score_map import ScoreMap
 from worker.vision.crops import as_boxes, match

@@ -18,9 +18,9 @@ from sqlalchemy import select
 from shared.database import Database
 from shared.database.tables import Calibration, Catalogue, IndexVersion
 from shared.errors import NotFound
-from shared.open_parts import open_migrated_database
+from shared.factories import open_migrated_database
 from shared.settings import get_settings
-from worker.calibration.known import DEFAULTS, models_of
+from worker.calibration.calibration_store import DEFAULTS, models_of
 
 
 def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from shared.database.tables import Detection, DuplicatePair, Image, Product
 from shared.errors import NotFound
 from worker.duplicates.perceptual import bits_apart
 from worker.indexes.versions import LiveIndex
-from worker.vision import Embeddings, VectorIndex
+from worker.vector_index.contract import VectorIndex
+from worker.vision import Embeddings
 from worker.vision.packing import unpack_embedding
 
 #: Neighbours of a picture that are looked at.

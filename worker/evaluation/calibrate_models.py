@@ -15,7 +15,7 @@ from typing import Any
 
 from shared.errors import NotFound
 from shared.settings import get_settings
-from worker.calibration.known import DEFAULTS, models_of
+from worker.calibration.calibration_store import DEFAULTS, models_of
 from worker.calibration.learning import calibration_of
 from worker.calibration.ship import write_entry
 from worker.evaluation.dataset import GalleryImage

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.calibration.calibration_store import Calibration, Part
 from worker.calibration.composed import Shown, Studio
 from worker.calibration.fitting import HITS
-from worker.calibration.known import Calibration, Part
 from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
 from worker.calibration.reliability import kept_promises
 from worker.evaluation.dataset import GalleryImage, Photograph

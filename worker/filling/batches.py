@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.catalogue import images_of
+from shared.catalogue.store import images_of
 from shared.database.tables import Detection, ModelVersion, Product
 from shared.database.tables import Image as ImageRow
 from worker.indexes.versions import LiveIndex, find_model_version

@@ -19,7 +19,7 @@ from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
 from shared.filters import Facts
-from shared.ledger.work import Spent
+from shared.jobs.work import Spent
 from worker.filling.batches import Batch, BatchReader, Content, Found, Scope
 from worker.filling.stored import RowFiller
 from worker.indexes.rows import index_row, row_key
@@ -31,10 +31,11 @@ from worker.indexes.versions import (
     require_same_places,
 )
 from worker.indexes.writes import delete_rows, write_rows
+from worker.products.context import Tools
 from worker.products.embedding import colours_of
 from worker.products.loading import SIDE_NEEDED_PX
-from worker.tools import Tools
-from worker.vision import Image, IndexRow
+from worker.vector_index.contract import IndexRow
+from worker.vision import Image
 from worker.vision.packing import pack_embedding, unpack_embedding
 from worker.vision.pipeline import WHOLE, CatalogueEmbedding
 

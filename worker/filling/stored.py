@@ -16,8 +16,8 @@ from worker.indexes.expected_rows import known_keys
 from worker.indexes.stored_rows import StoredRows, rows_of_products
 from worker.indexes.versions import LiveIndex, hold_changes, require_same_places
 from worker.indexes.writes import delete_rows, write_rows
-from worker.tools import Tools
-from worker.vision import IndexRow
+from worker.products.context import Tools
+from worker.vector_index.contract import IndexRow
 
 
 class RowFiller:

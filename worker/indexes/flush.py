@@ -10,12 +10,12 @@ import logging
 
 from sqlalchemy import select
 
-from shared.background import Periodic
 from shared.database import Database
 from shared.database.tables import Catalogue, IndexVersion
 from shared.errors import VitrineError
+from shared.process.background import Periodic
 from worker.indexes.versions import WRITTEN
-from worker.vision import VectorIndex
+from worker.vector_index.contract import VectorIndex
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shared.filters import Described, Facts
-from worker.vision import Embeddings, IndexRow
+from worker.vector_index.contract import IndexRow
+from worker.vision import Embeddings
 
 
 def row_key(image_id: str, number: int) -> str:

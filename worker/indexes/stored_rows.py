@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from shared.database.tables import Catalogue, Detection, Image, Product
 from shared.filters import Facts
 from worker.indexes.rows import row_key
-from worker.vision import Embeddings, IndexRow
+from worker.vector_index.contract import IndexRow
+from worker.vision import Embeddings
 from worker.vision.packing import unpack_embeddings
 
 _COLUMNS = (

@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Detection, IndexVersion, ModelVersion
 from shared.errors import IndexUnavailable, UnknownCatalogue
-from shared.ledger import now_s
-from worker.vision import VectorIndex
+from worker.vector_index.contract import VectorIndex
 from worker.vision.pipeline import Pipeline
 
 #: States whose collections are complete or on the way there: writes go to them.

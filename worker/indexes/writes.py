@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from shared.errors import IndexUnavailable, NotFound
 from worker.indexes.versions import LiveIndex
-from worker.vision import IndexRow, VectorIndex
+from worker.vector_index.contract import IndexRow, VectorIndex
 
 
 def write_rows(index: VectorIndex, version: LiveIndex, rows: Sequence[IndexRow]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.jobs.work import ChunkClaim, Item, Problem
 
 
 class Once:

@@ -11,21 +11,21 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
+from shared.database.clock import now_s
 from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import Image as ImageRow
 from shared.database.tables import Product
 from shared.errors import Unavailable, VitrineError
-from shared.ledger import now_s
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.jobs.work import ChunkClaim, Item, Problem
+from worker.calibration.calibration_store import Calibration
 from worker.calibration.composed import Photo, Shown, Studio
 from worker.calibration.fitting import HITS, LEAST_RIGHT
-from worker.calibration.known import Calibration
 from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
 from worker.indexes.versions import LiveIndex
 from worker.jobs.versions import required
+from worker.products.context import Tools
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.search.grouping import shown as as_shown
-from worker.tools import Tools
 from worker.vision import Image
 from worker.vision.pipeline import QueryEmbedding
 

@@ -20,17 +20,17 @@ from shared.database.tables import (
     Product,
     Search,
 )
-from shared.ledger.feedback import PHOTOS
-from shared.ledger.work import ChunkClaim
+from shared.jobs.work import ChunkClaim
+from shared.searches.feedback import PHOTOS
 from worker.indexes.versions import alias_name, collection_name, hold_changes
 from worker.jobs import Once
-from worker.jobs.pieces import PIECE, delete_in_pieces
-from worker.tools import Tools
+from worker.jobs.batched_delete import PIECE, delete_in_pieces
+from worker.products.context import Tools
 
 
 @dataclass(frozen=True)
 class Drop(Once):
-    """Deletes what a catalogue held that nobody can ask for any more: see ``shared.ledger.dropping``.
+    """Deletes what a catalogue held that nobody can ask for any more: see ``shared.jobs.catalogue_deletion``.
 
     Each step may be repeated, so that a killed one goes on where it was. The products' pictures go when the
     sweeper finds that no product refers to them.

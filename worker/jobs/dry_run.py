@@ -12,16 +12,16 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import Failure, ImportOptions
 from shared.contracts.stored import as_object
+from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Detection, Image, Job, JobFailure, JobItem, ModelVersion
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
 from shared.imports.sources import Source
-from shared.ledger import now_s
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import LiveIndex
 from worker.jobs.sync import refusal
-from worker.products.known import Known, known_products
+from worker.products.context import Tools
+from worker.products.existing_embeddings import Known, known_products
 from worker.products.loading import digest_of, image_id_of, stored_product
-from worker.tools import Tools
 
 _NAMED = 100
 _EXAMPLES = 5

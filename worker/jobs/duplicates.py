@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import delete, func, select
 
+from shared.catalogue.duplicates import KIND, last_job
 from shared.contracts import ENDED_STATES
 from shared.contracts.duplicates import DuplicateKind
 from shared.database.bulk import insert_rows
 from shared.database.tables import Duplicate, DuplicatePair, Image, Job, Product
-from shared.ledger.duplicates import KIND, last_job
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.duplicates.groups import (
     Duplicates,
     Member,
@@ -37,8 +37,8 @@ from worker.duplicates.pairs import (
 )
 from worker.indexes.versions import LiveIndex, live_index
 from worker.jobs.filling import products_of
-from worker.jobs.pulse import Pulse
-from worker.tools import Tools
+from worker.jobs.heartbeat import Pulse
+from worker.products.context import Tools
 
 #: Products whose neighbours are looked up together.
 _TOGETHER = 64

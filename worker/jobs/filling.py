@@ -11,13 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Product
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem, Spent
 from worker.filling.batches import Batch
 from worker.filling.pictures import Filler
 from worker.filling.stored import RowFiller
 from worker.indexes.stored_rows import StoredRows
 from worker.indexes.versions import hold_changes
-from worker.tools import Tools
+from worker.products.context import Tools
 
 _PAGE = 1000
 #: Products that are caught up with together; and with all other changes kept waiting.

@@ -13,12 +13,12 @@ from sqlalchemy import func, select
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Misconfigured, NotFound
-from shared.ledger.work import ChunkClaim
+from shared.jobs.work import ChunkClaim
 from worker.indexes.gate_limits import GateLimits
 from worker.indexes.versions import LiveIndex
 from worker.jobs.gate_queries import Query, golden_queries, known_queries, live_queries, ranked
 from worker.jobs.gate_samples import samples
-from worker.tools import Tools
+from worker.products.context import Tools
 
 log = logging.getLogger(__name__)
 

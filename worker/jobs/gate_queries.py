@@ -14,8 +14,8 @@ from shared.database.tables import GoldenQuery, Product, Search
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
 from worker.indexes.versions import LiveIndex
+from worker.products.context import Tools
 from worker.products.loading import SIDE_NEEDED_PX
-from worker.tools import Tools
 from worker.vision import Image
 from worker.vision.crops import Box
 from worker.vision.pipeline import Pipeline, QueryOptions

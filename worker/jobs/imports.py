@@ -16,18 +16,18 @@ from shared.contracts import ImportMode, ImportOptions, ProductIn
 from shared.contracts.stored import NEEDS, needed_by, read_stored
 from shared.database.tables import JobItem, Product
 from shared.errors import VitrineError
+from shared.imports.manifest import Row, read_rows
 from shared.imports.sources import Source
-from shared.ledger.job_plan import STRETCH
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from shared.manifest import Row, read_rows
+from shared.jobs.plan import STRETCH
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import LiveIndex, live_index, live_or_new
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.reconcile import reconcile
 from worker.jobs.sync import deletions, is_torn
-from worker.products.flow import do_items
+from worker.products.context import Tools
 from worker.products.loading import Loader
+from worker.products.pipeline_runner import do_items
 from worker.products.writing import ProductStages, delete_products
-from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

@@ -8,18 +8,18 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from shared.database.clock import now_s
 from shared.database.tables import IndexVersion, Job
 from shared.errors import Conflict, Misconfigured, NotFound, Unavailable
-from shared.ledger import now_s
-from shared.ledger.webhooks import emit
-from shared.ledger.work import ChunkClaim
-from shared.presence import Presence
+from shared.health.presence import Presence
+from shared.jobs.work import ChunkClaim
+from shared.webhooks.repository import emit
 from worker.filling.pictures import Filler
 from worker.indexes.versions import LiveIndex, hold_changes, index_version, live_index
 from worker.jobs import Once
 from worker.jobs.filling import catch_up
 from worker.jobs.reconcile import reconcile
-from worker.tools import Tools
+from worker.products.context import Tools
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from shared.contracts import ENDED_STATES
 from shared.database import affected
 from shared.database.tables import Detection, IndexVersion, Job
-from shared.ledger.work import ChunkClaim
+from shared.jobs.work import ChunkClaim
 from worker.indexes.versions import (
     LiveIndex,
     collection_name,
@@ -21,8 +21,8 @@ from worker.indexes.versions import (
     versions_in,
 )
 from worker.jobs import Once
-from worker.jobs.pieces import delete_in_pieces
-from worker.tools import Tools
+from worker.jobs.batched_delete import delete_in_pieces
+from worker.products.context import Tools
 
 
 @dataclass(frozen=True)

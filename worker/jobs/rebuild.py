@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 
 from shared.database.tables import IndexVersion
 from shared.errors import Conflict, IndexUnavailable
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.jobs.work import ChunkClaim, Item, Problem
 from worker.filling.stored import RowFiller
 from worker.indexes.versions import LiveIndex, collection_name, hold_changes
 from worker.jobs.filling import RowStages, catch_up, products_of
 from worker.jobs.reconcile import reconcile
 from worker.jobs.versions import required
-from worker.products.flow import do_light_items
-from worker.tools import Tools
+from worker.products.context import Tools
+from worker.products.pipeline_runner import do_light_items
 
 
 @dataclass(frozen=True)

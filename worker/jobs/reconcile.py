@@ -16,14 +16,14 @@ from itertools import islice
 from typing import Any
 
 from shared.errors import NotFound
-from shared.ledger.work import ChunkClaim
+from shared.jobs.work import ChunkClaim
 from worker.indexes.expected_rows import expected_keys, keys_of_products, known_keys
 from worker.indexes.stored_rows import rows_of_keys
 from worker.indexes.versions import LiveIndex
 from worker.jobs import Once
-from worker.jobs.pulse import Pulse
+from worker.jobs.heartbeat import Pulse
 from worker.jobs.versions import named_or_live
-from worker.tools import Tools
+from worker.products.context import Tools
 from worker.vector_index import matches
 
 #: Differences that are looked at together.

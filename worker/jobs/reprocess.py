@@ -14,16 +14,17 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
+from shared.database.clock import now_s
+from shared.database.filter_sql import where
 from shared.database.tables import Detection, IndexVersion, Job, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, NotFound
 from shared.filters import parse
-from shared.filters.sql import where
-from shared.ledger import now_s
-from shared.ledger.work import ChunkClaim, Item, Problem
+from shared.jobs.work import ChunkClaim, Item, Problem
 from worker.filling.batches import Scope
 from worker.filling.pictures import Filler
 from worker.filling.stored import RowFiller
+from worker.indexes.pipelines import name_in
 from worker.indexes.versions import (
     LiveIndex,
     collection_name,
@@ -37,9 +38,8 @@ from worker.jobs.filling import FillStages, catch_up, products_of
 from worker.jobs.gate import judge
 from worker.jobs.promotion import chosen, promote
 from worker.jobs.reconcile import reconcile
-from worker.pipelines import name_in
-from worker.products.flow import do_items
-from worker.tools import Tools
+from worker.products.context import Tools
+from worker.products.pipeline_runner import do_items
 from worker.vision.pipeline import Pipeline
 
 

@@ -11,7 +11,7 @@ from shared.contracts import ImportOptions
 from shared.database import Database
 from shared.database.tables import Job, JobFailure, JobItem, Product
 from shared.errors import InvalidManifest
-from shared.ledger.work import ChunkClaim, Item
+from shared.jobs.work import ChunkClaim, Item
 
 _PAGE = 1000
 

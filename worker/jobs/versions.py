@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shared.errors import NotFound
-from shared.ledger.work import ChunkClaim
+from shared.jobs.work import ChunkClaim
 from worker.indexes.versions import LiveIndex, index_version, live_index
-from worker.tools import Tools
+from worker.products.context import Tools
 
 
 def named_or_live(tools: Tools, claim: ChunkClaim) -> LiveIndex | None:

@@ -31,7 +31,7 @@ from milvus_lite.db import MilvusLite
 from milvus_lite.exceptions import DataDirLockedError
 from pymilvus.grpc_gen import milvus_pb2_grpc
 
-from shared.private_files import set_private_umask
+from shared.storage.private_files import set_private_umask
 
 LOCKED_EXIT_CODE = 3
 PORT_TAKEN_EXIT_CODE = 4

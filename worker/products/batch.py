@@ -7,9 +7,9 @@ from functools import cached_property
 
 from shared.contracts import ProductIn
 from shared.filters import Facts, facts_of
-from shared.ledger.work import Item, Problem
+from shared.jobs.work import Item, Problem
 from worker.indexes.versions import LiveIndex
-from worker.products.known import IndexedObject, Known
+from worker.products.existing_embeddings import IndexedObject, Known
 from worker.vision import Image
 from worker.vision.pipeline import Pipeline
 
@@ -97,7 +97,7 @@ class Batch:
     """Products that are written together.
 
     Attributes:
-        swept: the count of sweeps before any picture was stored (``shared.picture_sweep``).
+        swept: the count of sweeps before any picture was stored (``shared.retention.picture_sweep``).
         contents: of the pictures that are not known, each once.
         decode_s: seconds from the first read to the last picture decoded and stored, ``decode_threads``
             at work; beside the models, not before them.

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from worker.indexes.versions import model_version_id, written_indexes
 from worker.products.batch import Batch, Target
-from worker.products.known import IndexedObject
-from worker.tools import Tools
+from worker.products.context import Tools
+from worker.products.existing_embeddings import IndexedObject
 from worker.vision import Detection, Image
 from worker.vision.colours import main_colours
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from sqlalchemy.exc import StatementError
 
 from shared.errors import InvalidInput, UnreadableRow, VitrineError
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
-from worker.tools import Tools
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
+from worker.products.context import Tools
 
 log = logging.getLogger(__name__)
 Batch = TypeVar("Batch")
@@ -32,7 +32,7 @@ _MAX_REASON_CHARS = 500
 
 
 class Stages(Protocol[Batch]):
-    """What isolation needs of ``worker.products.flow.Stages``."""
+    """What isolation needs of ``worker.products.pipeline_runner.Stages``."""
 
     def load(self, items: Sequence[Item]) -> Batch: ...
     def embed(self, batch: Batch) -> None: ...

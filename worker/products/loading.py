@@ -10,21 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shared.catalogue import tidy_price
+from shared.catalogue.merge_patch import patched
+from shared.catalogue.store import tidy_price
 from shared.contracts import ProductIn
 from shared.contracts.stored import read_stored
 from shared.database import Database
 from shared.database.tables import Image as ImageRow
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
-from shared.image_store import ImageStore
 from shared.imports.sources import Source
-from shared.ledger.work import Item, Problem
-from shared.merge_patch import patched
-from shared.picture_sweep import storing_since
+from shared.jobs.work import Item, Problem
+from shared.retention.picture_sweep import storing_since
 from shared.sandbox import PictureSandbox
+from shared.storage.image_store import ImageStore
 from worker.duplicates.perceptual import perceptual_hash
 from worker.products.batch import Batch, Content, Picture, Prepared, Target
-from worker.products.known import Known, Twin, known_products, twins
+from worker.products.existing_embeddings import Known, Twin, known_products, twins
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared.database.bulk import upsert_rows
 from shared.database.tables import DeletedProduct, Product
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 
 #: The reason that a job's failures give for a row that was not applied.
 SUPERSEDED = "superseded"

@@ -9,13 +9,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from shared.database.bulk import insert_rows, upsert_rows
+from shared.database.clock import now_s
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable
-from shared.ledger import now_s
-from shared.ledger.work import ChunkClaim
+from shared.jobs.work import ChunkClaim
 from worker.products.batch import Prepared, Target
-from worker.products.known import Known
+from worker.products.existing_embeddings import Known
 from worker.products.order import find_superseded
 from worker.vision.packing import pack_embedding
 

@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete
 
 from shared.database.tables import Product
-from shared.ledger.work import ChunkClaim, Item, Outcome, Problem, Spent
-from shared.picture_sweep import PicturesSwept, require_unswept
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem, Spent
+from shared.retention.picture_sweep import PicturesSwept, require_unswept
 from worker.indexes.rows import row_key
 from worker.indexes.versions import LiveIndex, begin_change, kept_indexes, open_collection
 from worker.indexes.writes import delete_rows
 from worker.products.batch import Batch, Content, Prepared, Target
+from worker.products.changes import IndexChanges, restore_rows
+from worker.products.context import Tools
 from worker.products.embedding import add_colours, embed_contents, open_targets
-from worker.products.index import IndexChanges, restore_rows
-from worker.products.known import known_products
+from worker.products.existing_embeddings import known_products
 from worker.products.loading import Loader
 from worker.products.order import find_superseded, note_deleted, superseded_outcome
 from worker.products.tables import ChangedMeanwhile, require_unchanged, write_rows
-from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

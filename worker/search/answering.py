@@ -8,9 +8,9 @@ from itertools import chain
 
 from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
 from shared.contracts.search import Explanation, PredictedCategory
-from shared.cursors import WHOLE, Cursor
 from shared.database import Database
 from shared.filters import written_as
+from shared.searches.cursors import WHOLE, Cursor
 from worker.calibration.category import SPREAD, VOTERS, predicted_category
 from worker.search.boosting import factor_of
 from worker.search.grouping import Candidate, boosted, candidates, pages, shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from worker.vision import IndexHit
+from worker.vector_index.contract import IndexHit
 
 #: Scores are -1 to 1, times 2 at most.
 _BELOW = 4.0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import BindParameter, bindparam, select
 
-from shared.catalogue import image_url, tidy_price, title_in
+from shared.catalogue.store import image_url, tidy_price, title_in
 from shared.contracts import Hit
 from shared.contracts.search import Boost, Explanation
 from shared.contracts.stored import as_object

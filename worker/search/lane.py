@@ -15,22 +15,22 @@ import numpy as np
 from shared.broker.result_channel import Notification, ResultNotifier
 from shared.contracts import SearchResult
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.errors import IndexMissing, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.filters import Filter
-from shared.image_store import ImageStore
-from shared.ledger import now_s
-from shared.ledger.search_desk import Claim, SearchDesk
-from shared.ledger.search_outcomes import SearchOutcome, search_outcomes
 from shared.sandbox import PictureSandbox
-from worker.calibration.known import Calibrations
+from shared.searches.outcomes import SearchOutcome, search_outcomes
+from shared.searches.queue import Claim, SearchDesk
+from shared.storage.image_store import ImageStore
+from worker.calibration.calibration_store import Calibrations
+from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import LiveIndex, is_filled
-from worker.pipelines import Pipelines
+from worker.maintenance.probing import ProbeNotes
 from worker.search.answering import Choosing, answer_of
 from worker.search.photos import Photos
-from worker.search.probing import ProbeNotes
 from worker.search.queries import CollectionGone, Preparing
 from worker.search.query import MOST_ROWS, Query, clocked
-from worker.vision import VectorIndex
+from worker.vector_index.contract import VectorIndex
 
 log = logging.getLogger(__name__)
 

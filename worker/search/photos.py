@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.image_store import ImageStore
 from shared.sandbox import PictureSandbox
+from shared.storage.image_store import ImageStore
 from worker.vision import Image
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worker.calibration.known import Calibration, Part, What
+from worker.calibration.calibration_store import Calibration, Part, What
 from worker.calibration.score_map import Hits
 from worker.search.grouping import best_two, shown
 from worker.search.query import Query
-from worker.vision import IndexHit
+from worker.vector_index.contract import IndexHit
 
 #: Of probabilities, as they are shown.
 DIGITS = 4

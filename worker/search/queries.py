@@ -11,7 +11,6 @@ import numpy as np
 from sqlalchemy import bindparam, select
 
 from shared.contracts import SearchOptions
-from shared.cursors import read_cursor
 from shared.database import Database
 from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import IndexVersion, Ranking
@@ -25,12 +24,13 @@ from shared.errors import (
     VitrineError,
 )
 from shared.filters import Filter, both, category_is, parse
-from shared.ledger.search_desk import Claim, SearchDesk
-from worker.calibration.known import Calibration, Calibrations
+from shared.searches.cursors import read_cursor
+from shared.searches.queue import Claim, SearchDesk
+from worker.calibration.calibration_store import Calibration, Calibrations
+from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import LIVE_COLUMNS, as_live, live_index, model_version_id
-from worker.pipelines import Pipelines
-from worker.search.asked_again import keep, readable, reuse, rounded
 from worker.search.boosting import Boosting
+from worker.search.embedding_reuse import keep, readable, reuse, rounded
 from worker.search.hydrate import Pictures, product_pictures
 from worker.search.photos import Photos
 from worker.search.query import MOST_ROWS, OVER_FETCH, PAGED_ROWS, Page, Place, Query, clocked, first_limit

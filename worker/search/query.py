@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.contracts import SearchOptions
-from shared.cursors import Cursor
 from shared.filters import Filter
-from shared.ledger.search_desk import Claim, Kept
-from worker.calibration.known import Calibration
+from shared.searches.cursors import Cursor
+from shared.searches.queue import Claim, Kept
+from worker.calibration.calibration_store import Calibration
 from worker.indexes.versions import LiveIndex
 from worker.search.boosting import Boosting
 from worker.search.grouping import Candidate
-from worker.vision import Detection, Embeddings, Image, IndexHit
+from worker.vector_index.contract import IndexHit
+from worker.vision import Detection, Embeddings, Image
 from worker.vision.pipeline import Pipeline
 
 #: A product has several rows (one an image), so more are fetched than products are wanted.

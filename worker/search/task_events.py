@@ -15,7 +15,7 @@ from typing import Any
 from celery import Celery
 
 from shared.broker.task_names import TaskName
-from shared.ledger.search_outcomes import SearchOutcome
+from shared.searches.outcomes import SearchOutcome
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from worker.training.clutter import paint_background
-from worker.training.wallpaper import paint_wallpaper
+from worker.scenes.clutter import paint_background
+from worker.scenes.wallpaper import paint_wallpaper
 from worker.vision import Detection, Detector, Image
 from worker.vision.crops import resize, to_pixels
 

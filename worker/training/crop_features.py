@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from worker.training.composer import Composer
+from worker.scenes.composer import Composer
+from worker.scenes.cutouts import Cutout
 from worker.training.crop_set import CROP_CONFIG, Row, crops_of_scene
 from worker.training.crops import CropSpec, on_white
-from worker.training.cutouts import Cutout
 from worker.vision import Image
 from worker.vision.embedder import build_network
 from worker.vision.models import ModelFile

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.training.composer import Composer, ComposerConfig
+from worker.scenes.composer import Composer, ComposerConfig
+from worker.scenes.cutouts import Cutout, list_backgrounds, list_cutouts
 from worker.training.crops import CropSpec, crop_object, imperfect_mask, jitter_box, on_white
-from worker.training.cutouts import Cutout, list_backgrounds, list_cutouts
 
 Pixels = NDArray[np.uint8]
 

@@ -25,10 +25,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from worker.training.composer import Composer, ComposerConfig
-from worker.training.cutouts import list_backgrounds, list_cutouts
+from worker.scenes.composer import Composer, ComposerConfig
+from worker.scenes.cutouts import list_backgrounds, list_cutouts
+from worker.scenes.labelled import list_photos
 from worker.training.detector_eval import Quality, measure_composed
-from worker.training.labelled import list_photos
 from worker.training.progress import Budget, average, load_checkpoint, rate_factor, save_checkpoint
 from worker.training.scenes import Batch, SceneBatches
 from worker.training.starts import fresh_detector, start_detector

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
 
-from worker.training.composer import Composer
+from worker.scenes.composer import Composer
 from worker.training.scenes import letterbox
 
 CONFIDENCE = 0.25

@@ -15,8 +15,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from shared.errors import InvalidInput, Misconfigured
-from worker.training.composer import Composer, ComposerConfig
-from worker.training.cutouts import list_backgrounds, list_cutouts
+from worker.scenes.composer import Composer, ComposerConfig
+from worker.scenes.cutouts import list_backgrounds, list_cutouts
 from worker.training.embedder_job import MADE_BY, check_name
 from worker.training.quantise import PICTURES, give_form, inputs_of, photographs
 from worker.training.report import write_card, write_report

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from shared.errors import InvalidInput, Misconfigured
+from worker.scenes.cutouts import Cutout, list_backgrounds, list_cutouts
 from worker.training.crop_features import (
     Features,
     calibration_crops,
@@ -24,7 +25,6 @@ from worker.training.crop_features import (
     open_trunk_runtime,
 )
 from worker.training.crops import CropSpec
-from worker.training.cutouts import Cutout, list_backgrounds, list_cutouts
 from worker.training.golden import GoldenPhoto, GoldenSet, golden_features, share_out
 from worker.training.head import fingerprint
 from worker.training.head_tuning import Tuning, first_head, recalls, tune

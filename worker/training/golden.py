@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InvalidInput
+from worker.scenes.cutouts import is_held_out
 from worker.training.crop_features import CHUNK, Features, read_or_make
 from worker.training.crop_set import Row
 from worker.training.crops import CropSpec
-from worker.training.cutouts import is_held_out
 from worker.vision import Detector, Image
 from worker.vision.crops import Box, cut_out, with_mask_of
 from worker.vision.models import CropPlan

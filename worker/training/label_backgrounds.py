@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.training.cutouts import is_held_out
+from worker.scenes.cutouts import is_held_out
 
 TEACHER_PX: Final = 1024
 #: A part of a mask is a thing of its own where it has this share of the photograph.

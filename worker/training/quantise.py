@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from worker.training.composer import Composer, ComposerConfig
+from worker.scenes.composer import Composer, ComposerConfig
+from worker.scenes.cutouts import list_backgrounds, list_cutouts
 from worker.training.crops import jitter_box
-from worker.training.cutouts import list_backgrounds, list_cutouts
 from worker.training.ship import register
 from worker.vision import Detection, Image
 from worker.vision.crops import LETTERBOX_GREY, cut_out, fit_into_square

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from worker.training.composer import Composer, Scene
+from worker.scenes.composer import Composer, Scene
 
 GREY = 114  # the letterbox colour of every YOLO
 MASK_STRIDE = 4  # prototypes have a quarter of the input's resolution

@@ -22,8 +22,8 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from worker.training.composer import Composer, ComposerConfig, Scene
-from worker.training.cutouts import Cutout, list_backgrounds, list_cutouts
+from worker.scenes.composer import Composer, ComposerConfig, Scene
+from worker.scenes.cutouts import Cutout, list_backgrounds, list_cutouts
 
 SEED: Final = 2027
 SCENE: Final = ComposerConfig(

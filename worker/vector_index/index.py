@@ -21,11 +21,12 @@ from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigure
 from shared.filters import Filter
 from worker.vector_index.aliases import Aliases
 from worker.vector_index.connection import BULK_TIMEOUT_S
+from worker.vector_index.contract import IndexHit, IndexRow
 from worker.vector_index.errors import translated
 from worker.vector_index.filters import expression, matches
 from worker.vector_index.rows import as_entity, as_hit, check_embeddings, in_batches
 from worker.vector_index.schema import Shape, index_params, new_schema, shape_of
-from worker.vision import Embeddings, IndexHit, IndexRow
+from worker.vision import Embeddings
 
 MAX_LIMIT = 16384
 # How many rows a search looks at on its way through the graph. A filter makes the graph's paths lead into

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from shared.errors import InvalidInput
+from worker.vector_index.contract import IndexHit, IndexRow
 from worker.vector_index.filters import FACTS, ORDERED
-from worker.vision import Embeddings, IndexHit, IndexRow
+from worker.vision import Embeddings
 
 #: What each text column holds at most, in bytes of UTF-8.
 MAX_BYTES = {"key": 64, "product_id": 128, "image_id": 64, "category": 256}

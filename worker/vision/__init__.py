@@ -1,17 +1,13 @@
-"""What the pipeline's parts hand to one another: arrays with stated shapes, and three Protocols."""
+"""What the pipeline's parts hand to one another: arrays with stated shapes, and two Protocols."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from shared.filters import Facts, Filter
-
-EMBEDDING_DIM = 256
 
 #: ``(H, W, 3) uint8`` RGB, upright (EXIF applied), alpha flattened on white.
 Image = NDArray[np.uint8]
@@ -69,115 +65,3 @@ class Embedder(Protocol):
     def embed(self, crops: Sequence[Image]) -> Embeddings:
         """Return ``(len(crops), dim)``; ``(0, dim)`` for no crops."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """One row of a collection: one embedded detection of a catalogue image.
-
-    Attributes:
-        key: ``<image_id>-<number>``, at most 64 characters; the primary key.
-        number: 0 is the main object; ``WHOLE_IMAGE`` marks the whole image.
-        price: 0 or more; None where the product has none.
-        facts: what filters ask besides category, price and product id.
-    """
-
-    key: str
-    product_id: str
-    image_id: str
-    number: int
-    category: str
-    price: float | None
-    embedding: NDArray[np.float32]
-    facts: Facts = field(default_factory=Facts)
-
-
-class IndexHit(NamedTuple):
-    """One neighbour: ``score`` is the cosine, -1 to 1, higher is nearer."""
-
-    key: str
-    product_id: str
-    image_id: str
-    number: int
-    score: float
-
-
-class VectorIndex(Protocol):
-    """What the pipeline needs of Milvus. Raises ``IndexUnavailable`` when it cannot be reached."""
-
-    def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        ...
-
-    def create(self, collection: str, dim: int, wait: bool = True) -> None:
-        """Create the collection with its index unless it exists.
-
-        Args:
-            wait: until it can be searched; it can be written to at once.
-
-        Raises:
-            Misconfigured: it exists with another dim.
-        """
-        ...
-
-    def drop(self, collection: str) -> None: ...
-
-    def collections(self, timeout_s: float | None = None) -> list[str]: ...
-
-    def set_alias(self, alias: str, collection: str) -> None:
-        """Point the alias at the collection, atomically; creates it when missing."""
-        ...
-
-    def remove_alias(self, alias: str) -> None:
-        """Take an alias away; no effect when it is missing."""
-        ...
-
-    def resolve_alias(self, alias: str) -> str | None: ...
-
-    def upsert(self, collection: str, rows: Sequence[IndexRow]) -> None:
-        """Write rows, keyed; same key twice: the last wins.
-
-        Raises:
-            InvalidInput: a wrong dim, NaN, or a norm that is not 1; nothing was written.
-        """
-        ...
-
-    def delete(self, collection: str, keys: Sequence[str]) -> None:
-        """Delete by key; missing keys are no error."""
-        ...
-
-    def search(
-        self, collection: str, queries: Embeddings, limit: int, filter_: Filter | None = None
-    ) -> list[list[IndexHit]]:
-        """Return up to ``limit`` hits a query, best first, of what the filter keeps.
-
-        Args:
-            collection: or an alias.
-            filter_: from ``shared.filters.parse``; join several with ``both``. Filters are hashable.
-
-        Raises:
-            Conflict: the collection is from before the fields that the filter asks: the message, for
-                who searches, says how to bring them.
-        """
-        ...
-
-    def count(self, collection: str) -> int: ...
-
-    def keys(self, collection: str) -> set[str]:
-        """All primary keys."""
-        ...
-
-    def sorted_keys(self, collection: str, filter_: str | None = None) -> Iterator[str]:
-        """Yield the primary keys, of what the filter keeps, in ascending order; for reconciliation."""
-        ...
-
-    def flush(self, collection: str, wait: bool = True) -> None: ...
-
-    def healthy(self) -> bool: ...
-
-    def describe(self) -> dict[str, Any]:
-        """Kind (lite | server), version and address, for ``vitrine status``."""
-        ...
-
-
-WHOLE_IMAGE = 255

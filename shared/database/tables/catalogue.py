@@ -126,7 +126,7 @@ class Image(Base):
 
 
 class PictureSweep(Base):
-    """How often pictures that nothing referred to were deleted, in one row: shared/picture_sweep.py."""
+    """Number of sweeps of pictures without references, in one row: shared/retention/picture_sweep.py."""
 
     __tablename__ = "picture_sweeps"
 

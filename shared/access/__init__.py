@@ -1,0 +1,1 @@
+"""Access: wrong keys and their limits."""

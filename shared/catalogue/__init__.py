@@ -1,0 +1,1 @@
+"""Catalogues: products, index versions, rankings, golden queries, and duplicates."""

@@ -1,0 +1,94 @@
+"""Golden queries: photos whose right answer is known. The quality gate asks them."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import delete, select
+
+from shared.contracts.indexes import GoldenIn, GoldenOut
+from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.clock import moment, now_s
+from shared.database.tables import GoldenQuery, Product
+from shared.errors import NotFound, UnknownProduct
+
+
+class GoldenLedger:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, catalogue: str, wanted: GoldenIn, sha256: str) -> GoldenOut:
+        """Add a golden query; the same photo and product again takes the place of the first.
+
+        Args:
+            sha256: key of the photo in the image store, kind ``golden``.
+
+        Raises:
+            UnknownCatalogue, UnknownProduct.
+        """
+        with self._database.write() as session:
+            place = find_catalogue(session, catalogue, "there")
+            known = session.scalar(
+                select(Product.id).where(
+                    Product.catalogue_id == place.id, Product.product_id == wanted.product_id
+                )
+            )
+            if known is None:
+                raise UnknownProduct(f"There is no product {wanted.product_id!r} here.", "product_id")
+            session.execute(
+                delete(GoldenQuery).where(
+                    GoldenQuery.catalogue_id == place.id,
+                    GoldenQuery.product_id == wanted.product_id,
+                    GoldenQuery.sha256 == sha256,
+                )
+            )
+            row = GoldenQuery(
+                id=str(uuid.uuid4()),
+                catalogue_id=place.id,
+                product_id=wanted.product_id,
+                sha256=sha256,
+                box=None if wanted.box is None else list(wanted.box),
+                source="upload",
+                created_at=now_s(),
+            )
+            session.add(row)
+            return _out(row)
+
+    def some(self, catalogue: str, after: str | None, limit: int) -> list[GoldenOut]:
+        """Return a page of the catalogue's golden queries, in the order of their ids."""
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            query = select(GoldenQuery).where(GoldenQuery.catalogue_id == place.id)
+            if after is not None:
+                query = query.where(GoldenQuery.id > after)
+            return [_out(row) for row in session.scalars(query.order_by(GoldenQuery.id).limit(limit))]
+
+    def remove(self, catalogue: str, golden_id: str) -> str | None:
+        """Remove one; return the key of its photo if nothing else needs that.
+
+        Raises:
+            UnknownCatalogue.
+            NotFound: there is no such query.
+        """
+        with self._database.write() as session:
+            place = find_catalogue(session, catalogue)
+            row = session.get(GoldenQuery, golden_id)
+            if row is None or row.catalogue_id != place.id:
+                raise NotFound(f"There is no golden query {golden_id!r} in this catalogue.")
+            session.delete(row)
+            session.flush()
+            used = session.scalar(select(GoldenQuery.id).where(GoldenQuery.sha256 == row.sha256).limit(1))
+            return None if used is not None else row.sha256
+
+
+def _out(row: GoldenQuery) -> GoldenOut:
+    return GoldenOut.model_validate(
+        {
+            "id": row.id,
+            "product_id": row.product_id,
+            "box": row.box,
+            "source": row.source,
+            "created_at": moment(row.created_at),
+        }
+    )

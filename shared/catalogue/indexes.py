@@ -1,0 +1,186 @@
+"""Index versions as the web sees them: listed, and jobs made that fill, move or drop them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.contracts.indexes import (
+    IndexOut,
+    PromoteRequest,
+    PruneRequest,
+    ReprocessRequest,
+    RollbackRequest,
+)
+from shared.contracts.stored import as_object, stored
+from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.clock import moment
+from shared.database.idempotency import Accepted, Idempotent
+from shared.database.tables import Detection, IndexVersion
+from shared.errors import Conflict, InvalidInput, NotFound
+from shared.filters import parse
+from shared.jobs.create import require_idle
+from shared.jobs.repository import JobLedger
+
+
+class IndexLedger:
+    """What is possible is checked here, for a quick answer, and again by the job when it comes to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs = JobLedger(database)
+
+    def all(self, catalogue: str) -> list[IndexOut]:
+        """Return the catalogue's index versions, the newest first; those that were dropped too."""
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            counted = session.execute(
+                select(Detection.index_version, func.count(func.distinct(Detection.image_id)))
+                .join(IndexVersion, IndexVersion.id == Detection.index_version)
+                .where(IndexVersion.catalogue_id == place.id)
+                .group_by(Detection.index_version)
+            )
+            images = {row[0]: row[1] for row in counted}
+            rows = _rows(session, place.id)
+            return [_index_out(row, images.get(row.id, 0)) for row in reversed(rows)]
+
+    def gate(self, catalogue: str, number: int) -> dict[str, Any]:
+        """Return what the quality gate found of a version, empty where none judged it; counts nothing.
+
+        Raises:
+            UnknownCatalogue.
+            NotFound: there is no such version.
+        """
+        with self._database.read() as session:
+            rows = _rows(session, find_catalogue(session, catalogue).id)
+            found = next((row for row in rows if row.number == number), None)
+            if found is None:
+                raise NotFound(
+                    f"There is no index {number}: the list of the versions says which are.", "index"
+                )
+            gate: dict[str, Any] = as_object(as_object(found.report).get("gate"))
+            return gate
+
+    def reprocess(
+        self, catalogue: str, wanted: ReprocessRequest, idempotency: Idempotent | None = None
+    ) -> Accepted:
+        """Commit a re-processing.
+
+        Raises:
+            UnknownCatalogue, InvalidInput.
+            Conflict: one is going on, or an index with other models waits to be promoted or dropped.
+        """
+        if wanted.filter is not None and (wanted.detector or wanted.embedder):
+            raise InvalidInput("Other models need every product: leave `filter` out.", "filter")
+        if wanted.filter is not None:
+            parse(wanted.filter)
+        return self._jobs.create(
+            "reprocess",
+            catalogue,
+            stored(wanted),
+            beside_no=("reprocess", "rebuild"),
+            idempotency=idempotency,
+        )
+
+    def promote(self, catalogue: str, wanted: PromoteRequest) -> Accepted:
+        """Commit a promotion.
+
+        Raises:
+            UnknownCatalogue, NotFound.
+            Conflict: the version is not ready, or the quality gate refused it and ``force`` is not set.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            row = _chosen(session, place.id, wanted.index, "ready")
+            if row.state != "ready":
+                raise Conflict(f"Index {row.number} is {row.state}: only one that is ready is promoted.")
+            verdict = as_object(as_object(row.report).get("gate")).get("verdict")
+            if verdict != "passed" and not wanted.force:
+                raise Conflict(
+                    f"The quality gate did not pass index {row.number}: `vitrine indexes {catalogue}` says "
+                    "why; with force it goes live all the same.",
+                    "force",
+                )
+        return self._create("promote", catalogue, row, {"force": wanted.force})
+
+    def rollback(self, catalogue: str, wanted: RollbackRequest) -> Accepted:
+        """Commit a rollback. Raises UnknownCatalogue, NotFound; Conflict: the version is not retired."""
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            row = _chosen(session, place.id, wanted.index, "retired")
+            if row.state != "retired":
+                raise Conflict(f"Index {row.number} is {row.state}: only a retired one is gone back to.")
+        return self._create("rollback", catalogue, row, {"force": wanted.force})
+
+    def prune(self, catalogue: str, wanted: PruneRequest) -> Accepted:
+        """Commit dropping versions. Raises UnknownCatalogue, NotFound; Conflict: that one is in use."""
+        row = None
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            if wanted.index is not None:
+                row = _chosen(session, place.id, wanted.index, "")
+                if row.state == "live":
+                    raise Conflict(f"Index {row.number} is live: promote another one first.")
+                require_idle(session, place.id, ("reprocess", "rebuild", "promote", "rollback"), row.id)
+        return self._create("prune", catalogue, row, {"all": wanted.all})
+
+    def rebuild(self, catalogue: str, number: int | None = None) -> Accepted:
+        """Commit writing an index version anew from the database: no model and no picture is needed.
+
+        Raises:
+            UnknownCatalogue, NotFound.
+            Conflict: a rebuild is going on.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            row = None if number is None else _chosen(session, place.id, number, "")
+        version = None if row is None else row.id
+        return self._jobs.create("rebuild", catalogue, index_version=version, beside_no=("rebuild",))
+
+    def _create(
+        self, kind: str, catalogue: str, row: IndexVersion | None, options: dict[str, Any]
+    ) -> Accepted:
+        version = None if row is None else row.id
+        return self._jobs.create(kind, catalogue, options, index_version=version, by_hand=True)
+
+
+def _rows(session: Session, catalogue_id: int) -> list[IndexVersion]:
+    query = select(IndexVersion).where(IndexVersion.catalogue_id == catalogue_id)
+    return list(session.scalars(query.order_by(IndexVersion.number)))
+
+
+def _chosen(session: Session, catalogue_id: int, number: int | None, state: str) -> IndexVersion:
+    """The version of that number, or else the one that came into ``state`` last."""
+    rows = [row for row in _rows(session, catalogue_id) if row.state != "pruned"]
+    if number is not None:
+        rows = [row for row in rows if row.number == number]
+        if not rows:
+            raise NotFound(f"There is no index {number}: `vitrine indexes` lists them.", "index")
+        return rows[0]
+    rows = sorted((r for r in rows if r.state == state), key=lambda r: (r.retired_at or 0.0, r.number))
+    if not rows:
+        raise NotFound(f"No index of this catalogue is {state}: `vitrine indexes` lists them.", "index")
+    return rows[-1]
+
+
+def _index_out(row: IndexVersion, images: int) -> IndexOut:
+    return IndexOut.model_validate(
+        {
+            "number": row.number,
+            "state": row.state,
+            "collection": row.collection,
+            "detector": row.detector,
+            "embedder": row.embedder,
+            "images": images,
+            "rebuilding": row.beside is not None,
+            "complete": row.stale_since is None and row.state != "pruned",
+            "job_id": row.job_id,
+            "report": as_object(row.report) or None,
+            "created_at": moment(row.created_at),
+            "promoted_at": moment(row.promoted_at),
+            "retired_at": moment(row.retired_at),
+        }
+    )

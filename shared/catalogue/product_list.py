@@ -1,0 +1,166 @@
+"""The products of a catalogue as whoever keeps it looks through them: page by page, found by id or title."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import Boolean, ColumnElement, String, bindparam, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from shared.catalogue.store import image_url, images_of, tidy_price, title_in
+from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.tables import Catalogue, Detection, IndexVersion, Product
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A product in the list; ``image_url`` is its first picture's, None where it has none."""
+
+    product_id: str
+    title: str
+    category: str
+    price: Decimal | None
+    currency: str
+    pictures: int
+    image_url: str | None
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """A page of products in the order of their ids; ``next`` is passed as ``after`` for the following one."""
+
+    products: list[Listed]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An object that the live index's detector saw in a picture; the main one has number 0."""
+
+    number: int
+    box: Box
+    label: str
+    confidence: float
+
+
+class ProductList:
+    """Reads a page without counting what a catalogue holds. A search by text looks at every product."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(
+        self, catalogue: str, text: str = "", after: str = "", limit: int = 24, locale: str = "en"
+    ) -> ListPage:
+        """Return a page.
+
+        Args:
+            text: only products whose id or a title of which contains it; case does not matter for A to Z.
+            after: ``next`` of the page before.
+
+        Raises:
+            UnknownCatalogue.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            query = select(Product).where(Product.catalogue_id == place.id, Product.product_id > after)
+            if text:
+                query = query.where(_contains(text))
+            rows = list(session.scalars(query.order_by(Product.product_id).limit(limit + 1)))
+            pictures = images_of(session, [row.id for row in rows[:limit]])
+            listed = [
+                Listed(
+                    product_id=row.product_id,
+                    title=title_in(row.titles, locale, row.product_id),
+                    category=row.category,
+                    price=tidy_price(row.price),
+                    currency=row.currency or place.currency,
+                    pictures=len(pictures.get(row.id, ())),
+                    image_url=image_url(pictures[row.id][0].id) if pictures.get(row.id) else None,
+                )
+                for row in rows[:limit]
+            ]
+        return ListPage(listed, listed[-1].product_id if len(rows) > limit else None)
+
+    def named(
+        self, catalogue: str, product_ids: Iterable[str], locale: str = "en"
+    ) -> dict[str, tuple[str, str | None]]:
+        """Return title and address of the first picture, None without one, of those that are there."""
+        query = select(Product).join(Catalogue, Catalogue.id == Product.catalogue_id)
+        wanted = query.where(Catalogue.name == catalogue, Product.product_id.in_(list(product_ids)))
+        with self._database.read() as session:
+            rows = list(session.scalars(wanted))
+            images = images_of(session, [row.id for row in rows])
+            return {
+                row.product_id: (
+                    title_in(row.titles, locale, row.product_id),
+                    image_url(images[row.id][0].id) if images.get(row.id) else None,
+                )
+                for row in rows
+            }
+
+    def seen(self, image_ids: Iterable[str]) -> dict[str, list[Seen]]:
+        """Return what the live index knows of pictures, the main object first."""
+        with self._database.read() as session:
+            return _seen(session, list(image_ids))
+
+
+def _seen(session: Session, image_ids: list[str]) -> dict[str, list[Seen]]:
+    found: dict[str, list[Seen]] = defaultdict(list)
+    rows = session.scalars(
+        select(Detection)
+        .join(IndexVersion, IndexVersion.id == Detection.index_version)
+        .where(Detection.image_id.in_(image_ids), IndexVersion.state == "live")
+        .order_by(Detection.image_id, Detection.number)
+    )
+    for row in rows:
+        box = (row.x0, row.y0, row.x1, row.y1)
+        found[row.image_id].append(Seen(row.number, box, row.label, row.confidence))
+    return found
+
+
+def _contains(text: str) -> ColumnElement[bool]:
+    return or_(
+        Product.product_id.icontains(text, autoescape=True),
+        _HasTitle(Product.titles, bindparam(None, _pattern(text), String)),
+    )
+
+
+def _pattern(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+class _HasTitle(FunctionElement[bool]):
+    """``(titles, pattern)``: whether a title in any language is like the pattern.
+
+    A damaged row has no titles: the functions of both databases would fail the whole list over it.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_HasTitle, "sqlite")
+def _(element: _HasTitle, compiler: SQLCompiler, **options: object) -> str:
+    titles, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    # What is put together here is names of a column and a parameter, as the compiler wrote them.
+    titles = f"CASE WHEN json_valid({titles}) THEN {titles} ELSE '{{}}' END"
+    return rf"EXISTS (SELECT 1 FROM json_each({titles}) AS t WHERE t.value LIKE {pattern} ESCAPE '\')"  # noqa: S608
+
+
+@compiles(_HasTitle, "postgresql")
+def _(element: _HasTitle, compiler: SQLCompiler, **options: object) -> str:
+    titles, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    titles = f"CASE WHEN jsonb_typeof({titles}) = 'object' THEN {titles} ELSE '{{}}' END"
+    found = rf"FROM jsonb_each_text({titles}) AS t WHERE t.value ILIKE {pattern} ESCAPE '\'"
+    return f"EXISTS (SELECT 1 {found})"

@@ -1,0 +1,93 @@
+"""Calibrations and boosts as the web sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from shared.contracts.ranking import Boosts, CalibrationOut
+from shared.contracts.search import Boost
+from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.clock import moment
+from shared.database.idempotency import Accepted
+from shared.database.tables import Calibration, IndexVersion, Ranking
+from shared.errors import Conflict, NotFound
+from shared.filters import parse
+from shared.jobs.repository import JobLedger
+
+#: The kind of job, a name in ``worker/jobs``.
+KIND = "calibrate"
+
+
+class RankingLedger:
+    """What an owner may ask of the order of hits, and of what scores mean."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs = JobLedger(database)
+
+    def calibrate(self, catalogue: str, number: int | None = None) -> Accepted:
+        """Commit finding out what an index version's scores mean.
+
+        Args:
+            number: of the index version; the live one if it is None.
+
+        Raises:
+            UnknownCatalogue, NotFound.
+            Conflict: it is being done, or the version was pruned.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            query = select(IndexVersion).where(IndexVersion.catalogue_id == place.id)
+            which = IndexVersion.state == "live" if number is None else IndexVersion.number == number
+            row = session.scalar(query.where(which))
+            if row is None:
+                what = "is empty: import products first" if number is None else f"has no index {number}"
+                raise NotFound(f"Catalogue {catalogue!r} {what}.", None if number is None else "index")
+            if row.state == "pruned":
+                raise Conflict(f"Index {row.number} was pruned.", "index")
+        return self._jobs.create(KIND, catalogue, index_version=row.id, beside_no=(KIND,))
+
+    def calibrations(self, catalogue: str) -> list[CalibrationOut]:
+        """Return what is known of each index version that was calibrated, the newest version first."""
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            rows = session.execute(
+                select(Calibration, IndexVersion)
+                .join(IndexVersion, IndexVersion.id == Calibration.index_version)
+                .where(IndexVersion.catalogue_id == place.id)
+                .order_by(IndexVersion.number.desc())
+            )
+            return [
+                CalibrationOut(
+                    index=version.number,
+                    live=version.state == "live",
+                    calibrated=bool(found.curves),
+                    report=found.report,
+                    created_at=moment(found.created_at),
+                )
+                for found, version in rows
+            ]
+
+    def boosts(self, catalogue: str) -> Boosts:
+        """Return the catalogue's boosts."""
+        with self._database.read() as session:
+            row = session.get(Ranking, find_catalogue(session, catalogue).id)
+            return Boosts.model_validate({"boosts": row.boosts if row else []})
+
+    def set_boosts(self, catalogue: str, wanted: Sequence[Boost]) -> Boosts:
+        """Set the catalogue's boosts, in place of those that it had.
+
+        Raises:
+            UnknownCatalogue.
+            InvalidInput: a filter cannot be read.
+        """
+        for boost in wanted:
+            parse(boost.filter)
+        with self._database.write() as session:
+            place = find_catalogue(session, catalogue)
+            kept = [boost.model_dump(mode="json") for boost in wanted]
+            session.merge(Ranking(catalogue_id=place.id, boosts=kept))
+        return self.boosts(catalogue)

@@ -1,0 +1,188 @@
+"""The catalogues and their products, as the web reads them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
+
+from sqlalchemy import inspect, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.catalogue.counts import CatalogueCounts, Count
+from shared.catalogue.titles import title_in as title_in  # for those that know products from here
+from shared.contracts import CatalogueOut, ImageOut, ProductOut
+from shared.contracts.stored import read_stored
+from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue
+from shared.database.clock import moment, now_s
+from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
+from shared.errors import NotFound, UnknownProduct
+
+Box = tuple[float, float, float, float]
+
+
+class CatalogueStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._counts = CatalogueCounts()
+
+    def create(self, name: str, currency: str = "EUR") -> CatalogueOut:
+        """Make the catalogue unless it exists; return it."""
+        try:
+            with self._database.write() as session:
+                if session.scalar(select(Catalogue.id).where(Catalogue.name == name)) is None:
+                    session.add(Catalogue(name=name, currency=currency, created_at=now_s()))
+        except IntegrityError:
+            pass  # somebody else made it at the same moment
+        return self.get(name)
+
+    def get(self, name: str) -> CatalogueOut:
+        """Return one catalogue, or raise UnknownCatalogue."""
+        with self._database.read() as session:
+            return self._shown(session, [find_catalogue(session, name)])[0]
+
+    def all(self) -> list[CatalogueOut]:
+        """Return every catalogue, by name."""
+        with self._database.read() as session:
+            there = select(Catalogue).where(Catalogue.deleted_name.is_(None))
+            rows = session.scalars(there.order_by(Catalogue.name)).all()
+            return self._shown(session, rows)
+
+    def _shown(self, session: Session, rows: Sequence[Catalogue]) -> list[CatalogueOut]:
+        counts = self._counts.of(session, rows)
+        live = {
+            version.catalogue_id: version
+            for version in session.scalars(
+                select(IndexVersion).where(
+                    IndexVersion.catalogue_id.in_([row.id for row in rows]), IndexVersion.state == "live"
+                )
+            )
+        }
+        return [_catalogue_out(row, counts[row.id], live.get(row.id)) for row in rows]
+
+    def product(self, catalogue: str, product_id: str) -> ProductOut:
+        """Return a product with its pictures and their main objects.
+
+        Raises:
+            UnknownCatalogue, UnknownProduct.
+            UnreadableRow: the product is stored as nothing that this version knows.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            row = session.scalar(
+                select(Product).where(Product.catalogue_id == place.id, Product.product_id == product_id)
+            )
+            if row is None:
+                raise UnknownProduct(f"There is no product {product_id!r} in {catalogue!r}.", "product_id")
+            images = session.scalars(
+                select(Image).where(Image.product == row.id).order_by(Image.position)
+            ).all()
+            boxes = main_boxes(session, [image.id for image in images])
+            return _product_out(row, images, boxes)
+
+    def currencies(self) -> set[str]:
+        """Return each currency that a price or a catalogue is in; none of an empty database."""
+        with self._database.read() as session:
+            if not inspect(session.connection()).has_table(Catalogue.__tablename__):
+                return set()
+            found = set(session.scalars(select(Catalogue.currency).distinct()))
+            return found.union(code for code in session.scalars(select(Product.currency).distinct()) if code)
+
+    def titles(self, catalogue: str, product_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """Return the titles of products by locale, by product; those that are gone are left out.
+
+        Raises:
+            UnknownCatalogue.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            rows = session.execute(
+                select(Product.product_id, Product.titles).where(
+                    Product.catalogue_id == place.id, Product.product_id.in_(product_ids)
+                )
+            )
+            return {row.product_id: row.titles for row in rows}
+
+    def image_key(self, image_id: str) -> str:
+        """Return where the image store has a catalogue image, or raise NotFound."""
+        with self._database.read() as session:
+            key = session.scalar(select(Image.sha256).where(Image.id == image_id))
+        if key is None:
+            raise NotFound("There is no such image: its product may have been changed or deleted.")
+        return key
+
+
+def image_url(image_id: str) -> str:
+    """Return the address at which the web serves a catalogue image."""
+    return f"/v1/images/{image_id}"
+
+
+def tidy_price(price: Decimal | None) -> Decimal | None:
+    """Return the price with two decimals, or more where it has more: databases pad it with zeros."""
+    if price is None:
+        return None
+    cents = price.quantize(Decimal("0.01"))
+    return cents if cents == price else price.normalize()
+
+
+def main_boxes(
+    session: Session, image_ids: Iterable[str], index_version: int | None = None
+) -> dict[str, Box]:
+    """Return the main object of each image, under an index version; None: its catalogue's live one."""
+    which = IndexVersion.state == "live" if index_version is None else IndexVersion.id == index_version
+    rows = session.execute(
+        select(Detection.image_id, Detection.x0, Detection.y0, Detection.x1, Detection.y1)
+        .join(IndexVersion, IndexVersion.id == Detection.index_version)
+        .where(Detection.image_id.in_(list(image_ids)), Detection.number == 0, which)
+    )
+    return {image_id: (x0, y0, x1, y1) for image_id, x0, y0, x1, y1 in rows}
+
+
+def images_of(session: Session, products: Iterable[int]) -> dict[int, list[Image]]:
+    """Return the images of products (by row id), in their order."""
+    found: dict[int, list[Image]] = defaultdict(list)
+    query = select(Image).where(Image.product.in_(list(products))).order_by(Image.product, Image.position)
+    for image in session.scalars(query):
+        found[image.product].append(image)
+    return found
+
+
+def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -> ProductOut:
+    written = {
+        "product_id": row.product_id,
+        "titles": row.titles,
+        "category": row.category,
+        "categories": row.categories,
+        "price": tidy_price(row.price),
+        "currency": row.currency,
+        "url": row.url,
+        "tags": row.tags,
+        "attributes": row.attributes,
+        "images": [
+            ImageOut(
+                image_id=image.id,
+                url=image_url(image.id),
+                width=image.width,
+                height=image.height,
+                box=boxes.get(image.id),
+            )
+            for image in images
+        ],
+        "updated_at": moment(row.updated_at),
+    }
+    return read_stored(ProductOut, written, f"The product {row.product_id!r}")
+
+
+def _catalogue_out(row: Catalogue, count: Count, live: IndexVersion | None) -> CatalogueOut:
+    return CatalogueOut(
+        name=row.name,
+        products=count.products,
+        images=count.images,
+        currency=row.currency,
+        index_version=live.collection if live else None,
+        detector=live.detector if live else None,
+        embedder=live.embedder if live else None,
+        created_at=moment(row.created_at),
+    )

@@ -1,0 +1,59 @@
+"""Rows of catalogues: find one by its name, and lock it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy.orm import Session
+
+from shared.database.tables import Catalogue
+from shared.errors import UnknownCatalogue
+
+#: How a transaction keeps a catalogue as it is until its end. ``there``: it is not deleted meanwhile, and
+#: others may hold it so too. ``alone``: nor does anybody else hold it alone, so that what is checked of its
+#: jobs stays true. ``whole``: nobody else holds it at all.
+Hold = Literal["there", "alone", "whole"]
+
+
+class _Lock(NamedTuple):
+    read: bool
+    key_share: bool
+
+
+#: Row locks of PostgreSQL; SQLite lets one writer in at a time anyhow.
+_LOCKS: Final[dict[Hold, _Lock]] = {
+    "there": _Lock(read=True, key_share=True),
+    "alone": _Lock(read=False, key_share=True),
+    "whole": _Lock(read=False, key_share=False),
+}
+
+#: The name that a catalogue has, or had before it was deleted.
+shown_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
+
+# Built at import: every search executes it.
+_ID_OF = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
+
+
+def find_catalogue(session: Session, name: str, hold: Hold | None = None) -> Catalogue:
+    """Return the catalogue's row, held if asked to, or raise UnknownCatalogue."""
+    query = select(Catalogue).where(Catalogue.name == name)
+    if hold is not None:
+        lock = _LOCKS[hold]
+        query = query.with_for_update(read=lock.read, key_share=lock.key_share)
+    row = session.scalar(query)
+    if row is None:
+        raise _unknown(name)
+    return row
+
+
+def catalogue_id(session: Session | Connection, name: str) -> int:
+    """Return the id of a catalogue's row, or raise UnknownCatalogue."""
+    found = session.scalar(_ID_OF, {"name": name})
+    if found is None:
+        raise _unknown(name)
+    return int(found)
+
+
+def _unknown(name: str) -> UnknownCatalogue:
+    return UnknownCatalogue(f"There is no catalogue {name!r}. GET /v1/catalogues lists them.", "catalogue")

@@ -1,0 +1,56 @@
+"""Idempotency keys: a request that is repeated returns the row that it created before."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.orm import Session
+
+from shared.database.bulk import insert_rows
+from shared.database.clock import now_s
+from shared.database.tables import Idempotency
+from shared.errors import Conflict
+
+_MADE_BEFORE = select(Idempotency.digest, Idempotency.resource_id).where(
+    Idempotency.scope == bindparam("scope"), Idempotency.key == bindparam("key")
+)
+
+
+class Idempotent(NamedTuple):
+    """An ``Idempotency-Key`` and the digest of the request that came with it."""
+
+    key: str
+    digest: str
+
+
+class Accepted(NamedTuple):
+    """The row that a request made, or had made before."""
+
+    id: str
+    created: bool
+
+
+def seen_before(session: Session | Connection, scope: str, request: Idempotent | None) -> str | None:
+    """Return the id that the same request made earlier, or None.
+
+    Raises:
+        Conflict: the key came earlier with another request.
+    """
+    if request is None:
+        return None
+    row = session.execute(_MADE_BEFORE, {"scope": scope, "key": request.key}).one_or_none()
+    if row is None:
+        return None
+    if row.digest != request.digest:
+        raise Conflict(
+            "This Idempotency-Key was used for another request: take a new key.", "Idempotency-Key"
+        )
+    return str(row.resource_id)
+
+
+def remember(session: Session | Connection, scope: str, request: Idempotent | None, resource_id: str) -> None:
+    """Tie the key to the row that is being made in this transaction."""
+    if request is not None:
+        made = {"scope": scope, "resource_id": resource_id, "created_at": now_s(), **request._asdict()}
+        insert_rows(session, Idempotency, [made])

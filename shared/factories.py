@@ -1,0 +1,108 @@
+"""Opens what several processes need, from the settings: the one place that knows which value goes where."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from shared.database import Database
+from shared.database.revisions import require_schema
+from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
+from shared.imports.opening import Allowed, ImportSources
+from shared.retention.picture_sweep import PictureSweeper
+from shared.sandbox import Budget, PictureSandbox, shared_pool
+from shared.sandbox.budget import CATALOGUE_SECONDS, SHOPPER_SECONDS, SHOPPER_WAIT_S, memory_for
+from shared.settings import Settings
+from shared.storage.file_systems import S3Access
+from shared.storage.image_store import ImageStore
+
+
+def open_database(settings: Settings, *, durable: bool = True) -> Database:
+    """Open the database; ``durable`` as in ``Database``."""
+    pool, busy_s = settings.database.pool_size, settings.database.busy_timeout_s
+    return Database(settings.database_url, pool, busy_s, durable=durable)
+
+
+def open_migrated_database(settings: Settings, *, durable: bool = True) -> Database:
+    """Open the database if its schema is this program's.
+
+    Raises:
+        Misconfigured: the schema is newer than this program knows, or older than it needs.
+        DatabaseUnavailable: it cannot be reached.
+    """
+    database = open_database(settings, durable=durable)
+    try:
+        require_schema(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def open_image_store(settings: Settings) -> ImageStore:
+    """Open the image store.
+
+    Raises:
+        Misconfigured: the address is of no known kind.
+        StorageUnavailable: the folder cannot be made.
+    """
+    images = settings.images
+    return ImageStore(
+        settings.image_store_url, images.s3_endpoint, reveal(images.s3_key), reveal(images.s3_secret)
+    )
+
+
+def open_picture_sweeper(settings: Settings, database: Database, store: ImageStore) -> PictureSweeper:
+    """Make what deletes pictures that no product refers to."""
+    return PictureSweeper(database, store, settings.sweep.pictures_after_s, settings.jobs.keep_import_s)
+
+
+def open_import_sources(settings: Settings, store: ImageStore) -> ImportSources:
+    """Make what opens the sources of imports; nothing is opened yet."""
+    images, jobs = settings.images, settings.jobs
+    return ImportSources(
+        store,
+        S3Access(images.s3_endpoint, reveal(images.s3_key), reveal(images.s3_secret)),
+        Allowed(
+            roots=jobs.import_roots,
+            addresses=settings.web.url_import,
+            max_image_bytes=images.max_bytes,
+            max_import_bytes=jobs.max_import_bytes,
+        ),
+    )
+
+
+def image_limits(settings: Settings, *, catalogue: bool) -> ImageLimits:
+    """Return what a picture may be: a catalogue may hold formats and sizes that no shopper needs."""
+    images = settings.images
+    return ImageLimits(
+        max_bytes=images.max_bytes,
+        max_pixels=images.max_pixels if catalogue else min(images.query_max_pixels, images.max_pixels),
+        max_jpeg_pixels=images.max_pixels,
+        max_side_px=images.max_side_px,
+        formats=CATALOGUE_FORMATS if catalogue else DEFAULT_FORMATS,
+    )
+
+
+def open_picture_sandbox(
+    settings: Settings,
+    children: int,
+    *,
+    catalogue: bool,
+    wait_s: float = SHOPPER_WAIT_S,
+    max_waiting: int | None = None,
+) -> PictureSandbox:
+    """Make what decodes pictures in child processes, which all sandboxes of this process share.
+
+    Args:
+        children: pictures decoded at the same time.
+        wait_s: how long to wait for a free child.
+        max_waiting: threads that may wait for one.
+    """
+    limits = image_limits(settings, catalogue=catalogue)
+    cpu_s, wall_s = CATALOGUE_SECONDS if catalogue else SHOPPER_SECONDS
+    budget = Budget(memory_for(limits.max_pixels), cpu_s, wall_s)
+    return PictureSandbox(shared_pool(children, max_waiting), limits, budget, wait_s)
+
+
+def reveal(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

@@ -1,0 +1,95 @@
+"""Which processes are alive and ready: each writes a row every few seconds."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from shared.contracts.stored import as_object
+from shared.database import Database, affected
+from shared.database.clock import now_s, skew_s
+from shared.database.tables import Process
+from shared.process.background import Periodic
+
+BEAT_S = 5.0
+_REMEMBER_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A process that said it is ready; times are seconds since 1970 by the database's clock.
+
+    ``details["clock_skew_s"]`` is by how much its host's wall clock is ahead of that.
+    """
+
+    name: str
+    role: str
+    host: str
+    pid: int
+    started_at: float
+    seen_at: float
+    details: dict[str, Any]
+
+
+class Presence:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._started_at: float | None = None
+
+    def beat(self, name: str, role: str, details: dict[str, Any]) -> None:
+        """Say that this process is ready."""
+        with self._database.write() as session:
+            now = now_s()
+            self._started_at = self._started_at or now
+            session.merge(
+                Process(
+                    name=name,
+                    role=role,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    started_at=self._started_at,
+                    seen_at=now,
+                    details={**details, "clock_skew_s": round(skew_s(), 1)},
+                )
+            )
+
+    def leave(self, name: str) -> None:
+        with self._database.write() as session:
+            session.execute(delete(Process).where(Process.name == name))
+
+    def forget(self) -> int:
+        """Delete the rows of processes that ended without a word a day ago: each start writes one."""
+        with self._database.write() as session:
+            return affected(session, delete(Process).where(Process.seen_at < now_s() - _REMEMBER_S))
+
+    def alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
+        """Return the processes seen lately, by role and name."""
+        with self._database.read() as session:
+            rows = session.scalars(
+                select(Process)
+                .where(Process.seen_at > now_s() - max_age_s)
+                .order_by(Process.role, Process.name)
+            )
+            return [
+                ProcessInfo(r.name, r.role, r.host, r.pid, r.started_at, r.seen_at, as_object(r.details))
+                for r in rows
+            ]
+
+    def keep_beating(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> Periodic:
+        """Beat from a thread until what is returned is stopped.
+
+        Args:
+            details: called before each beat; None means not ready, and the beat is left out.
+        """
+
+        def beat() -> None:
+            now = details()
+            if now is not None:
+                self.beat(name, role, now)
+
+        return Periodic("presence", BEAT_S, beat, at_once=True).start()

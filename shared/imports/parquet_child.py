@@ -1,0 +1,110 @@
+"""The process that reads one Parquet manifest: ``python -m shared.imports.parquet_child CONNECTION ...``.
+
+It has no file: it asks its parent for each piece, and sends rows as JSON, a batch at a time. Its memory is
+limited for as long as it lives, and its processor time from one batch to the next.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Iterable
+from typing import Any, BinaryIO, Final, cast
+
+from shared.errors import Misconfigured, VitrineError
+from shared.imports.seekable import SeekableFile
+from shared.sandbox import hardening
+from shared.sandbox.protocol import ConnectionClosed, Head, error_to_head, receive_frame, send_frame
+
+_BATCH_ROWS: Final = 500
+_BATCH_BYTES: Final = 1 << 20
+#: Of one read: pages are a megabyte, and no page of a manifest is a hundred times that.
+MAX_READ_BYTES: Final = 128 * 2**20
+
+
+class RemoteFile(SeekableFile):
+    """A file whose bytes the parent reads."""
+
+    def __init__(self, connection: socket.socket, size: int) -> None:
+        super().__init__(size)
+        self._connection = connection
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = self.left()
+        wanted = left if size is None or size < 0 else min(size, left)
+        if wanted > MAX_READ_BYTES:
+            raise MemoryError
+        send_frame(self._connection, {"read": [self._at, wanted]})
+        data = receive_frame(self._connection, MAX_READ_BYTES)[1].tobytes()
+        self._at += len(data)
+        return data
+
+
+def serve(
+    connection: socket.socket, records: Iterable[tuple[int, Any]], cpu_s: float, max_bytes: int
+) -> int | None:
+    """Send all records, a batch for each request.
+
+    Returns:
+        None, or the number of the row at which they had more than ``max_bytes`` as JSON.
+    """
+    batch: list[tuple[int, str]] = []
+    size, total = 0, 0
+    for number, record in records:
+        batch.append((number, json.dumps(record)))
+        size += len(batch[-1][1])
+        total += len(batch[-1][1])
+        if total > max_bytes:
+            # Dictionaries within lists and objects show their size only now.
+            return number
+        if len(batch) == _BATCH_ROWS or size >= _BATCH_BYTES:
+            _send(connection, batch, cpu_s)
+            batch, size = [], 0
+    _send(connection, batch, cpu_s)
+    return None
+
+
+def _send(connection: socket.socket, batch: list[tuple[int, str]], cpu_s: float) -> None:
+    text = ",".join(f"[{number},{record}]" for number, record in batch)
+    send_frame(connection, {"rows": len(batch)}, f"[{text}]".encode())
+    receive_frame(connection, 0)
+    hardening.limit_cpu(cpu_s)
+
+
+def _answer(connection: socket.socket, head: Head) -> Head:
+    """Read the manifest; return the last frame."""
+    try:
+        from shared.imports import arrow
+    except ModuleNotFoundError as error:
+        return error_to_head(Misconfigured(f"Parquet is read by {error.name}, which is not installed here."))
+    baseline_bytes = hardening.address_space_bytes()
+    if baseline_bytes:
+        hardening.limit_memory(baseline_bytes + head["memory_bytes"])
+    hardening.limit_cpu(head["cpu_s"])
+    file = cast(BinaryIO, RemoteFile(connection, head["size"]))
+    try:
+        records = arrow.records_of(file, head["size"])
+        too_far = serve(connection, records, head["cpu_s"], arrow.max_unpacked_bytes(head["size"]))
+        if too_far is not None:
+            raise arrow.unpacks_too_far(too_far)
+    except VitrineError as error:
+        return error_to_head(error)
+    except MemoryError:
+        return {"too_expensive": True}
+    return {"end": True}
+
+
+def main() -> None:
+    hardening.drop_privileges()
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        send_frame(connection, {"ready": True})
+        head, _ = receive_frame(connection, 0)
+        send_frame(connection, _answer(connection, head))
+    except ConnectionClosed:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Jobs and their chunks: create, plan, queue, control, and close them."""

@@ -1,0 +1,91 @@
+"""How a job begins: its row, its first chunk, and what must not go on beside it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.contracts import ENDED_STATES
+from shared.database.clock import now_s
+from shared.database.tables import Catalogue, Job, JobItem
+from shared.errors import Conflict
+from shared.jobs.states import BULK, BY_HAND, new_chunk
+
+#: A product and what is to be done with it.
+Wanted = tuple[str, dict[str, Any]]
+
+
+def add_job(
+    session: Session,
+    place: Catalogue,
+    kind: str,
+    items: Sequence[Wanted] = (),
+    *,
+    source: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+    index_version: int | None = None,
+    priority: int | None = None,
+    caller: str | None = None,
+) -> str:
+    """Add a job to the caller's transaction; return its id.
+
+    Args:
+        kind: a name in ``worker/jobs``.
+        items: none leaves it to a worker to list them.
+        priority: by hand if there are items, else bulk, unless it is given.
+        caller: who asked for it; None: the system.
+    """
+    urgency = priority if priority is not None else BY_HAND if items else BULK
+    job = Job(
+        id=str(uuid.uuid4()),
+        kind=kind,
+        catalogue_id=place.id,
+        state="queued",
+        source=source or {},
+        options=options or {},
+        index_version=index_version,
+        priority=urgency,
+        caller=caller,
+        product_id=items[0][0] if len(items) == 1 else None,
+        phase="work" if items else "plan",
+        total=len(items) if items else None,
+        created_at=now_s(),
+    )
+    session.add(job)
+    session.flush()
+    # Bulk work starts with chunk 0, which lists the products; others have their items at once.
+    number, last, stage = (1, len(items), "items") if items else (0, 0, "plan")
+    session.add(new_chunk(job.id, number, 1, last, urgency, stage))
+    session.add_all(
+        JobItem(job_id=job.id, number=n, row=n, product_id=p, payload=payload, state="waiting")
+        for n, (p, payload) in enumerate(items, start=1)
+    )
+    return job.id
+
+
+def require_idle(
+    session: Session, catalogue_id: int, kinds: Sequence[str] | None = None, version: int | None = None
+) -> None:
+    """Raise Conflict if a job works on the catalogue, or waits to.
+
+    It stays true until the transaction ends where ``find_catalogue`` held the catalogue for it.
+
+    Args:
+        kinds: only jobs of these kinds.
+        version: only jobs of this index version.
+    """
+    query = select(Job.id, Job.kind).where(Job.catalogue_id == catalogue_id, Job.state.not_in(ENDED_STATES))
+    if kinds is not None:
+        query = query.where(Job.kind.in_(kinds))
+    if version is not None:
+        query = query.where(Job.index_version == version)
+    busy = session.execute(query.limit(1)).one_or_none()
+    if busy is not None:
+        raise Conflict(
+            f"Job {busy.id} ({busy.kind}) works on this: wait for its end, or cancel it with "
+            f"`vitrine jobs cancel {busy.id}`."
+        )

@@ -1,0 +1,39 @@
+"""From a dry run to the import that it told of: the same source and options, without a second upload."""
+
+from __future__ import annotations
+
+from shared.contracts.stored import as_object
+from shared.database import Database
+from shared.database.idempotency import Accepted, Idempotent
+from shared.database.tables import Catalogue
+from shared.errors import Conflict
+from shared.jobs.control import find_job
+from shared.jobs.repository import JobLedger
+
+
+class DryRuns:
+    """Starts what a dry run looked at."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs = JobLedger(database)
+
+    def start(self, job_id: str) -> Accepted:
+        """Commit the import of an ended dry run; said twice, it is one import.
+
+        Raises:
+            UnknownJob, UnknownCatalogue.
+            Conflict: it is no dry run, has not succeeded, or the import would be refused.
+        """
+        with self._database.read() as session:
+            job = find_job(session, job_id)
+            if job.kind != "import" or not as_object(job.options).get("dry_run"):
+                raise Conflict("This job is not a dry run: there is nothing to start.")
+            if job.state != "succeeded":
+                raise Conflict("The dry run has not ended well: wait for its end, or import again.")
+            if (refused := as_object(as_object(job.report).get("dry_run")).get("refused")) is not None:
+                raise Conflict(str(refused))
+            catalogue = session.get_one(Catalogue, job.catalogue_id).name
+            source, options = as_object(job.source), {**job.options, "dry_run": False}
+        once = Idempotent(f"dry-run {job_id}", job_id)
+        return self._jobs.create_import(catalogue, source, once, options)

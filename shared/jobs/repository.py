@@ -1,0 +1,342 @@
+"""Jobs: made by the web, polled by a client. The worker's side is ``JobDesk``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.contracts import Failure, FailurePage, JobOut, ProductIn
+from shared.contracts.stored import NEEDS, as_object, needed_by
+from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue, shown_name
+from shared.database.idempotency import Accepted, Idempotent, remember, seen_before
+from shared.database.tables import MOST_ID, Catalogue, Chunk, Job, JobFailure, Product
+from shared.errors import InvalidInput, UnknownJob, UnknownProduct
+from shared.jobs import catalogue_deletion as dropping
+from shared.jobs import control as job_control
+from shared.jobs.control import find_job
+from shared.jobs.create import add_job, require_idle
+from shared.jobs.limits import require_room
+from shared.jobs.states import BULK, BY_HAND, OPEN_STATES
+from shared.jobs.view import job_out
+from shared.retention.picture_sweep import require_unswept
+
+_SCOPE = "job"
+
+
+class JobLedger:
+    """Makes jobs, and shows them.
+
+    Args:
+        caller: who asks for the jobs that it makes.
+        max_waiting: jobs of the caller, and of one catalogue, that may wait; None: any number.
+    """
+
+    def __init__(self, database: Database, caller: str = "anonymous", max_waiting: int | None = None) -> None:
+        self._database = database
+        self._caller = caller
+        self._max_waiting = max_waiting
+
+    def of_caller(self, caller: str, max_waiting: int) -> JobLedger:
+        """Return the same for a caller whose jobs are limited."""
+        return JobLedger(self._database, caller, max_waiting)
+
+    def require_room(self, catalogue: str) -> None:
+        """Raise Overloaded if no further job would be taken: before a large body is read."""
+        with self._database.read() as session:
+            self._require_room(session, session.scalar(select(Catalogue).where(Catalogue.name == catalogue)))
+
+    def _require_room(self, session: Session, place: Catalogue | None) -> None:
+        if self._max_waiting is not None:
+            require_room(session, self._caller, place, self._max_waiting)
+
+    def create_import(
+        self,
+        catalogue: str,
+        source: dict[str, Any],
+        idempotency: Idempotent | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> Accepted:
+        """Commit an import whose manifest a worker will read.
+
+        Args:
+            options: of ``shared.contracts.ImportOptions``.
+            source: ``{"archive": name}`` in the image store, or ``{"path": absolute path}``.
+
+        Raises:
+            UnknownCatalogue, Conflict.
+        """
+        try:
+            return self._create("import", catalogue, source, [], idempotency, options=options)
+        except IntegrityError:  # two requests with one new key met; the other one has committed
+            return self._create("import", catalogue, source, [], idempotency, options=options)
+
+    def create(
+        self,
+        kind: str,
+        catalogue: str,
+        options: dict[str, Any] | None = None,
+        *,
+        index_version: int | None = None,
+        by_hand: bool = False,
+        beside_no: Sequence[str] = (),
+        idempotency: Idempotent | None = None,
+    ) -> Accepted:
+        """Commit a job whose items, if it has any, a worker will list.
+
+        Args:
+            kind: a name in ``worker/jobs``.
+            by_hand: whether somebody waits for it: it then goes before bulk work.
+            beside_no: kinds of jobs of which none may be going on. Of two requests that come at once,
+                one is refused.
+
+        Raises:
+            UnknownCatalogue.
+            Conflict: such a job goes on, or the idempotency key belongs to another request.
+            Overloaded: too many jobs of the caller, or of the catalogue, wait.
+        """
+        return self._create(
+            kind,
+            catalogue,
+            {},
+            [],
+            idempotency,
+            options=options,
+            index_version=index_version,
+            priority=BY_HAND if by_hand else BULK,
+            beside_no=beside_no,
+        )
+
+    def create_put(
+        self,
+        catalogue: str,
+        product_id: str,
+        product: ProductIn,
+        images: list[str] | None,
+        stored_since: int | None = None,
+    ) -> Accepted:
+        """Commit one product to be written.
+
+        Args:
+            images: keys in the image store; None keeps the pictures that the product has.
+            stored_since: of ``storing_since``, read before they were stored.
+
+        Raises:
+            UnknownCatalogue.
+            PicturesSwept: some may have been deleted since: store them again.
+        """
+        payload = {"product": product.model_dump(mode="json"), "images": images}
+        version = needed_by(ProductIn, product.model_dump(exclude_defaults=True))
+        return self._create(
+            "put",
+            catalogue,
+            {},
+            [(product_id, payload)],
+            None,
+            options={NEEDS: version} if version > 1 else None,
+            stored_since=stored_since,
+        )
+
+    def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> Accepted:
+        """Commit a partial change of one product's data; it keeps its pictures.
+
+        Args:
+            patch: as of ``shared.catalogue.merge_patch``; merged by the worker with what the product is then.
+        """
+        version = needed_by(ProductIn, patch)
+        options = {NEEDS: version} if version > 1 else None
+        payload = {"patch": patch, "images": None}
+        return self._create("put", catalogue, {}, [(product_id, payload)], None, options=options)
+
+    def create_delete(self, catalogue: str, product_ids: list[str]) -> Accepted:
+        """Commit the deletion of products, each once however often it is named.
+
+        Raises:
+            UnknownProduct: one of them is not there.
+        """
+        with self._database.read() as session:
+            place = find_catalogue(session, catalogue)
+            known = set(
+                session.scalars(
+                    select(Product.product_id).where(
+                        Product.catalogue_id == place.id, Product.product_id.in_(product_ids)
+                    )
+                )
+            )
+        for product_id in product_ids:
+            if product_id not in known:
+                raise UnknownProduct(f"There is no product {product_id!r} in this catalogue.", "product_id")
+        return self._create("delete", catalogue, {}, [(p, {}) for p in dict.fromkeys(product_ids)], None)
+
+    def _create(
+        self,
+        kind: str,
+        catalogue: str,
+        source: dict[str, Any],
+        items: list[tuple[str, dict[str, Any]]],
+        idempotency: Idempotent | None,
+        *,
+        options: dict[str, Any] | None = None,
+        index_version: int | None = None,
+        priority: int | None = None,
+        beside_no: Sequence[str] = (),
+        stored_since: int | None = None,
+    ) -> Accepted:
+        with self._database.write() as session:
+            if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
+                return Accepted(earlier, False)
+            place = find_catalogue(session, catalogue, "alone" if beside_no else "there")
+            if beside_no:
+                require_idle(session, place.id, beside_no)
+            if priority != BY_HAND:  # what moves an index is never refused: there is one at a time
+                self._require_room(session, place)
+            if stored_since is not None:
+                require_unswept(session, stored_since)
+            job_id = add_job(
+                session,
+                place,
+                kind,
+                items,
+                source=source,
+                options=options,
+                index_version=index_version,
+                priority=priority,
+                caller=self._caller,
+            )
+            remember(session, _SCOPE, idempotency, job_id)
+            return Accepted(job_id, True)
+
+    def create_drop(self, catalogue: str) -> Accepted:
+        """Commit the deletion of a whole catalogue; raises as ``dropping.accept``."""
+        with self._database.write() as session:
+            return dropping.accept(session, catalogue)
+
+    def first_chunk(self, job_id: str) -> str:
+        """Return the id of the chunk to publish first."""
+        with self._database.read() as session:
+            found = session.scalar(
+                select(Chunk.id).where(Chunk.job_id == job_id).order_by(Chunk.number).limit(1)
+            )
+        if found is None:
+            raise UnknownJob(f"There is no job {job_id!r}.")
+        return found
+
+    def status(self, job_id: str) -> JobOut:
+        """Return the job with counts, rate and ETA; UnknownJob if there is none."""
+        with self._database.read() as session:
+            row = session.execute(_select_jobs().where(Job.id == job_id)).one_or_none()
+            if row is None:
+                raise UnknownJob(f"There is no job {job_id!r}: GET /v1/jobs lists them.")
+            return job_out(*row)
+
+    def recent(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
+        """Return the newest jobs, newest first."""
+        query = _select_jobs().order_by(Job.created_at.desc()).limit(limit)
+        if catalogue is not None:
+            query = query.where(shown_name == catalogue)
+        with self._database.read() as session:
+            return [job_out(*row) for row in session.execute(query)]
+
+    def unfinished(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
+        """Return the newest jobs that have not ended, newest first."""
+        query = _select_jobs().where(Job.state.in_((*OPEN_STATES, "paused")))
+        if catalogue is not None:
+            query = query.where(shown_name == catalogue)
+        with self._database.read() as session:
+            rows = session.execute(query.order_by(Job.created_at.desc()).limit(limit))
+            return [job_out(*row) for row in rows]
+
+    def latest(self) -> dict[str, JobOut]:
+        """Return the newest job of each catalogue that has one, by its name; none of deleted catalogues."""
+        place = func.row_number().over(
+            partition_by=Job.catalogue_id, order_by=(Job.created_at.desc(), Job.id.desc())
+        )
+        ranked = select(Job.id, place.label("place")).subquery()
+        query = (
+            _select_jobs()
+            .join(ranked, ranked.c.id == Job.id)
+            .where(ranked.c.place == 1, Catalogue.deleted_name.is_(None))
+        )
+        with self._database.read() as session:
+            return {row[1]: job_out(*row) for row in session.execute(query)}
+
+    def failures(
+        self, job_id: str, after: str | None = None, limit: int = 100, reason: str | None = None
+    ) -> FailurePage:
+        """Return what the job could not use, a page at a time.
+
+        Args:
+            after: ``next`` of the page before.
+            reason: only failures with this code.
+        """
+        if after is not None and not (after.isdecimal() and len(after) <= 10 and int(after) <= MOST_ID):
+            raise InvalidInput("`after` is the `next` of the page before.", "after")
+        with self._database.read() as session:
+            find_job(session, job_id)
+            rows = list(
+                session.scalars(
+                    select(JobFailure)
+                    .where(JobFailure.job_id == job_id, JobFailure.id > int(after or 0))
+                    .where(*([JobFailure.reason == reason] if reason is not None else []))
+                    .order_by(JobFailure.id)
+                    .limit(limit + 1)
+                )
+            )
+            reasons = _reasons(session, job_id) if after is None else None
+        page = [
+            Failure(row=r.row, product_id=r.product_id, image=r.image, reason=r.reason, message=r.message)
+            for r in rows[:limit]
+        ]
+        following = str(rows[limit - 1].id) if len(rows) > limit else None
+        return FailurePage(reasons=reasons, failures=page, next=following)
+
+    def pause(self, job_id: str) -> JobOut:
+        """Stop the job until it is resumed; raises as ``job_control.pause``."""
+        with self._database.write() as session:
+            job_control.pause(session, job_id)
+        return self.status(job_id)
+
+    def resume(self, job_id: str) -> JobOut:
+        """Resume a paused job; raises as ``job_control.resume``. Publish its ``first_chunk`` afterwards."""
+        with self._database.write() as session:
+            job_control.resume(session, job_id)
+        return self.status(job_id)
+
+    def cancel(self, job_id: str) -> JobOut:
+        """End the job; raises as ``job_control.cancel``."""
+        with self._database.write() as session:
+            job_control.cancel(session, job_id)
+        return self.status(job_id)
+
+    def retry(self, job_id: str, reason: str | None, chunk_items: int) -> Accepted:
+        """Make a job of what failed in an ended one; raises as ``job_control.retry``, and Overloaded."""
+        with self._database.write() as session:
+            self._require_room(session, session.get(Catalogue, find_job(session, job_id).catalogue_id))
+            made = job_control.retry(session, job_id, reason, chunk_items)
+            find_job(session, made).caller = self._caller
+            return Accepted(made, True)
+
+    def archive(self, job_id: str) -> str | None:
+        """Return the name of the upload that the job reads from, None if it reads from none."""
+        with self._database.read() as session:
+            found: str | None = as_object(find_job(session, job_id).source).get("archive")
+            return found
+
+
+def _select_jobs() -> Any:
+    return select(Job, shown_name).join(Catalogue, Catalogue.id == Job.catalogue_id)
+
+
+def _reasons(session: Session, job_id: str) -> dict[str, int]:
+    """Failures by reason, the most frequent first."""
+    counted = session.execute(
+        select(JobFailure.reason, func.count())
+        .where(JobFailure.job_id == job_id)
+        .group_by(JobFailure.reason)
+        .order_by(func.count().desc(), JobFailure.reason)
+    )
+    return dict(counted.all())

@@ -1,0 +1,133 @@
+"""Which job a worker takes next: the most urgent, and among equals the catalogue that waited longest.
+
+Urgent is, in this order: single updates, what goes soon, what a person asked for, what the system began.
+Within a catalogue the oldest job goes first. A catalogue's turn passes with each chunk of it that is taken,
+so that neither an import nor a flood of single updates keeps another catalogue waiting. Updates of one
+product are done one after another, in the order in which they were accepted.
+
+Each catalogue's first job is found by an index of the open jobs alone. Jobs that ended, and the rest of a
+long queue, are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, literal_column, select
+from sqlalchemy.orm import Session, aliased
+
+from shared.database.catalogue_rows import shown_name
+from shared.database.tables import Catalogue, Chunk, Job
+from shared.jobs.states import OPEN_STATES, UNDERSTOOD
+
+#: Written out and not bound: only so do both databases use the index of open jobs.
+_OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{state}'") for state in OPEN_STATES]
+IS_OPEN: Final = Job.state.in_(_OPEN)
+#: Kinds whose jobs may be done in the middle of a bulk chunk that has begun.
+QUICK_KINDS: Final = ("put", "delete")
+#: Of chunks: one that was tried before may be what killed its process.
+IS_UNTRIED: Final = Chunk.attempts == 0
+_IS_CLAIMABLE: Final = (Chunk.state == "waiting", Chunk.lease_until <= bindparam("now"))
+
+
+def next_job(
+    session: Session, now_s: float, quick_before: int | None = None, without: Sequence[str] = ()
+) -> str | None:
+    """Return the id of the job whose turn it is, None if no job has a chunk to take.
+
+    Args:
+        quick_before: only single updates more urgent than this priority, and none that was tried before.
+        without: jobs to pass over.
+    """
+    statement = _turns(quick_before is not None, bool(without))
+    values = {"now": now_s, "priority": quick_before, "without": list(without)}
+    found: str | None = session.scalar(statement, values)
+    return found
+
+
+def first_chunk(session: Session, job_id: str, now_s: float, untried: bool = False) -> Chunk | None:
+    """Return the job's next chunk, locked; None if others are taking what it has."""
+    found: Chunk | None = session.scalar(
+        select(Chunk)
+        .where(Chunk.job_id == job_id, *_IS_CLAIMABLE, *((IS_UNTRIED,) if untried else ()))
+        .order_by(Chunk.number)
+        .limit(1)
+        .with_for_update(skip_locked=True),
+        {"now": now_s},
+    )
+    return found
+
+
+def chunks_behind(session: Session, job_id: str) -> list[str]:
+    """Return the chunk of the next update of the same product, which waited for this job to end."""
+    job = session.get_one(Job, job_id)
+    if job.product_id is None or job.state in OPEN_STATES:
+        return []
+    return list(
+        session.scalars(
+            select(Chunk.id)
+            .join(Job, Job.id == Chunk.job_id)
+            .where(Job.catalogue_id == job.catalogue_id, Job.product_id == job.product_id, IS_OPEN)
+            .where(Chunk.state == "waiting")
+            .order_by(Job.created_at)
+            .limit(1)
+        )
+    )
+
+
+def reason_to_wait(session: Session, now_s: float, priority: int) -> str | None:
+    """Return what a job of this priority gives way to, in words; None if nothing more urgent waits."""
+    found = session.execute(_MORE_URGENT, {"now": now_s, "priority": priority}).one_or_none()
+    if found is None:
+        return None
+    job_id, kind, catalogue = found
+    return f"Gives way to job {job_id} ({kind} of {catalogue}), which was asked for, and goes on after it."
+
+
+@cache
+def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
+    earlier, head, previous = aliased(Job), aliased(Job), aliased(Job)
+    of_chunk = (*_IS_CLAIMABLE, *((IS_UNTRIED,) if only_quick else ()))
+    conditions = [
+        Job.catalogue_id == Catalogue.id,
+        IS_OPEN,
+        *UNDERSTOOD,
+        exists().where(Chunk.job_id == Job.id, *of_chunk),
+        ~exists().where(
+            previous.catalogue_id == Job.catalogue_id,
+            previous.product_id == Job.product_id,
+            previous.state.in_(_OPEN),
+            previous.created_at < Job.created_at,
+        ),
+        *((Job.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS)) if only_quick else ()),
+        *((Job.id.not_in(bindparam("without", expanding=True)),) if excluding else ()),
+    ]
+    first = (
+        select(Job.id)
+        .where(*conditions)
+        .order_by(Job.priority, Job.created_at)
+        .limit(1)
+        .correlate(Catalogue)
+        .scalar_subquery()
+    )
+    served_at = (
+        select(func.max(earlier.claimed_at)).where(earlier.catalogue_id == Catalogue.id).scalar_subquery()
+    )
+    heads = select(first.label("job_id"), served_at.label("served_at")).select_from(Catalogue).subquery()
+    return (
+        select(head.id)
+        .join(heads, heads.c.job_id == head.id)
+        .order_by(head.priority, func.coalesce(heads.c.served_at, 0.0), head.created_at)
+        .limit(1)
+    )
+
+
+_MORE_URGENT = (
+    select(Job.id, Job.kind, shown_name)
+    .join(Catalogue, Catalogue.id == Job.catalogue_id)
+    .where(IS_OPEN, *UNDERSTOOD, Job.priority < bindparam("priority"))
+    .where(exists().where(Chunk.job_id == Job.id, *_IS_CLAIMABLE))
+    .limit(1)
+)

@@ -1,0 +1,174 @@
+"""Fetches from an address that a stranger gave, without being led into the private network.
+
+The name is resolved once, every address it has must be a public one, and the connection goes to the
+address that was checked: a name that changes its mind between check and use gains nothing. Each wait
+(for the name, the connection, every byte) ends with the deadline of the whole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import httpcore
+import httpx
+
+from shared.errors import BodyTooLarge, ImageMissing, InvalidInput, Refused, Unreachable
+from shared.net.addresses import parse_web_address
+from shared.net.pinned_http import Target, exchange
+
+FIELD = "image_url"
+MAX_REDIRECTS = 3
+DEADLINE_S = 8.0
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = (301, 302, 303, 307, 308)
+_GONE = (404, 410)
+#: Of IPv6 only this is given out; outside it lie IPv4 addresses in disguise (64:ff9b::/96, ::/96), site-local
+#: (fec0::/10) and segment-routing (5f00::/16) addresses.
+_IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Special-purpose ranges of the IANA registries that the tables of some Python versions call global, such as
+# those of 3.11: relays and tunnels, which lead to IPv4 addresses in disguise, and documentation.
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4"),
+            *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+        ),
+    )
+)
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], list[str]]
+Found = TypeVar("Found")
+
+
+def fetch_image(url: str, max_bytes: int, deadline_s: float = DEADLINE_S) -> bytes:
+    """Return the bytes behind ``url``. Raises as ``fetch``."""
+    return fetch(url, max_bytes, b"".join, deadline_s)
+
+
+def fetch(
+    url: str, max_bytes: int, take: Callable[[Iterable[bytes]], Found], deadline_s: float = DEADLINE_S
+) -> Found:
+    """Give the pieces of what is behind ``url`` to ``take``, and return what it returns.
+
+    Args:
+        deadline_s: for everything together, redirects included.
+
+    Raises:
+        InvalidInput: no such address, or one that redirects without an end.
+        ImageMissing: the server says that there is nothing.
+        Unreachable: it did not deliver, or not in time.
+        Refused: it leads, or redirects, to where this server must not go.
+        BodyTooLarge: more than ``max_bytes``.
+    """
+    end = time.monotonic() + deadline_s
+    for _ in range(MAX_REDIRECTS + 1):
+        target = checked_target(url, lambda host, port: resolved_by(end, host, port))
+        with _asked(target, end) as answer:
+            onward = _redirect(target, answer)
+            if onward is None:
+                return take(_pieces(answer, max_bytes))
+        url = onward
+    raise InvalidInput(f"The address redirects more than {MAX_REDIRECTS} times.", FIELD)
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """All addresses of a name; raises Unreachable when it has none."""
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unreachable("The address has a host that cannot be found.", FIELD) from error
+    return [str(answer[4][0]) for answer in answers]
+
+
+def checked_target(url: str, resolver: Resolver) -> Target:
+    """Return where to connect for ``url``.
+
+    Raises:
+        InvalidInput, Refused: the address is malformed, or not a public web address.
+    """
+    try:
+        target = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise InvalidInput("That is not an address.", FIELD) from error
+    port = target.port or _PORTS.get(target.scheme)
+    if target.scheme not in _PORTS or not target.host or port != _PORTS[target.scheme] or target.userinfo:
+        raise Refused("Only http and https addresses on their usual ports, without a login.", FIELD)
+    parse_web_address(url, FIELD)
+    addresses = resolver(target.host, port)
+    if not addresses or not all(is_public(address) for address in addresses):
+        raise Refused("The address leads into a private network.", FIELD)
+    return Target(target, addresses[0])
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address belongs to the public internet, disguises taken off."""
+    try:
+        address: Address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        elif address not in _IPV6_UNICAST:
+            return False
+    if any(address in network for network in _SPECIAL if network.version == address.version):
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def resolved_by(end: float, host: str, port: int) -> list[str]:
+    """As ``resolve``, which the system may let wait for long, with an end by the monotonic clock."""
+    answers: queue.SimpleQueue[list[str] | Unreachable] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(resolve(host, port))
+        except Unreachable as error:
+            answers.put(error)
+
+    threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    try:
+        found = answers.get(timeout=max(0.0, end - time.monotonic()))
+    except queue.Empty:
+        raise Unreachable("The address has a host that is not found in time.", FIELD) from None
+    if isinstance(found, Unreachable):
+        raise found
+    return found
+
+
+def _asked(target: Target, end: float) -> AbstractContextManager[httpcore.Response]:
+    headers = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
+    return exchange("GET", target, headers, None, end, FIELD)
+
+
+def _redirect(target: Target, answer: httpcore.Response) -> str | None:
+    """Return the address that a redirect names, None when the answer is what was asked for."""
+    location = httpx.Headers(answer.headers).get("location")
+    if answer.status in _REDIRECTS and location is not None:
+        try:
+            return str(target.url.join(location))
+        except (httpx.InvalidURL, ValueError) as error:
+            raise InvalidInput("The address redirects to what is no address.", FIELD) from error
+    if answer.status in _GONE:
+        raise ImageMissing(f"The address answered {answer.status}: there is nothing.", FIELD)
+    if answer.status != httpx.codes.OK:
+        raise Unreachable(f"The address answered {answer.status}.", FIELD)
+    return None
+
+
+def _pieces(answer: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
+    size = 0
+    for piece in answer.iter_stream():
+        size += len(piece)
+        if size > max_bytes:
+            raise BodyTooLarge(f"What is behind the address has more than {max_bytes:,} bytes.", FIELD)
+        yield piece

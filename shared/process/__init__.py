@@ -1,0 +1,1 @@
+"""Parts that every process is built from: factories, logging, metrics, threads."""

@@ -1,0 +1,1 @@
+"""Retention: which stored files and rows nothing needs any more, and their deletion."""

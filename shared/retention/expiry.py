@@ -1,0 +1,76 @@
+"""Which stored files nothing in the ledger needs any more, and which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sqlalchemy import and_, delete, func, or_, select
+
+from shared.contracts import ENDED_STATES
+from shared.contracts.stored import texts_in
+from shared.database import Database, affected
+from shared.database.clock import now_s
+from shared.database.tables import DeletedProduct, Job, Search
+from shared.imports.kinds import made_by
+
+#: Notes of deleted products are kept at least this long: a failed job may be retried.
+KEEP_DELETED_S = 30 * 86_400.0
+
+
+def unused_query_images(database: Database, keys: Iterable[str], keep_s: float = 0.0) -> Iterator[str]:
+    """Yield those of ``keys`` that no search waits for, nor was made with in the last ``keep_s`` seconds.
+
+    The same photo may be sent again shortly before its file is old: it lives as long as the last answer.
+    """
+    open_ = or_(Search.state.in_(("queued", "running")), Search.created_at > now_s() - keep_s)
+    with database.read() as session:
+        several = session.scalars(select(Search.more_photos).where(open_, Search.more_photos.is_not(None)))
+        also_needed = set(texts_in(list(several)))
+    for key in keys:
+        if key in also_needed:
+            continue
+        with database.read() as session:
+            needed = session.scalar(select(Search.id).where(Search.query_key == key, open_).limit(1))
+        if needed is None:
+            yield key
+
+
+def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> Iterator[str]:
+    """Yield those of the uploads, and of what jobs made of them, that nobody may read from any more.
+
+    A job that goes on, or is paused, needs its archive; one that ended with failures, or badly, keeps it
+    for ``keep_s`` seconds after its end, so that what failed can be tried again; a dry run does so too, for
+    the import that it was made for.
+    """
+    with database.read() as session:
+        jobs = session.execute(
+            select(Job.id, Job.source).where(
+                or_(
+                    Job.state.not_in(ENDED_STATES),
+                    and_(
+                        Job.finished_at > now_s() - keep_s,
+                        or_(
+                            Job.state != "succeeded",
+                            Job.failed > 0,
+                            Job.image_failures > 0,
+                            Job.options["dry_run"].as_boolean(),
+                        ),
+                    ),
+                )
+            )
+        ).all()
+    # Whatever a row of another version calls it: what a source names is needed.
+    needed = set(texts_in([source for _, source in jobs]))
+    makers = {made_by(job_id) for job_id, _ in jobs}
+    for name in names:
+        if name not in needed and name.partition("-")[0] not in makers:
+            yield name
+
+
+def forget_deleted_products(database: Database) -> int:
+    """Delete the notes of deleted products that no job older than the deletion can bring back."""
+    with database.write() as session:
+        oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state.not_in(ENDED_STATES)))
+        horizon = now_s() - KEEP_DELETED_S
+        before = horizon if oldest is None else min(horizon, oldest)
+        return affected(session, delete(DeletedProduct).where(DeletedProduct.accepted_at < before))

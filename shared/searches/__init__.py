@@ -1,0 +1,1 @@
+"""Searches: accept, queue, answer, and count them."""

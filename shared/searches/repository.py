@@ -1,0 +1,276 @@
+"""Searches: accepted by the web, answered by a worker, polled by a client."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.contracts import ErrorBody, SearchOptions, SearchResult, TaskStatus
+from shared.contracts.stored import NEEDS, as_object, needed_by, read_stored
+from shared.database import Database, WrittenJson
+from shared.database.bulk import insert_rows
+from shared.database.catalogue_rows import catalogue_id
+from shared.database.clock import moment, now_s
+from shared.database.idempotency import Accepted, Idempotent, remember, seen_before
+from shared.database.tables import Product, Search
+from shared.errors import Expired, UnknownProduct, UnknownTask
+from shared.money.rates import Rates, priced
+from shared.searches.statements import WAITING_COUNT
+
+_SCOPE = "search"
+#: A search, or what is needed of it.
+_Found = TypeVar("_Found", Search, Row[Any])
+OPEN_STATES = ("queued", "running")
+
+# Statements that every search asks, made once: making them takes longer than the database.
+_STATE = select(Search.state).where(Search.id == bindparam("id"))
+_KNOWN = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
+    Search.id == bindparam("id")
+)
+_STATUS = select(
+    Search.id,
+    Search.state,
+    Search.options,
+    Search.created_at,
+    Search.started_at,
+    Search.finished_at,
+    Search.expires_at,
+    Search.result,
+    Search.error_code,
+    Search.error_message,
+).where(Search.id == bindparam("id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a search is made with.
+
+    Attributes:
+        query_key: of its photo.
+        more_photos: keys of further photos of the same thing.
+        product_id: searched with instead of a photo.
+        earlier: id of a search whose objects and embeddings are used again, if it has any.
+    """
+
+    query_key: str | None = None
+    more_photos: tuple[str, ...] = ()
+    product_id: str | None = None
+    earlier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A search that is asked again, or for its next page.
+
+    Attributes:
+        embedded: whether its objects and embeddings are kept.
+    """
+
+    asked: Asked
+    options: SearchOptions
+    state: str
+    embedded: bool
+
+
+class SearchLedger:
+    """What the web needs to know and do; the worker's side is ``SearchDesk``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accept(
+        self,
+        catalogue: str,
+        options: SearchOptions,
+        asked: Asked | None = None,
+        *,
+        query_key: str | None = None,
+        product_id: str | None = None,
+        search_id: str | None = None,
+        ttl_s: int,
+        idempotency: Idempotent | None = None,
+    ) -> Accepted:
+        """Commit a search; from now on it cannot be lost.
+
+        Args:
+            asked: what it is made with; ``query_key`` and ``product_id`` are the short forms of one.
+            search_id: a new UUID, where the caller made one before.
+
+        Raises:
+            UnknownCatalogue, UnknownProduct: nothing to search in, or with.
+            Conflict: the idempotency key belongs to another request.
+        """
+        asked = asked or Asked(query_key=query_key, product_id=product_id)
+        new_id = search_id or str(uuid.uuid4())
+        try:
+            return self._accept(catalogue, options, asked, new_id, ttl_s, idempotency)
+        except IntegrityError:
+            # Two requests with one new key met: the other one has committed it by now.
+            return self._accept(catalogue, options, asked, new_id, ttl_s, idempotency)
+
+    def _accept(
+        self,
+        catalogue: str,
+        options: SearchOptions,
+        asked: Asked,
+        new_id: str,
+        ttl_s: int,
+        idempotency: Idempotent | None,
+    ) -> Accepted:
+        with self._database.record() as connection:
+            if (earlier := seen_before(connection, _SCOPE, idempotency)) is not None:
+                return Accepted(earlier, False)
+            place = catalogue_id(connection, catalogue)
+            if asked.product_id is not None:
+                _require_products(connection, place, [asked.product_id], "product_id")
+            _require_products(connection, place, options.like, "like")
+            _require_products(connection, place, options.unlike, "unlike")
+            now = now_s()
+            search: dict[str, Any] = {
+                "id": new_id,
+                "state": "queued",
+                "catalogue_id": place,
+                "options": _written(options),
+                "query_key": asked.query_key,
+                "more_photos": list(asked.more_photos) or None,
+                "product_id": asked.product_id,
+                "created_at": now,
+                "published_at": now,
+                "expires_at": now + ttl_s,
+            }
+            if asked.earlier is not None:
+                # Copied, so that the one may be forgotten while the other is asked.
+                known = connection.execute(_KNOWN, {"id": asked.earlier}).one_or_none()
+                known = _there(known, asked.earlier)
+                search |= {"objects": known.objects, "embeddings": known.embeddings, "models": known.models}
+            insert_rows(connection, Search, [search])
+            remember(connection, _SCOPE, idempotency, new_id)
+            return Accepted(search["id"], True)
+
+    def earlier(self, search_id: str) -> Earlier:
+        """Return what a search was made with.
+
+        Raises:
+            UnknownTask, Expired: as ``status``.
+        """
+        with self._database.read() as session:
+            row = find_search(session, search_id)
+            return Earlier(
+                asked=Asked(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
+                options=read_stored(SearchOptions, row.options, "The options of this search"),
+                state=row.state,
+                embedded=row.embeddings is not None,
+            )
+
+    def status(self, search_id: str) -> TaskStatus:
+        """Return the state, with the result or the error once there is one.
+
+        Raises:
+            UnknownTask: never issued, or forgotten.
+            Expired: issued, but its time is over.
+        """
+        with self._database.read() as session:
+            return _status(find_search(session, search_id))
+
+    def status_json(self, search_id: str, rates: Rates | None = None) -> dict[str, Any]:
+        """The same as JSON: the result as the worker wrote it, not parsed and written anew.
+
+        Args:
+            rates: for the prices, where the search asked for a currency.
+
+        Raises:
+            UnknownTask, Expired: as ``status``.
+        """
+        with self._database.look() as connection:
+            row = _there(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
+            result = row.result
+            if result and rates is not None and (currency := as_object(row.options).get("currency")):
+                result = priced(result, currency, rates)
+            return _status(row, with_result=False).model_dump(mode="json") | {"result": result}
+
+    def open(self, search_id: str) -> bool:
+        """Whether the search still waits or runs."""
+        with self._database.look() as connection:
+            state = connection.scalar(_STATE, {"id": search_id})
+        return state in OPEN_STATES
+
+    def cancel(self, search_id: str) -> TaskStatus:
+        """Cancel the search unless it is finished; return what it is then."""
+        with self._database.write() as session:
+            row = find_search(session, search_id)
+            if row.state in OPEN_STATES:
+                row.state = "cancelled"
+                row.finished_at = now_s()
+                row.fence += 1  # a worker that has it can no longer write its answer
+            return _status(row)
+
+    def query_key(self, search_id: str) -> str | None:
+        """Return the key of the search's photo, None if it was by product."""
+        with self._database.read() as session:
+            return find_search(session, search_id).query_key
+
+    def waiting(self) -> int:
+        """Count the searches that no worker has claimed."""
+        with self._database.look() as connection:
+            return connection.scalar(WAITING_COUNT) or 0
+
+
+def _require_products(connection: Connection, catalogue_id: int, wanted: Sequence[str], field: str) -> None:
+    if not wanted:
+        return
+    there = select(Product.product_id).where(
+        Product.catalogue_id == catalogue_id, Product.product_id.in_(list(wanted))
+    )
+    found = connection.scalars(there)
+    missing = sorted(set(wanted).difference(found))
+    if missing:
+        raise UnknownProduct(f"There is no product {missing[0]!r} in this catalogue.", field)
+
+
+def find_search(session: Session, search_id: str) -> Search:
+    """Return a search's row. Raises UnknownTask, Expired: it was never there, or its time is over."""
+    return _there(session.get(Search, search_id), search_id)
+
+
+def _there(row: _Found | None, search_id: str) -> _Found:
+    if row is None:
+        raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it is long over.")
+    if row.expires_at < now_s():
+        raise Expired("This search has expired: search again with the photo.")
+    return row
+
+
+def _written(options: SearchOptions) -> WrittenJson:
+    """Return the options as they are stored: those that were chosen, and the version that they need."""
+    text = options.model_dump_json(exclude_defaults=True)
+    if not SearchOptions.NEEDED_BY:
+        return WrittenJson(text)
+    chosen = options.model_dump(mode="json", exclude_defaults=True)
+    version = needed_by(SearchOptions, chosen)
+    return WrittenJson(text if version <= 1 else json.dumps({**chosen, NEEDS: version}))
+
+
+def _status(row: Search | Row[Any], with_result: bool = True) -> TaskStatus:
+    failed = row.error_code is not None
+    return TaskStatus.model_validate(
+        {
+            "id": row.id,
+            "state": row.state,
+            "created_at": moment(row.created_at),
+            "started_at": moment(row.started_at),
+            "finished_at": moment(row.finished_at),
+            "result": read_stored(SearchResult, row.result, "The answer to this search")
+            if row.result and with_result
+            else None,
+            "error": ErrorBody(code=row.error_code or "", message=row.error_message or "")
+            if failed
+            else None,
+        }
+    )

@@ -1,0 +1,229 @@
+"""The only reader of the environment: one frozen settings class with nested groups.
+
+``VITRINE_REDIS__URL`` sets ``redis.url``. A name that ends in ``_FILE`` instead names a file
+that holds the value, as Docker secrets do: ``VITRINE_WEB__API_KEY_FILE=/run/secrets/key``.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from shared.errors import Misconfigured
+from shared.settings.groups import (
+    MIN_EXPOSED_KEY_CHARACTERS,
+    CalibrationSettings,
+    DatabaseSettings,
+    FeedbackSettings,
+    FlowerSettings,
+    GateSettings,
+    ImageSettings,
+    JobSettings,
+    LogSettings,
+    MilvusSettings,
+    ModelSettings,
+    MoneySettings,
+    RedisSettings,
+    SearchSettings,
+    SweepSettings,
+    WebhookSettings,
+    WebSettings,
+)
+
+__all__ = [
+    "CalibrationSettings",
+    "DatabaseSettings",
+    "FeedbackSettings",
+    "FlowerSettings",
+    "GateSettings",
+    "ImageSettings",
+    "JobSettings",
+    "LogSettings",
+    "MilvusSettings",
+    "ModelSettings",
+    "MoneySettings",
+    "RedisSettings",
+    "SearchSettings",
+    "Settings",
+    "SweepSettings",
+    "WebSettings",
+    "WebhookSettings",
+    "get_settings",
+]
+
+PREFIX = "VITRINE_"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Defaults run on a laptop with nothing else installed."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        # An error would show what was set, other groups' passwords included.
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Path = Field(Path(".vitrine"), description="Where the embedded services and the images live")
+    start_limit_s: float = Field(
+        240.0,
+        ge=10,
+        le=86_400,
+        description="Maximum seconds `vitrine up` waits for each service to start",
+    )
+    redis: RedisSettings = RedisSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    milvus: MilvusSettings = MilvusSettings()
+    images: ImageSettings = ImageSettings()
+    models: ModelSettings = ModelSettings()
+    search: SearchSettings = SearchSettings()
+    jobs: JobSettings = JobSettings()
+    gate: GateSettings = GateSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    sweep: SweepSettings = SweepSettings()
+    web: WebSettings = WebSettings()
+    money: MoneySettings = MoneySettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    flower: FlowerSettings = FlowerSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _closed_by_default(self) -> Settings:
+        web = self.web
+        beyond_loopback = web.host not in LOOPBACK
+        if not (beyond_loopback or web.proxies):
+            return self
+        exposure = (
+            f"web.host is {web.host}, which other machines can reach"
+            if beyond_loopback
+            else f"web.proxies is {web.proxies}, so other machines reach web through a proxy"
+        )
+        way_back = "listen on 127.0.0.1 without VITRINE_WEB__PROXIES"
+        if web.api_key is None:
+            raise ValueError(
+                f"{exposure}: set VITRINE_WEB__API_KEY (`openssl rand -hex 32` prints a key), or {way_back}"
+            )
+        if len(web.api_key.get_secret_value()) < MIN_EXPOSED_KEY_CHARACTERS:
+            raise ValueError(
+                f"{exposure}: VITRINE_WEB__API_KEY needs at least {MIN_EXPOSED_KEY_CHARACTERS} characters "
+                f"there (`openssl rand -hex 32` prints a key), or {way_back}"
+            )
+        if beyond_loopback and not web.proxies and not web.allow_direct:
+            raise ValueError(
+                f"{exposure}: put a reverse proxy with TLS in front and set VITRINE_WEB__PROXIES=1, "
+                "listen on 127.0.0.1, or set VITRINE_WEB__ALLOW_DIRECT=true if only trusted machines "
+                "reach this port"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(env_settings, EnvSettingsSource)
+        # SecretFiles reads those: here they would be fields that nobody knows.
+        env_settings.env_vars = {
+            name: value for name, value in env_settings.env_vars.items() if not name.endswith("_file")
+        }
+        return (init_settings, env_settings, SecretFiles(settings_cls))
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in force, password included."""
+        if self.database.url is not None:
+            return self.database.url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'vitrine.sqlite3'}"
+
+    @property
+    def image_store_url(self) -> str:
+        return self.images.url or (self.data_dir / "images").as_uri()
+
+    @property
+    def rates_path(self) -> Path:
+        return self.money.rates_file or self.data_dir / "rates.json"
+
+    @property
+    def milvus_uri(self) -> str:
+        return self.milvus.uri or f"http://127.0.0.1:{self.milvus.port}"
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url.get_secret_value()
+
+    @property
+    def models_folder(self) -> Path:
+        return self.models.folder or Path(__file__).resolve().parents[2] / "models"
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads ``VITRINE_GROUP__NAME_FILE`` as the path of a file that holds the value."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, path in os.environ.items():
+            if not (name.startswith(PREFIX) and name.endswith("_FILE")):
+                continue
+            *groups, leaf = name[len(PREFIX) : -len("_FILE")].lower().split("__")
+            place = found
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[leaf] = Path(path).read_text(encoding="utf-8").strip()
+        return found
+
+
+@cache
+def get_settings() -> Settings:
+    """Read the environment once; for entry points only. Everything else is handed what it needs.
+
+    Raises:
+        Misconfigured: a value is wrong; the message names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Misconfigured(f"The settings are wrong: {' '.join(map(_said, found))}") from error
+    except SettingsError as error:
+        raise Misconfigured(
+            f'The settings are wrong: {error}. Lists are written as JSON, such as ["/srv/shop"].'
+        ) from error
+    except (ValueError, OSError) as error:
+        raise Misconfigured(f"The settings are wrong: {error}") from error
+
+
+def _said(error: Any) -> str:
+    """One complaint with the variable that it is about, and never with the value."""
+    variable = PREFIX + "__".join(str(part) for part in error["loc"]).upper()
+    reason = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if error["type"] == "extra_forbidden":
+        reason = "there is no such setting; the README lists them"
+    return f"{variable}: {reason}." if error["loc"] else f"{reason}."

@@ -1,0 +1,1 @@
+"""Files: pictures, uploads, their durability, budgets, and expiry."""

@@ -1,0 +1,57 @@
+"""Disk space: what must stay free before anything is accepted, and which files go first."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shared.errors import StorageUnavailable
+from shared.storage.image_store import ImageStore, StoredFile
+
+
+class DiskGuard:
+    """Refuses work while a disk is nearly full: the broker, the database and the index may be on it too.
+
+    Args:
+        folder: of the data; a database there needs space for every row.
+        min_free_bytes: low-water mark.
+    """
+
+    def __init__(self, store: ImageStore, folder: Path, min_free_bytes: int) -> None:
+        self._store = store
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+
+    def require_space(self) -> None:
+        """Check both disks; two system calls.
+
+        Raises:
+            StorageUnavailable: one of them is below the low-water mark.
+        """
+        free = [self._store.free_bytes()]
+        if self._folder.is_dir():
+            free.append(shutil.disk_usage(self._folder).free)
+        for free_bytes in free:
+            if free_bytes is not None and free_bytes < self._min_free_bytes:
+                raise StorageUnavailable(
+                    f"The disk is nearly full: {free_bytes / 1e6:,.0f} MB are free, and the minimum is "
+                    f"{self._min_free_bytes / 1e6:,.0f} MB (VITRINE_IMAGES__MIN_FREE_BYTES). Nothing was "
+                    "accepted: free some space."
+                )
+
+
+def trim(files: Sequence[StoredFile], max_bytes: int, delete: Callable[[str], bool]) -> int:
+    """Delete the oldest files until the rest has at most ``max_bytes``; return how many were deleted.
+
+    Args:
+        delete: deletes a file by its name and returns True, or False for one that is still needed.
+    """
+    total_bytes, deleted = sum(file.size for file in files), 0
+    for file in sorted(files, key=lambda file: file.written_at):
+        if total_bytes <= max_bytes:
+            break
+        if delete(file.name):
+            total_bytes -= file.size
+            deleted += 1
+    return deleted

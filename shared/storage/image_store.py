@@ -1,0 +1,327 @@
+"""Where the bytes of images live: a folder or an S3 bucket, by content hash.
+
+A file is named by the SHA-256 of its content, so the same picture
+is kept once, a name can be checked against what it holds, and no caller's text becomes a path::
+
+    images/3f/3f2a...e1                a picture
+    renditions/3f/3f2a...e1-640.webp   something derived from it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from shared.errors import BodyTooLarge, Misconfigured, NotFound, StorageUnavailable
+from shared.storage.durable import move_durably, translated, write_durably
+from shared.storage.file_systems import BLOCK_BYTES, S3Access, local_files, s3_files, written_at
+from shared.storage.image_names import TEMPORARY, derived_path, image_path, is_key, kind_path
+
+#: An existing image that is put again is made young again when it is older than this, so that a
+#: sweep by age (of an hour and more) never takes what was just put.
+REFRESH_AFTER_S: Final = 1_800
+#: Below this a folder counts as full: no picture would fit.
+LEAST_FREE_BYTES: Final = 50_000_000
+
+
+class StoredFile(NamedTuple):
+    """A stored file.
+
+    Attributes:
+        name: its key, or the name that it was given.
+        size: bytes.
+        written_at: seconds since 1970.
+    """
+
+    name: str
+    size: int
+    written_at: float
+
+
+class ImageStore:
+    """Content-addressed bytes in ``file:///folder`` or ``s3://bucket/prefix``.
+
+    Safe for many threads and processes. Make it in the process that uses it, not before a fork.
+
+    Args:
+        url: where; a folder is created when missing, a bucket is not.
+        endpoint_url: address of an S3-compatible server, for s3 only.
+        key: S3 access key; None leaves the search for credentials to the S3 client.
+        secret: S3 secret key.
+
+    Raises:
+        Misconfigured: the URL is of another kind or incomplete.
+        StorageUnavailable: the folder cannot be created.
+    """
+
+    def __init__(
+        self, url: str, endpoint_url: str | None = None, key: str | None = None, secret: str | None = None
+    ) -> None:
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise Misconfigured(f"The address of the image store cannot be read: {error}.") from error
+        self._folder: Path | None = None
+        if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
+            self._folder = Path(unquote(parts.path))
+            self._root = str(self._folder)
+            self._files: Any = local_files()
+            with translated("open the image store"):
+                (self._folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
+        elif parts.scheme == "s3" and parts.netloc:
+            self._root = f"{parts.netloc}{parts.path}".rstrip("/")
+            self._files = s3_files(S3Access(endpoint_url, key, secret))
+        else:
+            raise Misconfigured(
+                "The image store's address must be file:///folder or s3://bucket/prefix: set "
+                "VITRINE_IMAGES__URL."
+            )
+
+    def put(self, data: bytes, kind: str = "images") -> str:
+        """Store ``data`` and return its key, 64 hexadecimal digits; it is on disk when this returns.
+
+        Putting the same bytes again writes nothing, but repairs a file of the wrong size.
+
+        Raises:
+            StorageUnavailable: not stored, such as when the disk is full; nothing partial is left.
+        """
+        key = hashlib.sha256(data).hexdigest()
+        self.put_all({key: data}, kind)
+        return key
+
+    def put_all(self, pieces: Mapping[str, bytes], kind: str = "images") -> None:
+        """Do as ``put`` for many at once, which spares a folder most of the waiting for its disk.
+
+        Args:
+            pieces: by their keys, which the caller computed.
+
+        Raises:
+            StorageUnavailable: not all are stored; nothing partial is left.
+        """
+        with translated("store an image"):
+            paths = {self._path(key, kind): data for key, data in pieces.items()}
+            self._write_all({p: data for p, data in paths.items() if not self._has(p, len(data))})
+
+    def put_named(self, name: str, data: bytes, kind: str) -> None:
+        """Store what was derived from an image, named ``<key>-<word>.<ending>``; the last one wins.
+
+        Raises:
+            InvalidInput: the name is of another form.
+            StorageUnavailable: not stored.
+        """
+        path = f"{self._root}/{derived_path(name, kind)}"
+        with translated("store an image"):
+            self._write_all({path: data})
+
+    def put_stream(self, name: str, pieces: Iterable[bytes], kind: str, max_bytes: int) -> int:
+        """Store a file too large for memory, under a name as in ``put_named``; return its size in bytes.
+
+        Raises:
+            BodyTooLarge: more than ``max_bytes`` came; nothing is left.
+            InvalidInput: the name is of another form.
+            StorageUnavailable: not stored.
+        """
+        path, size = f"{self._root}/{derived_path(name, kind)}", 0
+        with self._draft() as draft:
+            with translated("store an import"):
+                file = draft.open("xb")
+            with file:
+                # Not translated: what the sender's side raises is no fault of the store.
+                for piece in pieces:
+                    size += len(piece)
+                    if size > max_bytes:
+                        raise BodyTooLarge(f"This is larger than {max_bytes:,} bytes: send it in parts.")
+                    with translated("store an import"):
+                        file.write(piece)
+                with translated("store an import"):
+                    file.flush()
+                    os.fsync(file.fileno())
+            with translated("store an import"):
+                if self._folder is None:
+                    self._files.put_file(str(draft), path)
+                else:
+                    move_durably({draft: Path(path)})
+        return size
+
+    @contextmanager
+    def _draft(self) -> Iterator[Path]:
+        """A name for a temporary file, on the store's own disk if it has one; gone afterwards."""
+        if self._folder is None:
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / "draft"
+        else:
+            draft = self._folder / TEMPORARY / secrets.token_hex(16)
+            try:
+                yield draft
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def open(self, name: str, kind: str) -> BinaryIO:
+        """Open a stored file for reading anywhere in it. Raises as ``get``."""
+        path = self._path(name, kind)
+        with self._present("open an import"):
+            file: BinaryIO = self._files.open(path, "rb", block_size=BLOCK_BYTES)
+        return file
+
+    def get(self, key: str, kind: str = "images") -> bytes:
+        """Return the bytes of a key, or of the name that ``put_named`` was given.
+
+        Raises:
+            InvalidInput: neither a key nor a name.
+            NotFound: nothing is stored under it.
+            StorageUnavailable: the store does not answer, or the content no longer matches its key.
+        """
+        path = self._path(key, kind)
+        with self._present("read an image"):
+            data: bytes = self._files.cat_file(path)
+        if is_key(key) and hashlib.sha256(data).hexdigest() != key:
+            raise StorageUnavailable(f"The stored image {key[:12]} is damaged: restore it from a backup.")
+        return data
+
+    def exists(self, key: str, kind: str = "images") -> bool:
+        """Tell whether a key or name is stored. Raises as ``get``."""
+        path = self._path(key, kind)
+        with translated("look for an image"):
+            try:
+                self._files.info(path)
+            except FileNotFoundError:
+                self._expect_reachable()
+                return False
+        return True
+
+    def delete(self, key: str, kind: str = "images") -> None:
+        """Delete a key or name; a missing one is no error. Raises as ``get``."""
+        self.delete_all([key], kind)
+
+    def delete_all(self, keys: Iterable[str], kind: str = "images") -> None:
+        """Delete keys or names, a bucket's in one request; missing ones are no error. Raises as ``get``."""
+        paths = [self._path(key, kind) for key in keys]
+        with translated("delete an image"):
+            if self._folder is None and len(paths) > 1:
+                self._files.rm(paths)
+                return
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    self._files.rm_file(path)
+
+    def older_than(self, kind: str, age_s: float, shards: Iterable[str] = ()) -> Iterator[str]:
+        """Yield the keys and names of a kind that were put more than ``age_s`` seconds ago.
+
+        An ``age_s`` under an hour may yield an image that was just put again: see ``REFRESH_AFTER_S``.
+
+        Args:
+            shards: only those that begin with these two digits; none means all.
+
+        Raises:
+            StorageUnavailable: the store does not answer.
+        """
+        before, folder = time.time() - age_s, f"{self._root}/{kind_path(kind)}"
+        # Shard by shard: the names of thirty million images are not held at once.
+        for shard in [f"{folder}/{s}" for s in shards] or [found["name"] for found in self._list(folder)]:
+            for file in self._list(shard):
+                if written_at(file) < before:
+                    yield file["name"].rpartition("/")[2]
+
+    def files(self, kind: str) -> Iterator[StoredFile]:
+        """Yield every file of a kind with its size and age.
+
+        Raises:
+            StorageUnavailable: the store does not answer.
+        """
+        for shard in self._list(f"{self._root}/{kind_path(kind)}"):
+            for file in self._list(shard["name"]):
+                yield StoredFile(file["name"].rpartition("/")[2], int(file["size"]), written_at(file))
+
+    def sweep_temporary(self, older_than_s: float) -> int:
+        """Delete what a killed writer left half-written, and return how many files that were.
+
+        A bucket has none: S3 shows an object only when it is whole.
+        """
+        if self._folder is None:
+            return 0
+        swept, before = 0, time.time() - older_than_s
+        with translated("sweep the image store"):
+            for path in (self._folder / TEMPORARY).iterdir():
+                # Another sweep, or the writer itself, may be quicker.
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before:
+                        path.unlink()
+                        swept += 1
+        return swept
+
+    def free_bytes(self) -> int | None:
+        """Return how much more a folder can take; None for a bucket, which states no limit."""
+        if self._folder is None:
+            return None
+        with translated("measure the image store"):
+            return shutil.disk_usage(self._folder).free
+
+    def healthy(self) -> bool:
+        """Tell whether images can be read and written now. Never raises."""
+        try:
+            free = self.free_bytes()
+            if self._folder is None or free is None:
+                return self._reachable()
+            return os.access(self._folder / TEMPORARY, os.W_OK | os.X_OK) and free >= LEAST_FREE_BYTES
+        except Exception:
+            # The S3 client's errors share no base class, and each of them is the answer no.
+            return False
+
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        with translated("list images"):
+            try:
+                found: list[dict[str, Any]] = self._files.ls(path, detail=True)
+            except FileNotFoundError:
+                self._expect_reachable()
+                return []
+        return found
+
+    @contextmanager
+    def _present(self, what: str) -> Iterator[None]:
+        """Translate as ``translated``, and an absent file into NotFound."""
+        with translated(what):
+            try:
+                yield
+            except FileNotFoundError as error:
+                self._expect_reachable()
+                raise NotFound("There is no such image: it was deleted or never stored.") from error
+
+    def _expect_reachable(self) -> None:
+        """Tell a missing image from a missing store: an unmounted disk must not look like a deletion."""
+        if not self._reachable():
+            raise StorageUnavailable("The image store's folder or bucket is gone: mount or create it again.")
+
+    def _reachable(self) -> bool:
+        if self._folder is None:
+            return bool(self._files.exists(self._root.partition("/")[0]))
+        return (self._folder / TEMPORARY).is_dir()
+
+    def _path(self, key: str, kind: str) -> str:
+        return f"{self._root}/{image_path(key, kind)}"
+
+    def _has(self, path: str, size: int) -> bool:
+        """Whether a file of that size is there; if so, it is young from now on."""
+        with suppress(FileNotFoundError):  # it may be swept between the look and the touch
+            found = self._files.info(path)
+            young = time.time() - written_at(found) <= REFRESH_AFTER_S
+            if found["size"] == size and not young and self._folder is not None:
+                os.utime(path)
+                young = True
+            return found["size"] == size and young
+        return False
+
+    def _write_all(self, files: Mapping[str, bytes]) -> None:
+        if self._folder is not None:
+            write_durably({Path(path): data for path, data in files.items()}, self._folder / TEMPORARY)
+            return
+        for path, data in files.items():
+            self._files.pipe_file(path, data)

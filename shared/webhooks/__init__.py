@@ -1,0 +1,1 @@
+"""Webhooks: addresses, events, and their delivery."""

@@ -1,0 +1,159 @@
+"""The sender's side of the webhooks: events that are due, and what became of them.
+
+An event is taken by putting its next try off: a sender that dies over it has it sent again, under the
+same id, by whoever comes after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, update
+
+from shared.contracts import WebhookEvent
+from shared.contracts.stored import as_object, read_stored
+from shared.database import Database, affected
+from shared.database.clock import moment, now_s
+from shared.database.tables import Delivery, Webhook
+from shared.errors import UnreadableRow
+
+#: After so long a receiver that never answered well is given up.
+_GIVE_UP_S = 86_400.0
+_REMEMBER_S = 7 * 86_400.0
+#: Tries after which an event that cannot be read is given up: a newer sender may be able to.
+_UNREADABLE_TRIES = 4
+_FIRST_WAIT_S, _MOST_WAIT_S = 10.0, 4 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An event that this process sends now."""
+
+    id: str
+    webhook_id: str
+    url: str
+    secret: str
+    attempts: int
+    created_at: float
+    event: WebhookEvent
+
+
+def wait_s(attempts: int) -> float:
+    """Return how long to wait after so many tries: 10 s, 40 s, 160 s and so on up to four hours."""
+    return float(min(_FIRST_WAIT_S * 4.0 ** min(attempts - 1, 20), _MOST_WAIT_S))
+
+
+class WebhookDesk:
+    """Takes events that are due.
+
+    Args:
+        hold_s: how long a taken event is nobody else's: above the time that sending takes.
+    """
+
+    def __init__(self, database: Database, hold_s: float) -> None:
+        self._database = database
+        self._hold_s = hold_s
+
+    def take(self, limit: int, busy: Collection[str] = ()) -> list[Due]:
+        """Take up to ``limit`` events, the oldest of each webhook, none of those that are ``busy``."""
+        now = now_s()
+        waiting = (
+            Delivery.state == "waiting",
+            Delivery.not_before <= now,
+            Delivery.webhook_id.not_in(busy),
+        )
+        with self._database.read() as session:
+            if session.scalar(select(Delivery.id).where(*waiting).limit(1)) is None:
+                return []
+        with self._database.write() as session:
+            oldest = (
+                select(
+                    Delivery.id,
+                    func.row_number()
+                    .over(partition_by=Delivery.webhook_id, order_by=(Delivery.created_at, Delivery.id))
+                    .label("place"),
+                )
+                .where(*waiting)
+                .subquery()
+            )
+            rows = session.execute(
+                select(Delivery, Webhook)
+                .join(Webhook, Webhook.id == Delivery.webhook_id)
+                .where(Delivery.id.in_(select(oldest.c.id).where(oldest.c.place == 1)))
+                .order_by(Delivery.not_before)
+                .limit(limit)
+                .with_for_update(skip_locked=True, of=Delivery)
+            ).all()
+            taken = []
+            for delivery, webhook in rows:
+                # Another sender may have taken it between the look and the lock.
+                if delivery.state != "waiting" or delivery.not_before > now:
+                    continue
+                delivery.attempts += 1
+                delivery.not_before = now + self._hold_s
+                try:
+                    taken.append(_taken(delivery, webhook))
+                except UnreadableRow as error:
+                    _put_off(delivery, error, now)
+            return taken
+
+    def delivered(self, due: Due, status: int) -> None:
+        """Close an event that was received."""
+        self._close(due, "delivered", status, None)
+
+    def failed(self, due: Due, status: int | None, error: str) -> None:
+        """Put the next try off, or give up after a day."""
+        now, pause_s = now_s(), wait_s(due.attempts)
+        if now + pause_s > due.created_at + _GIVE_UP_S:
+            self._close(due, "dead", status, error)
+            return
+        with self._database.write() as session:
+            session.execute(
+                update(Delivery)
+                .where(Delivery.id == due.id, Delivery.state == "waiting", Delivery.attempts == due.attempts)
+                .values(not_before=now + pause_s, status=status, error=error)
+            )
+
+    def _close(self, due: Due, state: str, status: int | None, error: str | None) -> None:
+        with self._database.write() as session:
+            session.execute(
+                update(Delivery)
+                .where(Delivery.id == due.id)
+                .values(state=state, status=status, error=error, finished_at=now_s())
+            )
+
+    def forget(self) -> int:
+        """Delete what ended a week ago."""
+        with self._database.write() as session:
+            return affected(session, delete(Delivery).where(Delivery.finished_at < now_s() - _REMEMBER_S))
+
+
+def _put_off(delivery: Delivery, error: UnreadableRow, now: float) -> None:
+    """Put an event off that cannot be read, or give it up; the others are sent."""
+    delivery.error = error.message
+    delivery.not_before = now + wait_s(delivery.attempts)
+    if delivery.attempts >= _UNREADABLE_TRIES:
+        delivery.state, delivery.finished_at = "dead", now
+
+
+def _taken(delivery: Delivery, webhook: Webhook) -> Due:
+    event = read_stored(
+        WebhookEvent,
+        {
+            **as_object(delivery.payload),
+            "id": delivery.id,
+            "event": delivery.event,
+            "created_at": moment(delivery.created_at),
+        },
+        "What is stored of this event",
+    )
+    return Due(
+        delivery.id,
+        webhook.id,
+        webhook.url,
+        webhook.secret,
+        delivery.attempts,
+        delivery.created_at,
+        event,
+    )

@@ -1,0 +1,162 @@
+"""Webhooks: who wants to be told of which events, and the events on their way.
+
+An event is a row, written in the transaction that made it true, so that none is lost and none is told
+that did not happen. The maintenance process sends the rows: ``shared.webhooks.queue``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.contracts.webhooks import EVENTS, DeliveryOut, WebhookMade, WebhookOut
+from shared.database import Database
+from shared.database.catalogue_rows import find_catalogue, shown_name
+from shared.database.clock import moment, now_s
+from shared.database.tables import Catalogue, Delivery, Webhook
+from shared.errors import Conflict, UnknownWebhook
+
+#: More would make the end of each job a mass mailing.
+MOST_WEBHOOKS = 50
+TEST_EVENT = "webhook.test"
+
+
+def emit(session: Session, event: str, catalogue: str, payload: dict[str, Any]) -> None:
+    """Note an event for every webhook that asked for it; call it in the transaction that makes it true.
+
+    Args:
+        event: one of ``EVENTS``.
+        payload: what the receiver gets as ``data``, JSON-safe.
+    """
+    if event not in EVENTS:
+        raise ValueError(f"{event!r} is no event")
+    for webhook in session.scalars(select(Webhook).where(Webhook.active)):
+        wanted = not webhook.events or event in list(webhook.events)
+        if wanted and webhook.catalogue in (None, catalogue):
+            _add_delivery(session, webhook.id, event, catalogue, payload)
+
+
+class WebhookLedger:
+    """Adds and removes webhooks, and shows what became of their events."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, url: str, events: Sequence[str], catalogue: str | None) -> WebhookMade:
+        """Add a webhook; what it returns is the only answer that has the secret.
+
+        Raises:
+            UnknownCatalogue: there is no such catalogue.
+            Conflict: there are ``MOST_WEBHOOKS`` already.
+        """
+        with self._database.write() as session:
+            if catalogue is not None:
+                find_catalogue(session, catalogue)
+            count = session.scalar(select(func.count()).select_from(Webhook)) or 0
+            if count >= MOST_WEBHOOKS:
+                raise Conflict(f"There are {count} webhooks already: delete one that is not needed.")
+            row = Webhook(
+                id=str(uuid.uuid4()),
+                url=url,
+                secret=f"whsec_{secrets.token_urlsafe(32)}",
+                events=list(events),
+                catalogue=catalogue,
+                active=True,
+                created_at=now_s(),
+            )
+            session.add(row)
+            return WebhookMade(**_out(row).model_dump(), secret=row.secret)
+
+    def all(self) -> list[WebhookOut]:
+        """Return all webhooks, the oldest first."""
+        with self._database.read() as session:
+            return [_out(row) for row in session.scalars(select(Webhook).order_by(Webhook.created_at))]
+
+    def remove(self, webhook_id: str) -> None:
+        """Remove a webhook with its deliveries. Raises UnknownWebhook."""
+        with self._database.write() as session:
+            session.delete(_find(session, webhook_id))
+
+    def deliveries(self, webhook_id: str, limit: int = 50) -> list[DeliveryOut]:
+        """Return the newest events of a webhook and what became of them. Raises UnknownWebhook."""
+        with self._database.read() as session:
+            _find(session, webhook_id)
+            rows = session.scalars(
+                select(Delivery)
+                .where(Delivery.webhook_id == webhook_id)
+                .order_by(Delivery.created_at.desc(), Delivery.id)
+                .limit(limit)
+            )
+            return [_delivery_out(row) for row in rows]
+
+    def test(self, webhook_id: str) -> DeliveryOut:
+        """Note an event of the kind ``webhook.test`` for one webhook. Raises UnknownWebhook."""
+        with self._database.write() as session:
+            webhook = _find(session, webhook_id)
+            text = "This is a test: Vitrine can reach this address."
+            row = _add_delivery(session, webhook.id, TEST_EVENT, webhook.catalogue, {"message": text})
+            return _delivery_out(row)
+
+
+def catalogue_name(session: Session, catalogue_id: int) -> str:
+    """Return the name that events carry."""
+    return session.scalars(select(shown_name).where(Catalogue.id == catalogue_id)).one()
+
+
+def _add_delivery(
+    session: Session, webhook_id: str, event: str, catalogue: str | None, payload: dict[str, Any]
+) -> Delivery:
+    now = now_s()
+    row = Delivery(
+        id=str(uuid.uuid4()),
+        webhook_id=webhook_id,
+        event=event,
+        payload={"catalogue": catalogue, "data": payload},
+        state="waiting",
+        attempts=0,
+        not_before=now,
+        created_at=now,
+    )
+    session.add(row)
+    return row
+
+
+def _find(session: Session, webhook_id: str) -> Webhook:
+    row = session.get(Webhook, webhook_id)
+    if row is None:
+        raise UnknownWebhook(f"There is no webhook {webhook_id!r}: GET /v1/webhooks lists them.")
+    return row
+
+
+def _out(row: Webhook) -> WebhookOut:
+    return WebhookOut.model_validate(
+        {
+            "id": row.id,
+            "url": row.url,
+            "events": row.events,
+            "catalogue": row.catalogue,
+            "created_at": moment(row.created_at),
+        }
+    )
+
+
+def _delivery_out(row: Delivery) -> DeliveryOut:
+    waits = row.state == "waiting"
+    return DeliveryOut.model_validate(
+        {
+            "id": row.id,
+            "event": row.event,
+            "state": row.state,
+            "attempts": row.attempts,
+            "status": row.status,
+            "error": row.error,
+            "created_at": moment(row.created_at),
+            "finished_at": moment(row.finished_at),
+            "next_try_at": moment(row.not_before) if waits else None,
+        }
+    )

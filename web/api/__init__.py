@@ -1,0 +1,1 @@
+"""Everything under /v1, and the operators' endpoints."""

@@ -1,0 +1,114 @@
+"""The documentation page: drawn from the OpenAPI document, readable without a network."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, current_app, render_template
+
+from web.api.openapi import document
+from web.services import services
+
+blueprint = Blueprint("docs", __name__)
+
+_EXAMPLES: dict[str, str] = {
+    "post_searches": "-F image=@photo.jpg -F catalogue=demo -H 'Prefer: wait=10'",
+    "put_catalogues_catalogue": '-X PUT --json \'{"currency": "EUR"}\'',
+    "put_catalogues_catalogue_products_product_id": (
+        '-X PUT -F \'product={"titles": {"en": "Oak chair"}, "price": 129}\' -F image=@chair.jpg'
+    ),
+    "post_catalogues_catalogue_imports": "-H 'Content-Type: application/zip' -T catalogue.zip -X POST",
+}
+_VALUES = {
+    "catalogue": "demo",
+    "product_id": "chair-1",
+    "task_id": "$TASK",
+    "job_id": "$JOB",
+    "image_id": "$IMAGE",
+}
+
+
+@blueprint.get("/docs")
+def page() -> str:
+    """Every call, its parameters, bodies and answers, and every model."""
+    keyed = services().settings.web.api_key is not None
+    described = document(current_app, keyed)
+    return render_template("docs.html", **outline(described, keyed), info=described["info"], keyed=keyed)
+
+
+def outline(described: dict[str, Any], keyed: bool) -> dict[str, Any]:
+    """Order the document for reading: calls by tag, then the models."""
+    tags: dict[str, list[dict[str, Any]]] = {}
+    for path, methods in described["paths"].items():
+        for method, call in methods.items():
+            one = {
+                "id": call["operationId"],
+                "method": method.upper(),
+                "path": path,
+                "summary": call["summary"],
+                "parameters": call["parameters"],
+                "bodies": {
+                    m: name_of(c["schema"]) for m, c in call.get("requestBody", _NO_BODY)["content"].items()
+                },
+                "answers": {s: _contents(a) for s, a in call["responses"].items()},
+                "curl": curl(call["operationId"], method.upper(), path, keyed),
+            }
+            tags.setdefault(call["tags"][0], []).append(one)
+    models = {
+        name: [
+            (
+                field,
+                name_of(schema),
+                field in model.get("required", ()),
+                _default(schema),
+                schema.get("description", ""),
+            )
+            for field, schema in model.get("properties", {}).items()
+        ]
+        for name, model in described["components"]["schemas"].items()
+    }
+    return {"tags": tags, "models": models}
+
+
+_NO_BODY: dict[str, Any] = {"content": {}}
+
+
+def name_of(schema: dict[str, Any]) -> str:
+    """A schema in a few words: ``SearchResult``, ``list of Hit``, ``number or null``."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(name_of(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(json.dumps(value) for value in schema["enum"])
+    if schema.get("type") == "array":
+        inner: dict[str, Any] = schema.get("items") or next(iter(schema.get("prefixItems", [])), {})
+        return f"list of {name_of(inner)}"
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {name_of(schema['additionalProperties'])}"
+    kind = str(schema.get("format") or schema.get("type") or "any")
+    bounds = [
+        f"{word} {schema[key]}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in schema
+    ]
+    return " ".join([kind, *bounds])
+
+
+def _default(schema: dict[str, Any]) -> str:
+    return json.dumps(schema["default"]) if schema.get("default") is not None else ""
+
+
+def _contents(answer: dict[str, Any]) -> tuple[str, str]:
+    shapes = [name_of(content["schema"]) for content in answer.get("content", {}).values()]
+    return answer["description"], ", ".join(shapes)
+
+
+def curl(operation_id: str, method: str, path: str, keyed: bool) -> str:
+    """A call that can be pasted into a shell."""
+    for name, value in _VALUES.items():
+        path = path.replace(f"{{{name}}}", value)
+    key = ' -H "Authorization: Bearer $KEY"' if keyed else ""
+    options = _EXAMPLES.get(operation_id) or (f"-X {method}" if method != "GET" else "")
+    if method == "POST" and not options.strip("-X POST"):
+        options = "-X POST -d ''"
+    return " ".join(f"curl{key} {options} http://127.0.0.1:8000{path}".split())

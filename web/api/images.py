@@ -1,0 +1,51 @@
+"""Catalogue images as browsers want them: small, re-encoded, cached for ever."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from flask import Blueprint, Response, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from shared.errors import InvalidInput, NotFound, StorageUnavailable
+from shared.storage.image_names import RENDITIONS_PX, rendition_name
+from web.api.openapi import Parameter, operation
+from web.services import services
+
+blueprint = Blueprint("images", __name__)
+
+SIZES = RENDITIONS_PX
+_USUAL = 640
+_YEAR_S = 31_536_000
+
+
+@blueprint.get("/v1/images/<image_id>")
+@operation(
+    "A catalogue image, re-encoded",
+    "Products",
+    {200: "image/webp"},
+    parameters=(Parameter("size", f"Longest side in pixels: {', '.join(map(str, SIZES))}", type="integer"),),
+    errors=(404, 422),
+)
+def image(image_id: str) -> AnyResponse:
+    size = request.args.get("size", str(_USUAL))
+    if size not in map(str, SIZES):
+        raise InvalidInput(f"size: one of {', '.join(map(str, SIZES))}.", "size")
+    key = services().catalogue.image_key(image_id)
+    answer = Response(_rendition(key, int(size)), mimetype="image/webp")
+    # The id follows from the content, so the bytes behind an address never change.
+    scope = "public" if services().settings.web.api_key is None else "private"
+    answer.headers["Cache-Control"] = f"{scope}, max-age={_YEAR_S}, immutable"
+    answer.set_etag(f"{key}-{size}")
+    return answer.make_conditional(request)
+
+
+def _rendition(key: str, size: int) -> bytes:
+    parts = services()
+    name = rendition_name(key, size)
+    with suppress(NotFound):
+        return parts.store.get(name, "renditions")
+    made = parts.pictures.rendition(parts.store.get(key, "images"), size, "WEBP")
+    with suppress(StorageUnavailable):  # a full disk must not hide pictures that can still be read
+        parts.store.put_named(name, made, "renditions")
+    return made

@@ -1,0 +1,1 @@
+"""HTTP plumbing: access, bodies, limits, errors, and the server."""

@@ -1,0 +1,11 @@
+"""The pages that a shopper sees. The server draws them: they work without scripts, and can be shared."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from web.storefront import installed, products, shopper
+
+blueprint = Blueprint("pages", __name__)
+for _part in (shopper, products, installed):
+    blueprint.register_blueprint(_part.blueprint)

@@ -1,0 +1,45 @@
+"""Many rows deleted in pieces, so that searches and imports go on between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, inspect, select, tuple_
+from sqlalchemy.orm import Session
+
+from shared.database import affected
+from shared.database.tables import Base
+from shared.jobs.work import ChunkClaim
+from worker.products.context import Tools
+
+#: Rows that go in one transaction.
+PIECE = 1000
+
+
+def delete_in_pieces(
+    tools: Tools,
+    claim: ChunkClaim,
+    table: type[Base],
+    which: ColumnElement[bool],
+    note: Callable[[Session, int], None] = lambda session, gone: None,
+) -> None:
+    """Delete the rows of a table that ``which`` is true of, and what the database deletes with them.
+
+    Args:
+        note: called in each piece's transaction with the number of rows that it deletes.
+
+    Raises:
+        LostLease, Stopping: what is deleted by then stays deleted; doing it again goes on from there.
+    """
+    keys: list[Any] = list(inspect(table).primary_key)
+    some = select(*keys).where(which).limit(PIECE)
+    while True:
+        with tools.database.write() as session:
+            tools.desk.hold(session, claim)
+            chosen = keys[0].in_(some.scalar_subquery()) if len(keys) == 1 else tuple_(*keys).in_(some)
+            gone = affected(session, delete(table).where(chosen))
+            note(session, gone)
+        if not gone:
+            return
+        tools.give_way(claim)

@@ -1,0 +1,228 @@
+"""The catalogue lane: one chunk of a job at a time, whatever kind of job it is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from shared.contracts import Contract, ImportOptions, ReconcileRequest
+from shared.contracts.duplicates import DuplicatesRequest
+from shared.contracts.indexes import PromoteRequest, PruneRequest, ReprocessRequest, RollbackRequest
+from shared.contracts.stored import READS, needs_of, read_stored
+from shared.errors import OutOfMemory, Unavailable, UnreadableRow, VitrineError
+from shared.jobs.plan import write_plan
+from shared.jobs.work import ChunkClaim, GivesWay, Item, LostLease, NeedsNewer, Outcome, Problem, Stopping
+from worker.jobs import JobKind
+from worker.jobs.calibrate import Calibrate
+from worker.jobs.dropping import Drop
+from worker.jobs.duplicates import FindDuplicates
+from worker.jobs.imports import DeleteProducts, ImportProducts
+from worker.jobs.lease_keeper import LeaseKeeper
+from worker.jobs.promotion import Promote, Rollback
+from worker.jobs.pruning import Prune
+from worker.jobs.rebuild import Rebuild
+from worker.jobs.reconcile import Reconcile
+from worker.jobs.reprocess import Reprocess
+from worker.products.context import Tools
+from worker.products.pipeline_runner import LIGHT_CHUNK
+
+log = logging.getLogger(__name__)
+
+_MOST_BACK_OFF_S = 120.0
+#: While a plan is made, how often it is looked whether somebody waits.
+_LOOK_S = 0.2
+#: How long a chunk with items of a newer version is left to newer workers before it is tried again.
+_NEWER_RETRY_S = 30.0
+#: Jobs that read no picture: their chunks are large.
+_LIGHT = ("rebuild",)
+
+
+#: What the options of a job are; kinds that are not here have none.
+_OPTIONS: dict[str, type[Contract]] = {
+    "import": ImportOptions,
+    "reprocess": ReprocessRequest,
+    "promote": PromoteRequest,
+    "rollback": RollbackRequest,
+    "prune": PruneRequest,
+    "reconcile": ReconcileRequest,
+    "duplicates": DuplicatesRequest,
+}
+
+
+class CatalogueLane:
+    """Works on chunks.
+
+    Args:
+        chunk_items: products a chunk.
+        hang_s: how long a chunk may record nothing before this process is replaced.
+    """
+
+    def __init__(self, tools: Tools, chunk_items: int, hang_s: float = 300.0) -> None:
+        self.tools = replace(tools, give_way=self._give_way)
+        self._kinds = job_kinds(self.tools)
+        self._chunk_items = chunk_items
+        self._hang_s = hang_s
+        # How often in a row something that all chunks need was away.
+        self._absences = 0
+
+    def work_one(self) -> list[str] | None:
+        """Do the chunk that goes first; return the chunks to publish next, None if there was none."""
+        if self.tools.desk.told_to_stop():
+            return None
+        claim = self.tools.desk.claim()
+        return None if claim is None else self._do(claim)
+
+    def _give_way(self, claim: ChunkClaim) -> None:
+        """In the middle of a bulk chunk, do what was put or deleted by hand meanwhile.
+
+        Raises:
+            Stopping: this process was told to end.
+            GivesWay: the system began this job, and one that was asked for waits.
+        """
+        desk = self.tools.desk
+        desk.go_on()
+        while desk.urgent_waits(claim):
+            urgent = desk.claim(within=claim)
+            if urgent is None:
+                break  # another worker took it
+            self._do(urgent)
+            desk.go_on()
+        if (reason := desk.gives_way_to(claim)) is not None:
+            raise GivesWay(reason)
+
+    def _do(self, claim: ChunkClaim) -> list[str]:
+        desk = self.tools.desk
+        try:
+            with LeaseKeeper(desk, claim, self._hang_s):
+                report = self._step(claim)
+            following = desk.finish(claim, report)
+            self._absences = 0
+            return following
+        except Stopping as error:
+            log.info("chunk %s goes back: %s", claim.id, error.message)
+            desk.postpone(claim, 0.0, error.message, blame=False)
+            return [claim.id]
+        except GivesWay as error:
+            log.info("chunk %s goes back: %s", claim.id, error.message)
+            desk.give_way(claim, error.message)
+            return [claim.id]
+        except LostLease as error:
+            log.info("%s", error.message)
+            # Still this worker's if the job was paused in the moment of the claim.
+            desk.postpone(claim, 0.0, error.message, blame=False)
+        except NeedsNewer as error:
+            log.warning("chunk %s waits: %s", claim.id, error.message)
+            desk.postpone(claim, _NEWER_RETRY_S, error.message, blame=False)
+        except UnreadableRow as error:
+            # A newer worker may be able to read it; after the last try the job fails with the reason.
+            if desk.is_last_try(claim):
+                desk.fail_job(claim, error.code, error.message)
+            else:
+                self._try_later(claim, error.message)
+        except OutOfMemory as error:
+            self._try_later(claim, error.message)
+        except Unavailable as error:
+            self._absences += 1
+            log.warning("chunk %s waits: %s", claim.id, error.message)
+            desk.postpone(claim, back_off_s(self._absences), error.message, blame=False)
+        except VitrineError as error:
+            # Nothing that waiting mends: the manifest or the settings are wrong.
+            log.error("job %s failed: %s", claim.job_id, error.message)
+            desk.fail_job(claim, error.code, error.message)
+        except Exception as error:
+            log.exception("chunk %s failed", claim.id)
+            self._try_later(claim, f"{type(error).__name__}: {error}")
+        return []
+
+    def _try_later(self, claim: ChunkClaim, error: str) -> None:
+        """Count the try against the chunk: the error may be its own."""
+        log.warning("chunk %s is tried again: %s", claim.id, error)
+        self.tools.desk.postpone(claim, back_off_s(claim.attempts), error, blame=True)
+
+    def _step(self, claim: ChunkClaim) -> dict[str, Any] | None:
+        """Do the chunk; return the job's report if this ends it.
+
+        Raises:
+            UnreadableRow: the job's options or its source are damaged.
+            NeedsNewer: a newer version wrote its items.
+        """
+        claim = _with_options(claim)
+        kind, desk = self._kinds[claim.kind], self.tools.desk
+        if claim.stage == "finish":
+            return kind.finish(claim)
+        if claim.stage == "plan":
+            entries = self._giving_way(claim, kind.plan(claim))
+            size = self._chunk_items * (LIGHT_CHUNK if claim.kind in _LIGHT else 1)
+            write_plan(desk, self.tools.database, claim, entries, size, finish=kind.finishes)
+        else:
+            kind.work(claim, self._readable(claim, desk.items(claim)))
+        return None
+
+    def _readable(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
+        """Return the items whose payload is an object; record the others as failed.
+
+        Raises:
+            NeedsNewer: one of them was written by a newer version.
+        """
+        if any(needs_of(item.payload) > READS for item in items):
+            raise NeedsNewer("It has products that a newer version of Vitrine wrote.")
+        damaged = [item for item in items if not isinstance(item.payload, dict)]
+        if damaged:
+            text = "What was stored of this product cannot be read: the row is damaged. Send it again."
+            outcomes = [
+                Outcome(i, "failed", problems=[Problem(i.row, i.product_id, None, "unreadable_row", text)])
+                for i in damaged
+            ]
+            with self.tools.database.write() as session:
+                self.tools.desk.record(session, claim, outcomes)
+        return [item for item in items if isinstance(item.payload, dict)]
+
+    def _giving_way(self, claim: ChunkClaim, entries: Iterable[Item | Problem]) -> Iterator[Item | Problem]:
+        looked_at = time.monotonic()
+        for entry in entries:
+            yield entry
+            if time.monotonic() - looked_at > _LOOK_S:
+                self._give_way(claim)
+                looked_at = time.monotonic()
+
+
+def _with_options(claim: ChunkClaim) -> ChunkClaim:
+    """Return the claim with its options checked, and those that an older version left out filled in.
+
+    Raises:
+        UnreadableRow: they are damaged, or the source is.
+    """
+    if not (isinstance(claim.options, dict) and isinstance(claim.source, dict)):
+        raise UnreadableRow("The options of this job cannot be read: the row is damaged.")
+    contract = _OPTIONS.get(claim.kind)
+    if contract is None:
+        return claim
+    options = read_stored(contract, claim.options, "The options of this job")
+    return replace(claim, options={**claim.options, **options.model_dump(mode="json")})
+
+
+def back_off_s(tries: int) -> float:
+    """Return how long to wait after so many tries: 1 s, 4 s, 16 s and so on up to two minutes."""
+    return min(4.0 ** (min(tries, 9) - 1), _MOST_BACK_OFF_S)
+
+
+def job_kinds(tools: Tools) -> dict[str, JobKind]:
+    """Every kind of job, by the name that the ledger has for it."""
+    imports = ImportProducts(tools)
+    return {
+        "import": imports,
+        "put": imports,
+        "delete": DeleteProducts(tools),
+        "drop": Drop(tools),
+        "rebuild": Rebuild(tools),
+        "reprocess": Reprocess(tools),
+        "promote": Promote(tools),
+        "rollback": Rollback(tools),
+        "prune": Prune(tools),
+        "reconcile": Reconcile(tools),
+        "calibrate": Calibrate(tools),
+        "duplicates": FindDuplicates(tools),
+    }

@@ -1,0 +1,74 @@
+"""Keeps a chunk's lease while a slow micro-batch is worked on, and ends a worker that hangs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from shared.errors import VitrineError
+from shared.jobs.queue import JobDesk
+from shared.jobs.work import ChunkClaim
+
+log = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Renews the lease at a third of its length, from a thread, as long as the work gets on.
+
+    The thread would go on beating for a model call that never returns. So it stops when nothing was
+    recorded for ``hang_s``, and has the process replaced: the lease then runs out, or the process that
+    comes after takes the chunk over.
+
+    Args:
+        on_hang: called once when the work hangs; the process is killed if it is left out.
+        every_s: time between two beats; a third of the lease if it is left out.
+    """
+
+    def __init__(
+        self,
+        desk: JobDesk,
+        claim: ChunkClaim,
+        hang_s: float,
+        on_hang: Callable[[], None] | None = None,
+        every_s: float | None = None,
+    ) -> None:
+        self._desk = desk
+        self._claim = claim
+        self._hang_s = hang_s
+        self._on_hang = on_hang or _end_this_process
+        self._every_s = every_s or min(desk.lease_s, hang_s) / 3
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> LeaseKeeper:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        while not self._done.wait(self._every_s):
+            silent_s = time.monotonic() - self._desk.progress_at
+            if silent_s > self._hang_s:
+                log.critical("chunk %s recorded nothing for %.0f s: it hangs", self._claim.id, silent_s)
+                self._on_hang()
+                return
+            try:
+                if not self._desk.renew(self._claim):
+                    return  # it was paused, cancelled or taken over: the worker is told when it records
+            except VitrineError as error:
+                log.warning("lease of chunk %s not renewed: %s", self._claim.id, error.message)
+
+
+def _end_this_process() -> None:
+    """No exception reaches a thread that is stuck in a library: only this ends it."""
+    os.kill(os.getpid(), signal.SIGKILL)

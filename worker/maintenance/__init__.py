@@ -1,0 +1,1 @@
+"""The maintenance process: ``python -m worker.maintenance``."""

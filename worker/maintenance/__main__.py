@@ -1,0 +1,5 @@
+"""The maintenance process: ``python -m worker.maintenance``."""
+
+from worker.maintenance.sweeper import main
+
+main()

@@ -1,0 +1,1 @@
+"""Composed scenes of catalogue products, for calibration and training."""
