@@ -24,13 +24,12 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from worker.vector_index.contract import IndexRow  # noqa: E402
-
 from bench.common import machine, write_results  # noqa: E402
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer  # noqa: E402
-from shared.filters import facts_of, parse  # noqa: E402
+from shared.filters import filter_fields, parse  # noqa: E402
 from worker.indexes.rows import index_row  # noqa: E402
 from worker.vector_index import MilvusIndex  # noqa: E402
+from worker.vector_index.contract import IndexRow  # noqa: E402
 from worker.vision import Embeddings  # noqa: E402
 
 DIM, K = 256, 10
@@ -79,7 +78,7 @@ def rows_of(world: World, start: int, stop: int) -> list[IndexRow]:
             attributes={name: round(float(rank[n]), 6) for name, rank in world.ranks.items()}
             | {"material": f"m{n % 9}", "maker": f"brand {n % 300}", "size": n % 50, "sold_out": n % 3 == 0},
         )
-        rows.append(index_row(f"p{n}", product, facts_of(product), f"i{n}", 0, world.embeddings[n]))
+        rows.append(index_row(f"p{n}", product, filter_fields(product), f"i{n}", 0, world.embeddings[n]))
     return rows
 
 

@@ -38,7 +38,7 @@ from shared.database import Database  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
 from shared.factories import image_limits, open_database, open_image_store  # noqa: E402
 from shared.images import decode  # noqa: E402
-from shared.jobs.repository import JobLedger  # noqa: E402
+from shared.jobs.repository import JobRepository  # noqa: E402
 from shared.settings import DatabaseSettings, ImageSettings, MilvusSettings, Settings  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
@@ -90,12 +90,12 @@ def by_turns(
 
 def accept(
     database: Database, settings: Settings, files: Mapping[str, bytes | str], catalogue: str
-) -> tuple[JobLedger, str]:
+) -> tuple[JobRepository, str]:
     """Accept an import of the files that nobody works on yet."""
     CatalogueStore(database).create(catalogue)
     name = os.urandom(32).hex() + "-archive.zip"
     open_image_store(settings).put_stream(name, [archive(files)], "imports", 10**10)
-    jobs = JobLedger(database)
+    jobs = JobRepository(database)
     return jobs, jobs.create_import(catalogue, {"archive": name}).id
 
 

@@ -28,7 +28,7 @@ from shared.broker.task_names import Lane  # noqa: E402
 from shared.catalogue.store import CatalogueStore  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
 from shared.factories import open_database  # noqa: E402
-from shared.jobs.repository import JobLedger  # noqa: E402
+from shared.jobs.repository import JobRepository  # noqa: E402
 from shared.settings import JobSettings, MilvusSettings, ModelSettings, Settings  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.process import build_process  # noqa: E402
@@ -46,7 +46,7 @@ def run_import(folder: Path, milvus_uri: str, *, plan_only: bool) -> dict[str, A
     database = open_database(settings)
     migrate(database)
     CatalogueStore(database).create("shop")
-    jobs = JobLedger(database)
+    jobs = JobRepository(database)
     job = jobs.create_import("shop", {"path": str(source)}).id
     worker = build_process(settings, Lane.CATALOGUE, "catalogue@bench")
     began, cpu_began = time.monotonic(), time.process_time()

@@ -32,7 +32,7 @@ from shared.database.bulk import insert_rows  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
 from shared.database.tables import Base, Detection, Image, Product  # noqa: E402
 from shared.factories import open_database  # noqa: E402
-from shared.jobs.repository import JobLedger  # noqa: E402
+from shared.jobs.repository import JobRepository  # noqa: E402
 from shared.settings import JobSettings, MilvusSettings, ModelSettings, Settings  # noqa: E402
 from tests.servers import free_port  # noqa: E402
 from worker.indexes.stored_rows import rows_of_products  # noqa: E402
@@ -45,7 +45,7 @@ AT_ONCE = 1000
 
 def fill(worker: WorkerProcess, database: Database, source: Path, rows: int) -> None:
     """Import products, and multiply them in the database."""
-    jobs = JobLedger(database)
+    jobs = JobRepository(database)
     job = jobs.create_import("shop", {"path": str(source)}).id
     while worker.catalogue.work_one() is not None:
         pass
@@ -81,7 +81,7 @@ def values(record: Base) -> dict[str, Any]:
 
 def rebuilt(worker: WorkerProcess, database: Database, rows: int) -> list[Spent]:
     """What it takes to write the catalogue's index anew: the plan, each chunk, and the end."""
-    jobs = JobLedger(database)
+    jobs = JobRepository(database)
     job = jobs.create("rebuild", "shop").id
     turns: list[Spent] = []
     while jobs.status(job).state in ("queued", "running"):

@@ -29,15 +29,15 @@ sys.path.insert(0, str(ROOT))
 from bench.common import machine  # noqa: E402
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.broker.task_names import Lane  # noqa: E402
-from shared.catalogue.ranking import RankingLedger  # noqa: E402
+from shared.catalogue.ranking import RankingRepository  # noqa: E402
 from shared.catalogue.store import CatalogueStore  # noqa: E402
 from shared.contracts import SearchOptions, SearchResult  # noqa: E402
 from shared.contracts.search import Hit, PredictedCategory  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
 from shared.factories import open_database, open_image_store  # noqa: E402
 from shared.images import ImageLimits, normalise  # noqa: E402
-from shared.jobs.repository import JobLedger  # noqa: E402
-from shared.searches.repository import Asked, SearchLedger  # noqa: E402
+from shared.jobs.repository import JobRepository  # noqa: E402
+from shared.searches.repository import SearchRepository, SearchSource  # noqa: E402
 from shared.settings import MilvusSettings, Settings  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
@@ -61,8 +61,8 @@ class Place:
         database = open_database(self.settings)
         migrate(database)
         CatalogueStore(database).create("scenes")
-        self.jobs, self.searches = JobLedger(database), SearchLedger(database)
-        self.ranking = RankingLedger(database)
+        self.jobs, self.searches = JobRepository(database), SearchRepository(database)
+        self.ranking = RankingRepository(database)
         self.store = open_image_store(self.settings)
         self.worker: WorkerProcess = build_process(self.settings, Lane.CATALOGUE, "catalogue@bench")
 
@@ -73,7 +73,7 @@ class Place:
         assert done.state == "succeeded", done.error
         return done.report or {}
 
-    def ask(self, asked: Asked, **options: Any) -> SearchResult:
+    def ask(self, asked: SearchSource, **options: Any) -> SearchResult:
         wanted = SearchOptions.model_validate({"catalogue": "scenes", **options})
         search = self.searches.accept("scenes", wanted, asked, ttl_s=3600).id
         self.worker.search.answer_waiting()
@@ -84,7 +84,7 @@ class Place:
     def search(self, photo: Path) -> SearchResult:
         """As the web takes a photo: made smaller and stripped first."""
         picture = normalise(photo.read_bytes(), ImageLimits(), self.settings.images.query_side_px)
-        return self.ask(Asked(query_key=self.store.put(picture.jpeg, "queries")))
+        return self.ask(SearchSource(query_key=self.store.put(picture.jpeg, "queries")))
 
 
 def gallery_archive(data: Path) -> bytes:

@@ -7,19 +7,19 @@ import time
 from sqlalchemy import exists, select
 
 from shared.broker.task_names import Lane
-from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.indexes import IndexRepository
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import JobOut, SearchOptions, TaskStatus
 from shared.database.clock import now_s
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Chunk
 from shared.factories import open_database, open_image_store
-from shared.jobs.repository import JobLedger
-from shared.searches.repository import Asked, SearchLedger
+from shared.jobs.repository import JobRepository
+from shared.searches.repository import SearchRepository, SearchSource
 from shared.settings import Settings
 from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S, patiently, wait_for
-from worker.indexes.versions import LiveIndex, live_index
+from worker.indexes.versions import IndexVersion, live_index
 from worker.process import WorkerProcess, build_process
 
 _OPEN = ("queued", "running")
@@ -41,8 +41,8 @@ class BareShop:
         migrate(self.database)
         self.catalogue = CatalogueStore(self.database)
         self.catalogue.create("shop")
-        self.indexes = IndexLedger(self.database)
-        self.jobs, self.searches = JobLedger(self.database), SearchLedger(self.database)
+        self.indexes = IndexRepository(self.database)
+        self.jobs, self.searches = JobRepository(self.database), SearchRepository(self.database)
         self.store = open_image_store(settings)
         self.worker = self.new_worker()
         self.index = self.worker.index
@@ -93,7 +93,7 @@ class BareShop:
         photo: bytes | None = None,
         *,
         product_id: str | None = None,
-        asked: Asked | None = None,
+        asked: SearchSource | None = None,
         **options: object,
     ) -> str:
         """Accept a search that nobody answers yet."""
@@ -111,7 +111,7 @@ class BareShop:
 
         return wait_for(f"search {search} ends", ended)
 
-    def live(self) -> LiveIndex:
+    def live(self) -> IndexVersion:
         with self.database.read() as session:
             # A deleted catalogue may have been followed by another of its name.
             own = session.scalars(select(Catalogue.id).where(Catalogue.name == "shop")).one()

@@ -14,7 +14,7 @@ from tests.memory_index import MemoryIndex
 from tests.packing import archive
 from tests.servers import PATIENCE_S
 from worker.indexes.expected_rows import expected_keys
-from worker.indexes.versions import LiveIndex, kept_indexes
+from worker.indexes.versions import IndexVersion, kept_indexes
 
 CHUNK = 4
 
@@ -78,12 +78,12 @@ class IndexShop(BareShop):
         self.rows()
         return [hit.product_id for hit in self.search(seed, **options).whole.hits]
 
-    def versions(self) -> dict[int, LiveIndex]:
+    def versions(self) -> dict[int, IndexVersion]:
         """By number, those that have a collection."""
         with self.database.read() as session:
             return {version.number: version for version in kept_indexes(session, 1)}
 
-    def assert_exact(self, version: LiveIndex, count: int | None = None) -> None:
+    def assert_exact(self, version: IndexVersion, count: int | None = None) -> None:
         """The version's collection holds what the database says, row for row."""
         expected = set(expected_keys(self.database, version.id))
         assert self.keys(version.collection) == expected

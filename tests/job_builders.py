@@ -12,17 +12,17 @@ from shared.database.clock import now_s
 from shared.jobs import queue as job_desk
 from shared.jobs import view as job_view
 from shared.jobs.plan import write_plan
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 
 LEASE_S = 60.0
 
 
 @pytest.fixture
-def jobs(database: Database) -> JobLedger:
+def jobs(database: Database) -> JobRepository:
     CatalogueStore(database).create("shop")
-    return JobLedger(database)
+    return JobRepository(database)
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return go_on
 
 
-def desk(database: Database, holder: str = "one", told: Callable[[], bool] = lambda: False) -> JobDesk:
-    return JobDesk(database, holder, LEASE_S, 4, 2, told)
+def desk(database: Database, holder: str = "one", told: Callable[[], bool] = lambda: False) -> JobQueue:
+    return JobQueue(database, holder, LEASE_S, 4, 2, told)
 
 
-def claim_of(worker: JobDesk) -> ChunkClaim:
+def claim_of(worker: JobQueue) -> ChunkClaim:
     claim = worker.claim()
     assert claim is not None
     return claim
 
 
 def planned(
-    database: Database, jobs: JobLedger, count: int = 10, *, chunk_items: int = 10, finish: bool = False
+    database: Database, jobs: JobRepository, count: int = 10, *, chunk_items: int = 10, finish: bool = False
 ) -> str:
     job = jobs.create_import("shop", {"archive": "upload"}).id
     worker = desk(database)
@@ -63,7 +63,7 @@ def planned(
 
 
 def do(
-    database: Database, worker: JobDesk, claim: ChunkClaim, fails: dict[str, str], count: int | None = None
+    database: Database, worker: JobQueue, claim: ChunkClaim, fails: dict[str, str], count: int | None = None
 ) -> None:
     """Record a chunk's items, those named in ``fails`` with that reason."""
     with database.write() as session:
@@ -75,7 +75,7 @@ def do(
         worker.record(session, claim, outcomes)
 
 
-def ended(database: Database, jobs: JobLedger, fails: dict[str, str]) -> str:
+def ended(database: Database, jobs: JobRepository, fails: dict[str, str]) -> str:
     job = planned(database, jobs)
     worker = desk(database)
     claim = claim_of(worker)

@@ -7,9 +7,9 @@ import time
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from shared.database.tables import Catalogue, IndexVersion
+from shared.database.tables import Catalogue, IndexVersionRow
 from shared.jobs.plan import write_plan
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import Item, Outcome, Problem
 from tests.web_builders import Shop, form_of
 
@@ -31,8 +31,8 @@ def send(shop: Shop, path: str, **fields: object) -> TestResponse:
     return shop.client.post(path, headers=PAGE, **form_of(files, texts))
 
 
-def desk_of(shop: Shop) -> JobDesk:
-    return JobDesk(shop.parts.database, "tester", 60.0, 4, 4)
+def desk_of(shop: Shop) -> JobQueue:
+    return JobQueue(shop.parts.database, "tester", 60.0, 4, 4)
 
 
 def dropped(name: str = "winter.zip", data: bytes = b"PK...") -> tuple[str, bytes]:
@@ -72,7 +72,7 @@ def done(shop: Shop, job: str, count: int = 3, bad: int = 1) -> None:
 def add_version(shop: Shop, number: int, state: str, gate: dict[str, object] | None = None) -> None:
     with shop.parts.database.write() as session:
         session.add(
-            IndexVersion(
+            IndexVersionRow(
                 catalogue_id=session.scalar(select(Catalogue.id)),
                 number=number,
                 collection=f"c{number}",

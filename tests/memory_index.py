@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from worker.vector_index.contract import IndexHit, IndexRow
 
 from shared.errors import Conflict, InvalidInput, Misconfigured, NotFound
 from shared.filters import Filter, passes
+from worker.vector_index.contract import IndexHit, IndexRow
 from worker.vector_index.filters import FACTS, ORDERED
 from worker.vector_index.index import MAX_LIMIT
 from worker.vector_index.rows import MAX_BYTES, as_entity, check_embeddings

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from pymilvus import MilvusClient
-from worker.vector_index.contract import IndexRow
 
 from cli.services.milvus import EmbeddedMilvus, MilvusLite
 from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S
 from worker.vector_index import MilvusIndex
+from worker.vector_index.contract import IndexRow
 from worker.vision import Embeddings
 
 DIM = 16

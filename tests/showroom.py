@@ -18,7 +18,7 @@ from werkzeug.wsgi import LimitedStream
 from shared.contracts import Box, FoundObject, Hit, SearchResult, WholeImage
 from shared.database import Database
 from shared.database.tables import Catalogue, Image, Product
-from shared.filters import Facts, parse, passes
+from shared.filters import FilterFields, parse, passes
 from shared.searches.cursors import Cursor, read_cursor
 from shared.searches.queue import Claim
 from tests import builders
@@ -233,4 +233,4 @@ class _Row:
     product_id: str
     category: str
     price: float
-    facts: Facts = field(default_factory=Facts)
+    facts: FilterFields = field(default_factory=FilterFields)

@@ -21,7 +21,7 @@ from shared.broker.result_channel import ResultNotifier
 from shared.contracts import SearchResult, WholeImage
 from shared.errors import InvalidInput
 from shared.factories import open_database
-from shared.searches.queue import Claim, SearchDesk
+from shared.searches.queue import Claim, SearchQueue
 from shared.settings import get_settings
 from worker import tasks
 from worker.search.lane import BatchReport, SearchLane
@@ -66,7 +66,7 @@ def _result(claim: Claim) -> SearchResult:
 @signals.worker_process_init.connect
 def _start(**_: Any) -> None:
     database = open_database(settings)
-    desk = SearchDesk(database, f"stub-{os.getpid()}", settings.search.lease_s, settings.search.max_attempts)
+    desk = SearchQueue(database, f"stub-{os.getpid()}", settings.search.lease_s, settings.search.max_attempts)
     unused: Any = None
     lane = StubLane(
         database=database,

@@ -25,7 +25,7 @@ from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Image, Product
 from shared.process.log import configure_logging
-from shared.searches.queue import Claim, SearchDesk
+from shared.searches.queue import Claim, SearchQueue
 from shared.settings import Settings
 from web.app import create_app
 from web.services import EXTENSION, Services
@@ -67,8 +67,8 @@ class Shop:
     def client(self) -> FlaskClient:
         return self.app.test_client()
 
-    def desk(self) -> SearchDesk:
-        return SearchDesk(self.parts.database, "tester", 30.0, 4)
+    def desk(self) -> SearchQueue:
+        return SearchQueue(self.parts.database, "tester", 30.0, 4)
 
     def answer_all(self) -> list[str]:
         """Answer every waiting search with the one product."""

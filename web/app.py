@@ -12,19 +12,19 @@ from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
 from shared.broker.rate_counter import RateCounter
 from shared.broker.result_channel import ResultWaiter
-from shared.catalogue.duplicates import DuplicateLedger
-from shared.catalogue.golden import GoldenLedger
-from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.duplicates import DuplicateRepository
+from shared.catalogue.golden import GoldenRepository
+from shared.catalogue.indexes import IndexRepository
 from shared.catalogue.shop_window import ShopWindow
 from shared.catalogue.store import CatalogueStore
 from shared.factories import open_database, open_image_store, open_picture_sandbox
 from shared.health.presence import Presence
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.money.rates import RatesBook
-from shared.searches.repository import SearchLedger
+from shared.searches.repository import SearchRepository
 from shared.settings import Settings
 from shared.storage.disk import DiskGuard
-from shared.webhooks.repository import WebhookLedger
+from shared.webhooks.repository import WebhookRepository
 from web import manage
 from web import storefront as pages
 from web.api import (
@@ -103,12 +103,12 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
     return Services(
         settings=settings,
         database=database,
-        searches=SearchLedger(database),
-        jobs=JobLedger(database),
-        webhooks=WebhookLedger(database),
-        indexes=IndexLedger(database),
-        golden=GoldenLedger(database),
-        duplicates=DuplicateLedger(database),
+        searches=SearchRepository(database),
+        jobs=JobRepository(database),
+        webhooks=WebhookRepository(database),
+        indexes=IndexRepository(database),
+        golden=GoldenRepository(database),
+        duplicates=DuplicateRepository(database),
         catalogue=CatalogueStore(database),
         window=ShopWindow(database),
         store=store,

@@ -13,20 +13,20 @@ from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
 from shared.broker.rate_counter import RateCounter
 from shared.broker.result_channel import ResultWaiter
-from shared.catalogue.duplicates import DuplicateLedger
-from shared.catalogue.golden import GoldenLedger
-from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.duplicates import DuplicateRepository
+from shared.catalogue.golden import GoldenRepository
+from shared.catalogue.indexes import IndexRepository
 from shared.catalogue.shop_window import ShopWindow
 from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.health.presence import Presence
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.sandbox import PictureSandbox
-from shared.searches.repository import SearchLedger
+from shared.searches.repository import SearchRepository
 from shared.settings import Settings
 from shared.storage.disk import DiskGuard
 from shared.storage.image_store import ImageStore
-from shared.webhooks.repository import WebhookLedger
+from shared.webhooks.repository import WebhookRepository
 
 EXTENSION = "vitrine"
 
@@ -44,12 +44,12 @@ class Services:
 
     settings: Settings
     database: Database
-    searches: SearchLedger
-    jobs: JobLedger
-    webhooks: WebhookLedger
-    indexes: IndexLedger
-    golden: GoldenLedger
-    duplicates: DuplicateLedger
+    searches: SearchRepository
+    jobs: JobRepository
+    webhooks: WebhookRepository
+    indexes: IndexRepository
+    golden: GoldenRepository
+    duplicates: DuplicateRepository
     catalogue: CatalogueStore
     window: ShopWindow
     store: ImageStore

@@ -25,10 +25,10 @@ from shared.factories import (
 )
 from shared.health.presence import Presence
 from shared.jobs.messages import publish_chunks
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.process.background import Periodic
 from shared.sandbox.budget import WORKER_WAIT_S
-from shared.searches.queue import SearchDesk
+from shared.searches.queue import SearchQueue
 from shared.settings import Settings
 from worker import shutdown as stopping
 from worker.calibration.calibration_store import Calibrations
@@ -38,7 +38,7 @@ from worker.indexes.pipelines import Build, Pipelines, keep_loaded
 from worker.indexes.probe import IndexProbe
 from worker.jobs.lane import CatalogueLane
 from worker.maintenance.probing import ProbeNotes
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.search.lane import SearchLane
 from worker.vector_index import MilvusIndex
 from worker.vector_index.contract import VectorIndex
@@ -161,7 +161,7 @@ def _process(
     children = settings.models.decode_threads
     pictures = open_picture_sandbox(settings, children, catalogue=True, wait_s=WORKER_WAIT_S)
     pictures.warm_up()
-    tools = Tools(
+    tools = JobContext(
         database=database,
         desk=job_desk(settings, database, name),
         store=store,
@@ -200,13 +200,13 @@ def _process(
     )
 
 
-def search_desk(settings: Settings, database: Database, holder: str) -> SearchDesk:
-    return SearchDesk(database, holder, settings.search.lease_s, settings.search.max_attempts)
+def search_desk(settings: Settings, database: Database, holder: str) -> SearchQueue:
+    return SearchQueue(database, holder, settings.search.lease_s, settings.search.max_attempts)
 
 
-def job_desk(settings: Settings, database: Database, holder: str) -> JobDesk:
+def job_desk(settings: Settings, database: Database, holder: str) -> JobQueue:
     jobs, tries = settings.jobs, settings.search.max_attempts
-    return JobDesk(database, holder, jobs.lease_s, tries, jobs.window, stopping.told)
+    return JobQueue(database, holder, jobs.lease_s, tries, jobs.window, stopping.told)
 
 
 def _details(

@@ -28,7 +28,7 @@ EPILOG = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrainingOptions:
     """What both trainings are asked; ``_common`` has the options."""
 
     folder: Path | None
@@ -55,12 +55,12 @@ class Asked:
 
 
 def _common(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a training the options of ``Asked``, which it gets as one."""
+    """Give a training the options of ``TrainingOptions``, which it gets as one."""
 
     @wraps(function)
     def asked(**given: Any) -> None:
-        common = {field.name: given.pop(field.name) for field in fields(Asked)}
-        function(Asked(**common), **given)
+        common = {field.name: given.pop(field.name) for field in fields(TrainingOptions)}
+        function(TrainingOptions(**common), **given)
 
     options = (
         click.argument(
@@ -118,7 +118,13 @@ def train() -> None:
     "A quarter is held out, to judge by.",
 )
 def embedder(
-    asked: Asked, scenes: int, steps: int, rate: float, fresh_head: bool, match: str, golden: Path | None
+    asked: TrainingOptions,
+    scenes: int,
+    steps: int,
+    rate: float,
+    fresh_head: bool,
+    match: str,
+    golden: Path | None,
 ) -> None:
     """Teach an embedder which crops show one product."""
     from worker.training.embedder_job import EmbedderJob, train_embedder
@@ -142,7 +148,7 @@ def embedder(
     "--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="How long to train."
 )
 @click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Pictures a step.")
-def detector(asked: Asked, minutes: float, batch: int) -> None:
+def detector(asked: TrainingOptions, minutes: float, batch: int) -> None:
     """Teach a detector what the products look like, on photographs composed of them."""
     from worker.training.detector_job import DetectorJob, train_detector
 
@@ -154,7 +160,7 @@ def detector(asked: Asked, minutes: float, batch: int) -> None:
     _say(train_detector(DetectorJob(**asked.job(settings, data), minutes=minutes, batch=batch)), asked)
 
 
-def _data(settings: Settings, asked: Asked, told: Callable[[str, int, int], None]) -> Path:
+def _data(settings: Settings, asked: TrainingOptions, told: Callable[[str, int, int], None]) -> Path:
     """The data pack to train on, made from the catalogue if one is named."""
     out, catalogue = asked.out, asked.catalogue
     if (asked.folder is None) == (catalogue is None):
@@ -240,7 +246,7 @@ def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
     return len(rows), (Photo(product_id, partial(read, key)) for product_id, key in rows)
 
 
-def _say(figures: dict[str, Any], asked: Asked) -> None:
+def _say(figures: dict[str, Any], asked: TrainingOptions) -> None:
     report = asked.out / "report.html"
     if asked.as_json:
         print_json({"name": asked.name, "report": str(report), **figures})

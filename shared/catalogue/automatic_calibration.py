@@ -17,7 +17,7 @@ from shared.catalogue.ranking import KIND
 from shared.contracts import ENDED_STATES
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.tables import Calibration, Catalogue, IndexVersion, Job, Product
+from shared.database.tables import Calibration, Catalogue, IndexVersionRow, Job, Product
 from shared.errors import UnknownCatalogue
 from shared.jobs.create import add_job
 from shared.jobs.states import AUTOMATIC
@@ -119,9 +119,9 @@ class Refresher:
 
 
 _LIVE = (
-    select(Catalogue.id, Catalogue.name, Catalogue.changes, IndexVersion.id.label("version_id"))
-    .join(IndexVersion, IndexVersion.catalogue_id == Catalogue.id)
-    .where(Catalogue.deleted_name.is_(None), IndexVersion.state == "live")
+    select(Catalogue.id, Catalogue.name, Catalogue.changes, IndexVersionRow.id.label("version_id"))
+    .join(IndexVersionRow, IndexVersionRow.catalogue_id == Catalogue.id)
+    .where(Catalogue.deleted_name.is_(None), IndexVersionRow.state == "live")
     .order_by(Catalogue.id)
 )
 
@@ -156,8 +156,10 @@ def _calibrated_before(session: Session, live: _Live) -> bool:
     """Whether a version of the catalogue has probabilities of its own: then the next shall have them too."""
     found = session.scalar(
         select(Calibration.index_version)
-        .join(IndexVersion, IndexVersion.id == Calibration.index_version)
-        .where(IndexVersion.catalogue_id == live.catalogue_id, Calibration.report["calibrated"].as_boolean())
+        .join(IndexVersionRow, IndexVersionRow.id == Calibration.index_version)
+        .where(
+            IndexVersionRow.catalogue_id == live.catalogue_id, Calibration.report["calibrated"].as_boolean()
+        )
         .limit(1)
     )
     return found is not None

@@ -14,7 +14,7 @@ from shared.catalogue.store import image_url, images_of, title_in
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicateProduct
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.clock import moment
+from shared.database.clock import to_datetime
 from shared.database.tables import Duplicate, Image, Job, Product
 from shared.errors import Expired, InvalidInput
 
@@ -24,7 +24,7 @@ MAX_PAGE = 100
 _CURSOR = re.compile(r"([0-9a-f-]{36}):(\d{1,9})")
 
 
-class DuplicateLedger:
+class DuplicateRepository:
     """Reads what the last finished job found."""
 
     def __init__(self, database: Database) -> None:
@@ -69,7 +69,7 @@ class DuplicateLedger:
             groups = _shown(session, place.id, job.id, numbers[:limit], locale)
         following = f"{job.id}:{numbers[limit - 1]}" if len(numbers) > limit else None
         return DuplicatePage(
-            job_id=job.id, found_at=moment(job.finished_at), groups=groups, next_cursor=following
+            job_id=job.id, found_at=to_datetime(job.finished_at), groups=groups, next_cursor=following
         )
 
     def every(self, catalogue: str, kind: DuplicateKind | None = None) -> Iterator[DuplicateGroup]:

@@ -9,12 +9,12 @@ from sqlalchemy import delete, select
 from shared.contracts.indexes import GoldenIn, GoldenOut
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.clock import moment, now_s
+from shared.database.clock import now_s, to_datetime
 from shared.database.tables import GoldenQuery, Product
 from shared.errors import NotFound, UnknownProduct
 
 
-class GoldenLedger:
+class GoldenRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -89,6 +89,6 @@ def _out(row: GoldenQuery) -> GoldenOut:
             "product_id": row.product_id,
             "box": row.box,
             "source": row.source,
-            "created_at": moment(row.created_at),
+            "created_at": to_datetime(row.created_at),
         }
     )

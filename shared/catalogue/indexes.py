@@ -17,21 +17,21 @@ from shared.contracts.indexes import (
 from shared.contracts.stored import as_object, stored
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.clock import moment
-from shared.database.idempotency import Accepted, Idempotent
-from shared.database.tables import Detection, IndexVersion
+from shared.database.clock import to_datetime
+from shared.database.idempotency import AcceptedRequest, Idempotent
+from shared.database.tables import Detection, IndexVersionRow
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.filters import parse
 from shared.jobs.create import require_idle
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 
 
-class IndexLedger:
+class IndexRepository:
     """What is possible is checked here, for a quick answer, and again by the job when it comes to it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs = JobLedger(database)
+        self._jobs = JobRepository(database)
 
     def all(self, catalogue: str) -> list[IndexOut]:
         """Return the catalogue's index versions, the newest first; those that were dropped too."""
@@ -39,8 +39,8 @@ class IndexLedger:
             place = find_catalogue(session, catalogue)
             counted = session.execute(
                 select(Detection.index_version, func.count(func.distinct(Detection.image_id)))
-                .join(IndexVersion, IndexVersion.id == Detection.index_version)
-                .where(IndexVersion.catalogue_id == place.id)
+                .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
+                .where(IndexVersionRow.catalogue_id == place.id)
                 .group_by(Detection.index_version)
             )
             images = {row[0]: row[1] for row in counted}
@@ -66,7 +66,7 @@ class IndexLedger:
 
     def reprocess(
         self, catalogue: str, wanted: ReprocessRequest, idempotency: Idempotent | None = None
-    ) -> Accepted:
+    ) -> AcceptedRequest:
         """Commit a re-processing.
 
         Raises:
@@ -85,7 +85,7 @@ class IndexLedger:
             idempotency=idempotency,
         )
 
-    def promote(self, catalogue: str, wanted: PromoteRequest) -> Accepted:
+    def promote(self, catalogue: str, wanted: PromoteRequest) -> AcceptedRequest:
         """Commit a promotion.
 
         Raises:
@@ -106,7 +106,7 @@ class IndexLedger:
                 )
         return self._create("promote", catalogue, row, {"force": wanted.force})
 
-    def rollback(self, catalogue: str, wanted: RollbackRequest) -> Accepted:
+    def rollback(self, catalogue: str, wanted: RollbackRequest) -> AcceptedRequest:
         """Commit a rollback. Raises UnknownCatalogue, NotFound; Conflict: the version is not retired."""
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
@@ -115,7 +115,7 @@ class IndexLedger:
                 raise Conflict(f"Index {row.number} is {row.state}: only a retired one is gone back to.")
         return self._create("rollback", catalogue, row, {"force": wanted.force})
 
-    def prune(self, catalogue: str, wanted: PruneRequest) -> Accepted:
+    def prune(self, catalogue: str, wanted: PruneRequest) -> AcceptedRequest:
         """Commit dropping versions. Raises UnknownCatalogue, NotFound; Conflict: that one is in use."""
         row = None
         with self._database.read() as session:
@@ -127,7 +127,7 @@ class IndexLedger:
                 require_idle(session, place.id, ("reprocess", "rebuild", "promote", "rollback"), row.id)
         return self._create("prune", catalogue, row, {"all": wanted.all})
 
-    def rebuild(self, catalogue: str, number: int | None = None) -> Accepted:
+    def rebuild(self, catalogue: str, number: int | None = None) -> AcceptedRequest:
         """Commit writing an index version anew from the database: no model and no picture is needed.
 
         Raises:
@@ -141,18 +141,18 @@ class IndexLedger:
         return self._jobs.create("rebuild", catalogue, index_version=version, beside_no=("rebuild",))
 
     def _create(
-        self, kind: str, catalogue: str, row: IndexVersion | None, options: dict[str, Any]
-    ) -> Accepted:
+        self, kind: str, catalogue: str, row: IndexVersionRow | None, options: dict[str, Any]
+    ) -> AcceptedRequest:
         version = None if row is None else row.id
         return self._jobs.create(kind, catalogue, options, index_version=version, by_hand=True)
 
 
-def _rows(session: Session, catalogue_id: int) -> list[IndexVersion]:
-    query = select(IndexVersion).where(IndexVersion.catalogue_id == catalogue_id)
-    return list(session.scalars(query.order_by(IndexVersion.number)))
+def _rows(session: Session, catalogue_id: int) -> list[IndexVersionRow]:
+    query = select(IndexVersionRow).where(IndexVersionRow.catalogue_id == catalogue_id)
+    return list(session.scalars(query.order_by(IndexVersionRow.number)))
 
 
-def _chosen(session: Session, catalogue_id: int, number: int | None, state: str) -> IndexVersion:
+def _chosen(session: Session, catalogue_id: int, number: int | None, state: str) -> IndexVersionRow:
     """The version of that number, or else the one that came into ``state`` last."""
     rows = [row for row in _rows(session, catalogue_id) if row.state != "pruned"]
     if number is not None:
@@ -166,7 +166,7 @@ def _chosen(session: Session, catalogue_id: int, number: int | None, state: str)
     return rows[-1]
 
 
-def _index_out(row: IndexVersion, images: int) -> IndexOut:
+def _index_out(row: IndexVersionRow, images: int) -> IndexOut:
     return IndexOut.model_validate(
         {
             "number": row.number,
@@ -179,8 +179,8 @@ def _index_out(row: IndexVersion, images: int) -> IndexOut:
             "complete": row.stale_since is None and row.state != "pruned",
             "job_id": row.job_id,
             "report": as_object(row.report) or None,
-            "created_at": moment(row.created_at),
-            "promoted_at": moment(row.promoted_at),
-            "retired_at": moment(row.retired_at),
+            "created_at": to_datetime(row.created_at),
+            "promoted_at": to_datetime(row.promoted_at),
+            "retired_at": to_datetime(row.retired_at),
         }
     )

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from shared.catalogue.store import image_url, images_of, tidy_price, title_in
+from shared.catalogue.store import image_url, images_of, title_in, trim_price
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.tables import Catalogue, Detection, IndexVersion, Product
+from shared.database.tables import Catalogue, Detection, IndexVersionRow, Product
 
 Box = tuple[float, float, float, float]
 
@@ -82,7 +82,7 @@ class ProductList:
                     product_id=row.product_id,
                     title=title_in(row.titles, locale, row.product_id),
                     category=row.category,
-                    price=tidy_price(row.price),
+                    price=trim_price(row.price),
                     currency=row.currency or place.currency,
                     pictures=len(pictures.get(row.id, ())),
                     image_url=image_url(pictures[row.id][0].id) if pictures.get(row.id) else None,
@@ -118,8 +118,8 @@ def _seen(session: Session, image_ids: list[str]) -> dict[str, list[Seen]]:
     found: dict[str, list[Seen]] = defaultdict(list)
     rows = session.scalars(
         select(Detection)
-        .join(IndexVersion, IndexVersion.id == Detection.index_version)
-        .where(Detection.image_id.in_(image_ids), IndexVersion.state == "live")
+        .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
+        .where(Detection.image_id.in_(image_ids), IndexVersionRow.state == "live")
         .order_by(Detection.image_id, Detection.number)
     )
     for row in rows:

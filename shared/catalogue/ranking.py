@@ -10,25 +10,25 @@ from shared.contracts.ranking import Boosts, CalibrationOut
 from shared.contracts.search import Boost
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.clock import moment
-from shared.database.idempotency import Accepted
-from shared.database.tables import Calibration, IndexVersion, Ranking
+from shared.database.clock import to_datetime
+from shared.database.idempotency import AcceptedRequest
+from shared.database.tables import Calibration, IndexVersionRow, Ranking
 from shared.errors import Conflict, NotFound
 from shared.filters import parse
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 
 #: The kind of job, a name in ``worker/jobs``.
 KIND = "calibrate"
 
 
-class RankingLedger:
+class RankingRepository:
     """What an owner may ask of the order of hits, and of what scores mean."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs = JobLedger(database)
+        self._jobs = JobRepository(database)
 
-    def calibrate(self, catalogue: str, number: int | None = None) -> Accepted:
+    def calibrate(self, catalogue: str, number: int | None = None) -> AcceptedRequest:
         """Commit finding out what an index version's scores mean.
 
         Args:
@@ -40,8 +40,8 @@ class RankingLedger:
         """
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
-            query = select(IndexVersion).where(IndexVersion.catalogue_id == place.id)
-            which = IndexVersion.state == "live" if number is None else IndexVersion.number == number
+            query = select(IndexVersionRow).where(IndexVersionRow.catalogue_id == place.id)
+            which = IndexVersionRow.state == "live" if number is None else IndexVersionRow.number == number
             row = session.scalar(query.where(which))
             if row is None:
                 what = "is empty: import products first" if number is None else f"has no index {number}"
@@ -55,10 +55,10 @@ class RankingLedger:
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
             rows = session.execute(
-                select(Calibration, IndexVersion)
-                .join(IndexVersion, IndexVersion.id == Calibration.index_version)
-                .where(IndexVersion.catalogue_id == place.id)
-                .order_by(IndexVersion.number.desc())
+                select(Calibration, IndexVersionRow)
+                .join(IndexVersionRow, IndexVersionRow.id == Calibration.index_version)
+                .where(IndexVersionRow.catalogue_id == place.id)
+                .order_by(IndexVersionRow.number.desc())
             )
             return [
                 CalibrationOut(
@@ -66,7 +66,7 @@ class RankingLedger:
                     live=version.state == "live",
                     calibrated=bool(found.curves),
                     report=found.report,
-                    created_at=moment(found.created_at),
+                    created_at=to_datetime(found.created_at),
                 )
                 for found, version in rows
             ]

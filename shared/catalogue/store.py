@@ -16,8 +16,8 @@ from shared.contracts import CatalogueOut, ImageOut, ProductOut
 from shared.contracts.stored import read_stored
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.clock import moment, now_s
-from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
+from shared.database.clock import now_s, to_datetime
+from shared.database.tables import Catalogue, Detection, Image, IndexVersionRow, Product
 from shared.errors import NotFound, UnknownProduct
 
 Box = tuple[float, float, float, float]
@@ -55,8 +55,9 @@ class CatalogueStore:
         live = {
             version.catalogue_id: version
             for version in session.scalars(
-                select(IndexVersion).where(
-                    IndexVersion.catalogue_id.in_([row.id for row in rows]), IndexVersion.state == "live"
+                select(IndexVersionRow).where(
+                    IndexVersionRow.catalogue_id.in_([row.id for row in rows]),
+                    IndexVersionRow.state == "live",
                 )
             )
         }
@@ -119,7 +120,7 @@ def image_url(image_id: str) -> str:
     return f"/v1/images/{image_id}"
 
 
-def tidy_price(price: Decimal | None) -> Decimal | None:
+def trim_price(price: Decimal | None) -> Decimal | None:
     """Return the price with two decimals, or more where it has more: databases pad it with zeros."""
     if price is None:
         return None
@@ -131,10 +132,10 @@ def main_boxes(
     session: Session, image_ids: Iterable[str], index_version: int | None = None
 ) -> dict[str, Box]:
     """Return the main object of each image, under an index version; None: its catalogue's live one."""
-    which = IndexVersion.state == "live" if index_version is None else IndexVersion.id == index_version
+    which = IndexVersionRow.state == "live" if index_version is None else IndexVersionRow.id == index_version
     rows = session.execute(
         select(Detection.image_id, Detection.x0, Detection.y0, Detection.x1, Detection.y1)
-        .join(IndexVersion, IndexVersion.id == Detection.index_version)
+        .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
         .where(Detection.image_id.in_(list(image_ids)), Detection.number == 0, which)
     )
     return {image_id: (x0, y0, x1, y1) for image_id, x0, y0, x1, y1 in rows}
@@ -155,7 +156,7 @@ def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -
         "titles": row.titles,
         "category": row.category,
         "categories": row.categories,
-        "price": tidy_price(row.price),
+        "price": trim_price(row.price),
         "currency": row.currency,
         "url": row.url,
         "tags": row.tags,
@@ -170,12 +171,12 @@ def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -
             )
             for image in images
         ],
-        "updated_at": moment(row.updated_at),
+        "updated_at": to_datetime(row.updated_at),
     }
     return read_stored(ProductOut, written, f"The product {row.product_id!r}")
 
 
-def _catalogue_out(row: Catalogue, count: Count, live: IndexVersion | None) -> CatalogueOut:
+def _catalogue_out(row: Catalogue, count: Count, live: IndexVersionRow | None) -> CatalogueOut:
     return CatalogueOut(
         name=row.name,
         products=count.products,
@@ -184,5 +185,5 @@ def _catalogue_out(row: Catalogue, count: Count, live: IndexVersion | None) -> C
         index_version=live.collection if live else None,
         detector=live.detector if live else None,
         embedder=live.embedder if live else None,
-        created_at=moment(row.created_at),
+        created_at=to_datetime(row.created_at),
     )

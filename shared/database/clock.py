@@ -110,6 +110,6 @@ def skew_s() -> float:
     return _followed.skew_s()
 
 
-def moment(seconds: float | None) -> datetime | None:
+def to_datetime(seconds: float | None) -> datetime | None:
     """Turn ledger time into a UTC datetime."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -24,14 +24,14 @@ class Idempotent(NamedTuple):
     digest: str
 
 
-class Accepted(NamedTuple):
+class AcceptedRequest(NamedTuple):
     """The row that a request made, or had made before."""
 
     id: str
     created: bool
 
 
-def seen_before(session: Session | Connection, scope: str, request: Idempotent | None) -> str | None:
+def find_earlier_request(session: Session | Connection, scope: str, request: Idempotent | None) -> str | None:
     """Return the id that the same request made earlier, or None.
 
     Raises:
@@ -49,7 +49,9 @@ def seen_before(session: Session | Connection, scope: str, request: Idempotent |
     return str(row.resource_id)
 
 
-def remember(session: Session | Connection, scope: str, request: Idempotent | None, resource_id: str) -> None:
+def store_idempotency_key(
+    session: Session | Connection, scope: str, request: Idempotent | None, resource_id: str
+) -> None:
     """Tie the key to the row that is being made in this transaction."""
     if request is not None:
         made = {"scope": scope, "resource_id": resource_id, "created_at": now_s(), **request._asdict()}

@@ -5,7 +5,7 @@
 compares them.
 """
 
-from shared.filters.facts import Described, Facts, facts_of
+from shared.filters.facts import Described, FilterFields, filter_fields
 from shared.filters.parsing import MAX_CHARS, parse
 from shared.filters.passing import matches, passes
 from shared.filters.tree import Filter, both, category_is, product_is_one_of
@@ -14,11 +14,11 @@ from shared.filters.writing import written_as
 __all__ = [
     "MAX_CHARS",
     "Described",
-    "Facts",
     "Filter",
+    "FilterFields",
     "both",
     "category_is",
-    "facts_of",
+    "filter_fields",
     "matches",
     "parse",
     "passes",

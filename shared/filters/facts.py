@@ -61,7 +61,7 @@ class Described(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class FilterFields:
     """What filters know of a product, or of one picture of it, besides id, category and price.
 
     Attributes:
@@ -72,22 +72,22 @@ class Facts:
     tokens: tuple[int, ...] = ()
     order: Mapping[str, float | str] = field(default_factory=dict)
 
-    def with_colours(self, colours: Iterable[str]) -> Facts:
+    def with_colours(self, colours: Iterable[str]) -> FilterFields:
         """Return the facts of a picture: the product's, and the colours of the object in it."""
         added = _colour_tokens(tuple(colours))
-        return Facts(tuple(sorted({*self.tokens, *added})), self.order) if added else self
+        return FilterFields(tuple(sorted({*self.tokens, *added})), self.order) if added else self
 
     def as_json(self) -> dict[str, Any]:
         """Return the form in which the catalogue database keeps them."""
         return {"tokens": list(self.tokens), "order": dict(self.order)}
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Facts:
+    def from_json(cls, kept: Mapping[str, Any]) -> FilterFields:
         """Undo ``as_json``."""
         return cls(tuple(kept.get("tokens", ())), kept.get("order", {}))
 
 
-def facts_of(product: Described) -> Facts:
+def filter_fields(product: Described) -> FilterFields:
     """Return the facts of a product, the same for the same product in every process."""
     tokens: set[int] = set()
     order: dict[str, float | str] = {}
@@ -102,7 +102,7 @@ def facts_of(product: Described) -> Facts:
         tokens |= new
         if single is not None:
             order[order_key(path)] = single
-    return Facts(tuple(sorted(tokens.union(_title_tokens(product.titles.values())))), order)
+    return FilterFields(tuple(sorted(tokens.union(_title_tokens(product.titles.values())))), order)
 
 
 def token(path: Sequence[str], value: Plain | None = None, kind: str = "") -> int:
@@ -118,7 +118,7 @@ def token(path: Sequence[str], value: Plain | None = None, kind: str = "") -> in
 
 
 def order_key(path: Sequence[str]) -> str:
-    """Return the name under which ``Facts.order`` has the field."""
+    """Return the name under which ``FilterFields.order`` has the field."""
     return f"{token(path):016x}"
 
 

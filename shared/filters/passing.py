@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from shared.filters.facts import Described, Facts, facts_of, order_key, token
+from shared.filters.facts import Described, FilterFields, filter_fields, order_key, token
 from shared.filters.tree import (
     CATEGORY,
     PRICE,
@@ -49,7 +49,7 @@ class Filtered(Protocol):
     @property
     def price(self) -> float | None: ...
     @property
-    def facts(self) -> Facts: ...
+    def facts(self) -> FilterFields: ...
 
 
 def matches(filter_: Filter, product: Listed, colours: Iterable[str] = ()) -> bool:
@@ -58,7 +58,7 @@ def matches(filter_: Filter, product: Listed, colours: Iterable[str] = ()) -> bo
     Args:
         colours: of the object in the picture that is looked at; a product has none by itself.
     """
-    return passes(filter_, _Row(product, facts_of(product).with_colours(colours)))
+    return passes(filter_, _Row(product, filter_fields(product).with_colours(colours)))
 
 
 def passes(filter_: Filter, row: Filtered) -> bool:
@@ -73,7 +73,7 @@ def passes(filter_: Filter, row: Filtered) -> bool:
 
 
 class _Row:
-    def __init__(self, product: Listed, facts: Facts) -> None:
+    def __init__(self, product: Listed, facts: FilterFields) -> None:
         self.product_id = product.product_id
         self.category = product.category
         self.price = None if product.price is None else float(product.price)

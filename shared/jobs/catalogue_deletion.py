@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.idempotency import Accepted
+from shared.database.idempotency import AcceptedRequest
 from shared.database.tables import Catalogue, Job
 from shared.errors import UnknownCatalogue
 from shared.jobs.create import add_job, require_idle
@@ -21,10 +21,10 @@ from shared.jobs.states import SOON
 KIND = "drop"
 
 
-def accept(session: Session, name: str) -> Accepted:
+def accept(session: Session, name: str) -> AcceptedRequest:
     """Take the catalogue out of everybody's sight, and add the job that deletes what it holds.
 
-    Asked again while that job goes on, it returns the same one.
+    SearchSource again while that job goes on, it returns the same one.
 
     Raises:
         UnknownCatalogue: there is none, nor is one of this name being deleted.
@@ -42,8 +42,8 @@ def accept(session: Session, name: str) -> Accepted:
         )
         if going_on is None:
             raise
-        return Accepted(going_on, False)
+        return AcceptedRequest(going_on, False)
     require_idle(session, place.id)
     # No catalogue can be asked for by a name with a tilde.
     place.deleted_name, place.name = name, f"~{place.id}"
-    return Accepted(add_job(session, place, KIND, priority=SOON), True)
+    return AcceptedRequest(add_job(session, place, KIND, priority=SOON), True)

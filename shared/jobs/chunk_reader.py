@@ -13,8 +13,8 @@ from shared.jobs.turns import IS_UNTRIED, QUICK_KINDS, next_job, reason_to_wait
 from shared.jobs.work import ChunkClaim, Item
 
 
-class JobQueue:
-    """The chunks as one worker sees them; ``JobDesk`` takes and finishes them."""
+class ChunkReader:
+    """The chunks as one worker sees them; ``JobQueue`` takes and finishes them."""
 
     def __init__(self, database: Database, holder: str, window: int) -> None:
         self._database = database

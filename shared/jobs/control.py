@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
 from shared.database.clock import now_s
-from shared.database.tables import Catalogue, Chunk, IndexVersion, Job, JobFailure, JobItem
+from shared.database.tables import Catalogue, Chunk, IndexVersionRow, Job, JobFailure, JobItem
 from shared.errors import Conflict, UnknownCatalogue, UnknownJob
 from shared.jobs.states import BULK, BY_HAND, OPEN_STATES, UNFINISHED, new_chunk
 from shared.jobs.view import job_out
@@ -164,7 +164,7 @@ def _hand_over(session: Session, old: Job, new_id: str) -> None:
     """Let the new job end what the old one began: an index that it filled is judged, and then ready."""
     if old.kind != "reprocess" or old.index_version is None:
         return
-    version = session.get(IndexVersion, old.index_version, with_for_update=True)
+    version = session.get(IndexVersionRow, old.index_version, with_for_update=True)
     if version is None or version.state != "building":
         return  # done in place, or judged already
     if version.job_id != old.id:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from shared.contracts.stored import as_object
 from shared.database import Database
-from shared.database.idempotency import Accepted, Idempotent
+from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.database.tables import Catalogue
 from shared.errors import Conflict
 from shared.jobs.control import find_job
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 
 
 class DryRuns:
@@ -16,9 +16,9 @@ class DryRuns:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs = JobLedger(database)
+        self._jobs = JobRepository(database)
 
-    def start(self, job_id: str) -> Accepted:
+    def start(self, job_id: str) -> AcceptedRequest:
         """Commit the import of an ended dry run; said twice, it is one import.
 
         Raises:

@@ -15,7 +15,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
 from shared.jobs.close import add_problems
 from shared.jobs.pace import with_sample
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.states import new_chunk
 from shared.jobs.work import ChunkClaim, Item, Problem
 
@@ -24,7 +24,7 @@ STRETCH = 1000
 
 
 def write_plan(
-    desk: JobDesk,
+    desk: JobQueue,
     database: Database,
     claim: ChunkClaim,
     items: Iterable[Item | Problem],

@@ -14,7 +14,7 @@ from shared.database import Database, affected
 from shared.database.catalogue_rows import shown_name
 from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Chunk, Job, JobItem
-from shared.jobs.chunk_reader import JobQueue
+from shared.jobs.chunk_reader import ChunkReader
 from shared.jobs.close import add_problems, close_job, end_job, fail_rest
 from shared.jobs.pace import SAMPLE_S, with_sample
 from shared.jobs.states import OPEN_STATES, UNFINISHED
@@ -23,7 +23,7 @@ from shared.jobs.view import done_of
 from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, Spent, Stopping
 
 
-class JobDesk(JobQueue):
+class JobQueue(ChunkReader):
     """Claims and finishes chunks.
 
     Args:
@@ -215,7 +215,7 @@ class JobDesk(JobQueue):
             return [*self.window_of(session, claim.job_id), *chunks_behind(session, claim.job_id)]
 
     def postpone(self, claim: ChunkClaim, delay_s: float, error: str, blame: bool) -> None:
-        """Give the chunk back, to be tried after ``delay_s``; see ``SearchDesk.postpone``."""
+        """Give the chunk back, to be tried after ``delay_s``; see ``SearchQueue.postpone``."""
         with self._database.write() as session:
             chunk = session.get(Chunk, claim.id, with_for_update=True)
             if chunk is None or chunk.fence != claim.fence or chunk.state != "running":

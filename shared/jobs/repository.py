@@ -1,4 +1,4 @@
-"""Jobs: made by the web, polled by a client. The worker's side is ``JobDesk``."""
+"""Jobs: made by the web, polled by a client. The worker's side is ``JobQueue``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.contracts.stored import NEEDS, as_object, needed_by
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue, shown_name
-from shared.database.idempotency import Accepted, Idempotent, remember, seen_before
+from shared.database.idempotency import (
+    AcceptedRequest,
+    Idempotent,
+    find_earlier_request,
+    store_idempotency_key,
+)
 from shared.database.tables import MOST_ID, Catalogue, Chunk, Job, JobFailure, Product
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
 from shared.jobs import catalogue_deletion as dropping
@@ -28,7 +33,7 @@ from shared.retention.picture_sweep import require_unswept
 _SCOPE = "job"
 
 
-class JobLedger:
+class JobRepository:
     """Makes jobs, and shows them.
 
     Args:
@@ -41,9 +46,9 @@ class JobLedger:
         self._caller = caller
         self._max_waiting = max_waiting
 
-    def of_caller(self, caller: str, max_waiting: int) -> JobLedger:
+    def of_caller(self, caller: str, max_waiting: int) -> JobRepository:
         """Return the same for a caller whose jobs are limited."""
-        return JobLedger(self._database, caller, max_waiting)
+        return JobRepository(self._database, caller, max_waiting)
 
     def require_room(self, catalogue: str) -> None:
         """Raise Overloaded if no further job would be taken: before a large body is read."""
@@ -60,7 +65,7 @@ class JobLedger:
         source: dict[str, Any],
         idempotency: Idempotent | None = None,
         options: dict[str, Any] | None = None,
-    ) -> Accepted:
+    ) -> AcceptedRequest:
         """Commit an import whose manifest a worker will read.
 
         Args:
@@ -85,7 +90,7 @@ class JobLedger:
         by_hand: bool = False,
         beside_no: Sequence[str] = (),
         idempotency: Idempotent | None = None,
-    ) -> Accepted:
+    ) -> AcceptedRequest:
         """Commit a job whose items, if it has any, a worker will list.
 
         Args:
@@ -118,7 +123,7 @@ class JobLedger:
         product: ProductIn,
         images: list[str] | None,
         stored_since: int | None = None,
-    ) -> Accepted:
+    ) -> AcceptedRequest:
         """Commit one product to be written.
 
         Args:
@@ -141,7 +146,7 @@ class JobLedger:
             stored_since=stored_since,
         )
 
-    def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> Accepted:
+    def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> AcceptedRequest:
         """Commit a partial change of one product's data; it keeps its pictures.
 
         Args:
@@ -152,7 +157,7 @@ class JobLedger:
         payload = {"patch": patch, "images": None}
         return self._create("put", catalogue, {}, [(product_id, payload)], None, options=options)
 
-    def create_delete(self, catalogue: str, product_ids: list[str]) -> Accepted:
+    def create_delete(self, catalogue: str, product_ids: list[str]) -> AcceptedRequest:
         """Commit the deletion of products, each once however often it is named.
 
         Raises:
@@ -185,10 +190,10 @@ class JobLedger:
         priority: int | None = None,
         beside_no: Sequence[str] = (),
         stored_since: int | None = None,
-    ) -> Accepted:
+    ) -> AcceptedRequest:
         with self._database.write() as session:
-            if (earlier := seen_before(session, _SCOPE, idempotency)) is not None:
-                return Accepted(earlier, False)
+            if (earlier := find_earlier_request(session, _SCOPE, idempotency)) is not None:
+                return AcceptedRequest(earlier, False)
             place = find_catalogue(session, catalogue, "alone" if beside_no else "there")
             if beside_no:
                 require_idle(session, place.id, beside_no)
@@ -207,10 +212,10 @@ class JobLedger:
                 priority=priority,
                 caller=self._caller,
             )
-            remember(session, _SCOPE, idempotency, job_id)
-            return Accepted(job_id, True)
+            store_idempotency_key(session, _SCOPE, idempotency, job_id)
+            return AcceptedRequest(job_id, True)
 
-    def create_drop(self, catalogue: str) -> Accepted:
+    def create_drop(self, catalogue: str) -> AcceptedRequest:
         """Commit the deletion of a whole catalogue; raises as ``dropping.accept``."""
         with self._database.write() as session:
             return dropping.accept(session, catalogue)
@@ -312,13 +317,13 @@ class JobLedger:
             job_control.cancel(session, job_id)
         return self.status(job_id)
 
-    def retry(self, job_id: str, reason: str | None, chunk_items: int) -> Accepted:
+    def retry(self, job_id: str, reason: str | None, chunk_items: int) -> AcceptedRequest:
         """Make a job of what failed in an ended one; raises as ``job_control.retry``, and Overloaded."""
         with self._database.write() as session:
             self._require_room(session, session.get(Catalogue, find_job(session, job_id).catalogue_id))
             made = job_control.retry(session, job_id, reason, chunk_items)
             find_job(session, made).caller = self._caller
-            return Accepted(made, True)
+            return AcceptedRequest(made, True)
 
     def archive(self, job_id: str) -> str | None:
         """Return the name of the upload that the job reads from, None if it reads from none."""

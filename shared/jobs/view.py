@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.contracts import ErrorBody, JobCounts, JobOut, StageSeconds
 from shared.contracts.stored import as_object
-from shared.database.clock import moment, now_s
+from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Job
 from shared.jobs.pace import Speed, recent_speed
 from shared.jobs.states import OPEN_STATES
@@ -38,9 +38,9 @@ def job_out(job: Job, catalogue: str) -> JobOut:
         eta_s=left / rate.rate if rate and left is not None else None,
         eta_low_s=left / rate.fast if rate and left is not None else None,
         eta_high_s=left / rate.slow if rate and left is not None else None,
-        created_at=moment(job.created_at),
-        started_at=moment(job.started_at),
-        finished_at=moment(job.finished_at),
+        created_at=to_datetime(job.created_at),
+        started_at=to_datetime(job.started_at),
+        finished_at=to_datetime(job.finished_at),
         report=as_object(job.report) or None,
         error=ErrorBody(code=job.error_code, message=job.error_message or "") if job.error_code else None,
     )

@@ -17,7 +17,7 @@ from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.contracts.stored import read_stored
 from shared.database import Database, affected
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.clock import moment, now_s
+from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Feedback, Search
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.searches.repository import find_search
@@ -52,7 +52,7 @@ class Said:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class FeedbackLedger:
+class FeedbackRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -182,6 +182,6 @@ def _out(row: Feedback) -> FeedbackOut:
         "score": row.score,
         "box": row.box,
         "photo": row.photo is not None,
-        "created_at": moment(row.created_at),
+        "created_at": to_datetime(row.created_at),
     }
     return FeedbackOut.model_validate(said)

@@ -20,8 +20,8 @@ from shared.contracts.signals import RecallFigures, Signals, StageFigures
 from shared.contracts.stored import as_object
 from shared.database import Database, affected
 from shared.database.bulk import insert_rows
-from shared.database.clock import moment, now_s
-from shared.database.tables import Catalogue, IndexVersion, Probe, ProbeQuery, StageCount, Timing
+from shared.database.clock import now_s, to_datetime
+from shared.database.tables import Catalogue, IndexVersionRow, Probe, ProbeQuery, StageCount, Timing
 
 WINDOW_S = 3600
 #: Upper ends of the histogram's buckets, in seconds; what took longer is in one more.
@@ -67,7 +67,7 @@ def note_timings(connection: Connection, searches: Iterable[tuple[float, dict[st
     insert_rows(connection, Timing, rows)
 
 
-class SignalLedger:
+class SearchMetricsRepository:
     """Tells the figures, and keeps what they are told from small."""
 
     def __init__(self, database: Database) -> None:
@@ -218,9 +218,9 @@ def _by_minute(session: Session, now: float, sqlite: bool) -> list[int]:
 
 def _recall(session: Session) -> list[RecallFigures]:
     live = session.execute(
-        select(IndexVersion.id, IndexVersion.number, Catalogue.name)
-        .join(Catalogue, Catalogue.id == IndexVersion.catalogue_id)
-        .where(IndexVersion.state == "live")
+        select(IndexVersionRow.id, IndexVersionRow.number, Catalogue.name)
+        .join(Catalogue, Catalogue.id == IndexVersionRow.catalogue_id)
+        .where(IndexVersionRow.state == "live")
         .order_by(Catalogue.name)
     ).all()
     found = []
@@ -239,7 +239,7 @@ def _recall(session: Session) -> list[RecallFigures]:
                         "probes": len(last),
                         "recall": round(sum(shares) / len(shares), 4),
                         "worst": round(min(shares), 4),
-                        "newest_at": moment(last[0].created_at),
+                        "newest_at": to_datetime(last[0].created_at),
                     }
                 )
             )

@@ -17,7 +17,7 @@ from sqlalchemy import Row, delete, or_, select, update
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
 from shared.contracts.stored import read_stored
 from shared.database import Database, WrittenJson, affected
-from shared.database.clock import moment, now_s
+from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Idempotency, Search
 from shared.errors import UnreadableRow
 from shared.searches.metrics import note_timings
@@ -95,7 +95,7 @@ class Claim:
         return self.photos[0] if self.photos else None
 
 
-class Answered(NamedTuple):
+class SearchAnswer(NamedTuple):
     """A search whose answer is committed.
 
     Attributes:
@@ -106,7 +106,7 @@ class Answered(NamedTuple):
     status: str
 
 
-class SearchDesk:
+class SearchQueue:
     """Claims and finishes searches.
 
     Args:
@@ -180,7 +180,7 @@ class SearchDesk:
 
     def answer(
         self, answers: Sequence[tuple[Claim, SearchResult]], kept: Mapping[str, Kept] | None = None
-    ) -> list[Answered]:
+    ) -> list[SearchAnswer]:
         """Write results; return those whose claims still held.
 
         Args:
@@ -199,7 +199,7 @@ class SearchDesk:
                     continue
                 held.append((claim.created_at, result.timings_ms))
                 converted = claim.options.currency is not None
-                answered.append(Answered(claim.id, "" if converted else _as_polled(claim, now, text)))
+                answered.append(SearchAnswer(claim.id, "" if converted else _as_polled(claim, now, text)))
             note_timings(connection, held)
         return answered
 
@@ -346,9 +346,9 @@ def _as_polled(claim: Claim, finished_at: float, result: str) -> str:
         {
             "id": claim.id,
             "state": "succeeded",
-            "created_at": moment(claim.created_at),
-            "started_at": moment(claim.started_at),
-            "finished_at": moment(finished_at),
+            "created_at": to_datetime(claim.created_at),
+            "started_at": to_datetime(claim.started_at),
+            "finished_at": to_datetime(finished_at),
         }
     )
     return f'{status.model_dump_json(exclude={"result"})[:-1]},"result":{result}}}'

@@ -17,8 +17,13 @@ from shared.contracts.stored import NEEDS, as_object, needed_by, read_stored
 from shared.database import Database, WrittenJson
 from shared.database.bulk import insert_rows
 from shared.database.catalogue_rows import catalogue_id
-from shared.database.clock import moment, now_s
-from shared.database.idempotency import Accepted, Idempotent, remember, seen_before
+from shared.database.clock import now_s, to_datetime
+from shared.database.idempotency import (
+    AcceptedRequest,
+    Idempotent,
+    find_earlier_request,
+    store_idempotency_key,
+)
 from shared.database.tables import Product, Search
 from shared.errors import Expired, UnknownProduct, UnknownTask
 from shared.money.rates import Rates, priced
@@ -49,7 +54,7 @@ _STATUS = select(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SearchSource:
     """What a search is made with.
 
     Attributes:
@@ -73,14 +78,14 @@ class Earlier:
         embedded: whether its objects and embeddings are kept.
     """
 
-    asked: Asked
+    asked: SearchSource
     options: SearchOptions
     state: str
     embedded: bool
 
 
-class SearchLedger:
-    """What the web needs to know and do; the worker's side is ``SearchDesk``."""
+class SearchRepository:
+    """What the web needs to know and do; the worker's side is ``SearchQueue``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -89,14 +94,14 @@ class SearchLedger:
         self,
         catalogue: str,
         options: SearchOptions,
-        asked: Asked | None = None,
+        asked: SearchSource | None = None,
         *,
         query_key: str | None = None,
         product_id: str | None = None,
         search_id: str | None = None,
         ttl_s: int,
         idempotency: Idempotent | None = None,
-    ) -> Accepted:
+    ) -> AcceptedRequest:
         """Commit a search; from now on it cannot be lost.
 
         Args:
@@ -107,7 +112,7 @@ class SearchLedger:
             UnknownCatalogue, UnknownProduct: nothing to search in, or with.
             Conflict: the idempotency key belongs to another request.
         """
-        asked = asked or Asked(query_key=query_key, product_id=product_id)
+        asked = asked or SearchSource(query_key=query_key, product_id=product_id)
         new_id = search_id or str(uuid.uuid4())
         try:
             return self._accept(catalogue, options, asked, new_id, ttl_s, idempotency)
@@ -119,14 +124,14 @@ class SearchLedger:
         self,
         catalogue: str,
         options: SearchOptions,
-        asked: Asked,
+        asked: SearchSource,
         new_id: str,
         ttl_s: int,
         idempotency: Idempotent | None,
-    ) -> Accepted:
+    ) -> AcceptedRequest:
         with self._database.record() as connection:
-            if (earlier := seen_before(connection, _SCOPE, idempotency)) is not None:
-                return Accepted(earlier, False)
+            if (earlier := find_earlier_request(connection, _SCOPE, idempotency)) is not None:
+                return AcceptedRequest(earlier, False)
             place = catalogue_id(connection, catalogue)
             if asked.product_id is not None:
                 _require_products(connection, place, [asked.product_id], "product_id")
@@ -151,8 +156,8 @@ class SearchLedger:
                 known = _there(known, asked.earlier)
                 search |= {"objects": known.objects, "embeddings": known.embeddings, "models": known.models}
             insert_rows(connection, Search, [search])
-            remember(connection, _SCOPE, idempotency, new_id)
-            return Accepted(search["id"], True)
+            store_idempotency_key(connection, _SCOPE, idempotency, new_id)
+            return AcceptedRequest(search["id"], True)
 
     def earlier(self, search_id: str) -> Earlier:
         """Return what a search was made with.
@@ -163,7 +168,7 @@ class SearchLedger:
         with self._database.read() as session:
             row = find_search(session, search_id)
             return Earlier(
-                asked=Asked(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
+                asked=SearchSource(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
                 options=read_stored(SearchOptions, row.options, "The options of this search"),
                 state=row.state,
                 embedded=row.embeddings is not None,
@@ -263,9 +268,9 @@ def _status(row: Search | Row[Any], with_result: bool = True) -> TaskStatus:
         {
             "id": row.id,
             "state": row.state,
-            "created_at": moment(row.created_at),
-            "started_at": moment(row.started_at),
-            "finished_at": moment(row.finished_at),
+            "created_at": to_datetime(row.created_at),
+            "started_at": to_datetime(row.started_at),
+            "finished_at": to_datetime(row.finished_at),
             "result": read_stored(SearchResult, row.result, "The answer to this search")
             if row.result and with_result
             else None,

@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select, update
 from shared.contracts import WebhookEvent
 from shared.contracts.stored import as_object, read_stored
 from shared.database import Database, affected
-from shared.database.clock import moment, now_s
+from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Delivery, Webhook
 from shared.errors import UnreadableRow
 
@@ -44,7 +44,7 @@ def wait_s(attempts: int) -> float:
     return float(min(_FIRST_WAIT_S * 4.0 ** min(attempts - 1, 20), _MOST_WAIT_S))
 
 
-class WebhookDesk:
+class WebhookQueue:
     """Takes events that are due.
 
     Args:
@@ -144,7 +144,7 @@ def _taken(delivery: Delivery, webhook: Webhook) -> Due:
             **as_object(delivery.payload),
             "id": delivery.id,
             "event": delivery.event,
-            "created_at": moment(delivery.created_at),
+            "created_at": to_datetime(delivery.created_at),
         },
         "What is stored of this event",
     )

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from shared.contracts.webhooks import EVENTS, DeliveryOut, WebhookMade, WebhookOut
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue, shown_name
-from shared.database.clock import moment, now_s
+from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Catalogue, Delivery, Webhook
 from shared.errors import Conflict, UnknownWebhook
 
@@ -41,7 +41,7 @@ def emit(session: Session, event: str, catalogue: str, payload: dict[str, Any]) 
             _add_delivery(session, webhook.id, event, catalogue, payload)
 
 
-class WebhookLedger:
+class WebhookRepository:
     """Adds and removes webhooks, and shows what became of their events."""
 
     def __init__(self, database: Database) -> None:
@@ -140,7 +140,7 @@ def _out(row: Webhook) -> WebhookOut:
             "url": row.url,
             "events": row.events,
             "catalogue": row.catalogue,
-            "created_at": moment(row.created_at),
+            "created_at": to_datetime(row.created_at),
         }
     )
 
@@ -155,8 +155,8 @@ def _delivery_out(row: Delivery) -> DeliveryOut:
             "attempts": row.attempts,
             "status": row.status,
             "error": row.error,
-            "created_at": moment(row.created_at),
-            "finished_at": moment(row.finished_at),
-            "next_try_at": moment(row.not_before) if waits else None,
+            "created_at": to_datetime(row.created_at),
+            "finished_at": to_datetime(row.finished_at),
+            "next_try_at": to_datetime(row.not_before) if waits else None,
         }
     )

@@ -6,7 +6,7 @@ import httpx
 from sqlalchemy import select
 
 from shared.database import Database
-from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Job, JobItem, Product
+from shared.database.tables import Catalogue, Detection, Image, IndexVersionRow, Job, JobItem, Product
 from tests.chaos.record import Record
 from tests.chaos.site import Site
 from tests.servers import PATIENCE_S
@@ -62,9 +62,9 @@ def _compare_index(site: Site, record: Record) -> dict[str, int]:
     missing = surplus = doubled = 0
     with database.read() as session:
         live = session.execute(
-            select(Catalogue.name, Catalogue.id, IndexVersion.collection)
-            .join(IndexVersion, IndexVersion.catalogue_id == Catalogue.id)
-            .where(IndexVersion.state == "live")
+            select(Catalogue.name, Catalogue.id, IndexVersionRow.collection)
+            .join(IndexVersionRow, IndexVersionRow.catalogue_id == Catalogue.id)
+            .where(IndexVersionRow.state == "live")
         ).all()
         for name, catalogue_id, collection in live:
             rows = session.execute(

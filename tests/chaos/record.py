@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Accepted:
+class AcceptedRequest:
     """A search that was answered with 202, until its task ends."""
 
     task_id: str
@@ -34,7 +34,7 @@ class Record:
     """
 
     answers: Counter[str] = field(default_factory=Counter)
-    pending: deque[Accepted] = field(default_factory=deque)
+    pending: deque[AcceptedRequest] = field(default_factory=deque)
     accepted: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     job_outcomes: Counter[str] = field(default_factory=Counter)
@@ -57,9 +57,9 @@ class Record:
                 return
             if not any(each.task_id == task_id for each in self.pending):
                 self.accepted += 1
-                self.pending.append(Accepted(task_id, time.monotonic()))
+                self.pending.append(AcceptedRequest(task_id, time.monotonic()))
 
-    def end(self, search: Accepted, outcome: str) -> None:
+    def end(self, search: AcceptedRequest, outcome: str) -> None:
         with self.lock:
             self.outcomes[outcome] += 1
             self.waits_s.append(time.monotonic() - search.accepted_at)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests import builders
-from tests.chaos.record import Accepted, Record
+from tests.chaos.record import AcceptedRequest, Record
 from tests.packing import archive, pictures
 
 PHOTOS = list(pictures(24).values())
@@ -203,7 +203,7 @@ class Clients:
         record = self._record
         if not record.pending:
             return 0
-        search: Accepted = record.pending[0]
+        search: AcceptedRequest = record.pending[0]
         answer = client.get(f"/v1/tasks/{search.task_id}")
         if answer.status_code in (404, 410):
             record.lost.append(search.task_id)

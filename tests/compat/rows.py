@@ -14,19 +14,19 @@ from shared.contracts import SearchOptions, SearchResult, WholeImage
 from shared.database import Database
 from shared.database.clock import HostClock, now_s
 from shared.database.tables import Product, Search
-from shared.jobs.queue import JobDesk
-from shared.searches.queue import Claim, SearchDesk
-from shared.searches.repository import SearchLedger
+from shared.jobs.queue import JobQueue
+from shared.searches.queue import Claim, SearchQueue
+from shared.searches.repository import SearchRepository
 from worker.jobs.lane import CatalogueLane
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 TRIES = 4
 
 
 @pytest.fixture
-def ledger(database: Database) -> SearchLedger:
+def ledger(database: Database) -> SearchRepository:
     CatalogueStore(database).create("shop")
-    return SearchLedger(database)
+    return SearchRepository(database)
 
 
 class SteppedClock(HostClock):
@@ -51,7 +51,7 @@ def clock(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[floa
     return stepped.advance
 
 
-def accept(ledger: SearchLedger) -> str:
+def accept(ledger: SearchRepository) -> str:
     options = SearchOptions(catalogue="shop", top_k=3)
     return ledger.accept("shop", options, query_key="a" * 64, ttl_s=600).id
 
@@ -61,7 +61,7 @@ def rewrite(database: Database, table: Any, row_id: str, **values: Any) -> None:
         session.execute(update(table).where(table.id == row_id).values(**values))
 
 
-def answer_all(desk: SearchDesk) -> list[str]:
+def answer_all(desk: SearchQueue) -> list[str]:
     """Claim and answer as the search lane does, until nothing waits."""
     done: list[str] = []
     while claims := desk.claim(2):
@@ -88,11 +88,11 @@ def attempts(database: Database, search_id: str) -> int:
 @pytest.fixture
 def lane(database: Database) -> Iterator[CatalogueLane]:
     """The lane itself; what it deletes is in no index, so that it needs none."""
-    desk = JobDesk(database, "one", 60, TRIES, 8)
+    desk = JobQueue(database, "one", 60, TRIES, 8)
     with ThreadPoolExecutor(1) as decoders:
         names = ("store", "sources", "index", "pipelines", "limits", "pictures", "prefix", "gate")
         parts = dict.fromkeys(names)
-        made: Any = Tools(
+        made: Any = JobContext(
             database=database, desk=desk, decoders=decoders, micro_batch=4, **cast("dict[str, Any]", parts)
         )
         yield CatalogueLane(made, 10)

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from shared.contracts.stored import READS
 from shared.database import Database
 from shared.database.tables import Job, JobItem
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from tests.compat.rows import TRIES, clock, lane, products, rewrite, work
 from worker.jobs.lane import CatalogueLane, job_kinds
 
@@ -37,7 +37,7 @@ SPOILED_JOBS: dict[str, dict[str, Any]] = {
 def test_a_job_of_a_newer_version_waits_and_blocks_nobody(
     database: Database, products: list[str], lane: CatalogueLane, change: dict[str, Any]
 ) -> None:
-    ledger = JobLedger(database)
+    ledger = JobRepository(database)
     newer, normal = (ledger.create_delete("shop", [p]).id for p in products[:2])
     rewrite(database, Job, newer, **change)
     work(lane)
@@ -55,7 +55,7 @@ def test_a_damaged_job_fails_alone_after_its_attempts(
     change: dict[str, Any],
     clock: Callable[[float], None],
 ) -> None:
-    ledger = JobLedger(database)
+    ledger = JobRepository(database)
     bad, normal = (ledger.create_delete("shop", [p]).id for p in products[:2])
     rewrite(database, Job, bad, **change)
     work(lane)
@@ -71,7 +71,7 @@ def test_a_damaged_job_fails_alone_after_its_attempts(
 
 
 def test_a_damaged_item_fails_alone(database: Database, products: list[str], lane: CatalogueLane) -> None:
-    ledger = JobLedger(database)
+    ledger = JobRepository(database)
     job = ledger.create_delete("shop", products).id
     with database.write() as session:
         session.execute(update(JobItem).where(JobItem.product_id == "p2").values(payload=[1]))
@@ -84,7 +84,7 @@ def test_a_damaged_item_fails_alone(database: Database, products: list[str], lan
 def test_items_of_a_newer_version_are_left_to_a_newer_worker(
     database: Database, products: list[str], lane: CatalogueLane, clock: Callable[[float], None]
 ) -> None:
-    ledger = JobLedger(database)
+    ledger = JobRepository(database)
     job = ledger.create_delete("shop", products).id
     with database.write() as session:
         session.execute(update(JobItem).where(JobItem.number == 2).values(payload={"needs": READS + 1}))

@@ -18,13 +18,13 @@ from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.tables import Delivery, Job, Product, Ranking, Search, Timing
 from shared.errors import UnreadableRow
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.retention.expiry import expired_imports
-from shared.searches.metrics import SignalLedger
-from shared.searches.queue import SearchDesk
-from shared.searches.repository import SearchLedger
-from shared.webhooks.queue import WebhookDesk
-from shared.webhooks.repository import WebhookLedger
+from shared.searches.metrics import SearchMetricsRepository
+from shared.searches.queue import SearchQueue
+from shared.searches.repository import SearchRepository
+from shared.webhooks.queue import WebhookQueue
+from shared.webhooks.repository import WebhookRepository
 from tests.compat.rows import TRIES, accept, answer_all, attempts, clock, ledger, products, rewrite
 from worker.search.boosting import Boosting
 
@@ -49,21 +49,21 @@ UNREADABLE: dict[str, Any] = {
 
 @pytest.mark.parametrize("options", IGNORED.values(), ids=IGNORED)
 def test_a_search_with_unknown_fields_is_answered(
-    database: Database, ledger: SearchLedger, options: dict[str, Any]
+    database: Database, ledger: SearchRepository, options: dict[str, Any]
 ) -> None:
     ids = [accept(ledger) for _ in range(3)]
     rewrite(database, Search, ids[0], options=options)
-    assert answer_all(SearchDesk(database, "one", 30, TRIES)) == ids
+    assert answer_all(SearchQueue(database, "one", 30, TRIES)) == ids
 
 
 @pytest.mark.parametrize("options", UNREADABLE.values(), ids=UNREADABLE)
 def test_an_unreadable_search_fails_alone_after_its_attempts(
-    database: Database, ledger: SearchLedger, options: Any, clock: Callable[[float], None]
+    database: Database, ledger: SearchRepository, options: Any, clock: Callable[[float], None]
 ) -> None:
     ids = [accept(ledger) for _ in range(5)]
     bad, others = ids[0], ids[1:]
     rewrite(database, Search, bad, options=options)
-    desk = SearchDesk(database, "one", 30, TRIES)
+    desk = SearchQueue(database, "one", 30, TRIES)
     assert answer_all(desk) == others, "the first pass answers all others"
     assert attempts(database, bad) == 1
     assert ledger.status(bad).state == "queued"
@@ -78,7 +78,7 @@ def test_an_unreadable_search_fails_alone_after_its_attempts(
 
 
 def test_a_text_that_is_no_json_fails_alone(
-    database: Database, ledger: SearchLedger, clock: Callable[[float], None]
+    database: Database, ledger: SearchRepository, clock: Callable[[float], None]
 ) -> None:
     if not database.is_sqlite:
         # A JSON column of PostgreSQL refuses the text: the damage cannot be made there.
@@ -86,7 +86,7 @@ def test_a_text_that_is_no_json_fails_alone(
     ids = [accept(ledger) for _ in range(3)]
     with database.write() as session:
         session.execute(text("UPDATE searches SET options = '{\"top_k\": ' WHERE id = :id"), {"id": ids[0]})
-    desk = SearchDesk(database, "one", 30, TRIES)
+    desk = SearchQueue(database, "one", 30, TRIES)
     for _ in range(TRIES + 1):
         answer_all(desk)
         clock(10)
@@ -94,18 +94,18 @@ def test_a_text_that_is_no_json_fails_alone(
 
 
 def test_damaged_photo_keys_fail_alone(
-    database: Database, ledger: SearchLedger, clock: Callable[[float], None]
+    database: Database, ledger: SearchRepository, clock: Callable[[float], None]
 ) -> None:
     ids = [accept(ledger) for _ in range(3)]
     rewrite(database, Search, ids[0], more_photos={"a": 1})
-    desk = SearchDesk(database, "one", 30, TRIES)
+    desk = SearchQueue(database, "one", 30, TRIES)
     assert answer_all(desk) == ids[1:]
 
 
 @pytest.mark.parametrize("needs", [READS + 1, 99, "someday"])
 def test_a_search_that_needs_a_newer_worker_waits_for_it(
     database: Database,
-    ledger: SearchLedger,
+    ledger: SearchRepository,
     needs: Any,
     monkeypatch: pytest.MonkeyPatch,
     clock: Callable[[float], None],
@@ -114,7 +114,7 @@ def test_a_search_that_needs_a_newer_worker_waits_for_it(
     newer, answered = ids[:3], list[str]()
     for each in newer:
         rewrite(database, Search, each, options={"needs": needs, "rerank": {"by": "price"}})
-    desk = SearchDesk(database, "old", 30, TRIES)
+    desk = SearchQueue(database, "old", 30, TRIES)
     for _ in range(TRIES + 1):
         answered += answer_all(desk)
         clock(60)
@@ -125,7 +125,9 @@ def test_a_search_that_needs_a_newer_worker_waits_for_it(
     assert ledger.waiting() == 3, "it is visible as waiting, and expires like any other"
 
 
-def test_a_newer_version_says_what_it_needs(ledger: SearchLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_version_says_what_it_needs(
+    ledger: SearchRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As a future version would: a field is listed, and rows that use it need that version."""
     database: Database = ledger._database
     monkeypatch.setattr(SearchOptions, "NEEDED_BY", {"repeat": 2})
@@ -134,7 +136,7 @@ def test_a_newer_version_says_what_it_needs(ledger: SearchLedger, monkeypatch: p
     with database.read() as session:
         rows = dict(session.execute(select(Search.id, Search.options)).all())
     assert rows == {plain: {"top_k": 3}, new: {"repeat": True, "needs": 2}}
-    assert answer_all(SearchDesk(database, "old", 30, TRIES)) == [plain]
+    assert answer_all(SearchQueue(database, "old", 30, TRIES)) == [plain]
 
 
 def test_job_options_and_products_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +162,9 @@ def test_requests_stay_strict() -> None:
 
 
 def test_a_damaged_event_does_not_hold_up_the_others(
-    database: Database, ledger: SearchLedger, clock: Callable[[float], None]
+    database: Database, ledger: SearchRepository, clock: Callable[[float], None]
 ) -> None:
-    webhooks, desk = WebhookLedger(database), WebhookDesk(database, 60)
+    webhooks, desk = WebhookRepository(database), WebhookQueue(database, 60)
     hooks = [webhooks.add(f"https://{name}.example/", [], None).id for name in ("a", "b", "c")]
     events = [webhooks.test(hook).id for hook in hooks]
     rewrite(database, Delivery, events[0], payload=["no event"])
@@ -178,30 +180,34 @@ def test_a_damaged_event_does_not_hold_up_the_others(
     assert "cannot be read" in (shown.error or "")
 
 
-def test_events_that_this_version_does_not_know_are_listed(database: Database, ledger: SearchLedger) -> None:
-    webhooks = WebhookLedger(database)
+def test_events_that_this_version_does_not_know_are_listed(
+    database: Database, ledger: SearchRepository
+) -> None:
+    webhooks = WebhookRepository(database)
     made = webhooks.add("https://a.example/", ["job.succeeded", "price.changed"], None)
     assert webhooks.all()[0].events == made.events == ["job.succeeded", "price.changed"]
 
 
-def test_damaged_timings_do_not_end_the_count(database: Database, ledger: SearchLedger) -> None:
+def test_damaged_timings_do_not_end_the_count(database: Database, ledger: SearchRepository) -> None:
     stages = [{"total": 5.0}, "text", [1], {"a stage with a very long name": 1.0}, {"total": "x"}, {}]
     with database.write() as session:
         session.add_all(Timing(finished_at=now_s(), stages=each) for each in stages)
-    signals = SignalLedger(database)
+    signals = SearchMetricsRepository(database)
     assert signals.count() == len(stages)
     assert sum(signals.histograms()["total"].counts) == 1
     assert signals.signals().stages_ms["total"].count == 1
 
 
-def test_uploads_that_rows_of_another_version_name_are_kept(database: Database, ledger: SearchLedger) -> None:
-    job = JobLedger(database).create_import("shop", {"archive": "old.zip"}, None, {}).id
+def test_uploads_that_rows_of_another_version_name_are_kept(
+    database: Database, ledger: SearchRepository
+) -> None:
+    job = JobRepository(database).create_import("shop", {"archive": "old.zip"}, None, {}).id
     rewrite(database, Job, job, source={"archives": ["new-1.zip", {"name": "new-2.zip"}]})
     names = ["new-1.zip", "new-2.zip", "nobody.zip"]
     assert list(expired_imports(database, names, 0)) == ["nobody.zip"]
 
 
-def test_boosts_that_cannot_be_read_are_left_out(database: Database, ledger: SearchLedger) -> None:
+def test_boosts_that_cannot_be_read_are_left_out(database: Database, ledger: SearchRepository) -> None:
     kept = [{"filter": "price < 5", "factor": 1.5, "until": "new"}, {"factor": 2.0}, 7, {"filter": "(("}]
     with database.write() as session:
         session.add(Ranking(catalogue_id=1, boosts=kept))
@@ -250,10 +256,10 @@ def test_titles_that_are_no_json_end_no_list(database: Database, products: list[
         CatalogueStore(database).product("shop", "p1")
 
 
-def test_a_fixture_of_json_is_what_the_database_gives(database: Database, ledger: SearchLedger) -> None:
+def test_a_fixture_of_json_is_what_the_database_gives(database: Database, ledger: SearchRepository) -> None:
     """The control: an untouched row is claimed with what was asked."""
     accept(ledger)
-    (claim,) = SearchDesk(database, "one", 30, TRIES).claim(1)
+    (claim,) = SearchQueue(database, "one", 30, TRIES).claim(1)
     assert json.loads(claim.options.model_dump_json(exclude_defaults=True)) == {
         "catalogue": "shop",
         "top_k": 3,

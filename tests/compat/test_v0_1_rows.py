@@ -14,25 +14,25 @@ import pytest
 from sqlalchemy import select
 
 from shared.broker.task_names import LANE_OF, TaskName
-from shared.catalogue.golden import GoldenLedger
-from shared.catalogue.indexes import IndexLedger
-from shared.catalogue.ranking import RankingLedger
+from shared.catalogue.golden import GoldenRepository
+from shared.catalogue.indexes import IndexRepository
+from shared.catalogue.ranking import RankingRepository
 from shared.contracts.feedback import FeedbackIn
 from shared.contracts.search import Boost
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Search
 from shared.filters import parse
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
 from shared.jobs.states import KINDS
 from shared.jobs.work import ChunkClaim
-from shared.searches.feedback import FeedbackLedger
-from shared.searches.metrics import SignalLedger
-from shared.searches.queue import Claim, SearchDesk
-from shared.searches.repository import SearchLedger
-from shared.webhooks.queue import WebhookDesk
-from shared.webhooks.repository import WebhookLedger
+from shared.searches.feedback import FeedbackRepository
+from shared.searches.metrics import SearchMetricsRepository
+from shared.searches.queue import Claim, SearchQueue
+from shared.searches.repository import SearchRepository
+from shared.webhooks.queue import WebhookQueue
+from shared.webhooks.repository import WebhookRepository
 from worker.jobs.imports import _options
 from worker.products.loading import _product_of
 from worker.search.boosting import Boosting
@@ -61,7 +61,7 @@ def searches_by_state(database: Database, state: str) -> list[str]:
 
 
 def claims_of(database: Database) -> list[Claim]:
-    return SearchDesk(database, "two", 30, 4).claim(100)
+    return SearchQueue(database, "two", 30, 4).claim(100)
 
 
 def test_every_waiting_search_is_claimed_with_its_options(old: Database) -> None:
@@ -91,7 +91,7 @@ def test_what_was_kept_of_a_photo_serves_again(old: Database) -> None:
 
 
 def test_answers_are_shown_and_paged(old: Database) -> None:
-    ledger, desk = SearchLedger(old), SearchDesk(old, "two", 30, 4)
+    ledger, desk = SearchRepository(old), SearchQueue(old, "two", 30, 4)
     (answered,) = searches_by_state(old, "succeeded")
     status = ledger.status(answered)
     assert status.result is not None
@@ -108,11 +108,11 @@ def test_answers_are_shown_and_paged(old: Database) -> None:
     (cancelled,) = searches_by_state(old, "cancelled")
     assert ledger.status(cancelled).state == "cancelled"
     said = FeedbackIn(query_id=answered, object=0, product_id="p1", kind="click")
-    assert FeedbackLedger(old).check(said).rank == 1
+    assert FeedbackRepository(old).check(said).rank == 1
 
 
 def test_every_waiting_job_is_claimed_and_its_items_are_read(old: Database) -> None:
-    desk = JobDesk(old, "two", 60, 4, 50)
+    desk = JobQueue(old, "two", 60, 4, 50)
     claims: list[ChunkClaim] = []
     while (claim := desk.claim()) is not None:
         claims.append(claim)
@@ -132,21 +132,21 @@ def test_every_waiting_job_is_claimed_and_its_items_are_read(old: Database) -> N
 
 
 def test_everything_that_is_listed_is_listed(old: Database) -> None:
-    assert len(JobLedger(old).recent()) == 14
-    assert [each.number for each in IndexLedger(old).all("shop")] == [3, 2, 1]
-    assert IndexLedger(old).gate("shop", 1)["verdict"] == "passed"
-    assert [each.product_id for each in GoldenLedger(old).some("shop", None, 10)] == ["p1"]
-    assert len(FeedbackLedger(old).some("shop")) == 3
-    ranking = RankingLedger(old)
+    assert len(JobRepository(old).recent()) == 14
+    assert [each.number for each in IndexRepository(old).all("shop")] == [3, 2, 1]
+    assert IndexRepository(old).gate("shop", 1)["verdict"] == "passed"
+    assert [each.product_id for each in GoldenRepository(old).some("shop", None, 10)] == ["p1"]
+    assert len(FeedbackRepository(old).some("shop")) == 3
+    ranking = RankingRepository(old)
     assert [b.factor for b in ranking.boosts("shop").boosts] == [1.25]
     assert [c.calibrated for c in ranking.calibrations("shop")] == [False]
     assert Boosting.stored([{"filter": "price < 50", "factor": 1.25}]).filters == (parse("price < 50"),)
-    webhooks = WebhookLedger(old)
+    webhooks = WebhookRepository(old)
     (hook,) = webhooks.all()
     assert hook.events == ["job.succeeded", "index.promoted"]
     assert webhooks.deliveries(hook.id)
-    assert WebhookDesk(old, 60).take(10), "events that wait are sent"
-    assert SignalLedger(old).count() == 1
+    assert WebhookQueue(old, 60).take(10), "events that wait are sent"
+    assert SearchMetricsRepository(old).count() == 1
     with old.read() as session:
         assert session.scalars(select(Catalogue.name)).one() == "shop"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from shared.catalogue.ranking import RankingLedger
+from shared.catalogue.ranking import RankingRepository
 from shared.contracts.search import Boost
 from tests.browser import SIZES, Browser, Window
 from tests.manage_builders import add_version
@@ -22,7 +22,7 @@ def room(tmp_path: Path) -> Iterator[Showroom]:
     with Showroom(tmp_path, things(4)) as opened:
         add_version(opened.shop, 1, "live")
         wanted = [Boost(filter='category = "Chairs" and price < 50', factor=1.25)]
-        RankingLedger(opened.shop.parts.database).set_boosts("demo", wanted)
+        RankingRepository(opened.shop.parts.database).set_boosts("demo", wanted)
         yield opened
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.database import Database
-from shared.database.tables import Detection, IndexVersion
+from shared.database.tables import Detection, IndexVersionRow
 from tests.servers import PATIENCE_S
 from tests.stack import Stack
 from worker.vector_index import MilvusIndex
@@ -34,7 +34,7 @@ def assert_index_is_the_catalogue(stack: Stack, products: int) -> None:
     """Every product has its one row in Milvus and in the database, and there is no other row."""
     database = Database(stack.database_url)
     with database.read() as session:
-        live = session.scalars(select(IndexVersion)).one()
+        live = session.scalars(select(IndexVersionRow)).one()
         rows = session.execute(select(Detection.image_id, Detection.number)).all()
     database.close()
     index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"], timeout_s=PATIENCE_S)

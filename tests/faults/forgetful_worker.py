@@ -16,7 +16,7 @@ import secrets
 from sqlalchemy import update
 
 from shared.database.tables import Chunk, JobItem
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from tests.faults import trapped_worker
 from worker.app import app
 from worker.indexes import expected_rows
@@ -30,7 +30,7 @@ def _another_key(image_id: str, number: int) -> str:
     return f"{image_id}-{number}-{secrets.token_hex(4)}"
 
 
-def _begin_again(self: JobDesk) -> int:
+def _begin_again(self: JobQueue) -> int:
     with self._database.write() as session:
         session.execute(update(JobItem).values(state="waiting"))
         begun = Chunk.stage.in_(("items",)) & Chunk.state.in_(("running", "done"))
@@ -45,4 +45,4 @@ if os.environ.get("FORGETS") == "keys":
     assert expected_rows.row_key is index_rows.row_key
     index_rows.row_key = _another_key
 if os.environ.get("FORGETS") == "place":
-    JobDesk.take_over = _begin_again  # type: ignore[method-assign]
+    JobQueue.take_over = _begin_again  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.broker.publisher import TaskPublisher
-from shared.searches.repository import SearchLedger
+from shared.searches.repository import SearchRepository
 from shared.settings import get_settings
 from shared.storage.image_store import ImageStore
 from web.app import create_app
@@ -39,7 +39,7 @@ def _dying_after(kind: type, method: str, place: str) -> None:
 
 
 _dying_after(ImageStore, "put", "after the file")
-_dying_after(SearchLedger, "accept", "after the row")
+_dying_after(SearchRepository, "accept", "after the row")
 _dying_after(TaskPublisher, "publish", "after the publish")
 
 app = create_app(get_settings())

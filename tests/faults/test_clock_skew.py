@@ -19,10 +19,10 @@ from shared.database.clock import now_s
 from shared.database.migrate import migrate
 from shared.database.tables import Chunk, Search
 from shared.health.presence import Presence
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
-from shared.searches.queue import SearchDesk
-from shared.searches.repository import SearchLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
+from shared.searches.queue import SearchQueue
+from shared.searches.repository import SearchRepository
 from tests.conftest import new_postgres_database
 from tests.faketime import WrongClock
 from tests.servers import free_port, wait_for
@@ -71,28 +71,28 @@ def start(database: Database, tmp_path: Path) -> Iterator[Start]:
 
 def accept(database: Database, key: str) -> str:
     options = SearchOptions(catalogue="shop")
-    return SearchLedger(database).accept("shop", options, query_key=key, ttl_s=600).id
+    return SearchRepository(database).accept("shop", options, query_key=key, ttl_s=600).id
 
 
 def sweep_is_seen(database: Database) -> None:
     """Wait until a search whose lease is over was put back: by then all others were looked at too."""
     task = accept(database, "over")
-    (claim,) = SearchDesk(database, "dead", LEASE_S, 9).claim(1)
+    (claim,) = SearchQueue(database, "dead", LEASE_S, 9).claim(1)
     assert claim.id == task
     with database.write() as session:
         session.execute(update(Search).where(Search.id == task).values(lease_until=1.0))
-    wait_for("it is put back", lambda: SearchLedger(database).status(task).state == "queued")
-    SearchLedger(database).cancel(task)
+    wait_for("it is put back", lambda: SearchRepository(database).status(task).state == "queued")
+    SearchRepository(database).cancel(task)
 
 
 def test_a_maintenance_process_ahead_or_set_while_it_runs_takes_nobody_s_work(
     database: Database, start: Start, tmp_path: Path
 ) -> None:
     wrong = WrongClock(tmp_path / "clock", 60)
-    search, jobs = accept(database, "live"), JobLedger(database)
-    (claim,) = SearchDesk(database, "one", LEASE_S, 4).claim(1)
+    search, jobs = accept(database, "live"), JobRepository(database)
+    (claim,) = SearchQueue(database, "one", LEASE_S, 4).claim(1)
     job = jobs.create_import("shop", {"archive": "upload"}).id
-    chunk = JobDesk(database, "one", LEASE_S, 4, 2).claim()
+    chunk = JobQueue(database, "one", LEASE_S, 4, 2).claim()
     assert chunk is not None
     start("worker.maintenance", wrong)
     for ahead_s in (60, 3600, -3600):
@@ -100,19 +100,19 @@ def test_a_maintenance_process_ahead_or_set_while_it_runs_takes_nobody_s_work(
         wait_for_skew(database, ahead_s)
         keep(database, search, chunk.id)
         sweep_is_seen(database)
-        assert SearchLedger(database).status(search).state == "running"
+        assert SearchRepository(database).status(search).state == "running"
         assert jobs.status(job).state == "running"
-    assert JobDesk(database, "one", LEASE_S, 4, 2).renew(chunk)
-    assert SearchDesk(database, "one", LEASE_S, 4).fail(claim, "internal", "the claim still holds") == 1
+    assert JobQueue(database, "one", LEASE_S, 4, 2).renew(chunk)
+    assert SearchQueue(database, "one", LEASE_S, 4).fail(claim, "internal", "the claim still holds") == 1
 
 
 def test_control_by_its_host_s_clock_it_takes_what_others_work_on(
     database: Database, start: Start, tmp_path: Path
 ) -> None:
     search = accept(database, "live")
-    SearchDesk(database, "one", LEASE_S, 4).claim(1)
+    SearchQueue(database, "one", LEASE_S, 4).claim(1)
     start("tests.faults.host_clock_maintenance", WrongClock(tmp_path / "clock", 60))
-    wait_for("it is put back", lambda: SearchLedger(database).status(search).state == "queued")
+    wait_for("it is put back", lambda: SearchRepository(database).status(search).state == "queued")
 
 
 def keep(database: Database, search: str, chunk: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.errors import DatabaseUnavailable
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import ChunkClaim
 from tests import builders
 from tests.faults.chunks import freeze_in_a_chunk
@@ -79,7 +79,7 @@ def test_fifty_products_put_by_hand_all_go_before_the_next_micro_batch(
 ) -> None:
     bulk = shop.accept_import(dict(pictures(40)))
     photo = shop.store.put(builders.jpeg(seed=900), "images")
-    embed, finish = ProductStages.embed, JobDesk.finish
+    embed, finish = ProductStages.embed, JobQueue.finish
     embedded: list[str] = []
     begun_at_end_of_put: list[int] = []
 
@@ -91,15 +91,15 @@ def test_fifty_products_put_by_hand_all_go_before_the_next_micro_batch(
                     shop.jobs.create_put("shop", f"by-hand-{n}", ProductIn(), [photo])
         embed(stages, batch)  # type: ignore[arg-type]
 
-    def finish_and_note(desk: JobDesk, claim: ChunkClaim, report: object = None) -> list[str]:
+    def finish_and_note(desk: JobQueue, claim: ChunkClaim, report: object = None) -> list[str]:
         if claim.kind == "put":
             begun_at_end_of_put.append(len(embedded))
         return finish(desk, claim, report)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ProductStages, "embed", embed_and_note)
-    monkeypatch.setattr(JobDesk, "finish", finish_and_note)
+    monkeypatch.setattr(JobQueue, "finish", finish_and_note)
     if not gives_way:
-        monkeypatch.setattr(JobDesk, "urgent_waits", lambda *_: False)
+        monkeypatch.setattr(JobQueue, "urgent_waits", lambda *_: False)
     shop.work()
     assert len(begun_at_end_of_put) == PUTS
     # Micro-batches of the import that were in the models when each put was done: two, or all ten.

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from shared.database import Database
-from shared.database.tables import Chunk, IndexVersion
+from shared.database.tables import Chunk, IndexVersionRow
 from tests.faults.chunks import freeze_in_a_chunk
 from tests.packing import archive, pictures
 from tests.servers import PATIENCE_S
@@ -64,7 +64,7 @@ def assert_both_indexes_are_the_catalogue(stack: Stack) -> None:
     database = Database(stack.database_url)
     index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"], timeout_s=PATIENCE_S)
     with database.read() as session:
-        versions = list(session.scalars(select(IndexVersion).order_by(IndexVersion.number)))
+        versions = list(session.scalars(select(IndexVersionRow).order_by(IndexVersionRow.number)))
     assert [version.state for version in versions] == ["retired", "live"]
     for version in versions:
         expected = set(expected_keys(database, version.id))

@@ -20,7 +20,7 @@ from typing import Any
 
 from shared.database import affected
 from shared.database.tables import Chunk
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from tests.faults.chunks import POISON_WIDTH_PX
 from worker import shutdown as stopping
 from worker.app import app
@@ -51,7 +51,7 @@ def _pass_the_gate(gate: Path) -> None:
         file.write(b".")
 
 
-def _always_mine(self: JobDesk, session: Any, claim: Any) -> bool:
+def _always_mine(self: JobQueue, session: Any, claim: Any) -> bool:
     from sqlalchemy import update
 
     return bool(affected(session, update(Chunk).where(Chunk.id == claim.id).values(error=None)))
@@ -61,6 +61,6 @@ Pipeline.find_objects = _find  # type: ignore[method-assign]
 if "deaf" in _TRAPS:
     stopping.listen = lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # type: ignore[assignment]
 if "stubborn" in _TRAPS:
-    JobDesk._renew = _always_mine  # type: ignore[method-assign]
+    JobQueue._renew = _always_mine  # type: ignore[method-assign]
 if "blameless" in _TRAPS:
-    JobDesk.blame = lambda self, claim, item: 1  # type: ignore[method-assign]
+    JobQueue.blame = lambda self, claim, item: 1  # type: ignore[method-assign]

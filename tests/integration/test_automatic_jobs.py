@@ -12,15 +12,15 @@ from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.migrate import migrate
-from shared.jobs.chunk_reader import JobQueue
+from shared.jobs.chunk_reader import ChunkReader
 from shared.jobs.create import add_job
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.jobs.states import AUTOMATIC
 from shared.jobs.work import ChunkClaim, Item, Problem
 from tests.job_builders import desk
 from worker.jobs import Once
 from worker.jobs.lane import CatalogueLane
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ class Steps(Once):
     """A calibration of five steps; a person asks for an import during the second."""
 
     lane: list[CatalogueLane]
-    jobs: JobLedger
+    jobs: JobRepository
     done: list[str] = field(default_factory=list)
     wanted: str = ""
 
@@ -53,7 +53,7 @@ class Steps(Once):
 class Import:
     """An import of one product."""
 
-    tools: Tools
+    tools: JobContext
     done: list[str]
     finishes = False
 
@@ -67,16 +67,16 @@ class Import:
         return None
 
 
-def run(database: Database) -> tuple[Steps, str, JobLedger]:
+def run(database: Database) -> tuple[Steps, str, JobRepository]:
     """Work until nothing is left; return what was done, and the automatic job."""
     for name in ("shop", "books"):
         CatalogueStore(database).create(name)
-    jobs = JobLedger(database)
+    jobs = JobRepository(database)
     with database.write() as session:
         system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=AUTOMATIC)
-    parts: dict[str, Any] = dict.fromkeys(Tools.__dataclass_fields__)
+    parts: dict[str, Any] = dict.fromkeys(JobContext.__dataclass_fields__)
     parts |= {"database": database, "desk": desk(database), "give_way": lambda claim: None}
-    lane = CatalogueLane(Tools(**parts), chunk_items=10)
+    lane = CatalogueLane(JobContext(**parts), chunk_items=10)
     steps = Steps([lane], jobs)
     lane._kinds |= {"calibrate": steps, "import": Import(lane.tools, steps.done)}
     while lane.work_one() is not None:
@@ -97,6 +97,6 @@ def test_the_import_starts_at_the_next_step_and_the_calibration_goes_on_once(dat
 def test_control_without_giving_way_the_import_waits_for_all_of_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(JobQueue, "gives_way_to", lambda *_: None)
+    monkeypatch.setattr(ChunkReader, "gives_way_to", lambda *_: None)
     steps, _, _ = run(database)
     assert steps.done == [*(f"calibrate {n}" for n in range(1, 6)), "import"]

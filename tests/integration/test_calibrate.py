@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from shared.catalogue.indexes import IndexLedger
-from shared.catalogue.ranking import RankingLedger
+from shared.catalogue.indexes import IndexRepository
+from shared.catalogue.ranking import RankingRepository
 from shared.contracts import SearchResult
 from shared.contracts.indexes import PromoteRequest, ReprocessRequest, RollbackRequest
 from shared.contracts.search import Hit
 from shared.database.tables import Calibration as CalibrationRow
-from shared.database.tables import IndexVersion
+from shared.database.tables import IndexVersionRow
 from shared.errors import Conflict, NotFound
 from tests import builders
 from tests.reprocess_shop import NEW
@@ -41,8 +41,8 @@ def goods(count: int) -> dict[str, bytes | str]:
     return {**{f"p{n}.jpg": product_photo(n) for n in range(count)}, "manifest.csv": "\n".join(rows)}
 
 
-def ranking(shop: Shop) -> RankingLedger:
-    return RankingLedger(shop.worker.database)
+def ranking(shop: Shop) -> RankingRepository:
+    return RankingRepository(shop.worker.database)
 
 
 def calibrate(shop: Shop, number: int | None = None) -> dict[str, object]:
@@ -108,7 +108,7 @@ def test_scores_become_probabilities_of_their_own_index_version_only(shop: Shop)
     assert "by photo" in failure(shop, product_id="p3", min_probability=0.5)
 
     # Another version's scores are others: nothing is said of them before it has a calibration of its own.
-    indexes = IndexLedger(shop.worker.database)
+    indexes = IndexRepository(shop.worker.database)
     indexes.reprocess("shop", ReprocessRequest(embedder=NEW))
     shop.work()
     indexes.promote("shop", PromoteRequest(force=True))
@@ -166,7 +166,7 @@ def test_one_is_made_at_a_time_and_of_no_pruned_version(shop: Shop) -> None:
         ranking(shop).calibrate("shop")
     shop.work()
     with shop.worker.database.write() as session:
-        session.execute(update(IndexVersion).values(state="pruned"))
+        session.execute(update(IndexVersionRow).values(state="pruned"))
     with pytest.raises(Conflict, match="pruned"):
         ranking(shop).calibrate("shop", 1)
 

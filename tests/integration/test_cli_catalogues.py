@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import app
 from shared.jobs.plan import write_plan
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from tests.servers import wait_for
 from tests.web_builders import Shop, open_shop, serving
 
@@ -33,7 +33,7 @@ def vitrine(*words: str, typed: str | None = None) -> Result:
 def end_jobs(shop: Shop, count: int) -> None:
     """Stand for the worker: end so many jobs as soon as they come."""
     database = shop.parts.database
-    desk = JobDesk(database, "tester", 60.0, 4, 4)
+    desk = JobQueue(database, "tester", 60.0, 4, 4)
     for _ in range(count):
         claim = wait_for("a chunk waits", desk.claim)
         write_plan(desk, database, claim, [], 4)

@@ -22,7 +22,7 @@ from shared.database.tables import Job
 from shared.errors import Conflict, Unavailable
 from shared.jobs.close import add_problems
 from shared.jobs.plan import write_plan
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from tests.servers import wait_for
 from tests.web_builders import Shop, open_shop, serving
@@ -50,7 +50,7 @@ class Work:
 
     def __init__(self, shop: Shop) -> None:
         self.database = shop.parts.database
-        self.desk = JobDesk(self.database, "tester", 60.0, 4, 4)
+        self.desk = JobQueue(self.database, "tester", 60.0, 4, 4)
         self.job = shop.parts.jobs.create_import("demo", {"path": "somewhere"}).id
         claim = self.take()
         items = [Item(n, n, f"p{n}", {}, 0) for n in range(1, 5)]

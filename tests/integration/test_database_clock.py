@@ -16,10 +16,10 @@ from shared.database.clock import DatabaseClock, HostClock, follow, now_s, skew_
 from shared.database.migrate import migrate
 from shared.database.tables import Search
 from shared.health.presence import Presence
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
-from shared.searches.queue import SearchDesk
-from shared.searches.repository import SearchLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
+from shared.searches.queue import SearchQueue
+from shared.searches.repository import SearchRepository
 from tests.conftest import new_postgres_database
 
 HOUR_S = 3600.0
@@ -121,16 +121,18 @@ def test_a_jump_of_the_host_s_clock_ends_no_lease(
     CatalogueStore(server).create("shop")
     if by_host:
         follow(HostClock())
-    searches, jobs = SearchLedger(server), JobLedger(server)
+    searches, jobs = SearchRepository(server), JobRepository(server)
     task = searches.accept("shop", SearchOptions(catalogue="shop"), query_key="k", ttl_s=600).id
     jobs.create_import("shop", {"archive": "upload"})
-    worker, chunks = SearchDesk(server, "one", LEASE_S, 4), JobDesk(server, "one", LEASE_S, 4, 2)
+    worker, chunks = SearchQueue(server, "one", LEASE_S, 4), JobQueue(server, "one", LEASE_S, 4, 2)
     assert worker.claim(1)
     assert chunks.claim() is not None
     presence = Presence(server)
     presence.beat("search@one", "search", {})
     host_clock[0] = jump_s  # of the process that looks
-    lost = SearchDesk(server, "maintenance", LEASE_S, 4).sweep() + JobDesk(server, "m", LEASE_S, 4, 2).sweep()
+    lost = (
+        SearchQueue(server, "maintenance", LEASE_S, 4).sweep() + JobQueue(server, "m", LEASE_S, 4, 2).sweep()
+    )
     seen = presence.alive()
     ahead = by_host and jump_s > 0
     assert lost == (2 if ahead else 0)
@@ -141,7 +143,7 @@ def test_a_jump_of_the_host_s_clock_ends_no_lease(
             session.execute(
                 update(Search).where(Search.id == task).values(lease_until=Search.lease_until - 60)
             )
-        assert SearchDesk(server, "m", LEASE_S, 4).sweep() == (0 if by_host else 1)
+        assert SearchQueue(server, "m", LEASE_S, 4).sweep() == (0 if by_host else 1)
 
 
 def test_presence_shows_how_wrong_its_host_s_clock_is(server: Database, host_clock: list[float]) -> None:

@@ -12,18 +12,18 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.catalogue.golden import GoldenLedger
-from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.golden import GoldenRepository
+from shared.catalogue.indexes import IndexRepository
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn
 from shared.contracts.indexes import GoldenIn, ReprocessRequest
 from shared.database import Database
 from shared.database.catalogue_rows import _LOCKS
 from shared.database.clock import now_s
-from shared.database.tables import Catalogue, Chunk, Feedback, IndexVersion, Job
+from shared.database.tables import Catalogue, Chunk, Feedback, IndexVersionRow, Job
 from shared.errors import Conflict, UnknownCatalogue
 from shared.jobs.create import require_idle
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.searches.feedback import PHOTOS
 from shared.settings import SearchSettings
 from tests.index_shop import IndexShop, photo
@@ -98,7 +98,7 @@ def of_catalogue(shop: IndexShop) -> list[str]:
 @pytest.mark.parametrize("shop", [None, "milvus"], indirect=True)
 def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     shop.search(1)
-    golden = GoldenLedger(shop.database)
+    golden = GoldenRepository(shop.database)
     own, shared = (shop.store.put(photo(seed), "golden") for seed in (1, 2))
     for key in (own, shared):
         golden.add("shop", GoldenIn(product_id="p1"), key)
@@ -116,7 +116,7 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
         )
     job = shop.jobs.create_drop("shop").id
 
-    assert {"Product", "IndexVersion", "GoldenQuery", "Search", "Job", "JobItem"} <= set(
+    assert {"Product", "IndexVersionRow", "GoldenQuery", "Search", "Job", "JobItem"} <= set(
         left_over(shop.database, job)
     )
     assert [c.name for c in shop.catalogue.all()] == ["other"]
@@ -219,7 +219,7 @@ def test_what_could_not_be_done_is_tried_again(shop: IndexShop) -> None:
 
 def test_of_a_deletion_and_a_job_at_once_only_one_begins(database: Database) -> None:
     """Without the lock both saw a catalogue that nobody works on (the control is in the next test)."""
-    catalogue, jobs = CatalogueStore(database), JobLedger(database)
+    catalogue, jobs = CatalogueStore(database), JobRepository(database)
     for number in range(8):
         name = f"c{number}"
         catalogue.create(name)
@@ -228,7 +228,7 @@ def test_of_a_deletion_and_a_job_at_once_only_one_begins(database: Database) -> 
 
 
 def test_of_two_reprocessings_at_once_one_begins(database: Database) -> None:
-    catalogue, indexes = CatalogueStore(database), IndexLedger(database)
+    catalogue, indexes = CatalogueStore(database), IndexRepository(database)
     wanted = ReprocessRequest()
     for number in range(8):
         name = f"c{number}"
@@ -237,7 +237,7 @@ def test_of_two_reprocessings_at_once_one_begins(database: Database) -> None:
         assert len([each for each in outcomes if each is not None]) == 1
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(Job)) == 8
-        assert session.scalar(select(func.count()).select_from(IndexVersion)) == 0
+        assert session.scalar(select(func.count()).select_from(IndexVersionRow)) == 0
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -257,7 +257,7 @@ def test_the_lock_is_what_makes_it_one(database: Database, monkeypatch: pytest.M
 
     monkeypatch.setattr("shared.jobs.repository.require_idle", looks)
     CatalogueStore(database).create("locked")
-    indexes = IndexLedger(database)
+    indexes = IndexRepository(database)
     outcomes = at_once(*[lambda: indexes.reprocess("locked", ReprocessRequest())] * 2)
     assert len([each for each in outcomes if each is not None]) == 1
     both_looked.reset()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from shared.catalogue.duplicates import DuplicateLedger
+from shared.catalogue.duplicates import DuplicateRepository
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.database.bulk import insert_rows
@@ -55,7 +55,7 @@ def look(shop: Shop, **wanted: object) -> JobOut:
 
 def shown(shop: Shop, **how: object) -> list[tuple[str, list[str]]]:
     """The groups, each with the product to keep first."""
-    ledger = DuplicateLedger(shop.worker.database)
+    ledger = DuplicateRepository(shop.worker.database)
     return [(g.kind, [p.product_id for p in g.products]) for g in ledger.groups("shop", **how).groups]  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def test_exact_and_near_duplicates_are_told_from_other_products(shop: Shop) -> N
             "without_hash": 0,
         }
     }
-    found = DuplicateLedger(shop.worker.database).groups("shop").groups
+    found = DuplicateRepository(shop.worker.database).groups("shop").groups
     assert all(p.similarity == 1 for p in found[0].products)
     assert all(0.9 <= p.similarity < 1 for p in found[1].products[1:])
     assert all(p.image_url.startswith("/v1/images/") for g in found for p in g.products)
@@ -144,7 +144,7 @@ def test_which_product_is_kept(shop: Shop) -> None:
     shop.put("pictured", ProductIn(), [photo(1), photo(5)])
     shop.put("newest", ProductIn(), [photo(1)])
     look(shop)
-    kept = DuplicateLedger(shop.worker.database).groups("shop").groups[0]
+    kept = DuplicateRepository(shop.worker.database).groups("shop").groups[0]
     assert kept.keep == "pictured"
     assert {p.product_id for p in kept.products} == {"pictured", "described", "oldest", "newest"}
     shop.jobs.create_delete("shop", ["newest", "described", "oldest"])
@@ -244,7 +244,7 @@ def test_the_rest_of_a_cancelled_job_knows_what_that_found(
         assert len(session.scalars(select(DuplicatePair)).all()) == 1
     rest = shop.done(shop.jobs.retry(job, None, 4).id)
     assert (rest.state, rest.total) == ("succeeded", 2)
-    (group,) = DuplicateLedger(shop.database).groups("shop").groups
+    (group,) = DuplicateRepository(shop.database).groups("shop").groups
     assert [p.product_id for p in group.products] == ["p0", "p1"]
     shop.close()
 
@@ -254,7 +254,7 @@ def test_earlier_groups_are_shown_until_there_are_new_ones_and_then_go(shop: Sho
     shop.import_files({"a.jpg": photo(1), "a2.jpg": photo(1)})
     first = look(shop)
     shop.jobs.create("duplicates", "shop", DuplicatesRequest().model_dump())
-    assert DuplicateLedger(shop.worker.database).groups("shop").job_id == first.id
+    assert DuplicateRepository(shop.worker.database).groups("shop").job_id == first.id
     shop.work()
     look(shop)
     with shop.worker.database.read() as session:

@@ -24,7 +24,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Feedback, Process, Search
 from shared.errors import Conflict, Refused
 from shared.process.log import configure_logging
-from shared.searches.feedback import MOST_OF_A_SEARCH, PHOTOS, FeedbackLedger, Said
+from shared.searches.feedback import MOST_OF_A_SEARCH, PHOTOS, FeedbackRepository, Said
 from tests.web_builders import Shop, open_shop, upload
 from vitrine_client import Vitrine
 from worker.maintenance.sweeper import build_sweeper
@@ -135,7 +135,7 @@ def test_so_much_of_one_search_and_no_more(shop: Shop) -> None:
     assert say(shop, query, kind="click")[0] == 409
     assert say(shop, query)[0] == 200, "what is known already may be said again"
     with pytest.raises(Conflict):
-        FeedbackLedger(shop.parts.database).check(
+        FeedbackRepository(shop.parts.database).check(
             FeedbackIn(query_id=query, product_id="chair-1", kind="not_this")
         )
 
@@ -144,7 +144,7 @@ def test_two_at_the_same_moment_make_one_row(database: Database) -> None:
     with database.write() as session:
         session.add(Catalogue(name="shop", currency="EUR", created_at=now_s()))
     said = Said(FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None)
-    ledger, found = FeedbackLedger(database), []
+    ledger, found = FeedbackRepository(database), []
     barrier = threading.Barrier(4)
 
     def add() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import ProductIn
-from shared.filters import facts_of, parse
+from shared.filters import filter_fields, parse
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import unique
 from worker.indexes.rows import index_row
@@ -51,7 +51,7 @@ def filled(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[Milvu
     rows = []
     for number, (embedding, rank) in enumerate(zip(world[0], world[1], strict=True)):
         product = ProductIn(attributes={"rank": float(rank)}, tags=["all"])
-        rows.append(index_row(f"p{number}", product, facts_of(product), f"i{number}", 0, embedding))
+        rows.append(index_row(f"p{number}", product, filter_fields(product), f"i{number}", 0, embedding))
     index.upsert(name, rows)
     index.flush(name)
 

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from shared.database import Database
 from shared.database.filter_sql import where
-from shared.database.tables import Catalogue, Detection, Image, IndexVersion, Product
+from shared.database.tables import Catalogue, Detection, Image, IndexVersionRow, Product
 from shared.errors import InvalidInput
-from shared.filters import Filter, facts_of, matches, parse
+from shared.filters import Filter, filter_fields, matches, parse
 from tests.filter_builders import Made, random_filter, random_product
 from tests.memory_index import MemoryIndex
 from tests.servers import wait_for
@@ -81,7 +81,7 @@ def test_the_database_agrees(
     with database.write() as session:
         session.add(Catalogue(id=1, name="demo", currency="EUR", created_at=0.0))
         session.flush()
-        version = IndexVersion(
+        version = IndexVersionRow(
             id=1,
             catalogue_id=1,
             number=1,
@@ -107,7 +107,7 @@ def test_the_database_agrees(
                     currency=made.currency,
                     tags=made.tags,
                     attributes=made.attributes,
-                    facts=facts_of(made).as_json(),
+                    facts=filter_fields(made).as_json(),
                     digest="",
                     updated_at=0.0,
                 )
@@ -145,7 +145,7 @@ def test_the_index_agrees(
     name = new_collection()
     vectors = unit_vectors(COUNT)
     rows = [
-        index_row(p.product_id, p, facts_of(p), f"i{n}", 0, vector, p.colours)
+        index_row(p.product_id, p, filter_fields(p), f"i{n}", 0, vector, p.colours)
         for n, (p, vector) in enumerate(zip(products, vectors, strict=True))
     ]
     # Some sealed, some not.

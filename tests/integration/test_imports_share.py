@@ -11,7 +11,7 @@ import pytest
 from shared.broker.task_names import Lane
 from shared.contracts import ProductIn
 from shared.imports.manifest import Row, read_rows
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import ChunkClaim
 from tests import builders
 from tests.packing import pictures
@@ -28,13 +28,13 @@ def put_by_hand(shop: Shop, seed: int = 80) -> str:
 def ends(shop: Shop, monkeypatch: pytest.MonkeyPatch, bulk: str) -> list[tuple[str, int]]:
     """A list that gets the kind of each chunk that ends, and how far the bulk job was then."""
     noted: list[tuple[str, int]] = []
-    finish = JobDesk.finish
+    finish = JobQueue.finish
 
-    def note(desk: JobDesk, claim: ChunkClaim, report: Any = None) -> list[str]:
+    def note(desk: JobQueue, claim: ChunkClaim, report: Any = None) -> list[str]:
         noted.append((claim.kind if claim.kind == "put" else claim.stage, shop.jobs.status(bulk).done))
         return finish(desk, claim, report)
 
-    monkeypatch.setattr(JobDesk, "finish", note)
+    monkeypatch.setattr(JobQueue, "finish", note)
     return noted
 
 
@@ -59,7 +59,7 @@ def test_a_product_put_by_hand_goes_between_the_micro_batches_of_a_chunk(
     hook = before_the_second(lambda: put_by_hand(shop), embed_contents)
     monkeypatch.setattr("worker.products.writing.embed_contents", hook)
     if not gives_way:
-        monkeypatch.setattr(JobDesk, "urgent_waits", lambda *_: False)
+        monkeypatch.setattr(JobQueue, "urgent_waits", lambda *_: False)
     shop.work()
     kinds = [kind for kind, _ in noted]
     done = dict(noted)["put"]
@@ -95,7 +95,7 @@ def test_a_product_put_by_hand_does_not_wait_for_a_manifest_to_be_read(
 def test_a_product_that_ended_a_worker_once_is_not_taken_into_a_bulk_chunk(shop: Shop) -> None:
     """It goes alone from then on, so that no bulk chunk is blamed for it."""
     shop.accept_import(dict(pictures(4)))
-    desk, other = shop.worker.catalogue.tools.desk, JobDesk(shop.worker.database, "other", 60.0, 4, 4)
+    desk, other = shop.worker.catalogue.tools.desk, JobQueue(shop.worker.database, "other", 60.0, 4, 4)
     bulk = desk.claim()
     assert bulk is not None
     put_by_hand(shop)

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.catalogue.store import CatalogueStore
 from shared.database import Database
-from shared.database.tables import Detection, Image, IndexVersion, Product
+from shared.database.tables import Detection, Image, IndexVersionRow, Product
 from shared.errors import IndexUnavailable
 from worker.indexes.probe import IndexProbe
 
@@ -31,7 +31,7 @@ def test_an_index_that_is_away_and_one_that_lacks_a_collection(database: Databas
     milvus = Milvus()
     probe = IndexProbe(database, milvus)
     assert probe.details() == {"index": {"kind": "server"}, "index_problem": None}
-    version = IndexVersion(
+    version = IndexVersionRow(
         catalogue_id=1,
         number=1,
         collection="vitrine_1_v1",

@@ -10,7 +10,7 @@ from shared.database import Database
 from shared.database.tables import Job
 from shared.errors import Conflict, UnknownJob
 from shared.jobs import control as job_control
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.jobs.work import ChunkClaim, LostLease, Outcome, Problem
 from shared.retention.expiry import expired_imports
 from tests.job_builders import claim_of, desk, do, ended, jobs, planned
@@ -19,7 +19,7 @@ __all__ = ["jobs"]
 
 
 def test_a_paused_job_gives_its_chunk_back_and_goes_on_when_resumed(
-    database: Database, jobs: JobLedger
+    database: Database, jobs: JobRepository
 ) -> None:
     job, worker = planned(database, jobs), desk(database)
     claim = claim_of(worker)
@@ -44,7 +44,7 @@ def test_a_paused_job_gives_its_chunk_back_and_goes_on_when_resumed(
     assert jobs.status(job).state == "succeeded"
 
 
-def test_a_job_that_was_paused_before_it_began_waits_again(database: Database, jobs: JobLedger) -> None:
+def test_a_job_that_was_paused_before_it_began_waits_again(database: Database, jobs: JobRepository) -> None:
     job = jobs.create_import("shop", {}).id
     jobs.pause(job)
     assert desk(database).claim() is None
@@ -52,7 +52,7 @@ def test_a_job_that_was_paused_before_it_began_waits_again(database: Database, j
     assert claim_of(desk(database)).job_id == job
 
 
-def test_a_chunk_taken_in_the_moment_of_the_pause_is_told_no(database: Database, jobs: JobLedger) -> None:
+def test_a_chunk_taken_in_the_moment_of_the_pause_is_told_no(database: Database, jobs: JobRepository) -> None:
     """On PostgreSQL a claim may come between the pause's look at the chunks and its word on the job."""
     job, worker = planned(database, jobs), desk(database)
     claim = claim_of(worker)
@@ -67,7 +67,7 @@ def test_a_chunk_taken_in_the_moment_of_the_pause_is_told_no(database: Database,
     assert claim_of(worker).attempts == 1
 
 
-def test_a_claim_that_meets_a_pause_half_way_takes_nothing(database: Database, jobs: JobLedger) -> None:
+def test_a_claim_that_meets_a_pause_half_way_takes_nothing(database: Database, jobs: JobRepository) -> None:
     job = planned(database, jobs)
     taken: list[ChunkClaim | None] = []
     with database.write() as session:
@@ -83,7 +83,7 @@ def test_a_claim_that_meets_a_pause_half_way_takes_nothing(database: Database, j
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
 def test_what_makes_no_sense_any_more_is_refused_with_what_to_do(
-    database: Database, jobs: JobLedger, state: str
+    database: Database, jobs: JobRepository, state: str
 ) -> None:
     job = ended(database, jobs, {})
     with database.write() as session:
@@ -100,7 +100,7 @@ def test_what_makes_no_sense_any_more_is_refused_with_what_to_do(
             jobs.cancel(job)
 
 
-def test_unknown_jobs_and_jobs_that_go_on(database: Database, jobs: JobLedger) -> None:
+def test_unknown_jobs_and_jobs_that_go_on(database: Database, jobs: JobRepository) -> None:
     for act in (jobs.pause, jobs.resume, jobs.cancel, jobs.archive):
         with pytest.raises(UnknownJob):
             act("nothing")
@@ -111,7 +111,7 @@ def test_unknown_jobs_and_jobs_that_go_on(database: Database, jobs: JobLedger) -
         jobs.retry(job, None, 10)
 
 
-def test_a_retry_does_what_failed_and_nothing_else(database: Database, jobs: JobLedger) -> None:
+def test_a_retry_does_what_failed_and_nothing_else(database: Database, jobs: JobRepository) -> None:
     job = ended(database, jobs, {"p2": "missing_image", "p5": "unreachable", "p7": "missing_image"})
     retried = jobs.retry(job, None, 2).id
     assert (jobs.status(retried).retry_of, jobs.status(retried).total) == (job, 3)
@@ -127,7 +127,7 @@ def test_a_retry_does_what_failed_and_nothing_else(database: Database, jobs: Job
     assert jobs.status(jobs.retry(retried, None, 10).id).total == 1
 
 
-def test_a_retry_by_reason(database: Database, jobs: JobLedger) -> None:
+def test_a_retry_by_reason(database: Database, jobs: JobRepository) -> None:
     clean = ended(database, jobs, {})
     with pytest.raises(Conflict, match="rows of its manifest only"):
         jobs.retry(clean, None, 10)
@@ -142,7 +142,9 @@ def test_a_retry_by_reason(database: Database, jobs: JobLedger) -> None:
             jobs.retry(job, of_the_manifest, 10)
 
 
-def test_a_product_without_one_of_its_pictures_can_be_retried(database: Database, jobs: JobLedger) -> None:
+def test_a_product_without_one_of_its_pictures_can_be_retried(
+    database: Database, jobs: JobRepository
+) -> None:
     job, worker = planned(database, jobs), desk(database)
     claim = claim_of(worker)
     with database.write() as session:
@@ -154,14 +156,18 @@ def test_a_product_without_one_of_its_pictures_can_be_retried(database: Database
     assert [i.product_id for i in worker.items(retried)] == ["p3"]
 
 
-def claim_of_retry(database: Database, jobs: JobLedger, job: str, reason: str | None = None) -> ChunkClaim:
+def claim_of_retry(
+    database: Database, jobs: JobRepository, job: str, reason: str | None = None
+) -> ChunkClaim:
     retried = jobs.retry(job, reason, 10).id
     claim = claim_of(desk(database))
     assert claim.job_id == retried
     return claim
 
 
-def test_a_cancelled_job_is_retried_with_what_it_never_got_to(database: Database, jobs: JobLedger) -> None:
+def test_a_cancelled_job_is_retried_with_what_it_never_got_to(
+    database: Database, jobs: JobRepository
+) -> None:
     job, worker = planned(database, jobs, finish=True), desk(database)
     claim = claim_of(worker)
     do(database, worker, claim, {"p2": "missing_image"}, count=4)
@@ -176,14 +182,16 @@ def test_a_cancelled_job_is_retried_with_what_it_never_got_to(database: Database
     assert jobs.status(last.job_id).report == {"seen": True}
 
 
-def test_a_job_that_never_listed_its_items_is_retried_as_a_whole(database: Database, jobs: JobLedger) -> None:
+def test_a_job_that_never_listed_its_items_is_retried_as_a_whole(
+    database: Database, jobs: JobRepository
+) -> None:
     job, worker = jobs.create_import("shop", {"path": "x"}, options={"mode": "sync"}).id, desk(database)
     worker.fail_job(claim_of(worker), "invalid_manifest", "It cannot be read.")
     retried = claim_of_retry(database, jobs, job)
     assert (retried.stage, retried.options, retried.source) == ("plan", {"mode": "sync"}, {"path": "x"})
 
 
-def test_uploads_are_kept_while_what_failed_may_be_retried(database: Database, jobs: JobLedger) -> None:
+def test_uploads_are_kept_while_what_failed_may_be_retried(database: Database, jobs: JobRepository) -> None:
     def kept(keep_s: float) -> bool:
         return list(expired_imports(database, ["upload"], keep_s)) == []
 

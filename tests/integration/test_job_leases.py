@@ -10,8 +10,8 @@ import pytest
 from shared.database import Database
 from shared.database.tables import Chunk, Job
 from shared.errors import DatabaseUnavailable
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
 from shared.jobs.work import ChunkClaim, LostLease, Outcome, Stopping
 from tests.job_builders import LEASE_S, claim_of, clock, desk, do, jobs, planned
 from tests.servers import wait_for
@@ -20,7 +20,9 @@ from worker.jobs.lease_keeper import LeaseKeeper
 __all__ = ["clock", "jobs"]
 
 
-def test_a_worker_told_to_stop_hears_it_between_micro_batches(database: Database, jobs: JobLedger) -> None:
+def test_a_worker_told_to_stop_hears_it_between_micro_batches(
+    database: Database, jobs: JobRepository
+) -> None:
     planned(database, jobs)
     told = threading.Event()
     worker = desk(database, told=told.is_set)
@@ -42,7 +44,7 @@ def lease_of(database: Database, claim: ChunkClaim) -> float:
 
 
 def test_a_slow_worker_that_lives_keeps_its_chunk(
-    database: Database, jobs: JobLedger, clock: Callable[[float], None]
+    database: Database, jobs: JobRepository, clock: Callable[[float], None]
 ) -> None:
     """M11: a second worker looks long after the lease would have run out."""
     job = planned(database, jobs)
@@ -62,7 +64,7 @@ def test_a_slow_worker_that_lives_keeps_its_chunk(
 
 
 def test_control_without_the_keeper_the_second_worker_has_it_and_the_first_is_refused(
-    database: Database, jobs: JobLedger, clock: Callable[[float], None]
+    database: Database, jobs: JobRepository, clock: Callable[[float], None]
 ) -> None:
     """M12 as well: the late finisher is told no, and the newer result stays."""
     job = planned(database, jobs)
@@ -83,7 +85,7 @@ def test_control_without_the_keeper_the_second_worker_has_it_and_the_first_is_re
 
 
 def test_control_without_the_fence_the_late_finisher_overwrites_the_newer_result(
-    database: Database, jobs: JobLedger, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+    database: Database, jobs: JobRepository, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = planned(database, jobs)
     slow, second = desk(database, "slow"), desk(database, "second")
@@ -94,13 +96,13 @@ def test_control_without_the_fence_the_late_finisher_overwrites_the_newer_result
     newer = claim_of(second)
     do(database, second, newer, {})
     second.finish(newer)
-    monkeypatch.setattr(JobDesk, "_renew", lambda *_: True)
+    monkeypatch.setattr(JobQueue, "_renew", lambda *_: True)
     with database.write() as session:
         slow.record(session, late, [Outcome(item, "failed") for item in stale])
     assert jobs.status(job).counts.failed == 12
 
 
-def test_a_worker_that_hangs_loses_its_chunk_and_is_ended(database: Database, jobs: JobLedger) -> None:
+def test_a_worker_that_hangs_loses_its_chunk_and_is_ended(database: Database, jobs: JobRepository) -> None:
     planned(database, jobs)
     worker = desk(database)
     claim = claim_of(worker)
@@ -115,14 +117,14 @@ def lease_threads() -> list[threading.Thread]:
 
 
 def test_a_keeper_lives_through_an_absence_of_the_database(
-    database: Database, jobs: JobLedger, monkeypatch: pytest.MonkeyPatch
+    database: Database, jobs: JobRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(database, jobs)
     worker = desk(database)
     claim = claim_of(worker)
-    real, failures = JobDesk.renew, [2]
+    real, failures = JobQueue.renew, [2]
 
-    def renew_after_a_while(self: JobDesk, c: ChunkClaim) -> bool:
+    def renew_after_a_while(self: JobQueue, c: ChunkClaim) -> bool:
         if failures[0]:
             failures[0] -= 1
             raise DatabaseUnavailable("away")
@@ -130,13 +132,13 @@ def test_a_keeper_lives_through_an_absence_of_the_database(
         return real(self, c)
 
     renewed = threading.Event()
-    monkeypatch.setattr(JobDesk, "renew", renew_after_a_while)
+    monkeypatch.setattr(JobQueue, "renew", renew_after_a_while)
     with LeaseKeeper(worker, claim, hang_s=600.0, every_s=0.05):
         wait_for("it renews again", renewed.is_set)
 
 
 def test_a_rate_is_that_of_the_present_and_a_pause_does_not_count(
-    database: Database, jobs: JobLedger, clock: Callable[[float], None]
+    database: Database, jobs: JobRepository, clock: Callable[[float], None]
 ) -> None:
     job, worker = planned(database, jobs, 40, chunk_items=40), desk(database)
     claim = claim_of(worker)

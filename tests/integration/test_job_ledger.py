@@ -6,29 +6,29 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from shared.database.idempotency import Idempotent
 
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn
 from shared.database import Database
+from shared.database.idempotency import Idempotent
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
 from shared.jobs.plan import write_plan
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
 from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, Problem
 
 
 @pytest.fixture
-def jobs(database: Database) -> JobLedger:
+def jobs(database: Database) -> JobRepository:
     CatalogueStore(database).create("shop")
-    return JobLedger(database)
+    return JobRepository(database)
 
 
-def desk(database: Database, holder: str = "one", lease_s: float = 60, max_attempts: int = 4) -> JobDesk:
-    return JobDesk(database, holder, lease_s, max_attempts, window=2)
+def desk(database: Database, holder: str = "one", lease_s: float = 60, max_attempts: int = 4) -> JobQueue:
+    return JobQueue(database, holder, lease_s, max_attempts, window=2)
 
 
-def claim_of(worker: JobDesk) -> ChunkClaim:
+def claim_of(worker: JobQueue) -> ChunkClaim:
     claim = worker.claim()
     assert claim is not None
     return claim
@@ -39,7 +39,9 @@ def rows(count: int) -> Iterator[Item | Problem]:
         yield Item(n, n, f"p{n}", {}, 0)
 
 
-def planned(database: Database, jobs: JobLedger, count: int, chunk_items: int = 10) -> tuple[str, JobDesk]:
+def planned(
+    database: Database, jobs: JobRepository, count: int, chunk_items: int = 10
+) -> tuple[str, JobQueue]:
     """A job whose manifest was read."""
     job = jobs.create_import("shop", {"path": "somewhere"}).id
     worker = desk(database)
@@ -50,12 +52,12 @@ def planned(database: Database, jobs: JobLedger, count: int, chunk_items: int = 
     return job, worker
 
 
-def record(database: Database, worker: JobDesk, claim: ChunkClaim, result: str = "new") -> None:
+def record(database: Database, worker: JobQueue, claim: ChunkClaim, result: str = "new") -> None:
     with database.write() as session:
         worker.record(session, claim, [Outcome(i, result, images=1) for i in worker.items(claim)])
 
 
-def test_an_import_is_planned_worked_and_closed(database: Database, jobs: JobLedger) -> None:
+def test_an_import_is_planned_worked_and_closed(database: Database, jobs: JobRepository) -> None:
     job, worker = planned(database, jobs, 25)
     assert jobs.status(job).total == 25
     sizes = []
@@ -69,7 +71,7 @@ def test_an_import_is_planned_worked_and_closed(database: Database, jobs: JobLed
     assert done.rate_per_s is not None
 
 
-def test_a_job_keeps_a_window_of_chunks_in_flight(database: Database, jobs: JobLedger) -> None:
+def test_a_job_keeps_a_window_of_chunks_in_flight(database: Database, jobs: JobRepository) -> None:
     job, worker = planned(database, jobs, 45)
     assert [c.rpartition(":")[2] for c in worker.overdue(10)] == ["1", "2"]
     first = claim_of(worker)
@@ -79,7 +81,7 @@ def test_a_job_keeps_a_window_of_chunks_in_flight(database: Database, jobs: JobL
     assert jobs.first_chunk(job).endswith(":0")
 
 
-def test_bad_rows_are_counted_and_listed_page_by_page(database: Database, jobs: JobLedger) -> None:
+def test_bad_rows_are_counted_and_listed_page_by_page(database: Database, jobs: JobRepository) -> None:
     job = jobs.create_import("shop", {}).id
     worker = desk(database)
     claim = claim_of(worker)
@@ -98,7 +100,7 @@ def test_bad_rows_are_counted_and_listed_page_by_page(database: Database, jobs: 
         jobs.failures(job, after="1; drop table jobs")
 
 
-def test_a_plan_that_was_cut_off_begins_anew(database: Database, jobs: JobLedger) -> None:
+def test_a_plan_that_was_cut_off_begins_anew(database: Database, jobs: JobRepository) -> None:
     job = jobs.create_import("shop", {}).id
     worker = desk(database)
 
@@ -118,7 +120,7 @@ def test_a_plan_that_was_cut_off_begins_anew(database: Database, jobs: JobLedger
     assert len(worker.items(claim_of(worker))) == 10
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing(database: Database, jobs: JobLedger) -> None:
+def test_a_worker_that_lost_its_lease_writes_nothing(database: Database, jobs: JobRepository) -> None:
     job, _ = planned(database, jobs, 5)
     slow, quick = desk(database, "slow", lease_s=-1), desk(database, "quick")
     late = claim_of(slow)
@@ -134,7 +136,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(database: Database, jobs: J
     assert (status.state, status.counts.new, status.counts.failed) == ("succeeded", 5, 0)
 
 
-def test_only_what_is_left_of_a_chunk_is_done_again(database: Database, jobs: JobLedger) -> None:
+def test_only_what_is_left_of_a_chunk_is_done_again(database: Database, jobs: JobRepository) -> None:
     job, worker = planned(database, jobs, 10)
     claim = claim_of(worker)
     with database.write() as session:
@@ -147,7 +149,9 @@ def test_only_what_is_left_of_a_chunk_is_done_again(database: Database, jobs: Jo
     assert jobs.status(job).counts.new == 10
 
 
-def test_a_chunk_that_always_dies_is_given_up_and_the_job_ends(database: Database, jobs: JobLedger) -> None:
+def test_a_chunk_that_always_dies_is_given_up_and_the_job_ends(
+    database: Database, jobs: JobRepository
+) -> None:
     job, worker = planned(database, jobs, 12)
     for _ in range(4):
         assert claim_of(worker).number == 1
@@ -161,7 +165,7 @@ def test_a_chunk_that_always_dies_is_given_up_and_the_job_ends(database: Databas
     assert {f.reason for f in jobs.failures(job).failures} == {"given_up"}
 
 
-def test_a_manifest_nobody_can_read_fails_the_job(database: Database, jobs: JobLedger) -> None:
+def test_a_manifest_nobody_can_read_fails_the_job(database: Database, jobs: JobRepository) -> None:
     job = jobs.create_import("shop", {}).id
     worker = desk(database)
     worker.fail_job(claim_of(worker), "invalid_manifest", "This is not a zip file.")
@@ -172,14 +176,14 @@ def test_a_manifest_nobody_can_read_fails_the_job(database: Database, jobs: JobL
     assert worker.claim() is None
 
 
-def test_a_product_put_by_hand_goes_before_a_bulk_import(database: Database, jobs: JobLedger) -> None:
+def test_a_product_put_by_hand_goes_before_a_bulk_import(database: Database, jobs: JobRepository) -> None:
     _, worker = planned(database, jobs, 30)
     put = jobs.create_put("shop", "urgent", ProductIn(titles={"en": "Urgent"}), [])
     claim = claim_of(worker)
     assert (claim.job_id, claim.kind) == (put.id, "put")
 
 
-def test_a_cancelled_job_starts_nothing_and_stops_what_runs(database: Database, jobs: JobLedger) -> None:
+def test_a_cancelled_job_starts_nothing_and_stops_what_runs(database: Database, jobs: JobRepository) -> None:
     job, worker = planned(database, jobs, 30)
     running = claim_of(worker)
     assert jobs.cancel(job).state == "cancelled"
@@ -190,7 +194,7 @@ def test_a_cancelled_job_starts_nothing_and_stops_what_runs(database: Database, 
     assert jobs.status(job).state == "cancelled"
 
 
-def test_keys_and_ids(database: Database, jobs: JobLedger) -> None:
+def test_keys_and_ids(database: Database, jobs: JobRepository) -> None:
     first = jobs.create_import("shop", {}, Idempotent("k", "d"))
     again = jobs.create_import("shop", {}, Idempotent("k", "d"))
     assert (first.created, again.created, first.id) == (True, False, again.id)

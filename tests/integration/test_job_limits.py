@@ -13,7 +13,7 @@ from shared.database.idempotency import Idempotent
 from shared.database.tables import Job
 from shared.errors import Overloaded
 from shared.jobs.create import add_job
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.states import AUTOMATIC
 from tests.web_builders import Shop, open_shop, picture
 
@@ -34,7 +34,7 @@ def put(shop: Shop, product: str, catalogue: str = "demo") -> tuple[int, dict[st
 
 
 def begin_one(shop: Shop) -> None:
-    assert JobDesk(shop.parts.database, "one", 60.0, 4, 2).claim() is not None
+    assert JobQueue(shop.parts.database, "one", 60.0, 4, 2).claim() is not None
 
 
 def test_a_flood_is_refused_and_says_what_to_send_instead(shop: Shop) -> None:

@@ -18,8 +18,8 @@ from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job
 from shared.jobs import turns as job_turns
 from shared.jobs.create import add_job
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
 from shared.jobs.states import AUTOMATIC
 from shared.jobs.work import ChunkClaim
 from tests.job_builders import claim_of, desk, do, planned
@@ -28,13 +28,13 @@ CATALOGUES = ("shop", "books", "toys")
 
 
 @pytest.fixture
-def jobs(database: Database) -> JobLedger:
+def jobs(database: Database) -> JobRepository:
     for name in CATALOGUES:
         CatalogueStore(database).create(name)
-    return JobLedger(database)
+    return JobRepository(database)
 
 
-def put(jobs: JobLedger, catalogue: str, product: str) -> str:
+def put(jobs: JobRepository, catalogue: str, product: str) -> str:
     return jobs.create_put(catalogue, product, ProductIn(), []).id
 
 
@@ -45,7 +45,7 @@ def calibrate(database: Database, catalogue: str) -> str:
         return add_job(session, place, "calibrate", options=dict(ORIGIN), priority=AUTOMATIC)
 
 
-def taken(worker: JobDesk, count: int) -> list[ChunkClaim]:
+def taken(worker: JobQueue, count: int) -> list[ChunkClaim]:
     """Claims of so many chunks, each finished before the next is taken."""
     claims = []
     for _ in range(count):
@@ -74,7 +74,7 @@ def fill(database: Database, catalogue: int, count: int, state: str, **of_job: A
 
 
 def test_a_flood_in_one_catalogue_keeps_another_waiting_for_one_chunk(
-    database: Database, jobs: JobLedger
+    database: Database, jobs: JobRepository
 ) -> None:
     fill(database, 1, 3000, "queued")
     worker = desk(database)
@@ -85,7 +85,7 @@ def test_a_flood_in_one_catalogue_keeps_another_waiting_for_one_chunk(
 
 
 def test_single_updates_in_the_middle_of_an_import_take_turns_too(
-    database: Database, jobs: JobLedger
+    database: Database, jobs: JobRepository
 ) -> None:
     jobs.create_import("toys", {"archive": "upload"})
     worker = desk(database)
@@ -100,7 +100,7 @@ def test_single_updates_in_the_middle_of_an_import_take_turns_too(
 
 
 def test_catalogues_take_turns_by_chunk_and_the_oldest_job_goes_first_within_one(
-    database: Database, jobs: JobLedger
+    database: Database, jobs: JobRepository
 ) -> None:
     first = {name: put(jobs, name, "a") for name in CATALOGUES}
     second = {name: put(jobs, name, "b") for name in reversed(CATALOGUES)}
@@ -110,7 +110,9 @@ def test_catalogues_take_turns_by_chunk_and_the_oldest_job_goes_first_within_one
     assert [c.job_id for c in claims[3:]] == [second[name] for name in CATALOGUES]
 
 
-def test_imports_of_two_catalogues_share_a_worker_chunk_by_chunk(database: Database, jobs: JobLedger) -> None:
+def test_imports_of_two_catalogues_share_a_worker_chunk_by_chunk(
+    database: Database, jobs: JobRepository
+) -> None:
     planned(database, jobs, 40)
     jobs.create_import("books", {"archive": "upload"})
     worker = desk(database)
@@ -125,7 +127,7 @@ def test_imports_of_two_catalogues_share_a_worker_chunk_by_chunk(database: Datab
     assert order == [("books", 0), ("shop", 1), ("shop", 2), ("shop", 3)]
 
 
-def test_urgent_work_goes_first_whoever_was_served_last(database: Database, jobs: JobLedger) -> None:
+def test_urgent_work_goes_first_whoever_was_served_last(database: Database, jobs: JobRepository) -> None:
     system = calibrate(database, "toys")
     bulk = jobs.create_import("books", {"archive": "upload"}).id
     by_hand = [put(jobs, "shop", product) for product in ("a", "b")]
@@ -133,7 +135,9 @@ def test_urgent_work_goes_first_whoever_was_served_last(database: Database, jobs
     assert [c.job_id for c in claims] == [*by_hand, bulk, system]
 
 
-def test_a_job_the_system_began_gives_way_and_goes_on_afterwards(database: Database, jobs: JobLedger) -> None:
+def test_a_job_the_system_began_gives_way_and_goes_on_afterwards(
+    database: Database, jobs: JobRepository
+) -> None:
     """Case 23: an import of another catalogue waited 245 s for a calibration."""
     system, worker = calibrate(database, "shop"), desk(database)
     claim = claim_of(worker)
@@ -155,7 +159,7 @@ def test_a_job_the_system_began_gives_way_and_goes_on_afterwards(database: Datab
 
 
 def test_control_a_bulk_job_that_was_asked_for_gives_way_to_no_other(
-    database: Database, jobs: JobLedger
+    database: Database, jobs: JobRepository
 ) -> None:
     jobs.create_import("shop", {"archive": "upload"})
     worker = desk(database)
@@ -164,7 +168,7 @@ def test_control_a_bulk_job_that_was_asked_for_gives_way_to_no_other(
     assert worker.gives_way_to(claim) is None
 
 
-def test_what_backs_off_or_is_paused_is_passed_over(database: Database, jobs: JobLedger) -> None:
+def test_what_backs_off_or_is_paused_is_passed_over(database: Database, jobs: JobRepository) -> None:
     worker = desk(database)
     waits, paused, free = put(jobs, "shop", "a"), put(jobs, "shop", "b"), put(jobs, "shop", "c")
     worker.postpone(claim_of(worker), 600.0, "away", blame=False)
@@ -175,7 +179,7 @@ def test_what_backs_off_or_is_paused_is_passed_over(database: Database, jobs: Jo
     assert worker.overdue(10) == []
 
 
-def test_retrying_what_the_system_began_is_asked_for(database: Database, jobs: JobLedger) -> None:
+def test_retrying_what_the_system_began_is_asked_for(database: Database, jobs: JobRepository) -> None:
     system, worker = calibrate(database, "shop"), desk(database)
     worker.fail_job(claim_of(worker), "internal", "it is wrong")
     again = jobs.retry(system, None, 10).id
@@ -185,12 +189,12 @@ def test_retrying_what_the_system_began_is_asked_for(database: Database, jobs: J
     assert worker.gives_way_to(claim) is None
 
 
-def test_workers_that_claim_at_once_take_each_chunk_once(database: Database, jobs: JobLedger) -> None:
+def test_workers_that_claim_at_once_take_each_chunk_once(database: Database, jobs: JobRepository) -> None:
     expected = {put(jobs, name, f"p{n}") for n in range(10) for name in CATALOGUES}
     claims: list[ChunkClaim] = []
     begin = threading.Barrier(3)
 
-    def work(worker: JobDesk) -> None:
+    def work(worker: JobQueue) -> None:
         begin.wait()
         while (claim := worker.claim()) is not None:
             claims.append(claim)
@@ -213,7 +217,7 @@ def plan_of(database: Database, statement: Any) -> str:
 
 
 def test_the_choice_reads_neither_ended_jobs_nor_the_rest_of_the_queue(
-    database: Database, jobs: JobLedger
+    database: Database, jobs: JobRepository
 ) -> None:
     fill(database, 1, 20_000, "succeeded", claimed_at=1.0)
     fill(database, 1, 5_000, "queued")
@@ -233,7 +237,9 @@ def test_the_choice_reads_neither_ended_jobs_nor_the_rest_of_the_queue(
     assert not any(scan in plan for scan in scans), plan
 
 
-def test_jobs_of_a_version_that_knew_no_priority_are_done_too(database: Database, jobs: JobLedger) -> None:
+def test_jobs_of_a_version_that_knew_no_priority_are_done_too(
+    database: Database, jobs: JobRepository
+) -> None:
     """A web of the version before makes jobs while workers are of this one."""
     job = put(jobs, "shop", "a")
     with database.write() as session:

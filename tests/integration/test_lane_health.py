@@ -15,10 +15,10 @@ from shared.database import Database
 from shared.database.tables import Chunk, Job, Search
 from shared.health import lanes
 from shared.health.lanes import LaneMonitor
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
-from shared.searches.queue import SearchDesk
-from shared.searches.repository import SearchLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
+from shared.searches.queue import SearchQueue
+from shared.searches.repository import SearchRepository
 
 LEASE_S = 30.0
 
@@ -35,7 +35,9 @@ def monitor(database: Database) -> LaneMonitor:
 
 
 def search(database: Database, age_s: float) -> str:
-    made = SearchLedger(database).accept("demo", SearchOptions(catalogue="demo"), query_key="k", ttl_s=3600)
+    made = SearchRepository(database).accept(
+        "demo", SearchOptions(catalogue="demo"), query_key="k", ttl_s=3600
+    )
     set_search(database, made.id, created_at=time.time() - age_s)
     return made.id
 
@@ -96,27 +98,27 @@ def test_a_search_that_is_claimed_and_answered_heals_the_lane(
 ) -> None:
     search(database, 60.0)
     assert not monitor.read(Lane.SEARCH).healthy
-    SearchDesk(database, "worker", LEASE_S, 4).claim(1)
+    SearchQueue(database, "worker", LEASE_S, 4).claim(1)
     assert monitor.read(Lane.SEARCH).healthy
 
 
 def test_a_job_that_no_worker_takes_names_its_lane_until_one_does(
     database: Database, monitor: LaneMonitor
 ) -> None:
-    job = JobLedger(database).create("reconcile", "demo", {})
+    job = JobRepository(database).create("reconcile", "demo", {})
     assert monitor.read(Lane.CATALOGUE).healthy
     with database.write() as session:
         session.execute(update(Job).where(Job.id == job.id).values(created_at=time.time() - 43.0))
     found = monitor.read(Lane.CATALOGUE)
     assert found.message.startswith("lane catalogue not healthy: oldest waiting 4")
-    assert JobDesk(database, "worker", 120.0, 4, 4).claim() is not None
+    assert JobQueue(database, "worker", 120.0, 4, 4).claim() is not None
     assert monitor.read(Lane.CATALOGUE).healthy
 
 
 def test_chunks_that_wait_behind_one_at_work_are_no_stall_and_a_paused_job_waits_for_a_person(
     database: Database, monitor: LaneMonitor
 ) -> None:
-    jobs = JobLedger(database)
+    jobs = JobRepository(database)
     first, second = jobs.create("reconcile", "demo", {}), jobs.create("calibrate", "demo", {})
     with database.write() as session:
         session.execute(update(Job).values(created_at=time.time() - 900.0))

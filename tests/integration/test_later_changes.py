@@ -9,7 +9,7 @@ import pytest
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.errors import UnknownProduct
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from tests.job_builders import claim_of, desk, jobs
 from tests.packing import pictures
 from tests.shop import Shop, reasons, shop
@@ -76,7 +76,7 @@ def test_a_retry_is_as_old_as_the_job_that_it_repeats(shop: Shop) -> None:
     assert price(shop, "p0") == 99
 
 
-def test_updates_of_one_product_are_taken_one_after_another(jobs: JobLedger, database: Database) -> None:
+def test_updates_of_one_product_are_taken_one_after_another(jobs: JobRepository, database: Database) -> None:
     first = jobs.create_put("shop", "chair", ProductIn(), []).id
     second = jobs.create_put("shop", "chair", ProductIn(), []).id
     other = jobs.create_put("shop", "table", ProductIn(), []).id

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from shared.catalogue.ranking import RankingLedger
+from shared.catalogue.ranking import RankingRepository
 from shared.contracts.search import Boost
-from shared.database.tables import Calibration, IndexVersion
+from shared.database.tables import Calibration, IndexVersionRow
 from tests.manage_builders import PAGE, add_version, done, dropped, job_at, see, send
 from tests.web_builders import IMAGE_ID, Shop, open_shop
 from web.i18n.error_words import reason_said
@@ -233,7 +233,7 @@ def test_a_catalogue_says_what_its_scores_mean_and_what_comes_first(shop: Shop) 
     assert "Mean error of best matches: 1.8 % of an object, – of a whole photo." in see(shop, page)
 
     wanted = [Boost(filter='category = "Chairs" and price < 50', factor=1.25)]
-    RankingLedger(shop.parts.database).set_boosts("demo", wanted)
+    RankingRepository(shop.parts.database).set_boosts("demo", wanted)
     text = see(shop, page)
     assert "category = &#34;Chairs&#34; and price &lt; 50" in text
     assert "× 1.25" in text
@@ -243,7 +243,7 @@ def test_a_catalogue_says_what_its_scores_mean_and_what_comes_first(shop: Shop) 
 def learnt(shop: Shop, report: dict[str, object], curves: dict[str, object]) -> None:
     """Put down what a job would have found out about the live version."""
     with shop.parts.database.write() as session:
-        version = session.scalar(select(IndexVersion.id).where(IndexVersion.state == "live"))
+        version = session.scalar(select(IndexVersionRow.id).where(IndexVersionRow.state == "live"))
         session.merge(
             Calibration(index_version=version, curves=curves, report=report, created_at=time.time())
         )

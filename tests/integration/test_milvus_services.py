@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import pytest
-from worker.vector_index.contract import IndexRow
 
 from cli.services import milvus_binary
 from cli.services.child import Child
@@ -24,6 +23,7 @@ from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnav
 from tests.servers import PATIENCE_S
 from tests.services_milvus import DIM, index_rows, running, unit_vectors
 from worker.vector_index import MilvusIndex
+from worker.vector_index.contract import IndexRow
 
 pytestmark = pytest.mark.services
 needs_wheel = pytest.mark.skipif(

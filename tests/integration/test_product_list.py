@@ -11,7 +11,7 @@ from shared.catalogue.product_list import ProductList
 from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.database.tables import Catalogue, Image, Job, Product
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.retention.expiry import expired_imports
 
 
@@ -77,7 +77,7 @@ def test_pages_follow_each_other_without_a_gap(products: ProductList) -> None:
 
 def test_a_dry_run_keeps_its_upload_for_the_import(database: Database) -> None:
     CatalogueStore(database).create("shop")
-    jobs = JobLedger(database)
+    jobs = JobRepository(database)
     for name, dry_run in (("a", True), ("b", False)):
         jobs.create_import("shop", {"archive": name}, None, {"dry_run": dry_run})
     with database.write() as session:

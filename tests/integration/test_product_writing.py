@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from shared.broker.task_names import Lane
 from shared.contracts import ProductIn
 from shared.database.clock import now_s
-from shared.database.tables import Detection, IndexVersion
+from shared.database.tables import Detection, IndexVersionRow
 from shared.database.tables import Image as ImageRow
 from shared.errors import IndexUnavailable
 from shared.filters import category_is, parse
@@ -31,7 +31,7 @@ def add_version(shop: Shop, number: int, state: str, embedder: str = "perceptual
     collection = f"{shop.settings.milvus.prefix}_1_v{number}"
     with shop.worker.database.write() as session:
         session.add(
-            IndexVersion(
+            IndexVersionRow(
                 catalogue_id=1,
                 number=number,
                 collection=collection,
@@ -54,8 +54,8 @@ def wanted_keys(shop: Shop, collection: str) -> set[str]:
     with shop.worker.database.read() as session:
         rows = session.execute(
             select(Detection.image_id, Detection.number)
-            .join(IndexVersion, IndexVersion.id == Detection.index_version)
-            .where(IndexVersion.collection == collection)
+            .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
+            .where(IndexVersionRow.collection == collection)
         )
         return {f"{image_id}-{number}" for image_id, number in rows}
 
@@ -129,7 +129,7 @@ def test_products_are_written_to_and_deleted_from_every_index_version(shop: Shop
     assert len(shop.keys(building)) == 1
     with shop.worker.database.write() as session:
         session.execute(
-            update(IndexVersion).where(IndexVersion.collection == building).values(state="retired")
+            update(IndexVersionRow).where(IndexVersionRow.collection == building).values(state="retired")
         )
     shop.jobs.create_delete("shop", ["vase"])
     shop.work()

@@ -18,9 +18,9 @@ from shared.database.tables import Catalogue, Job, Product
 from shared.health import queue_counts
 from shared.health.queue_counts import waiting_by_lane
 from shared.jobs.create import add_job
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.jobs.states import AUTOMATIC
-from shared.searches.repository import SearchLedger
+from shared.searches.repository import SearchRepository
 from tests.integration.test_job_turns import fill, plan_of
 from tests.job_builders import claim_of, desk
 from tests.web_builders import open_shop
@@ -29,17 +29,17 @@ MANY = 70
 
 
 @pytest.fixture
-def jobs(database: Database) -> JobLedger:
+def jobs(database: Database) -> JobRepository:
     CatalogueStore(database).create("shop")
-    return JobLedger(database)
+    return JobRepository(database)
 
 
-def test_what_waits_is_counted_exactly_by_lane(database: Database, jobs: JobLedger) -> None:
+def test_what_waits_is_counted_exactly_by_lane(database: Database, jobs: JobRepository) -> None:
     assert waiting_by_lane(database) == {
         "search": {"waiting": 0, "oldest_s": None},
         "catalogue": {"waiting": 0, "chunks": 0, "jobs": 0, "oldest_s": None},
     }
-    searches = SearchLedger(database)
+    searches = SearchRepository(database)
     for n in range(MANY):
         searches.accept("shop", SearchOptions(catalogue="shop"), query_key=str(n), ttl_s=600)
     made = [jobs.create_put("shop", f"p{n}", ProductIn(), []).id for n in range(MANY)]
@@ -77,7 +77,7 @@ def test_status_and_the_lists_of_open_jobs_do_not_lose_the_old_ones(tmp_path: ob
     assert len(status["jobs"]) == 50
 
 
-def test_counting_reads_open_jobs_alone(database: Database, jobs: JobLedger) -> None:
+def test_counting_reads_open_jobs_alone(database: Database, jobs: JobRepository) -> None:
     fill(database, 1, 20_000, "succeeded")
     fill(database, 1, 100, "queued")
     with database.write() as session:
@@ -117,7 +117,7 @@ def add_product(database: Database, product_id: str, change: bool = True) -> Non
 
 
 def test_products_are_counted_when_the_catalogue_changed_and_not_before(
-    database: Database, jobs: JobLedger
+    database: Database, jobs: JobRepository
 ) -> None:
     store = CatalogueStore(database)
     for n in range(3):
@@ -134,7 +134,7 @@ def test_products_are_counted_when_the_catalogue_changed_and_not_before(
 
 
 def test_a_catalogue_that_always_changes_takes_a_small_share_of_the_time(
-    database: Database, jobs: JobLedger, monkeypatch: pytest.MonkeyPatch
+    database: Database, jobs: JobRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed = [1000.0]
     monkeypatch.setattr(catalogue_counts.time, "monotonic", lambda: passed[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue.ranking import RankingLedger
+from shared.catalogue.ranking import RankingRepository
 from shared.contracts import SearchResult
 from shared.contracts.search import Boost, Hit
 from shared.errors import InvalidInput
@@ -88,7 +88,7 @@ def test_pages_of_a_boosted_search_neither_repeat_nor_skip(filled: Shop, top_k: 
 
 def test_a_catalogue_boosts_unless_a_search_says_otherwise(filled: Shop) -> None:
     plain = found(filled.search(PHOTO, top_k=40))
-    owner = RankingLedger(filled.worker.database)
+    owner = RankingRepository(filled.worker.database)
     assert owner.boosts("shop").boosts == ()
     owner.set_boosts("shop", [Boost.model_validate(ODD)])
     assert found(filled.search(PHOTO, top_k=40)) == found(filled.search(PHOTO, top_k=40, boosts=[ODD]))

@@ -17,7 +17,7 @@ from tests.memory_index import MemoryIndex
 from tests.servers import wait_for
 from worker.filling.stored import RowFiller
 from worker.indexes.rows import row_key
-from worker.indexes.versions import hold_changes
+from worker.indexes.versions import lock_catalogue_changes
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexS
     shop.delete("p1")
     if not noticed:
         with tools.database.read() as session:
-            read = replace(read, changes=hold_changes(session, 1))
+            read = replace(read, changes=lock_catalogue_changes(session, 1))
     filler.write(read)
     assert (gone in shop.keys(version.collection)) is not noticed
 

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import insert, select, update
-from worker.vector_index.contract import IndexRow
 
 from shared.contracts import JobOut, ProductIn
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Detection, Image
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import Outcome
 from tests import builders
 from tests.packing import pictures
 from tests.servers import patiently
 from tests.shop import Shop, found
 from worker.indexes.expected_rows import expected_keys
+from worker.vector_index.contract import IndexRow
 
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
@@ -125,7 +125,7 @@ def test_what_is_on_its_way_from_another_worker_is_no_orphan(
     """Another worker has written to Milvus, and commits to the database while suspects are looked at."""
     shop.import_files(dict(pictures(3)))
     index, place = shop.worker.index, shop.live().collection
-    other = JobDesk(shop.worker.database, "other", 60.0, 4, 4)
+    other = JobQueue(shop.worker.database, "other", 60.0, 4, 4)
     job = shop.accept_import({"late.jpg": pictures(1)["p0.jpg"]})
     shop.worker.catalogue.work_one()
     claim = other.claim()
@@ -134,9 +134,9 @@ def test_what_is_on_its_way_from_another_worker_is_no_orphan(
     image = "5" * 32
     index.upsert(place, [orphan(shop, f"{image}-0")])
     looks: list[int] = []
-    elsewhere = JobDesk.elsewhere
+    elsewhere = JobQueue.elsewhere
 
-    def commit_at_the_third_look(desk: JobDesk, catalogue_id: int) -> dict[str, tuple[int, int]]:
+    def commit_at_the_third_look(desk: JobQueue, catalogue_id: int) -> dict[str, tuple[int, int]]:
         looks.append(1)
         if len(looks) == 3:
             with shop.worker.database.write() as session:
@@ -144,7 +144,7 @@ def test_what_is_on_its_way_from_another_worker_is_no_orphan(
                 other.record(session, claim, [Outcome(item, "new") for item in other.items(claim)])
         return elsewhere(desk, catalogue_id) if waits else {}
 
-    monkeypatch.setattr(JobDesk, "elsewhere", commit_at_the_third_look)
+    monkeypatch.setattr(JobQueue, "elsewhere", commit_at_the_third_look)
     told = proof(reconcile_while_held(shop, job, repair=False))
     assert (told["orphans"], told["missing"]) == (0 if waits else 1, 0)
 
@@ -172,7 +172,7 @@ def reconcile_while_held(shop: Shop, held: str, repair: bool) -> JobOut:
 def test_a_lost_worker_is_not_waited_for_longer_than_its_lease(shop: Shop) -> None:
     shop.import_files(dict(pictures(3)))
     leave_orphan(shop)
-    other = JobDesk(shop.worker.database, "other", 60.0, 4, 4)
+    other = JobQueue(shop.worker.database, "other", 60.0, 4, 4)
     held = shop.accept_import({"late.jpg": pictures(1)["p0.jpg"]})
     shop.worker.catalogue.work_one()
     claim = other.claim()

@@ -10,12 +10,12 @@ from sqlalchemy import delete, select, update
 
 from shared.catalogue import automatic_calibration as refreshing
 from shared.catalogue.automatic_calibration import Refresher
-from shared.catalogue.indexes import IndexLedger
+from shared.catalogue.indexes import IndexRepository
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.indexes import PromoteRequest, ReprocessRequest
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import now_s
-from shared.database.tables import Calibration, IndexVersion, Job
+from shared.database.tables import Calibration, IndexVersionRow, Job
 from shared.settings import CalibrationSettings
 from tests import builders
 from tests.reprocess_shop import NEW
@@ -112,10 +112,10 @@ def test_what_was_calibrated_before_is_so_again_after_a_promotion(shop: Shop) ->
     large = 1000
     assert look(shop, large) == []
     with shop.worker.database.write() as session:
-        version = session.scalar(select(IndexVersion.id).where(IndexVersion.state == "live"))
+        version = session.scalar(select(IndexVersionRow.id).where(IndexVersionRow.state == "live"))
         known = {"index_version": version, "curves": {}, "report": {"calibrated": True}}
         session.add(Calibration(**known, created_at=now_s()))
-    indexes = IndexLedger(shop.worker.database)
+    indexes = IndexRepository(shop.worker.database)
     indexes.reprocess("shop", ReprocessRequest(embedder=NEW))
     shop.work()
     assert look(shop, large) == [], "the new one is not live yet"
@@ -124,7 +124,7 @@ def test_what_was_calibrated_before_is_so_again_after_a_promotion(shop: Shop) ->
     shop.work()
     made = look(shop, large)
     with shop.worker.database.read() as session:
-        live = session.scalar(select(IndexVersion.id).where(IndexVersion.state == "live"))
+        live = session.scalar(select(IndexVersionRow.id).where(IndexVersionRow.state == "live"))
         of_job = session.scalar(select(Job.index_version).where(Job.id == made[0]))
         assert live is not None
         assert of_job == live != version

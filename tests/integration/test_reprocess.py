@@ -164,10 +164,10 @@ def test_killed_at_any_point_it_goes_on_and_does_at_most_one_chunk_again(
     job = shop.reprocess(promote="auto")
     places = [
         ("tests.memory_index.MemoryIndex.create", 1, "after"),  # a collection, and no row yet
-        ("shared.jobs.queue.JobDesk.record", 1, "before"),
+        ("shared.jobs.queue.JobQueue.record", 1, "before"),
         ("tests.memory_index.MemoryIndex.upsert", 1, "after"),  # in the index, not in the database
         ("tests.memory_index.MemoryIndex.upsert", 2, "before"),
-        ("shared.jobs.queue.JobDesk.finish", 1, "before"),
+        ("shared.jobs.queue.JobQueue.finish", 1, "before"),
         ("worker.jobs.reprocess.reconcile", 1, "after"),
         ("worker.jobs.reprocess.judge", 1, "after"),
         ("tests.memory_index.MemoryIndex.set_alias", 1, "after"),  # the alias ahead of the database

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from worker.vector_index.contract import IndexRow
 
 from shared.database import Database
 from shared.database.tables import Chunk, Feedback
 from shared.errors import InvalidInput, UnknownTask
-from shared.searches.repository import SearchLedger
+from shared.searches.repository import SearchRepository
 from tests.packing import pictures
 from tests.shop import Shop
+from worker.vector_index.contract import IndexRow
 
 BAD = {
     "bad-address": ("", "https://[cdn]/a.jpg"),
@@ -86,7 +86,7 @@ def test_a_row_that_the_index_refuses_fails_and_the_others_are_found(
 
 
 def test_values_that_no_column_holds_are_invalid_input(database: Database) -> None:
-    ledger = SearchLedger(database)
+    ledger = SearchRepository(database)
     with pytest.raises(InvalidInput):
         ledger.query_key("a\udc00")
     with pytest.raises(InvalidInput), database.read() as session:

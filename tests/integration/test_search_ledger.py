@@ -6,29 +6,29 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from shared.database.idempotency import Idempotent
 
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions, SearchResult, WholeImage
 from shared.database import Database
+from shared.database.idempotency import Idempotent
 from shared.errors import Conflict, Expired, UnknownCatalogue, UnknownProduct, UnknownTask
-from shared.searches.queue import Claim, SearchDesk
-from shared.searches.repository import SearchLedger
+from shared.searches.queue import Claim, SearchQueue
+from shared.searches.repository import SearchRepository
 
 KEY = "a" * 64
 
 
 @pytest.fixture
-def ledger(database: Database) -> SearchLedger:
+def ledger(database: Database) -> SearchRepository:
     CatalogueStore(database).create("shop")
-    return SearchLedger(database)
+    return SearchRepository(database)
 
 
-def desk(database: Database, holder: str = "one", lease_s: float = 30, max_attempts: int = 4) -> SearchDesk:
-    return SearchDesk(database, holder, lease_s, max_attempts)
+def desk(database: Database, holder: str = "one", lease_s: float = 30, max_attempts: int = 4) -> SearchQueue:
+    return SearchQueue(database, holder, lease_s, max_attempts)
 
 
-def accept(ledger: SearchLedger, ttl_s: int = 600, key: Idempotent | None = None) -> str:
+def accept(ledger: SearchRepository, ttl_s: int = 600, key: Idempotent | None = None) -> str:
     options = SearchOptions(catalogue="shop")
     return ledger.accept("shop", options, query_key=KEY, ttl_s=ttl_s, idempotency=key).id
 
@@ -44,7 +44,7 @@ def result(claim: Claim, index: str = "one") -> SearchResult:
     )
 
 
-def test_a_search_goes_from_accepted_to_answered(database: Database, ledger: SearchLedger) -> None:
+def test_a_search_goes_from_accepted_to_answered(database: Database, ledger: SearchRepository) -> None:
     search_id = accept(ledger)
     assert ledger.status(search_id).state == "queued"
     assert ledger.waiting() == 1
@@ -60,7 +60,7 @@ def test_a_search_goes_from_accepted_to_answered(database: Database, ledger: Sea
     assert worker.claim(10) == []
 
 
-def test_ids_that_mean_nothing_any_more(ledger: SearchLedger) -> None:
+def test_ids_that_mean_nothing_any_more(ledger: SearchRepository) -> None:
     with pytest.raises(UnknownTask):
         ledger.status("00000000-0000-0000-0000-000000000000")
     with pytest.raises(Expired):
@@ -71,7 +71,9 @@ def test_ids_that_mean_nothing_any_more(ledger: SearchLedger) -> None:
         ledger.accept("shop", SearchOptions(), product_id="nothing", ttl_s=600)
 
 
-def test_one_key_makes_one_search_however_many_ask_at_once(database: Database, ledger: SearchLedger) -> None:
+def test_one_key_makes_one_search_however_many_ask_at_once(
+    database: Database, ledger: SearchRepository
+) -> None:
     with ThreadPoolExecutor(12) as pool:
         ids = set(pool.map(lambda _: accept(ledger, key=Idempotent("k", "same")), range(24)))
     assert len(ids) == 1
@@ -80,7 +82,7 @@ def test_one_key_makes_one_search_however_many_ask_at_once(database: Database, l
         accept(ledger, key=Idempotent("k", "another request"))
 
 
-def test_two_workers_never_take_the_same_search(database: Database, ledger: SearchLedger) -> None:
+def test_two_workers_never_take_the_same_search(database: Database, ledger: SearchRepository) -> None:
     wanted = {accept(ledger) for _ in range(40)}
     taken: list[str] = []
     lock = threading.Lock()
@@ -99,7 +101,9 @@ def test_two_workers_never_take_the_same_search(database: Database, ledger: Sear
     assert sorted(taken) == sorted(wanted)
 
 
-def test_a_late_answer_is_refused_and_the_newer_one_stays(database: Database, ledger: SearchLedger) -> None:
+def test_a_late_answer_is_refused_and_the_newer_one_stays(
+    database: Database, ledger: SearchRepository
+) -> None:
     search_id = accept(ledger)
     slow, quick = desk(database, "slow", lease_s=-1), desk(database, "quick")
     (late,) = slow.claim(1)
@@ -113,7 +117,7 @@ def test_a_late_answer_is_refused_and_the_newer_one_stays(database: Database, le
 
 
 def test_a_search_whose_worker_always_dies_fails_with_the_reason(
-    database: Database, ledger: SearchLedger
+    database: Database, ledger: SearchRepository
 ) -> None:
     search_id = accept(ledger)
     worker = desk(database, lease_s=-1, max_attempts=3)
@@ -127,7 +131,7 @@ def test_a_search_whose_worker_always_dies_fails_with_the_reason(
     assert status.error.code == "worker_lost"
 
 
-def test_a_search_that_was_tried_before_is_tried_alone(database: Database, ledger: SearchLedger) -> None:
+def test_a_search_that_was_tried_before_is_tried_alone(database: Database, ledger: SearchRepository) -> None:
     suspects = {accept(ledger) for _ in range(2)}
     worker = desk(database)
     assert {c.id for c in worker.claim(10)} == suspects
@@ -140,7 +144,7 @@ def test_a_search_that_was_tried_before_is_tried_alone(database: Database, ledge
 
 
 def test_waiting_for_a_service_that_is_away_costs_no_attempt(
-    database: Database, ledger: SearchLedger
+    database: Database, ledger: SearchRepository
 ) -> None:
     search_id = accept(ledger)
     worker = desk(database, max_attempts=2)
@@ -156,7 +160,9 @@ def test_waiting_for_a_service_that_is_away_costs_no_attempt(
     assert status.error.code == "out_of_memory"
 
 
-def test_a_postponed_search_is_left_alone_until_its_time(database: Database, ledger: SearchLedger) -> None:
+def test_a_postponed_search_is_left_alone_until_its_time(
+    database: Database, ledger: SearchRepository
+) -> None:
     accept(ledger)
     worker = desk(database)
     worker.postpone(worker.claim(1), 60.0, "index_unavailable", "Milvus is away", blame=False)
@@ -165,7 +171,7 @@ def test_a_postponed_search_is_left_alone_until_its_time(database: Database, led
 
 
 def test_a_new_process_takes_over_only_what_its_own_name_held(
-    database: Database, ledger: SearchLedger
+    database: Database, ledger: SearchRepository
 ) -> None:
     first = accept(ledger)
     desk(database, "one").claim(1)
@@ -176,7 +182,7 @@ def test_a_new_process_takes_over_only_what_its_own_name_held(
     assert ledger.status(second).state == "running"
 
 
-def test_a_cancelled_search_takes_no_answer(database: Database, ledger: SearchLedger) -> None:
+def test_a_cancelled_search_takes_no_answer(database: Database, ledger: SearchRepository) -> None:
     waiting, running = accept(ledger), accept(ledger)
     worker = desk(database)
     claims = worker.claim(2)

@@ -11,27 +11,27 @@ from shared.contracts import SearchOptions
 from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.tables import Search
-from shared.searches.queue import SearchDesk
-from shared.searches.repository import SearchLedger
+from shared.searches.queue import SearchQueue
+from shared.searches.repository import SearchRepository
 
 AGE_S = 5.0
 
 
 @pytest.fixture
-def ledger(database: Database) -> SearchLedger:
+def ledger(database: Database) -> SearchRepository:
     CatalogueStore(database).create("shop")
-    return SearchLedger(database)
+    return SearchRepository(database)
 
 
-def desk(database: Database, holder: str = "one") -> SearchDesk:
-    return SearchDesk(database, holder, lease_s=30, max_attempts=4)
+def desk(database: Database, holder: str = "one") -> SearchQueue:
+    return SearchQueue(database, holder, lease_s=30, max_attempts=4)
 
 
-def accept(ledger: SearchLedger) -> str:
+def accept(ledger: SearchRepository) -> str:
     return ledger.accept("shop", SearchOptions(catalogue="shop"), query_key="a" * 64, ttl_s=600).id
 
 
-def claimed(worker: SearchDesk, own: str, limit: int = 3) -> list[str]:
+def claimed(worker: SearchQueue, own: str, limit: int = 3) -> list[str]:
     return [claim.id for claim in worker.claim(limit, own)]
 
 
@@ -42,14 +42,18 @@ def set_times(database: Database, search_id: str, created_s_ago: float, publishe
         search.published_at = now_s() - published_s_ago
 
 
-def test_a_task_claims_its_own_search_first_then_the_oldest(database: Database, ledger: SearchLedger) -> None:
+def test_a_task_claims_its_own_search_first_then_the_oldest(
+    database: Database, ledger: SearchRepository
+) -> None:
     first, second, third, own = (accept(ledger) for _ in range(4))
     worker = desk(database)
     assert claimed(worker, own) == [own, first, second]
     assert claimed(worker, third) == [third]
 
 
-def test_a_task_whose_search_does_not_wait_claims_nothing(database: Database, ledger: SearchLedger) -> None:
+def test_a_task_whose_search_does_not_wait_claims_nothing(
+    database: Database, ledger: SearchRepository
+) -> None:
     held, cancelled, postponed, waiting = (accept(ledger) for _ in range(4))
     worker = desk(database)
     assert claimed(worker, held, limit=1) == [held]
@@ -60,7 +64,9 @@ def test_a_task_whose_search_does_not_wait_claims_nothing(database: Database, le
     assert claimed(desk(database, "two"), waiting) == [waiting]
 
 
-def test_a_search_that_was_tried_before_is_claimed_alone(database: Database, ledger: SearchLedger) -> None:
+def test_a_search_that_was_tried_before_is_claimed_alone(
+    database: Database, ledger: SearchRepository
+) -> None:
     tried = accept(ledger)
     worker = desk(database)
     worker.claim(1, tried)
@@ -70,7 +76,7 @@ def test_a_search_that_was_tried_before_is_claimed_alone(database: Database, led
     assert claimed(worker, tried) == [tried]
 
 
-def test_tasks_that_meet_never_share_a_search(database: Database, ledger: SearchLedger) -> None:
+def test_tasks_that_meet_never_share_a_search(database: Database, ledger: SearchRepository) -> None:
     searches = [accept(ledger) for _ in range(40)]
     taken: list[str] = []
     lock = threading.Lock()
@@ -91,7 +97,7 @@ def test_tasks_that_meet_never_share_a_search(database: Database, ledger: Search
 
 
 def test_a_search_is_published_again_at_intervals_that_double(
-    database: Database, ledger: SearchLedger
+    database: Database, ledger: SearchRepository
 ) -> None:
     search_id = accept(ledger)
     worker = desk(database)
@@ -111,7 +117,7 @@ def test_a_search_is_published_again_at_intervals_that_double(
 
 
 def test_a_search_that_was_put_back_is_published_again_at_once(
-    database: Database, ledger: SearchLedger
+    database: Database, ledger: SearchRepository
 ) -> None:
     lost, postponed = accept(ledger), accept(ledger)
     worker = desk(database)

@@ -10,7 +10,7 @@ from sqlalchemy import delete, event, update
 
 from shared.contracts import ProductIn, SearchResult
 from shared.database.tables import Product
-from shared.searches.repository import Asked
+from shared.searches.repository import SearchSource
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found
@@ -41,7 +41,7 @@ def two_objects(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "detect", lambda _, images: [list(seen) for _ in images])
 
 
-def ask(shop: Shop, asked: Asked, **options: Any) -> SearchResult:
+def ask(shop: Shop, asked: SearchSource, **options: Any) -> SearchResult:
     """Ask as the web does for a query id, a page or examples."""
     status = shop.answered(shop.accept_search(asked=asked, **options))
     assert status.result is not None, status
@@ -190,14 +190,14 @@ def test_by_product_each_hit_names_the_picture_and_examples_move_it(filled: Shop
     shared_first = next(p for p in near if p not in ("p4", last))
     rank = found(plain).index(shared_first), found(moved).index(shared_first)
     assert rank[1] <= rank[0]
-    alone = ask(filled, Asked(), like=["p9"], top_k=5)
+    alone = ask(filled, SearchSource(), like=["p9"], top_k=5)
     assert found(alone) == near[:5]
 
 
 def test_several_photos_are_one_query(filled: Shop) -> None:
     photos = pictures(40)
     keys = [filled.store.put(photos[name], "queries") for name in ("p1.jpg", "p2.jpg")]
-    both = ask(filled, Asked(keys[0], (keys[1],)), top_k=2)
+    both = ask(filled, SearchSource(keys[0], (keys[1],)), top_k=2)
     assert set(found(both)) == {"p1", "p2"}
     scores = [hit.score for hit in both.whole.hits]
     assert max(scores) < 0.999

@@ -17,7 +17,7 @@ from shared.database import Database
 from shared.database.bulk import insert_rows
 from shared.database.clock import now_s
 from shared.database.tables import Probe, ProbeQuery, Product, Timing
-from shared.searches.metrics import BOUNDS_S, SignalLedger, bucket_of, percentile
+from shared.searches.metrics import BOUNDS_S, SearchMetricsRepository, bucket_of, percentile
 from tests.packing import pictures
 from tests.shop import Shop, found
 from tests.web_builders import open_shop
@@ -67,7 +67,7 @@ def test_searches_leave_their_stages_and_probes_find_them_complete(shop: Shop) -
     settle(shop)
     ask(shop, 3, 4, 5)
     ask(shop, 6, top_k=3)
-    ledger = SignalLedger(shop.worker.database)
+    ledger = SearchMetricsRepository(shop.worker.database)
     signals = ledger.signals()
     assert (signals.searches, sum(signals.per_minute), len(signals.per_minute)) == (4, 4, 60)
     assert {"wait", "decode", "embed", "search", "hydrate", "total"} <= set(signals.stages_ms)
@@ -164,7 +164,7 @@ def test_percentiles_and_buckets() -> None:
 
 
 def test_figures_are_of_the_last_hour(database: Database) -> None:
-    ledger = SignalLedger(database)
+    ledger = SearchMetricsRepository(database)
     write_timings(database, [{"search": float(n)} for n in range(1, 101)])
     write_timings(database, [{"search": 1e6}] * 50, ago_s=3700)
     write_timings(database, [{"search": 3.0, "decode": 2.0}], ago_s=-0.2)  # a clock that is ahead
@@ -178,7 +178,7 @@ def test_figures_are_of_the_last_hour(database: Database) -> None:
 
 
 def test_a_histogram_only_grows_and_counts_once(database: Database) -> None:
-    ledger = SignalLedger(database)
+    ledger = SearchMetricsRepository(database)
     write_timings(database, [{"search": 4.0}, {"search": 40.0}])
     write_timings(database, [{"search": 40_000.0}], ago_s=3 * 3600)
     assert [ledger.count(), ledger.count()] == [3, 0]
@@ -194,7 +194,7 @@ def test_a_histogram_only_grows_and_counts_once(database: Database) -> None:
 def test_every_web_process_tells_the_same(tmp_path: Path) -> None:
     one, other = (open_shop(tmp_path / "shop") for _ in range(2))
     write_timings(one.parts.database, [{"search": 4.0, "total": 9.0}, {"search": 40.0, "total": 90.0}])
-    SignalLedger(one.parts.database).count()
+    SearchMetricsRepository(one.parts.database).count()
     status = [shop.client.get("/v1/status").json["searches"] for shop in (one, other)]
     assert status[0] == status[1]
     assert status[0]["stages_ms"]["search"] == {"count": 2, "p50": 4.0, "p95": 40.0, "p99": 40.0}

@@ -14,8 +14,8 @@ from sqlalchemy import func, select
 from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.database.clock import now_s
-from shared.database.tables import IndexVersion, Probe, ProbeQuery
-from shared.webhooks.queue import WebhookDesk
+from shared.database.tables import IndexVersionRow, Probe, ProbeQuery
+from shared.webhooks.queue import WebhookQueue
 from tests.servers import wait_for
 from worker.maintenance.probing import Compared, Prober
 from worker.maintenance.webhook_sender import WebhookSender
@@ -49,7 +49,9 @@ def test_a_probe_that_fails_is_not_the_last_one(database: Database, monkeypatch:
     CatalogueStore(database).create("shop")
     with database.write() as session:
         names = dict.fromkeys(("collection", "alias", "detector", "embedder"), "x")
-        session.add(IndexVersion(catalogue_id=1, number=1, dim=4, state="live", created_at=now_s(), **names))
+        session.add(
+            IndexVersionRow(catalogue_id=1, number=1, dim=4, state="live", created_at=now_s(), **names)
+        )
         session.flush()
         for _ in range(2):
             embedding = np.zeros(4, "<f4").tobytes()
@@ -67,6 +69,6 @@ def probes(database: Database) -> int:
 
 
 def test_events_are_looked_for_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = fail_at_first(monkeypatch, WebhookDesk, "take", WebhookDesk.take)
+    looks = fail_at_first(monkeypatch, WebhookQueue, "take", WebhookQueue.take)
     with running(WebhookSender(database, allow_private=True, timeout_s=30.0).run):
         wait_for("it looks again", lambda: len(looks) > 1)

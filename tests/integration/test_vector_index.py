@@ -9,18 +9,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from worker.vector_index.contract import IndexRow
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import ProductIn
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, Misconfigured, NotFound
-from shared.filters import category_is, facts_of, parse, product_is_one_of
+from shared.filters import category_is, filter_fields, parse, product_is_one_of
 from shared.filters.tree import AnyOf
 from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import DIM, UNIT, index_rows, unique, unit_vectors
 from worker.indexes.rows import index_row
 from worker.vector_index import MAX_LIMIT, MilvusIndex, matches
+from worker.vector_index.contract import IndexRow
 from worker.vector_index.schema import index_params, new_schema
 
 pytestmark = pytest.mark.services
@@ -200,7 +200,7 @@ def test_a_collection_of_an_older_vitrine_is_searched_and_written_without_what_i
     index._call("create_collection", old, schema=schema, index_params=index_params())
     product = ProductIn(category="chairs", tags=["sale"])
     rows = [
-        index_row("p", product, facts_of(product), f"image{n}", 0, vector)
+        index_row("p", product, filter_fields(product), f"image{n}", 0, vector)
         for n, vector in enumerate(unit_vectors(5))
     ]
     on_sale = parse("tags contains 'sale'")
@@ -241,7 +241,7 @@ def test_a_collection_that_was_made_again_gets_the_fields_that_it_has_now(milvus
     schema.fields[:] = [field for field in schema.fields if field.name not in ("facts", "ordered")]
     index._call("create_collection", name, schema=schema, index_params=index_params())
     product = ProductIn(category="chairs", tags=["sale"])
-    row = index_row("p", product, facts_of(product), "image", 0, UNIT)
+    row = index_row("p", product, filter_fields(product), "image", 0, UNIT)
     index.upsert(name, [row])
     # By another process.
     index._call("drop_collection", name)

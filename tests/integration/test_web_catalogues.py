@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from shared.broker.task_names import TaskName
 from shared.errors import Refused
 from shared.imports.kinds import UPLOADS
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
 from web.api.import_sources import allowed_source
 
@@ -105,7 +105,7 @@ def test_a_partial_change_is_checked_against_the_product_as_it_is(shop: Shop) ->
     address = "/v1/catalogues/demo/products/chair-1"
     answer = shop.client.patch(address, json={"price": "5", "titles": {"de": None}})
     assert (answer.status_code, answer.json["kind"]) == (202, "put")
-    desk = JobDesk(shop.parts.database, "tester", 30.0, 4, 4)
+    desk = JobQueue(shop.parts.database, "tester", 30.0, 4, 4)
     claim = desk.claim()
     assert claim is not None
     assert [item.payload for item in desk.items(claim)] == [
@@ -129,7 +129,7 @@ def test_an_archive_is_stored_then_a_job_then_a_ring(shop: Shop) -> None:
     answer = shop.client.post(IMPORTS, data=data, headers=ZIP)
     assert (answer.status_code, answer.json["kind"], answer.json["catalogue"]) == (202, "import", "winter")
     assert len(shop.publisher.published) == 1
-    claim = JobDesk(shop.parts.database, "tester", 30.0, 4, 4).claim()
+    claim = JobQueue(shop.parts.database, "tester", 30.0, 4, 4).claim()
     assert claim is not None
     with shop.parts.store.open(claim.source["archive"], "imports") as stored:
         assert stored.read() == data
@@ -279,7 +279,7 @@ def test_every_kind_of_upload_is_streamed_into_the_store(tmp_path: Path, media: 
     data = os.urandom(50_000)  # more than a body of another kind may have
     answer = shop.client.post(IMPORTS, data=data, headers={"Content-Type": media})
     assert answer.status_code == 202, answer.text
-    claim = JobDesk(shop.parts.database, "tester", 30.0, 4, 4).claim()
+    claim = JobQueue(shop.parts.database, "tester", 30.0, 4, 4).claim()
     assert claim is not None
     assert claim.source["archive"].endswith(f"-upload.{UPLOADS[media]}")
     with shop.parts.store.open(claim.source["archive"], "imports") as stored:

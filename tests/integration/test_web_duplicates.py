@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue.duplicates import DuplicateLedger
+from shared.catalogue.duplicates import DuplicateRepository
 from shared.contracts.duplicates import DuplicateGroup
 from shared.database.clock import now_s
 from shared.database.tables import Duplicate, Job, Product
@@ -89,7 +89,7 @@ def test_what_is_refused(web: WebShop) -> None:
     assert web.client.get("/v1/catalogues/none/duplicates.csv").status_code == 404
     assert web.client.post(PLACE, json={"max_bits": 99}).status_code == 422
     assert web.client.post("/v1/catalogues/none/duplicates").status_code == 404
-    ledger = DuplicateLedger(web.parts.database)
+    ledger = DuplicateRepository(web.parts.database)
     with pytest.raises(UnknownCatalogue):
         ledger.groups("none")
     with pytest.raises(InvalidInput):
@@ -124,5 +124,5 @@ def test_csv_is_safe_in_a_spreadsheet(web: WebShop) -> None:
 
 def test_groups_are_of_the_contract(web: WebShop) -> None:
     fill(web, 2)
-    for group in DuplicateLedger(web.parts.database).every("demo"):
+    for group in DuplicateRepository(web.parts.database).every("demo"):
         assert DuplicateGroup.model_validate(group.model_dump()) == group

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.database.tables import IndexVersion, Job
+from shared.database.tables import IndexVersionRow, Job
 from tests.web_builders import Shop, open_shop, picture
 
 PLACE = "/v1/catalogues/demo"
@@ -25,7 +25,7 @@ def shop(tmp_path: Path) -> Shop:
 def add_version(shop: Shop, number: int, state: str, report: Any = None) -> None:
     with shop.parts.database.write() as session:
         session.add(
-            IndexVersion(
+            IndexVersionRow(
                 catalogue_id=1, number=number, collection=f"c{number}", alias="a", detector="none",
                 embedder=f"e{number}", dim=256, state=state, report=report, created_at=time.time(),
                 retired_at=float(number) if state == "retired" else None,

@@ -13,7 +13,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from shared.jobs.plan import write_plan
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from tests.web_builders import Shop, open_shop, upload
 from web.api.events import _event
@@ -26,17 +26,17 @@ def shop(tmp_path: Path) -> Shop:
     return open_shop(tmp_path, web={"event_streams": 2}, jobs={"keep_import_s": 3600.0})
 
 
-def desk_of(shop: Shop) -> JobDesk:
-    return JobDesk(shop.parts.database, "tester", 60.0, 4, 4)
+def desk_of(shop: Shop) -> JobQueue:
+    return JobQueue(shop.parts.database, "tester", 60.0, 4, 4)
 
 
-def taken(desk: JobDesk) -> ChunkClaim:
+def taken(desk: JobQueue) -> ChunkClaim:
     claim = desk.claim()
     assert claim is not None
     return claim
 
 
-def planned(shop: Shop, count: int = 4) -> tuple[str, JobDesk]:
+def planned(shop: Shop, count: int = 4) -> tuple[str, JobQueue]:
     answer = shop.client.post("/v1/catalogues/demo/imports", data=b"PK...", headers=ZIP)
     assert answer.status_code == 202, answer.json
     desk = desk_of(shop)

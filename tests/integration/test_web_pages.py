@@ -11,7 +11,7 @@ import pytest
 from shared.contracts import SearchOptions
 from tests.web_builders import IMAGE_ID, Shop, open_shop, upload
 from web.storefront.installed import version_of
-from web.storefront.products import facts_of
+from web.storefront.products import filter_fields
 from web.storefront.refining import Wishes
 
 PAGE = {"Accept": "text/html"}
@@ -131,7 +131,7 @@ def test_the_sheet_tells_what_the_catalogue_says(shop: Shop) -> None:
 
 
 def test_facts_are_what_can_be_read() -> None:
-    told = facts_of({"size_cm": [1, 2.5], "oak": True, "deep": {"a": 1}, "empty": "", "text": "so"})
+    told = filter_fields({"size_cm": [1, 2.5], "oak": True, "deep": {"a": 1}, "empty": "", "text": "so"})
     assert told == [("size cm", "1, 2.5"), ("oak", "✓"), ("text", "so")]
 
 

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from shared.contracts import SearchOptions
-from shared.database.tables import Calibration, IndexVersion
+from shared.database.tables import Calibration, IndexVersionRow
 from tests.web_builders import Shop, open_shop, upload
 
 PLACE = "/v1/catalogues/demo"
@@ -25,7 +25,7 @@ def shop(tmp_path: Path) -> Shop:
 
 def add_version(shop: Shop, number: int, state: str, curves: dict[str, Any] | None = None) -> None:
     with shop.parts.database.write() as session:
-        version = IndexVersion(
+        version = IndexVersionRow(
             catalogue_id=1, number=number, collection=f"c{number}", alias="a", detector="none",
             embedder="e", dim=256, state=state, created_at=time.time(),
         )  # fmt: skip

@@ -16,7 +16,7 @@ from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.retention.expiry import unused_query_images
 from shared.searches.cursors import Cursor
 from shared.searches.queue import Kept
-from shared.searches.repository import SearchLedger
+from shared.searches.repository import SearchRepository
 from shared.storage.image_store import ImageStore
 from tests.servers import wait_for
 from tests.web_builders import RecordingPublisher, Shop, open_shop, picture, result_of, upload
@@ -278,7 +278,7 @@ def test_without_a_row_there_is_no_message_and_no_202(shop: Shop, monkeypatch: p
     def away(*_: object, **__: object) -> None:
         raise DatabaseUnavailable("The database did not answer.")
 
-    monkeypatch.setattr(SearchLedger, "accept", away)
+    monkeypatch.setattr(SearchRepository, "accept", away)
     answer = shop.client.post("/v1/searches", **upload())
     assert (answer.status_code, answer.json["error"]["code"]) == (503, "database_unavailable")
     assert shop.publisher.published == []

@@ -15,11 +15,11 @@ from shared.catalogue.store import CatalogueStore
 from shared.contracts import WebhookMade
 from shared.database import Database
 from shared.errors import UnknownCatalogue, UnknownWebhook
-from shared.jobs.queue import JobDesk
-from shared.jobs.repository import JobLedger
+from shared.jobs.queue import JobQueue
+from shared.jobs.repository import JobRepository
 from shared.webhooks import queue as webhook_desk
-from shared.webhooks.queue import WebhookDesk, wait_s
-from shared.webhooks.repository import WebhookLedger, emit
+from shared.webhooks.queue import WebhookQueue, wait_s
+from shared.webhooks.repository import WebhookRepository, emit
 from shared.webhooks.signatures import signature
 from tests.servers import wait_for
 from worker.maintenance.webhook_sender import WebhookSender
@@ -80,9 +80,9 @@ def address(receiver: Receiver) -> Iterator[str]:
 
 
 @pytest.fixture
-def hooks(database: Database) -> WebhookLedger:
+def hooks(database: Database) -> WebhookRepository:
     CatalogueStore(database).create("shop")
-    return WebhookLedger(database)
+    return WebhookRepository(database)
 
 
 @pytest.fixture
@@ -114,10 +114,10 @@ def tell(database: Database, event: str = "index.promoted", catalogue: str = "sh
 
 
 def test_the_end_of_a_job_is_told_signed_with_the_secret(
-    database: Database, hooks: WebhookLedger, receiver: Receiver, address: str
+    database: Database, hooks: WebhookRepository, receiver: Receiver, address: str
 ) -> None:
     made = hooks.add(address, ["job.succeeded", "job.paused"], "shop")
-    jobs, desk = JobLedger(database), JobDesk(database, "one", 60, 4, 2)
+    jobs, desk = JobRepository(database), JobQueue(database, "one", 60, 4, 2)
     job = jobs.create("rebuild", "shop").id
     jobs.pause(job)
     jobs.resume(job)
@@ -145,7 +145,7 @@ def test_the_end_of_a_job_is_told_signed_with_the_secret(
     assert len(receiver.got) == 2
 
 
-def test_what_did_not_happen_is_not_told(database: Database, hooks: WebhookLedger) -> None:
+def test_what_did_not_happen_is_not_told(database: Database, hooks: WebhookRepository) -> None:
     made = hooks.add(URL, [], None)
 
     def promote_and_fail() -> None:
@@ -160,7 +160,7 @@ def test_what_did_not_happen_is_not_told(database: Database, hooks: WebhookLedge
         emit(session, "job.exploded", "shop", {})
 
 
-def test_events_go_to_those_who_asked(database: Database, hooks: WebhookLedger) -> None:
+def test_events_go_to_those_who_asked(database: Database, hooks: WebhookRepository) -> None:
     CatalogueStore(database).create("other")
     every = hooks.add(URL, [], None)
     ours = hooks.add(URL, ["index.promoted"], "shop")
@@ -180,7 +180,7 @@ def test_events_go_to_those_who_asked(database: Database, hooks: WebhookLedger) 
 
 def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     database: Database,
-    hooks: WebhookLedger,
+    hooks: WebhookRepository,
     receiver: Receiver,
     address: str,
     clock: Callable[[float], None],
@@ -221,7 +221,7 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
 
 
 def test_one_that_hangs_holds_up_only_itself(
-    database: Database, hooks: WebhookLedger, receiver: Receiver, address: str
+    database: Database, hooks: WebhookRepository, receiver: Receiver, address: str
 ) -> None:
     hangs = Receiver()
     hangs.gate.clear()
@@ -244,7 +244,7 @@ def test_one_that_hangs_holds_up_only_itself(
 
 
 def test_one_that_never_answers_is_left_at_the_time_limit(
-    database: Database, hooks: WebhookLedger, receiver: Receiver, address: str
+    database: Database, hooks: WebhookRepository, receiver: Receiver, address: str
 ) -> None:
     made = hooks.add(address, [], None)
     receiver.gate.clear()
@@ -256,7 +256,7 @@ def test_one_that_never_answers_is_left_at_the_time_limit(
 
 def test_a_sender_that_dies_loses_nothing_and_the_id_shows_the_double(
     database: Database,
-    hooks: WebhookLedger,
+    hooks: WebhookRepository,
     receiver: Receiver,
     address: str,
     clock: Callable[[float], None],
@@ -278,12 +278,12 @@ def test_a_sender_that_dies_loses_nothing_and_the_id_shows_the_double(
 
 
 def test_control_a_sender_that_takes_events_off_the_list_first_loses_one(
-    database: Database, hooks: WebhookLedger, receiver: Receiver, address: str
+    database: Database, hooks: WebhookRepository, receiver: Receiver, address: str
 ) -> None:
     """What the test above guards against: delivered is written before it is true."""
     hooks.add(address, [], None)
     tell(database)
-    desk = WebhookDesk(database, 40.0)
+    desk = WebhookQueue(database, 40.0)
     for due in desk.take(8):
         desk.delivered(due, 200)
     send_all(sender(database))  # the one that comes after the death
@@ -292,7 +292,7 @@ def test_control_a_sender_that_takes_events_off_the_list_first_loses_one(
 
 def test_no_event_goes_into_a_private_network(
     database: Database,
-    hooks: WebhookLedger,
+    hooks: WebhookRepository,
     receiver: Receiver,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -309,7 +309,7 @@ def test_no_event_goes_into_a_private_network(
 
 
 def test_a_test_event_reaches_only_its_webhook(
-    database: Database, hooks: WebhookLedger, receiver: Receiver, address: str
+    database: Database, hooks: WebhookRepository, receiver: Receiver, address: str
 ) -> None:
     made: WebhookMade = hooks.add(address, ["job.failed"], None)
     hooks.add(URL, [], None)

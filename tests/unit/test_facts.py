@@ -6,13 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from shared.contracts import ProductIn
-from shared.filters import Facts, facts_of
+from shared.filters import FilterFields, filter_fields
 from shared.filters.facts import MAX_TOKENS, order_key, plain, token, written
 from shared.filters.words import words_asked, words_of
 
 
-def facts(**changes: Any) -> Facts:
-    return facts_of(ProductIn(**changes))
+def facts(**changes: Any) -> FilterFields:
+    return filter_fields(ProductIn(**changes))
 
 
 def test_a_text_that_is_written_like_a_number_is_that_number() -> None:
@@ -50,7 +50,7 @@ def test_a_list_has_each_of_its_values_and_no_order() -> None:
 
 
 def test_nothing_is_not_there() -> None:
-    assert facts(attributes={"a": None, "b": [], "c": {}, "d": {"e": [None]}}) == Facts()
+    assert facts(attributes={"a": None, "b": [], "c": {}, "d": {"e": [None]}}) == FilterFields()
 
 
 def test_names_with_dots_and_nested_names_differ() -> None:
@@ -99,7 +99,7 @@ def test_hostile_attributes_are_only_hashed() -> None:
         inner = inner["a"]
     inner["a"] = 1
     hostile = {"half \ud83e": "\ud83e", "zero": "\x00", "deep": deep}
-    found = facts_of(SimpleNamespace(titles={}, currency=None, tags=[], attributes=hostile))
+    found = filter_fields(SimpleNamespace(titles={}, currency=None, tags=[], attributes=hostile))
     assert len(found.tokens) == 5
     assert found.order == {}
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import Misconfigured
 from worker.indexes.pipelines import Build, CropMode, Pipelines, crop_mode, name_in
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.vision.baselines import ColourHistogram, WholeImage
 from worker.vision.pipeline import Pipeline
 
@@ -21,8 +21,8 @@ class Named(ColourHistogram):
     version: str = "one@00000001+box"
 
 
-def version(embedder: str, detector: str = "none", name: str = "", number: int = 1) -> LiveIndex:
-    return LiveIndex(
+def version(embedder: str, detector: str = "none", name: str = "", number: int = 1) -> IndexVersion:
+    return IndexVersion(
         id=number, alias="a", collection=f"c{number}", detector=detector, embedder=embedder, dim=256,
         state="live", number=number, detector_name="none", embedder_name=name, beside=None,
         stale_since=None, beside_since=None, epoch=0,

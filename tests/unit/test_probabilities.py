@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from worker.vector_index.contract import IndexHit
 
 from shared.contracts import SearchOptions
 from worker.calibration.calibration_store import Calibration
@@ -16,6 +15,7 @@ from worker.search.boosting import Boosting
 from worker.search.grouping import Candidate, candidates
 from worker.search.probabilities import DIGITS, least_score, sure_of
 from worker.search.query import Query
+from worker.vector_index.contract import IndexHit
 from worker.vision import Detection
 
 OBJECT = ScoreMap((-10.0, 15.0, 10.0, 20.0, 0.0, 0.0))

@@ -12,7 +12,7 @@ import pytest
 
 from shared.errors import IndexUnavailable, OutOfMemory, VitrineError
 from shared.jobs.work import ChunkClaim, Item, LostLease
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_items, micro_batches
 
 
@@ -20,8 +20,8 @@ def items(count: int, **payload: Any) -> list[Item]:
     return [Item(n, n, f"p{n}", payload, 0) for n in range(count)]
 
 
-def tools(give_way: Callable[[Any], None] = lambda claim: None) -> Tools:
-    return cast(Tools, SimpleNamespace(micro_batch=1, give_way=give_way, desk=None))
+def tools(give_way: Callable[[Any], None] = lambda claim: None) -> JobContext:
+    return cast(JobContext, SimpleNamespace(micro_batch=1, give_way=give_way, desk=None))
 
 
 CLAIM = cast(ChunkClaim, SimpleNamespace(attempts=1))

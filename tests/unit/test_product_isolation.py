@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, StatementError
 
 from shared.errors import IndexUnavailable, InvalidInput, OutOfMemory, UnreadableRow
 from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_items, do_light_items
 
 
@@ -69,12 +69,12 @@ class Stages:
         self.written += [item.product_id for item in batch]
 
 
-def tools(desk: Desk, micro_batch: int = 16) -> Tools:
+def tools(desk: Desk, micro_batch: int = 16) -> JobContext:
     database = SimpleNamespace(write=lambda: nullcontext(None))
     found = SimpleNamespace(
         micro_batch=micro_batch, give_way=lambda claim: None, desk=desk, database=database
     )
-    return cast(Tools, found)
+    return cast(JobContext, found)
 
 
 def claim(attempts: int = 1) -> ChunkClaim:

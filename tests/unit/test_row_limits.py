@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from worker.vector_index.contract import IndexRow
 
 from shared.contracts import NewProductId, ProductId, ProductIn
 from shared.contracts.catalogue import MAX_CATEGORY_BYTES
@@ -19,9 +18,10 @@ from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Product
 from shared.errors import InvalidInput
-from shared.filters import facts_of
+from shared.filters import filter_fields
 from shared.filters.facts import MAX_TOKENS
 from shared.imports.manifest import Row, read_rows
+from worker.vector_index.contract import IndexRow
 from worker.vector_index.rows import MAX_BYTES, as_entity
 from worker.vector_index.schema import new_schema
 
@@ -141,7 +141,7 @@ def index_row(product_id: str, product: ProductIn) -> IndexRow:
         category=product.category,
         price=None if product.price is None else float(product.price),
         embedding=embedding,
-        facts=facts_of(product),
+        facts=filter_fields(product),
     )
 
 
@@ -154,7 +154,7 @@ def store(database: Database, product_id: str, product: ProductIn) -> None:
                 catalogue_id=1,
                 product_id=product_id,
                 **product.model_dump(),
-                facts=facts_of(product).as_json(),
+                facts=filter_fields(product).as_json(),
                 digest="",
                 updated_at=0.0,
             )
@@ -206,7 +206,7 @@ def test_the_limit_of_categories_is_the_index_and_the_index_checks_it_too() -> N
 def test_what_is_ordered_by_always_fits_a_json_field(char: str) -> None:
     """However many attributes there are: the tokens bound them, and texts are short."""
     text = char * (150 // len(char.encode()))
-    facts = facts_of(ProductIn(attributes={f"attribute {n}": text for n in range(3000)}))
+    facts = filter_fields(ProductIn(attributes={f"attribute {n}": text for n in range(3000)}))
     assert len(orjson.dumps(dict(facts.order))) < MILVUS_JSON_BYTES
     assert len(facts.tokens) <= MAX_TOKENS
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from worker.vector_index.contract import IndexHit
 
 from shared.contracts import SearchOptions
 from shared.errors import InvalidInput
@@ -13,6 +12,7 @@ from worker.search.embedding_reuse import keep, reuse, rounded
 from worker.search.grouping import Candidate, candidates, pages
 from worker.search.queries import one_of
 from worker.search.rocchio import moved
+from worker.vector_index.contract import IndexHit
 from worker.vision import Detection, Embeddings
 from worker.vision.pipeline import QueryEmbedding
 

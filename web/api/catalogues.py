@@ -26,7 +26,7 @@ from shared.contracts import (
     ReconcileRequest,
 )
 from shared.contracts.stored import stored
-from shared.database.idempotency import Accepted, Idempotent
+from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.errors import InvalidInput, StorageUnavailable, UnsupportedFormat
 from shared.imports.kinds import UPLOADS
 from shared.retention.picture_sweep import PicturesSwept, storing_since
@@ -235,7 +235,7 @@ def start_import(catalogue: str) -> Response:
     return job_answer(caller_jobs().create_import(name, source, idempotency(name, wanted), how))
 
 
-def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: IO[bytes]) -> Accepted:
+def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: IO[bytes]) -> AcceptedRequest:
     """Stream an upload into the store, then commit the job; a repeated request leaves no second copy."""
     parts = services()
     if not request.content_length:
@@ -266,7 +266,7 @@ def _pieces(stream: IO[bytes], digest: Any) -> Iterator[bytes]:
         yield piece
 
 
-def job_answer(accepted: Accepted) -> Response:
+def job_answer(accepted: AcceptedRequest) -> Response:
     """Publish the job and answer 202 with where to poll it."""
     if accepted.created:
         publish_job(accepted.id)

@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import Blueprint, Response, jsonify, request
 
-from shared.catalogue.duplicates import KIND, MAX_PAGE, DuplicateLedger
+from shared.catalogue.duplicates import KIND, MAX_PAGE, DuplicateRepository
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
 from shared.contracts.stored import stored
@@ -97,5 +97,5 @@ def asked_kind() -> DuplicateKind | None:
     return cast(DuplicateKind | None, kind)
 
 
-def _ledger() -> DuplicateLedger:
+def _ledger() -> DuplicateRepository:
     return services().duplicates

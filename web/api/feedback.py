@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.database.tables import MOST_ID
 from shared.errors import NotFound, Refused
-from shared.searches.feedback import PHOTOS, FeedbackLedger
+from shared.searches.feedback import PHOTOS, FeedbackRepository
 from web.api.catalogues import checked
 from web.api.openapi import Parameter, operation
 from web.http.bodies import asked_number, json_body
@@ -37,7 +37,7 @@ def say() -> tuple[Response, int]:
         raise Refused(
             "Feedback is not kept here: the operator allows it with VITRINE_FEEDBACK__ENABLED=true."
         )
-    ledger = FeedbackLedger(parts.database)
+    ledger = FeedbackRepository(parts.database)
     said = ledger.check(parsed(FeedbackIn, json_body()))
     kept, new = ledger.add(said, _kept_photo(said.photo))
     return jsonify(kept.model_dump(mode="json")), 201 if new else 200
@@ -68,7 +68,7 @@ def _kept_photo(key: str | None) -> str | None:
 def some(catalogue: str) -> Response:
     after = asked_number("after", 0, MOST_ID, 0)
     limit = asked_number("limit", 1, MAX_PAGE, MAX_PAGE)
-    found = FeedbackLedger(services().database).some(checked("catalogue", catalogue), after, limit)
+    found = FeedbackRepository(services().database).some(checked("catalogue", catalogue), after, limit)
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
@@ -80,7 +80,7 @@ def some(catalogue: str) -> Response:
     errors=(404,),
 )
 def as_csv(catalogue: str) -> Response:
-    name, ledger = checked("catalogue", catalogue), FeedbackLedger(services().database)
+    name, ledger = checked("catalogue", catalogue), FeedbackRepository(services().database)
     ledger.some(name, 0, 1)  # an error must come before the first byte
     answer = Response(_csv(ledger.every(name)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="feedback.csv"'
@@ -93,7 +93,7 @@ def photo(feedback_id: int) -> Response:
     if feedback_id > MOST_ID:
         raise NotFound("There is no such feedback.")
     parts = services()
-    key = FeedbackLedger(parts.database).photo(feedback_id)
+    key = FeedbackRepository(parts.database).photo(feedback_id)
     return Response(parts.store.get(key, PHOTOS), mimetype="image/jpeg")
 
 

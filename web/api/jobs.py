@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from shared.contracts import FailurePage, JobOut, RetryRequest
 from shared.errors import Expired
 from shared.jobs.messages import publish_chunks
-from shared.jobs.repository import JobLedger
+from shared.jobs.repository import JobRepository
 from shared.process.metrics import PUBLISHES_FAILED
 from web.api.openapi import Parameter, operation
 from web.http.bodies import asked_number, optional_json
@@ -79,7 +79,7 @@ def failures_csv(job_id: str) -> Response:
     return answer
 
 
-def _csv(jobs: JobLedger, job_id: str, reason: str | None) -> Iterator[str]:
+def _csv(jobs: JobRepository, job_id: str, reason: str | None) -> Iterator[str]:
     yield csv_line(("row", "product_id", "image", "reason", "message"))
     after: str | None = None
     while True:
@@ -131,7 +131,7 @@ def retried(job_id: str, reason: str | None) -> str:
     """Create the job that does again what failed, publish it, and return its id.
 
     Raises:
-        UnknownJob, Conflict: as ``JobLedger.retry``.
+        UnknownJob, Conflict: as ``JobRepository.retry``.
         Expired: what it would read from is gone.
     """
     parts = services()
@@ -155,7 +155,7 @@ def require_upload(job_id: str) -> None:
         )
 
 
-def caller_jobs() -> JobLedger:
+def caller_jobs() -> JobRepository:
     """Return what makes jobs for the caller of this request, as many as it may have waiting."""
     settings = services().settings
     # There is one key today: who has none can only call where none is set.

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, current_app, jsonify
 from shared.contracts import Health
 from shared.health.queue_counts import waiting_by_lane
 from shared.process.metrics import CLOCK_SKEW, CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
-from shared.searches.metrics import SignalLedger
+from shared.searches.metrics import SearchMetricsRepository
 from web import __version__
 from web.api.openapi import document, operation
 from web.api.search_metrics import SearchCollector
@@ -56,7 +56,7 @@ def status_now() -> dict[str, Any]:
         "waiting": waiting,
         "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.all()],
         "jobs": [job.model_dump(mode="json") for job in parts.jobs.unfinished()],
-        "searches": SignalLedger(parts.database).signals().model_dump(mode="json"),
+        "searches": SearchMetricsRepository(parts.database).signals().model_dump(mode="json"),
     }
 
 
@@ -71,7 +71,7 @@ def metrics() -> Response:
         skews = [abs(float(process.details.get("clock_skew_s", 0.0))) for process in of_role]
         CLOCK_SKEW.labels(role).set(max(skews, default=0.0))
     note_health(system_health())
-    searches = SearchCollector(SignalLedger(services().database))
+    searches = SearchCollector(SearchMetricsRepository(services().database))
     return Response(exposition(searches), content_type=CONTENT_TYPE)
 
 

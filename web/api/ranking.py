@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from shared.catalogue.ranking import RankingLedger
+from shared.catalogue.ranking import RankingRepository
 from shared.contracts import JobOut
 from shared.contracts.indexes import ChooseIndex
 from shared.contracts.ranking import Boosts, CalibrationOut
@@ -62,5 +62,5 @@ def set_boosts(catalogue: str) -> Response:
     return jsonify(made.model_dump(mode="json"))
 
 
-def _ledger() -> RankingLedger:
-    return RankingLedger(services().database)
+def _ledger() -> RankingRepository:
+    return RankingRepository(services().database)

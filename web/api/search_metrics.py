@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shared.searches.metrics import BOUNDS_S, SignalLedger
+from shared.searches.metrics import BOUNDS_S, SearchMetricsRepository
 
 
 class SearchCollector(Collector):
     """Histograms of the stages and the recall of the last probes. Labels are stages and catalogues."""
 
-    def __init__(self, ledger: SignalLedger) -> None:
+    def __init__(self, ledger: SearchMetricsRepository) -> None:
         self._ledger = ledger
 
     def describe(self) -> Iterator[Metric]:

@@ -9,16 +9,16 @@ from datetime import datetime
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
 from pydantic import Field
-from shared.database.idempotency import Accepted
 
 from shared.broker.result_channel import Notification
 from shared.broker.task_names import TaskName
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
+from shared.database.idempotency import AcceptedRequest
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
 from shared.filters import parse
 from shared.process.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.searches.cursors import read_cursor
-from shared.searches.repository import OPEN_STATES, Asked
+from shared.searches.repository import OPEN_STATES, SearchSource
 from web.api.openapi import Parameter, operation
 from web.api.waiting import reason_of_wait
 from web.http.bodies import files_of, form_fields, idempotency, json_body
@@ -65,7 +65,7 @@ def create() -> Response:
     return answered(accept_search())
 
 
-def answered(accepted: Accepted) -> Response:
+def answered(accepted: AcceptedRequest) -> Response:
     """Answer to an accepted search as its caller wants to wait."""
     seconds = _wanted_s()
     ended = _wait(accepted, seconds)
@@ -83,7 +83,7 @@ def answered(accepted: Accepted) -> Response:
     return answer
 
 
-def accept_search() -> Accepted:
+def accept_search() -> AcceptedRequest:
     """Store the picture and commit the row: a search that was promised is never lost.
 
     Raises:
@@ -100,7 +100,7 @@ def accept_search() -> Accepted:
     )
 
 
-def accept_request(wanted: SearchRequest) -> Accepted:
+def accept_request(wanted: SearchRequest) -> AcceptedRequest:
     """The same for a search without an upload, which a page's form asks for."""
     _refuse_the_many()
     return _by_request(wanted)
@@ -122,7 +122,7 @@ def _refuse_the_many() -> None:
         raise Overloaded(f"{waiting} searches wait already. Try again shortly.")
 
 
-def _by_request(wanted: SearchRequest) -> Accepted:
+def _by_request(wanted: SearchRequest) -> AcceptedRequest:
     if wanted.after is not None:
         return _further_page(wanted, wanted.after)
     sources = [name for name in _SOURCES if getattr(wanted, name) is not None]
@@ -135,13 +135,13 @@ def _by_request(wanted: SearchRequest) -> Accepted:
         # A box is drawn on the first photo: it says nothing of the others.
         return _accept(options, asked if wanted.box is None else replace(asked, more_photos=()))
     if wanted.image_url is None:
-        return _accept(options, Asked(product_id=wanted.product_id))
+        return _accept(options, SearchSource(product_id=wanted.product_id))
     if not services().settings.web.url_import:
         raise InvalidInput("URL import is off: send the picture itself.", "image_url")
     return _by_photos(options, [fetch_query_image(wanted.image_url)])
 
 
-def _further_page(wanted: SearchRequest, after: str) -> Accepted:
+def _further_page(wanted: SearchRequest, after: str) -> AcceptedRequest:
     """Accept the search for a page: that of the first page again, from another place on."""
     others = sorted(wanted.model_fields_set - _OF_A_PAGE)
     if others:
@@ -156,7 +156,7 @@ def _further_page(wanted: SearchRequest, after: str) -> Accepted:
     return _accept(_checked(first.options.model_copy(update=chosen)), first.asked)
 
 
-def _by_photos(options: SearchOptions, photos: list[bytes]) -> Accepted:
+def _by_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
     if options.after is not None:
         raise InvalidInput("A page is asked for as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
@@ -166,10 +166,10 @@ def _by_photos(options: SearchOptions, photos: list[bytes]) -> Accepted:
     for data in photos:
         picture = parts.photos.normalise(data, limits.query_side_px, limits.query_max_bytes)
         keys.append(parts.store.put(picture.jpeg, "queries"))
-    return _accept(options, Asked(keys[0], tuple(keys[1:])))
+    return _accept(options, SearchSource(keys[0], tuple(keys[1:])))
 
 
-def _again(query_id: str) -> Asked:
+def _again(query_id: str) -> SearchSource:
     earlier = services().searches.earlier(query_id)
     key = earlier.asked.query_key
     if key is None:
@@ -179,7 +179,7 @@ def _again(query_id: str) -> Asked:
     return earlier.asked
 
 
-def _accept(options: SearchOptions, asked: Asked) -> Accepted:
+def _accept(options: SearchOptions, asked: SearchSource) -> AcceptedRequest:
     """Commit the search, then publish its task; a refused or repeated request publishes nothing."""
     parts = services()
     accepted = parts.searches.accept(
@@ -220,7 +220,7 @@ def _wanted_s() -> float:
     return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
 
 
-def _wait(accepted: Accepted, seconds: float) -> Notification | None:
+def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:
     """Wait up to ``seconds`` for the search's end, if a thread can be spared; return the notification."""
     parts = services()
     if seconds <= 0 or not parts.waiters.acquire(blocking=False):

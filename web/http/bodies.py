@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from flask import request
-from shared.database.idempotency import Idempotent
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest
 
 from shared.contracts import Contract
 from shared.contracts.storable import unstorable
+from shared.database.idempotency import Idempotent
 from shared.errors import BodyTooLarge, InvalidInput, UnsupportedFormat
 
 MAX_JSON_BYTES = 1_000_000

@@ -6,7 +6,7 @@ from flask import Response, request
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.catalogue.duplicates import KIND, DuplicateLedger
+from shared.catalogue.duplicates import KIND, DuplicateRepository
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.contracts.stored import stored
 from shared.errors import InvalidInput
@@ -27,7 +27,7 @@ _GROUPS = 12
 def duplicates(catalogue: str) -> Response:
     """A page of groups, of one kind or both."""
     parts, kind = services(), asked_kind()
-    page = DuplicateLedger(parts.database).groups(
+    page = DuplicateRepository(parts.database).groups(
         catalogue, kind, request.args.get("cursor"), _GROUPS, reader().titles
     )
     looking = [j for j in parts.jobs.unfinished(catalogue) if j.kind == KIND]

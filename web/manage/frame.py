@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
-from shared.database.idempotency import Accepted
 from werkzeug.wrappers import Response as AnyResponse
 
+from shared.database.idempotency import AcceptedRequest
 from shared.errors import Unauthorized, VitrineError
 from web.api.jobs import publish_job
 from web.http.errors import as_body, error_answer, wants_page
@@ -50,7 +50,7 @@ def came_from() -> str:
     return f"{sender.path}?{sender.query}" if sender.query else sender.path
 
 
-def to_job(accepted: Accepted) -> AnyResponse:
+def to_job(accepted: AcceptedRequest) -> AnyResponse:
     """Publish a job that was created, and lead to its page."""
     if accepted.created:
         publish_job(accepted.id)

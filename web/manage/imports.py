@@ -10,7 +10,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import ImportOptions, ImportRequest
-from shared.database.idempotency import Accepted
+from shared.database.idempotency import AcceptedRequest
 from shared.errors import InvalidInput, UnsupportedFormat, VitrineError
 from shared.imports.kinds import UPLOADS, media_type
 from web.api.accepting import accepting_work
@@ -56,7 +56,7 @@ def start_import() -> AnyResponse:
         return _form(as_body(error)[1], wrong=error.message, where=error.field)
 
 
-def _accept() -> Accepted:
+def _accept() -> AcceptedRequest:
     given: dict[str, Any] = form_fields()
     name = _name(given.pop("catalogue", ""))
     source = given.pop("source", None)
@@ -95,7 +95,7 @@ def _ending(file: FileStorage) -> str:
     return UPLOADS[media]
 
 
-def _of_source(name: str, given: dict[str, Any]) -> Accepted:
+def _of_source(name: str, given: dict[str, Any]) -> AcceptedRequest:
     wanted, parts = parsed(ImportRequest, given), services()
     roots = parts.settings.jobs.import_roots
     source = allowed_source(wanted.source, roots, url_import=parts.settings.web.url_import)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.catalogue.ranking import KIND, RankingLedger
+from shared.catalogue.ranking import KIND, RankingRepository
 from shared.contracts import ENDED_STATES, JobOut
 from shared.contracts.ranking import CalibrationOut
 from shared.contracts.search import Boost
@@ -41,7 +41,7 @@ class Meaning:
 
 def meaning_of(catalogue: str, jobs: Sequence[JobOut]) -> Meaning:
     """Return what the catalogue's page says of scores; ``jobs`` are its latest."""
-    ledger = RankingLedger(services().database)
+    ledger = RankingRepository(services().database)
     live = next((each for each in ledger.calibrations(catalogue) if each.live), None)
     return Meaning(
         made_at=live.created_at if live else None,
@@ -64,4 +64,4 @@ def _error(found: CalibrationOut | None, part: str) -> float | None:
 @accepting_work
 def calibrate(catalogue: str) -> AnyResponse:
     """Learn what the live version's scores mean."""
-    return to_job(RankingLedger(services().database).calibrate(checked("catalogue", catalogue)))
+    return to_job(RankingRepository(services().database).calibrate(checked("catalogue", catalogue)))

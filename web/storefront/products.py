@@ -35,7 +35,7 @@ def sheet(catalogue: str, product_id: str) -> str:
         title=title_in(product.titles, locale, product_id),
         category=title_in(product.categories, locale, product.category),
         currency=product.currency or services().window.currency(catalogue),
-        facts=facts_of(product.attributes),
+        facts=filter_fields(product.attributes),
         invented=catalogue == DEMO,
         large_px=_LARGE_PX,
         thumbnail_px=THUMBNAIL_PX,
@@ -45,7 +45,7 @@ def sheet(catalogue: str, product_id: str) -> str:
     )
 
 
-def facts_of(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+def filter_fields(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What can be read of a product's attributes, as (name, text): texts, numbers, and lists of them."""
     found: list[tuple[str, str]] = []
     for name, value in attributes.items():

@@ -15,7 +15,7 @@ from shared.database.tables import Calibration as CalibrationRow
 from shared.errors import Misconfigured
 from worker.calibration.category import SPREAD
 from worker.calibration.score_map import ScoreMap
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.vision.models import embedding_space
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Calibrations:
         self._known: dict[int, tuple[float, Calibration | None]] = {}
         self._defaults = _defaults(folder / DEFAULTS)
 
-    def of(self, connection: Connection, version: LiveIndex, made_at: float | None) -> Calibration | None:
+    def of(self, connection: Connection, version: IndexVersion, made_at: float | None) -> Calibration | None:
         """Return the version's own, else that of its models, else None. Never another version's.
 
         Args:
@@ -106,7 +106,7 @@ class Calibrations:
         return known[1]
 
 
-def _read_own(curves: Any, version: LiveIndex) -> Calibration | None:
+def _read_own(curves: Any, version: IndexVersion) -> Calibration | None:
     """Read the calibration of a version; one that cannot be read counts as none, and is logged."""
     try:
         return read(curves, "catalogue")

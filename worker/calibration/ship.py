@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import select
 
 from shared.database import Database
-from shared.database.tables import Calibration, Catalogue, IndexVersion
+from shared.database.tables import Calibration, Catalogue, IndexVersionRow
 from shared.errors import NotFound
 from shared.factories import open_migrated_database
 from shared.settings import get_settings
@@ -31,10 +31,10 @@ def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:
     """
     with database.read() as session:
         row = session.execute(
-            select(Calibration, IndexVersion)
-            .join(IndexVersion, IndexVersion.id == Calibration.index_version)
-            .join(Catalogue, Catalogue.id == IndexVersion.catalogue_id)
-            .where(Catalogue.name == catalogue, IndexVersion.state == "live")
+            select(Calibration, IndexVersionRow)
+            .join(IndexVersionRow, IndexVersionRow.id == Calibration.index_version)
+            .join(Catalogue, Catalogue.id == IndexVersionRow.catalogue_id)
+            .where(Catalogue.name == catalogue, IndexVersionRow.state == "live")
         ).one_or_none()
         if row is None or not row[0].curves:
             raise NotFound(f"Calibrate {catalogue} first: `vitrine calibrate {catalogue}`.")

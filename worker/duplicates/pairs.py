@@ -20,7 +20,7 @@ from shared.database.bulk import upsert_rows
 from shared.database.tables import Detection, DuplicatePair, Image, Product
 from shared.errors import NotFound
 from worker.duplicates.perceptual import bits_apart
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.vector_index.contract import VectorIndex
 from worker.vision import Embeddings
 from worker.vision.packing import unpack_embedding
@@ -76,7 +76,7 @@ def pictures_of(session: Session, catalogue_id: int, version: int, product_ids: 
 def neighbours(
     database: Database,
     index: VectorIndex,
-    version: LiveIndex,
+    version: IndexVersion,
     pictures: Sequence[Seen],
     limits: Limits,
 ) -> list[Pair]:
@@ -111,7 +111,7 @@ def neighbours(
 
 
 def same_quarters(
-    database: Database, catalogue_id: int, version: LiveIndex, limits: Limits
+    database: Database, catalogue_id: int, version: IndexVersion, limits: Limits
 ) -> Iterator[list[Pair]]:
     """Yield pairs of pictures whose hashes agree in one of four quarters; often none, to show progress.
 
@@ -268,7 +268,7 @@ def _first_met(differing: NDArray[np.int64], band: int) -> NDArray[np.bool_]:
 
 
 def _judged(
-    database: Database, version: LiveIndex, couples: Sequence[tuple[str, str]], limits: Limits
+    database: Database, version: IndexVersion, couples: Sequence[tuple[str, str]], limits: Limits
 ) -> list[Pair]:
     """Those of the couples whose embeddings are alike too."""
     with database.read() as session:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from shared.catalogue.store import images_of
 from shared.database.tables import Detection, ModelVersion, Product
 from shared.database.tables import Image as ImageRow
-from worker.indexes.versions import LiveIndex, find_model_version
+from worker.indexes.versions import IndexVersion, find_model_version
 from worker.vision import Detection as Seen
 from worker.vision import Image
 from worker.vision.packing import unpack_embedding
@@ -77,7 +77,7 @@ class BatchReader:
     """Reads products with what one version has of them."""
 
     catalogue_id: int
-    version: LiveIndex
+    version: IndexVersion
     scope: Scope
     pipeline: Pipeline
 

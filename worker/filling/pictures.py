@@ -18,20 +18,20 @@ from sqlalchemy.orm import Session
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
-from shared.filters import Facts
+from shared.filters import FilterFields
 from shared.jobs.work import Spent
 from worker.filling.batches import Batch, BatchReader, Content, Found, Scope
 from worker.filling.stored import RowFiller
 from worker.indexes.rows import index_row, row_key
 from worker.indexes.versions import (
-    LiveIndex,
-    begin_change,
-    hold_changes,
+    IndexVersion,
+    lock_catalogue_changes,
     model_version_id,
+    next_change_number,
     require_same_places,
 )
 from worker.indexes.writes import delete_rows, write_rows
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.embedding import colours_of
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.vector_index.contract import IndexRow
@@ -50,7 +50,7 @@ class Filler:
         scope: which of the pictures are embedded.
     """
 
-    def __init__(self, tools: Tools, catalogue_id: int, version: LiveIndex, scope: Scope) -> None:
+    def __init__(self, tools: JobContext, catalogue_id: int, version: IndexVersion, scope: Scope) -> None:
         self._tools = tools
         self._catalogue_id = catalogue_id
         self._version = version
@@ -125,11 +125,11 @@ class Filler:
     def _hold(self, session: Session, batch: Batch) -> None:
         """Keep other changes away, and make sure that the rows went where they go now."""
         if self._version.state == "live" and batch.contents:
-            number = begin_change(session, self._catalogue_id)
+            number = next_change_number(session, self._catalogue_id)
             ids = [p.id for p in batch.products.values()]
             session.execute(update(Product).where(Product.id.in_(ids)).values(change=number))
         else:
-            hold_changes(session, self._catalogue_id)
+            lock_catalogue_changes(session, self._catalogue_id)
         require_same_places(session, self._version)
 
     def _decode(self, content: Content) -> Image | None:
@@ -145,7 +145,7 @@ class Filler:
 
     def _rows(self, batch: Batch, product_id: str) -> list[IndexRow]:
         product = batch.products[product_id]
-        facts = Facts.from_json(product.facts)
+        facts = FilterFields.from_json(product.facts)
         found: list[tuple[str, int, NDArray[np.float32], list[str] | None]] = []
         for row in batch.images.get(product.id, []):
             if row.id in batch.kept:

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from worker.indexes.expected_rows import known_keys
 from worker.indexes.stored_rows import StoredRows, rows_of_products
-from worker.indexes.versions import LiveIndex, hold_changes, require_same_places
+from worker.indexes.versions import IndexVersion, lock_catalogue_changes, require_same_places
 from worker.indexes.writes import delete_rows, write_rows
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.vector_index.contract import IndexRow
 
 
@@ -29,9 +29,9 @@ class RowFiller:
 
     def __init__(
         self,
-        tools: Tools,
+        tools: JobContext,
         catalogue_id: int,
-        version: LiveIndex,
+        version: IndexVersion,
         collections: Sequence[str] | None = None,
     ) -> None:
         self._tools = tools
@@ -58,7 +58,7 @@ class RowFiller:
         self._upsert(stored.rows)
         write_s = time.perf_counter() - started
         with self._tools.database.write() as session:
-            changes = hold_changes(session, self._catalogue_id)
+            changes = lock_catalogue_changes(session, self._catalogue_id)
             require_same_places(session, self._version)
             if record is not None:
                 record(session, write_s)

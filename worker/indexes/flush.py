@@ -11,7 +11,7 @@ import logging
 from sqlalchemy import select
 
 from shared.database import Database
-from shared.database.tables import Catalogue, IndexVersion
+from shared.database.tables import Catalogue, IndexVersionRow
 from shared.errors import VitrineError
 from shared.process.background import Periodic
 from worker.indexes.versions import WRITTEN
@@ -35,9 +35,9 @@ class IndexFlusher:
         """Flush what changed, everything at the first call; return the collections flushed."""
         with self._database.read() as session:
             found = session.execute(
-                select(IndexVersion.collection, Catalogue.changes)
-                .join(Catalogue, Catalogue.id == IndexVersion.catalogue_id)
-                .where(IndexVersion.state.in_(WRITTEN), Catalogue.changes > 0)
+                select(IndexVersionRow.collection, Catalogue.changes)
+                .join(Catalogue, Catalogue.id == IndexVersionRow.catalogue_id)
+                .where(IndexVersionRow.state.in_(WRITTEN), Catalogue.changes > 0)
             ).all()
         done = []
         for collection, changes in found:

@@ -12,7 +12,7 @@ from typing import get_args
 from shared.database import Database
 from shared.errors import Misconfigured, VitrineError
 from shared.process.background import Periodic
-from worker.indexes.versions import LiveIndex, all_written
+from worker.indexes.versions import IndexVersion, all_written
 from worker.vision.models import CropMode, embedding_space
 from worker.vision.pipeline import Pipeline
 
@@ -47,7 +47,7 @@ class Pipelines:
         self._loading: dict[_Key, threading.Lock] = {}
         self._failed: dict[_Key, tuple[float, str]] = {}
 
-    def of(self, version: LiveIndex) -> Pipeline:
+    def of(self, version: IndexVersion) -> Pipeline:
         """Return the pipeline whose embeddings the version's collection holds.
 
         Raises:
@@ -89,12 +89,12 @@ class Pipelines:
         self._keep_loaded(key, pipeline)
         return pipeline
 
-    def load(self, versions: Iterable[LiveIndex]) -> None:
+    def load(self, versions: Iterable[IndexVersion]) -> None:
         """Load what the versions need, as many as are kept, so that no search waits for it.
 
         Models that cannot be had are left out, and said to be by ``failures``.
         """
-        wanted: dict[_Key, LiveIndex] = {}
+        wanted: dict[_Key, IndexVersion] = {}
         for version in versions:
             if not _fits(self.default, version):
                 wanted.setdefault(_key(version.detector, version.embedder), version)
@@ -114,11 +114,11 @@ class Pipelines:
         with self._lock:
             return {embedder: message for (_, embedder), (_, message) in self._failed.items()}
 
-    def fits(self, pipeline: Pipeline, version: LiveIndex) -> bool:
+    def fits(self, pipeline: Pipeline, version: IndexVersion) -> bool:
         """Whether a pipeline's embeddings can be compared with the version's."""
         return _fits(pipeline, version)
 
-    def serves(self, loaded: dict[str, str], version: LiveIndex) -> bool:
+    def serves(self, loaded: dict[str, str], version: IndexVersion) -> bool:
         """Whether one of another process's ``loaded`` pipelines is the version's."""
         return _key(loaded["detector"], loaded["embedder"]) == _key(version.detector, version.embedder)
 
@@ -146,7 +146,7 @@ class Pipelines:
             while len(self._loaded) > self._keep:
                 self._loaded.popitem(last=False)
 
-    def _load(self, version: LiveIndex) -> Pipeline:
+    def _load(self, version: IndexVersion) -> Pipeline:
         detector = version.detector_name or name_in(version.detector)
         embedder = version.embedder_name or name_in(version.embedder)
         advice = (
@@ -202,7 +202,7 @@ def _key(detector: str, embedder: str) -> _Key:
     return weights_of(detector), embedding_space(embedder)
 
 
-def _fits(pipeline: Pipeline, version: LiveIndex) -> bool:
+def _fits(pipeline: Pipeline, version: IndexVersion) -> bool:
     return _key(pipeline.detector.version, pipeline.embedder.version) == _key(
         version.detector, version.embedder
     )

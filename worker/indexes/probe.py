@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy import exists, select
 
 from shared.database import Database
-from shared.database.tables import Catalogue, Detection, IndexVersion
+from shared.database.tables import Catalogue, Detection, IndexVersionRow
 from shared.errors import VitrineError
 
 
@@ -42,10 +42,10 @@ class IndexProbe:
         """
         with self._database.read() as session:
             live = session.execute(
-                select(Catalogue.name, IndexVersion.collection)
-                .join(Catalogue, Catalogue.id == IndexVersion.catalogue_id)
-                .where(IndexVersion.state == "live", Catalogue.deleted_name.is_(None))
-                .where(exists().where(Detection.index_version == IndexVersion.id))
+                select(Catalogue.name, IndexVersionRow.collection)
+                .join(Catalogue, Catalogue.id == IndexVersionRow.catalogue_id)
+                .where(IndexVersionRow.state == "live", Catalogue.deleted_name.is_(None))
+                .where(exists().where(Detection.index_version == IndexVersionRow.id))
                 .order_by(Catalogue.name)
             ).all()
         try:

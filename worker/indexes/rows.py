@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.filters import Described, Facts
+from shared.filters import Described, FilterFields
 from worker.vector_index.contract import IndexRow
 from worker.vision import Embeddings
 
@@ -17,7 +17,7 @@ def row_key(image_id: str, number: int) -> str:
 def index_row(
     product_id: str,
     product: Described,
-    facts: Facts,
+    facts: FilterFields,
     image_id: str,
     number: int,
     embedding: Embeddings,
@@ -27,7 +27,7 @@ def index_row(
 
     Args:
         product: as it is to be found from now on, not as it was.
-        facts: ``facts_of(product)``; handed in because a product has many rows.
+        facts: ``filter_fields(product)``; handed in because a product has many rows.
         number: of the object in the picture, 0 for the main one.
         embedding: ``(D,) float32``, normalised.
         colours: of the object, from ``worker.vision.colours``; None where they were never computed.

@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Catalogue, Detection, Image, Product
-from shared.filters import Facts
+from shared.filters import FilterFields
 from worker.indexes.rows import row_key
 from worker.vector_index.contract import IndexRow
 from worker.vision import Embeddings
@@ -79,16 +79,16 @@ def _rows(session: Session, query: Select[Any]) -> list[IndexRow]:
     found = session.connection().execute(query).all()
     if not found:
         return []
-    facts: dict[str, Facts] = {}
+    facts: dict[str, FilterFields] = {}
     embeddings = unpack_embeddings([row.embedding for row in found])
     return [_row(row, each, facts) for row, each in zip(found, embeddings, strict=True)]
 
 
-def _row(row: Row[Any], embedding: Embeddings, facts: dict[str, Facts]) -> IndexRow:
+def _row(row: Row[Any], embedding: Embeddings, facts: dict[str, FilterFields]) -> IndexRow:
     """Make one row; a product's facts are read once for all its pictures."""
     known = facts.get(row.product_id)
     if known is None:
-        known = Facts.from_json(row.facts)
+        known = FilterFields.from_json(row.facts)
         facts[row.product_id] = known
     return IndexRow(
         key=row_key(row.image_id, row.number),

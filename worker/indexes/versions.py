@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import Database
 from shared.database.clock import now_s
-from shared.database.tables import Catalogue, Detection, IndexVersion, ModelVersion
+from shared.database.tables import Catalogue, Detection, IndexVersionRow, ModelVersion
 from shared.errors import IndexUnavailable, UnknownCatalogue
 from worker.vector_index.contract import VectorIndex
 from worker.vision.pipeline import Pipeline
@@ -23,7 +23,7 @@ KEPT = (*WRITTEN, "retired")
 
 
 @dataclass(frozen=True, slots=True)
-class LiveIndex:
+class IndexVersion:
     """An index version of a catalogue; the live one, unless ``state`` says otherwise.
 
     Attributes:
@@ -58,36 +58,36 @@ class LiveIndex:
         return (self.collection,) if self.beside is None else (self.collection, self.beside)
 
 
-#: What of a row makes a ``LiveIndex``.
-LIVE_COLUMNS = tuple(IndexVersion.__table__.c[field.name] for field in fields(LiveIndex))
+#: What of a row makes a ``IndexVersion``.
+LIVE_COLUMNS = tuple(IndexVersionRow.__table__.c[field.name] for field in fields(IndexVersion))
 
 
-def live_index(session: Session, catalogue_id: int) -> LiveIndex | None:
+def live_index(session: Session, catalogue_id: int) -> IndexVersion | None:
     """Return the catalogue's live index version, None if nothing was ever imported."""
     return next(iter(versions_in(session, catalogue_id, ("live",))), None)
 
 
-def written_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
+def written_indexes(session: Session, catalogue_id: int) -> list[IndexVersion]:
     """Return the versions that a product's writes must reach: the live one, then building and ready."""
     return versions_in(session, catalogue_id, WRITTEN)
 
 
-def kept_indexes(session: Session, catalogue_id: int) -> list[LiveIndex]:
+def kept_indexes(session: Session, catalogue_id: int) -> list[IndexVersion]:
     """Return the versions that have a collection, the live one first: a deletion must reach them all."""
     return versions_in(session, catalogue_id, KEPT)
 
 
-def all_written(session: Session) -> list[LiveIndex]:
+def all_written(session: Session) -> list[IndexVersion]:
     """Return what ``written_indexes`` does for all catalogues, the live ones first, then the newest."""
     rows = session.scalars(
-        select(IndexVersion).where(IndexVersion.state.in_(WRITTEN)).order_by(IndexVersion.id.desc())
+        select(IndexVersionRow).where(IndexVersionRow.state.in_(WRITTEN)).order_by(IndexVersionRow.id.desc())
     )
     return sorted((as_live(row) for row in rows), key=lambda version: version.state != "live")
 
 
-def index_version(session: Session, version_id: int) -> LiveIndex | None:
+def index_version(session: Session, version_id: int) -> IndexVersion | None:
     """Return one version by its id."""
-    row = session.get(IndexVersion, version_id, populate_existing=True)
+    row = session.get(IndexVersionRow, version_id, populate_existing=True)
     return None if row is None else as_live(row)
 
 
@@ -115,7 +115,9 @@ def model_version_id(session: Session, detector: str, embedder: str) -> int:
         return made
 
 
-def begin_change(session: Session, catalogue_id: int, versions: Sequence[LiveIndex] | None = None) -> int:
+def next_change_number(
+    session: Session, catalogue_id: int, versions: Sequence[IndexVersion] | None = None
+) -> int:
     """Count a change of the catalogue; called first in a transaction that changes products.
 
     Whoever else changes the catalogue waits until this transaction ends, so that numbers are given in
@@ -146,14 +148,14 @@ def begin_change(session: Session, catalogue_id: int, versions: Sequence[LiveInd
     return number
 
 
-def require_same_places(session: Session, version: LiveIndex) -> None:
+def require_same_places(session: Session, version: IndexVersion) -> None:
     """Raise IndexUnavailable if rows of the version go elsewhere since it was read: write them again."""
     now = index_version(session, version.id)
     if now is None or now.epoch != version.epoch:
         raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
 
 
-def hold_changes(session: Session, catalogue_id: int) -> int:
+def lock_catalogue_changes(session: Session, catalogue_id: int) -> int:
     """Return the number of the catalogue's last change; no other comes before this transaction ends."""
     query = select(Catalogue.changes).where(Catalogue.id == catalogue_id).with_for_update()
     number = session.scalar(query)
@@ -162,7 +164,7 @@ def hold_changes(session: Session, catalogue_id: int) -> int:
     return number
 
 
-def open_collection(database: Database, index: VectorIndex, live: LiveIndex) -> None:
+def open_collection(database: Database, index: VectorIndex, live: IndexVersion) -> None:
     """Make the live version's collection and alias if they are not there.
 
     Safe when several workers do it at once, and when one dies half-way: the version's row came first, and
@@ -189,14 +191,14 @@ def is_filled(session: Session, version_id: int) -> bool:
     return bool(session.scalar(select(exists().where(Detection.index_version == version_id))))
 
 
-def make_collection(index: VectorIndex, live: LiveIndex) -> None:
+def make_collection(index: VectorIndex, live: IndexVersion) -> None:
     """Make the live version's collection and alias, unless they are there."""
     index.create(live.collection, live.dim, wait=False)
     if index.resolve_alias(live.alias) != live.collection:
         index.set_alias(live.alias, live.collection)
 
 
-def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> LiveIndex:
+def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> IndexVersion:
     """Return the catalogue's live index version; its row is made if there is none, its collection not.
 
     Args:
@@ -209,7 +211,7 @@ def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix
     try:
         with database.write() as session:
             session.add(
-                IndexVersion(
+                IndexVersionRow(
                     catalogue_id=catalogue_id,
                     number=1,
                     collection=collection_name(prefix, catalogue_id, 1),
@@ -243,24 +245,24 @@ def alias_name(prefix: str, catalogue_id: int) -> str:
 
 def next_number(session: Session, catalogue_id: int) -> int:
     """Return the number of the catalogue's next index version."""
-    query = select(func.max(IndexVersion.number)).where(IndexVersion.catalogue_id == catalogue_id)
+    query = select(func.max(IndexVersionRow.number)).where(IndexVersionRow.catalogue_id == catalogue_id)
     return (session.scalar(query) or 0) + 1
 
 
-def versions_in(session: Session, catalogue_id: int, states: Sequence[str]) -> list[LiveIndex]:
+def versions_in(session: Session, catalogue_id: int, states: Sequence[str]) -> list[IndexVersion]:
     """Return a catalogue's versions in some states: in the order of those, then by number."""
     rows = session.scalars(
-        select(IndexVersion)
-        .where(IndexVersion.catalogue_id == catalogue_id, IndexVersion.state.in_(states))
-        .order_by(IndexVersion.number)
+        select(IndexVersionRow)
+        .where(IndexVersionRow.catalogue_id == catalogue_id, IndexVersionRow.state.in_(states))
+        .order_by(IndexVersionRow.number)
         .execution_options(populate_existing=True)
     )
     return sorted((as_live(row) for row in rows), key=lambda version: states.index(version.state))
 
 
-def as_live(row: Any) -> LiveIndex:
+def as_live(row: Any) -> IndexVersion:
     """Make one of a row that has ``LIVE_COLUMNS``."""
-    return LiveIndex(
+    return IndexVersion(
         id=row.id,
         alias=row.alias,
         collection=row.collection,

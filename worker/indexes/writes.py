@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from shared.errors import IndexUnavailable, NotFound
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.vector_index.contract import IndexRow, VectorIndex
 
 
-def write_rows(index: VectorIndex, version: LiveIndex, rows: Sequence[IndexRow]) -> None:
+def write_rows(index: VectorIndex, version: IndexVersion, rows: Sequence[IndexRow]) -> None:
     """Upsert rows wherever the version keeps them.
 
     Raises:
@@ -24,7 +24,7 @@ def write_rows(index: VectorIndex, version: LiveIndex, rows: Sequence[IndexRow])
             _must_be_replaced(version, collection, error)
 
 
-def delete_rows(index: VectorIndex, versions: Iterable[LiveIndex], keys: Sequence[str]) -> None:
+def delete_rows(index: VectorIndex, versions: Iterable[IndexVersion], keys: Sequence[str]) -> None:
     """Delete rows by key from every version; where a retired one's collection is gone, they are too.
 
     Raises:
@@ -41,7 +41,7 @@ def delete_rows(index: VectorIndex, versions: Iterable[LiveIndex], keys: Sequenc
                     _must_be_replaced(version, collection, error)
 
 
-def _must_be_replaced(version: LiveIndex, collection: str, error: NotFound) -> None:
+def _must_be_replaced(version: IndexVersion, collection: str, error: NotFound) -> None:
     """What is gone may be left out only while a rebuild fills the collection beside it."""
     if collection == version.beside or version.beside is None:
         advice = "`vitrine rebuild CATALOGUE` brings it back."

@@ -25,7 +25,7 @@ class Once:
 
 
 class JobKind(Protocol):
-    """A kind of job, made once a process with its ``Tools``.
+    """A kind of job, made once a process with its ``JobContext``.
 
     Raises, from each method:
         LostLease, Stopping, GivesWay: drop the work at hand; they come from ``desk`` and ``give_way``.

@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 from shared.database import affected
 from shared.database.tables import Base
 from shared.jobs.work import ChunkClaim
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 #: Rows that go in one transaction.
 PIECE = 1000
 
 
 def delete_in_pieces(
-    tools: Tools,
+    tools: JobContext,
     claim: ChunkClaim,
     table: type[Base],
     which: ColumnElement[bool],

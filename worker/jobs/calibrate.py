@@ -21,9 +21,9 @@ from worker.calibration.calibration_store import Calibration
 from worker.calibration.composed import Photo, Shown, Studio
 from worker.calibration.fitting import HITS, LEAST_RIGHT
 from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.jobs.versions import required
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.search.grouping import shown as as_shown
 from worker.vision import Image
@@ -50,7 +50,7 @@ class _Picture:
 class Calibrate:
     """Asks an index version for what composed photos show, and keeps what its scores turned out to mean."""
 
-    tools: Tools
+    tools: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
@@ -85,7 +85,7 @@ class Calibrate:
             self._keep(claim, version, calibration, report)
         return {"calibrate": report}
 
-    def _pictures(self, claim: ChunkClaim, version: LiveIndex) -> list[_Picture]:
+    def _pictures(self, claim: ChunkClaim, version: IndexVersion) -> list[_Picture]:
         """A fair sample of the catalogue's pictures: ids are hashes. The same for the same version."""
         start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
         others = aliased(ImageRow)
@@ -103,7 +103,7 @@ class Calibrate:
         return [_Picture(product, image, key, total == 1) for product, image, key, total in rows]
 
     def _ask(
-        self, claim: ChunkClaim, version: LiveIndex, pictures: Sequence[_Picture], lessons: Lessons
+        self, claim: ChunkClaim, version: IndexVersion, pictures: Sequence[_Picture], lessons: Lessons
     ) -> int:
         """Learn from photos of all pictures; return how many. Gives way between two batches."""
         pipeline = self.tools.pipelines.of(version)
@@ -139,7 +139,7 @@ class Calibrate:
                 yield Shown(picture.product_id, None if picture.alone else picture.image_id, image)
 
     def _questions(
-        self, version: LiveIndex, photos: Sequence[Photo], embedded: Sequence[QueryEmbedding], first: int
+        self, version: IndexVersion, photos: Sequence[Photo], embedded: Sequence[QueryEmbedding], first: int
     ) -> list[Question]:
         """Search for every object and every whole photo.
 
@@ -171,7 +171,11 @@ class Calibrate:
             return {row.product_id: row.category for row in rows}
 
     def _keep(
-        self, claim: ChunkClaim, version: LiveIndex, calibration: Calibration | None, report: dict[str, Any]
+        self,
+        claim: ChunkClaim,
+        version: IndexVersion,
+        calibration: Calibration | None,
+        report: dict[str, Any],
     ) -> None:
         with self.tools.database.write() as session:
             self.tools.desk.hold(session, claim)

@@ -15,17 +15,17 @@ from shared.database.tables import (
     Feedback,
     GoldenQuery,
     Idempotency,
-    IndexVersion,
+    IndexVersionRow,
     Job,
     Product,
     Search,
 )
 from shared.jobs.work import ChunkClaim
 from shared.searches.feedback import PHOTOS
-from worker.indexes.versions import alias_name, collection_name, hold_changes
+from worker.indexes.versions import alias_name, collection_name, lock_catalogue_changes
 from worker.jobs import Once
 from worker.jobs.batched_delete import PIECE, delete_in_pieces
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Drop(Once):
     sweeper finds that no product refers to them.
     """
 
-    tools: Tools
+    tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         self._begin(claim)
@@ -68,11 +68,11 @@ class Drop(Once):
         place = claim.catalogue_id
         with self.tools.database.write() as session:
             self.tools.desk.hold(session, claim)
-            hold_changes(session, place)
+            lock_catalogue_changes(session, place)
             session.execute(
-                update(IndexVersion)
-                .where(IndexVersion.catalogue_id == place)
-                .values(state="pruned", beside=None, epoch=IndexVersion.epoch + 1)
+                update(IndexVersionRow)
+                .where(IndexVersionRow.catalogue_id == place)
+                .values(state="pruned", beside=None, epoch=IndexVersionRow.epoch + 1)
             )
             left = select(func.count()).where(Product.catalogue_id == place).scalar_subquery()
             session.execute(update(Job).where(Job.id == claim.job_id).values(total=Job.deleted + left))

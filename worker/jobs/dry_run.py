@@ -17,9 +17,9 @@ from shared.database.tables import Catalogue, Detection, Image, Job, JobFailure,
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
 from shared.imports.sources import Source
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.jobs.sync import refusal
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.existing_embeddings import Known, known_products
 from worker.products.loading import digest_of, image_id_of, stored_product
 
@@ -54,9 +54,9 @@ class DryRunStages:
         live: what an import would write to; None where nothing was ever imported.
     """
 
-    tools: Tools
+    tools: JobContext
     claim: ChunkClaim
-    live: LiveIndex | None
+    live: IndexVersion | None
     source: Source
 
     def load(self, items: Sequence[Item]) -> list[Appraised]:
@@ -131,7 +131,7 @@ class DryRunStages:
     def _never_embedded(self, session: Session, contents: set[str]) -> set[str]:
         """Return the contents that no picture has whose objects the same models found."""
         models = self.live or self.tools.pipelines.default.versions
-        if isinstance(models, LiveIndex):
+        if isinstance(models, IndexVersion):
             models = {"detector": models.detector, "embedder": models.embedder}
         version = select(ModelVersion.id).filter_by(**models).scalar_subquery()
         known = session.scalars(

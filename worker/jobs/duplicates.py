@@ -35,10 +35,10 @@ from worker.duplicates.pairs import (
     take_over_pairs,
     write_pairs,
 )
-from worker.indexes.versions import LiveIndex, live_index
+from worker.indexes.versions import IndexVersion, live_index
 from worker.jobs.filling import products_of
 from worker.jobs.heartbeat import Pulse
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 #: Products whose neighbours are looked up together.
 _TOGETHER = 64
@@ -50,7 +50,7 @@ _ROWS = 1000
 class FindDuplicates:
     """See the module. Options: of ``shared.contracts.duplicates.DuplicatesRequest``."""
 
-    tools: Tools
+    tools: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
@@ -76,7 +76,7 @@ class FindDuplicates:
             write_pairs(session, claim.job_id, pairs)
             tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
 
-    def _live(self, claim: ChunkClaim) -> LiveIndex | None:
+    def _live(self, claim: ChunkClaim) -> IndexVersion | None:
         with self.tools.database.read() as session:
             return live_index(session, claim.catalogue_id)
 
@@ -89,7 +89,7 @@ def limits_of(claim: ChunkClaim) -> Limits:
 class _Finish:
     """Makes the groups; begins anew when it was cut off before."""
 
-    def __init__(self, tools: Tools, claim: ChunkClaim, live: LiveIndex | None) -> None:
+    def __init__(self, tools: JobContext, claim: ChunkClaim, live: IndexVersion | None) -> None:
         self._tools = tools
         self._claim = claim
         self._live = live
@@ -138,7 +138,7 @@ class _Finish:
             )
             session.execute(delete(DuplicatePair).where(DuplicatePair.job_id.in_(ended)))
 
-    def _compare_hashes(self, live: LiveIndex) -> None:
+    def _compare_hashes(self, live: IndexVersion) -> None:
         tools, claim = self._tools, self._claim
         for pairs in same_quarters(tools.database, claim.catalogue_id, live, limits_of(claim)):
             self._pulse()

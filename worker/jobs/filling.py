@@ -16,15 +16,15 @@ from worker.filling.batches import Batch
 from worker.filling.pictures import Filler
 from worker.filling.stored import RowFiller
 from worker.indexes.stored_rows import StoredRows
-from worker.indexes.versions import hold_changes
-from worker.products.context import Tools
+from worker.indexes.versions import lock_catalogue_changes
+from worker.products.context import JobContext
 
 _PAGE = 1000
 #: Products that are caught up with together; and with all other changes kept waiting.
 _TOGETHER, _LAST = 64, 64
 
 
-def products_of(tools: Tools, claim: ChunkClaim, *conditions: Any) -> Iterator[Item]:
+def products_of(tools: JobContext, claim: ChunkClaim, *conditions: Any) -> Iterator[Item]:
     """Yield the catalogue's products that meet the conditions, page by page, as items of a job."""
     number = after = 0
     while True:
@@ -46,7 +46,7 @@ def products_of(tools: Tools, claim: ChunkClaim, *conditions: Any) -> Iterator[I
 class FillStages:
     """A chunk's products on their way into an index version."""
 
-    tools: Tools
+    tools: JobContext
     claim: ChunkClaim
     filler: Filler
 
@@ -69,7 +69,7 @@ class RowStages:
     """A chunk's products whose rows alone are written; each batch is its items, its rows, and the seconds
     that reading them took."""
 
-    tools: Tools
+    tools: JobContext
     claim: ChunkClaim
     filler: RowFiller
 
@@ -121,7 +121,7 @@ class BringsUp(Protocol):
 
 
 def catch_up(
-    tools: Tools,
+    tools: JobContext,
     claim: ChunkClaim,
     filler: BringsUp,
     since: int,
@@ -148,7 +148,7 @@ def catch_up(
             continue
         with tools.database.write() as session:
             tools.desk.hold(session, claim)
-            hold_changes(session, claim.catalogue_id)
+            lock_catalogue_changes(session, claim.catalogue_id)
             last = _changed(session, claim.catalogue_id, since)
             if len(last) <= _LAST:
                 # Pictures that came lately were embedded for this version by who brought them.

@@ -15,10 +15,10 @@ from shared.database.tables import Image as ImageRow
 from shared.errors import Misconfigured, NotFound
 from shared.jobs.work import ChunkClaim
 from worker.indexes.gate_limits import GateLimits
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.jobs.gate_queries import Query, golden_queries, known_queries, live_queries, ranked
 from worker.jobs.gate_samples import samples
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,9 @@ class Check:
     note: str
 
 
-def judge(tools: Tools, claim: ChunkClaim, old: LiveIndex | None, new: LiveIndex) -> dict[str, Any]:
+def judge(
+    tools: JobContext, claim: ChunkClaim, old: IndexVersion | None, new: IndexVersion
+) -> dict[str, Any]:
     """Return the verdict over ``new`` against the live version ``old``, with every figure and some queries.
 
     Raises:
@@ -82,8 +84,8 @@ class _Answers:
 
     def __init__(
         self,
-        tools: Tools,
-        version: LiveIndex,
+        tools: JobContext,
+        version: IndexVersion,
         golden: Sequence[Query],
         known: Sequence[Query],
         compared: Sequence[Query],
@@ -97,7 +99,7 @@ class _Answers:
             self.compared += self.known
 
 
-def _failed(tools: Tools, catalogue_id: int, new: LiveIndex, limits: GateLimits) -> Check:
+def _failed(tools: JobContext, catalogue_id: int, new: IndexVersion, limits: GateLimits) -> Check:
     """Share of the catalogue's pictures that the version lacks."""
     images = select(func.count(ImageRow.id)).join(Product, Product.id == ImageRow.product)
     with tools.database.read() as session:
@@ -110,7 +112,7 @@ def _failed(tools: Tools, catalogue_id: int, new: LiveIndex, limits: GateLimits)
     return Check("failed_share", round(share, 5), limits.failed_most, share <= limits.failed_most, note)
 
 
-def _finite(tools: Tools, new: LiveIndex) -> Check:
+def _finite(tools: JobContext, new: IndexVersion) -> Check:
     """Share of the stored embeddings that are no unit vectors."""
     with tools.database.read() as session:
         blobs = session.scalars(

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from shared.database.tables import GoldenQuery, Product, Search
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
-from worker.indexes.versions import LiveIndex
-from worker.products.context import Tools
+from worker.indexes.versions import IndexVersion
+from worker.products.context import JobContext
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.vision import Image
 from worker.vision.crops import Box
@@ -42,7 +42,7 @@ class Query:
     key: str = ""
 
 
-def golden_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
+def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query]:
     """The golden queries whose product and photo are still there."""
     with tools.database.read() as session:
         rows = session.execute(
@@ -64,7 +64,7 @@ def golden_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
     ]
 
 
-def live_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
+def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query]:
     """The photos that were searched for last and are still kept; what was right for them nobody knows."""
     with tools.database.read() as session:
         keys = session.scalars(
@@ -86,7 +86,7 @@ def live_queries(tools: Tools, catalogue_id: int, limit: int) -> list[Query]:
     ]
 
 
-def known_queries(tools: Tools, catalogue_id: int, version: LiveIndex, limit: int) -> list[Query]:
+def known_queries(tools: JobContext, catalogue_id: int, version: IndexVersion, limit: int) -> list[Query]:
     """Some of the catalogue's pictures, slightly changed; the same for the same version."""
     # Ids of images are hashes: those after any point are a fair sample.
     start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
@@ -109,7 +109,7 @@ def known_queries(tools: Tools, catalogue_id: int, version: LiveIndex, limit: in
 
 
 def ranked(
-    tools: Tools, version: LiveIndex, pipeline: Pipeline, queries: Sequence[Query]
+    tools: JobContext, version: IndexVersion, pipeline: Pipeline, queries: Sequence[Query]
 ) -> Iterator[list[tuple[str, float]]]:
     """Yield the best products of each query with their scores, at most ten, as a search would find them.
 
@@ -135,7 +135,7 @@ def _box(values: list[float] | None) -> Box | None:
     return x0, y0, x1, y1
 
 
-def _decoded(tools: Tools, kind: str, keys: Sequence[str]) -> list[Image | None]:
+def _decoded(tools: JobContext, kind: str, keys: Sequence[str]) -> list[Image | None]:
     def load(key: str) -> Image | None:
         try:
             return tools.pictures.decode(tools.store.get(key, kind), SIDE_NEEDED_PX)

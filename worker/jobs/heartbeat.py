@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from shared.jobs.work import ChunkClaim
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 _EVERY_S = 1.0
 
@@ -17,7 +17,7 @@ class Pulse:
         LostLease, Stopping: drop the work at hand.
     """
 
-    def __init__(self, tools: Tools, claim: ChunkClaim) -> None:
+    def __init__(self, tools: JobContext, claim: ChunkClaim) -> None:
         self._tools = tools
         self._claim = claim
         self._felt_at = time.monotonic()

@@ -20,11 +20,11 @@ from shared.imports.manifest import Row, read_rows
 from shared.imports.sources import Source
 from shared.jobs.plan import STRETCH
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
-from worker.indexes.versions import LiveIndex, live_index, live_or_new
+from worker.indexes.versions import IndexVersion, live_index, live_or_new
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.reconcile import reconcile
 from worker.jobs.sync import deletions, is_torn
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.loading import Loader
 from worker.products.pipeline_runner import do_items
 from worker.products.writing import ProductStages, delete_products
@@ -41,7 +41,7 @@ _PAGE = 200
 class ImportProducts:
     """Reads a manifest and writes its products; a product put by hand is an import of one."""
 
-    tools: Tools
+    tools: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
@@ -96,7 +96,7 @@ class ImportProducts:
             self.tools.desk.note_error(claim, "index_incomplete", f"{text} --repair` writes them.")
         return {"reconcile": report.as_json()}
 
-    def _seal(self, claim: ChunkClaim, live: LiveIndex) -> None:
+    def _seal(self, claim: ChunkClaim, live: IndexVersion) -> None:
         """Let Milvus build its index over what was written; until then those rows are scanned."""
         try:
             self.tools.index.flush(live.collection, wait=False)
@@ -146,7 +146,7 @@ class ImportProducts:
 class DeleteProducts:
     """Takes products out of index and catalogue."""
 
-    tools: Tools
+    tools: JobContext
     finishes = False
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:

@@ -26,7 +26,7 @@ from worker.jobs.pruning import Prune
 from worker.jobs.rebuild import Rebuild
 from worker.jobs.reconcile import Reconcile
 from worker.jobs.reprocess import Reprocess
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.pipeline_runner import LIGHT_CHUNK
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class CatalogueLane:
         hang_s: how long a chunk may record nothing before this process is replaced.
     """
 
-    def __init__(self, tools: Tools, chunk_items: int, hang_s: float = 300.0) -> None:
+    def __init__(self, tools: JobContext, chunk_items: int, hang_s: float = 300.0) -> None:
         self.tools = replace(tools, give_way=self._give_way)
         self._kinds = job_kinds(self.tools)
         self._chunk_items = chunk_items
@@ -209,7 +209,7 @@ def back_off_s(tries: int) -> float:
     return min(4.0 ** (min(tries, 9) - 1), _MOST_BACK_OFF_S)
 
 
-def job_kinds(tools: Tools) -> dict[str, JobKind]:
+def job_kinds(tools: JobContext) -> dict[str, JobKind]:
     """Every kind of job, by the name that the ledger has for it."""
     imports = ImportProducts(tools)
     return {

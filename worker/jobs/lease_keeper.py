@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from shared.errors import VitrineError
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import ChunkClaim
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        desk: JobDesk,
+        desk: JobQueue,
         claim: ChunkClaim,
         hang_s: float,
         on_hang: Callable[[], None] | None = None,

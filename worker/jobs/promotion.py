@@ -9,24 +9,24 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from shared.database.clock import now_s
-from shared.database.tables import IndexVersion, Job
+from shared.database.tables import IndexVersionRow, Job
 from shared.errors import Conflict, Misconfigured, NotFound, Unavailable
 from shared.health.presence import Presence
 from shared.jobs.work import ChunkClaim
 from shared.webhooks.repository import emit
 from worker.filling.pictures import Filler
-from worker.indexes.versions import LiveIndex, hold_changes, index_version, live_index
+from worker.indexes.versions import IndexVersion, index_version, live_index, lock_catalogue_changes
 from worker.jobs import Once
 from worker.jobs.filling import catch_up
 from worker.jobs.reconcile import reconcile
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 
 @dataclass(frozen=True)
 class Promote(Once):
     """Makes a version that is ready the live one."""
 
-    tools: Tools
+    tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         version = chosen(self.tools, claim)
@@ -40,7 +40,7 @@ class Promote(Once):
 class Rollback(Once):
     """Makes a retired version live again, at once, then gives it what changed since it was retired."""
 
-    tools: Tools
+    tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         tools, version = self.tools, chosen(self.tools, claim)
@@ -60,16 +60,16 @@ class Rollback(Once):
             report["reconcile"] = reconcile(tools, claim, chosen(tools, claim), repair=True).as_json()
         return report
 
-    def _in_state(self, claim: ChunkClaim, version: LiveIndex, state: str) -> LiveIndex:
+    def _in_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
         """``ready`` lets writes go to it again, and search workers load its models."""
         with self.tools.database.write() as session:
             self.tools.desk.hold(session, claim)
-            hold_changes(session, claim.catalogue_id)
+            lock_catalogue_changes(session, claim.catalogue_id)
             _set(session, version, state=state)
         return chosen(self.tools, claim)
 
 
-def chosen(tools: Tools, claim: ChunkClaim) -> LiveIndex:
+def chosen(tools: JobContext, claim: ChunkClaim) -> IndexVersion:
     """Return the version that the job is about.
 
     Raises:
@@ -82,10 +82,10 @@ def chosen(tools: Tools, claim: ChunkClaim) -> LiveIndex:
     return found
 
 
-def require_passed(tools: Tools, version: LiveIndex) -> None:
+def require_passed(tools: JobContext, version: IndexVersion) -> None:
     """Raise Conflict unless the quality gate let the version through."""
     with tools.database.read() as session:
-        row = session.get_one(IndexVersion, version.id)
+        row = session.get_one(IndexVersionRow, version.id)
         gate = (row.report or {}).get("gate", {})
     if gate.get("verdict") != "passed":
         wrong = ", ".join(c["name"] for c in gate.get("checks", []) if c["passed"] is False)
@@ -95,7 +95,7 @@ def require_passed(tools: Tools, version: LiveIndex) -> None:
         )
 
 
-def promote(tools: Tools, claim: ChunkClaim, version: LiveIndex, event: str) -> None:
+def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: str) -> None:
     """Make a version live: collection loaded, alias moved, row committed. Does nothing if it is live.
 
     Searches go by the row, so that one that comes before the commit uses the old version wholly, and one
@@ -123,7 +123,7 @@ def promote(tools: Tools, claim: ChunkClaim, version: LiveIndex, event: str) -> 
         ) from error
     with tools.database.write() as session:
         tools.desk.hold(session, claim)
-        changes = hold_changes(session, claim.catalogue_id)
+        changes = lock_catalogue_changes(session, claim.catalogue_id)
         old = live_index(session, claim.catalogue_id)
         if old is not None:
             _retire(session, old, changes)
@@ -141,25 +141,25 @@ def promote(tools: Tools, claim: ChunkClaim, version: LiveIndex, event: str) -> 
         )
 
 
-def _retire(session: Session, old: LiveIndex, changes: int) -> None:
+def _retire(session: Session, old: IndexVersion, changes: int) -> None:
     """From now on nothing is written to it; what it lacked already, it still lacks."""
     since = changes if old.stale_since is None else old.stale_since
     _set(session, old, state="retired", retired_at=now_s(), stale_since=since)
 
 
-def _complete(session: Session, version: LiveIndex) -> None:
+def _complete(session: Session, version: IndexVersion) -> None:
     _set(session, version, stale_since=None)
 
 
-def _set(session: Session, version: LiveIndex, **values: Any) -> None:
+def _set(session: Session, version: IndexVersion, **values: Any) -> None:
     session.execute(
-        update(IndexVersion)
-        .where(IndexVersion.id == version.id)
-        .values(epoch=IndexVersion.epoch + 1, **values)
+        update(IndexVersionRow)
+        .where(IndexVersionRow.id == version.id)
+        .values(epoch=IndexVersionRow.epoch + 1, **values)
     )
 
 
-def _await_searchers(tools: Tools, claim: ChunkClaim, version: LiveIndex) -> None:
+def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:
     """Make sure that no search has to wait for models after the promotion, or fails for want of them."""
     waiting = []
     for process in Presence(tools.database).alive():

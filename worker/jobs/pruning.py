@@ -10,26 +10,26 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
 from shared.database import affected
-from shared.database.tables import Detection, IndexVersion, Job
+from shared.database.tables import Detection, IndexVersionRow, Job
 from shared.jobs.work import ChunkClaim
 from worker.indexes.versions import (
-    LiveIndex,
+    IndexVersion,
     collection_name,
-    hold_changes,
     kept_indexes,
     live_index,
+    lock_catalogue_changes,
     versions_in,
 )
 from worker.jobs import Once
 from worker.jobs.batched_delete import delete_in_pieces
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 
 @dataclass(frozen=True)
 class Prune(Once):
     """Drops versions that nobody goes back to: collection, detections and all."""
 
-    tools: Tools
+    tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         with self.tools.database.read() as session:
@@ -38,18 +38,18 @@ class Prune(Once):
             self._drop(claim, version)
         return {"pruned": [version.number for version in versions]}
 
-    def _drop(self, claim: ChunkClaim, version: LiveIndex) -> None:
+    def _drop(self, claim: ChunkClaim, version: IndexVersion) -> None:
         """First nobody may choose it any more, then its rows go, its collection, and its detections."""
         tools = self.tools
         with tools.database.write() as session:
             tools.desk.hold(session, claim)
-            hold_changes(session, claim.catalogue_id)
-            chosen = (IndexVersion.id == version.id, IndexVersion.state != "live")
+            lock_catalogue_changes(session, claim.catalogue_id)
+            chosen = (IndexVersionRow.id == version.id, IndexVersionRow.state != "live")
             if not affected(
                 session,
-                update(IndexVersion)
+                update(IndexVersionRow)
                 .where(*chosen)
-                .values(state="pruned", beside=None, epoch=IndexVersion.epoch + 1),
+                .values(state="pruned", beside=None, epoch=IndexVersionRow.epoch + 1),
             ):
                 return  # it went live a moment ago
             live = live_index(session, claim.catalogue_id)
@@ -62,7 +62,7 @@ class Prune(Once):
         delete_in_pieces(tools, claim, Detection, Detection.index_version == version.id)
 
 
-def unwanted(session: Session, claim: ChunkClaim) -> list[LiveIndex]:
+def unwanted(session: Session, claim: ChunkClaim) -> list[IndexVersion]:
     """Return what is to be dropped: the version that the job names, or else what nobody goes back to.
 
     That is: retired ones but the last, those whose filling was given up, and those that the quality gate
@@ -76,7 +76,7 @@ def unwanted(session: Session, claim: ChunkClaim) -> list[LiveIndex]:
             *(v for v in kept if v.id == claim.index_version),
         ]
     rows = {row.id: row for row in session.scalars(
-        select(IndexVersion).where(IndexVersion.id.in_([v.id for v in kept]))
+        select(IndexVersionRow).where(IndexVersionRow.id.in_([v.id for v in kept]))
     )}  # fmt: skip
     retired = sorted((v for v in kept if v.state == "retired"), key=lambda v: rows[v.id].retired_at or 0.0)
     last = retired[-1:] if not claim.options.get("all") else []
@@ -92,12 +92,12 @@ def unwanted(session: Session, claim: ChunkClaim) -> list[LiveIndex]:
     return found
 
 
-def _being_filled(session: Session, row: IndexVersion) -> bool:
+def _being_filled(session: Session, row: IndexVersionRow) -> bool:
     job = None if row.job_id is None else session.get(Job, row.job_id)
     return row.state in ("building", "ready") and job is not None and job.state not in ENDED_STATES
 
 
-def _half_dropped(session: Session, catalogue_id: int) -> list[LiveIndex]:
+def _half_dropped(session: Session, catalogue_id: int) -> list[IndexVersion]:
     pruned = versions_in(session, catalogue_id, ("pruned",))
     with_rows = set(
         session.scalars(

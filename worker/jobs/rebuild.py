@@ -13,15 +13,15 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from shared.database.tables import IndexVersion
+from shared.database.tables import IndexVersionRow
 from shared.errors import Conflict, IndexUnavailable
 from shared.jobs.work import ChunkClaim, Item, Problem
 from worker.filling.stored import RowFiller
-from worker.indexes.versions import LiveIndex, collection_name, hold_changes
+from worker.indexes.versions import IndexVersion, collection_name, lock_catalogue_changes
 from worker.jobs.filling import RowStages, catch_up, products_of
 from worker.jobs.reconcile import reconcile
 from worker.jobs.versions import required
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_light_items
 
 
@@ -29,7 +29,7 @@ from worker.products.pipeline_runner import do_light_items
 class Rebuild:
     """Writes the rows of an index version from the stored embeddings; of the live one unless told."""
 
-    tools: Tools
+    tools: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
@@ -73,33 +73,33 @@ class Rebuild:
         self._tidy(claim, version, place)
         return report
 
-    def _filler(self, claim: ChunkClaim, version: LiveIndex) -> RowFiller:
+    def _filler(self, claim: ChunkClaim, version: IndexVersion) -> RowFiller:
         assert version.beside is not None
         return RowFiller(self.tools, claim.catalogue_id, version, (version.beside,))
 
-    def _place(self, claim: ChunkClaim, version: LiveIndex) -> str:
+    def _place(self, claim: ChunkClaim, version: IndexVersion) -> str:
         """The collection that this job fills: the same however often a step is repeated."""
         return f"{self._name(claim, version)}_{claim.job_id[:8]}"
 
-    def _name(self, claim: ChunkClaim, version: LiveIndex) -> str:
+    def _name(self, claim: ChunkClaim, version: IndexVersion) -> str:
         return collection_name(self.tools.prefix, claim.catalogue_id, version.number)
 
-    def _begin(self, claim: ChunkClaim, version: LiveIndex, place: str) -> None:
+    def _begin(self, claim: ChunkClaim, version: IndexVersion, place: str) -> None:
         """Make the collection, then let everybody who writes products write to it too."""
         self.tools.index.create(place, version.dim, wait=False)
         with self.tools.database.write() as session:
             self.tools.desk.hold(session, claim)
             session.execute(
-                update(IndexVersion)
-                .where(IndexVersion.id == version.id)
+                update(IndexVersionRow)
+                .where(IndexVersionRow.id == version.id)
                 .values(
                     beside=place,
-                    beside_since=hold_changes(session, claim.catalogue_id),
-                    epoch=IndexVersion.epoch + 1,
+                    beside_since=lock_catalogue_changes(session, claim.catalogue_id),
+                    epoch=IndexVersionRow.epoch + 1,
                 )
             )
 
-    def _tidy(self, claim: ChunkClaim, version: LiveIndex, place: str) -> None:
+    def _tidy(self, claim: ChunkClaim, version: IndexVersion, place: str) -> None:
         """Drop what this version was in before, and what a rebuild that was given up left."""
         name = self._name(claim, version)
         for collection in self.tools.index.collections():
@@ -107,9 +107,9 @@ class Rebuild:
                 self.tools.index.drop(collection)
 
 
-def _switch(session: Session, version: LiveIndex, place: str) -> None:
+def _switch(session: Session, version: IndexVersion, place: str) -> None:
     session.execute(
-        update(IndexVersion)
-        .where(IndexVersion.id == version.id)
-        .values(collection=place, beside=None, beside_since=None, epoch=IndexVersion.epoch + 1)
+        update(IndexVersionRow)
+        .where(IndexVersionRow.id == version.id)
+        .values(collection=place, beside=None, beside_since=None, epoch=IndexVersionRow.epoch + 1)
     )

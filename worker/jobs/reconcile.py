@@ -19,11 +19,11 @@ from shared.errors import NotFound
 from shared.jobs.work import ChunkClaim
 from worker.indexes.expected_rows import expected_keys, keys_of_products, known_keys
 from worker.indexes.stored_rows import rows_of_keys
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.jobs import Once
 from worker.jobs.heartbeat import Pulse
 from worker.jobs.versions import named_or_live
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.vector_index import matches
 
 #: Differences that are looked at together.
@@ -65,9 +65,9 @@ class Report:
 
 
 def reconcile(
-    tools: Tools,
+    tools: JobContext,
     claim: ChunkClaim,
-    version: LiveIndex,
+    version: IndexVersion,
     *,
     repair: bool = False,
     collection: str | None = None,
@@ -101,7 +101,7 @@ def reconcile(
 class Reconcile(Once):
     """The job that does nothing but compare, and repair if its options say so."""
 
-    tools: Tools
+    tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         version = named_or_live(self.tools, claim)
@@ -113,7 +113,7 @@ class Reconcile(Once):
 
 class _Comparison:
     def __init__(
-        self, tools: Tools, claim: ChunkClaim, version: LiveIndex, collection: str, repair: bool
+        self, tools: JobContext, claim: ChunkClaim, version: IndexVersion, collection: str, repair: bool
     ) -> None:
         self._tools = tools
         self._claim = claim

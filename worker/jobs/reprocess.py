@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from shared.contracts import ENDED_STATES
 from shared.database.clock import now_s
 from shared.database.filter_sql import where
-from shared.database.tables import Detection, IndexVersion, Job, Product
+from shared.database.tables import Detection, IndexVersionRow, Job, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, NotFound
 from shared.filters import parse
@@ -26,11 +26,11 @@ from worker.filling.pictures import Filler
 from worker.filling.stored import RowFiller
 from worker.indexes.pipelines import name_in
 from worker.indexes.versions import (
-    LiveIndex,
+    IndexVersion,
     collection_name,
     find_model_version,
-    hold_changes,
     live_index,
+    lock_catalogue_changes,
     next_number,
     written_indexes,
 )
@@ -38,7 +38,7 @@ from worker.jobs.filling import FillStages, catch_up, products_of
 from worker.jobs.gate import judge
 from worker.jobs.promotion import chosen, promote
 from worker.jobs.reconcile import reconcile
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_items
 from worker.vision.pipeline import Pipeline
 
@@ -47,7 +47,7 @@ from worker.vision.pipeline import Pipeline
 class Reprocess:
     """See the module. Options: ``detector``, ``embedder``, ``scope``, ``filter``, ``promote``, ``repair``."""
 
-    tools: Tools
+    tools: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
@@ -65,7 +65,7 @@ class Reprocess:
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         version = chosen(self.tools, claim)
         with self.tools.database.read() as session:
-            row = session.get_one(IndexVersion, version.id)
+            row = session.get_one(IndexVersionRow, version.id)
             own, report = row.job_id == claim.job_id, dict(row.report or {})
         if not own:
             return self._finish_in_place(claim, version)
@@ -79,7 +79,7 @@ class Reprocess:
             promoted = True
         return {**report, "promoted": promoted, "index": version.number}
 
-    def _begin(self, claim: ChunkClaim) -> LiveIndex:
+    def _begin(self, claim: ChunkClaim) -> IndexVersion:
         """Settle which version is filled, and note it with the job."""
         with self.tools.database.read() as session:
             live = live_index(session, claim.catalogue_id)
@@ -101,7 +101,7 @@ class Reprocess:
             return self._take(claim, version, fills=True)
         return self._new_version(claim, live, pipeline)
 
-    def _wanted_pipeline(self, claim: ChunkClaim, live: LiveIndex) -> Pipeline:
+    def _wanted_pipeline(self, claim: ChunkClaim, live: IndexVersion) -> Pipeline:
         detector, embedder = claim.options.get("detector"), claim.options.get("embedder")
         if detector is None and embedder is None:
             return self.tools.pipelines.of(live)
@@ -111,25 +111,25 @@ class Reprocess:
             None if embedder else live.embedder,
         )
 
-    def _require_free(self, version: LiveIndex) -> None:
+    def _require_free(self, version: IndexVersion) -> None:
         with self.tools.database.read() as session:
-            row = session.get_one(IndexVersion, version.id)
+            row = session.get_one(IndexVersionRow, version.id)
             job = None if row.job_id is None else session.get(Job, row.job_id)
             if job is not None and job.state not in ENDED_STATES:
                 raise Conflict(f"Index {version.number} is being filled by job {job.id}.")
 
-    def _take(self, claim: ChunkClaim, version: LiveIndex, fills: bool) -> LiveIndex:
+    def _take(self, claim: ChunkClaim, version: IndexVersion, fills: bool) -> IndexVersion:
         """Tie the job to a version that is there; what is in it already is not done again."""
         with self.tools.database.write() as session:
             self.tools.desk.hold(session, claim)
-            changes = hold_changes(session, claim.catalogue_id)
+            changes = lock_catalogue_changes(session, claim.catalogue_id)
             if fills:
                 session.execute(
-                    update(IndexVersion)
-                    .where(IndexVersion.id == version.id)
+                    update(IndexVersionRow)
+                    .where(IndexVersionRow.id == version.id)
                     .values(
                         job_id=claim.job_id, state="building", stale_since=changes, report=None,
-                        epoch=IndexVersion.epoch + 1,
+                        epoch=IndexVersionRow.epoch + 1,
                     )
                 )  # fmt: skip
             session.execute(
@@ -139,7 +139,7 @@ class Reprocess:
             )
         return version
 
-    def _new_version(self, claim: ChunkClaim, live: LiveIndex, pipeline: Pipeline) -> LiveIndex:
+    def _new_version(self, claim: ChunkClaim, live: IndexVersion, pipeline: Pipeline) -> IndexVersion:
         """Make the collection, then the row: from its commit on, products are written to both."""
         tools = self.tools
         with tools.database.read() as session:
@@ -149,8 +149,8 @@ class Reprocess:
         tools.index.create(name, pipeline.embedder.dim, wait=False)
         with tools.database.write() as session:
             tools.desk.hold(session, claim)
-            changes = hold_changes(session, claim.catalogue_id)
-            row = IndexVersion(
+            changes = lock_catalogue_changes(session, claim.catalogue_id)
+            row = IndexVersionRow(
                 catalogue_id=claim.catalogue_id,
                 number=number,
                 collection=name,
@@ -174,7 +174,7 @@ class Reprocess:
             )
             return next(v for v in written_indexes(session, claim.catalogue_id) if v.id == row.id)
 
-    def _in_scope(self, claim: ChunkClaim, live: LiveIndex) -> list[Any]:
+    def _in_scope(self, claim: ChunkClaim, live: IndexVersion) -> list[Any]:
         """Conditions on products: in place, only what the scope names is touched."""
         conditions = filter_conditions(claim.options.get("filter"))
         if claim.options["scope"] == "all":
@@ -187,7 +187,7 @@ class Reprocess:
             has = has.where(Detection.models == (-1 if models is None else models))
         return [*conditions, exists(select(ImageRow.id).where(ImageRow.product == Product.id, ~has))]
 
-    def _complete(self, claim: ChunkClaim, version: LiveIndex) -> dict[str, Any]:
+    def _complete(self, claim: ChunkClaim, version: IndexVersion) -> dict[str, Any]:
         """Compare the filled version with the catalogue, judge it, and say that it is ready."""
         tools = self.tools
         tools.index.flush(version.collection, wait=False)
@@ -201,25 +201,25 @@ class Reprocess:
 
         def ready(session: Session) -> None:
             session.execute(
-                update(IndexVersion)
-                .where(IndexVersion.id == version.id)
-                .values(state="ready", stale_since=None, report=report, epoch=IndexVersion.epoch + 1)
+                update(IndexVersionRow)
+                .where(IndexVersionRow.id == version.id)
+                .values(state="ready", stale_since=None, report=report, epoch=IndexVersionRow.epoch + 1)
             )
 
         filler = Filler(tools, claim.catalogue_id, version, "missing")
         catch_up(tools, claim, filler, version.stale_since or 0, ready)
         return report
 
-    def _finish_in_place(self, claim: ChunkClaim, live: LiveIndex) -> dict[str, Any]:
+    def _finish_in_place(self, claim: ChunkClaim, live: IndexVersion) -> dict[str, Any]:
         tools = self.tools
         pipeline = tools.pipelines.of(live)
 
         def done(session: Session) -> None:
             # The thresholds of the detector may be others than when it was filled first.
             session.execute(
-                update(IndexVersion)
-                .where(IndexVersion.id == live.id)
-                .values(detector=pipeline.detector.version, epoch=IndexVersion.epoch + 1)
+                update(IndexVersionRow)
+                .where(IndexVersionRow.id == live.id)
+                .values(detector=pipeline.detector.version, epoch=IndexVersionRow.epoch + 1)
             )
 
         tools.index.flush(live.collection)

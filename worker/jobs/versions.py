@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from shared.errors import NotFound
 from shared.jobs.work import ChunkClaim
-from worker.indexes.versions import LiveIndex, index_version, live_index
-from worker.products.context import Tools
+from worker.indexes.versions import IndexVersion, index_version, live_index
+from worker.products.context import JobContext
 
 
-def named_or_live(tools: Tools, claim: ChunkClaim) -> LiveIndex | None:
+def named_or_live(tools: JobContext, claim: ChunkClaim) -> IndexVersion | None:
     """Return the version that the job names, or the live one where it names none; None if it is not there."""
     with tools.database.read() as session:
         if claim.index_version is None:
@@ -16,7 +16,7 @@ def named_or_live(tools: Tools, claim: ChunkClaim) -> LiveIndex | None:
         return index_version(session, claim.index_version)
 
 
-def required(tools: Tools, claim: ChunkClaim) -> LiveIndex:
+def required(tools: JobContext, claim: ChunkClaim) -> IndexVersion:
     """The same for a job that needs one.
 
     Raises:

@@ -59,7 +59,7 @@ class Version(Protocol):
     def id(self) -> int: ...
 
 
-class Answered(Protocol):
+class SearchAnswer(Protocol):
     """What is noted of an answered search: see ``worker.search.lane``."""
 
     @property
@@ -89,7 +89,7 @@ class ProbeNotes:
         self._chance = chance or random.Random()
         self._next_at = 0.0
 
-    def note(self, answered: Sequence[Answered]) -> None:
+    def note(self, answered: Sequence[SearchAnswer]) -> None:
         """Note some of the searches. Never raises: their answers are out, and a probe can be done without."""
         chosen = [query for query in answered if self._wanted(query)]
         if not chosen:
@@ -102,7 +102,7 @@ class ProbeNotes:
         except VitrineError as error:
             log.warning("no probe: %s", error.message)
 
-    def _wanted(self, query: Answered) -> bool:
+    def _wanted(self, query: SearchAnswer) -> bool:
         if self._chance.random() >= self._share or query.page is not None or not len(query.hits):
             return False
         now = time.monotonic()
@@ -111,7 +111,7 @@ class ProbeNotes:
         self._next_at = now + 60.0 / _PER_MINUTE
         return True
 
-    def _row(self, query: Answered) -> dict[str, Any]:
+    def _row(self, query: SearchAnswer) -> dict[str, Any]:
         which = self._chance.randrange(len(query.hits))
         return {
             "catalogue_id": query.claim.catalogue_id,

@@ -29,14 +29,14 @@ from shared.factories import (
 from shared.health.files import TOUCH_INTERVAL_S, LoopPulse, health_file
 from shared.health.presence import Presence
 from shared.jobs.messages import publish_chunks
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.process.background import Periodic
 from shared.process.log import configure_logging
 from shared.retention.expiry import expired_imports, forget_deleted_products, unused_query_images
 from shared.retention.picture_sweep import PictureSweeper
-from shared.searches.feedback import PHOTOS, FeedbackLedger
-from shared.searches.metrics import SignalLedger
-from shared.searches.queue import SearchDesk
+from shared.searches.feedback import PHOTOS, FeedbackRepository
+from shared.searches.metrics import SearchMetricsRepository
+from shared.searches.queue import SearchQueue
 from shared.settings import Settings, get_settings
 from shared.storage.image_names import SHARDS
 from shared.storage.image_store import ImageStore
@@ -65,13 +65,13 @@ class Sweeper:
     settings: Settings
     database: Database
     store: ImageStore
-    searches: SearchDesk
-    jobs: JobDesk
+    searches: SearchQueue
+    jobs: JobQueue
     publisher: TaskPublisher
     webhooks: WebhookSender
     pictures: PictureSweeper
-    signals: SignalLedger
-    feedback: FeedbackLedger
+    signals: SearchMetricsRepository
+    feedback: FeedbackRepository
     prober: Prober
     refresher: Refresher | None
 
@@ -172,13 +172,13 @@ def build_sweeper(settings: Settings) -> Sweeper:
         settings=settings,
         database=database,
         store=store,
-        searches=SearchDesk(database, "maintenance", settings.search.lease_s, limit),
-        jobs=JobDesk(database, "maintenance", jobs.lease_s, limit, jobs.window),
+        searches=SearchQueue(database, "maintenance", settings.search.lease_s, limit),
+        jobs=JobQueue(database, "maintenance", jobs.lease_s, limit, jobs.window),
         publisher=TaskPublisher(settings.redis_url),
         webhooks=WebhookSender(database, settings.webhooks.allow_private, settings.webhooks.timeout_s),
         pictures=open_picture_sweeper(settings, database, store),
-        signals=SignalLedger(database),
-        feedback=FeedbackLedger(database),
+        signals=SearchMetricsRepository(database),
+        feedback=FeedbackRepository(database),
         prober=Prober(database, settings.search.probe_rows),
         refresher=_refresher(settings, database),
     )

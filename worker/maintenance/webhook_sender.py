@@ -14,7 +14,7 @@ from shared.errors import VitrineError
 from shared.net.pinned_http import exchange
 from shared.net.url_fetch import resolved_by
 from shared.webhooks.addresses import FIELD, webhook_target
-from shared.webhooks.queue import Due, WebhookDesk
+from shared.webhooks.queue import Due, WebhookQueue
 from shared.webhooks.signatures import HEADER, signature
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class WebhookSender:
     """
 
     def __init__(self, database: Database, allow_private: bool, timeout_s: float) -> None:
-        self._desk = WebhookDesk(database, timeout_s + _HOLD_SPARE_S)
+        self._desk = WebhookQueue(database, timeout_s + _HOLD_SPARE_S)
         self._allow_private = allow_private
         self._timeout_s = timeout_s
         self._senders = ThreadPoolExecutor(_AT_ONCE, "webhook")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from shared.contracts import ProductIn
-from shared.filters import Facts, facts_of
+from shared.filters import FilterFields, filter_fields
 from shared.jobs.work import Item, Problem
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.products.existing_embeddings import IndexedObject, Known
 from worker.vision import Image
 from worker.vision.pipeline import Pipeline
@@ -23,7 +23,7 @@ class Target:
         models: their row in ``model_versions``.
     """
 
-    version: LiveIndex
+    version: IndexVersion
     pipeline: Pipeline
     models: int
 
@@ -76,9 +76,9 @@ class Prepared:
     problems: list[Problem] = field(default_factory=list)
 
     @cached_property
-    def facts(self) -> Facts:
+    def facts(self) -> FilterFields:
         """What filters know of the product; needed in several places, and dear."""
-        return facts_of(self.product)
+        return filter_fields(self.product)
 
     @property
     def changes(self) -> bool:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from shared.catalogue.merge_patch import patched
-from shared.filters import facts_of
+from shared.filters import filter_fields
 from worker.indexes.rows import index_row, row_key
-from worker.indexes.versions import LiveIndex, kept_indexes
+from worker.indexes.versions import IndexVersion, kept_indexes
 from worker.indexes.writes import delete_rows, write_rows
 from worker.products.batch import Prepared, Target
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.existing_embeddings import IndexedObject, Known, known_products, stored_objects
 from worker.vector_index.contract import IndexRow
 
@@ -32,7 +32,7 @@ class IndexChanges:
         session: Session,
         products: Sequence[Prepared],
         targets: Sequence[Target],
-        versions: Sequence[LiveIndex],
+        versions: Sequence[IndexVersion],
     ) -> None:
         self._products = products
         self._moved = [_moved(p) for p in products]
@@ -42,7 +42,7 @@ class IndexChanges:
         kept = [picture.image_id for p in moved for picture in p.pictures if picture.known]
         self._stored: Stored = stored_objects(session, kept, [t.version.id for t in targets])
 
-    def carry_out(self, tools: Tools) -> None:
+    def carry_out(self, tools: JobContext) -> None:
         """Write rows of new pictures, and of all of a product of which rows say something else now;
         delete those that are one too many."""
         for target in self._targets:
@@ -100,7 +100,7 @@ def _surplus(prepared: Prepared, version: int, models: int | None) -> Iterator[s
         yield from (row_key(image_id, number) for number in numbers if number >= left)
 
 
-def restore_rows(tools: Tools, catalogue_id: int, touched: Sequence[Prepared]) -> None:
+def restore_rows(tools: JobContext, catalogue_id: int, touched: Sequence[Prepared]) -> None:
     """Bring the index back to what the catalogue holds of products that an abandoned try has written.
 
     The try wrote rows of its own pictures, and deleted those of pictures that it was to replace.
@@ -125,7 +125,7 @@ def restore_rows(tools: Tools, catalogue_id: int, touched: Sequence[Prepared]) -
 
 def _stored_rows(known: Known, stored: Stored, version: int) -> Iterator[IndexRow]:
     product = patched(known.row, {})
-    facts = facts_of(product)
+    facts = filter_fields(product)
     for image_id in known.images:
         for number, o in stored.get((version, image_id), {}).items():
             yield index_row(known.row.product_id, product, facts, image_id, number, o.embedding, o.colours)

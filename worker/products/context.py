@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.database import Database
 from shared.images import ImageLimits
 from shared.imports.opening import ImportSources
-from shared.jobs.queue import JobDesk
+from shared.jobs.queue import JobQueue
 from shared.jobs.work import ChunkClaim
 from shared.sandbox import PictureSandbox
 from shared.storage.image_store import ImageStore
@@ -19,7 +19,7 @@ from worker.vector_index.contract import VectorIndex
 
 
 @dataclass(frozen=True)
-class Tools:
+class JobContext:
     """What every kind of job works with.
 
     Attributes:
@@ -32,7 +32,7 @@ class Tools:
     """
 
     database: Database
-    desk: JobDesk
+    desk: JobQueue
     store: ImageStore
     sources: ImportSources
     index: VectorIndex

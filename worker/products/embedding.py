@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from worker.indexes.versions import model_version_id, written_indexes
 from worker.products.batch import Batch, Target
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.existing_embeddings import IndexedObject
 from worker.vision import Detection, Image
 from worker.vision.colours import main_colours
 
 
-def open_targets(tools: Tools, catalogue_id: int) -> list[Target]:
+def open_targets(tools: JobContext, catalogue_id: int) -> list[Target]:
     """Return the index versions that products are written to, the live one first, with their models.
 
     Raises:

@@ -52,7 +52,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class ReusableEmbedding:
     """A picture with the same bytes that was embedded before."""
 
     image: ImageRow
@@ -103,7 +103,7 @@ def stored_objects(
     return found
 
 
-def twins(session: Session, contents: Collection[str], models: int) -> dict[str, Twin]:
+def twins(session: Session, contents: Collection[str], models: int) -> dict[str, ReusableEmbedding]:
     """Return pictures, of any catalogue, with these contents that the models embedded already.
 
     Args:
@@ -134,7 +134,7 @@ def twins(session: Session, contents: Collection[str], models: int) -> dict[str,
     ):
         rows.setdefault(row.image_id, []).append(row)
     images = session.scalars(select(ImageRow).where(ImageRow.id.in_(list(rows))))
-    return {image.sha256: Twin(image, _of_one_version(rows[image.id])) for image in images}
+    return {image.sha256: ReusableEmbedding(image, _of_one_version(rows[image.id])) for image in images}
 
 
 def _of_one_version(rows: list[Detection]) -> list[IndexedObject]:

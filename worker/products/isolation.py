@@ -11,7 +11,7 @@ from sqlalchemy.exc import StatementError
 
 from shared.errors import InvalidInput, UnreadableRow, VitrineError
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
-from worker.products.context import Tools
+from worker.products.context import JobContext
 
 log = logging.getLogger(__name__)
 Batch = TypeVar("Batch")
@@ -47,7 +47,7 @@ def is_data_error(error: BaseException) -> bool:
 
 
 def isolate(
-    tools: Tools, claim: ChunkClaim, stages: Stages[Batch], items: Sequence[Item], error: Exception
+    tools: JobContext, claim: ChunkClaim, stages: Stages[Batch], items: Sequence[Item], error: Exception
 ) -> None:
     """Write a micro-batch that failed with a data error, except for the items that cause one.
 
@@ -72,7 +72,7 @@ def isolate(
             isolate(tools, claim, stages, half, again)
 
 
-def fail_item(tools: Tools, claim: ChunkClaim, item: Item, error: Exception) -> None:
+def fail_item(tools: JobContext, claim: ChunkClaim, item: Item, error: Exception) -> None:
     """Record an item as failed, with the error as its reason."""
     reason, message = reason_of(error)
     if not isinstance(error, VitrineError):

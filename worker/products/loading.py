@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from shared.catalogue.merge_patch import patched
-from shared.catalogue.store import tidy_price
+from shared.catalogue.store import trim_price
 from shared.contracts import ProductIn
 from shared.contracts.stored import read_stored
 from shared.database import Database
@@ -24,7 +24,7 @@ from shared.sandbox import PictureSandbox
 from shared.storage.image_store import ImageStore
 from worker.duplicates.perceptual import perceptual_hash
 from worker.products.batch import Batch, Content, Picture, Prepared, Target
-from worker.products.existing_embeddings import Known, Twin, known_products, twins
+from worker.products.existing_embeddings import Known, ReusableEmbedding, known_products, twins
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -112,7 +112,7 @@ class Loader:
 
     def _complete(self, database: Database, targets: Sequence[Target], contents: Sequence[Content]) -> None:
         """Take over what the same bytes gave before, decode the rest, and store what is new."""
-        of_models: dict[int, dict[str, Twin]] = {}
+        of_models: dict[int, dict[str, ReusableEmbedding]] = {}
         with database.read() as session:
             for models in {t.models for t in targets}:
                 of_models[models] = twins(session, [c.sha256 for c in contents], models)
@@ -181,7 +181,7 @@ def _kept(row: ImageRow) -> Picture:
     return Picture(row.id, content, known=True)
 
 
-def _copy(content: Content, models: int, twin: Twin) -> None:
+def _copy(content: Content, models: int, twin: ReusableEmbedding) -> None:
     content.objects[models] = twin.objects
     content.width, content.height = twin.image.width, twin.image.height
     content.perceptual_hash = twin.image.perceptual_hash
@@ -213,6 +213,6 @@ def digest_of(product: ProductIn) -> str:
 
     However a price is written, ``99``, ``99.0`` or with the zeros that databases add, it is one price.
     """
-    told = product.model_copy(update={"price": tidy_price(product.price)})
+    told = product.model_copy(update={"price": trim_price(product.price)})
     text = json.dumps(told.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from shared.errors import VitrineError
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.isolation import fail_item, is_data_error, isolate
 
 Batch = TypeVar("Batch")
@@ -42,7 +42,7 @@ class Stages(Protocol[Batch]):
 
 
 def do_items(
-    tools: Tools,
+    tools: JobContext,
     claim: ChunkClaim,
     items: Sequence[Item],
     stages: Stages[Batch],
@@ -82,7 +82,9 @@ def do_items(
             fail_item(tools, claim, item, error)
 
 
-def do_light_items(tools: Tools, claim: ChunkClaim, items: Sequence[Item], stages: Stages[Batch]) -> None:
+def do_light_items(
+    tools: JobContext, claim: ChunkClaim, items: Sequence[Item], stages: Stages[Batch]
+) -> None:
     """Take items of which no picture is read through the stages, many at a time.
 
     Nothing in them kills a process, so that a chunk that was tried before is done like any other.
@@ -109,7 +111,7 @@ def micro_batches(items: Sequence[Item], pictures: int) -> list[list[Item]]:
 
 
 def _overlapped(
-    tools: Tools,
+    tools: JobContext,
     claim: ChunkClaim,
     batches: Sequence[Sequence[Item]],
     stages: Stages[Batch],
@@ -183,7 +185,7 @@ class _InOrder:
             raise
 
 
-def _give_up(tools: Tools, claim: ChunkClaim, item: Item) -> None:
+def _give_up(tools: JobContext, claim: ChunkClaim, item: Item) -> None:
     text = f"The worker ended {item.attempts} times while working on this product."
     problem = Problem(item.row, item.product_id, None, "worker_lost", text)
     with tools.database.write() as session:

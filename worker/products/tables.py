@@ -31,7 +31,7 @@ def require_unchanged(
 ) -> None:
     """Raise ChangedMeanwhile unless the catalogue still holds of each product what is ``known`` of it.
 
-    Called after ``begin_change``, so that it stays so until the transaction ends.
+    Called after ``next_change_number``, so that it stays so until the transaction ends.
     """
     rows = session.execute(
         select(Product.product_id, Product.change).where(
@@ -53,7 +53,7 @@ def write_rows(
     """Write products, their images and the objects of what is new; images that they no longer have go.
 
     Args:
-        change: of ``begin_change``, in this transaction.
+        change: of ``next_change_number``, in this transaction.
     """
     rows = [_product(claim, change, p) for p in products]
     ids: dict[str, int] = {

@@ -17,11 +17,11 @@ from shared.database.tables import Product
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem, Spent
 from shared.retention.picture_sweep import PicturesSwept, require_unswept
 from worker.indexes.rows import row_key
-from worker.indexes.versions import LiveIndex, begin_change, kept_indexes, open_collection
+from worker.indexes.versions import IndexVersion, kept_indexes, next_change_number, open_collection
 from worker.indexes.writes import delete_rows
 from worker.products.batch import Batch, Content, Prepared, Target
 from worker.products.changes import IndexChanges, restore_rows
-from worker.products.context import Tools
+from worker.products.context import JobContext
 from worker.products.embedding import add_colours, embed_contents, open_targets
 from worker.products.existing_embeddings import known_products
 from worker.products.loading import Loader
@@ -42,9 +42,9 @@ class ProductStages:
         live: the live index version; the others that are to be written are found at the start.
     """
 
-    tools: Tools
+    tools: JobContext
     claim: ChunkClaim
-    live: LiveIndex
+    live: IndexVersion
     loader: Loader
     targets: list[Target] = field(init=False)
 
@@ -86,7 +86,7 @@ class ProductStages:
         return again
 
 
-def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], batch: Batch) -> None:
+def write_products(tools: JobContext, claim: ChunkClaim, targets: Sequence[Target], batch: Batch) -> None:
     """Write the index versions and the catalogue, and record the outcomes.
 
     Raises:
@@ -109,7 +109,7 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
     outcomes = _outcomes(batch)
     with tools.database.write() as session:
         if written:
-            change = begin_change(session, claim.catalogue_id, [t.version for t in targets])
+            change = next_change_number(session, claim.catalogue_id, [t.version for t in targets])
             known = {p.item.product_id: p.before for p in written if p.before is not None}
             require_unchanged(session, claim, known, [p.item.product_id for p in written])
             if not all(picture.known for p in written for picture in p.pictures):
@@ -119,7 +119,7 @@ def write_products(tools: Tools, claim: ChunkClaim, targets: Sequence[Target], b
         tools.desk.record(session, claim, outcomes, spent)
 
 
-def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> None:
+def delete_products(tools: JobContext, claim: ChunkClaim, items: Sequence[Item]) -> None:
     """Delete products from all index versions and the catalogue; one that is gone counts as deleted.
 
     One of which a later change was accepted stays.
@@ -135,7 +135,7 @@ def delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> N
     return _delete_products(tools, claim, items)
 
 
-def _delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> None:
+def _delete_products(tools: JobContext, claim: ChunkClaim, items: Sequence[Item]) -> None:
     with tools.database.read() as session:
         superseded = find_superseded(session, claim, [item.product_id for item in items])
         current = [item.product_id for item in items if item.product_id not in superseded]
@@ -150,7 +150,7 @@ def _delete_products(tools: Tools, claim: ChunkClaim, items: Sequence[Item]) -> 
         ]
         delete_rows(tools.index, [version], keys)
     with tools.database.write() as session:
-        begin_change(session, claim.catalogue_id, versions)
+        next_change_number(session, claim.catalogue_id, versions)
         require_unchanged(session, claim, known, current)
         session.execute(delete(Product).where(Product.id.in_([k.row.id for k in known.values()])))
         note_deleted(session, claim, current)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from sqlalchemy import BindParameter, bindparam, select
 
-from shared.catalogue.store import image_url, tidy_price, title_in
+from shared.catalogue.store import image_url, title_in, trim_price
 from shared.contracts import Hit
 from shared.contracts.search import Boost, Explanation
 from shared.contracts.stored import as_object
 from shared.database import Database
 from shared.database.tables import Detection, Image, Product
 from shared.errors import UnknownProduct
-from shared.filters import Facts, Filter, passes
+from shared.filters import Filter, FilterFields, passes
 from worker.search.boosting import Boosting
 from worker.search.grouping import Candidate
 from worker.vision import Embeddings
@@ -69,7 +69,7 @@ class _Row:
     product_id: str
     category: str
     price: float | None
-    facts: Facts
+    facts: FilterFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Hydrator:
     def _row(self, candidate: Candidate) -> _Row:
         product = self._products[candidate.product_id]
         place = self._places[candidate.image_id].get(candidate.number)
-        facts = Facts.from_json(as_object(product.facts))
+        facts = FilterFields.from_json(as_object(product.facts))
         price = None if product.price is None else float(product.price)
         facts = facts.with_colours(place.colours if place else ())
         return _Row(product.product_id, product.category, price, facts)
@@ -180,7 +180,7 @@ class Hydrator:
             image_url=image_url(candidate.image_id),
             title=title_in(product.titles, locale, candidate.product_id),
             category=product.category,
-            price=tidy_price(price),
+            price=trim_price(price),
             currency=(product.currency or self._currency) if price is not None else None,
             url=product.url,
             box=unit_box(place.box) if place else None,

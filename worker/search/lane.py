@@ -20,11 +20,11 @@ from shared.errors import IndexMissing, NotFound, OutOfMemory, Unavailable, Vitr
 from shared.filters import Filter
 from shared.sandbox import PictureSandbox
 from shared.searches.outcomes import SearchOutcome, search_outcomes
-from shared.searches.queue import Claim, SearchDesk
+from shared.searches.queue import Claim, SearchQueue
 from shared.storage.image_store import ImageStore
 from worker.calibration.calibration_store import Calibrations
 from worker.indexes.pipelines import Pipelines
-from worker.indexes.versions import LiveIndex, is_filled
+from worker.indexes.versions import IndexVersion, is_filled
 from worker.maintenance.probing import ProbeNotes
 from worker.search.answering import Choosing, answer_of
 from worker.search.photos import Photos
@@ -64,7 +64,7 @@ class SearchLane:
     """
 
     database: Database
-    desk: SearchDesk
+    desk: SearchQueue
     store: ImageStore
     index: VectorIndex
     pipelines: Pipelines
@@ -161,7 +161,7 @@ class SearchLane:
 
     def _search(self, queries: Sequence[Query]) -> None:
         """One call to Milvus for all queries that go to the same place with the same filter."""
-        groups: dict[tuple[LiveIndex, Filter | None, int], list[Query]] = defaultdict(list)
+        groups: dict[tuple[IndexVersion, Filter | None, int], list[Query]] = defaultdict(list)
         for query in queries:
             groups[query.live, query.filter, query.limit].append(query)
         for (live, filter_, limit), members in groups.items():

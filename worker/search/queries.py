@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, select
 from shared.contracts import SearchOptions
 from shared.database import Database
 from shared.database.tables import Calibration as CalibrationRow
-from shared.database.tables import IndexVersion, Ranking
+from shared.database.tables import IndexVersionRow, Ranking
 from shared.errors import (
     Conflict,
     IndexUnavailable,
@@ -25,7 +25,7 @@ from shared.errors import (
 )
 from shared.filters import Filter, both, category_is, parse
 from shared.searches.cursors import read_cursor
-from shared.searches.queue import Claim, SearchDesk
+from shared.searches.queue import Claim, SearchQueue
 from worker.calibration.calibration_store import Calibration, Calibrations
 from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import LIVE_COLUMNS, as_live, live_index, model_version_id
@@ -42,9 +42,9 @@ from worker.vision.pipeline import Pipeline, QueryEmbedding, QueryOptions
 #: is made once, for every batch asks it.
 _PLACE = (
     select(*LIVE_COLUMNS, CalibrationRow.created_at.label("calibrated_at"), Ranking.boosts)
-    .outerjoin(CalibrationRow, CalibrationRow.index_version == IndexVersion.id)
-    .outerjoin(Ranking, Ranking.catalogue_id == IndexVersion.catalogue_id)
-    .where(IndexVersion.catalogue_id == bindparam("catalogue"), IndexVersion.state == "live")
+    .outerjoin(CalibrationRow, CalibrationRow.index_version == IndexVersionRow.id)
+    .outerjoin(Ranking, Ranking.catalogue_id == IndexVersionRow.catalogue_id)
+    .where(IndexVersionRow.catalogue_id == bindparam("catalogue"), IndexVersionRow.state == "live")
 )
 
 
@@ -61,7 +61,7 @@ class Preparing:
     """
 
     database: Database
-    desk: SearchDesk
+    desk: SearchQueue
     photos: Photos
     pipelines: Pipelines
     decoders: ThreadPoolExecutor

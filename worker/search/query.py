@@ -14,7 +14,7 @@ from shared.filters import Filter
 from shared.searches.cursors import Cursor
 from shared.searches.queue import Claim, Kept
 from worker.calibration.calibration_store import Calibration
-from worker.indexes.versions import LiveIndex
+from worker.indexes.versions import IndexVersion
 from worker.search.boosting import Boosting
 from worker.search.grouping import Candidate
 from worker.vector_index.contract import IndexHit
@@ -48,7 +48,7 @@ class Page:
 class Place:
     """Where searches of a catalogue go, and what its owner says of their answers."""
 
-    live: LiveIndex
+    live: IndexVersion
     calibration: Calibration | None
     boosting: Boosting
 
@@ -75,7 +75,7 @@ class Query:
     """
 
     claim: Claim
-    live: LiveIndex
+    live: IndexVersion
     pipeline: Pipeline
     models: int
     filter: Filter | None

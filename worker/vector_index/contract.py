@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.filters import Facts, Filter
+from shared.filters import Filter, FilterFields
 from worker.vision import Embeddings
 
 
@@ -31,7 +31,7 @@ class IndexRow:
     category: str
     price: float | None
     embedding: NDArray[np.float32]
-    facts: Facts = field(default_factory=Facts)
+    facts: FilterFields = field(default_factory=FilterFields)
 
 
 class IndexHit(NamedTuple):

@@ -8,7 +8,7 @@ from shared.database.tables.catalogue import (
     Detection,
     GoldenQuery,
     Image,
-    IndexVersion,
+    IndexVersionRow,
     ModelVersion,
     Product,
 )
@@ -39,7 +39,7 @@ __all__ = [
     "GoldenQuery",
     "Idempotency",
     "Image",
-    "IndexVersion",
+    "IndexVersionRow",
     "Job",
     "JobFailure",
     "JobItem",

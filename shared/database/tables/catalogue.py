@@ -36,7 +36,7 @@ class ModelVersion(Base):
     __table_args__ = (UniqueConstraint("detector", "embedder"),)
 
 
-class IndexVersion(Base):
+class IndexVersionRow(Base):
     """One collection in Milvus, and the models that fill it."""
 
     __tablename__ = "index_versions"

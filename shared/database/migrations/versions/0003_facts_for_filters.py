@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from shared.filters import facts_of
+from shared.filters import filter_fields
 
 revision = "0003"
 down_revision = "0002"
@@ -33,7 +33,9 @@ def upgrade() -> None:
         if not page:
             return
         after = page[-1].id
-        filled = [{"row": row.id, "new": facts_of(SimpleNamespace(**row._mapping)).as_json()} for row in page]
+        filled = [
+            {"row": row.id, "new": filter_fields(SimpleNamespace(**row._mapping)).as_json()} for row in page
+        ]
         connection.execute(
             sa.update(products)
             .where(products.c.id == sa.bindparam("row"))
