@@ -34,8 +34,8 @@ class Signals(Contract):
     """The newest searches of the last hour, of all web and worker processes together."""
 
     window_s: int
-    searches: int = Field(description="SearchAnswer in the window")
-    per_minute: list[int] = Field(description="SearchAnswer in each of its minutes, the oldest first")
+    searches: int = Field(description="Answered searches in the window")
+    per_minute: list[int] = Field(description="Answered searches in each of its minutes, the oldest first")
     stages_ms: dict[str, StageFigures] = Field(
         description="wait, decode, detect, crop, embed, search, hydrate, and total: from asked to answered"
     )
