@@ -68,7 +68,7 @@ def markdown_lines(text: str) -> Iterator[Line]:
         if line.lstrip().startswith("```"):
             is_code = not is_code
         elif not is_code:
-            yield Line(number, _LINK.sub(r"\1", _CODE.sub("code", line)))
+            yield Line(number, _LINK.sub(r"\1", _CODE.sub("Code", line)))
 
 
 def paragraphs(text: str) -> Iterator[list[Line]]:
