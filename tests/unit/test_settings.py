@@ -16,13 +16,13 @@ ROOT = Path(__file__).parent.parent.parent
 LONG_KEY = "0123456789abcdef" * 2
 
 
-def test_readme_and_example_say_what_the_code_says() -> None:
+def test_page_and_example_match_the_code() -> None:
     spec = importlib.util.spec_from_file_location("settings_table", ROOT / "bin" / "settings.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for path, text in module.wanted().items():
+    for path, text in module.expected_files().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `python bin/settings.py`"
 
 
