@@ -6,7 +6,6 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input $(if $(CI),--quiet)
 PACKAGES := web worker shared cli vitrine_client
 CHECKED := $(PACKAGES) tests bench bin demo
 
@@ -15,7 +14,7 @@ sum = $(shell cat $(1) 2>/dev/null | cksum | tr ' ' '-')
 RUN_STAMP := $(VENV)/stamps/run-$(call sum,requirements/torch.txt requirements/worker.lock)
 DEV_STAMP := $(VENV)/stamps/dev-$(call sum,requirements/torch.txt requirements/dev.lock)
 
-# Tests spend most of their time waiting for servers that start: so many files run side by side.
+# Number of test files that run side by side: most of their time they wait for servers to start.
 SIDE ?= 3
 
 .DEFAULT_GOAL := help
@@ -39,11 +38,12 @@ test-quick: $(DEV_STAMP) ## Run the unit tests that start no server, browser or 
 	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile -m "not (services or browser or faults or long)" tests/unit $(ARGS)
 
 .PHONY: lint
-lint: $(DEV_STAMP) ## Check style, types, import rules and spelling
+lint: $(DEV_STAMP) ## Check style, types, import rules, spelling and prose
 	@echo "== ruff" && $(BIN)/ruff check $(CHECKED) && $(BIN)/ruff format --check $(CHECKED)
 	@echo "== mypy" && $(BIN)/mypy
 	@echo "== import rules" && PYTHONPATH=. $(BIN)/lint-imports
 	@echo "== codespell" && $(BIN)/codespell $(PACKAGES) tests bench docs *.md
+	@echo "== prose" && $(BIN)/python bin/prose.py docs *.md
 
 .PHONY: check
 check: lint test ## lint and test
@@ -59,7 +59,7 @@ bench: $(DEV_STAMP) ## Run the benchmarks; results go to bench/results
 		echo "== $$each"; $(BIN)/python "$$each"; done
 
 .PHONY: lock
-lock: $(DEV_STAMP) ## Resolve requirements/*.in into the lock files anew
+lock: $(DEV_STAMP) ## Resolve requirements/*.in into the lock files
 	@$(BIN)/python bin/lock.py
 
 .PHONY: words
@@ -83,9 +83,8 @@ $(BIN)/python:
 
 # torch comes first and by itself: its builds for CPU and CUDA cannot share one list of hashes.
 define install
-	@echo "== installing $(1) (minutes the first time)"
-	@$(PIP) install --requirement requirements/torch.txt
-	@$(PIP) install --no-deps --require-hashes --requirement $(1)
+	@$(BIN)/python bin/install.py torch --requirement requirements/torch.txt
+	@$(BIN)/python bin/install.py "$(1)" --no-deps --require-hashes --requirement $(1)
 	@$(BIN)/python bin/link.py
 	@mkdir -p $(VENV)/stamps && rm -f $(VENV)/stamps/$(2)-* && touch $@
 endef
