@@ -58,3 +58,15 @@ def test_pages_that_code_refers_to_exist() -> None:
         for page, anchor in re.findall(r"docs/([\w/-]+\.md)(?:#([\w-]+))?", path.read_text("utf-8")):
             assert (ROOT / "docs" / page).exists(), f"{path}: docs/{page}"
             assert not anchor or anchor in anchors(ROOT / "docs" / page), f"{path}: docs/{page}#{anchor}"
+
+
+def test_the_walks_of_the_architecture_page_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    steps = re.findall(r"^\| \d+ \| `([^`]+)` \| ([^|]+) \|", page, re.MULTILINE)
+    assert len(steps) > 40
+    for path, functions in steps:
+        source = (ROOT / path).read_text("utf-8")
+        for name in re.findall(r"`([^`]+)`", functions):
+            assert re.search(rf"^\s*(?:def|class) {name}\b", source, re.MULTILINE), f"{path}: {name}"
+    for path in re.findall(r"`((?:web|worker|shared|cli)/[\w/]+(?:\.py|/))`", page):
+        assert (ROOT / path).exists(), path
