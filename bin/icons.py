@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 FOLDER = Path(__file__).parent.parent / "web" / "static" / "icons"
 GROUND, INK, ACCENT = "#faf7f2", "#1d1a17", "#ad3f19"
-_FINE = 4  # drawn so many times larger, then made smaller: smooth edges
+_FINE = 4  # drawn at this multiple of the size, then scaled down for smooth edges
 
 
 def icon(side_px: int, share: float, rounded: bool) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Gives the virtual environment that runs this the command `vitrine`, from this folder, without a build."""
+"""Add the command `vitrine` to the virtual environment that runs this, from this folder, without a build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the lock files with hashes: ``python bin/lock.py`` keeps every pin that still fits.
+"""Write the lock files with hashes: ``python bin/lock.py`` keeps every pin that still fits.
 
 ``python bin/lock.py --upgrade`` takes the newest of everything, ``--upgrade-package NAME`` of one
 package. One resolution, that of dev.in, gives the versions; worker.lock and web.lock are the parts

@@ -1,8 +1,8 @@
-"""Collects the texts of the pages into web/locales, and compiles the translations: `make words`.
+"""Collect the texts of the pages into web/locales, and compile the translations: `make words`.
 
 `web/locales/messages.pot` has every msgid of web/*.py and web/templates; each language's `messages.po`
-follows it: what is new has an empty translation until somebody writes it, what is gone is dropped.
-`python bin/words.py --left` prints what is still to be translated, as JSON by language.
+follows it. New texts have an empty translation until a translator fills it; removed texts are dropped.
+`python bin/words.py --left` prints missing translations, as JSON by language.
 """
 
 from __future__ import annotations
