@@ -7,9 +7,9 @@ from rich.text import Text
 
 from cli.connection import connect
 from cli.output import json_option, people, plain_table, print_json, tables
-from shared.contracts.search import LEAST_FACTOR, MOST_FACTOR, Boost
+from shared.contracts.search import MAX_BOOST_FACTOR, MIN_BOOST_FACTOR, Boost
 
-FACTOR = click.FloatRange(LEAST_FACTOR, MOST_FACTOR)
+FACTOR = click.FloatRange(MIN_BOOST_FACTOR, MAX_BOOST_FACTOR)
 
 
 @click.command(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from shared.errors import BodyTooLarge, ImageTooLarge, Refused, Unreachable
-from shared.imports.kinds import S3, under_s3_roots
+from shared.imports.kinds import S3, is_under_s3_roots
 from shared.imports.sources import Source
 from shared.net.addresses import join_address, parse_web_address
 
@@ -134,6 +134,6 @@ class WithAddresses:
             return self.fetcher.open(name)
         if not name.startswith(S3):
             return self.inner.open(name)
-        if not under_s3_roots(name, self.s3_roots):
+        if not is_under_s3_roots(name, self.s3_roots):
             raise Refused(f"{name[:200]!r} is not under the import roots (VITRINE_JOBS__IMPORT_ROOTS).")
         return self.read_s3(name)

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 
 from shared.contracts import WebhookEvent
 from shared.contracts.stored import as_object, read_stored
-from shared.database import Database, affected
+from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Delivery, Webhook
 from shared.errors import UnreadableRow
@@ -27,7 +27,7 @@ _FIRST_WAIT_S, _MOST_WAIT_S = 10.0, 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueDelivery:
     """An event that this process sends now."""
 
     id: str
@@ -55,7 +55,7 @@ class WebhookQueue:
         self._database = database
         self._hold_s = hold_s
 
-    def take(self, limit: int, busy: Collection[str] = ()) -> list[Due]:
+    def take(self, limit: int, busy: Collection[str] = ()) -> list[DueDelivery]:
         """Take up to ``limit`` events, the oldest of each webhook, none of those that are ``busy``."""
         now = now_s()
         waiting = (
@@ -98,11 +98,11 @@ class WebhookQueue:
                     _put_off(delivery, error, now)
             return taken
 
-    def delivered(self, due: Due, status: int) -> None:
+    def mark_delivered(self, due: DueDelivery, status: int) -> None:
         """Close an event that was received."""
         self._close(due, "delivered", status, None)
 
-    def failed(self, due: Due, status: int | None, error: str) -> None:
+    def mark_failed(self, due: DueDelivery, status: int | None, error: str) -> None:
         """Put the next try off, or give up after a day."""
         now, pause_s = now_s(), wait_s(due.attempts)
         if now + pause_s > due.created_at + _GIVE_UP_S:
@@ -115,7 +115,7 @@ class WebhookQueue:
                 .values(not_before=now + pause_s, status=status, error=error)
             )
 
-    def _close(self, due: Due, state: str, status: int | None, error: str | None) -> None:
+    def _close(self, due: DueDelivery, state: str, status: int | None, error: str | None) -> None:
         with self._database.write() as session:
             session.execute(
                 update(Delivery)
@@ -123,10 +123,12 @@ class WebhookQueue:
                 .values(state=state, status=status, error=error, finished_at=now_s())
             )
 
-    def forget(self) -> int:
+    def delete_expired(self) -> int:
         """Delete what ended a week ago."""
         with self._database.write() as session:
-            return affected(session, delete(Delivery).where(Delivery.finished_at < now_s() - _REMEMBER_S))
+            return execute_rowcount(
+                session, delete(Delivery).where(Delivery.finished_at < now_s() - _REMEMBER_S)
+            )
 
 
 def _put_off(delivery: Delivery, error: UnreadableRow, now: float) -> None:
@@ -137,7 +139,7 @@ def _put_off(delivery: Delivery, error: UnreadableRow, now: float) -> None:
         delivery.state, delivery.finished_at = "dead", now
 
 
-def _taken(delivery: Delivery, webhook: Webhook) -> Due:
+def _taken(delivery: Delivery, webhook: Webhook) -> DueDelivery:
     event = read_stored(
         WebhookEvent,
         {
@@ -148,7 +150,7 @@ def _taken(delivery: Delivery, webhook: Webhook) -> Due:
         },
         "What is stored of this event",
     )
-    return Due(
+    return DueDelivery(
         delivery.id,
         webhook.id,
         webhook.url,

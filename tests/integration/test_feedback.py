@@ -24,7 +24,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Feedback, Process, Search
 from shared.errors import Conflict, Refused
 from shared.process.log import configure_logging
-from shared.searches.feedback import MOST_OF_A_SEARCH, PHOTOS, FeedbackRepository, Said
+from shared.searches.feedback import MAX_FEEDBACK_PER_SEARCH, PHOTOS, CheckedFeedback, FeedbackRepository
 from tests.web_builders import Shop, open_shop, upload
 from vitrine_client import Vitrine
 from worker.maintenance.sweeper import build_sweeper
@@ -125,7 +125,7 @@ def test_so_much_of_one_search_and_no_more(shop: Shop) -> None:
     query = answered(shop)
     assert say(shop, query)[0] == 201
     with shop.parts.database.write() as session:
-        for n in range(MOST_OF_A_SEARCH - 1):
+        for n in range(MAX_FEEDBACK_PER_SEARCH - 1):
             session.add(
                 Feedback(
                     catalogue_id=1, search_id=query, product_id=f"p{n}", kind="click", rank=1, score=1.0,
@@ -143,7 +143,7 @@ def test_so_much_of_one_search_and_no_more(shop: Shop) -> None:
 def test_two_at_the_same_moment_make_one_row(database: Database) -> None:
     with database.write() as session:
         session.add(Catalogue(name="shop", currency="EUR", created_at=now_s()))
-    said = Said(FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None)
+    said = CheckedFeedback(FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None)
     ledger, found = FeedbackRepository(database), []
     barrier = threading.Barrier(4)
 
@@ -182,8 +182,8 @@ def test_its_photo_outlives_the_search_and_goes_with_it(shop: Shop, monkeypatch:
     assert (photo.status_code, photo.mimetype) == (200, "image/jpeg")
     with shop.parts.database.write() as session:
         session.execute(update(Feedback).values(created_at=0.0))
-    shop.parts.presence.beat("here", "web", {})
-    shop.parts.presence.beat("gone", "web", {})
+    shop.parts.presence.write_heartbeat("here", "web", {})
+    shop.parts.presence.write_heartbeat("gone", "web", {})
     with shop.parts.database.write() as session:
         session.execute(update(Process).where(Process.name == "gone").values(seen_at=0.0))
     sweeper._clean()

@@ -169,9 +169,9 @@ def test_events_go_to_those_who_asked(database: Database, hooks: WebhookReposito
     tell(database, catalogue="other")
     assert len(hooks.deliveries(every.id)) == 3
     assert [d.event for d in hooks.deliveries(ours.id)] == ["index.promoted"]
-    assert "secret" not in hooks.all()[0].model_dump()
+    assert "secret" not in hooks.list_webhooks()[0].model_dump()
     hooks.remove(ours.id)
-    assert [w.id for w in hooks.all()] == [every.id]
+    assert [w.id for w in hooks.list_webhooks()] == [every.id]
     with pytest.raises(UnknownWebhook):
         hooks.deliveries(ours.id)
     with pytest.raises(UnknownCatalogue):
@@ -216,7 +216,7 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     assert (dead.state, dead.status, dead.error) == ("dead", 503, "The receiver answered 503.")
     assert tries > 8
     clock(8 * 86_400.0)
-    assert sending.forget() == 2
+    assert sending.delete_expired() == 2
     assert hooks.deliveries(made.id) == []
 
 
@@ -285,7 +285,7 @@ def test_control_a_sender_that_takes_events_off_the_list_first_loses_one(
     tell(database)
     desk = WebhookQueue(database, 40.0)
     for due in desk.take(8):
-        desk.delivered(due, 200)
+        desk.mark_delivered(due, 200)
     send_all(sender(database))  # the one that comes after the death
     assert receiver.got == []
 
