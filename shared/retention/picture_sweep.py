@@ -1,19 +1,20 @@
-"""Pictures that no product refers to any more go, and never one that somebody stored a moment ago.
+"""Delete pictures that no product refers to, without racing with writers that are storing them.
 
-A picture is named by its content. So one that nothing refers to may be wanted again at any moment: an import
-that brings the same bytes finds them there and stores nothing, and the row that refers to them comes later,
-after the models. A sweep between the two would delete what that row needs. No look at the file's age helps,
-for the sweeper may be held up between the look and the deletion as long as it likes. Therefore:
+A picture is named by its content. An unreferenced one may be needed again at any moment: an import with
+the same bytes finds them and stores nothing, and the row that refers to them follows only after inference.
+A sweep in between would delete what that row needs. Checking the file's age does not help, because the
+sweeper may pause for any time between the check and the deletion. Therefore:
 
-- sweeps are counted in one row of the database; the count is odd from before a sweep looks for the last time
-  until after it has deleted, and a sweep holds the row meanwhile;
-- who stores pictures reads the count before (``read_sweep_count``), and in the transaction that refers to
-  them holds the row and compares (``require_no_sweep``): another count, or an odd one, and they are stored again.
+- Sweeps are counted in one database row. The count is odd from before the last check of a sweep until after
+  its deletion, and the sweep locks the row during that time.
+- A writer reads the count before it stores pictures (``read_sweep_count``). In the transaction that refers to
+  them it locks the row and compares (``require_no_sweep``). If the count has changed or is odd, it stores the
+  pictures again.
 
-Whoever comes second to the row then sees what the first one did: the sweep sees the reference and spares the
-picture, or the writer sees the sweep and stores the picture anew. No clock is part of it. The age at which
-pictures go (``sweep.pictures_after_s``) only saves work, and keeps for a while what may be imported again.
-A sweep that died leaves the count odd; the next who stores pictures, or sweeps, makes it even.
+Whichever locks the row second sees what the first one did: the sweep sees the reference and keeps the
+picture, or the writer sees the sweep and stores the picture again. No clock is involved. The minimum age of
+deleted pictures (``sweep.pictures_after_s``) only saves work, and keeps pictures that may be imported again.
+A sweep that was killed leaves the count odd; the next writer or sweep makes it even.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from sqlalchemy import select, update
 from werkzeug.serving import make_server
 
-from cli.commands.feedback import right_ones
-from cli.commands.golden import labelled
+from cli.commands.feedback import select_right_answers
+from cli.commands.golden import read_golden_set
 from cli.main import app
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.database import Database
@@ -243,7 +243,7 @@ def test_it_is_exported_as_golden_queries(shop: Shop, served: str, tmp_path: Pat
     told = json.loads(vitrine("feedback", "export", "demo", "--to", str(folder), "--clicks", "--json"))
     assert (told["photos"], told["objects"]) == (2, 3)
     # What `vitrine golden import` and `vitrine evaluate` read.
-    found = [(photo.name, product, box) for photo, product, box in labelled(folder)]
+    found = [(photo.name, product, box) for photo, product, box in read_golden_set(folder)]
     assert {product for _, product, _ in found} == {"chair-1"}
     assert found[0][2] == pytest.approx((0.1, 0.1, 0.6, 0.8), abs=0.01)
     assert all((folder / "benchmark" / name).read_bytes()[:2] == b"\xff\xd8" for name, _, _ in found)
@@ -263,11 +263,11 @@ def test_one_answer_for_each_object() -> None:
         )  # fmt: skip
 
     both = {"right", "click"}
-    assert [f.id for f in right_ones([said(1, "right", "a"), said(2, "click", "b")], both)] == [1]
-    assert [f.id for f in right_ones([said(1, "click", "a"), said(2, "click", "b")], both)] == [2]
-    assert [f.id for f in right_ones([said(1, "right", "a"), said(2, "right", "b")], both)] == [2]
-    assert right_ones([said(1, "click", "a"), said(2, "not_this", "a")], both) == []
-    assert right_ones([said(1, "right", "a", photo=False)], both) == []
+    assert [f.id for f in select_right_answers([said(1, "right", "a"), said(2, "click", "b")], both)] == [1]
+    assert [f.id for f in select_right_answers([said(1, "click", "a"), said(2, "click", "b")], both)] == [2]
+    assert [f.id for f in select_right_answers([said(1, "right", "a"), said(2, "right", "b")], both)] == [2]
+    assert select_right_answers([said(1, "click", "a"), said(2, "not_this", "a")], both) == []
+    assert select_right_answers([said(1, "right", "a", photo=False)], both) == []
 
 
 def test_a_closed_server_is_said_by_the_client(tmp_path: Path) -> None:

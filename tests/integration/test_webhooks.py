@@ -18,7 +18,7 @@ from shared.errors import UnknownCatalogue, UnknownWebhook
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
 from shared.webhooks import queue as webhook_desk
-from shared.webhooks.queue import WebhookQueue, wait_s
+from shared.webhooks.queue import RETRY, WebhookQueue
 from shared.webhooks.repository import WebhookRepository, emit
 from shared.webhooks.signatures import signature
 from tests.servers import wait_for
@@ -192,7 +192,7 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     send_all(sending)
     send_all(sending)
     assert len(receiver.got) == 1, "it is not asked again at once"
-    clock(wait_s(1))
+    clock(RETRY.delay_s(1))
     receiver.status = 302
     receiver.location = "http://127.0.0.1/elsewhere"
     send_all(sending)
@@ -200,7 +200,7 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     assert (waiting.state, waiting.attempts, waiting.status) == ("waiting", 2, 302)
     assert waiting.next_try_at is not None
     receiver.status = 204
-    clock(wait_s(2))
+    clock(RETRY.delay_s(2))
     send_all(sending)
     assert hooks.deliveries(made.id)[0].state == "delivered"
     assert len({e["id"] for e in receiver.events}) == 1, "one id, so that doubles can be dropped"
@@ -211,7 +211,7 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     while hooks.deliveries(made.id)[0].state == "waiting":
         tries += 1
         send_all(sending)
-        clock(wait_s(tries))
+        clock(RETRY.delay_s(tries))
     dead = hooks.deliveries(made.id)[0]
     assert (dead.state, dead.status, dead.error) == ("dead", 503, "The receiver answered 503.")
     assert tries > 8
