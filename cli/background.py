@@ -21,7 +21,7 @@ from cli.supervisor import Supervisor
 from shared.errors import Unavailable, VitrineError
 from shared.settings import Settings, get_settings
 from shared.storage.private_files import secure_data_folder
-from vitrine_client.answers import rebuilt
+from vitrine_client.answers import rebuild_error
 
 _LOG_NAME = "vitrine.log"
 
@@ -62,7 +62,7 @@ def start(say: Callable[[str], None]) -> dict[str, Any]:
                     ready: dict[str, Any] = message["ready"]
                     return ready
                 if "error" in message:
-                    raise rebuilt(message["error"])
+                    raise rebuild_error(message["error"])
                 say(message["say"])
         except KeyboardInterrupt:
             process.send_signal(signal.SIGTERM)

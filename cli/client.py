@@ -11,7 +11,7 @@ class VitrineClient(Vitrine):
     def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
         super().__init__(base_url, api_key, timeout_s, retries=0)
 
-    def _nobody_there(self) -> str:
+    def _not_running_message(self) -> str:
         return (
             f"Vitrine is not running at {self.base_url}: start it with `vitrine up`, "
             "or set VITRINE_URL to where it runs."

@@ -6,7 +6,7 @@ import os
 
 from cli.client import VitrineClient
 from cli.services.addresses import local_url
-from cli.services.run_state import running
+from cli.services.run_state import read_run_state
 from shared.settings import get_settings
 
 URL_VARIABLE = "VITRINE_URL"
@@ -22,7 +22,7 @@ def connect(timeout_s: float = 30.0) -> VitrineClient:
     if url:
         return VitrineClient(url, key, timeout_s)
     settings = get_settings()
-    state = running(settings.data_dir)
+    state = read_run_state(settings.data_dir)
     if key is None and settings.web.api_key is not None:
         key = settings.web.api_key.get_secret_value()
     return VitrineClient(state.url if state else local_url(settings), key, timeout_s)

@@ -1,4 +1,4 @@
-"""What commands print: one JSON document on standard output, everything for people on standard error."""
+"""Print the output of commands: JSON and tables to standard output, messages to standard error."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-def people() -> Console:
+def stderr_console() -> Console:
     """Return the console on standard error."""
     return Console(stderr=True, highlight=False)
 
 
-def tables() -> Console:
+def stdout_console() -> Console:
     """Return the console on standard output; in a pipe it is wide enough to break no id."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)
@@ -102,12 +102,12 @@ def fail(error: VitrineError, as_json: bool) -> ExitCode:
         body = ErrorBody(code=error.code, message=error.message, field=error.field)
         print_json(ErrorAnswer(error=body))
     else:
-        people().print(Text.assemble(("Error: ", "bold red"), error.message), soft_wrap=True)
+        stderr_console().print(Text.assemble(("Error: ", "bold red"), error.message), soft_wrap=True)
     return ExitCode.UNREACHABLE if error.retryable else ExitCode.ERROR
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: ``45 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """Format seconds: ``45 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

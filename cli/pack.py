@@ -17,7 +17,7 @@ from shared.imports.kinds import archive_ending, is_manifest
 from shared.imports.manifest import find_manifest, read_rows
 from shared.imports.sources import FolderSource
 
-#: Called with how many files are packed, and how many there are.
+#: Called with the number of packed files and their total.
 Packed = Callable[[int, int], None]
 _PIECE_BYTES = 1 << 20
 _LOOKS_WHOLE: dict[str, Callable[[Path], bool]] = {
@@ -29,7 +29,7 @@ _LOOKS_WHOLE: dict[str, Callable[[Path], bool]] = {
 
 
 @contextlib.contextmanager
-def packed(path: Path, on_packed: Packed) -> Iterator[Path]:
+def packed_import(path: Path, on_packed: Packed) -> Iterator[Path]:
     """Yield one file to send: ``path`` itself if it is an archive, else a temporary zip file.
 
     Images are stored as they are: they are compressed already. One that is missing is left out, and
@@ -59,7 +59,7 @@ def packed(path: Path, on_packed: Packed) -> Iterator[Path]:
         yield archive
 
 
-def manifest_alone(path: Path) -> Path:
+def find_manifest_file(path: Path) -> Path:
     """Return what to send of ``path`` where no picture is needed: its manifest, or all of an archive.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What jobs found out at their end, for people."""
+"""Format the reports of jobs as lines of text."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _what_next(job: JobOut, report: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def unsettled(job: JobOut) -> bool:
+def needs_attention(job: JobOut) -> bool:
     """Tell whether a report holds something that a person has to see to."""
     report = job.report or {}
     found = report.get("reconcile", {})

@@ -17,10 +17,10 @@ from cli.services.narrator import Narrator
 from cli.services.plan import GRACE_S, MILVUS_GRACE_S, Program, environment, make_child, programs
 from cli.services.ports import check_free
 from cli.services.redis import EmbeddedRedis
-from cli.services.run_state import DataDirLock, RunState, end_leftovers, start_of
-from cli.services.secret_files import kept_secret
+from cli.services.run_state import DataDirLock, RunState, read_start_time, stop_leftovers
+from cli.services.secret_files import read_or_create_secret
 from cli.services.sockets import is_free
-from cli.services.supervised import Supervised, revive, stop_together
+from cli.services.supervised import SupervisedService, restart_ended, stop_together
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.errors import Unavailable, VitrineError
@@ -57,8 +57,8 @@ class Supervisor:
             local_url(settings), key.get_secret_value() if key else None, timeout_s=5.0
         )
         self._lock = DataDirLock(settings.data_dir)
-        self._servers: list[Supervised] = []
-        self._programs: list[Supervised] = []
+        self._servers: list[SupervisedService] = []
+        self._programs: list[SupervisedService] = []
         self._ready = False
         self._signals = 0
         # By the database's clock, as the processes' own times.
@@ -106,17 +106,17 @@ class Supervisor:
         given = self.settings.flower.password
         if given is not None:
             return given.get_secret_value()
-        return kept_secret(self.settings.data_dir / "flower" / "password")
+        return read_or_create_secret(self.settings.data_dir / "flower" / "password")
 
     def _check(self) -> None:
         checks.check_python()
         checks.check_folder(Path.cwd())
         checks.check_disk(self.settings.data_dir)
-        left = self._lock.leftovers()
+        left = self._lock.list_leftovers()
         if left:
             self.narrator.say(f"ending what a killed Vitrine left behind: {', '.join(p.name for p in left)}")
-            end_leftovers(left)
-        check_free(checks.wanted_ports(self.settings))
+            stop_leftovers(left)
+        check_free(checks.list_required_ports(self.settings))
 
     def _start(self) -> None:
         redis_url = self._start_redis()
@@ -124,13 +124,13 @@ class Supervisor:
             self._migrate()
         milvus = self._new_milvus()
         milvus_uri = milvus.uri if milvus else self.settings.milvus_uri
-        told = environment(self.settings, redis_url, milvus_uri, self.flower_password())
+        environ = environment(self.settings, redis_url, milvus_uri, self.flower_password())
         wanted = programs()
         # What needs no index loads while the index does.
-        started = [(each, self._launch(each, told)) for each in wanted if not each.needs_index]
+        started = [(each, self._launch(each, environ)) for each in wanted if not each.needs_index]
         if milvus:
             self._start_milvus(milvus)
-        started += [(each, self._launch(each, told)) for each in wanted if each.needs_index]
+        started += [(each, self._launch(each, environ)) for each in wanted if each.needs_index]
         for program, entry in started:
             with self.narrator.waiting_for(program.title, entry.started_at):
                 self._wait(partial(self._is_ready, program), program.title, entry)
@@ -145,7 +145,7 @@ class Supervisor:
         folder, log_path = self.settings.data_dir / "redis", self.log_dir / "redis.log"
         wanted = self.settings.redis
         redis = EmbeddedRedis(folder, wanted.port, wanted.maxmemory_bytes, log_path, self.narrator.log)
-        entry = Supervised("redis", redis, GRACE_S, redis.tail)
+        entry = SupervisedService("redis", redis, GRACE_S, redis.tail)
         with self.narrator.waiting_for("Redis"):
             self._add(self._servers, entry)
             self._wait(redis.ready, "Redis", entry)
@@ -159,7 +159,9 @@ class Supervisor:
         return choose_embedded(wanted.embedded, self.settings.data_dir / "milvus", wanted.port)
 
     def _start_milvus(self, milvus: EmbeddedMilvus) -> None:
-        entry = Supervised("milvus", milvus, MILVUS_GRACE_S, lambda: [f"Its log is {milvus.log_path}."])
+        entry = SupervisedService(
+            "milvus", milvus, MILVUS_GRACE_S, lambda: [f"Its log is {milvus.log_path}."]
+        )
         title = "Milvus" if milvus.kind == "server" else "Milvus Lite"
         with self.narrator.waiting_for(title):
             self._add(self._servers, entry)
@@ -173,16 +175,18 @@ class Supervisor:
         finally:
             database.close()
 
-    def _launch(self, program: Program, told: dict[str, str]) -> Supervised:
-        child = make_child(program, told, self.log_dir, self.narrator.log)
+    def _launch(self, program: Program, environ: dict[str, str]) -> SupervisedService:
+        child = make_child(program, environ, self.log_dir, self.narrator.log)
         health = None
         if program.role is not None:
             health = health_file(self.settings.data_dir, f"{program.role}@{socket.gethostname()}")
-        entry = Supervised(program.name, child, program.grace_s, child.tail, health, program.patience_s)
+        entry = SupervisedService(
+            program.name, child, program.grace_s, child.tail, health, program.hang_timeout_s
+        )
         self._add(self._programs, entry)
         return entry
 
-    def _add(self, group: list[Supervised], entry: Supervised) -> None:
+    def _add(self, group: list[SupervisedService], entry: SupervisedService) -> None:
         self._raise_if_stopping()
         group.append(entry)
         entry.start()
@@ -211,7 +215,7 @@ class Supervisor:
             return False
         return all(state == "ok" for part, state in parts.items() if part not in _NOT_WAITED_FOR)
 
-    def _wait(self, condition: Callable[[], bool], what: str, entry: Supervised | None = None) -> None:
+    def _wait(self, condition: Callable[[], bool], what: str, entry: SupervisedService | None = None) -> None:
         """Keep everything running until the condition holds; say what a slow service said last."""
         began = hinted = time.monotonic()
         while not condition():
@@ -224,7 +228,7 @@ class Supervisor:
                 )
             if entry is not None and asked - hinted > _HINT_EVERY_S:
                 hinted = asked
-                last = next(iter(entry.last_words()[-1:]), "nothing yet")
+                last = next(iter(entry.read_tail()[-1:]), "nothing yet")
                 self.narrator.say(f"still waiting for {what}; its last line: {last}")
             while time.monotonic() - asked < _ASK_EVERY_S:
                 self._tick()
@@ -232,7 +236,7 @@ class Supervisor:
     def _tick(self) -> None:
         """Start again what ended, and sleep a moment."""
         self._raise_if_stopping()
-        if revive((*self._servers, *self._programs), self.narrator.say, is_starting=not self._ready):
+        if restart_ended((*self._servers, *self._programs), self.narrator.say, is_starting=not self._ready):
             self._publish()
         time.sleep(_TICK_S)
 
@@ -253,7 +257,7 @@ class Supervisor:
         self._lock.publish(
             RunState(
                 pid=os.getpid(),
-                started=start_of(os.getpid()),
+                started=read_start_time(os.getpid()),
                 url=local_url(self.settings),
                 flower_url=flower_url(self.settings),
                 ready=self._ready,

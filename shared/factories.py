@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from shared.database import Database
 from shared.database.revisions import require_schema
 from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
-from shared.imports.opening import Allowed, ImportSources
+from shared.imports.opening import ImportPermissions, ImportSources
 from shared.retention.picture_sweep import PictureSweeper
 from shared.sandbox import Budget, PictureSandbox, shared_pool
 from shared.sandbox.budget import CATALOGUE_SECONDS, SHOPPER_SECONDS, SHOPPER_WAIT_S, memory_for
@@ -62,7 +62,7 @@ def open_import_sources(settings: Settings, store: ImageStore) -> ImportSources:
     return ImportSources(
         store,
         S3Access(images.s3_endpoint, reveal(images.s3_key), reveal(images.s3_secret)),
-        Allowed(
+        ImportPermissions(
             roots=jobs.import_roots,
             addresses=settings.web.url_import,
             max_image_bytes=images.max_bytes,

@@ -11,7 +11,7 @@ import httpx
 
 from shared.contracts import CatalogueOut, ImportOptions, JobOut, ProductIn, ProductOut
 from shared.imports.kinds import media_type
-from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.answers import parse_answer, parse_answers
 from vitrine_client.connection import Connection
 from vitrine_client.searches import read_photo
 
@@ -28,7 +28,7 @@ class CatalogueCalls(Connection):
 
     def catalogues(self) -> list[CatalogueOut]:
         """Return all catalogues."""
-        return parsed_list(CatalogueOut, self._request("GET", "/v1/catalogues"))
+        return parse_answers(CatalogueOut, self._request("GET", "/v1/catalogues"))
 
     def make_catalogue(self, catalogue: str, currency: str = "EUR") -> CatalogueOut:
         """Make a catalogue, unless it exists.
@@ -37,11 +37,11 @@ class CatalogueCalls(Connection):
             currency: of prices that name none.
         """
         answer = self._request("PUT", f"/v1/catalogues/{catalogue}", json={"currency": currency})
-        return parsed(CatalogueOut, answer)
+        return parse_answer(CatalogueOut, answer)
 
     def delete_catalogue(self, catalogue: str) -> JobOut:
         """Delete a catalogue with all that it holds; return the job."""
-        return parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}"))
+        return parse_answer(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}"))
 
     def product(self, catalogue: str, product_id: str) -> ProductOut:
         """Return a product with its pictures."""
@@ -61,19 +61,21 @@ class CatalogueCalls(Connection):
         """
         address = f"/v1/catalogues/{catalogue}/products/{product_id}"
         if images is None:
-            return parsed(JobOut, self._request("PUT", address, json=product.model_dump(mode="json")))
+            return parse_answer(JobOut, self._request("PUT", address, json=product.model_dump(mode="json")))
         files = [("image", (f"{n}.jpg", read_photo(image))) for n, image in enumerate(images)]
         answer = self._request("PUT", address, data={"product": product.model_dump_json()}, files=files)
-        return parsed(JobOut, answer)
+        return parse_answer(JobOut, answer)
 
     def patch_product(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> JobOut:
         """Change some of a product's data (JSON Merge Patch); return the job."""
         address = f"/v1/catalogues/{catalogue}/products/{product_id}"
-        return parsed(JobOut, self._request("PATCH", address, json=patch))
+        return parse_answer(JobOut, self._request("PATCH", address, json=patch))
 
     def delete_product(self, catalogue: str, product_id: str) -> JobOut:
         """Delete a product; return the job."""
-        return parsed(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}"))
+        return parse_answer(
+            JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}")
+        )
 
     def start_import(
         self,
@@ -102,17 +104,17 @@ class CatalogueCalls(Connection):
             content=_pieces(archive, on_sent or (lambda _: None)),
             timeout=httpx.Timeout(self._timeout_s, read=_STORED_S),
         )
-        return parsed(JobOut, answer)
+        return parse_answer(JobOut, answer)
 
     def import_on_server(self, source: str, catalogue: str, options: ImportOptions | None = None) -> JobOut:
         """Import what the server can read: its path, or an s3:// or web address; return the job."""
         wanted = {**(options or ImportOptions()).model_dump(mode="json"), "source": source}
-        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json=wanted))
+        return parse_answer(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json=wanted))
 
     def reconcile(self, catalogue: str, repair: bool = False) -> JobOut:
         """Start comparing catalogue and index; return the job, whose report says what differs."""
         address = f"/v1/catalogues/{catalogue}/reconcile"
-        return parsed(JobOut, self._request("POST", address, json={"repair": repair}))
+        return parse_answer(JobOut, self._request("POST", address, json={"repair": repair}))
 
 
 def _pieces(archive: Path, on_sent: Sent) -> Iterator[bytes]:

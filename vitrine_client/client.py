@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.contracts import Health
-from vitrine_client.answers import parsed
+from vitrine_client.answers import parse_answer
 from vitrine_client.catalogues import CatalogueCalls
 from vitrine_client.duplicates import DuplicateCalls
 from vitrine_client.feedback import FeedbackCalls
@@ -48,4 +48,4 @@ class Vitrine(
 
     def health(self) -> Health:
         """Return the readiness, part by part."""
-        return parsed(Health, self._request("GET", "/readyz", accepted=(200, 503)))
+        return parse_answer(Health, self._request("GET", "/readyz", accepted=(200, 503)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
-from vitrine_client.answers import parsed
+from vitrine_client.answers import parse_answer
 from vitrine_client.connection import Connection
 
 
@@ -16,7 +16,9 @@ class DuplicateCalls(Connection):
     def find_duplicates(self, catalogue: str, wanted: DuplicatesRequest | None = None) -> JobOut:
         """Start looking for products that show the same thing; return the job."""
         body = (wanted or DuplicatesRequest()).model_dump(mode="json")
-        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/duplicates", json=body))
+        return parse_answer(
+            JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/duplicates", json=body)
+        )
 
     def duplicates(
         self, catalogue: str, kind: DuplicateKind | None = None, page: int = 100
@@ -30,7 +32,7 @@ class DuplicateCalls(Connection):
         params: dict[str, str | int] = {"limit": page} | ({"kind": kind} if kind else {})
         while True:
             address = f"/v1/catalogues/{catalogue}/duplicates"
-            found = parsed(DuplicatePage, self._request("GET", address, params=params))
+            found = parse_answer(DuplicatePage, self._request("GET", address, params=params))
             yield from found.groups
             if found.next_cursor is None:
                 return
@@ -39,5 +41,5 @@ class DuplicateCalls(Connection):
     def duplicates_csv(self, catalogue: str, kind: DuplicateKind | None = None) -> Iterator[bytes]:
         """Yield the pieces of a CSV file of all groups, a line a product."""
         params = {"kind": kind} if kind else {}
-        with self._streamed(f"/v1/catalogues/{catalogue}/duplicates.csv", params=params) as answer:
+        with self._stream(f"/v1/catalogues/{catalogue}/duplicates.csv", params=params) as answer:
             yield from answer.iter_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.contracts.feedback import FeedbackIn, FeedbackKind, FeedbackOut
-from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.answers import parse_answer, parse_answers
 from vitrine_client.connection import Connection
 
 _PAGE = 1000
@@ -27,14 +27,14 @@ class FeedbackCalls(Connection):
         answer = self._request(
             "POST", "/v1/feedback", accepted=(200, 201), json=wanted.model_dump(mode="json")
         )
-        return parsed(FeedbackOut, answer)
+        return parse_answer(FeedbackOut, answer)
 
     def feedback(self, catalogue: str) -> Iterator[FeedbackOut]:
         """Yield what was said of a catalogue's hits, the oldest first."""
         params: dict[str, str | int] = {"limit": _PAGE}
         while True:
             answer = self._request("GET", f"/v1/catalogues/{catalogue}/feedback", params=params)
-            page = parsed_list(FeedbackOut, answer)
+            page = parse_answers(FeedbackOut, answer)
             yield from page
             if len(page) < _PAGE:
                 return
@@ -42,7 +42,7 @@ class FeedbackCalls(Connection):
 
     def feedback_csv(self, catalogue: str) -> Iterator[bytes]:
         """Yield the pieces of a CSV file of it."""
-        with self._streamed(f"/v1/catalogues/{catalogue}/feedback.csv") as answer:
+        with self._stream(f"/v1/catalogues/{catalogue}/feedback.csv") as answer:
             yield from answer.iter_bytes()
 
     def feedback_photo(self, feedback_id: int) -> bytes:

@@ -15,7 +15,7 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
-from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.answers import parse_answer, parse_answers
 from vitrine_client.connection import Connection
 from vitrine_client.searches import Photo, read_photo
 
@@ -27,7 +27,7 @@ class IndexCalls(Connection):
 
     def indexes(self, catalogue: str) -> list[IndexOut]:
         """Return the catalogue's index versions, the newest first."""
-        return parsed_list(IndexOut, self._request("GET", f"/v1/catalogues/{catalogue}/indexes"))
+        return parse_answers(IndexOut, self._request("GET", f"/v1/catalogues/{catalogue}/indexes"))
 
     def reprocess(self, catalogue: str, wanted: ReprocessRequest) -> JobOut:
         """Start putting the catalogue's pictures through models again."""
@@ -54,7 +54,7 @@ class IndexCalls(Connection):
         params: dict[str, str | int] = {"limit": _PAGE}
         while True:
             address = f"/v1/catalogues/{catalogue}/golden"
-            page = parsed_list(GoldenOut, self._request("GET", address, params=params))
+            page = parse_answers(GoldenOut, self._request("GET", address, params=params))
             yield from page
             if len(page) < _PAGE:
                 return
@@ -68,7 +68,7 @@ class IndexCalls(Connection):
         files = {"image": ("photo", read_photo(photo))}
         address = f"/v1/catalogues/{catalogue}/golden"
         answer = self._request("POST", address, accepted=(201,), data=fields, files=files)
-        return parsed(GoldenOut, answer)
+        return parse_answer(GoldenOut, answer)
 
     def remove_golden(self, catalogue: str, golden_id: str) -> None:
         """Remove a golden query."""
@@ -76,4 +76,4 @@ class IndexCalls(Connection):
 
     def _index_job(self, catalogue: str, what: str, wanted: Contract) -> JobOut:
         address = f"/v1/catalogues/{catalogue}/{what}"
-        return parsed(JobOut, self._request("POST", address, json=wanted.model_dump(mode="json")))
+        return parse_answer(JobOut, self._request("POST", address, json=wanted.model_dump(mode="json")))

@@ -8,7 +8,7 @@ from shared.contracts import JobOut
 from shared.contracts.indexes import ChooseIndex
 from shared.contracts.ranking import Boosts, CalibrationOut
 from shared.contracts.search import Boost
-from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.answers import parse_answer, parse_answers
 from vitrine_client.connection import Connection
 
 
@@ -22,11 +22,11 @@ class RankingCalls(Connection):
             index: number of an index version; the live one if it is None.
         """
         body = ChooseIndex(index=index).model_dump(mode="json")
-        return parsed(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/calibrate", json=body))
+        return parse_answer(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/calibrate", json=body))
 
     def calibrations(self, catalogue: str) -> list[CalibrationOut]:
         """Return what is known of each index version that was calibrated, the newest version first."""
-        return parsed_list(CalibrationOut, self._request("GET", f"/v1/catalogues/{catalogue}/calibrations"))
+        return parse_answers(CalibrationOut, self._request("GET", f"/v1/catalogues/{catalogue}/calibrations"))
 
     def boosts(self, catalogue: str) -> Boosts:
         """Return what the catalogue shows first among what is near."""
@@ -35,4 +35,4 @@ class RankingCalls(Connection):
     def set_boosts(self, catalogue: str, boosts: Sequence[Boost]) -> Boosts:
         """Set that, in place of what it was."""
         body = Boosts(boosts=tuple(boosts)).model_dump(mode="json")
-        return parsed(Boosts, self._request("PUT", f"/v1/catalogues/{catalogue}/boosts", json=body))
+        return parse_answer(Boosts, self._request("PUT", f"/v1/catalogues/{catalogue}/boosts", json=body))

@@ -1,4 +1,4 @@
-"""Calls that search, and fetch what was searched for."""
+"""Calls that submit searches and wait for their results."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import httpx
 
 from shared.contracts import SearchOptions, SearchRequest, SearchResult, TaskStatus
 from shared.errors import Conflict, InvalidInput, Unavailable
-from vitrine_client.answers import error_of, parsed, rebuilt, retry_after_s
+from shared.process.backoff import Backoff
+from vitrine_client.answers import parse_answer, rebuild_error, retry_after_s, to_error
 from vitrine_client.connection import Connection
 
 #: A file, or its bytes.
 Photo = Path | str | bytes
 
-#: How long the server is asked to hold the answer back until it is there.
+#: Seconds that the server is asked to wait for the result before it answers (``Prefer: wait``).
 _WAIT_S = 20
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 2.0
+_POLL = Backoff(first_s=0.1, factor=1.5, max_s=2.0)
 _OPEN = ("queued", "running")
 
 
@@ -34,38 +35,38 @@ class SearchCalls(Connection):
         options: SearchOptions | None = None,
         deadline_s: float = 60.0,
     ) -> SearchResult:
-        """Return what a photo shows.
+        """Search by a photo, and return the result.
 
         Args:
             photo: a file or its bytes; or up to five photos of one thing.
         """
-        return self._searched(deadline_s, **_with_photos(photo, options))
+        return self._search(deadline_s, **_with_photos(photo, options))
 
     def search_url(
         self, image_url: str, options: SearchOptions | None = None, deadline_s: float = 60.0
     ) -> SearchResult:
-        """Return what the photo at a web address shows, which the server fetches, if it may."""
-        return self._asked(options, deadline_s, image_url=image_url)
+        """Search by the photo at a web address, which the server fetches if that is allowed."""
+        return self._search_source(options, deadline_s, image_url=image_url)
 
     def search_product(
         self, product_id: str, options: SearchOptions | None = None, deadline_s: float = 60.0
     ) -> SearchResult:
-        """Return what resembles a product of the catalogue."""
-        return self._asked(options, deadline_s, product_id=product_id)
+        """Search for products that resemble a product of the catalogue."""
+        return self._search_source(options, deadline_s, product_id=product_id)
 
     def search_again(
         self, query_id: str, options: SearchOptions | None = None, deadline_s: float = 60.0
     ) -> SearchResult:
-        """Ask an earlier search by photo again with other options, without sending the photo.
+        """Repeat an earlier search by photo with other options, without sending the photo.
 
-        Only a new box, another model, or a first search that is not answered yet needs the photo, which
-        the server keeps for a while.
+        The server keeps the photo for a while. It needs it only for a new box, another model, or an earlier
+        search that is not answered yet.
         """
-        return self._asked(options, deadline_s, query_id=query_id)
+        return self._search_source(options, deadline_s, query_id=query_id)
 
     def search_like(self, options: SearchOptions, deadline_s: float = 60.0) -> SearchResult:
-        """Return what resembles the products that ``options.like`` names, and not those of ``unlike``."""
-        return self._asked(options, deadline_s)
+        """Search for products that resemble those in ``options.like``, and not those in ``unlike``."""
+        return self._search_source(options, deadline_s)
 
     def next_page(
         self,
@@ -75,14 +76,14 @@ class SearchCalls(Connection):
         deadline_s: float = 60.0,
         currency: str | None = None,
     ) -> SearchResult:
-        """Return the page of a group that follows, which is alone in the answer.
+        """Return the next page of a group, the only group in the answer.
 
         Args:
             after: the ``next`` of the group in the answer before.
-            top_k, locale, currency: as the first page had them, unless they are given.
+            top_k, locale, currency: default to those of the first page.
         """
         wanted = {"after": after, "top_k": top_k, "locale": locale, "currency": currency}
-        return self._searched(deadline_s, json={k: v for k, v in wanted.items() if v is not None})
+        return self._search(deadline_s, json={k: v for k, v in wanted.items() if v is not None})
 
     def begin_search(
         self,
@@ -90,49 +91,49 @@ class SearchCalls(Connection):
         options: SearchOptions | None = None,
         deadline_s: float = 60.0,
     ) -> TaskStatus:
-        """Send a photo and do not wait for the answer; ``wait`` does, with the ``id`` of what is returned."""
+        """Submit a search and return at once; pass the ``id`` of the status to ``wait``."""
         body = _with_photos(photo, options)
-        return self._accepted(time.monotonic() + deadline_s, 0, body)
+        return self._submit(time.monotonic() + deadline_s, 0, body)
 
     def wait(self, task_id: str, deadline_s: float = 60.0) -> SearchResult:
-        """Return the answer to a search that was begun, as soon as it is there."""
-        return self._ended(self.task(task_id), time.monotonic() + deadline_s)
+        """Wait for the result of a submitted search."""
+        return self._wait_for_result(self.task(task_id), time.monotonic() + deadline_s)
 
     def task(self, task_id: str) -> TaskStatus:
-        """Return the state of a search, with its result once it is there."""
+        """Return the status of a search, with its result once it has one."""
         return self._get(TaskStatus, f"/v1/tasks/{task_id}")
 
     def cancel_search(self, task_id: str) -> TaskStatus:
-        """Cancel a search that nobody took yet; return its state."""
-        return parsed(TaskStatus, self._request("DELETE", f"/v1/tasks/{task_id}"))
+        """Cancel a search unless it has ended; return its status."""
+        return parse_answer(TaskStatus, self._request("DELETE", f"/v1/tasks/{task_id}"))
 
-    def _asked(self, options: SearchOptions | None, deadline_s: float, **source: str) -> SearchResult:
+    def _search_source(self, options: SearchOptions | None, deadline_s: float, **source: str) -> SearchResult:
         chosen = (options or SearchOptions()).model_dump(exclude_defaults=True)
         wanted = SearchRequest.model_validate({**chosen, **source})
-        return self._searched(deadline_s, json=wanted.model_dump(mode="json", exclude_defaults=True))
+        return self._search(deadline_s, json=wanted.model_dump(mode="json", exclude_defaults=True))
 
-    def _searched(self, deadline_s: float, **body: Any) -> SearchResult:
+    def _search(self, deadline_s: float, **body: Any) -> SearchResult:
         deadline = time.monotonic() + deadline_s
-        return self._ended(self._accepted(deadline, _WAIT_S, body), deadline)
+        return self._wait_for_result(self._submit(deadline, _WAIT_S, body), deadline)
 
-    def _ended(self, status: TaskStatus, deadline: float) -> SearchResult:
-        """Poll a search to its end, less and less often."""
-        began, pause_s = time.monotonic(), _FIRST_PAUSE_S
+    def _wait_for_result(self, status: TaskStatus, deadline: float) -> SearchResult:
+        """Poll a search to its end, at growing intervals."""
+        began, polls = time.monotonic(), 0
         while status.state in _OPEN:
             if time.monotonic() > deadline:
                 waited_s = max(deadline - began, 0.0)
                 raise Unavailable(f"Search {status.id} was not answered in {waited_s:.0f} s; poll it later.")
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, _MOST_PAUSE_S)
+            polls += 1
+            time.sleep(_POLL.delay_s(polls))
             status = self.task(status.id)
         if status.error is not None:
-            raise rebuilt(status.error.model_dump())
+            raise rebuild_error(status.error.model_dump())
         if status.result is None:
             raise Conflict(f"Search {status.id} was cancelled.")
         return status.result
 
-    def _accepted(self, deadline: float, wait_s: int, body: dict[str, Any]) -> TaskStatus:
-        """Send a search, again while the server is overloaded: the key makes it one search."""
+    def _submit(self, deadline: float, wait_s: int, body: dict[str, Any]) -> TaskStatus:
+        """Submit a search; repeat it while the server is overloaded, under one idempotency key."""
         wait_s = max(0, min(wait_s, int(deadline - time.monotonic())))
         headers = {"Idempotency-Key": str(uuid.uuid4())} | ({"Prefer": f"wait={wait_s}"} if wait_s else {})
         timeout = httpx.Timeout(self._timeout_s, read=self._timeout_s + wait_s)
@@ -141,10 +142,10 @@ class SearchCalls(Connection):
                 "POST", "/v1/searches", headers=headers, timeout=timeout, accepted=(200, 202, 429), **body
             )
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                return parsed(TaskStatus, answer)
+                return parse_answer(TaskStatus, answer)
             pause_s = retry_after_s(answer)
             if time.monotonic() + pause_s > deadline:
-                raise error_of(answer)
+                raise to_error(answer)
             time.sleep(pause_s)
 
 

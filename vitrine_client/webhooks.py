@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.contracts import DeliveryOut, WebhookMade, WebhookOut
-from vitrine_client.answers import parsed, parsed_list
+from vitrine_client.answers import parse_answer, parse_answers
 from vitrine_client.connection import Connection
 
 
@@ -14,7 +14,7 @@ class WebhookCalls(Connection):
 
     def webhooks(self) -> list[WebhookOut]:
         """Return all webhooks, without their secrets."""
-        return parsed_list(WebhookOut, self._request("GET", "/v1/webhooks"))
+        return parse_answers(WebhookOut, self._request("GET", "/v1/webhooks"))
 
     def add_webhook(self, url: str, events: Sequence[str] = (), catalogue: str | None = None) -> WebhookMade:
         """Add a webhook; return it with the secret that nothing shows again.
@@ -24,7 +24,7 @@ class WebhookCalls(Connection):
             catalogue: only this one's.
         """
         wanted = {"url": url, "events": list(events), "catalogue": catalogue}
-        return parsed(WebhookMade, self._request("POST", "/v1/webhooks", json=wanted, accepted=(201,)))
+        return parse_answer(WebhookMade, self._request("POST", "/v1/webhooks", json=wanted, accepted=(201,)))
 
     def remove_webhook(self, webhook_id: str) -> None:
         """Remove a webhook."""
@@ -33,8 +33,8 @@ class WebhookCalls(Connection):
     def deliveries(self, webhook_id: str, limit: int = 50) -> list[DeliveryOut]:
         """Return what was sent to a webhook, the newest first."""
         address = f"/v1/webhooks/{webhook_id}/deliveries"
-        return parsed_list(DeliveryOut, self._request("GET", address, params={"limit": limit}))
+        return parse_answers(DeliveryOut, self._request("GET", address, params={"limit": limit}))
 
     def test_webhook(self, webhook_id: str) -> DeliveryOut:
         """Send a test event to a webhook; return its delivery as it begins."""
-        return parsed(DeliveryOut, self._request("POST", f"/v1/webhooks/{webhook_id}/test", json={}))
+        return parse_answer(DeliveryOut, self._request("POST", f"/v1/webhooks/{webhook_id}/test", json={}))

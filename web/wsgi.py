@@ -19,4 +19,4 @@ app = create_app(_settings)
 _parts: Services = app.extensions[EXTENSION]
 # Containers of one image give their processes the same numbers.
 _name = f"web@{socket.gethostname()}:{os.getpid()}"
-_parts.presence.keep_beating(_name, "web", lambda: {"threads": _settings.web.threads})
+_parts.presence.start_heartbeat(_name, "web", lambda: {"threads": _settings.web.threads})

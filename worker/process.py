@@ -73,7 +73,7 @@ class WorkerProcess:
         lost = self.search.desk.take_over() + chunks
         if chunks:
             # The dead process had taken their message.
-            publish_chunks(self.publisher, self.database, jobs.overdue(1)[:1])
+            publish_chunks(self.publisher, self.database, jobs.list_overdue(1)[:1])
         if lost:
             log.warning("took over %d pieces of work from an earlier process", lost)
 
@@ -83,7 +83,7 @@ class WorkerProcess:
             periodic.stop()
         self.search.decoders.shutdown(cancel_futures=True)
         try:
-            Presence(self.database).leave(self.name)
+            Presence(self.database).remove(self.name)
         except VitrineError:
             log.info("the database is away; the presence row will age out")
         self.index.close()
@@ -124,7 +124,7 @@ def build_process(
     else:
         process.beside.append(IndexFlusher(database, index).keep_flushing())
     details = _details(settings, index, pipelines, database)
-    process.beside.append(Presence(database).keep_beating(process.name, str(lane), details))
+    process.beside.append(Presence(database).start_heartbeat(process.name, str(lane), details))
     return process
 
 

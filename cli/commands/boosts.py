@@ -6,10 +6,10 @@ import click
 from rich.text import Text
 
 from cli.connection import connect
-from cli.output import json_option, people, plain_table, print_json, tables
-from shared.contracts.search import LEAST_FACTOR, MOST_FACTOR, Boost
+from cli.output import json_option, plain_table, print_json, stderr_console, stdout_console
+from shared.contracts.search import MAX_BOOST_FACTOR, MIN_BOOST_FACTOR, Boost
 
-FACTOR = click.FloatRange(LEAST_FACTOR, MOST_FACTOR)
+FACTOR = click.FloatRange(MIN_BOOST_FACTOR, MAX_BOOST_FACTOR)
 
 
 @click.command(
@@ -44,9 +44,9 @@ def boosts(catalogue: str, wanted: tuple[tuple[str, float], ...], clear: bool, a
         print_json(found)
         return
     if not found.boosts:
-        people().print(f"{catalogue} has no boosts.")
+        stderr_console().print(f"{catalogue} has no boosts.")
         return
     table = plain_table("factor", "products")
     for boost in found.boosts:
         table.add_row(f"{boost.factor:g}", Text(boost.filter))
-    tables().print(table)
+    stdout_console().print(table)

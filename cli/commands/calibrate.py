@@ -8,7 +8,7 @@ import click
 
 from cli.commands.import_ import describe, exit_code, follow
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, print_json, reporter_for
+from cli.output import ExitCode, json_option, print_json, reporter_for, stderr_console
 from shared.errors import StorageUnavailable
 
 
@@ -28,7 +28,7 @@ def calibrate(catalogue: str, index: int | None, report: Path | None, as_json: b
     Photos composed of the catalogue's own pictures are searched for. Do it again when the catalogue has
     grown or changed much, and for each new index version.
     """
-    console = people()
+    console = stderr_console()
     with connect() as client:
         job = client.calibrate(catalogue, index)
         with reporter_for(console) as reporter:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from cli.commands.promote import followed
+from cli.commands.promote import run_job
 from cli.connection import connect
-from cli.output import json_option, people, plain_table, print_json, tables
+from cli.output import json_option, plain_table, print_json, stderr_console, stdout_console
 
 
 @click.group(epilog="Example: vitrine catalogues create winter --currency NOK")
@@ -27,7 +27,7 @@ def list_(as_json: bool) -> None:
     for each in found:
         counts = (f"{each.products:,}", f"{each.images:,}")
         table.add_row(each.name, *counts, each.currency, each.embedder or "-")
-    tables().print(table)
+    stdout_console().print(table)
 
 
 @catalogues.command(epilog="Example: vitrine catalogues create winter --currency NOK")
@@ -41,7 +41,9 @@ def create(name: str, currency: str, as_json: bool) -> None:
     if as_json:
         print_json(made)
     else:
-        people().print(f"{made.name} has {made.products:,} products; its currency is {made.currency}.")
+        stderr_console().print(
+            f"{made.name} has {made.products:,} products; its currency is {made.currency}."
+        )
 
 
 @catalogues.command(epilog="Example: vitrine catalogues delete winter --yes")
@@ -57,4 +59,4 @@ def delete(name: str, yes: bool, as_json: bool) -> int:
         if as_json:
             raise click.UsageError("With --json nobody is asked: say --yes.")
         click.confirm(f"Delete {name} and all that it holds?", abort=True, err=True)
-    return followed(lambda client: client.delete_catalogue(name), as_json)
+    return run_job(lambda client: client.delete_catalogue(name), as_json)

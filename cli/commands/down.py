@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from cli.output import json_option, people, print_json
-from cli.services.run_state import RunState, is_locked, running, start_of
+from cli.output import json_option, print_json, stderr_console
+from cli.services.run_state import RunState, is_locked, read_run_state, read_start_time
 from shared.errors import Unavailable
 from shared.settings import get_settings
 
@@ -25,19 +25,19 @@ _KILL_GRACE_S = 15.0
 def down(as_json: bool) -> None:
     """Stop everything that `vitrine up` started, and wait for its end. The data stays."""
     data_dir = get_settings().data_dir
-    state = running(data_dir)
+    state = read_run_state(data_dir)
     if state is None and is_locked(data_dir):
         raise Unavailable(f"Vitrine on {data_dir} is just starting or stopping: try again.")
     if state is not None:
         # The lock says that somebody runs; the start time, that this number is still the same process.
-        if start_of(state.pid) != state.started:
+        if read_start_time(state.pid) != state.started:
             raise Unavailable(f"{data_dir}/running.json does not tell who holds {data_dir}: stop it by hand.")
-        people().print(f"stopping Vitrine (process {state.pid})", soft_wrap=True)
+        stderr_console().print(f"stopping Vitrine (process {state.pid})", soft_wrap=True)
         _stop(state, data_dir)
     if as_json:
         print_json({"stopped": state is not None})
     else:
-        people().print("Vitrine has stopped." if state else "Vitrine was not running.")
+        stderr_console().print("Vitrine has stopped." if state else "Vitrine was not running.")
 
 
 def _stop(state: RunState, data_dir: Path) -> None:
@@ -47,7 +47,7 @@ def _stop(state: RunState, data_dir: Path) -> None:
             os.kill(state.pid, signal.SIGTERM)
         deadline = time.monotonic() + grace_s
         while time.monotonic() < deadline:
-            if not is_locked(data_dir) and start_of(state.pid) != state.started:
+            if not is_locked(data_dir) and read_start_time(state.pid) != state.started:
                 return
             time.sleep(0.1)
     raise Unavailable(f"Vitrine (process {state.pid}) did not end: kill -9 {state.pid}")

@@ -12,12 +12,12 @@ from cli.output import (
     ExitCode,
     csv_option,
     json_option,
-    people,
     print_json,
     print_pieces,
     reporter_for,
     require_one_form,
-    tables,
+    stderr_console,
+    stdout_console,
 )
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatesRequest
@@ -68,10 +68,10 @@ def duplicates(
     code = ExitCode.OK
     with connect() as client:
         if not last:
-            job = _looked(client, catalogue, wanted)
+            job = _find(client, catalogue, wanted)
             code = exit_code(job)
             if code is ExitCode.ERROR:
-                describe(client, job, people())
+                describe(client, job, stderr_console())
                 return code
         if as_csv:
             print_pieces(client.duplicates_csv(catalogue, kind))
@@ -82,20 +82,20 @@ def duplicates(
     return code
 
 
-def _looked(client: VitrineClient, catalogue: str, wanted: DuplicatesRequest) -> JobOut:
+def _find(client: VitrineClient, catalogue: str, wanted: DuplicatesRequest) -> JobOut:
     job = client.find_duplicates(catalogue, wanted)
-    with reporter_for(people()) as reporter:
+    with reporter_for(stderr_console()) as reporter:
         return follow(client, job, reporter, lambda: False)
 
 
 def _print(client: VitrineClient, catalogue: str, kind: DuplicateKind | None) -> None:
-    console, count = tables(), 0
+    console, count = stdout_console(), 0
     for group in client.duplicates(catalogue, kind):
         count += 1
         console.print(Text(f"{group.kind} group {group.id}", style="bold"))
         for line in _lines(group):
             console.print(Text(line), soft_wrap=True)
-    people().print(f"{count:,} groups of products that show the same thing.")
+    stderr_console().print(f"{count:,} groups of products that show the same thing.")
 
 
 def _lines(group: DuplicateGroup) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 from rich.table import Table
 
-from cli.output import json_option, people, print_json, reporter_for, tables
+from cli.output import json_option, print_json, reporter_for, stderr_console, stdout_console
 from shared.errors import StorageUnavailable
 from shared.settings import get_settings
 
@@ -105,7 +105,7 @@ def _measure(
         crop=None if crop in (None, "whole") else cast("CropMode", crop),
         precision=models.precision,
     )
-    with reporter_for(people()) as reporter:
+    with reporter_for(stderr_console()) as reporter:
         return measure(
             folder,
             pipeline,
@@ -117,7 +117,7 @@ def _measure(
 
 
 def _print_tables(figures: dict[str, Any]) -> None:
-    console = tables()
+    console = stdout_console()
     search = Table(
         "photographs",
         "objects",
@@ -148,11 +148,13 @@ def _print_tables(figures: dict[str, Any]) -> None:
     console.print(seen)
     for part, found in (figures.get("calibration") or {}).items():
         if part != "composed":
-            people().print(
+            stderr_console().print(
                 f"calibration error, {part}: {found['first']['ece']:.3f} of first hits, "
                 f"{found['all']['ece']:.3f} of all {found['all']['n']:,}"
             )
-    people().print(", ".join(f"{name} {value}" for name, value in figures["models"].items()), style="dim")
+    stderr_console().print(
+        ", ".join(f"{name} {value}" for name, value in figures["models"].items()), style="dim"
+    )
 
 
 def _with_interval(figures: dict[str, Any], name: str) -> str:

@@ -13,12 +13,12 @@ from cli.connection import connect
 from cli.output import (
     csv_option,
     json_option,
-    people,
     plain_table,
     print_json,
     print_pieces,
     require_one_form,
-    tables,
+    stderr_console,
+    stdout_console,
 )
 from shared.contracts.feedback import FeedbackOut
 from shared.factories import image_limits
@@ -49,7 +49,7 @@ def list_(catalogue: str, as_json: bool) -> None:
     for f in found:
         when = f"{f.created_at:%Y-%m-%d %H:%M}"
         table.add_row(when, f.kind, f.product_id, str(f.rank), f"{f.score:.3f}", f.query_id)
-    tables().print(table)
+    stdout_console().print(table)
 
 
 @feedback.command(
@@ -76,18 +76,20 @@ def export(catalogue: str, folder: Path | None, clicks: bool, as_csv: bool, as_j
             print_pieces(client.feedback_csv(catalogue))
             return
         kinds = {"right", "click"} if clicks else {"right"}
-        photos, objects = write_golden(client, right_ones(client.feedback(catalogue), kinds), folder)
+        photos, objects = write_golden(
+            client, select_right_answers(client.feedback(catalogue), kinds), folder
+        )
     if as_json:
         print_json({"photos": photos, "objects": objects, "folder": str(folder)})
     else:
-        people().print(
+        stderr_console().print(
             f"{objects:,} objects of {photos:,} photos. What the quality gate asks next: "
             f"vitrine golden import {folder} --catalogue {catalogue}",
             soft_wrap=True,
         )
 
 
-def right_ones(said: Iterable[FeedbackOut], kinds: set[str]) -> list[FeedbackOut]:
+def select_right_answers(said: Iterable[FeedbackOut], kinds: set[str]) -> list[FeedbackOut]:
     """Return one answer for each object of each photo: what was said to be right, else clicked, last.
 
     What somebody said is not this one is no answer, also if it was clicked before.

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, plain_table, print_json, tables
+from cli.output import ExitCode, json_option, plain_table, print_json, stderr_console, stdout_console
 from shared.contracts.base import Box
 from shared.errors import InvalidManifest, UnknownProduct
 
@@ -35,7 +35,7 @@ def add(photo: Path, product_id: str, catalogue: str, box: Box | None, as_json: 
     if as_json:
         print_json(made)
     else:
-        people().print(f"Added golden query {made.id}.")
+        stderr_console().print(f"Added golden query {made.id}.")
 
 
 @golden.command(name="list", epilog="Example: vitrine golden list --catalogue shop")
@@ -52,7 +52,7 @@ def list_(catalogue: str, as_json: bool) -> None:
     for each in found:
         box = "-" if each.box is None else " ".join(f"{v:.2f}" for v in each.box)
         table.add_row(each.id, each.product_id, box, each.source)
-    tables().print(table)
+    stdout_console().print(table)
 
 
 @golden.command(name="import", epilog="Example: vitrine golden import ./labelled --catalogue shop")
@@ -63,7 +63,7 @@ def list_(catalogue: str, as_json: bool) -> None:
 def import_(folder: Path, catalogue: str, limit: int | None, as_json: bool) -> int:
     """Add all objects of FOLDER/benchmark.jsonl: a line a photo, with `file`, `size` [width, height] and
     `objects`, each a `product_id` and a `box` in pixels. Products that CATALOGUE has not are left out."""
-    wanted = list(labelled(folder))
+    wanted = list(read_golden_set(folder))
     if limit is not None and limit < len(wanted):
         wanted = [wanted[k * len(wanted) // limit] for k in range(limit)]
     added = unknown = 0
@@ -77,7 +77,7 @@ def import_(folder: Path, catalogue: str, limit: int | None, as_json: bool) -> i
     if as_json:
         print_json({"added": added, "unknown_products": unknown})
     else:
-        people().print(f"Added {added} golden queries; {unknown} are of products that are not here.")
+        stderr_console().print(f"Added {added} golden queries; {unknown} are of products that are not here.")
     return ExitCode.PARTIAL if unknown else ExitCode.OK
 
 
@@ -92,10 +92,10 @@ def remove(golden_id: str, catalogue: str, as_json: bool) -> None:
     if as_json:
         print_json({"removed": golden_id})
     else:
-        people().print("Removed.")
+        stderr_console().print("Removed.")
 
 
-def labelled(folder: Path) -> Iterator[tuple[Path, str, Box]]:
+def read_golden_set(folder: Path) -> Iterator[tuple[Path, str, Box]]:
     """Yield photo, product and box of all objects of FOLDER/benchmark.jsonl. Raises InvalidManifest."""
     try:
         lines = (folder / "benchmark.jsonl").read_text(encoding="utf-8").splitlines()

@@ -20,13 +20,13 @@ from cli.output import (
     duration,
     job_pace,
     json_option,
-    people,
     print_json,
     reporter_for,
+    stderr_console,
     wait_option,
 )
-from cli.pack import manifest_alone, packed
-from cli.reports import report_lines, unsettled
+from cli.pack import find_manifest_file, packed_import
+from cli.reports import needs_attention, report_lines
 from shared.contracts import ENDED_STATES, ImportOptions, JobOut
 from shared.errors import Unavailable
 
@@ -78,9 +78,9 @@ def import_(
         repair=repair,
         max_delete_share=max_delete_share,
     )
-    console = people()
+    console = stderr_console()
     with connect() as client:
-        client.health()  # an import that cannot be sent should not be packed first
+        client.health()  # fail before packing if the server cannot be reached
         with reporter_for(console) as reporter:
             job = start(client, source, catalogue, reporter, options)
             if wait:
@@ -124,21 +124,21 @@ def send(
 
 def _to_send(path: Path, options: ImportOptions, reporter: Reporter) -> AbstractContextManager[Path]:
     if options.mode == "metadata_only":
-        return nullcontext(manifest_alone(path))
-    return packed(path, lambda done, total: reporter.step("packing", done, total, "files"))
+        return nullcontext(find_manifest_file(path))
+    return packed_import(path, lambda done, total: reporter.step("packing", done, total, "files"))
 
 
-def follow(client: VitrineClient, job: JobOut, reporter: Reporter, gives_up: Callable[[], bool]) -> JobOut:
+def follow(client: VitrineClient, job: JobOut, reporter: Reporter, should_stop: Callable[[], bool]) -> JobOut:
     """Poll a job to its end, through a restart of the server; return its last state.
 
     Args:
-        gives_up: asked before each poll; True ends the waiting, not the job.
+        should_stop: asked before each poll; True ends the waiting, not the job.
 
     Raises:
         Unavailable: the server stayed away.
     """
     seen_at = time.monotonic()
-    while job.state not in ENDED_STATES and not gives_up():
+    while job.state not in ENDED_STATES and not should_stop():
         time.sleep(_POLL_S)
         try:
             job = client.job(job.id)
@@ -194,4 +194,4 @@ def exit_code(job: JobOut) -> ExitCode:
     """Return what a job's end means to a script."""
     if job.state in ("failed", "cancelled"):
         return ExitCode.ERROR
-    return ExitCode.PARTIAL if job.counts.failed or unsettled(job) else ExitCode.OK
+    return ExitCode.PARTIAL if job.counts.failed or needs_attention(job) else ExitCode.OK

@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from cli.connection import connect
-from cli.output import json_option, plain_table, print_json, tables
+from cli.output import json_option, plain_table, print_json, stdout_console
 from cli.reports import gate_lines
 
 
@@ -26,7 +26,7 @@ def indexes(catalogue: str, as_json: bool) -> None:
         state = each.state + (", rebuilding" if each.rebuilding else "")
         when = f"{each.created_at:%Y-%m-%d %H:%M}"
         table.add_row(str(each.number), state, str(each.images), each.detector, each.embedder, gate, when)
-    console = tables()
+    console = stdout_console()
     console.print(table)
     for each in found:
         if each.state == "ready" and each.report is not None:

@@ -16,14 +16,14 @@ from cli.output import (
     csv_option,
     job_pace,
     json_option,
-    people,
     plain_table,
     print_json,
     print_pieces,
     reporter_for,
     require_one_form,
     stage_shares,
-    tables,
+    stderr_console,
+    stdout_console,
     wait_option,
 )
 from shared.contracts import JobOut
@@ -51,7 +51,7 @@ def list_(catalogue: str | None, limit: int, as_json: bool) -> None:
         done = f"{job.done} of {'?' if job.total is None else job.total}"
         when = f"{job.created_at:%Y-%m-%d %H:%M}"
         table.add_row(job.id, job.kind, job.catalogue, job.state, done, str(job.counts.failed), when)
-    tables().print(table)
+    stdout_console().print(table)
 
 
 @jobs.command(epilog="Example: vitrine jobs show JOB --wait")
@@ -60,7 +60,7 @@ def list_(catalogue: str | None, limit: int, as_json: bool) -> None:
 @json_option
 def show(job_id: str, wait: bool, as_json: bool) -> int:
     """One job with its counts, and its first failures."""
-    console = people()
+    console = stderr_console()
     with connect() as client:
         job = client.job(job_id)
         if wait:
@@ -78,11 +78,11 @@ def show(job_id: str, wait: bool, as_json: bool) -> int:
 @json_option
 def watch(job_id: str, as_json: bool) -> int:
     """Show a job's progress as it happens, until it ends: rate, time left, and where the time goes."""
-    console = people()
+    console = stderr_console()
     with connect() as client:
         job = client.job(job_id)
         with reporter_for(console) as reporter:
-            job = _watched(client, job, reporter)
+            job = _watch(client, job, reporter)
         if as_json:
             print_json(job)
         else:
@@ -92,7 +92,7 @@ def watch(job_id: str, as_json: bool) -> int:
     return exit_code(job)
 
 
-def _watched(client: VitrineClient, job: JobOut, reporter: Reporter) -> JobOut:
+def _watch(client: VitrineClient, job: JobOut, reporter: Reporter) -> JobOut:
     """Follow the server's events; when it tells none, or stops telling, ask now and then."""
     try:
         for seen in client.job_events(job.id):
@@ -119,12 +119,14 @@ def failures(job_id: str, reason: str | None, as_csv: bool, as_json: bool) -> No
         if as_json:
             print_json(list(found))
             return
-        console = tables()
+        console = stdout_console()
         for f in found:
             what = " ".join(part for part in (f.product_id, f.image) if part)
             console.print(Text(f"row {f.row} {what}: {f.reason}: {f.message}"), soft_wrap=True)
         reasons = client.failure_reasons(job_id)
-    people().print(Text(", ".join(f"{code}: {count}" for code, count in reasons.items())), soft_wrap=True)
+    stderr_console().print(
+        Text(", ".join(f"{code}: {count}" for code, count in reasons.items())), soft_wrap=True
+    )
 
 
 @jobs.command(epilog="Example: vitrine jobs pause JOB")
@@ -158,7 +160,7 @@ def cancel(job_id: str, as_json: bool) -> None:
 @json_option
 def retry(job_id: str, reason: str | None, wait: bool, as_json: bool) -> int:
     """Do again what failed in a job that has ended, and what it never got to, as a new job."""
-    console = people()
+    console = stderr_console()
     with connect() as client:
         job = client.retry_job(job_id, reason)
         if wait:
@@ -180,4 +182,4 @@ def _act(call: Callable[[VitrineClient], JobOut], as_json: bool) -> None:
         if as_json:
             print_json(job)
         else:
-            describe(client, job, people())
+            describe(client, job, stderr_console())

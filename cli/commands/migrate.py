@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.output import json_option, people, print_json
+from cli.output import json_option, print_json, stderr_console
 from shared.database.migrate import migrate as run_migrations
 from shared.database.revisions import current_revision
 from shared.factories import open_database
@@ -28,6 +28,6 @@ def migrate(as_json: bool) -> None:
     if as_json:
         print_json({"before": before, "after": after})
     elif before == after:
-        people().print(f"The database is at schema revision {after} already.")
+        stderr_console().print(f"The database is at schema revision {after} already.")
     else:
-        people().print(f"The database is at schema revision {after}; it was at {before or 'none'}.")
+        stderr_console().print(f"The database is at schema revision {after}; it was at {before or 'none'}.")

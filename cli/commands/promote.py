@@ -9,7 +9,7 @@ import click
 from cli.client import VitrineClient
 from cli.commands.import_ import describe, exit_code, follow
 from cli.connection import connect
-from cli.output import json_option, people, print_json, reporter_for
+from cli.output import json_option, print_json, reporter_for, stderr_console
 from shared.contracts import JobOut
 from shared.contracts.indexes import PromoteRequest, PruneRequest, RollbackRequest
 
@@ -27,7 +27,7 @@ _force = click.option(
 def promote(catalogue: str, index: int | None, force: bool, as_json: bool) -> int:
     """Make the index of CATALOGUE that is ready the live one. No search fails or sees two at once."""
     wanted = PromoteRequest(index=index, force=force)
-    return followed(lambda client: client.promote(catalogue, wanted), as_json)
+    return run_job(lambda client: client.promote(catalogue, wanted), as_json)
 
 
 @click.command(epilog="Example: vitrine rollback shop")
@@ -38,7 +38,7 @@ def promote(catalogue: str, index: int | None, force: bool, as_json: bool) -> in
 def rollback(catalogue: str, index: int | None, force: bool, as_json: bool) -> int:
     """Go back, at once, to the index of CATALOGUE that was live before; then give it what changed since."""
     wanted = RollbackRequest(index=index, force=force)
-    return followed(lambda client: client.rollback(catalogue, wanted), as_json)
+    return run_job(lambda client: client.rollback(catalogue, wanted), as_json)
 
 
 @click.command(epilog="Example: vitrine prune shop --all")
@@ -49,12 +49,12 @@ def rollback(catalogue: str, index: int | None, force: bool, as_json: bool) -> i
 def prune(catalogue: str, index: int | None, everything: bool, as_json: bool) -> int:
     """Drop indexes of CATALOGUE: retired ones but the last, refused ones, and those given up half-way."""
     wanted = PruneRequest(index=index, all=everything)
-    return followed(lambda client: client.prune(catalogue, wanted), as_json)
+    return run_job(lambda client: client.prune(catalogue, wanted), as_json)
 
 
-def followed(start: Callable[[VitrineClient], JobOut], as_json: bool, wait: bool = True) -> int:
+def run_job(start: Callable[[VitrineClient], JobOut], as_json: bool, wait: bool = True) -> int:
     """Start a job, follow it to its end unless told not to, and print it; return the exit code."""
-    console = people()
+    console = stderr_console()
     with connect() as client:
         job = start(client)
         if wait:

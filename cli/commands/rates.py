@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.table import Table as Lines
 
-from cli.output import json_option, people, print_json, tables
+from cli.output import json_option, print_json, stderr_console, stdout_console
 from shared.catalogue.store import CatalogueStore
 from shared.database.revisions import current_revision, require_schema
 from shared.errors import Misconfigured
@@ -44,7 +44,7 @@ def update(source: str | None, as_json: bool) -> None:
     new = read_source(source or settings.money.rates_url)
     found = updated(RatesBook(settings.rates_path).rates(), new, _in_use(settings))
     write_rates(settings.rates_path, found)
-    people().print(f"Written to {settings.rates_path}; pages take it from now on.", soft_wrap=True)
+    stderr_console().print(f"Written to {settings.rates_path}; pages take it from now on.", soft_wrap=True)
     _print(found, as_json)
 
 
@@ -67,4 +67,4 @@ def _print(found: Rates, as_json: bool) -> None:
     for table in found.tables:
         for code in sorted(table.rates):
             lines.add_row(code, str(table.rates[code]), str(table.date), table.source)
-    tables().print(lines)
+    stdout_console().print(lines)

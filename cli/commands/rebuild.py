@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.commands.promote import followed
+from cli.commands.promote import run_job
 from cli.output import json_option
 
 
@@ -14,4 +14,4 @@ from cli.output import json_option
 @json_option
 def rebuild(catalogue: str, index: int | None, as_json: bool) -> int:
     """Write the index of CATALOGUE anew from its stored embeddings: no photo is embedded again."""
-    return followed(lambda client: client.rebuild(catalogue, index), as_json)
+    return run_job(lambda client: client.rebuild(catalogue, index), as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.commands.promote import followed
+from cli.commands.promote import run_job
 from cli.output import json_option
 
 
@@ -14,4 +14,4 @@ from cli.output import json_option
 @json_option
 def reconcile(catalogue: str, repair: bool, as_json: bool) -> int:
     """Compare CATALOGUE with its index: rows that are missing there, and rows that belong to nothing."""
-    return followed(lambda client: client.reconcile(catalogue, repair), as_json)
+    return run_job(lambda client: client.reconcile(catalogue, repair), as_json)

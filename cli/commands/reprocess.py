@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from cli.commands.promote import followed
+from cli.commands.promote import run_job
 from cli.output import json_option, wait_option
 from shared.contracts.indexes import ReprocessRequest, ReprocessScope
 
@@ -52,4 +52,4 @@ def reprocess(
     wanted = ReprocessRequest(
         detector=detector, embedder=embedder, scope=scope, filter=filter_, promote=promote, repair=repair
     )
-    return followed(lambda client: client.reprocess(catalogue, wanted), as_json, wait)
+    return run_job(lambda client: client.reprocess(catalogue, wanted), as_json, wait)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.commands.boosts import FACTOR
 from cli.connection import connect
-from cli.output import json_option, people, print_json, tables
+from cli.output import json_option, print_json, stderr_console, stdout_console
 from shared.contracts import Hit, SearchOptions, SearchResult
 from shared.contracts.search import PredictedCategory
 
@@ -138,7 +138,7 @@ def _options(chosen: dict[str, Any]) -> SearchOptions:
 
 
 def _print_tables(result: SearchResult) -> None:
-    console = tables()
+    console = stdout_console()
     for number, found in enumerate(result.objects, start=1):
         edges = ", ".join(f"{edge:.2f}" for edge in found.box)
         title = f"object {number}: {found.label} {found.confidence:.0%} at {edges}"
@@ -146,7 +146,7 @@ def _print_tables(result: SearchResult) -> None:
     if result.whole.hits or not result.objects:
         console.print(_table("whole image" + _kind(result.whole.category), result.whole.hits))
     timings = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in result.timings_ms.items())
-    people().print(Text(timings, style="dim"), soft_wrap=True)
+    stderr_console().print(Text(timings, style="dim"), soft_wrap=True)
 
 
 def _kind(found: PredictedCategory | None) -> str:

@@ -11,8 +11,8 @@ from rich.text import Text
 from cli.client import VitrineClient
 from cli.connection import connect
 from cli.models_in_use import ModelsInUse, models_in_use
-from cli.output import ExitCode, json_option, plain_table, print_json, tables
-from cli.services.run_state import RunState, running
+from cli.output import ExitCode, json_option, plain_table, print_json, stdout_console
+from cli.services.run_state import RunState, read_run_state
 from shared.errors import Unavailable
 from shared.settings import get_settings
 
@@ -24,7 +24,7 @@ def status(as_json: bool) -> int:
 
     Exit code 0 ready, 1 not.
     """
-    state = running(get_settings().data_dir)
+    state = read_run_state(get_settings().data_dir)
     with connect(timeout_s=10.0) as client:
         document = _document(client, state)
     if as_json:
@@ -57,7 +57,7 @@ def _document(client: VitrineClient, state: RunState | None) -> dict[str, Any]:
 
 
 def _print(document: dict[str, Any], state: RunState | None) -> None:
-    console = tables()
+    console = stdout_console()
     word = Text("ready", style="bold green") if document["ready"] else Text("not ready", style="bold red")
     console.print(Text.assemble(f"Vitrine at {document['url']}: ", word), soft_wrap=True)
     if document["message"]:
@@ -81,13 +81,13 @@ def _print(document: dict[str, Any], state: RunState | None) -> None:
     for catalogue in document.get("catalogues", []):
         console.print(Text(f"catalogue {catalogue['name']}: {catalogue['products']} products"))
     if searches := document.get("searches"):
-        for line in searches_told(searches):
+        for line in format_search_metrics(searches):
             console.print(Text(line), soft_wrap=True)
     if state is not None:
         console.print(_services(state))
 
 
-def searches_told(found: dict[str, Any]) -> list[str]:
+def format_search_metrics(found: dict[str, Any]) -> list[str]:
     """Return lines that tell how the searches of the last hour did."""
     lines = [f"searches in the last hour: {found['searches']:,}"]
     for stage, taken in found["stages_ms"].items():

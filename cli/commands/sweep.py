@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.output import json_option, people, print_json, reporter_for
+from cli.output import json_option, print_json, reporter_for, stderr_console
 from shared.factories import open_image_store, open_migrated_database, open_picture_sweeper
 from shared.settings import get_settings
 from shared.storage.image_names import SHARDS
@@ -24,7 +24,7 @@ def sweep(dry_run: bool, as_json: bool) -> None:
     database, store = open_migrated_database(settings), open_image_store(settings)
     pictures = open_picture_sweeper(settings, database, store)
     found = 0
-    with reporter_for(people()) as reporter:
+    with reporter_for(stderr_console()) as reporter:
         for done, shard in enumerate(SHARDS, 1):
             found += sum(map(len, pictures.unreferenced([shard]))) if dry_run else pictures.sweep([shard])
             reporter.step("pictures", done, len(SHARDS), "folders")
@@ -33,4 +33,4 @@ def sweep(dry_run: bool, as_json: bool) -> None:
         print_json({"unreferenced": found, "deleted": 0 if dry_run else found})
     else:
         what = "would go" if dry_run else "were deleted"
-        people().print(f"{found:,} pictures that no product refers to {what}.")
+        stderr_console().print(f"{found:,} pictures that no product refers to {what}.")

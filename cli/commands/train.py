@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from cli.commands.golden import labelled
-from cli.output import json_option, people, print_json, reporter_for
+from cli.commands.golden import read_golden_set
+from cli.output import json_option, print_json, reporter_for, stderr_console
 from shared.errors import ImageMissing, InvalidInput
 from shared.factories import image_limits
 from shared.images import decode
@@ -29,7 +29,7 @@ EPILOG = (
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What both trainings are asked; ``_common`` has the options."""
+    """Options shared by both trainings; ``_common`` declares them."""
 
     folder: Path | None
     catalogue: str | None
@@ -58,7 +58,7 @@ def _common(function: Callable[..., None]) -> Callable[..., None]:
     """Give a training the options of ``TrainingOptions``, which it gets as one."""
 
     @wraps(function)
-    def asked(**given: Any) -> None:
+    def training(**given: Any) -> None:
         common = {field.name: given.pop(field.name) for field in fields(TrainingOptions)}
         function(TrainingOptions(**common), **given)
 
@@ -86,7 +86,7 @@ def _common(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--seed", default=0, show_default=True, help="Other numbers draw other pictures."),
         json_option,
     )
-    command: Callable[..., None] = asked
+    command: Callable[..., None] = training
     for option in reversed(options):
         command = option(command)
     return command
@@ -118,7 +118,7 @@ def train() -> None:
     "A quarter is held out, to judge by.",
 )
 def embedder(
-    asked: TrainingOptions,
+    training: TrainingOptions,
     scenes: int,
     steps: int,
     rate: float,
@@ -131,15 +131,15 @@ def embedder(
 
     settings = get_settings()
     known = None if golden is None else _golden(settings, golden)
-    with reporter_for(people()) as reporter:
+    with reporter_for(stderr_console()) as reporter:
 
-        def told(stage: str, done: int, total: int) -> None:
+        def report_progress(stage: str, done: int, total: int) -> None:
             reporter.step(stage, done, total, "steps" if stage == "head" else "pictures")
 
-        common = asked.job(settings, _data(settings, asked, told))
+        common = training.job(settings, _prepare_data(settings, training, report_progress))
         job = EmbedderJob(**common, fresh=fresh_head, match=match, scenes=scenes, steps=steps, rate=rate)
-        figures = train_embedder(job, told, known)
-    _say(figures, asked)
+        figures = train_embedder(job, report_progress, known)
+    _say(figures, training)
 
 
 @train.command(epilog=EPILOG.replace("embedder", "detector"))
@@ -148,31 +148,33 @@ def embedder(
     "--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="How long to train."
 )
 @click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Pictures a step.")
-def detector(asked: TrainingOptions, minutes: float, batch: int) -> None:
+def detector(training: TrainingOptions, minutes: float, batch: int) -> None:
     """Teach a detector what the products look like, on photographs composed of them."""
     from worker.training.detector_job import DetectorJob, train_detector
 
     settings = get_settings()
-    with reporter_for(people()) as reporter:
-        data = _data(
-            settings, asked, lambda stage, done, total: reporter.step(stage, done, total, "pictures")
+    with reporter_for(stderr_console()) as reporter:
+        data = _prepare_data(
+            settings, training, lambda stage, done, total: reporter.step(stage, done, total, "pictures")
         )
-    _say(train_detector(DetectorJob(**asked.job(settings, data), minutes=minutes, batch=batch)), asked)
+    _say(train_detector(DetectorJob(**training.job(settings, data), minutes=minutes, batch=batch)), training)
 
 
-def _data(settings: Settings, asked: TrainingOptions, told: Callable[[str, int, int], None]) -> Path:
-    """The data pack to train on, made from the catalogue if one is named."""
-    out, catalogue = asked.out, asked.catalogue
-    if (asked.folder is None) == (catalogue is None):
+def _prepare_data(
+    settings: Settings, training: TrainingOptions, report_progress: Callable[[str, int, int], None]
+) -> Path:
+    """Return the data pack to train on; cut it from the catalogue if one is named."""
+    out, catalogue = training.out, training.catalogue
+    if (training.folder is None) == (catalogue is None):
         raise click.UsageError("Give either DIR or --catalogue NAME.")
     out.mkdir(parents=True, exist_ok=True)
-    if asked.folder is not None:
-        return asked.folder
+    if training.folder is not None:
+        return training.folder
     assert catalogue is not None
     from worker.training.catalogue_pack import write_pack
 
     total, photos = _photos(settings, catalogue)
-    if not write_pack(photos, total, _detector(settings), out / "data", told):
+    if not write_pack(photos, total, _detector(settings), out / "data", report_progress):
         raise InvalidInput(
             f"In none of the {total} pictures of {catalogue!r} was a product found to cut out."
         )
@@ -208,7 +210,7 @@ def _golden(settings: Settings, folder: Path) -> Any:
             raise InvalidInput(f"{path}: {error}", "golden") from error
 
     photos = []
-    for path, product_id, box in labelled(folder):
+    for path, product_id, box in read_golden_set(folder):
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
@@ -246,12 +248,12 @@ def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
     return len(rows), (Photo(product_id, partial(read, key)) for product_id, key in rows)
 
 
-def _say(figures: dict[str, Any], asked: TrainingOptions) -> None:
-    report = asked.out / "report.html"
-    if asked.as_json:
-        print_json({"name": asked.name, "report": str(report), **figures})
+def _say(figures: dict[str, Any], training: TrainingOptions) -> None:
+    report = training.out / "report.html"
+    if training.as_json:
+        print_json({"name": training.name, "report": str(report), **figures})
         return
-    console = people()
+    console = stderr_console()
     for key, value in figures.items():
         console.print(f"{key}: {value}", highlight=False)
-    console.print(f"Registered as {asked.name}; the report is {report}.", highlight=False)
+    console.print(f"Registered as {training.name}; the report is {report}.", highlight=False)

@@ -14,10 +14,10 @@ from rich.text import Text
 from cli import background
 from cli.client import VitrineClient
 from cli.commands.import_ import describe, follow, send
-from cli.output import json_option, people, print_json, reporter_for
+from cli.output import json_option, print_json, reporter_for, stderr_console
 from cli.services.checks import ROOT
 from cli.services.narrator import ConsoleNarrator
-from cli.services.sockets import free_ports
+from cli.services.sockets import find_free_ports
 from cli.supervisor import Supervisor
 from shared.errors import VitrineError
 from shared.settings import Settings, get_settings
@@ -45,24 +45,24 @@ def up(detach: bool, no_demo: bool, port: int | None, report_to: int | None, as_
     if report_to is not None:
         background.supervise(settings, report_to)
     elif detach:
-        _start_behind(settings, no_demo, as_json)
+        _start_detached(settings, no_demo, as_json)
     else:
-        _run_here(settings, no_demo)
+        _run_foreground(settings, no_demo)
 
 
 def _settings(port: int | None) -> Settings:
     if port is not None:
         os.environ["VITRINE_WEB__PORT"] = str(port)
     if get_settings().web.port == 0:
-        os.environ["VITRINE_WEB__PORT"] = str(free_ports(1)[0])
+        os.environ["VITRINE_WEB__PORT"] = str(find_free_ports(1)[0])
     get_settings.cache_clear()
     return get_settings()
 
 
-def _start_behind(settings: Settings, no_demo: bool, as_json: bool) -> None:
-    console = people() if as_json else Console(highlight=False)
+def _start_detached(settings: Settings, no_demo: bool, as_json: bool) -> None:
+    console = stderr_console() if as_json else Console(highlight=False)
     ready = background.start(lambda text: console.print(Text(text), soft_wrap=True))
-    _say_addresses(console, ready)
+    _print_addresses(console, ready)
     if not no_demo:
         key = settings.web.api_key
         with VitrineClient(ready["url"], key.get_secret_value() if key else None) as client:
@@ -72,7 +72,7 @@ def _start_behind(settings: Settings, no_demo: bool, as_json: bool) -> None:
         print_json({name: value for name, value in ready.items() if name != "flower_password"})
 
 
-def _run_here(settings: Settings, no_demo: bool) -> None:
+def _run_foreground(settings: Settings, no_demo: bool) -> None:
     console = Console(highlight=False)
     narrator = ConsoleNarrator(console)
     supervisor = Supervisor(settings, narrator)
@@ -86,7 +86,7 @@ def _run_here(settings: Settings, no_demo: bool) -> None:
         except VitrineError as error:
             narrator.say(f"The demo catalogue was not imported: {error.message}")
         finally:
-            _say_addresses(console, background.ready_document(supervisor))
+            _print_addresses(console, background.ready_document(supervisor))
             console.print("Ctrl-C stops everything.")
             narrator.show_logs = True
 
@@ -116,7 +116,7 @@ def import_demo(client: VitrineClient, console: Console, supervisor: Supervisor 
         describe(client, job, console)
 
 
-def _say_addresses(console: Console, ready: dict[str, Any]) -> None:
+def _print_addresses(console: Console, ready: dict[str, Any]) -> None:
     lines = [
         "Vitrine is ready",
         f"  page    {ready['url']}/",

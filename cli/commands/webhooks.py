@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.client import VitrineClient
 from cli.connection import connect
-from cli.output import ExitCode, json_option, people, plain_table, print_json, tables
+from cli.output import ExitCode, json_option, plain_table, print_json, stderr_console, stdout_console
 from shared.contracts import EVENTS, DeliveryOut
 
 _POLL_S = 0.5
@@ -35,7 +35,7 @@ def list_(as_json: bool) -> None:
     table = plain_table("webhook", "address", "events", "catalogue")
     for w in found:
         table.add_row(w.id, Text(w.url), ", ".join(w.events) or "all", w.catalogue or "all")
-    tables().print(table)
+    stdout_console().print(table)
 
 
 @webhooks.command(epilog="Example: vitrine webhooks add https://shop.example/vitrine --event job.failed")
@@ -52,7 +52,7 @@ def add(url: str, events: tuple[str, ...], catalogue: str | None, as_json: bool)
     if as_json:
         print_json(made)
         return
-    console = people()
+    console = stderr_console()
     console.print(Text(f"Webhook {made.id} is added. Its secret is shown this once:"), soft_wrap=True)
     click.echo(made.secret)
     console.print(Text(f"Try it: vitrine webhooks test {made.id}"), soft_wrap=True)
@@ -68,7 +68,7 @@ def remove(webhook_id: str, as_json: bool) -> None:
     if as_json:
         print_json({"removed": webhook_id})
     else:
-        people().print(Text(f"Webhook {webhook_id} is removed."), soft_wrap=True)
+        stderr_console().print(Text(f"Webhook {webhook_id} is removed."), soft_wrap=True)
 
 
 @webhooks.command(epilog="Example: vitrine webhooks deliveries WEBHOOK --limit 10")
@@ -86,7 +86,7 @@ def deliveries(webhook_id: str, limit: int, as_json: bool) -> None:
     for d in found:
         answer = str(d.status or d.error or "")
         table.add_row(d.id, d.event, d.state, str(d.attempts), Text(answer), f"{d.created_at:%Y-%m-%d %H:%M}")
-    tables().print(table)
+    stdout_console().print(table)
 
 
 @webhooks.command(epilog="Example: vitrine webhooks test WEBHOOK")
@@ -99,7 +99,7 @@ def test(webhook_id: str, as_json: bool) -> ExitCode:
     if as_json:
         print_json(delivery)
     else:
-        _tell(delivery, people())
+        _tell(delivery, stderr_console())
     return ExitCode.OK if delivery.state == "delivered" else ExitCode.ERROR
 
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from cli.services.ports import Wanted
+from cli.services.ports import PortRequest
 from shared.errors import Misconfigured, StorageUnavailable
 from shared.settings import Settings
 
@@ -47,16 +47,16 @@ def check_folder(current: Path) -> None:
             )
 
 
-def wanted_ports(settings: Settings) -> list[Wanted]:
+def list_required_ports(settings: Settings) -> list[PortRequest]:
     """Return the ports that this start will listen on."""
     wanted = [
-        Wanted(settings.web.port, "the web page and the API", "VITRINE_WEB__PORT"),
-        Wanted(settings.flower.port, "Flower", "VITRINE_FLOWER__PORT"),
+        PortRequest(settings.web.port, "the web page and the API", "VITRINE_WEB__PORT"),
+        PortRequest(settings.flower.port, "Flower", "VITRINE_FLOWER__PORT"),
     ]
     if starts_redis(settings):
-        wanted.append(Wanted(settings.redis.port, "the broker", "VITRINE_REDIS__PORT"))
+        wanted.append(PortRequest(settings.redis.port, "the broker", "VITRINE_REDIS__PORT"))
     if starts_milvus(settings):
-        wanted.append(Wanted(settings.milvus.port, "the vector index", "VITRINE_MILVUS__PORT"))
+        wanted.append(PortRequest(settings.milvus.port, "the vector index", "VITRINE_MILVUS__PORT"))
     return wanted
 
 

@@ -17,7 +17,7 @@ import grpc
 
 from cli.services import milvus_binary, milvus_config
 from cli.services.child import Child
-from cli.services.sockets import free_ports, is_free, is_loopback, listening
+from cli.services.sockets import find_free_ports, is_free, is_loopback, list_listeners
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable
 
 Kind = Literal["auto", "server", "lite"]
@@ -42,7 +42,7 @@ class EmbeddedMilvus(ABC):
 
     def __init__(self, data_dir: Path, port: int | None = None) -> None:
         self.data_dir = data_dir.absolute()
-        self.port = port or free_ports(1)[0]
+        self.port = port or find_free_ports(1)[0]
         self._child: Child | None = None
         try:
             (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ class EmbeddedMilvus(ABC):
 
     def exposed(self) -> list[tuple[str, int]]:
         """Return the sockets that other machines may reach: none, unless the kernel surprised us."""
-        return [] if self.pid is None else [s for s in listening(self.pid) if not is_loopback(s[0])]
+        return [] if self.pid is None else [s for s in list_listeners(self.pid) if not is_loopback(s[0])]
 
     @abstractmethod
     def _start(self) -> Child: ...

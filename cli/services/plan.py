@@ -28,7 +28,7 @@ class Program:
         needs_index: work that waits since the last stop would fail before the index answers.
         role: its role in `/v1/status`; None when it writes no row there. One with a role also touches a
             health file.
-        patience_s: how long that file may be old before the process is restarted.
+        hang_timeout_s: how long that file may be old before the process is restarted.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Program:
     nice: int = 0
     needs_index: bool = False
     role: str | None = None
-    patience_s: float = 4.0
+    hang_timeout_s: float = 4.0
 
 
 def programs() -> tuple[Program, ...]:
@@ -69,7 +69,7 @@ def programs() -> tuple[Program, ...]:
             # An import must not make a search wait: it gives way.
             nice=_CATALOGUE_NICE,
             # Where everything else is busy it gets no processor for a while, and a restart would cost more.
-            patience_s=60.0,
+            hang_timeout_s=60.0,
             needs_index=True,
             role="catalogue",
         ),

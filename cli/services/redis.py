@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cli.services.logged_child import Listener, LoggedChild
-from cli.services.secret_files import kept_secret, write_private
+from cli.services.secret_files import read_or_create_secret, write_private
 from shared.errors import Misconfigured, StorageUnavailable
 
 
@@ -31,7 +31,7 @@ class EmbeddedRedis:
     ) -> None:
         self.port = port
         self._data_dir = data_dir
-        self._password = kept_secret(data_dir / "password")
+        self._password = read_or_create_secret(data_dir / "password")
         self._config = data_dir / "redis.conf"
         self._maxmemory_bytes = maxmemory_bytes
         # It needs nothing of ours, so it gets no environment with secrets in it.

@@ -71,10 +71,10 @@ class DataDirLock:
         with contextlib.suppress(OSError):  # a full disk must not stop the supervisor
             write_private(_state_path(self._data_dir), state.model_dump_json(indent=1))
 
-    def leftovers(self) -> list[ProcessState]:
+    def list_leftovers(self) -> list[ProcessState]:
         """Return the processes of an earlier supervisor that are still there, killed as it was."""
         state = _read(self._data_dir)
-        return [s for s in state.services if _lives(s)] if state else []
+        return [s for s in state.services if _is_alive(s)] if state else []
 
     def release(self) -> None:
         """Forget the state and let the next one run."""
@@ -93,12 +93,12 @@ def is_locked(data_dir: Path) -> bool:
         os.close(descriptor)
 
 
-def running(data_dir: Path) -> RunState | None:
+def read_run_state(data_dir: Path) -> RunState | None:
     """Return what runs on the data folder, or None."""
     return _read(data_dir) if is_locked(data_dir) else None
 
 
-def start_of(pid: int) -> int | None:
+def read_start_time(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; None when it is gone or no /proc tells."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace")
@@ -108,13 +108,13 @@ def start_of(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def end_leftovers(found: list[ProcessState]) -> None:
+def stop_leftovers(found: list[ProcessState]) -> None:
     """Stop processes that have lost their supervisor, whole groups of them."""
     _signal_groups(found, signal.SIGTERM)
     deadline = time.monotonic() + _LEFTOVER_GRACE_S
-    while any(map(_lives, found)) and time.monotonic() < deadline:
+    while any(map(_is_alive, found)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    _signal_groups([each for each in found if _lives(each)], signal.SIGKILL)
+    _signal_groups([each for each in found if _is_alive(each)], signal.SIGKILL)
 
 
 def _signal_groups(found: list[ProcessState], which: signal.Signals) -> None:
@@ -124,8 +124,8 @@ def _signal_groups(found: list[ProcessState], which: signal.Signals) -> None:
                 os.killpg(each.pid, which)
 
 
-def _lives(each: ProcessState) -> bool:
-    return each.pid is not None and each.started is not None and start_of(each.pid) == each.started
+def _is_alive(each: ProcessState) -> bool:
+    return each.pid is not None and each.started is not None and read_start_time(each.pid) == each.started
 
 
 def _read(data_dir: Path) -> RunState | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.errors import StorageUnavailable
 
 
-def kept_secret(path: Path) -> str:
+def read_or_create_secret(path: Path) -> str:
     """Return the secret in the file, made on the first call; letters and digits only.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 _LISTEN = "0A"
 
 
-def free_ports(count: int) -> list[int]:
+def find_free_ports(count: int) -> list[int]:
     """Return ``count`` different ports that nothing listens on at this moment, on loopback."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
@@ -31,7 +31,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def listening(pid: int) -> list[tuple[str, int]]:
+def list_listeners(pid: int) -> list[tuple[str, int]]:
     """Return address and port of each TCP socket on which the process listens; empty when it is gone.
 
     Read from /proc, which shows a process its own user's processes without any privilege.

@@ -1,16 +1,16 @@
-"""Publishes wake-up messages: a task name with the id of a database row.
+"""Publish wake-up messages: a task name with the id of a database row.
 
-A lost message costs time, never work: the maintenance process publishes again.
+A lost message costs time, never work: the maintenance process publishes it again.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 
 from shared.broker.celery_config import make_celery
 from shared.broker.task_names import LANE_OF, TaskName
+from shared.process.backoff import CoolDown
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +20,23 @@ class TaskPublisher:
 
     Args:
         redis_url: the broker.
-        cool_down_s: after a failed publish, how long none is tried: a frozen broker must not cost every
-            request its socket timeout.
+        cool_down_s: how long publishing is skipped after a failure, because a frozen broker must not cost
+            every request its socket timeout.
     """
 
     def __init__(self, redis_url: str, cool_down_s: float = 2.0) -> None:
         self._app = make_celery(redis_url, socket_timeout_s=1.0)
-        self._cool_down_s = cool_down_s
-        self._retry_at = 0.0
+        self._cool_down = CoolDown(cool_down_s)
 
     def publish(self, task: TaskName, row_id: str, labels: Mapping[str, str] | None = None) -> bool:
-        """Publish ``task`` for the row ``row_id``; return whether the broker took the message.
+        """Publish ``task`` for the row ``row_id``; return whether the broker accepted the message.
 
-        The message's id is the row's, so that Flower shows a search under the id that its client polls.
+        The message has the row's id, so that Flower shows a search under the id that its client polls.
 
         Args:
-            labels: shown by Flower as the task's keyword arguments; workers do not get them.
+            labels: shown by Flower as the task's keyword arguments; workers do not receive them.
         """
-        if time.monotonic() < self._retry_at:
+        if self._cool_down.is_active():
             return False
         try:
             self._app.send_task(
@@ -48,7 +47,7 @@ class TaskPublisher:
                 kwargsrepr=repr(dict(labels or {})),
             )
         except Exception as error:  # the transport raises many kinds, and none may reach a shopper
-            self._retry_at = time.monotonic() + self._cool_down_s
+            self._cool_down.record_failure()
             log.warning("broker did not take %s for %s: %s", task, row_id, type(error).__name__)
             return False
         return True

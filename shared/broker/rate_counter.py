@@ -1,4 +1,4 @@
-"""What an address may ask for in a minute: counted in Redis, in memory while Redis is away."""
+"""Limit requests per address and minute, counted in Redis, or in memory while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -10,46 +10,47 @@ from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from shared.broker.redis_clients import client_options
+from shared.process.backoff import CoolDown
 from shared.process.log import get_logger
 
 log = get_logger("vitrine.web")
 
-_REST_S = 5.0
+_COOL_DOWN_S = 5.0
 
 
 class RateCounter:
-    """Counts by address in windows of one minute: searches, or tries to sign in.
+    """Counts by address in windows of one minute: searches, or sign-in attempts.
 
-    Written on the `limits` library and not with Flask-Limiter, which answers 500 to the second of
-    two threads that find Redis away at the same moment.
+    Uses the `limits` library instead of Flask-Limiter, which answers 500 to the second of two threads that
+    find Redis unavailable at the same moment.
 
     Args:
-        redis_url: where all web processes count together.
-        per_minute: most of one address.
-        what: is counted; each by itself.
+        redis_url: counts of all web processes together.
+        per_minute: maximum of one address.
+        what: name of the counter; counters are independent.
     """
 
     def __init__(self, redis_url: str, per_minute: int, what: str = "limit") -> None:
         self._limit = RateLimitItemPerMinute(per_minute, namespace=f"vitrine-{what}")
         storage = storage_from_string(redis_url, wrap_exceptions=True, **client_options())
-        self._together = FixedWindowRateLimiter(storage)
-        self._alone = FixedWindowRateLimiter(MemoryStorage())
-        self._rest_until = 0.0
+        self._in_redis = FixedWindowRateLimiter(storage)
+        self._in_memory = FixedWindowRateLimiter(MemoryStorage())
+        self._cool_down = CoolDown(_COOL_DOWN_S)
 
     def count(self, address: str) -> int | None:
-        """Count one; return None, or the seconds to wait when this address has had its share."""
+        """Count one request; return None, or the seconds to wait when the address is over its limit."""
         return self.tally(address)[1]
 
     def tally(self, address: str) -> tuple[int, int | None]:
-        """Count one; return the count of this minute, and as ``count``."""
-        if time.monotonic() >= self._rest_until:
+        """Count one request; return the count of this minute, and what ``count`` returns."""
+        if not self._cool_down.is_active():
             try:
-                return self._tally(self._together, address)
+                return self._tally(self._in_redis, address)
             except StorageError:
-                # A frozen Redis costs its timeout now and then, not with every request.
-                self._rest_until = time.monotonic() + _REST_S
+                # A frozen Redis must not cost every request its timeout.
+                self._cool_down.record_failure()
                 log.warning("calls are counted in memory: the broker does not answer")
-        return self._tally(self._alone, address)
+        return self._tally(self._in_memory, address)
 
     def _tally(self, counter: FixedWindowRateLimiter, address: str) -> tuple[int, int | None]:
         storage, key = counter.storage, self._limit.key_for(address)

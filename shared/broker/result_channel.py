@@ -1,6 +1,6 @@
-"""Notifies those who wait for a search that it has ended, over Redis pub/sub.
+"""Notify waiting requests over Redis pub/sub that a search has ended.
 
-This only saves polling the database. Pub/sub can drop messages, so waiters also poll.
+This only saves polling the database. Waiters also poll, because pub/sub can drop messages.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import redis
 
 from shared.broker.redis_clients import client_options
+from shared.process.backoff import CoolDown
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +48,14 @@ class Notification(NamedTuple):
 
 
 class PendingResult:
-    """A wait for one search."""
+    """The wait of one request for one search."""
 
     def __init__(self) -> None:
         self._notification: Notification | None = None
         self._delivered = threading.Event()
 
     def wait(self, seconds: float) -> Notification | None:
-        """Return the notification as soon as it comes, None if it does not within ``seconds``."""
+        """Return the notification as soon as it arrives, or None after ``seconds``."""
         self._delivered.wait(seconds)
         return self._notification
 
@@ -64,15 +65,15 @@ class PendingResult:
 
 
 class ResultNotifier:
-    """The worker's side."""
+    """Publishes the ends of searches; used by workers."""
 
     def __init__(self, redis_url: str) -> None:
         self._client = redis.Redis.from_url(redis_url, **client_options())
-        self._retry_at = 0.0
+        self._cool_down = CoolDown(_COOL_DOWN_S)
 
     def notify(self, notifications: Sequence[Notification]) -> None:
         """Publish that these searches have ended. Never raises: the database has the answers."""
-        if time.monotonic() < self._retry_at:
+        if self._cool_down.is_active():
             return
         try:
             with self._client.pipeline(transaction=False) as pipeline:
@@ -81,12 +82,12 @@ class ResultNotifier:
                 pipeline.execute()
         except (redis.RedisError, OSError) as error:
             # A frozen broker must not cost every batch its timeout.
-            self._retry_at = time.monotonic() + _COOL_DOWN_S
+            self._cool_down.record_failure()
             log.warning("waiters are not notified: %s", type(error).__name__)
 
 
 class ResultWaiter:
-    """The web's side: one subscription per process, which lasts while anything waits."""
+    """Subscribes once per web process, for as long as a request waits."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
@@ -98,7 +99,7 @@ class ResultWaiter:
     def waiting_for(self, search_id: str) -> Iterator[PendingResult]:
         """Yield a wait for the end of the search.
 
-        Read the database after entering: an end before that is not published again.
+        Read the database after entering: an earlier end is not published again.
         """
         pending = PendingResult()
         with self._lock:

@@ -20,7 +20,7 @@ from shared.database.catalogue_rows import find_catalogue
 from shared.database.tables import Calibration, Catalogue, IndexVersionRow, Job, Product
 from shared.errors import UnknownCatalogue
 from shared.jobs.create import add_job
-from shared.jobs.states import AUTOMATIC
+from shared.jobs.states import BACKGROUND
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Live(NamedTuple):
     version_id: int
 
 
-class Refresher:
+class CalibrationScheduler:
     """Makes jobs that calibrate, and give way to whatever was asked for.
 
     Args:
@@ -56,7 +56,7 @@ class Refresher:
         # Catalogues that need nothing as they are: not counted through again before they change.
         self._settled: dict[int, tuple[int, int]] = {}
 
-    def look(self) -> list[str]:
+    def schedule(self) -> list[str]:
         """Look at every catalogue once; return the jobs that were made."""
         with self._database.read() as session:
             rows = session.execute(_LIVE).all()
@@ -80,7 +80,7 @@ class Refresher:
         """Of several that look at once, one makes the job: the others see it when the catalogue is theirs."""
         with self._database.write() as session:
             try:
-                place = find_catalogue(session, live.name, "alone")
+                place = find_catalogue(session, live.name, "no_key_update")
             except UnknownCatalogue:  # deleted meanwhile
                 return None
             now = session.execute(_LIVE.where(Catalogue.id == place.id)).one_or_none()
@@ -92,7 +92,7 @@ class Refresher:
                 KIND,
                 options=dict(ORIGIN),
                 index_version=now.version_id,
-                priority=AUTOMATIC,
+                priority=BACKGROUND,
             )
 
     def _need(self, session: Session, live: _Live) -> Need:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.catalogue.store import image_url, images_of, title_in
+from shared.catalogue.store import choose_title, image_url, load_images
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicateProduct
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
@@ -72,7 +72,7 @@ class DuplicateRepository:
             job_id=job.id, found_at=to_datetime(job.finished_at), groups=groups, next_cursor=following
         )
 
-    def every(self, catalogue: str, kind: DuplicateKind | None = None) -> Iterator[DuplicateGroup]:
+    def iterate_all(self, catalogue: str, kind: DuplicateKind | None = None) -> Iterator[DuplicateGroup]:
         """Yield all groups, page by page. Raises as ``groups``."""
         cursor: str | None = None
         while True:
@@ -143,7 +143,7 @@ def _pictures(session: Session, members: Sequence[tuple[Duplicate, Product]]) ->
     wanted = {member.image_id for member, _ in members}
     there = set(session.scalars(select(Image.id).where(Image.id.in_(wanted))))
     lost = [row.id for member, row in members if member.image_id not in there]
-    others = images_of(session, lost) if lost else {}
+    others = load_images(session, lost) if lost else {}
     found: dict[tuple[int, str], str] = {}
     for member, row in members:
         if member.image_id in there:
@@ -158,7 +158,7 @@ def _product(
 ) -> DuplicateProduct:
     said: dict[str, Any] = {
         "product_id": member.product_id,
-        "title": title_in(row.titles, locale, member.product_id),
+        "title": choose_title(row.titles, locale, member.product_id),
         "image_url": pictures.get((row.id, member.image_id), ""),
         "similarity": round(member.score, 4),
     }

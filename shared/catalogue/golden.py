@@ -28,7 +28,7 @@ class GoldenRepository:
             UnknownCatalogue, UnknownProduct.
         """
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue, "there")
+            place = find_catalogue(session, catalogue, "key_share")
             known = session.scalar(
                 select(Product.id).where(
                     Product.catalogue_id == place.id, Product.product_id == wanted.product_id
@@ -55,7 +55,7 @@ class GoldenRepository:
             session.add(row)
             return _out(row)
 
-    def some(self, catalogue: str, after: str | None, limit: int) -> list[GoldenOut]:
+    def list_page(self, catalogue: str, after: str | None, limit: int) -> list[GoldenOut]:
         """Return a page of the catalogue's golden queries, in the order of their ids."""
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)

@@ -33,7 +33,7 @@ class IndexRepository:
         self._database = database
         self._jobs = JobRepository(database)
 
-    def all(self, catalogue: str) -> list[IndexOut]:
+    def list_versions(self, catalogue: str) -> list[IndexOut]:
         """Return the catalogue's index versions, the newest first; those that were dropped too."""
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
@@ -81,7 +81,7 @@ class IndexRepository:
             "reprocess",
             catalogue,
             stored(wanted),
-            beside_no=("reprocess", "rebuild"),
+            exclusive_kinds=("reprocess", "rebuild"),
             idempotency=idempotency,
         )
 
@@ -138,13 +138,13 @@ class IndexRepository:
             place = find_catalogue(session, catalogue)
             row = None if number is None else _chosen(session, place.id, number, "")
         version = None if row is None else row.id
-        return self._jobs.create("rebuild", catalogue, index_version=version, beside_no=("rebuild",))
+        return self._jobs.create("rebuild", catalogue, index_version=version, exclusive_kinds=("rebuild",))
 
     def _create(
         self, kind: str, catalogue: str, row: IndexVersionRow | None, options: dict[str, Any]
     ) -> AcceptedRequest:
         version = None if row is None else row.id
-        return self._jobs.create(kind, catalogue, options, index_version=version, by_hand=True)
+        return self._jobs.create(kind, catalogue, options, index_version=version, urgent=True)
 
 
 def _rows(session: Session, catalogue_id: int) -> list[IndexVersionRow]:

@@ -7,7 +7,7 @@ from typing import Any
 from shared.contracts import ProductIn
 
 
-def patched(product: Any, patch: dict[str, Any]) -> ProductIn:
+def apply_patch(product: Any, patch: dict[str, Any]) -> ProductIn:
     """Return a product's data with a patch merged in.
 
     Args:

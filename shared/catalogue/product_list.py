@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from shared.catalogue.store import image_url, images_of, title_in, trim_price
+from shared.catalogue.store import choose_title, image_url, load_images, trim_price
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.tables import Catalogue, Detection, IndexVersionRow, Product
@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Listed:
+class ProductSummary:
     """A product in the list; ``image_url`` is its first picture's, None where it has none."""
 
     product_id: str
@@ -38,12 +38,12 @@ class Listed:
 class ListPage:
     """A page of products in the order of their ids; ``next`` is passed as ``after`` for the following one."""
 
-    products: list[Listed]
+    products: list[ProductSummary]
     next: str | None
 
 
 @dataclass(frozen=True)
-class Seen:
+class DetectedObject:
     """An object that the live index's detector saw in a picture; the main one has number 0."""
 
     number: int
@@ -76,11 +76,11 @@ class ProductList:
             if text:
                 query = query.where(_contains(text))
             rows = list(session.scalars(query.order_by(Product.product_id).limit(limit + 1)))
-            pictures = images_of(session, [row.id for row in rows[:limit]])
+            pictures = load_images(session, [row.id for row in rows[:limit]])
             listed = [
-                Listed(
+                ProductSummary(
                     product_id=row.product_id,
-                    title=title_in(row.titles, locale, row.product_id),
+                    title=choose_title(row.titles, locale, row.product_id),
                     category=row.category,
                     price=trim_price(row.price),
                     currency=row.currency or place.currency,
@@ -91,7 +91,7 @@ class ProductList:
             ]
         return ListPage(listed, listed[-1].product_id if len(rows) > limit else None)
 
-    def named(
+    def read_titles(
         self, catalogue: str, product_ids: Iterable[str], locale: str = "en"
     ) -> dict[str, tuple[str, str | None]]:
         """Return title and address of the first picture, None without one, of those that are there."""
@@ -99,23 +99,23 @@ class ProductList:
         wanted = query.where(Catalogue.name == catalogue, Product.product_id.in_(list(product_ids)))
         with self._database.read() as session:
             rows = list(session.scalars(wanted))
-            images = images_of(session, [row.id for row in rows])
+            images = load_images(session, [row.id for row in rows])
             return {
                 row.product_id: (
-                    title_in(row.titles, locale, row.product_id),
+                    choose_title(row.titles, locale, row.product_id),
                     image_url(images[row.id][0].id) if images.get(row.id) else None,
                 )
                 for row in rows
             }
 
-    def seen(self, image_ids: Iterable[str]) -> dict[str, list[Seen]]:
+    def read_objects(self, image_ids: Iterable[str]) -> dict[str, list[DetectedObject]]:
         """Return what the live index knows of pictures, the main object first."""
         with self._database.read() as session:
             return _seen(session, list(image_ids))
 
 
-def _seen(session: Session, image_ids: list[str]) -> dict[str, list[Seen]]:
-    found: dict[str, list[Seen]] = defaultdict(list)
+def _seen(session: Session, image_ids: list[str]) -> dict[str, list[DetectedObject]]:
+    found: dict[str, list[DetectedObject]] = defaultdict(list)
     rows = session.scalars(
         select(Detection)
         .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
@@ -124,7 +124,7 @@ def _seen(session: Session, image_ids: list[str]) -> dict[str, list[Seen]]:
     )
     for row in rows:
         box = (row.x0, row.y0, row.x1, row.y1)
-        found[row.image_id].append(Seen(row.number, box, row.label, row.confidence))
+        found[row.image_id].append(DetectedObject(row.number, box, row.label, row.confidence))
     return found
 
 

@@ -48,7 +48,7 @@ class RankingRepository:
                 raise NotFound(f"Catalogue {catalogue!r} {what}.", None if number is None else "index")
             if row.state == "pruned":
                 raise Conflict(f"Index {row.number} was pruned.", "index")
-        return self._jobs.create(KIND, catalogue, index_version=row.id, beside_no=(KIND,))
+        return self._jobs.create(KIND, catalogue, index_version=row.id, exclusive_kinds=(KIND,))
 
     def calibrations(self, catalogue: str) -> list[CalibrationOut]:
         """Return what is known of each index version that was calibrated, the newest version first."""

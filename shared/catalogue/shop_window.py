@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from shared.catalogue.store import image_url, title_in
+from shared.catalogue.store import choose_title, image_url
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.tables import Catalogue, Image, Product
@@ -21,7 +21,7 @@ _SHOWN = (
 
 
 @dataclass(frozen=True)
-class Shown:
+class WindowProduct:
     """A product in the window: its title in the reader's language, and its first picture."""
 
     product_id: str
@@ -48,7 +48,7 @@ class ShopWindow:
         with self._database.read() as session:
             return find_catalogue(session, catalogue).currency
 
-    def one(self, catalogue: str, product_id: str, locale: str) -> Shown | None:
+    def find_product(self, catalogue: str, product_id: str, locale: str) -> WindowProduct | None:
         """Return a product, None if it is not, or no longer, in the catalogue."""
         with self._database.read() as session:
             row = session.execute(
@@ -66,9 +66,9 @@ class ShopWindow:
                 .join(Catalogue, Catalogue.id == Product.catalogue_id)
                 .where(Catalogue.name == catalogue, Product.product_id.in_(product_ids))
             )
-            return {name: title_in(names, locale, name) for name, names in rows}
+            return {name: choose_title(names, locale, name) for name, names in rows}
 
-    def some(self, catalogue: str, locale: str, count: int, turn: int) -> list[Shown]:
+    def sample_products(self, catalogue: str, locale: str, count: int, turn: int) -> list[WindowProduct]:
         """Return products from all over a catalogue: the same ones for the same ``turn``, mostly.
 
         Args:
@@ -86,7 +86,7 @@ class ShopWindow:
             if first is None or last is None:
                 return []
             step = max(1, (last - first + 1) // count)
-            found: dict[str, Shown] = {}
+            found: dict[str, WindowProduct] = {}
             for n in range(count):
                 start = first + n * step + turn % step
                 row = session.execute(
@@ -97,6 +97,6 @@ class ShopWindow:
             return list(found.values())
 
 
-def _shown(row: Any, locale: str) -> Shown:
-    title = title_in(row.titles, locale, row.product_id)
-    return Shown(row.product_id, title, image_url(row.id), row.width, row.height)
+def _shown(row: Any, locale: str) -> WindowProduct:
+    title = choose_title(row.titles, locale, row.product_id)
+    return WindowProduct(row.product_id, title, image_url(row.id), row.width, row.height)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.catalogue.counts import CatalogueCounts, Count
-from shared.catalogue.titles import title_in as title_in  # for those that know products from here
+from shared.catalogue.titles import choose_title as choose_title  # for those that know products from here
 from shared.contracts import CatalogueOut, ImageOut, ProductOut
 from shared.contracts.stored import read_stored
 from shared.database import Database
@@ -43,7 +43,7 @@ class CatalogueStore:
         with self._database.read() as session:
             return self._shown(session, [find_catalogue(session, name)])[0]
 
-    def all(self) -> list[CatalogueOut]:
+    def list_catalogues(self) -> list[CatalogueOut]:
         """Return every catalogue, by name."""
         with self._database.read() as session:
             there = select(Catalogue).where(Catalogue.deleted_name.is_(None))
@@ -80,7 +80,7 @@ class CatalogueStore:
             images = session.scalars(
                 select(Image).where(Image.product == row.id).order_by(Image.position)
             ).all()
-            boxes = main_boxes(session, [image.id for image in images])
+            boxes = load_main_boxes(session, [image.id for image in images])
             return _product_out(row, images, boxes)
 
     def currencies(self) -> set[str]:
@@ -128,7 +128,7 @@ def trim_price(price: Decimal | None) -> Decimal | None:
     return cents if cents == price else price.normalize()
 
 
-def main_boxes(
+def load_main_boxes(
     session: Session, image_ids: Iterable[str], index_version: int | None = None
 ) -> dict[str, Box]:
     """Return the main object of each image, under an index version; None: its catalogue's live one."""
@@ -141,7 +141,7 @@ def main_boxes(
     return {image_id: (x0, y0, x1, y1) for image_id, x0, y0, x1, y1 in rows}
 
 
-def images_of(session: Session, products: Iterable[int]) -> dict[int, list[Image]]:
+def load_images(session: Session, products: Iterable[int]) -> dict[int, list[Image]]:
     """Return the images of products (by row id), in their order."""
     found: dict[int, list[Image]] = defaultdict(list)
     query = select(Image).where(Image.product.in_(list(products))).order_by(Image.product, Image.position)

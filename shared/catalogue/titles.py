@@ -12,7 +12,7 @@ _TRADITIONAL = ("zh_hant", "zh_tw", "zh_hk", "zh_mo")
 _SIMPLIFIED = ("zh_hans", "zh_cn", "zh_sg")
 
 
-def title_in(titles: Mapping[str, str], locale: str, fallback: str) -> str:
+def choose_title(titles: Mapping[str, str], locale: str, fallback: str) -> str:
     """Return the title for a reader.
 
     The first there is of: the locale, the same without its region, its script or its other code, another

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, field_validator
 
 from shared.contracts.base import Box, CatalogueName, Contract, Currency, Locale
-from shared.contracts.storable import unstorable
+from shared.contracts.storable import find_unstorable
 from shared.errors import InvalidInput
 from shared.net.addresses import parse_web_address
 
@@ -56,7 +56,7 @@ class ProductIn(Contract):
     @field_validator("titles", "category", "categories", "tags", "attributes")
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:
-        if (wrong := unstorable(value, MAX_ATTRIBUTE_DEPTH)) is not None:
+        if (wrong := find_unstorable(value, MAX_ATTRIBUTE_DEPTH)) is not None:
             raise ValueError(wrong.removesuffix("."))
         return value
 

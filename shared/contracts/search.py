@@ -15,7 +15,7 @@ TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 #: What the factors of all boosts of a hit may come to.
-LEAST_FACTOR, MOST_FACTOR = 0.5, 2.0
+MIN_BOOST_FACTOR, MAX_BOOST_FACTOR = 0.5, 2.0
 MAX_BOOSTS = 8
 
 
@@ -24,7 +24,10 @@ class Boost(Contract):
 
     filter: str = Field(min_length=1, max_length=MAX_CHARS, description="Which products: docs/filters.md")
     factor: float = Field(
-        ge=LEAST_FACTOR, le=MOST_FACTOR, allow_inf_nan=False, description="What their score is multiplied by"
+        ge=MIN_BOOST_FACTOR,
+        le=MAX_BOOST_FACTOR,
+        allow_inf_nan=False,
+        description="Multiplier of their score",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 _MAX_DIGITS, _MAX_BITS = 1000, 3321
 
 
-def unstorable(value: Any, deepest: int, depth: int = 0) -> str | None:
+def find_unstorable(value: Any, deepest: int, depth: int = 0) -> str | None:
     """Say in a sentence what in a value, as JSON has them, cannot be kept; None if it is all well.
 
     PostgreSQL refuses such text with an error of its own, and SQLite keeps some of it cut short.
@@ -38,4 +38,4 @@ def unstorable(value: Any, deepest: int, depth: int = 0) -> str | None:
         parts = (*value.keys(), *value.values())
     elif isinstance(value, list):
         parts = value
-    return next((wrong for part in parts if (wrong := unstorable(part, deepest, depth + 1))), None)
+    return next((wrong for part in parts if (wrong := find_unstorable(part, deepest, depth + 1))), None)

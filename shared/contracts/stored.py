@@ -69,13 +69,13 @@ def as_object(data: Any) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def texts_in(data: Any) -> Iterator[str]:
+def iterate_texts(data: Any) -> Iterator[str]:
     """Yield every text in stored JSON, at every depth: what a row of any version may refer to."""
     if isinstance(data, str):
         yield data
     elif isinstance(data, dict):
         for value in data.values():
-            yield from texts_in(value)
+            yield from iterate_texts(value)
     elif isinstance(data, list):
         for value in data:
-            yield from texts_in(value)
+            yield from iterate_texts(value)

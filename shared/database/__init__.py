@@ -97,7 +97,7 @@ class Database:
             yield session
 
     @contextmanager
-    def look(self) -> Iterator[Connection]:
+    def read_connection(self) -> Iterator[Connection]:
         """A connection for questions that need no transaction: each sees what is committed by then.
 
         With a statement that is made once, a question costs a fifth of what it costs in ``read``: for what
@@ -120,7 +120,7 @@ class Database:
             yield session
 
     @contextmanager
-    def record(self) -> Iterator[Connection]:
+    def write_connection(self) -> Iterator[Connection]:
         """The same without the ORM, for statements that are made once: what every search writes.
 
         Raises:
@@ -139,7 +139,7 @@ class Database:
         self.engine.dispose()
 
 
-def affected(session: Session, statement: Update | Delete) -> int:
+def execute_rowcount(session: Session, statement: Update | Delete) -> int:
     """Execute an UPDATE or DELETE and return how many rows it met."""
     result = session.execute(statement)
     assert isinstance(result, CursorResult)

@@ -11,9 +11,9 @@ from shared.database.tables import Catalogue
 from shared.errors import UnknownCatalogue
 
 #: How a transaction keeps a catalogue as it is until its end. ``there``: it is not deleted meanwhile, and
-#: others may hold it so too. ``alone``: nor does anybody else hold it alone, so that what is checked of its
+#: others may lock it so too. ``alone``: nor does anybody else lock it alone, so that what is checked of its
 #: jobs stays true. ``whole``: nobody else holds it at all.
-Hold = Literal["there", "alone", "whole"]
+CatalogueLock = Literal["key_share", "no_key_update", "update"]
 
 
 class _Lock(NamedTuple):
@@ -22,25 +22,25 @@ class _Lock(NamedTuple):
 
 
 #: Row locks of PostgreSQL; SQLite lets one writer in at a time anyhow.
-_LOCKS: Final[dict[Hold, _Lock]] = {
-    "there": _Lock(read=True, key_share=True),
-    "alone": _Lock(read=False, key_share=True),
-    "whole": _Lock(read=False, key_share=False),
+_LOCKS: Final[dict[CatalogueLock, _Lock]] = {
+    "key_share": _Lock(read=True, key_share=True),
+    "no_key_update": _Lock(read=False, key_share=True),
+    "update": _Lock(read=False, key_share=False),
 }
 
 #: The name that a catalogue has, or had before it was deleted.
-shown_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
+display_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
 
 # Built at import: every search executes it.
 _ID_OF = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
 
 
-def find_catalogue(session: Session, name: str, hold: Hold | None = None) -> Catalogue:
+def find_catalogue(session: Session, name: str, lock: CatalogueLock | None = None) -> Catalogue:
     """Return the catalogue's row, held if asked to, or raise UnknownCatalogue."""
     query = select(Catalogue).where(Catalogue.name == name)
-    if hold is not None:
-        lock = _LOCKS[hold]
-        query = query.with_for_update(read=lock.read, key_share=lock.key_share)
+    if lock is not None:
+        row_lock = _LOCKS[lock]
+        query = query.with_for_update(read=row_lock.read, key_share=row_lock.key_share)
     row = session.scalar(query)
     if row is None:
         raise _unknown(name)

@@ -5,23 +5,23 @@
 compares them.
 """
 
-from shared.filters.facts import Described, FilterFields, filter_fields
+from shared.filters.facts import FilterFields, ProductData, filter_fields
 from shared.filters.parsing import MAX_CHARS, parse
 from shared.filters.passing import matches, passes
 from shared.filters.tree import Filter, both, category_is, product_is_one_of
-from shared.filters.writing import written_as
+from shared.filters.writing import format_filter
 
 __all__ = [
     "MAX_CHARS",
-    "Described",
     "Filter",
     "FilterFields",
+    "ProductData",
     "both",
     "category_is",
     "filter_fields",
+    "format_filter",
     "matches",
     "parse",
     "passes",
     "product_is_one_of",
-    "written_as",
 ]

@@ -22,7 +22,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Protocol
 
-from shared.filters.words import words_of
+from shared.filters.words import split_title
 
 #: Most tokens of attributes (tags and currency among them) and of titles: two to four for an attribute,
 #: one for a tag or a word. What does not fit cannot be filtered by.
@@ -43,7 +43,7 @@ _MOST_EXACT = 10**15
 Plain = str | float
 
 
-class Described(Protocol):
+class ProductData(Protocol):
     """What of a product decides whether it passes a filter: ``ProductIn``, and the table's row, are such."""
 
     @property
@@ -87,7 +87,7 @@ class FilterFields:
         return cls(tuple(kept.get("tokens", ())), kept.get("order", {}))
 
 
-def filter_fields(product: Described) -> FilterFields:
+def filter_fields(product: ProductData) -> FilterFields:
     """Return the facts of a product, the same for the same product in every process."""
     tokens: set[int] = set()
     order: dict[str, float | str] = {}
@@ -171,6 +171,6 @@ def _colour_tokens(names: tuple[str, ...]) -> frozenset[int]:
 
 
 def _title_tokens(titles: Iterable[str]) -> list[int]:
-    words = dict.fromkeys(word for text in titles for word in words_of(text))
+    words = dict.fromkeys(word for text in titles for word in split_title(text))
     found = [token(("title",), word) for word in itertools.islice(words, MAX_TITLE_TOKENS)]
     return [token(("title",)), *found] if found else []

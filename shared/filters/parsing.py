@@ -31,7 +31,7 @@ from shared.filters.tree import (
     leaves,
 )
 from shared.filters.vocabulary import COLOURS
-from shared.filters.words import words_asked
+from shared.filters.words import split_query
 
 MAX_CHARS = 2000
 MAX_VALUES = 100
@@ -165,7 +165,7 @@ class _Builder(Transformer[Token, Any]):
         path, operator, value = parts
         if path != TITLE:
             return _is(path, [value], "contains", operator)
-        words = words_asked(_spelled(value))
+        words = split_query(_spelled(value))
         if not words:
             raise _invalid(f"There is no word to look for in {str(value)[:40]} (character {_at(value)}).")
         return HasWords(tuple(words))

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from shared.filters.facts import Described, FilterFields, filter_fields, order_key, token
+from shared.filters.facts import FilterFields, ProductData, filter_fields, order_key, token
 from shared.filters.tree import (
     CATEGORY,
     PRICE,
@@ -32,14 +32,14 @@ IN_ORDER: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-class Listed(Described, Protocol):
+class IdentifiedProduct(ProductData, Protocol):
     """A product with its id: the table's row and ``ProductOut`` are such."""
 
     @property
     def product_id(self) -> str: ...
 
 
-class Filtered(Protocol):
+class FilterRow(Protocol):
     """What filters see of a row of the index: ``IndexRow`` is such."""
 
     @property
@@ -52,7 +52,7 @@ class Filtered(Protocol):
     def facts(self) -> FilterFields: ...
 
 
-def matches(filter_: Filter, product: Listed, colours: Iterable[str] = ()) -> bool:
+def matches(filter_: Filter, product: IdentifiedProduct, colours: Iterable[str] = ()) -> bool:
     """Tell whether a product passes.
 
     Args:
@@ -61,7 +61,7 @@ def matches(filter_: Filter, product: Listed, colours: Iterable[str] = ()) -> bo
     return passes(filter_, _Row(product, filter_fields(product).with_colours(colours)))
 
 
-def passes(filter_: Filter, row: Filtered) -> bool:
+def passes(filter_: Filter, row: FilterRow) -> bool:
     """Tell whether a row of the index passes."""
     if isinstance(filter_, Not):
         return not passes(filter_.part, row)
@@ -73,14 +73,14 @@ def passes(filter_: Filter, row: Filtered) -> bool:
 
 
 class _Row:
-    def __init__(self, product: Listed, facts: FilterFields) -> None:
+    def __init__(self, product: IdentifiedProduct, facts: FilterFields) -> None:
         self.product_id = product.product_id
         self.category = product.category
         self.price = None if product.price is None else float(product.price)
         self.facts = facts
 
 
-def _holds(leaf: Leaf, row: Filtered) -> bool:
+def _holds(leaf: Leaf, row: FilterRow) -> bool:
     if isinstance(leaf, HasWords):
         return all(token(TITLE, word) in row.facts.tokens for word in leaf.words)
     if leaf.path in (CATEGORY, PRICE, PRODUCT_ID):

@@ -49,7 +49,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class HasWords:
-    """The title has all these words, be it in several languages; from ``words_asked``."""
+    """The title has all these words, be it in several languages; from ``split_query``."""
 
     words: tuple[str, ...]
 

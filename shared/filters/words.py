@@ -15,7 +15,7 @@ _UNSPACED = re.compile(
 )
 
 
-def words_of(text: str) -> list[str]:
+def split_title(text: str) -> list[str]:
     """Return the words of a title, each once, folded: case, accents and width make no difference.
 
     Where a script does not separate words, single characters and pairs of neighbours stand for them.
@@ -24,7 +24,7 @@ def words_of(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def words_asked(text: str) -> list[str]:
+def split_query(text: str) -> list[str]:
     """Return the words that a title must have to contain the text; none when the text has no letter."""
     found = [
         part for run, spaced in _runs(text) for part in ([run] if spaced or len(run) == 1 else _pairs(run))

@@ -13,10 +13,10 @@ _WORDS = frozenset(("and", "or", "not", "exists", "in", "contains", "between", "
 _ESCAPED = re.compile(r'["\\]|[^\x20-\x7e\xa1-\uffff]')
 
 
-def written_as(filter_: Filter) -> str:
+def format_filter(filter_: Filter) -> str:
     """Return the filter as text, such that ``parse`` makes the same filter of it."""
     if isinstance(filter_, Not):
-        return f"not ({written_as(filter_.part)})"
+        return f"not ({format_filter(filter_.part)})"
     if isinstance(filter_, AllOf | AnyOf):
         word = " and " if isinstance(filter_, AllOf) else " or "
         return word.join(_grouped(part) for part in filter_.parts)
@@ -31,7 +31,7 @@ def written_as(filter_: Filter) -> str:
 
 
 def _grouped(part: Filter) -> str:
-    text = written_as(part)
+    text = format_filter(part)
     return f"({text})" if isinstance(part, AllOf | AnyOf) else text
 
 

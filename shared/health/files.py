@@ -92,7 +92,7 @@ def _started_at(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()[19])
 
 
-class LoopPulse:
+class LoopHeartbeat:
     """Touches the file of a process with one main loop, as long as no turn of the loop hangs.
 
     Args:

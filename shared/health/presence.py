@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from shared.contracts.stored import as_object
-from shared.database import Database, affected
+from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s, skew_s
 from shared.database.tables import Process
 from shared.process.background import Periodic
 
-BEAT_S = 5.0
+HEARTBEAT_INTERVAL_S = 5.0
 _REMEMBER_S = 86_400.0
 
 
@@ -41,7 +41,7 @@ class Presence:
         self._database = database
         self._started_at: float | None = None
 
-    def beat(self, name: str, role: str, details: dict[str, Any]) -> None:
+    def write_heartbeat(self, name: str, role: str, details: dict[str, Any]) -> None:
         """Say that this process is ready."""
         with self._database.write() as session:
             now = now_s()
@@ -58,16 +58,16 @@ class Presence:
                 )
             )
 
-    def leave(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         with self._database.write() as session:
             session.execute(delete(Process).where(Process.name == name))
 
-    def forget(self) -> int:
+    def delete_expired(self) -> int:
         """Delete the rows of processes that ended without a word a day ago: each start writes one."""
         with self._database.write() as session:
-            return affected(session, delete(Process).where(Process.seen_at < now_s() - _REMEMBER_S))
+            return execute_rowcount(session, delete(Process).where(Process.seen_at < now_s() - _REMEMBER_S))
 
-    def alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
+    def list_alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
         """Return the processes seen lately, by role and name."""
         with self._database.read() as session:
             rows = session.scalars(
@@ -80,7 +80,7 @@ class Presence:
                 for r in rows
             ]
 
-    def keep_beating(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> Periodic:
+    def start_heartbeat(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> Periodic:
         """Beat from a thread until what is returned is stopped.
 
         Args:
@@ -90,6 +90,6 @@ class Presence:
         def beat() -> None:
             now = details()
             if now is not None:
-                self.beat(name, role, now)
+                self.write_heartbeat(name, role, now)
 
-        return Periodic("presence", BEAT_S, beat, at_once=True).start()
+        return Periodic("presence", HEARTBEAT_INTERVAL_S, beat, starts_now=True).start()

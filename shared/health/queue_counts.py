@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job, Search
-from shared.jobs.states import AUTOMATIC
+from shared.jobs.states import BACKGROUND
 from shared.jobs.turns import IS_OPEN
 
 _DONE = Job.new + Job.changed + Job.unchanged + Job.deleted + Job.failed
@@ -20,7 +20,7 @@ _JOBS: Final = select(
 ).where(IS_OPEN)
 # What the system began may wait as long as anything else does.
 _OLDEST_JOB: Final = select(func.min(Job.created_at)).where(
-    IS_OPEN, Job.state == "queued", Job.priority < AUTOMATIC
+    IS_OPEN, Job.state == "queued", Job.priority < BACKGROUND
 )
 _CHUNKS: Final = (
     select(func.count())

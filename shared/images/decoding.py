@@ -104,7 +104,7 @@ def probe(data: bytes, limits: ImageLimits) -> ImageInfo:
         UndecodableImage: empty, damaged, cut off, or too small.
         OutOfMemory: the process has no memory left.
     """
-    with opened(data, limits) as picture:
+    with open_picture(data, limits) as picture:
         kind = recognise(data).picture or ""
         if kind == "GIF":
             animated = structure.count_gif_frames(data, at_most=2) > 1
@@ -127,7 +127,7 @@ def decode(data: bytes, limits: ImageLimits, min_side_needed_px: int | None = No
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``probe``; and
             UndecodableImage for a file whose pixels are cut off or damaged.
     """
-    with opened(data, limits) as picture:
+    with open_picture(data, limits) as picture:
         if min_side_needed_px is None:
             return _pixels(upright_rgb(picture, limits))
         upright = upright_rgb(picture, limits, (min_side_needed_px, min_side_needed_px))
@@ -147,7 +147,7 @@ def decodable_formats() -> frozenset[str]:
 
 
 @contextmanager
-def opened(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
+def open_picture(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
     """Open a picture whose header is within the limits, by the one parser of its format.
 
     Whatever Pillow raises in the body of the ``with`` becomes one of our errors, as in ``probe``.
@@ -184,8 +184,8 @@ def upright_rgb(
     """Load an opened picture as mode RGB, turned as its EXIF orientation says.
 
     Args:
-        picture: from ``opened``.
-        limits: as given to ``opened``.
+        picture: from ``open_picture``.
+        limits: as given to ``open_picture``.
         least_px: width and height, as stored, that a JPEG must keep when it is decoded smaller.
     """
     if least_px is not None:

@@ -9,7 +9,7 @@ from typing import Literal
 from PIL import Image
 
 from shared.errors import InvalidInput
-from shared.images.decoding import ImageLimits, opened, upright_rgb
+from shared.images.decoding import ImageLimits, open_picture, upright_rgb
 from shared.images.formats import recognise
 
 _RENDITION_QUALITY = {"JPEG": 85, "WEBP": 80}
@@ -46,7 +46,7 @@ def normalise(
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
         InvalidInput: so long and thin that a side would have too few pixels after scaling.
     """
-    with opened(data, limits) as picture:
+    with open_picture(data, limits) as picture:
         _check_shape(picture.size, max_side_px, limits.min_side_px)
         fitted = _fitted(picture, limits, max_side_px)
     while True:
@@ -77,7 +77,7 @@ def rendition(
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
     """
-    with opened(data, limits) as picture:
+    with open_picture(data, limits) as picture:
         fitted = _fitted(picture, limits, max_side_px)
         return _written(fitted, format, quality=_RENDITION_QUALITY[format])
 

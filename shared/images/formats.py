@@ -56,7 +56,7 @@ _HEAD_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileKind:
     """What a file turned out to be.
 
     Attributes:
@@ -68,17 +68,17 @@ class Found:
     name: str | None
 
 
-def recognise(data: bytes) -> Found:
+def recognise(data: bytes) -> FileKind:
     """Say what ``data`` is. Reads at most its first kilobyte; never raises."""
     picture = _picture(data)
     if picture is not None:
-        return Found(picture, f"{'an' if picture == 'AVIF' else 'a'} {PICTURES[picture]} picture")
+        return FileKind(picture, f"{'an' if picture == 'AVIF' else 'a'} {PICTURES[picture]} picture")
     for start, name in _OTHER_STARTS:
         if data.startswith(start):
-            return Found(None, name)
+            return FileKind(None, name)
     if data[4:8] == b"ftyp":
-        return Found(None, "a video")
-    return Found(None, _written(data[:_HEAD_BYTES]))
+        return FileKind(None, "a video")
+    return FileKind(None, _written(data[:_HEAD_BYTES]))
 
 
 def _picture(data: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Images that a manifest names by their addresses, beside those in the import itself."""
+"""Open the images that a manifest names by web or S3 address."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from shared.errors import BodyTooLarge, ImageTooLarge, Refused, Unreachable
-from shared.imports.kinds import S3, under_s3_roots
+from shared.imports.kinds import S3, is_under_s3_roots
 from shared.imports.sources import Source
 from shared.net.addresses import join_address, parse_web_address
+from shared.process.backoff import CoolDown
 
-#: Of one site at once, in this process.
-_AT_ONCE = 4
-#: Of a try and the one after it: together below ten seconds.
+#: Maximum number of concurrent requests to one site from this process.
+_MAX_CONCURRENT = 4
+#: Deadlines of an attempt and its retry: together below ten seconds.
 _DEADLINES_S = (6.0, 3.5)
-#: A site that failed so often in a row is left alone for a while: a dead one would stop the import.
-_FAILURES = 4
-_REST_S = 30.0
+#: Consecutive failures after which a site is skipped for a while, because a dead one would stall the import.
+_MAX_FAILURES = 4
+_COOL_DOWN_S = 30.0
 _WEB = ("http://", "https://")
 
 
 @dataclass
 class _Site:
-    turns: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_AT_ONCE))
-    failures: int = 0
-    rests_until: float = 0.0
+    cool_down: CoolDown
+    slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MAX_CONCURRENT))
 
 
 @dataclass
 class Fetcher:
-    """Fetches images by address, politely. Used by many threads.
+    """Fetches images by address, with a limit of requests per site. Safe for many threads.
 
     Args:
-        fetch: returns the bytes behind an address, at most so many within so many seconds, as
-            ``fetch_image`` does.
+        fetch: returns the bytes behind an address, given their maximum number and a deadline in seconds,
+            as ``fetch_image`` does.
         allowed: whether ``web.url_import`` is on.
     """
 
@@ -52,52 +52,54 @@ class Fetcher:
         self._lock = threading.Lock()
 
     def open(self, address: str) -> BinaryIO:
-        """Return what is at a web address.
+        """Fetch the content of a web address.
 
         Raises:
             InvalidInput: it is no web address.
             Refused: addresses are off, or this one leads into a private network.
-            Unreachable: it does not deliver, twice, or its site did not deliver lately.
-            ImageMissing: there is nothing.
-            ImageTooLarge: it is too large for an image.
+            Unreachable: two attempts failed, or its site failed repeatedly and is skipped for a while.
+            ImageMissing: the server has nothing there.
+            ImageTooLarge: it is larger than an image may be.
         """
         if not self.allowed:
             raise Refused(
                 f"Image addresses are off, so {address[:200]!r} is not fetched: set "
                 "VITRINE_WEB__URL_IMPORT=true for web and worker, or send the files."
             )
-        with self._turn(parse_web_address(address).netloc) as site:
+        with self._slot(parse_web_address(address).netloc) as site:
             try:
-                return io.BytesIO(self._twice(site, address))
+                return io.BytesIO(self._fetch_with_retry(site, address))
             except BodyTooLarge as error:
                 raise ImageTooLarge(
                     f"{address[:200]!r} is larger than {self.max_bytes:,} bytes: make it smaller."
                 ) from error
 
-    def _twice(self, site: _Site, address: str) -> bytes:
+    def _fetch_with_retry(self, site: _Site, address: str) -> bytes:
         try:
-            return self._once(site, address, _DEADLINES_S[0])
+            return self._fetch(site, address, _DEADLINES_S[0])
         except Unreachable:
-            return self._once(site, address, _DEADLINES_S[1])
+            return self._fetch(site, address, _DEADLINES_S[1])
 
-    def _once(self, site: _Site, address: str, deadline_s: float) -> bytes:
+    def _fetch(self, site: _Site, address: str, deadline_s: float) -> bytes:
         try:
             data = self.fetch(address, self.max_bytes, deadline_s)
         except Unreachable:
-            site.failures += 1
+            site.cool_down.record_failure()
             raise
-        site.failures = 0
+        site.cool_down.record_success()
         return data
 
     @contextmanager
-    def _turn(self, host: str) -> Iterator[_Site]:
+    def _slot(self, host: str) -> Iterator[_Site]:
         with self._lock:
-            site = self._sites.setdefault(host, _Site())
-        with site.turns:
-            if site.failures >= _FAILURES:
-                site.failures, site.rests_until = 0, self.clock() + _REST_S
-            if self.clock() < site.rests_until:
-                raise Unreachable(f"{host} did not deliver {_FAILURES} times in a row: asked again later.")
+            if host not in self._sites:
+                self._sites[host] = _Site(CoolDown(_COOL_DOWN_S, _MAX_FAILURES, self.clock))
+            site = self._sites[host]
+        with site.slots:
+            if site.cool_down.is_active():
+                raise Unreachable(
+                    f"{host} failed {_MAX_FAILURES} times in a row: it is skipped for {_COOL_DOWN_S:.0f} s."
+                )
             yield site
 
 
@@ -106,11 +108,11 @@ class WithAddresses:
     """A source whose manifest may also name images by web and S3 addresses.
 
     Args:
-        inner: where every other name is looked for.
-        fetcher: for web addresses.
+        inner: source of all other names.
+        fetcher: fetches web addresses.
         read_s3: reads an object, given its ``s3://`` address.
-        s3_roots: ``s3://`` addresses are read only under these.
-        base: the manifest's own web address, if it has one: other names are relative to it.
+        s3_roots: prefixes under which ``s3://`` addresses may be read.
+        base: web address of the manifest, if it has one; other names are relative to it.
     """
 
     inner: Source
@@ -127,13 +129,13 @@ class WithAddresses:
         return self.inner.names()
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file, an object, or what is at an address. Raises as ``Fetcher.open`` and the source."""
+        """Open a file, an S3 object or a web address. Raises as ``Fetcher.open`` and the inner source."""
         if self.base is not None and "://" not in name and name != self.inner.manifest:
             name = join_address(self.base, name)
         if name.startswith(_WEB):
             return self.fetcher.open(name)
         if not name.startswith(S3):
             return self.inner.open(name)
-        if not under_s3_roots(name, self.s3_roots):
+        if not is_under_s3_roots(name, self.s3_roots):
             raise Refused(f"{name[:200]!r} is not under the import roots (VITRINE_JOBS__IMPORT_ROOTS).")
         return self.read_s3(name)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, cast
 from shared.errors import ImageMissing, InvalidManifest
 from shared.imports.kinds import is_manifest, is_parquet
 from shared.imports.seekable import SeekableFile
-from shared.storage.durable import translated
+from shared.storage.durable import translate_storage_errors
 
 #: Offset, packed size, unpacked size, CRC, method, flags. As bytes a place takes a third of an object's
 #: memory, and there are hundreds of thousands.
@@ -101,7 +101,7 @@ class ArchiveSource:
         return io.BufferedReader(_Unpacked(name, zipfile.ZipExtFile(cast(Any, window), "r", info)))
 
     def _data_offset(self, name: str, header: int) -> int:
-        with self._lock, translated("read an import"):
+        with self._lock, translate_storage_errors("read an import"):
             self._file.seek(header)
             head = self._file.read(_LOCAL_HEADER.size)
         if len(head) == _LOCAL_HEADER.size:
@@ -273,7 +273,7 @@ class Window(SeekableFile):
     def readinto(self, buffer: Any) -> int:
         wanted = min(len(buffer), self.left())
         # A store that does not answer is no fault of the archive: the chunk is done again later.
-        with self._lock, translated("read an import"):
+        with self._lock, translate_storage_errors("read an import"):
             self._file.seek(self._start + self._at)
             data = self._file.read(wanted)
         buffer[: len(data)] = data

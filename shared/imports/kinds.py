@@ -51,7 +51,7 @@ def media_type(name: str) -> str | None:
     return next((media for media, known in UPLOADS.items() if known == ending), None)
 
 
-def under_s3_roots(address: str, roots: tuple[str, ...]) -> bool:
+def is_under_s3_roots(address: str, roots: tuple[str, ...]) -> bool:
     """Whether an ``s3://`` address lies under one of the roots: a sibling that begins alike does not."""
     parts = address.removeprefix(S3).rstrip("/").split("/")
     plain = address.startswith(S3) and "\0" not in address and not {"", ".", ".."} & set(parts)
@@ -59,7 +59,7 @@ def under_s3_roots(address: str, roots: tuple[str, ...]) -> bool:
     return plain and any(address.rstrip("/") == top or address.startswith(top + "/") for top in tops)
 
 
-def made_by(job_id: str) -> str:
+def derived_name_prefix(job_id: str) -> str:
     """Return what the names of the files begin with that a job made of its source, in the image store.
 
     They may go when the job may not go on any more.

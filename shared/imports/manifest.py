@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from shared.contracts import ProductIn
-from shared.contracts.storable import unstorable
+from shared.contracts.storable import find_unstorable
 from shared.errors import ImageMissing, InvalidManifest, Misconfigured
 from shared.imports.kinds import MANIFEST_SUFFIXES
 from shared.imports.parquet import parquet_records
@@ -145,7 +145,7 @@ def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
     """Turn a record into a product, or say what is wrong with it."""
     if isinstance(record, str):
         return Row(number, None, None, [], ("invalid_row", record))
-    if (wrong := unstorable(record, _MAX_DEPTH)) is not None:
+    if (wrong := find_unstorable(record, _MAX_DEPTH)) is not None:
         return Row(number, None, None, [], ("invalid_row", wrong))
     product_id = record.get("product_id")
     if product_id is None or product_id == "":

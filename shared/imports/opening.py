@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from shared.errors import BodyTooLarge, ImageMissing, InvalidManifest, NotFound, Refused
 from shared.imports.addresses import Fetcher, WithAddresses
 from shared.imports.archives import ArchiveIndex, ArchiveSource, Caps, Window, index_archive
-from shared.imports.kinds import S3, archive_ending, is_manifest, made_by, under_s3_roots
+from shared.imports.kinds import S3, archive_ending, derived_name_prefix, is_manifest, is_under_s3_roots
 from shared.imports.s3 import open_s3, read_s3, s3_source
 from shared.imports.sources import FolderSource, ManifestAlone, NoSource, Source, open_regular
 from shared.imports.unpacking import unpacked
@@ -33,7 +33,7 @@ Alive = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Allowed:
+class ImportPermissions:
     """What imports may read besides what is uploaded.
 
     Attributes:
@@ -57,7 +57,9 @@ class ImportSources:
         s3: credentials and endpoint for ``s3://`` addresses.
     """
 
-    def __init__(self, store: ImageStore, s3: S3Access, allowed: Allowed, caps: Caps | None = None) -> None:
+    def __init__(
+        self, store: ImageStore, s3: S3Access, allowed: ImportPermissions, caps: Caps | None = None
+    ) -> None:
         self._store = store
         self._s3 = s3
         self._allowed = allowed
@@ -113,7 +115,7 @@ class ImportSources:
                 yield FolderSource(path) if path.is_dir() else FolderSource(path.parent, path.name)
         elif "s3" in source:
             address = source["s3"]
-            if not under_s3_roots(address, self._allowed.roots):
+            if not is_under_s3_roots(address, self._allowed.roots):
                 raise Refused(f"{address} is not under the import roots (VITRINE_JOBS__IMPORT_ROOTS).")
             if archive_ending(address):
                 opener = lambda: open_s3(self._s3_files, address)  # noqa: E731  a name for two uses
@@ -166,7 +168,7 @@ class ImportSources:
             with opener() as file:
                 yield file
             return
-        name = f"{made_by(job_id)}-unpacked.tar"
+        name = f"{derived_name_prefix(job_id)}-unpacked.tar"
         if not self._store.exists(name, _KIND):
             with opener() as packed:
                 whole = io.BufferedReader(Window(packed, threading.Lock(), 0, packed.seek(0, io.SEEK_END)))
@@ -194,7 +196,7 @@ class ImportSources:
         suffix = PurePosixPath(address.partition("?")[0]).suffix.lower()
         if not is_manifest(suffix):
             raise InvalidManifest("An address must be of a manifest: .csv, .jsonl or .parquet.")
-        name = f"{made_by(job_id)}-fetched{suffix}"
+        name = f"{derived_name_prefix(job_id)}-fetched{suffix}"
 
         def opener() -> BinaryIO:
             if not self._store.exists(name, _KIND):

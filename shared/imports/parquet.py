@@ -17,7 +17,7 @@ from shared.imports.records import Numbered
 from shared.sandbox.budget import Budget
 from shared.sandbox.process import Child
 from shared.sandbox.protocol import ConnectionClosed, Head, raise_error
-from shared.storage.durable import translated
+from shared.storage.durable import translate_storage_errors
 
 #: Memory of the whole reading; processor time and deadline from one batch of rows to the next.
 BUDGET: Final = Budget(memory_bytes=512 * 2**20, cpu_s=10.0, wall_s=60.0)
@@ -107,12 +107,12 @@ class _Reader:
             raise _TooExpensive from error
 
     def _size(self) -> int:
-        with translated("read an import"):
+        with translate_storage_errors("read an import"):
             return self._file.seek(0, 2)
 
     def _read(self, offset: int, size: int) -> bytes:
         if not 0 <= size <= MAX_READ_BYTES or offset < 0:
             raise _TooExpensive
-        with translated("read an import"):
+        with translate_storage_errors("read an import"):
             self._file.seek(offset)
             return self._file.read(size)

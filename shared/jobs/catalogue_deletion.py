@@ -16,7 +16,7 @@ from shared.database.idempotency import AcceptedRequest
 from shared.database.tables import Catalogue, Job
 from shared.errors import UnknownCatalogue
 from shared.jobs.create import add_job, require_idle
-from shared.jobs.states import SOON
+from shared.jobs.states import ELEVATED
 
 KIND = "drop"
 
@@ -31,7 +31,7 @@ def accept(session: Session, name: str) -> AcceptedRequest:
         Conflict: jobs work on it.
     """
     try:
-        place = find_catalogue(session, name, "whole")
+        place = find_catalogue(session, name, "update")
     except UnknownCatalogue:
         going_on = session.scalar(
             select(Job.id)
@@ -46,4 +46,4 @@ def accept(session: Session, name: str) -> AcceptedRequest:
     require_idle(session, place.id)
     # No catalogue can be asked for by a name with a tilde.
     place.deleted_name, place.name = name, f"~{place.id}"
-    return AcceptedRequest(add_job(session, place, KIND, priority=SOON), True)
+    return AcceptedRequest(add_job(session, place, KIND, priority=ELEVATED), True)

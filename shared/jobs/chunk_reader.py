@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job, JobItem
-from shared.jobs.states import AUTOMATIC, OPEN_STATES, UNDERSTOOD
+from shared.jobs.states import BACKGROUND, IS_UNDERSTOOD, OPEN_STATES
 from shared.jobs.turns import IS_UNTRIED, QUICK_KINDS, next_job, reason_to_wait
 from shared.jobs.work import ChunkClaim, Item
 
@@ -36,7 +36,7 @@ class ChunkReader:
             )
             return [Item(r.number, r.row, r.product_id, r.payload, r.attempts) for r in rows]
 
-    def urgent_waits(self, claim: ChunkClaim) -> bool:
+    def has_urgent_work(self, claim: ChunkClaim) -> bool:
         """Whether products put or deleted by hand wait while this worker is at a bulk chunk.
 
         One that was tried before does not count: if it kills the process, it takes no bulk chunk with it.
@@ -46,14 +46,14 @@ class ChunkReader:
             found = session.connection().scalar(_URGENT_WAITS, asked)
         return found is not None
 
-    def gives_way_to(self, claim: ChunkClaim) -> str | None:
+    def preemption_reason(self, claim: ChunkClaim) -> str | None:
         """Return what a job that the system began gives way to now, in words; None for other jobs."""
-        if claim.priority < AUTOMATIC:
+        if claim.priority < BACKGROUND:
             return None
         with self._database.read() as session:
             return reason_to_wait(session, now_s(), claim.priority)
 
-    def elsewhere(self, catalogue_id: int) -> dict[str, tuple[int, int]]:
+    def read_concurrent_chunks(self, catalogue_id: int) -> dict[str, tuple[int, int]]:
         """Chunks whose items other workers are at, in one catalogue: fence, and how many items wait.
 
         Both change as soon as a micro-batch that is on its way is committed, or given up.
@@ -76,16 +76,16 @@ class ChunkReader:
             )
             return {chunk_id: (fence, left) for chunk_id, fence, left in rows}
 
-    def overdue(self, limit: int) -> list[str]:
+    def list_overdue(self, limit: int) -> list[str]:
         """List chunks to publish again: those in the windows of the ``limit`` jobs whose turn it is."""
         jobs: list[str] = []
         with self._database.read() as session:
             now = now_s()
             while len(jobs) < limit and (job_id := next_job(session, now, without=jobs)) is not None:
                 jobs.append(job_id)
-            return [chunk for job in jobs for chunk in self.window_of(session, job)]
+            return [chunk for job in jobs for chunk in self.list_window(session, job)]
 
-    def window_of(self, session: Session, job_id: str) -> list[str]:
+    def list_window(self, session: Session, job_id: str) -> list[str]:
         """List chunks of a job that may be published now: as many as fill its window."""
         running = session.scalar(select(func.count()).where(Chunk.job_id == job_id, Chunk.state == "running"))
         return list(
@@ -103,6 +103,6 @@ _URGENT_WAITS = (
     select(Chunk.id)
     .join(Job, Job.id == Chunk.job_id)
     .where(Chunk.state == "waiting", Chunk.lease_until <= bindparam("now"), Job.state.in_(OPEN_STATES))
-    .where(Chunk.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS), IS_UNTRIED, *UNDERSTOOD)
+    .where(Chunk.priority < bindparam("priority"), Job.kind.in_(QUICK_KINDS), IS_UNTRIED, *IS_UNDERSTOOD)
     .limit(1)
 )

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
-from shared.jobs.control import announce
+from shared.jobs.control import emit_job_event
 from shared.jobs.states import OPEN_STATES
 from shared.jobs.work import Problem
 
@@ -76,4 +76,4 @@ def close_job(session: Session, job_id: str) -> None:
 def end_job(session: Session, job: Job, state: str) -> None:
     """Write the job's end, and tell it."""
     job.state, job.finished_at = state, now_s()
-    announce(session, job)
+    emit_job_event(session, job)

@@ -16,7 +16,7 @@ from shared.contracts import ENDED_STATES
 from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Chunk, IndexVersionRow, Job, JobFailure, JobItem
 from shared.errors import Conflict, UnknownCatalogue, UnknownJob
-from shared.jobs.states import BULK, BY_HAND, OPEN_STATES, UNFINISHED, new_chunk
+from shared.jobs.states import BULK, OPEN_STATES, UNFINISHED, URGENT, new_chunk
 from shared.jobs.view import job_out
 from shared.webhooks.repository import catalogue_name, emit
 
@@ -59,7 +59,7 @@ def pause(session: Session, job_id: str) -> None:
         return
     _refuse_ended(job, "paused")
     job.state, job.paused_at = "paused", now_s()
-    announce(session, job)
+    emit_job_event(session, job)
 
 
 def resume(session: Session, job_id: str) -> None:
@@ -103,7 +103,7 @@ def cancel(session: Session, job_id: str) -> None:
     if job.state in ENDED_STATES:
         raise Conflict(f"Job {job_id} has {job.state} already: there is nothing left to cancel.")
     job.state, job.finished_at = "cancelled", now_s()
-    announce(session, job)
+    emit_job_event(session, job)
 
 
 def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -> str:
@@ -172,7 +172,7 @@ def _hand_over(session: Session, old: Job, new_id: str) -> None:
     version.job_id = new_id
 
 
-def announce(session: Session, job: Job) -> None:
+def emit_job_event(session: Session, job: Job) -> None:
     """Tell the webhooks of the state that the job now has."""
     session.flush()
     name = catalogue_name(session, job.catalogue_id)
@@ -267,7 +267,7 @@ def _cut(session: Session, old: Job, new_id: str, count: int, chunk_items: int) 
     chunks = session.execute(
         select(Chunk.stage, func.min(Chunk.priority)).where(Chunk.job_id == old.id).group_by(Chunk.stage)
     ).all()
-    priority = min((p for _, p in chunks), default=BY_HAND)
+    priority = min((p for _, p in chunks), default=URGENT)
     priority = min(priority, BULK)
     number = 0
     for number, first in enumerate(range(1, count + 1, chunk_items), start=1):

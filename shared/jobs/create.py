@@ -13,17 +13,17 @@ from shared.contracts import ENDED_STATES
 from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Job, JobItem
 from shared.errors import Conflict
-from shared.jobs.states import BULK, BY_HAND, new_chunk
+from shared.jobs.states import BULK, URGENT, new_chunk
 
 #: A product and what is to be done with it.
-Wanted = tuple[str, dict[str, Any]]
+JobInput = tuple[str, dict[str, Any]]
 
 
 def add_job(
     session: Session,
     place: Catalogue,
     kind: str,
-    items: Sequence[Wanted] = (),
+    items: Sequence[JobInput] = (),
     *,
     source: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
@@ -39,7 +39,7 @@ def add_job(
         priority: by hand if there are items, else bulk, unless it is given.
         caller: who asked for it; None: the system.
     """
-    urgency = priority if priority is not None else BY_HAND if items else BULK
+    urgency = priority if priority is not None else URGENT if items else BULK
     job = Job(
         id=str(uuid.uuid4()),
         kind=kind,

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from shared.broker.publisher import TaskPublisher
 from shared.broker.task_names import TaskName
 from shared.database import Database
-from shared.database.catalogue_rows import shown_name
+from shared.database.catalogue_rows import display_name
 from shared.database.tables import Catalogue, Chunk, Job
 
 
@@ -23,11 +23,11 @@ def publish_chunks(publisher: TaskPublisher, database: Database, chunk_ids: Sequ
 
 def _labels(database: Database, chunk_ids: Sequence[str]) -> dict[str, dict[str, str]]:
     of_chunks = (
-        select(Chunk.id, Job.id.label("job"), Job.kind, shown_name.label("catalogue"))
+        select(Chunk.id, Job.id.label("job"), Job.kind, display_name.label("catalogue"))
         .join(Job, Job.id == Chunk.job_id)
         .join(Catalogue, Catalogue.id == Job.catalogue_id)
         .where(Chunk.id.in_(list(chunk_ids)))
     )
-    with database.look() as connection:
+    with database.read_connection() as connection:
         rows = connection.execute(of_chunks).all()
     return {row.id: {"job": row.job, "kind": row.kind, "catalogue": row.catalogue} for row in rows}

@@ -22,7 +22,7 @@ class Speed(NamedTuple):
     fast: float
 
 
-def with_sample(samples: Sequence[Sequence[float]] | None, at_s: float, done: int) -> list[list[float]]:
+def add_sample(samples: Sequence[Sequence[float]] | None, at_s: float, done: int) -> list[list[float]]:
     """Return the samples with a new one, the oldest left out."""
     return [*(list(s) for s in _readable(samples)), [at_s, done]][-_KEPT:]
 

@@ -14,7 +14,7 @@ from shared.database.bulk import insert_rows
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
 from shared.jobs.close import add_problems
-from shared.jobs.pace import with_sample
+from shared.jobs.pace import add_sample
 from shared.jobs.queue import JobQueue
 from shared.jobs.states import new_chunk
 from shared.jobs.work import ChunkClaim, Item, Problem
@@ -40,20 +40,20 @@ def write_plan(
         finish: whether a last chunk, of stage ``finish``, follows when all items are done.
     """
     with database.write() as session:
-        desk.hold(session, claim)
+        desk.renew_lease(session, claim)
         for table in (JobItem, JobFailure):
             session.execute(delete(table).where(table.job_id == claim.job_id))
         session.execute(delete(Chunk).where(Chunk.job_id == claim.job_id, Chunk.number > 0))
         session.execute(update(Job).where(Job.id == claim.job_id).values(failed=0, image_failures=0))
     number = failed = 0
     for stretch in _stretches(items, STRETCH):
-        desk.go_on()
+        desk.report_progress()
         with database.write() as session:
-            desk.hold(session, claim)
+            desk.renew_lease(session, claim)
             number, lost = _plan_stretch(session, claim.job_id, stretch, number)
             failed += lost
     with database.write() as session:
-        desk.hold(session, claim)
+        desk.renew_lease(session, claim)
         k = 0
         for k, first in enumerate(range(1, number + 1, chunk_items), start=1):
             last = min(first + chunk_items - 1, number)
@@ -67,7 +67,7 @@ def write_plan(
             update(Job)
             .where(Job.id == claim.job_id)
             .values(
-                total=number + failed, failed=failed, phase="work", pace=with_sample(None, now_s(), failed)
+                total=number + failed, failed=failed, phase="work", pace=add_sample(None, now_s(), failed)
             )
         )
 

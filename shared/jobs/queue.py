@@ -10,17 +10,17 @@ from typing import Any
 from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from shared.database import Database, affected
-from shared.database.catalogue_rows import shown_name
+from shared.database import Database, execute_rowcount
+from shared.database.catalogue_rows import display_name
 from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Chunk, Job, JobItem
 from shared.jobs.chunk_reader import ChunkReader
 from shared.jobs.close import add_problems, close_job, end_job, fail_rest
-from shared.jobs.pace import SAMPLE_S, with_sample
+from shared.jobs.pace import SAMPLE_S, add_sample
 from shared.jobs.states import OPEN_STATES, UNFINISHED
 from shared.jobs.turns import chunks_behind, first_chunk, next_job
-from shared.jobs.view import done_of
-from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, Spent, Stopping
+from shared.jobs.view import count_done
+from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, StageTimes, WorkerStopping
 
 
 class JobQueue(ChunkReader):
@@ -31,7 +31,7 @@ class JobQueue(ChunkReader):
         lease_s: how long a claim holds without a heartbeat.
         max_attempts: claims after which a chunk is given up.
         window: chunks of a job in flight.
-        told_to_stop: whether this process is to end.
+        stop_requested: whether this process is to end.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class JobQueue(ChunkReader):
         lease_s: float,
         max_attempts: int,
         window: int,
-        told_to_stop: Callable[[], bool] = lambda: False,
+        stop_requested: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(database, holder, window)
         self.lease_s = lease_s
-        self.told_to_stop = told_to_stop
+        self.stop_requested = stop_requested
         #: When something was last recorded, by the monotonic clock.
         self.progress_at = time.monotonic()
         self._sampled: tuple[str, float] = ("", 0.0)
@@ -55,7 +55,7 @@ class JobQueue(ChunkReader):
         """Take the chunk whose turn it is: see ``shared.jobs.turns``.
 
         Args:
-            within: take only what ``urgent_waits`` speaks of.
+            within: take only what ``has_urgent_work`` speaks of.
         """
         with self._database.write() as session:
             now = now_s()
@@ -63,7 +63,7 @@ class JobQueue(ChunkReader):
             if chunk is None:
                 return None
             job, catalogue = session.execute(
-                select(Job, shown_name)
+                select(Job, display_name)
                 .join(Catalogue, Catalogue.id == Job.catalogue_id)
                 .where(Job.id == chunk.job_id)
             ).one()
@@ -73,7 +73,7 @@ class JobQueue(ChunkReader):
             chunk.holder = self._holder
             chunk.lease_until = now + self.lease_s
             # The job's row was not locked with the chunk's: it may have been paused meanwhile.
-            if not affected(
+            if not execute_rowcount(
                 session,
                 update(Job)
                 .where(Job.id == job.id, Job.state.in_(OPEN_STATES))
@@ -100,15 +100,15 @@ class JobQueue(ChunkReader):
             taken.append(job_id)
         return None
 
-    def note_error(self, claim: ChunkClaim, code: str, message: str) -> None:
+    def record_error(self, claim: ChunkClaim, code: str, message: str) -> None:
         """Note why the job, which goes on to its end, is to end as failed. What it did stays."""
         with self._database.write() as session:
-            self.hold(session, claim)
+            self.renew_lease(session, claim)
             session.execute(
                 update(Job).where(Job.id == claim.job_id).values(error_code=code, error_message=message)
             )
 
-    def hold(self, session: Session, claim: ChunkClaim) -> None:
+    def renew_lease(self, session: Session, claim: ChunkClaim) -> None:
         """Renew the lease inside the caller's transaction, and count it as progress.
 
         Raises:
@@ -128,25 +128,29 @@ class JobQueue(ChunkReader):
         held = {"chunk": claim.id, "held": claim.fence, "job": claim.job_id, "until": now_s() + self.lease_s}
         return bool(session.connection().execute(_RENEW, held).rowcount)
 
-    def go_on(self) -> None:
+    def report_progress(self) -> None:
         """Say that work goes on; call it between micro-batches, and now and then in long steps.
 
         Raises:
-            Stopping: this process was told to end; what was recorded stays.
+            WorkerStopping: this process was told to end; what was recorded stays.
         """
         self.progress_at = time.monotonic()
-        if self.told_to_stop():
-            raise Stopping("The worker was told to stop.")
+        if self.stop_requested():
+            raise WorkerStopping("The worker was told to stop.")
 
     def record(
-        self, session: Session, claim: ChunkClaim, outcomes: Sequence[Outcome], spent: Spent | None = None
+        self,
+        session: Session,
+        claim: ChunkClaim,
+        outcomes: Sequence[Outcome],
+        spent: StageTimes | None = None,
     ) -> None:
         """Write what became of items, in the transaction that writes their products.
 
         Args:
             spent: the seconds it took, added to the job's.
         """
-        self.hold(session, claim)
+        self.renew_lease(session, claim)
         alike: dict[tuple[str, str | None], list[int]] = {}
         for o in outcomes:
             alike.setdefault((o.result, o.problems[0].reason if o.problems else None), []).append(
@@ -167,7 +171,7 @@ class JobQueue(ChunkReader):
             "images": sum(o.images for o in outcomes),
             "images_reused": sum(o.reused for o in outcomes),
             "image_failures": sum(p.image is not None for p in problems),
-            **asdict(spent or Spent()),
+            **asdict(spent or StageTimes()),
         }
         added = {f"more_{k}": v for k, v in more.items()}
         session.connection().execute(_ADD, {"job": claim.job_id, **added})
@@ -181,12 +185,12 @@ class JobQueue(ChunkReader):
         self._sampled = (job_id, now)
         job = session.get(Job, job_id, populate_existing=True)
         if job is not None:
-            job.pace = with_sample(job.pace, now, done_of(job))
+            job.pace = add_sample(job.pace, now, count_done(job))
 
-    def blame(self, claim: ChunkClaim, item: Item) -> int:
+    def count_item_attempt(self, claim: ChunkClaim, item: Item) -> int:
         """Note, before a dangerous try, which item is tried; returns its tries, this one included."""
         with self._database.write() as session:
-            self.hold(session, claim)
+            self.renew_lease(session, claim)
             session.execute(
                 update(JobItem)
                 .where(JobItem.job_id == claim.job_id, JobItem.number == item.number)
@@ -194,7 +198,7 @@ class JobQueue(ChunkReader):
             )
         return item.attempts + 1
 
-    def forgive(self, session: Session, claim: ChunkClaim) -> None:
+    def reset_attempts(self, session: Session, claim: ChunkClaim) -> None:
         """Start the chunk's count of tries again: the item that was to blame has been found."""
         session.execute(update(Chunk).where(Chunk.id == claim.id).values(attempts=1))
 
@@ -205,29 +209,29 @@ class JobQueue(ChunkReader):
             report: what the job found, kept with it.
         """
         with self._database.write() as session:
-            self.hold(session, claim)
+            self.renew_lease(session, claim)
             if report is not None:
                 session.execute(update(Job).where(Job.id == claim.job_id).values(report=report))
             session.execute(
                 update(Chunk).where(Chunk.id == claim.id).values(state="done", holder=None, lease_until=0.0)
             )
             close_job(session, claim.job_id)
-            return [*self.window_of(session, claim.job_id), *chunks_behind(session, claim.job_id)]
+            return [*self.list_window(session, claim.job_id), *chunks_behind(session, claim.job_id)]
 
-    def postpone(self, claim: ChunkClaim, delay_s: float, error: str, blame: bool) -> None:
+    def postpone(self, claim: ChunkClaim, delay_s: float, error: str, count_attempt: bool) -> None:
         """Give the chunk back, to be tried after ``delay_s``; see ``SearchQueue.postpone``."""
         with self._database.write() as session:
             chunk = session.get(Chunk, claim.id, with_for_update=True)
             if chunk is None or chunk.fence != claim.fence or chunk.state != "running":
                 return
             chunk.error = error
-            if not blame:
+            if not count_attempt:
                 chunk.attempts -= 1
             self._put_back_one(session, chunk, now_s() + delay_s)
 
     def give_way(self, claim: ChunkClaim, reason: str) -> None:
         """Give the chunk back for something more urgent; no try is counted, and the job says why it waits."""
-        self.postpone(claim, 0.0, reason, blame=False)
+        self.postpone(claim, 0.0, reason, count_attempt=False)
         with self._database.write() as session:
             session.execute(
                 update(Job)
@@ -246,7 +250,7 @@ class JobQueue(ChunkReader):
     def fail_job(self, claim: ChunkClaim, code: str, message: str) -> None:
         """End the job with an error that no retry can mend, such as a manifest nobody can read."""
         with self._database.write() as session:
-            self.hold(session, claim)
+            self.renew_lease(session, claim)
             session.execute(
                 update(Chunk)
                 .where(Chunk.job_id == claim.job_id, Chunk.state.in_(UNFINISHED))
@@ -296,7 +300,7 @@ class JobQueue(ChunkReader):
 
 
 _RESULTS = ("new", "changed", "unchanged", "deleted", "failed")
-_COUNTED = (*_RESULTS, "images", "images_reused", "image_failures", *asdict(Spent()))
+_COUNTED = (*_RESULTS, "images", "images_reused", "image_failures", *asdict(StageTimes()))
 # Made once: both are asked for every micro-batch, and to make one costs more than to carry it out.
 _RENEW = (
     update(Chunk)

@@ -12,23 +12,23 @@ from sqlalchemy.orm import Session
 from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.contracts.stored import NEEDS, as_object, needed_by
 from shared.database import Database
-from shared.database.catalogue_rows import find_catalogue, shown_name
+from shared.database.catalogue_rows import display_name, find_catalogue
 from shared.database.idempotency import (
     AcceptedRequest,
     Idempotent,
     find_earlier_request,
     store_idempotency_key,
 )
-from shared.database.tables import MOST_ID, Catalogue, Chunk, Job, JobFailure, Product
+from shared.database.tables import MAX_ROW_ID, Catalogue, Chunk, Job, JobFailure, Product
 from shared.errors import InvalidInput, UnknownJob, UnknownProduct
-from shared.jobs import catalogue_deletion as dropping
+from shared.jobs import catalogue_deletion
 from shared.jobs import control as job_control
 from shared.jobs.control import find_job
 from shared.jobs.create import add_job, require_idle
 from shared.jobs.limits import require_room
-from shared.jobs.states import BULK, BY_HAND, OPEN_STATES
+from shared.jobs.states import BULK, OPEN_STATES, URGENT
 from shared.jobs.view import job_out
-from shared.retention.picture_sweep import require_unswept
+from shared.retention.picture_sweep import require_no_sweep
 
 _SCOPE = "job"
 
@@ -46,7 +46,7 @@ class JobRepository:
         self._caller = caller
         self._max_waiting = max_waiting
 
-    def of_caller(self, caller: str, max_waiting: int) -> JobRepository:
+    def for_caller(self, caller: str, max_waiting: int) -> JobRepository:
         """Return the same for a caller whose jobs are limited."""
         return JobRepository(self._database, caller, max_waiting)
 
@@ -87,16 +87,16 @@ class JobRepository:
         options: dict[str, Any] | None = None,
         *,
         index_version: int | None = None,
-        by_hand: bool = False,
-        beside_no: Sequence[str] = (),
+        urgent: bool = False,
+        exclusive_kinds: Sequence[str] = (),
         idempotency: Idempotent | None = None,
     ) -> AcceptedRequest:
         """Commit a job whose items, if it has any, a worker will list.
 
         Args:
             kind: a name in ``worker/jobs``.
-            by_hand: whether somebody waits for it: it then goes before bulk work.
-            beside_no: kinds of jobs of which none may be going on. Of two requests that come at once,
+            urgent: whether somebody waits for it: it then goes before bulk work.
+            exclusive_kinds: kinds of jobs of which none may be going on. Of two requests that come at once,
                 one is refused.
 
         Raises:
@@ -112,8 +112,8 @@ class JobRepository:
             idempotency,
             options=options,
             index_version=index_version,
-            priority=BY_HAND if by_hand else BULK,
-            beside_no=beside_no,
+            priority=URGENT if urgent else BULK,
+            exclusive_kinds=exclusive_kinds,
         )
 
     def create_put(
@@ -122,13 +122,13 @@ class JobRepository:
         product_id: str,
         product: ProductIn,
         images: list[str] | None,
-        stored_since: int | None = None,
+        sweep_count: int | None = None,
     ) -> AcceptedRequest:
         """Commit one product to be written.
 
         Args:
             images: keys in the image store; None keeps the pictures that the product has.
-            stored_since: of ``storing_since``, read before they were stored.
+            sweep_count: of ``read_sweep_count``, read before they were stored.
 
         Raises:
             UnknownCatalogue.
@@ -143,7 +143,7 @@ class JobRepository:
             [(product_id, payload)],
             None,
             options={NEEDS: version} if version > 1 else None,
-            stored_since=stored_since,
+            sweep_count=sweep_count,
         )
 
     def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> AcceptedRequest:
@@ -188,19 +188,19 @@ class JobRepository:
         options: dict[str, Any] | None = None,
         index_version: int | None = None,
         priority: int | None = None,
-        beside_no: Sequence[str] = (),
-        stored_since: int | None = None,
+        exclusive_kinds: Sequence[str] = (),
+        sweep_count: int | None = None,
     ) -> AcceptedRequest:
         with self._database.write() as session:
             if (earlier := find_earlier_request(session, _SCOPE, idempotency)) is not None:
                 return AcceptedRequest(earlier, False)
-            place = find_catalogue(session, catalogue, "alone" if beside_no else "there")
-            if beside_no:
-                require_idle(session, place.id, beside_no)
-            if priority != BY_HAND:  # what moves an index is never refused: there is one at a time
+            place = find_catalogue(session, catalogue, "no_key_update" if exclusive_kinds else "key_share")
+            if exclusive_kinds:
+                require_idle(session, place.id, exclusive_kinds)
+            if priority != URGENT:  # what moves an index is never refused: there is one at a time
                 self._require_room(session, place)
-            if stored_since is not None:
-                require_unswept(session, stored_since)
+            if sweep_count is not None:
+                require_no_sweep(session, sweep_count)
             job_id = add_job(
                 session,
                 place,
@@ -216,9 +216,9 @@ class JobRepository:
             return AcceptedRequest(job_id, True)
 
     def create_drop(self, catalogue: str) -> AcceptedRequest:
-        """Commit the deletion of a whole catalogue; raises as ``dropping.accept``."""
+        """Commit the deletion of a whole catalogue; raises as ``catalogue_deletion.accept``."""
         with self._database.write() as session:
-            return dropping.accept(session, catalogue)
+            return catalogue_deletion.accept(session, catalogue)
 
     def first_chunk(self, job_id: str) -> str:
         """Return the id of the chunk to publish first."""
@@ -238,24 +238,24 @@ class JobRepository:
                 raise UnknownJob(f"There is no job {job_id!r}: GET /v1/jobs lists them.")
             return job_out(*row)
 
-    def recent(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
+    def list_recent(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
         """Return the newest jobs, newest first."""
         query = _select_jobs().order_by(Job.created_at.desc()).limit(limit)
         if catalogue is not None:
-            query = query.where(shown_name == catalogue)
+            query = query.where(display_name == catalogue)
         with self._database.read() as session:
             return [job_out(*row) for row in session.execute(query)]
 
-    def unfinished(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
+    def list_unfinished(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
         """Return the newest jobs that have not ended, newest first."""
         query = _select_jobs().where(Job.state.in_((*OPEN_STATES, "paused")))
         if catalogue is not None:
-            query = query.where(shown_name == catalogue)
+            query = query.where(display_name == catalogue)
         with self._database.read() as session:
             rows = session.execute(query.order_by(Job.created_at.desc()).limit(limit))
             return [job_out(*row) for row in rows]
 
-    def latest(self) -> dict[str, JobOut]:
+    def latest_by_catalogue(self) -> dict[str, JobOut]:
         """Return the newest job of each catalogue that has one, by its name; none of deleted catalogues."""
         place = func.row_number().over(
             partition_by=Job.catalogue_id, order_by=(Job.created_at.desc(), Job.id.desc())
@@ -278,7 +278,7 @@ class JobRepository:
             after: ``next`` of the page before.
             reason: only failures with this code.
         """
-        if after is not None and not (after.isdecimal() and len(after) <= 10 and int(after) <= MOST_ID):
+        if after is not None and not (after.isdecimal() and len(after) <= 10 and int(after) <= MAX_ROW_ID):
             raise InvalidInput("`after` is the `next` of the page before.", "after")
         with self._database.read() as session:
             find_job(session, job_id)
@@ -333,7 +333,7 @@ class JobRepository:
 
 
 def _select_jobs() -> Any:
-    return select(Job, shown_name).join(Catalogue, Catalogue.id == Job.catalogue_id)
+    return select(Job, display_name).join(Catalogue, Catalogue.id == Job.catalogue_id)
 
 
 def _reasons(session: Session, job_id: str) -> dict[str, int]:

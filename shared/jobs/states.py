@@ -7,7 +7,7 @@ from shared.database.tables import Chunk, Job
 
 #: One product put by hand goes before the chunks of a bulk import. What goes soon goes before bulk work that
 #: waits, and gives way to products put by hand. What the system began by itself gives way to everything.
-BY_HAND, SOON, BULK, AUTOMATIC = 0, 5, 10, 20
+URGENT, ELEVATED, BULK, BACKGROUND = 0, 5, 10, 20
 #: Of jobs whose chunks may be taken. A paused job is neither open nor ended.
 OPEN_STATES = ("queued", "running")
 #: Every kind of job; a worker leaves other kinds to a newer one. ``worker.jobs.lane`` does them.
@@ -20,7 +20,7 @@ UNFINISHED = ("held", "waiting", "running")
 
 
 #: A worker takes chunks of these jobs only: the others need a newer one, and keep their place.
-UNDERSTOOD = (Job.kind.in_(KINDS), is_understood(Job.options))
+IS_UNDERSTOOD = (Job.kind.in_(KINDS), is_understood(Job.options))
 
 
 def new_chunk(job_id: str, number: int, first: int, last: int, priority: int, stage: str = "items") -> Chunk:

@@ -18,9 +18,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, bindparam, exists, func, literal_column, select
 from sqlalchemy.orm import Session, aliased
 
-from shared.database.catalogue_rows import shown_name
+from shared.database.catalogue_rows import display_name
 from shared.database.tables import Catalogue, Chunk, Job
-from shared.jobs.states import OPEN_STATES, UNDERSTOOD
+from shared.jobs.states import IS_UNDERSTOOD, OPEN_STATES
 
 #: Written out and not bound: only so do both databases use the index of open jobs.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{state}'") for state in OPEN_STATES]
@@ -93,7 +93,7 @@ def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
     conditions = [
         Job.catalogue_id == Catalogue.id,
         IS_OPEN,
-        *UNDERSTOOD,
+        *IS_UNDERSTOOD,
         exists().where(Chunk.job_id == Job.id, *of_chunk),
         ~exists().where(
             previous.catalogue_id == Job.catalogue_id,
@@ -125,9 +125,9 @@ def _turns(only_quick: bool, excluding: bool) -> Select[Any]:
 
 
 _MORE_URGENT = (
-    select(Job.id, Job.kind, shown_name)
+    select(Job.id, Job.kind, display_name)
     .join(Catalogue, Catalogue.id == Job.catalogue_id)
-    .where(IS_OPEN, *UNDERSTOOD, Job.priority < bindparam("priority"))
+    .where(IS_OPEN, *IS_UNDERSTOOD, Job.priority < bindparam("priority"))
     .where(exists().where(Chunk.job_id == Job.id, *_IS_CLAIMABLE))
     .limit(1)
 )

@@ -15,7 +15,7 @@ def job_out(job: Job, catalogue: str) -> JobOut:
     counts = JobCounts(
         new=job.new, changed=job.changed, unchanged=job.unchanged, deleted=job.deleted, failed=job.failed
     )
-    done = done_of(job)
+    done = count_done(job)
     rate = _rate(job, done)
     left = None if job.total is None or job.state != "running" else max(job.total - done, 0)
     return JobOut(
@@ -46,7 +46,7 @@ def job_out(job: Job, catalogue: str) -> JobOut:
     )
 
 
-def done_of(job: Job) -> int:
+def count_done(job: Job) -> int:
     """Return how many products have been dealt with, well or not."""
     return job.new + job.changed + job.unchanged + job.deleted + job.failed
 

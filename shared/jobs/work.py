@@ -14,19 +14,19 @@ class LostLease(VitrineError):
     code = "lost_lease"
 
 
-class Stopping(VitrineError):
+class WorkerStopping(VitrineError):
     """This process was told to end: the chunk goes back to whoever takes it next."""
 
     code = "stopping"
 
 
-class GivesWay(VitrineError):
+class JobPreempted(VitrineError):
     """A job that the system began goes back to the queue: a person waits for another."""
 
     code = "gives_way"
 
 
-class NeedsNewer(VitrineError):
+class NewerWorkerRequired(VitrineError):
     """The chunk holds items of a newer version: it is left to a newer worker."""
 
     code = "needs_newer_worker"
@@ -85,7 +85,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class StageTimes:
     """Seconds that a micro-batch took, by stage."""
 
     decode_s: float = 0.0

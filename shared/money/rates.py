@@ -135,7 +135,7 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no rate")
 
 
-def priced(result: dict[str, Any], currency: str, rates: Rates) -> dict[str, Any]:
+def convert_prices(result: dict[str, Any], currency: str, rates: Rates) -> dict[str, Any]:
     """Return the JSON of a SearchResult with its prices in another currency, where there is a rate.
 
     A converted price keeps the shop's own beside it; ``rates_date`` is that of the oldest rate used.

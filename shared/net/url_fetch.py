@@ -71,7 +71,7 @@ def fetch(
     """
     end = time.monotonic() + deadline_s
     for _ in range(MAX_REDIRECTS + 1):
-        target = checked_target(url, lambda host, port: resolved_by(end, host, port))
+        target = resolve_target(url, lambda host, port: resolve_before(end, host, port))
         with _asked(target, end) as answer:
             onward = _redirect(target, answer)
             if onward is None:
@@ -89,7 +89,7 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(answer[4][0]) for answer in answers]
 
 
-def checked_target(url: str, resolver: Resolver) -> Target:
+def resolve_target(url: str, resolver: Resolver) -> Target:
     """Return where to connect for ``url``.
 
     Raises:
@@ -125,7 +125,7 @@ def is_public(text: str) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-def resolved_by(end: float, host: str, port: int) -> list[str]:
+def resolve_before(end: float, host: str, port: int) -> list[str]:
     """As ``resolve``, which the system may let wait for long, with an end by the monotonic clock."""
     answers: queue.SimpleQueue[list[str] | Unreachable] = queue.SimpleQueue()
 

@@ -19,20 +19,20 @@ STOP_S = 15.0
 
 
 class Periodic:
-    """Calls ``action`` every ``every_s`` seconds from a thread, from the call of ``start`` on.
+    """Calls ``action`` every ``interval_s`` seconds from a thread, from the call of ``start`` on.
 
     Args:
         name: the thread's, and what the log calls it.
-        at_once: whether the first call comes at the start, or after the first ``every_s``.
+        starts_now: whether the first call comes at the start, or after the first ``interval_s``.
     """
 
     def __init__(
-        self, name: str, every_s: float, action: Callable[[], object], at_once: bool = False
+        self, name: str, interval_s: float, action: Callable[[], object], starts_now: bool = False
     ) -> None:
         self._name = name
-        self._every_s = every_s
+        self._every_s = interval_s
         self._action = action
-        self._first_s = 0.0 if at_once else every_s
+        self._first_s = 0.0 if starts_now else interval_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import and_, delete, func, or_, select
 
 from shared.contracts import ENDED_STATES
-from shared.contracts.stored import texts_in
-from shared.database import Database, affected
+from shared.contracts.stored import iterate_texts
+from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s
 from shared.database.tables import DeletedProduct, Job, Search
-from shared.imports.kinds import made_by
+from shared.imports.kinds import derived_name_prefix
 
 #: Notes of deleted products are kept at least this long: a failed job may be retried.
 KEEP_DELETED_S = 30 * 86_400.0
@@ -25,7 +25,7 @@ def unused_query_images(database: Database, keys: Iterable[str], keep_s: float =
     open_ = or_(Search.state.in_(("queued", "running")), Search.created_at > now_s() - keep_s)
     with database.read() as session:
         several = session.scalars(select(Search.more_photos).where(open_, Search.more_photos.is_not(None)))
-        also_needed = set(texts_in(list(several)))
+        also_needed = set(iterate_texts(list(several)))
     for key in keys:
         if key in also_needed:
             continue
@@ -60,8 +60,8 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
             )
         ).all()
     # Whatever a row of another version calls it: what a source names is needed.
-    needed = set(texts_in([source for _, source in jobs]))
-    makers = {made_by(job_id) for job_id, _ in jobs}
+    needed = set(iterate_texts([source for _, source in jobs]))
+    makers = {derived_name_prefix(job_id) for job_id, _ in jobs}
     for name in names:
         if name not in needed and name.partition("-")[0] not in makers:
             yield name
@@ -73,4 +73,4 @@ def forget_deleted_products(database: Database) -> int:
         oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state.not_in(ENDED_STATES)))
         horizon = now_s() - KEEP_DELETED_S
         before = horizon if oldest is None else min(horizon, oldest)
-        return affected(session, delete(DeletedProduct).where(DeletedProduct.accepted_at < before))
+        return execute_rowcount(session, delete(DeletedProduct).where(DeletedProduct.accepted_at < before))

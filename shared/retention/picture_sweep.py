@@ -1,19 +1,20 @@
-"""Pictures that no product refers to any more go, and never one that somebody stored a moment ago.
+"""Delete pictures that no product refers to, without racing with writers that are storing them.
 
-A picture is named by its content. So one that nothing refers to may be wanted again at any moment: an import
-that brings the same bytes finds them there and stores nothing, and the row that refers to them comes later,
-after the models. A sweep between the two would delete what that row needs. No look at the file's age helps,
-for the sweeper may be held up between the look and the deletion as long as it likes. Therefore:
+A picture is named by its content. An unreferenced one may be needed again at any moment: an import with
+the same bytes finds them and stores nothing, and the row that refers to them follows only after inference.
+A sweep in between would delete what that row needs. Checking the file's age does not help, because the
+sweeper may pause for any time between the check and the deletion. Therefore:
 
-- sweeps are counted in one row of the database; the count is odd from before a sweep looks for the last time
-  until after it has deleted, and a sweep holds the row meanwhile;
-- who stores pictures reads the count before (``storing_since``), and in the transaction that refers to them
-  holds the row and compares (``require_unswept``): another count, or an odd one, and they are stored again.
+- Sweeps are counted in one database row. The count is odd from before the last check of a sweep until after
+  its deletion, and the sweep locks the row during that time.
+- A writer reads the count before it stores pictures (``read_sweep_count``). In the transaction that refers to
+  them it locks the row and compares (``require_no_sweep``). If the count has changed or is odd, it stores the
+  pictures again.
 
-Whoever comes second to the row then sees what the first one did: the sweep sees the reference and spares the
-picture, or the writer sees the sweep and stores the picture anew. No clock is part of it. The age at which
-pictures go (``sweep.pictures_after_s``) only saves work, and keeps for a while what may be imported again.
-A sweep that died leaves the count odd; the next who stores pictures, or sweeps, makes it even.
+Whichever locks the row second sees what the first one did: the sweep sees the reference and keeps the
+picture, or the writer sees the sweep and stores the picture again. No clock is involved. The minimum age of
+deleted pictures (``sweep.pictures_after_s``) only saves work, and keeps pictures that may be imported again.
+A sweep that was killed leaves the count odd; the next writer or sweep makes it even.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
-from shared.contracts.stored import texts_in
-from shared.database import Database, affected
+from shared.contracts.stored import iterate_texts
+from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s
 from shared.database.tables import Image, Job, JobItem
 from shared.database.tables.catalogue import PictureSweep
@@ -44,8 +45,8 @@ class PicturesSwept(Unavailable):
     code = "pictures_swept"
 
 
-def storing_since(database: Database) -> int:
-    """Return the count of sweeps, to be read before pictures are stored and given to ``require_unswept``."""
+def read_sweep_count(database: Database) -> int:
+    """Return the count of sweeps, to be read before pictures are stored and given to ``require_no_sweep``."""
     with database.read() as session:
         count = _count(session)
     if count % 2 == 0:
@@ -56,8 +57,8 @@ def storing_since(database: Database) -> int:
         return _count(session)
 
 
-def require_unswept(session: Session, since: int) -> None:
-    """Raise PicturesSwept unless all is there that was stored since ``storing_since`` gave this count.
+def require_no_sweep(session: Session, since: int) -> None:
+    """Raise PicturesSwept unless all is there that was stored since ``read_sweep_count`` gave this count.
 
     Called in the transaction that writes what refers to the pictures; until it ends, no sweep begins.
     """
@@ -104,11 +105,11 @@ class PictureSweeper:
 
     def _delete(self, keys: Sequence[str]) -> int:
         """Delete those of the keys that still nothing refers to."""
-        count = storing_since(self._database)
+        count = read_sweep_count(self._database)
         with self._database.write() as session:
             # Committed before anything is deleted: should the end be lost, the count still tells of it.
             begun = update(PictureSweep).where(PictureSweep.count == count).values(count=count + 1)
-            if not affected(session, begun):
+            if not execute_rowcount(session, begun):
                 return 0  # another sweeper; what it leaves is found again
         with self._database.write() as session:
             # First, so that the row is held when it is looked at who refers to what.
@@ -139,7 +140,7 @@ class PictureSweeper:
             )
         )
         # Whatever a row of another version calls it: what a payload names is needed.
-        return set(texts_in(list(payloads)))
+        return set(iterate_texts(list(payloads)))
 
 
 def _count(session: Session) -> int:
@@ -149,5 +150,5 @@ def _count(session: Session) -> int:
 def _end(session: Session, odd: int) -> bool:
     """End the sweep of this count in the caller's transaction; False if somebody else did."""
     return bool(
-        affected(session, update(PictureSweep).where(PictureSweep.count == odd).values(count=odd + 1))
+        execute_rowcount(session, update(PictureSweep).where(PictureSweep.count == odd).values(count=odd + 1))
     )

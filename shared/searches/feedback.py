@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from shared.contracts import ENDED_STATES, SearchResult
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.contracts.stored import read_stored
-from shared.database import Database, affected
+from shared.database import Database, execute_rowcount
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Feedback, Search
@@ -25,12 +25,12 @@ from shared.searches.repository import find_search
 #: Where photos that feedback is about are kept, in the image store.
 PHOTOS = "feedback"
 #: More about one search is no shopper's doing.
-MOST_OF_A_SEARCH = 100
+MAX_FEEDBACK_PER_SEARCH = 100
 _TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CheckedFeedback:
     """Feedback that fits its search.
 
     Attributes:
@@ -56,7 +56,7 @@ class FeedbackRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def check(self, wanted: FeedbackIn) -> Said:
+    def check(self, wanted: FeedbackIn) -> CheckedFeedback:
         """Return the hit that the feedback is about.
 
         Raises:
@@ -72,11 +72,11 @@ class FeedbackRepository:
             said = _said(wanted, row, read_stored(SearchResult, row.result, "The answer to this search"))
             count = session.scalar(select(func.count()).where(Feedback.search_id == row.id)) or 0
             known = session.scalar(select(Feedback.id).where(Feedback.key == said.key))
-            if count >= MOST_OF_A_SEARCH and known is None:
+            if count >= MAX_FEEDBACK_PER_SEARCH and known is None:
                 raise Conflict(f"{count} things were said of this search already.")
             return said
 
-    def add(self, said: Said, photo: str | None) -> tuple[FeedbackOut, bool]:
+    def add(self, said: CheckedFeedback, photo: str | None) -> tuple[FeedbackOut, bool]:
         """Keep it; return it, and whether it is new.
 
         Args:
@@ -109,7 +109,7 @@ class FeedbackRepository:
                 assert found is not None
                 return _out(found), False
 
-    def some(self, catalogue: str, after: int = 0, limit: int = 1000) -> list[FeedbackOut]:
+    def list_page(self, catalogue: str, after: int = 0, limit: int = 1000) -> list[FeedbackOut]:
         """Return a page of what was said in a catalogue, the oldest first. Raises UnknownCatalogue."""
         with self._database.read() as session:
             place = find_catalogue(session, catalogue)
@@ -121,10 +121,10 @@ class FeedbackRepository:
             )
             return [_out(row) for row in rows]
 
-    def every(self, catalogue: str, page: int = 1000) -> Iterator[FeedbackOut]:
+    def iterate_all(self, catalogue: str, page: int = 1000) -> Iterator[FeedbackOut]:
         """Yield all that was said, page by page. Raises UnknownCatalogue."""
         after = 0
-        while found := self.some(catalogue, after, page):
+        while found := self.list_page(catalogue, after, page):
             yield from found
             after = found[-1].id
 
@@ -136,10 +136,10 @@ class FeedbackRepository:
             raise NotFound("There is no such feedback, or its photo was not kept.")
         return key
 
-    def forget(self, keep_s: float) -> int:
+    def delete_expired(self, keep_s: float) -> int:
         """Delete what is older than so many seconds; its photos go with ``unused_photos``."""
         with self._database.write() as session:
-            return affected(session, delete(Feedback).where(Feedback.created_at < now_s() - keep_s))
+            return execute_rowcount(session, delete(Feedback).where(Feedback.created_at < now_s() - keep_s))
 
     def unused_photos(self, keys: Iterable[str]) -> Iterator[str]:
         """Yield those of the photos that no feedback is about any more."""
@@ -155,7 +155,7 @@ def _known(session: Session, key: str) -> Feedback | None:
     return found
 
 
-def _said(wanted: FeedbackIn, row: Search, result: SearchResult) -> Said:
+def _said(wanted: FeedbackIn, row: Search, result: SearchResult) -> CheckedFeedback:
     if wanted.object is None:
         hits, box = result.whole.hits, None
     elif wanted.object < len(result.objects):
@@ -167,7 +167,7 @@ def _said(wanted: FeedbackIn, row: Search, result: SearchResult) -> Said:
         if hit.product_id == wanted.product_id:
             # What it is not teaches no search what it is.
             photo = None if wanted.kind == "not_this" else row.query_key
-            return Said(wanted, row.catalogue_id, rank, hit.score, box, photo)
+            return CheckedFeedback(wanted, row.catalogue_id, rank, hit.score, box, photo)
     raise InvalidInput(f"{wanted.product_id!r} is not among the hits of this group.", "product_id")
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from shared.contracts.signals import RecallFigures, Signals, StageFigures
 from shared.contracts.stored import as_object
-from shared.database import Database, affected
+from shared.database import Database, execute_rowcount
 from shared.database.bulk import insert_rows
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Catalogue, IndexVersionRow, Probe, ProbeQuery, StageCount, Timing
@@ -73,7 +73,7 @@ class SearchMetricsRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def signals(self) -> Signals:
+    def read_metrics(self) -> Signals:
         """Return the figures of now."""
         now = now_s()
         with self._database.read() as session:
@@ -114,7 +114,7 @@ class SearchMetricsRepository:
             counted += some
         return counted
 
-    def forget(self) -> int:
+    def delete_expired(self) -> int:
         """Delete what no figure is told from any more."""
         now = now_s()
         old = (
@@ -123,7 +123,7 @@ class SearchMetricsRepository:
             delete(ProbeQuery).where(ProbeQuery.asked_at < now - _KEEP_QUERIES_S),
         )
         with self._database.write() as session:
-            return sum(affected(session, statement) for statement in old)
+            return sum(execute_rowcount(session, statement) for statement in old)
 
     def _count_some(self) -> int:
         with self._database.read() as session:

@@ -38,7 +38,7 @@ class SearchOutcome:
 
 def search_outcomes(database: Database, search_ids: Sequence[str]) -> list[SearchOutcome]:
     """Read what became of these searches, in any order; unknown ids are left out."""
-    with database.look() as connection:
+    with database.read_connection() as connection:
         rows = connection.execute(_OUTCOMES, {"ids": list(search_ids)}).all()
     return [
         SearchOutcome(

@@ -16,7 +16,7 @@ from sqlalchemy import Row, delete, or_, select, update
 
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
 from shared.contracts.stored import read_stored
-from shared.database import Database, WrittenJson, affected
+from shared.database import Database, WrittenJson, execute_rowcount
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Idempotency, Search
 from shared.errors import UnreadableRow
@@ -44,7 +44,7 @@ _NO_OPTIONS = SearchOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredEmbeddings:
     """What a search's photos were found to show, kept so that it can be asked again without a model.
 
     Attributes:
@@ -73,7 +73,7 @@ class Claim:
     Attributes:
         currency: of prices in its catalogue.
         photos: keys of its photos, all of one thing; none when it is by product or by examples.
-        kept: what an earlier search with the same photos found.
+        stored: what an earlier search with the same photos found.
     """
 
     id: str
@@ -85,7 +85,7 @@ class Claim:
     options: SearchOptions
     photos: tuple[str, ...]
     product_id: str | None
-    kept: Kept | None
+    stored: StoredEmbeddings | None
     created_at: float
     started_at: float
 
@@ -141,7 +141,7 @@ class SearchQueue:
         now = now_s()
         if own is not None and not self._is_waiting(own, now):
             return []
-        with self._database.record() as connection:
+        with self._database.write_connection() as connection:
             if own is None:
                 rows = connection.execute(WAITING, {"now": now, "most": limit}).all()
                 chosen = list(takewhile(lambda row: row.attempts == 0, rows)) or list(rows[:1])
@@ -170,24 +170,26 @@ class SearchQueue:
         except UnreadableRow as error:
             log.error("search %s: %s", row.id, error.message)
             unread = _unread_claim(row, started_at)
-            self.postpone([unread], _UNREADABLE_RETRY_S, error.code, error.message, blame=True)
+            self.postpone([unread], _UNREADABLE_RETRY_S, error.code, error.message, count_attempt=True)
             return None
 
     def _is_waiting(self, search_id: str, now: float) -> bool:
         """Return whether the search may be claimed; unlike a claim, this read blocks no writer."""
-        with self._database.look() as connection:
+        with self._database.read_connection() as connection:
             return connection.scalar(IS_WAITING, {"own": search_id, "now": now}) is not None
 
     def answer(
-        self, answers: Sequence[tuple[Claim, SearchResult]], kept: Mapping[str, Kept] | None = None
+        self,
+        answers: Sequence[tuple[Claim, SearchResult]],
+        embeddings: Mapping[str, StoredEmbeddings] | None = None,
     ) -> list[SearchAnswer]:
         """Write results; return those whose claims still held.
 
         Args:
-            kept: what is to be kept with a search, by its id; what it had before stays otherwise.
+            embeddings: to store with a search, by its id; a search without an entry keeps what it has.
         """
-        known, now, held, answered = kept or {}, now_s(), [], []
-        with self._database.record() as connection:
+        known, now, held, answered = embeddings or {}, now_s(), [], []
+        with self._database.write_connection() as connection:
             for claim, result in answers:
                 text = result.model_dump_json()
                 done = {"of": claim.id, "held": claim.fence, "now": now, "answer": WrittenJson(text)}
@@ -217,24 +219,26 @@ class SearchQueue:
     def fail(self, claim: Claim, code: str, message: str) -> int:
         return self._finish(claim, {"state": "failed", "error_code": code, "error_message": message})
 
-    def postpone(self, claims: Sequence[Claim], delay_s: float, code: str, message: str, blame: bool) -> None:
+    def postpone(
+        self, claims: Sequence[Claim], delay_s: float, code: str, message: str, count_attempt: bool
+    ) -> None:
         """Give searches back, to be tried after ``delay_s``.
 
         Args:
-            blame: the search itself may be the cause, so the attempt counts, and the last one fails
-                it with ``code``; otherwise it waits for the service that is away until it expires.
+            count_attempt: the search itself may be the cause, so the attempt counts, and the last one fails
+                it with ``code``. Otherwise it waits for the unavailable service until it expires.
         """
         for claim in claims:
-            if blame and claim.attempts >= self._max_attempts:
+            if count_attempt and claim.attempts >= self._max_attempts:
                 self.fail(claim, code, message)
                 continue
-            attempts = claim.attempts if blame else claim.attempts - 1
+            attempts = claim.attempts if count_attempt else claim.attempts - 1
             later = {"lease_until": now_s() + delay_s, "finished_at": None, "published_at": 0.0}
             self._finish(claim, {"state": "queued", "attempts": attempts, **later})
 
     def _finish(self, claim: Claim, change: dict[str, Any]) -> int:
         with self._database.write() as session:
-            return affected(
+            return execute_rowcount(
                 session,
                 update(Search)
                 .where(Search.id == claim.id, Search.fence == claim.fence, Search.state == "running")
@@ -265,7 +269,7 @@ class SearchQueue:
                     search.state, search.lease_until, search.published_at = "queued", 0.0, 0.0
             return len(lost)
 
-    def overdue(self, age_s: float, limit: int) -> list[str]:
+    def list_overdue(self, age_s: float, limit: int) -> list[str]:
         """List searches that wait and whose message seems lost, oldest first.
 
         The first time that is ``age_s`` after the message was published. Each time after that, the search
@@ -285,7 +289,7 @@ class SearchQueue:
 
     def count_waiting(self) -> int:
         """Count the searches that no worker holds."""
-        with self._database.look() as connection:
+        with self._database.read_connection() as connection:
             return connection.scalar(WAITING_COUNT) or 0
 
     def note_published(self, search_ids: Sequence[str]) -> None:
@@ -295,12 +299,12 @@ class SearchQueue:
                 update(Search).where(Search.id.in_(list(search_ids))).values(published_at=now_s())
             )
 
-    def forget(self) -> int:
+    def delete_expired(self) -> int:
         """Delete searches long expired, and idempotency keys of the day before."""
         horizon = now_s() - _REMEMBER_S
         with self._database.write() as session:
             session.execute(delete(Idempotency).where(Idempotency.created_at < horizon))
-            return affected(session, delete(Search).where(Search.expires_at < horizon))
+            return execute_rowcount(session, delete(Search).where(Search.expires_at < horizon))
 
 
 def _claim(row: Row[Any], started_at: float) -> Claim:
@@ -315,11 +319,11 @@ def _claim(row: Row[Any], started_at: float) -> Claim:
     more = row.more_photos or []
     if not (isinstance(more, list) and all(isinstance(key, str) for key in more)):
         raise UnreadableRow("The photos of this search cannot be read: the row is damaged.")
-    kept = None
+    stored = None
     # Damaged ones are left out: they are a cache, and the photo is embedded again.
     if isinstance(row.objects, list) and row.embeddings is not None and row.models is not None:
-        kept = Kept(row.objects, row.embeddings, row.models)
-    return replace(unread, options=options, photos=(*first, *more), kept=kept)
+        stored = StoredEmbeddings(row.objects, row.embeddings, row.models)
+    return replace(unread, options=options, photos=(*first, *more), stored=stored)
 
 
 def _unread_claim(row: Row[Any], started_at: float) -> Claim:
@@ -334,7 +338,7 @@ def _unread_claim(row: Row[Any], started_at: float) -> Claim:
         options=_NO_OPTIONS,
         photos=(),
         product_id=row.product_id,
-        kept=None,
+        stored=None,
         created_at=row.created_at,
         started_at=started_at,
     )

@@ -26,7 +26,7 @@ from shared.database.idempotency import (
 )
 from shared.database.tables import Product, Search
 from shared.errors import Expired, UnknownProduct, UnknownTask
-from shared.money.rates import Rates, priced
+from shared.money.rates import Rates, convert_prices
 from shared.searches.statements import WAITING_COUNT
 
 _SCOPE = "search"
@@ -71,7 +71,7 @@ class SearchSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierSearch:
     """A search that is asked again, or for its next page.
 
     Attributes:
@@ -129,7 +129,7 @@ class SearchRepository:
         ttl_s: int,
         idempotency: Idempotent | None,
     ) -> AcceptedRequest:
-        with self._database.record() as connection:
+        with self._database.write_connection() as connection:
             if (earlier := find_earlier_request(connection, _SCOPE, idempotency)) is not None:
                 return AcceptedRequest(earlier, False)
             place = catalogue_id(connection, catalogue)
@@ -159,7 +159,7 @@ class SearchRepository:
             store_idempotency_key(connection, _SCOPE, idempotency, new_id)
             return AcceptedRequest(search["id"], True)
 
-    def earlier(self, search_id: str) -> Earlier:
+    def load_earlier(self, search_id: str) -> EarlierSearch:
         """Return what a search was made with.
 
         Raises:
@@ -167,7 +167,7 @@ class SearchRepository:
         """
         with self._database.read() as session:
             row = find_search(session, search_id)
-            return Earlier(
+            return EarlierSearch(
                 asked=SearchSource(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
                 options=read_stored(SearchOptions, row.options, "The options of this search"),
                 state=row.state,
@@ -193,16 +193,16 @@ class SearchRepository:
         Raises:
             UnknownTask, Expired: as ``status``.
         """
-        with self._database.look() as connection:
+        with self._database.read_connection() as connection:
             row = _there(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
             result = row.result
             if result and rates is not None and (currency := as_object(row.options).get("currency")):
-                result = priced(result, currency, rates)
+                result = convert_prices(result, currency, rates)
             return _status(row, with_result=False).model_dump(mode="json") | {"result": result}
 
-    def open(self, search_id: str) -> bool:
+    def is_open(self, search_id: str) -> bool:
         """Whether the search still waits or runs."""
-        with self._database.look() as connection:
+        with self._database.read_connection() as connection:
             state = connection.scalar(_STATE, {"id": search_id})
         return state in OPEN_STATES
 
@@ -221,9 +221,9 @@ class SearchRepository:
         with self._database.read() as session:
             return find_search(session, search_id).query_key
 
-    def waiting(self) -> int:
+    def count_waiting(self) -> int:
         """Count the searches that no worker has claimed."""
-        with self._database.look() as connection:
+        with self._database.read_connection() as connection:
             return connection.scalar(WAITING_COUNT) or 0
 
 

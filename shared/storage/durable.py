@@ -66,7 +66,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translate_storage_errors(what: str) -> Iterator[None]:
     """Turn whatever a file system or the S3 client raises into one of our errors."""
     try:
         yield

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import BodyTooLarge, Misconfigured, NotFound, StorageUnavailable
-from shared.storage.durable import move_durably, translated, write_durably
+from shared.storage.durable import move_durably, translate_storage_errors, write_durably
 from shared.storage.file_systems import BLOCK_BYTES, S3Access, local_files, s3_files, written_at
 from shared.storage.image_names import TEMPORARY, derived_path, image_path, is_key, kind_path
 
@@ -30,7 +30,7 @@ from shared.storage.image_names import TEMPORARY, derived_path, image_path, is_k
 #: sweep by age (of an hour and more) never takes what was just put.
 REFRESH_AFTER_S: Final = 1_800
 #: Below this a folder counts as full: no picture would fit.
-LEAST_FREE_BYTES: Final = 50_000_000
+MIN_STORE_FREE_BYTES: Final = 50_000_000
 
 
 class StoredFile(NamedTuple):
@@ -75,7 +75,7 @@ class ImageStore:
             self._folder = Path(unquote(parts.path))
             self._root = str(self._folder)
             self._files: Any = local_files()
-            with translated("open the image store"):
+            with translate_storage_errors("open the image store"):
                 (self._folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
         elif parts.scheme == "s3" and parts.netloc:
             self._root = f"{parts.netloc}{parts.path}".rstrip("/")
@@ -107,7 +107,7 @@ class ImageStore:
         Raises:
             StorageUnavailable: not all are stored; nothing partial is left.
         """
-        with translated("store an image"):
+        with translate_storage_errors("store an image"):
             paths = {self._path(key, kind): data for key, data in pieces.items()}
             self._write_all({p: data for p, data in paths.items() if not self._has(p, len(data))})
 
@@ -119,7 +119,7 @@ class ImageStore:
             StorageUnavailable: not stored.
         """
         path = f"{self._root}/{derived_path(name, kind)}"
-        with translated("store an image"):
+        with translate_storage_errors("store an image"):
             self._write_all({path: data})
 
     def put_stream(self, name: str, pieces: Iterable[bytes], kind: str, max_bytes: int) -> int:
@@ -132,7 +132,7 @@ class ImageStore:
         """
         path, size = f"{self._root}/{derived_path(name, kind)}", 0
         with self._draft() as draft:
-            with translated("store an import"):
+            with translate_storage_errors("store an import"):
                 file = draft.open("xb")
             with file:
                 # Not translated: what the sender's side raises is no fault of the store.
@@ -140,12 +140,12 @@ class ImageStore:
                     size += len(piece)
                     if size > max_bytes:
                         raise BodyTooLarge(f"This is larger than {max_bytes:,} bytes: send it in parts.")
-                    with translated("store an import"):
+                    with translate_storage_errors("store an import"):
                         file.write(piece)
-                with translated("store an import"):
+                with translate_storage_errors("store an import"):
                     file.flush()
                     os.fsync(file.fileno())
-            with translated("store an import"):
+            with translate_storage_errors("store an import"):
                 if self._folder is None:
                     self._files.put_file(str(draft), path)
                 else:
@@ -190,7 +190,7 @@ class ImageStore:
     def exists(self, key: str, kind: str = "images") -> bool:
         """Tell whether a key or name is stored. Raises as ``get``."""
         path = self._path(key, kind)
-        with translated("look for an image"):
+        with translate_storage_errors("look for an image"):
             try:
                 self._files.info(path)
             except FileNotFoundError:
@@ -205,7 +205,7 @@ class ImageStore:
     def delete_all(self, keys: Iterable[str], kind: str = "images") -> None:
         """Delete keys or names, a bucket's in one request; missing ones are no error. Raises as ``get``."""
         paths = [self._path(key, kind) for key in keys]
-        with translated("delete an image"):
+        with translate_storage_errors("delete an image"):
             if self._folder is None and len(paths) > 1:
                 self._files.rm(paths)
                 return
@@ -249,7 +249,7 @@ class ImageStore:
         if self._folder is None:
             return 0
         swept, before = 0, time.time() - older_than_s
-        with translated("sweep the image store"):
+        with translate_storage_errors("sweep the image store"):
             for path in (self._folder / TEMPORARY).iterdir():
                 # Another sweep, or the writer itself, may be quicker.
                 with suppress(FileNotFoundError):
@@ -262,7 +262,7 @@ class ImageStore:
         """Return how much more a folder can take; None for a bucket, which states no limit."""
         if self._folder is None:
             return None
-        with translated("measure the image store"):
+        with translate_storage_errors("measure the image store"):
             return shutil.disk_usage(self._folder).free
 
     def healthy(self) -> bool:
@@ -271,13 +271,13 @@ class ImageStore:
             free = self.free_bytes()
             if self._folder is None or free is None:
                 return self._reachable()
-            return os.access(self._folder / TEMPORARY, os.W_OK | os.X_OK) and free >= LEAST_FREE_BYTES
+            return os.access(self._folder / TEMPORARY, os.W_OK | os.X_OK) and free >= MIN_STORE_FREE_BYTES
         except Exception:
             # The S3 client's errors share no base class, and each of them is the answer no.
             return False
 
     def _list(self, path: str) -> list[dict[str, Any]]:
-        with translated("list images"):
+        with translate_storage_errors("list images"):
             try:
                 found: list[dict[str, Any]] = self._files.ls(path, detail=True)
             except FileNotFoundError:
@@ -287,8 +287,8 @@ class ImageStore:
 
     @contextmanager
     def _present(self, what: str) -> Iterator[None]:
-        """Translate as ``translated``, and an absent file into NotFound."""
-        with translated(what):
+        """Translate as ``translate_storage_errors``, and an absent file into NotFound."""
+        with translate_storage_errors(what):
             try:
                 yield
             except FileNotFoundError as error:

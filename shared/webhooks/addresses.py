@@ -11,7 +11,7 @@ import httpx
 from shared.errors import InvalidInput, Refused, Unreachable
 from shared.net.addresses import parse_web_address
 from shared.net.pinned_http import Target
-from shared.net.url_fetch import DEADLINE_S, Resolver, is_public, resolved_by
+from shared.net.url_fetch import DEADLINE_S, Resolver, is_public, resolve_before
 
 FIELD = "url"
 _PORTS = {"http": 80, "https": 443}
@@ -23,7 +23,7 @@ def check_address(url: str, allow_private: bool, deadline_s: float = DEADLINE_S)
     Args:
         deadline_s: how long the host's name may take to be found: who asks holds a thread of the web.
     """
-    webhook_target(url, allow_private, partial(resolved_by, time.monotonic() + deadline_s))
+    webhook_target(url, allow_private, partial(resolve_before, time.monotonic() + deadline_s))
 
 
 def webhook_target(url: str, allow_private: bool, resolver: Resolver) -> Target:

@@ -1,7 +1,6 @@
-"""The sender's side of the webhooks: events that are due, and what became of them.
+"""Queue of webhook events: take due events, and record the outcome of their delivery.
 
-An event is taken by putting its next try off: a sender that dies over it has it sent again, under the
-same id, by whoever comes after.
+Taking an event postpones its next attempt. If the sender dies, another sender repeats it under the same id.
 """
 
 from __future__ import annotations
@@ -13,22 +12,24 @@ from sqlalchemy import delete, func, select, update
 
 from shared.contracts import WebhookEvent
 from shared.contracts.stored import as_object, read_stored
-from shared.database import Database, affected
+from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Delivery, Webhook
 from shared.errors import UnreadableRow
+from shared.process.backoff import Backoff
 
-#: After so long a receiver that never answered well is given up.
+#: Age of an event after which its delivery is given up.
 _GIVE_UP_S = 86_400.0
-_REMEMBER_S = 7 * 86_400.0
-#: Tries after which an event that cannot be read is given up: a newer sender may be able to.
-_UNREADABLE_TRIES = 4
-_FIRST_WAIT_S, _MOST_WAIT_S = 10.0, 4 * 3600.0
+_KEEP_S = 7 * 86_400.0
+#: Attempts after which an unreadable event is given up; a newer sender may be able to read it before.
+_MAX_UNREADABLE_ATTEMPTS = 4
+#: Delays between attempts: 10 s, 40 s, 160 s and so on up to four hours.
+RETRY = Backoff(first_s=10.0, factor=4.0, max_s=4 * 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """An event that this process sends now."""
+class DueDelivery:
+    """An event that this process has taken and sends now."""
 
     id: str
     webhook_id: str
@@ -39,24 +40,19 @@ class Due:
     event: WebhookEvent
 
 
-def wait_s(attempts: int) -> float:
-    """Return how long to wait after so many tries: 10 s, 40 s, 160 s and so on up to four hours."""
-    return float(min(_FIRST_WAIT_S * 4.0 ** min(attempts - 1, 20), _MOST_WAIT_S))
-
-
 class WebhookQueue:
-    """Takes events that are due.
+    """Takes due events.
 
     Args:
-        hold_s: how long a taken event is nobody else's: above the time that sending takes.
+        hold_s: how long a taken event belongs to this sender; longer than sending takes.
     """
 
     def __init__(self, database: Database, hold_s: float) -> None:
         self._database = database
         self._hold_s = hold_s
 
-    def take(self, limit: int, busy: Collection[str] = ()) -> list[Due]:
-        """Take up to ``limit`` events, the oldest of each webhook, none of those that are ``busy``."""
+    def take(self, limit: int, busy: Collection[str] = ()) -> list[DueDelivery]:
+        """Take up to ``limit`` events, the oldest of each webhook; skip the webhooks in ``busy``."""
         now = now_s()
         waiting = (
             Delivery.state == "waiting",
@@ -72,7 +68,7 @@ class WebhookQueue:
                     Delivery.id,
                     func.row_number()
                     .over(partition_by=Delivery.webhook_id, order_by=(Delivery.created_at, Delivery.id))
-                    .label("place"),
+                    .label("rank"),
                 )
                 .where(*waiting)
                 .subquery()
@@ -80,31 +76,31 @@ class WebhookQueue:
             rows = session.execute(
                 select(Delivery, Webhook)
                 .join(Webhook, Webhook.id == Delivery.webhook_id)
-                .where(Delivery.id.in_(select(oldest.c.id).where(oldest.c.place == 1)))
+                .where(Delivery.id.in_(select(oldest.c.id).where(oldest.c.rank == 1)))
                 .order_by(Delivery.not_before)
                 .limit(limit)
                 .with_for_update(skip_locked=True, of=Delivery)
             ).all()
             taken = []
             for delivery, webhook in rows:
-                # Another sender may have taken it between the look and the lock.
+                # Another sender may have taken it between the query and the lock.
                 if delivery.state != "waiting" or delivery.not_before > now:
                     continue
                 delivery.attempts += 1
                 delivery.not_before = now + self._hold_s
                 try:
-                    taken.append(_taken(delivery, webhook))
+                    taken.append(_due_delivery(delivery, webhook))
                 except UnreadableRow as error:
-                    _put_off(delivery, error, now)
+                    _postpone_unreadable(delivery, error, now)
             return taken
 
-    def delivered(self, due: Due, status: int) -> None:
-        """Close an event that was received."""
+    def mark_delivered(self, due: DueDelivery, status: int) -> None:
+        """Close an event that the receiver accepted."""
         self._close(due, "delivered", status, None)
 
-    def failed(self, due: Due, status: int | None, error: str) -> None:
-        """Put the next try off, or give up after a day."""
-        now, pause_s = now_s(), wait_s(due.attempts)
+    def mark_failed(self, due: DueDelivery, status: int | None, error: str) -> None:
+        """Schedule the next attempt, or give the event up after a day."""
+        now, pause_s = now_s(), RETRY.delay_s(due.attempts)
         if now + pause_s > due.created_at + _GIVE_UP_S:
             self._close(due, "dead", status, error)
             return
@@ -115,7 +111,7 @@ class WebhookQueue:
                 .values(not_before=now + pause_s, status=status, error=error)
             )
 
-    def _close(self, due: Due, state: str, status: int | None, error: str | None) -> None:
+    def _close(self, due: DueDelivery, state: str, status: int | None, error: str | None) -> None:
         with self._database.write() as session:
             session.execute(
                 update(Delivery)
@@ -123,21 +119,21 @@ class WebhookQueue:
                 .values(state=state, status=status, error=error, finished_at=now_s())
             )
 
-    def forget(self) -> int:
-        """Delete what ended a week ago."""
+    def delete_expired(self) -> int:
+        """Delete events that ended over a week ago; return their number."""
         with self._database.write() as session:
-            return affected(session, delete(Delivery).where(Delivery.finished_at < now_s() - _REMEMBER_S))
+            return execute_rowcount(session, delete(Delivery).where(Delivery.finished_at < now_s() - _KEEP_S))
 
 
-def _put_off(delivery: Delivery, error: UnreadableRow, now: float) -> None:
-    """Put an event off that cannot be read, or give it up; the others are sent."""
+def _postpone_unreadable(delivery: Delivery, error: UnreadableRow, now: float) -> None:
+    """Postpone an event that cannot be read, or give it up, so that the others are sent."""
     delivery.error = error.message
-    delivery.not_before = now + wait_s(delivery.attempts)
-    if delivery.attempts >= _UNREADABLE_TRIES:
+    delivery.not_before = now + RETRY.delay_s(delivery.attempts)
+    if delivery.attempts >= _MAX_UNREADABLE_ATTEMPTS:
         delivery.state, delivery.finished_at = "dead", now
 
 
-def _taken(delivery: Delivery, webhook: Webhook) -> Due:
+def _due_delivery(delivery: Delivery, webhook: Webhook) -> DueDelivery:
     event = read_stored(
         WebhookEvent,
         {
@@ -146,9 +142,9 @@ def _taken(delivery: Delivery, webhook: Webhook) -> Due:
             "event": delivery.event,
             "created_at": to_datetime(delivery.created_at),
         },
-        "What is stored of this event",
+        "The stored event",
     )
-    return Due(
+    return DueDelivery(
         delivery.id,
         webhook.id,
         webhook.url,

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 
 from shared.contracts.webhooks import EVENTS, DeliveryOut, WebhookMade, WebhookOut
 from shared.database import Database
-from shared.database.catalogue_rows import find_catalogue, shown_name
+from shared.database.catalogue_rows import display_name, find_catalogue
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Catalogue, Delivery, Webhook
 from shared.errors import Conflict, UnknownWebhook
 
 #: More would make the end of each job a mass mailing.
-MOST_WEBHOOKS = 50
+MAX_WEBHOOKS = 50
 TEST_EVENT = "webhook.test"
 
 
@@ -52,13 +52,13 @@ class WebhookRepository:
 
         Raises:
             UnknownCatalogue: there is no such catalogue.
-            Conflict: there are ``MOST_WEBHOOKS`` already.
+            Conflict: there are ``MAX_WEBHOOKS`` already.
         """
         with self._database.write() as session:
             if catalogue is not None:
                 find_catalogue(session, catalogue)
             count = session.scalar(select(func.count()).select_from(Webhook)) or 0
-            if count >= MOST_WEBHOOKS:
+            if count >= MAX_WEBHOOKS:
                 raise Conflict(f"There are {count} webhooks already: delete one that is not needed.")
             row = Webhook(
                 id=str(uuid.uuid4()),
@@ -72,7 +72,7 @@ class WebhookRepository:
             session.add(row)
             return WebhookMade(**_out(row).model_dump(), secret=row.secret)
 
-    def all(self) -> list[WebhookOut]:
+    def list_webhooks(self) -> list[WebhookOut]:
         """Return all webhooks, the oldest first."""
         with self._database.read() as session:
             return [_out(row) for row in session.scalars(select(Webhook).order_by(Webhook.created_at))]
@@ -105,7 +105,7 @@ class WebhookRepository:
 
 def catalogue_name(session: Session, catalogue_id: int) -> str:
     """Return the name that events carry."""
-    return session.scalars(select(shown_name).where(Catalogue.id == catalogue_id)).one()
+    return session.scalars(select(display_name).where(Catalogue.id == catalogue_id)).one()
 
 
 def _add_delivery(

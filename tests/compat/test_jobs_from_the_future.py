@@ -43,7 +43,7 @@ def test_a_job_of_a_newer_version_waits_and_blocks_nobody(
     work(lane)
     assert ledger.status(normal).state == "succeeded"
     assert ledger.status(newer).state == "queued"
-    assert {job.id for job in ledger.recent()} == {newer, normal}
+    assert {job.id for job in ledger.list_recent()} == {newer, normal}
     assert ledger.cancel(newer).state == "cancelled", "who waits in vain can end it"
 
 

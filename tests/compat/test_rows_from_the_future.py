@@ -122,7 +122,7 @@ def test_a_search_that_needs_a_newer_worker_waits_for_it(
     assert answered == ids[3:]
     assert [attempts(database, each) for each in newer] == [0, 0, 0]
     assert {ledger.status(each).state for each in newer} == {"queued"}
-    assert ledger.waiting() == 3, "it is visible as waiting, and expires like any other"
+    assert ledger.count_waiting() == 3, "it is visible as waiting, and expires like any other"
 
 
 def test_a_newer_version_says_what_it_needs(
@@ -171,7 +171,7 @@ def test_a_damaged_event_does_not_hold_up_the_others(
     rewrite(database, Delivery, events[1], payload={"catalogue": None, "data": {}, "trace": "new"})
     assert {due.id for due in desk.take(10)} == set(events[1:])
     for due in desk.take(10):
-        desk.delivered(due, 200)
+        desk.mark_delivered(due, 200)
     for _ in range(TRIES):
         clock(20_000)
         desk.take(10)
@@ -185,7 +185,7 @@ def test_events_that_this_version_does_not_know_are_listed(
 ) -> None:
     webhooks = WebhookRepository(database)
     made = webhooks.add("https://a.example/", ["job.succeeded", "price.changed"], None)
-    assert webhooks.all()[0].events == made.events == ["job.succeeded", "price.changed"]
+    assert webhooks.list_webhooks()[0].events == made.events == ["job.succeeded", "price.changed"]
 
 
 def test_damaged_timings_do_not_end_the_count(database: Database, ledger: SearchRepository) -> None:

@@ -102,7 +102,7 @@ def test_answers_are_shown_and_paged(old: Database) -> None:
     page = desk.first_page(answered)
     assert page is not None
     assert page.options.top_k == 7
-    assert ledger.earlier(answered).embedded
+    assert ledger.load_earlier(answered).embedded
     (failed,) = searches_by_state(old, "failed")
     assert (ledger.status(failed).error or pytest.fail("no error")).code == "undecodable_image"
     (cancelled,) = searches_by_state(old, "cancelled")
@@ -132,17 +132,17 @@ def test_every_waiting_job_is_claimed_and_its_items_are_read(old: Database) -> N
 
 
 def test_everything_that_is_listed_is_listed(old: Database) -> None:
-    assert len(JobRepository(old).recent()) == 14
+    assert len(JobRepository(old).list_recent()) == 14
     assert [each.number for each in IndexRepository(old).all("shop")] == [3, 2, 1]
     assert IndexRepository(old).gate("shop", 1)["verdict"] == "passed"
-    assert [each.product_id for each in GoldenRepository(old).some("shop", None, 10)] == ["p1"]
-    assert len(FeedbackRepository(old).some("shop")) == 3
+    assert [each.product_id for each in GoldenRepository(old).list_page("shop", None, 10)] == ["p1"]
+    assert len(FeedbackRepository(old).list_page("shop")) == 3
     ranking = RankingRepository(old)
     assert [b.factor for b in ranking.boosts("shop").boosts] == [1.25]
     assert [c.calibrated for c in ranking.calibrations("shop")] == [False]
     assert Boosting.stored([{"filter": "price < 50", "factor": 1.25}]).filters == (parse("price < 50"),)
     webhooks = WebhookRepository(old)
-    (hook,) = webhooks.all()
+    (hook,) = webhooks.list_webhooks()
     assert hook.events == ["job.succeeded", "index.promoted"]
     assert webhooks.deliveries(hook.id)
     assert WebhookQueue(old, 60).take(10), "events that wait are sent"

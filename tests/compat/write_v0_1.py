@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from shared.celery_config import make_celery
+from shared.ledger import Idempotent, now_s
 from shared.ledger.feedback import FeedbackLedger
 from shared.ledger.golden import GoldenLedger
 from shared.ledger.indexes import IndexLedger
@@ -40,7 +41,6 @@ from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Calibration, Detection, Image, IndexVersion, ModelVersion, Probe, Product
 from shared.filters import facts_of
-from shared.ledger import Idempotent, now_s
 
 YEARS_S = 50 * 365 * 86_400
 #: In which the searches are asked that the version left waiting.

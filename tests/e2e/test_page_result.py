@@ -57,7 +57,7 @@ def uploads(window: Window) -> list[str]:
 def box_of(room: Showroom, window: Window) -> tuple[float, ...]:
     """The box with which the search in the address was asked."""
     search_id = window.page.url.split("/s/")[1].split("?")[0]
-    box = room.shop.parts.searches.earlier(search_id).options.box
+    box = room.shop.parts.searches.load_earlier(search_id).options.box
     assert box is not None
     return box
 

@@ -24,7 +24,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showroom]:
 def options_of(room: Showroom, window: Window) -> SearchOptions:
     """What the search in the address was asked with."""
     search_id = window.page.url.split("/s/")[1].split("?")[0]
-    return room.shop.parts.searches.earlier(search_id).options
+    return room.shop.parts.searches.load_earlier(search_id).options
 
 
 def wait_next(window: Window, before: str) -> None:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from cli.services.sockets import free_ports
+from cli.services.sockets import find_free_ports
 from tests.servers import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
-        self.web, self.flower, self.redis, self.milvus = free_ports(4)
+        self.web, self.flower, self.redis, self.milvus = find_free_ports(4)
         self.env = {
             **os.environ,
             "PYTHONPATH": str(ROOT),

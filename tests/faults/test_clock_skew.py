@@ -127,7 +127,7 @@ def wait_for_skew(database: Database, ahead_s: float) -> None:
     """Wait until the process, seen alive by the right time, reports that its clock is wrong by so much."""
 
     def reported() -> bool:
-        seen = [p for p in Presence(database).alive() if p.role == "maintenance"]
+        seen = [p for p in Presence(database).list_alive() if p.role == "maintenance"]
         return any(abs(float(p.details["clock_skew_s"]) - ahead_s) < 5 for p in seen)
 
     wait_for(f"it runs by a clock {ahead_s:+} s ahead", reported)

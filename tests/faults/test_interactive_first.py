@@ -99,7 +99,7 @@ def test_fifty_products_put_by_hand_all_go_before_the_next_micro_batch(
     monkeypatch.setattr(ProductStages, "embed", embed_and_note)
     monkeypatch.setattr(JobQueue, "finish", finish_and_note)
     if not gives_way:
-        monkeypatch.setattr(JobQueue, "urgent_waits", lambda *_: False)
+        monkeypatch.setattr(JobQueue, "has_urgent_work", lambda *_: False)
     shop.work()
     assert len(begun_at_end_of_put) == PUTS
     # Micro-batches of the import that were in the models when each put was done: two, or all ten.

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from shared.database import affected
+from shared.database import execute_rowcount
 from shared.database.tables import Chunk
 from shared.jobs.queue import JobQueue
 from tests.faults.chunks import POISON_WIDTH_PX
@@ -54,7 +54,7 @@ def _pass_the_gate(gate: Path) -> None:
 def _always_mine(self: JobQueue, session: Any, claim: Any) -> bool:
     from sqlalchemy import update
 
-    return bool(affected(session, update(Chunk).where(Chunk.id == claim.id).values(error=None)))
+    return bool(execute_rowcount(session, update(Chunk).where(Chunk.id == claim.id).values(error=None)))
 
 
 Pipeline.find_objects = _find  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from shared.database.migrate import migrate
 from shared.jobs.chunk_reader import ChunkReader
 from shared.jobs.create import add_job
 from shared.jobs.repository import JobRepository
-from shared.jobs.states import AUTOMATIC
+from shared.jobs.states import BACKGROUND
 from shared.jobs.work import ChunkClaim, Item, Problem
 from tests.job_builders import desk
 from worker.jobs import Once
@@ -73,7 +73,7 @@ def run(database: Database) -> tuple[Steps, str, JobRepository]:
         CatalogueStore(database).create(name)
     jobs = JobRepository(database)
     with database.write() as session:
-        system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=AUTOMATIC)
+        system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=BACKGROUND)
     parts: dict[str, Any] = dict.fromkeys(JobContext.__dataclass_fields__)
     parts |= {"database": database, "desk": desk(database), "give_way": lambda claim: None}
     lane = CatalogueLane(JobContext(**parts), chunk_items=10)
@@ -89,7 +89,7 @@ def test_the_import_starts_at_the_next_step_and_the_calibration_goes_on_once(dat
     assert steps.done[:3] == ["calibrate 1", "calibrate 2", "import"]
     # What it had begun is done anew, to its end, and once.
     assert steps.done[3:] == [f"calibrate {n}" for n in range(1, 6)]
-    states = [(job.kind, job.state) for job in jobs.recent()]
+    states = [(job.kind, job.state) for job in jobs.list_recent()]
     assert states == [("import", "succeeded"), ("calibrate", "succeeded")]
     assert jobs.status(system).report == {"calibrate": {"calibrated": True}}
 
@@ -97,6 +97,6 @@ def test_the_import_starts_at_the_next_step_and_the_calibration_goes_on_once(dat
 def test_control_without_giving_way_the_import_waits_for_all_of_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ChunkReader, "gives_way_to", lambda *_: None)
+    monkeypatch.setattr(ChunkReader, "preemption_reason", lambda *_: None)
     steps, _, _ = run(database)
     assert steps.done == [*(f"calibrate {n}" for n in range(1, 6)), "import"]

@@ -62,9 +62,9 @@ def test_deleting_is_asked_for_first(shop: Shop) -> None:
     refused = vitrine("catalogues", "delete", "demo", typed="n\n")
     assert isinstance(refused.exception, click.Abort)
     assert isinstance(vitrine("catalogues", "delete", "demo", "--json").exception, click.UsageError)
-    assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
+    assert [c.name for c in shop.parts.catalogue.list_catalogues()] == ["demo"]
     working = threading.Thread(target=end_jobs, args=(shop, 1), daemon=True)
     working.start()
     assert vitrine("catalogues", "delete", "demo", typed="y\n").return_value == 0
     working.join()
-    assert shop.parts.catalogue.all() == []
+    assert shop.parts.catalogue.list_catalogues() == []

@@ -241,7 +241,7 @@ def test_postgres_health_check_and_migrate_command(
             )
             assert ran.returncode == 0, ran.stderr
         database = Database(url)
-        assert Presence(database).alive() == []
+        assert Presence(database).list_alive() == []
         database.close()
     finally:
         server.cleanup()

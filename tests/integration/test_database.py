@@ -18,7 +18,7 @@ _NAMES = select(Catalogue.name)
 
 def test_a_look_sees_what_is_committed_by_then(database: Database) -> None:
     catalogues = CatalogueStore(database)
-    with database.look() as connection, database.read() as session:
+    with database.read_connection() as connection, database.read() as session:
         assert not connection.scalars(_NAMES).all()
         assert not session.scalars(_NAMES).all()
         # It holds no snapshot, and no lock that a writer would wait for.
@@ -29,19 +29,19 @@ def test_a_look_sees_what_is_committed_by_then(database: Database) -> None:
 
 
 def test_a_connection_that_looked_begins_transactions_again(database: Database) -> None:
-    with database.look() as connection:
+    with database.read_connection() as connection:
         connection.execute(_NAMES)
     with suppress(RuntimeError), database.write() as session:
         session.add(Catalogue(name="demo", currency="EUR", created_at=1.0))
         session.flush()
         raise RuntimeError
-    with database.look() as connection:
+    with database.read_connection() as connection:
         assert not connection.scalars(_NAMES).all()
 
 
 def test_a_look_says_in_our_words_that_the_database_is_away() -> None:
     away = Database(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/none")
-    with pytest.raises(DatabaseUnavailable, match="did not answer"), away.look():
+    with pytest.raises(DatabaseUnavailable, match="did not answer"), away.read_connection():
         pass
 
 

@@ -128,12 +128,12 @@ def test_a_jump_of_the_host_s_clock_ends_no_lease(
     assert worker.claim(1)
     assert chunks.claim() is not None
     presence = Presence(server)
-    presence.beat("search@one", "search", {})
+    presence.write_heartbeat("search@one", "search", {})
     host_clock[0] = jump_s  # of the process that looks
     lost = (
         SearchQueue(server, "maintenance", LEASE_S, 4).sweep() + JobQueue(server, "m", LEASE_S, 4, 2).sweep()
     )
-    seen = presence.alive()
+    seen = presence.list_alive()
     ahead = by_host and jump_s > 0
     assert lost == (2 if ahead else 0)
     assert len(seen) == (0 if ahead else 1)
@@ -148,7 +148,7 @@ def test_a_jump_of_the_host_s_clock_ends_no_lease(
 
 def test_presence_shows_how_wrong_its_host_s_clock_is(server: Database, host_clock: list[float]) -> None:
     host_clock[0] = -60.0
-    Presence(server).beat("search@one", "search", {"runtime": "openvino"})
-    (seen,) = Presence(server).alive()
+    Presence(server).write_heartbeat("search@one", "search", {"runtime": "openvino"})
+    (seen,) = Presence(server).list_alive()
     assert seen.details["runtime"] == "openvino"
     assert seen.details["clock_skew_s"] == pytest.approx(-60.0, abs=2.0)

@@ -119,7 +119,7 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     assert {"Product", "IndexVersionRow", "GoldenQuery", "Search", "Job", "JobItem"} <= set(
         left_over(shop.database, job)
     )
-    assert [c.name for c in shop.catalogue.all()] == ["other"]
+    assert [c.name for c in shop.catalogue.list_catalogues()] == ["other"]
     ended = shop.done(job)
     assert (ended.state, ended.catalogue, ended.total) == ("succeeded", "shop", PRODUCTS)
     assert ended.counts.deleted == PRODUCTS
@@ -130,7 +130,7 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     assert shop.catalogue.product("other", "q").images
     assert [shop.store.exists(key, "golden") for key in (own, shared)] == [False, True]
     assert not shop.store.exists(clicked, PHOTOS)
-    assert [j.id for j in shop.jobs.recent("shop")] == [job]
+    assert [j.id for j in shop.jobs.list_recent("shop")] == [job]
 
 
 def test_the_name_is_free_at_once(shop: IndexShop) -> None:
@@ -210,7 +210,7 @@ def test_what_could_not_be_done_is_tried_again(shop: IndexShop) -> None:
         session.scalars(select(Chunk).where(Chunk.job_id == job, Chunk.stage == "finish")).one().attempts = 19
     claim = shop.worker.catalogue.tools.desk.claim()
     assert claim is not None
-    shop.worker.catalogue.tools.desk.postpone(claim, 0.0, "Milvus broke", blame=True)
+    shop.worker.catalogue.tools.desk.postpone(claim, 0.0, "Milvus broke", count_attempt=True)
     assert shop.jobs.status(job).state == "failed"
     again = shop.jobs.retry(job, None, 4).id
     assert shop.done(again).state == "succeeded"
@@ -261,7 +261,7 @@ def test_the_lock_is_what_makes_it_one(database: Database, monkeypatch: pytest.M
     outcomes = at_once(*[lambda: indexes.reprocess("locked", ReprocessRequest())] * 2)
     assert len([each for each in outcomes if each is not None]) == 1
     both_looked.reset()
-    monkeypatch.setitem(_LOCKS, "alone", _LOCKS["there"])
+    monkeypatch.setitem(_LOCKS, "no_key_update", _LOCKS["key_share"])
     CatalogueStore(database).create("open")
     outcomes = at_once(*[lambda: indexes.reprocess("open", ReprocessRequest())] * 2)
     assert len([each for each in outcomes if each is not None]) == 2

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from cli.services.redis import EmbeddedRedis
-from cli.services.sockets import free_ports, is_loopback, listening
-from cli.services.supervised import Supervised, stop_together
+from cli.services.sockets import find_free_ports, is_loopback, list_listeners
+from cli.services.supervised import SupervisedService, stop_together
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.services
@@ -25,7 +25,7 @@ def make(folder: Path, port: int, maxmemory_bytes: int = 8 * 2**20) -> EmbeddedR
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    made = make(tmp_path, free_ports(1)[0])
+    made = make(tmp_path, find_free_ports(1)[0])
     made.start()
     wait_for("Redis answers", made.ready)
     yield made
@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 def test_listens_on_loopback_behind_a_password(server: EmbeddedRedis) -> None:
     assert server.pid is not None
-    sockets = listening(server.pid)
+    sockets = list_listeners(server.pid)
     assert [port for _, port in sockets] == [server.port]
     assert all(is_loopback(address) for address, _ in sockets)
     with pytest.raises(redis.AuthenticationError):
@@ -69,6 +69,6 @@ def test_nothing_is_lost_by_a_kill_or_evicted_when_full(server: EmbeddedRedis, t
 
 
 def test_ends_when_asked(server: EmbeddedRedis) -> None:
-    stop_together([Supervised("redis", server, 20.0)], lambda _: None, lambda: False)
+    stop_together([SupervisedService("redis", server, 20.0)], lambda _: None, lambda: False)
     assert server.poll() in (0, -signal.SIGTERM)
     assert not server.ready()

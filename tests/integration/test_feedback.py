@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from sqlalchemy import select, update
 from werkzeug.serving import make_server
 
-from cli.commands.feedback import right_ones
-from cli.commands.golden import labelled
+from cli.commands.feedback import select_right_answers
+from cli.commands.golden import read_golden_set
 from cli.main import app
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.database import Database
@@ -24,7 +24,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Feedback, Process, Search
 from shared.errors import Conflict, Refused
 from shared.process.log import configure_logging
-from shared.searches.feedback import MOST_OF_A_SEARCH, PHOTOS, FeedbackRepository, Said
+from shared.searches.feedback import MAX_FEEDBACK_PER_SEARCH, PHOTOS, CheckedFeedback, FeedbackRepository
 from tests.web_builders import Shop, open_shop, upload
 from vitrine_client import Vitrine
 from worker.maintenance.sweeper import build_sweeper
@@ -125,7 +125,7 @@ def test_so_much_of_one_search_and_no_more(shop: Shop) -> None:
     query = answered(shop)
     assert say(shop, query)[0] == 201
     with shop.parts.database.write() as session:
-        for n in range(MOST_OF_A_SEARCH - 1):
+        for n in range(MAX_FEEDBACK_PER_SEARCH - 1):
             session.add(
                 Feedback(
                     catalogue_id=1, search_id=query, product_id=f"p{n}", kind="click", rank=1, score=1.0,
@@ -143,7 +143,7 @@ def test_so_much_of_one_search_and_no_more(shop: Shop) -> None:
 def test_two_at_the_same_moment_make_one_row(database: Database) -> None:
     with database.write() as session:
         session.add(Catalogue(name="shop", currency="EUR", created_at=now_s()))
-    said = Said(FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None)
+    said = CheckedFeedback(FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None)
     ledger, found = FeedbackRepository(database), []
     barrier = threading.Barrier(4)
 
@@ -182,8 +182,8 @@ def test_its_photo_outlives_the_search_and_goes_with_it(shop: Shop, monkeypatch:
     assert (photo.status_code, photo.mimetype) == (200, "image/jpeg")
     with shop.parts.database.write() as session:
         session.execute(update(Feedback).values(created_at=0.0))
-    shop.parts.presence.beat("here", "web", {})
-    shop.parts.presence.beat("gone", "web", {})
+    shop.parts.presence.write_heartbeat("here", "web", {})
+    shop.parts.presence.write_heartbeat("gone", "web", {})
     with shop.parts.database.write() as session:
         session.execute(update(Process).where(Process.name == "gone").values(seen_at=0.0))
     sweeper._clean()
@@ -243,7 +243,7 @@ def test_it_is_exported_as_golden_queries(shop: Shop, served: str, tmp_path: Pat
     told = json.loads(vitrine("feedback", "export", "demo", "--to", str(folder), "--clicks", "--json"))
     assert (told["photos"], told["objects"]) == (2, 3)
     # What `vitrine golden import` and `vitrine evaluate` read.
-    found = [(photo.name, product, box) for photo, product, box in labelled(folder)]
+    found = [(photo.name, product, box) for photo, product, box in read_golden_set(folder)]
     assert {product for _, product, _ in found} == {"chair-1"}
     assert found[0][2] == pytest.approx((0.1, 0.1, 0.6, 0.8), abs=0.01)
     assert all((folder / "benchmark" / name).read_bytes()[:2] == b"\xff\xd8" for name, _, _ in found)
@@ -263,11 +263,11 @@ def test_one_answer_for_each_object() -> None:
         )  # fmt: skip
 
     both = {"right", "click"}
-    assert [f.id for f in right_ones([said(1, "right", "a"), said(2, "click", "b")], both)] == [1]
-    assert [f.id for f in right_ones([said(1, "click", "a"), said(2, "click", "b")], both)] == [2]
-    assert [f.id for f in right_ones([said(1, "right", "a"), said(2, "right", "b")], both)] == [2]
-    assert right_ones([said(1, "click", "a"), said(2, "not_this", "a")], both) == []
-    assert right_ones([said(1, "right", "a", photo=False)], both) == []
+    assert [f.id for f in select_right_answers([said(1, "right", "a"), said(2, "click", "b")], both)] == [1]
+    assert [f.id for f in select_right_answers([said(1, "click", "a"), said(2, "click", "b")], both)] == [2]
+    assert [f.id for f in select_right_answers([said(1, "right", "a"), said(2, "right", "b")], both)] == [2]
+    assert select_right_answers([said(1, "click", "a"), said(2, "not_this", "a")], both) == []
+    assert select_right_answers([said(1, "right", "a", photo=False)], both) == []
 
 
 def test_a_closed_server_is_said_by_the_client(tmp_path: Path) -> None:

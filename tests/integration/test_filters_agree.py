@@ -24,7 +24,7 @@ SEED = 20261121
 COUNT = 150
 FILTERS = 150
 #: Filters by hand: injections, and every operator.
-BY_HAND = [
+URGENT = [
     'category = "\\" or key != \\""',
     'category in ["x\\"] or key != \\"", "chair"]',
     'tags contains "\') or 1=1 --"',
@@ -58,7 +58,7 @@ def products() -> list[Made]:
 def asked(products: list[Made]) -> list[tuple[str, Filter, set[str]]]:
     """Filters with the ids of what passes, as memory has it."""
     chance = random.Random(SEED + 1)
-    texts = BY_HAND + [random_filter(chance)[0] for _ in range(FILTERS)]
+    texts = URGENT + [random_filter(chance)[0] for _ in range(FILTERS)]
     parsed = [(text, parse(text)) for text in texts]
     return [(t, f, {p.product_id for p in products if matches(f, p, p.colours)}) for t, f in parsed]
 

@@ -179,7 +179,7 @@ def test_a_host_that_is_none_is_400(shop: Shop, host: str) -> None:
 
 def test_no_get_starts_work_for_another_site(shop: Shop) -> None:
     """L3: an image of any website made its visitor's Vitrine search."""
-    before = shop.parts.searches.waiting(), len(shop.parts.jobs.recent(limit=50))
+    before = shop.parts.searches.count_waiting(), len(shop.parts.jobs.list_recent(limit=50))
     values = {"catalogue": "demo", "product_id": "chair-1"}
     for rule in shop.app.url_map.iter_rules():
         if "GET" not in (rule.methods or ()) or not set(rule.arguments) <= set(values):
@@ -188,7 +188,7 @@ def test_no_get_starts_work_for_another_site(shop: Shop) -> None:
             address = rule.build({name: values[name] for name in rule.arguments})
             assert address is not None
             shop.client.get(address[1], headers={"Sec-Fetch-Site": site}).close()
-    assert (shop.parts.searches.waiting(), len(shop.parts.jobs.recent(limit=50))) == before
+    assert (shop.parts.searches.count_waiting(), len(shop.parts.jobs.list_recent(limit=50))) == before
     similar = "/v1/catalogues/demo/products/chair-1/similar"
     assert shop.client.get(similar, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert shop.client.get(similar, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 202

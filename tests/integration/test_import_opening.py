@@ -15,9 +15,9 @@ import pytest
 from shared.errors import ImageMissing, InvalidManifest, Refused, StorageUnavailable, Unreachable
 from shared.imports import opening
 from shared.imports.archives import Caps
-from shared.imports.kinds import made_by
+from shared.imports.kinds import derived_name_prefix
 from shared.imports.manifest import read_rows
-from shared.imports.opening import Allowed, ImportSources
+from shared.imports.opening import ImportPermissions, ImportSources
 from shared.imports.s3 import S3Source
 from shared.retention.expiry import expired_imports
 from shared.storage.file_systems import S3Access, s3_files
@@ -66,7 +66,7 @@ def make(store: ImageStore, tmp_path: Path) -> Callable[..., ImportSources]:
             "max_image_bytes": 1_000_000,
             "max_import_bytes": 10**8,
         }
-        return ImportSources(store, access, Allowed(**{**wanted, **changes}), caps)
+        return ImportSources(store, access, ImportPermissions(**{**wanted, **changes}), caps)
 
     return made
 
@@ -132,7 +132,7 @@ def test_the_roots_are_checked_again_when_the_import_is_read(
 def test_a_compressed_tar_is_unpacked_once_and_under_the_cap(
     make: Callable[..., ImportSources], store: ImageStore
 ) -> None:
-    name, made = f"{KEY}-upload.tgz", f"{made_by('job-1')}-unpacked.tar"
+    name, made = f"{KEY}-upload.tgz", f"{derived_name_prefix('job-1')}-unpacked.tar"
     store.put_stream(name, [UPLOADS["tgz"]], "imports", 10**8)
     with pytest.raises(InvalidManifest, match="unpacks to over 1,000 bytes"):
         read(make(max_import_bytes=1_000), {"archive": name})
@@ -168,7 +168,7 @@ def test_long_unpacking_says_that_it_is_alive_and_can_be_stopped(
     store.put_stream(name, [UPLOADS["tgz"]], "imports", 10**8)
     with pytest.raises(Stopped):
         make().open("job-1", {"archive": name}, stop).__enter__()
-    assert not store.exists(f"{made_by('job-1')}-unpacked.tar", "imports")
+    assert not store.exists(f"{derived_name_prefix('job-1')}-unpacked.tar", "imports")
 
 
 def test_the_index_of_an_archive_is_kept_for_the_chunks_of_its_job(
@@ -308,7 +308,7 @@ def test_a_manifest_behind_an_address_is_fetched_once(
         assert read(make(addresses=True), source) == {"p1": b"a picture"}
     picture = "https://shop.example/feeds/pictures/a.jpg"
     assert asked == [source["url"], picture, picture]
-    assert store.exists(f"{made_by('job-1')}-fetched.csv", "imports")
+    assert store.exists(f"{derived_name_prefix('job-1')}-fetched.csv", "imports")
     with pytest.raises(InvalidManifest, match="of a manifest"):
         read(make(addresses=True), {"url": "https://shop.example/a.jpg"})
 
@@ -330,7 +330,11 @@ def test_what_a_job_made_of_its_source_goes_with_the_job(tmp_path: Path) -> None
     going, ended = (shop.parts.jobs.create_import("demo", {"archive": f"{n}-upload.tgz"}).id for n in "12")
     assert shop.client.post(f"/v1/jobs/{ended}/cancel").json["state"] == "cancelled"
     names = {
-        job: {f"{n}-upload.tgz", f"{made_by(job)}-unpacked.tar", f"{made_by(job)}-fetched.csv"}
+        job: {
+            f"{n}-upload.tgz",
+            f"{derived_name_prefix(job)}-unpacked.tar",
+            f"{derived_name_prefix(job)}-fetched.csv",
+        }
         for n, job in (("1", going), ("2", ended))
     }
     stored = sorted(names[going] | names[ended])

@@ -59,7 +59,7 @@ def test_a_product_put_by_hand_goes_between_the_micro_batches_of_a_chunk(
     hook = before_the_second(lambda: put_by_hand(shop), embed_contents)
     monkeypatch.setattr("worker.products.writing.embed_contents", hook)
     if not gives_way:
-        monkeypatch.setattr(JobQueue, "urgent_waits", lambda *_: False)
+        monkeypatch.setattr(JobQueue, "has_urgent_work", lambda *_: False)
     shop.work()
     kinds = [kind for kind, _ in noted]
     done = dict(noted)["put"]
@@ -99,13 +99,13 @@ def test_a_product_that_ended_a_worker_once_is_not_taken_into_a_bulk_chunk(shop:
     bulk = desk.claim()
     assert bulk is not None
     put_by_hand(shop)
-    assert desk.urgent_waits(bulk)
+    assert desk.has_urgent_work(bulk)
     urgent = other.claim(within=bulk)
     assert urgent is not None
     assert (urgent.kind, urgent.attempts) == ("put", 1)
-    assert not desk.urgent_waits(bulk), "somebody has it"
+    assert not desk.has_urgent_work(bulk), "somebody has it"
     assert other.take_over() == 1, "whose process died over it and came back"
-    assert not desk.urgent_waits(bulk)
+    assert not desk.has_urgent_work(bulk)
     assert desk.claim(within=bulk) is None
     alone = desk.claim()
     assert alone is not None

@@ -31,7 +31,7 @@ def test_a_paused_job_gives_its_chunk_back_and_goes_on_when_resumed(
         worker.finish(claim)
     assert not worker.renew(claim)
     assert worker.claim() is None
-    assert worker.overdue(10) == []
+    assert worker.list_overdue(10) == []
     worker.sweep()
     assert (jobs.pause(job).state, jobs.status(job).done) == ("paused", 6)
     resumed = jobs.resume(job)
@@ -62,7 +62,7 @@ def test_a_chunk_taken_in_the_moment_of_the_pause_is_told_no(database: Database,
         row.state = "paused"
     with pytest.raises(LostLease):
         do(database, worker, claim, {})
-    worker.postpone(claim, 0.0, "told no", blame=False)
+    worker.postpone(claim, 0.0, "told no", count_attempt=False)
     jobs.resume(job)
     assert claim_of(worker).attempts == 1
 

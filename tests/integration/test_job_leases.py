@@ -12,7 +12,7 @@ from shared.database.tables import Chunk, Job
 from shared.errors import DatabaseUnavailable
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
-from shared.jobs.work import ChunkClaim, LostLease, Outcome, Stopping
+from shared.jobs.work import ChunkClaim, LostLease, Outcome, WorkerStopping
 from tests.job_builders import LEASE_S, claim_of, clock, desk, do, jobs, planned
 from tests.servers import wait_for
 from worker.jobs.lease_keeper import LeaseKeeper
@@ -29,9 +29,9 @@ def test_a_worker_told_to_stop_hears_it_between_micro_batches(
     claim = claim_of(worker)
     told.set()
     do(database, worker, claim, {}, count=4)  # what is done is recorded
-    with pytest.raises(Stopping):
-        worker.go_on()
-    worker.postpone(claim, 0.0, "told to stop", blame=False)
+    with pytest.raises(WorkerStopping):
+        worker.report_progress()
+    worker.postpone(claim, 0.0, "told to stop", count_attempt=False)
     after = claim_of(desk(database, "other"))
     assert (after.attempts, len(worker.items(after))) == (1, 6)
 

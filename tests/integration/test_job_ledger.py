@@ -73,9 +73,9 @@ def test_an_import_is_planned_worked_and_closed(database: Database, jobs: JobRep
 
 def test_a_job_keeps_a_window_of_chunks_in_flight(database: Database, jobs: JobRepository) -> None:
     job, worker = planned(database, jobs, 45)
-    assert [c.rpartition(":")[2] for c in worker.overdue(10)] == ["1", "2"]
+    assert [c.rpartition(":")[2] for c in worker.list_overdue(10)] == ["1", "2"]
     first = claim_of(worker)
-    assert [c.rpartition(":")[2] for c in worker.overdue(10)] == ["2"]
+    assert [c.rpartition(":")[2] for c in worker.list_overdue(10)] == ["2"]
     record(database, worker, first)
     assert [c.rpartition(":")[2] for c in worker.finish(first)] == ["2", "3"]
     assert jobs.first_chunk(job).endswith(":0")
@@ -202,7 +202,7 @@ def test_keys_and_ids(database: Database, jobs: JobRepository) -> None:
         jobs.status("nothing")
     with pytest.raises(UnknownProduct):
         jobs.create_delete("shop", ["nothing"])
-    assert [j.id for j in jobs.recent("shop")] == [first.id]
+    assert [j.id for j in jobs.list_recent("shop")] == [first.id]
 
 
 def test_the_migrations_make_just_the_tables_that_the_code_knows(database: Database) -> None:

@@ -14,7 +14,7 @@ from shared.database.tables import Job
 from shared.errors import Overloaded
 from shared.jobs.create import add_job
 from shared.jobs.queue import JobQueue
-from shared.jobs.states import AUTOMATIC
+from shared.jobs.states import BACKGROUND
 from tests.web_builders import Shop, open_shop, picture
 
 LIMIT = 5
@@ -81,14 +81,14 @@ def open_picture() -> object:
 
 
 def test_what_moves_an_index_is_never_refused(shop: Shop) -> None:
-    jobs = shop.parts.jobs.of_caller("one", LIMIT)
+    jobs = shop.parts.jobs.for_caller("one", LIMIT)
     for n in range(LIMIT):
         jobs.create_put("demo", f"p{n}", ProductIn(), [])
-    assert jobs.create("rollback", "demo", by_hand=True).created
+    assert jobs.create("rollback", "demo", urgent=True).created
 
 
 def test_a_repeated_request_gets_its_job_at_the_limit_too(shop: Shop) -> None:
-    jobs = shop.parts.jobs.of_caller("one", LIMIT)
+    jobs = shop.parts.jobs.for_caller("one", LIMIT)
     made = [jobs.create_import("demo", {}, Idempotent(f"k{n}", "d")).id for n in range(LIMIT)]
     again = jobs.create_import("demo", {}, Idempotent("k0", "d"))
     assert (again.id, again.created) == (made[0], False)
@@ -98,7 +98,7 @@ def test_a_repeated_request_gets_its_job_at_the_limit_too(shop: Shop) -> None:
 
 def test_a_caller_at_its_limit_leaves_others_their_own_and_a_catalogue_has_one_too(shop: Shop) -> None:
     shop.parts.catalogue.create("books")
-    one, other = (shop.parts.jobs.of_caller(name, LIMIT) for name in ("one", "other"))
+    one, other = (shop.parts.jobs.for_caller(name, LIMIT) for name in ("one", "other"))
     for n in range(LIMIT):
         one.create_put("demo", f"p{n}", ProductIn(), [])
     with pytest.raises(Overloaded, match="of yours"):
@@ -109,9 +109,9 @@ def test_a_caller_at_its_limit_leaves_others_their_own_and_a_catalogue_has_one_t
 
 
 def test_retries_count_and_the_system_s_jobs_are_nobody_s(shop: Shop) -> None:
-    jobs = shop.parts.jobs.of_caller("one", LIMIT)
+    jobs = shop.parts.jobs.for_caller("one", LIMIT)
     with shop.parts.database.write() as session:
-        add_job(session, find_catalogue(session, "demo"), "calibrate", priority=AUTOMATIC)
+        add_job(session, find_catalogue(session, "demo"), "calibrate", priority=BACKGROUND)
     ended = jobs.create_import("demo", {}).id
     jobs.cancel(ended)
     shop.parts.catalogue.create("books")

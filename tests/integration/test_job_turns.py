@@ -20,7 +20,7 @@ from shared.jobs import turns as job_turns
 from shared.jobs.create import add_job
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
-from shared.jobs.states import AUTOMATIC
+from shared.jobs.states import BACKGROUND
 from shared.jobs.work import ChunkClaim
 from tests.job_builders import claim_of, desk, do, planned
 
@@ -42,7 +42,7 @@ def calibrate(database: Database, catalogue: str) -> str:
     """A job as the system begins it."""
     with database.write() as session:
         place = find_catalogue(session, catalogue)
-        return add_job(session, place, "calibrate", options=dict(ORIGIN), priority=AUTOMATIC)
+        return add_job(session, place, "calibrate", options=dict(ORIGIN), priority=BACKGROUND)
 
 
 def taken(worker: JobQueue, count: int) -> list[ChunkClaim]:
@@ -130,9 +130,9 @@ def test_imports_of_two_catalogues_share_a_worker_chunk_by_chunk(
 def test_urgent_work_goes_first_whoever_was_served_last(database: Database, jobs: JobRepository) -> None:
     system = calibrate(database, "toys")
     bulk = jobs.create_import("books", {"archive": "upload"}).id
-    by_hand = [put(jobs, "shop", product) for product in ("a", "b")]
+    urgent = [put(jobs, "shop", product) for product in ("a", "b")]
     claims = taken(desk(database), 4)
-    assert [c.job_id for c in claims] == [*by_hand, bulk, system]
+    assert [c.job_id for c in claims] == [*urgent, bulk, system]
 
 
 def test_a_job_the_system_began_gives_way_and_goes_on_afterwards(
@@ -141,16 +141,16 @@ def test_a_job_the_system_began_gives_way_and_goes_on_afterwards(
     """Case 23: an import of another catalogue waited 245 s for a calibration."""
     system, worker = calibrate(database, "shop"), desk(database)
     claim = claim_of(worker)
-    assert (claim.job_id, worker.gives_way_to(claim)) == (system, None)
+    assert (claim.job_id, worker.preemption_reason(claim)) == (system, None)
     wanted = jobs.create_import("books", {"archive": "upload"}).id
-    reason = worker.gives_way_to(claim)
+    reason = worker.preemption_reason(claim)
     assert reason is not None
     assert wanted in reason
     worker.give_way(claim, reason)
     assert jobs.status(system).waits_for == reason
     person = claim_of(worker)
     assert person.job_id == wanted
-    assert worker.gives_way_to(person) is None
+    assert worker.preemption_reason(person) is None
     worker.finish(person)
     after = claim_of(worker)
     # It is the first try, as before: nobody failed.
@@ -165,18 +165,18 @@ def test_control_a_bulk_job_that_was_asked_for_gives_way_to_no_other(
     worker = desk(database)
     claim = claim_of(worker)
     jobs.create_import("books", {"archive": "upload"})
-    assert worker.gives_way_to(claim) is None
+    assert worker.preemption_reason(claim) is None
 
 
 def test_what_backs_off_or_is_paused_is_passed_over(database: Database, jobs: JobRepository) -> None:
     worker = desk(database)
     waits, paused, free = put(jobs, "shop", "a"), put(jobs, "shop", "b"), put(jobs, "shop", "c")
-    worker.postpone(claim_of(worker), 600.0, "away", blame=False)
+    worker.postpone(claim_of(worker), 600.0, "away", count_attempt=False)
     jobs.pause(paused)
     assert claim_of(worker).job_id == free
     assert worker.claim() is None
     assert jobs.status(waits).state == "running"
-    assert worker.overdue(10) == []
+    assert worker.list_overdue(10) == []
 
 
 def test_retrying_what_the_system_began_is_asked_for(database: Database, jobs: JobRepository) -> None:
@@ -186,7 +186,7 @@ def test_retrying_what_the_system_began_is_asked_for(database: Database, jobs: J
     claim = claim_of(worker)
     assert (claim.job_id, claim.options) == (again, {})
     jobs.create_import("books", {"archive": "upload"})
-    assert worker.gives_way_to(claim) is None
+    assert worker.preemption_reason(claim) is None
 
 
 def test_workers_that_claim_at_once_take_each_chunk_once(database: Database, jobs: JobRepository) -> None:

@@ -52,7 +52,7 @@ def test_a_wrong_new_catalogue_is_explained_beside_the_form(
     assert says in answer.text
     assert 'role="alert"' in answer.text
     assert f'value="{fields.get("name", "")}"' in answer.text, "what was typed is not lost"
-    assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
+    assert [c.name for c in shop.parts.catalogue.list_catalogues()] == ["demo"]
 
 
 def test_products_are_found_by_id_and_by_title_in_any_language(shop: Shop) -> None:
@@ -119,7 +119,7 @@ def test_a_wrong_import_is_explained_and_makes_no_job(
     assert answer.status_code == status
     assert says in answer.text
     assert 'id="catalogue"' in answer.text
-    assert shop.parts.jobs.recent() == []
+    assert shop.parts.jobs.list_recent() == []
 
 
 def test_a_job_shows_what_failed_and_tries_it_again(shop: Shop) -> None:
@@ -180,7 +180,7 @@ def test_another_site_posts_nothing(shop: Shop) -> None:
     headers = {"Accept": "text/html", "Origin": "https://evil.example"}
     for path in ("/manage/catalogues", "/manage/imports", "/manage/catalogues/demo/indexes/prune"):
         assert shop.client.post(path, data={"name": "x"}, headers=headers).status_code == 403, path
-    assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
+    assert [c.name for c in shop.parts.catalogue.list_catalogues()] == ["demo"]
 
 
 def test_every_page_of_the_owner_needs_the_key(tmp_path: Path) -> None:

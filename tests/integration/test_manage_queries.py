@@ -50,10 +50,10 @@ def test_the_start_page_asks_as_much_for_many_catalogues_as_for_one(shop: Shop) 
 
 
 def test_each_catalogue_has_its_own_newest_job(shop: Shop) -> None:
-    assert shop.parts.jobs.latest() == {}
+    assert shop.parts.jobs.latest_by_catalogue() == {}
     shop.parts.catalogue.create("winter")
     jobs = [shop.parts.jobs.create("reconcile", name).id for name in ("demo", "winter", "winter", "demo")]
-    assert {name: job.id for name, job in shop.parts.jobs.latest().items()} == {
+    assert {name: job.id for name, job in shop.parts.jobs.latest_by_catalogue().items()} == {
         "demo": jobs[3],
         "winter": jobs[2],
     }
@@ -81,4 +81,4 @@ def test_a_deleted_catalogue_is_offered_to_nobody(shop: Shop) -> None:
     shop.parts.jobs.create_drop("winter")
     assert shop.parts.window.catalogues() == ["demo"]
     assert "~" not in see(shop, "/manage")
-    assert shop.parts.jobs.latest() == {}
+    assert shop.parts.jobs.latest_by_catalogue() == {}

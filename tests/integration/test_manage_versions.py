@@ -78,7 +78,7 @@ def test_operations_shows_what_the_status_says_and_draws_the_hour(shop: Shop) ->
             stages = {"detect": 10.0, "embed": 5.0 * n}
             session.add(Timing(finished_at=time.time() - 60 * n, stages=stages))
     details = {"runtime": "openvino", "device": "cpu", "embedder": "e1"}
-    shop.parts.presence.beat("search@here", "search", details)
+    shop.parts.presence.write_heartbeat("search@here", "search", details)
     text = see(shop, "/operations")
     assert "search@here" in text
     assert "openvino, cpu" in text

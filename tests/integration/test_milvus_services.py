@@ -18,7 +18,7 @@ import pytest
 from cli.services import milvus_binary
 from cli.services.child import Child
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer, choose_embedded
-from cli.services.sockets import free_ports, is_loopback, listening
+from cli.services.sockets import find_free_ports, is_loopback, list_listeners
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable, VitrineError
 from tests.servers import PATIENCE_S
 from tests.services_milvus import DIM, index_rows, running, unit_vectors
@@ -48,7 +48,7 @@ def gone(pid: int, within_s: float = PATIENCE_S) -> bool:
 @needs_proc
 def test_every_socket_of_the_server_and_of_lite_is_on_loopback(each_milvus: EmbeddedMilvus) -> None:
     assert each_milvus.pid is not None
-    sockets = listening(each_milvus.pid)
+    sockets = list_listeners(each_milvus.pid)
     assert each_milvus.port in {port for _, port in sockets}
     assert len(sockets) == (11 if each_milvus.kind == "server" else 1)
     assert [address for address, _ in sockets if not is_loopback(address)] == []
@@ -61,7 +61,7 @@ def test_a_socket_on_all_interfaces_is_seen_as_exposed() -> None:
         with socket.socket(family) as server:
             server.bind((everywhere, 0))
             server.listen()
-            found = {port: address for address, port in listening(os.getpid())}
+            found = {port: address for address, port in list_listeners(os.getpid())}
             assert not is_loopback(found[server.getsockname()[1]])
 
 
@@ -255,4 +255,4 @@ def test_a_program_that_does_not_exist_ends_with_127_and_a_message() -> None:
 
 
 def test_free_ports_are_all_different() -> None:
-    assert len(set(free_ports(20))) == 20
+    assert len(set(find_free_ports(20))) == 20

@@ -21,7 +21,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Job
 from shared.database.tables.catalogue import PictureSweep
 from shared.retention import picture_sweep
-from shared.retention.picture_sweep import PicturesSwept, PictureSweeper, require_unswept, storing_since
+from shared.retention.picture_sweep import PicturesSwept, PictureSweeper, read_sweep_count, require_no_sweep
 from shared.settings import get_settings
 from shared.storage.image_names import SHARDS, rendition_name
 from shared.storage.image_store import ImageStore
@@ -121,7 +121,7 @@ def test_a_picture_that_an_import_found_there_is_stored_again(
 @BOTH
 def test_without_the_count_its_picture_is_lost(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(product_writing, "require_unswept", lambda session, since: None)
+    monkeypatch.setattr(product_writing, "require_no_sweep", lambda session, since: None)
     assert not shop.store.exists(swept_while_embedded(shop, monkeypatch))
 
 
@@ -131,10 +131,10 @@ def test_a_sweep_waits_for_a_row_on_its_way(database: Database, tmp_path: Path) 
     pictures = PictureSweeper(database, store, AGE_S, 600.0)
     key = store.put(photo(1))
     make_old(store, key)
-    since = storing_since(database)
+    since = read_sweep_count(database)
     gone: list[int] = []
     with database.write() as session:
-        require_unswept(session, since)
+        require_no_sweep(session, since)
         sweeping = threading.Thread(target=lambda: gone.append(pictures.sweep()), daemon=True)
         sweeping.start()
         wait_for("the sweep is at it", lambda: not sweeping.is_alive() or waits_for_lock(database))
@@ -153,12 +153,12 @@ def test_a_row_waits_for_a_sweep_on_its_way(
     key = store.put(photo(1))
     make_old(store, key)
     refused: list[bool] = []
-    since = storing_since(database)
+    since = read_sweep_count(database)
 
     def write() -> None:
         try:
             with database.write() as session:
-                require_unswept(session, since)
+                require_no_sweep(session, since)
         except PicturesSwept:
             refused.append(True)
 
@@ -181,17 +181,17 @@ def test_a_sweep_that_died_holds_nobody_up(database: Database, tmp_path: Path) -
     store = ImageStore((tmp_path / "store").as_uri())
     with database.write() as session:
         session.execute(update(PictureSweep).values(count=7))
-    since = storing_since(database)
+    since = read_sweep_count(database)
     assert since == 8
     with database.write() as session:
-        require_unswept(session, since)
+        require_no_sweep(session, since)
     with database.write() as session:
         session.execute(update(PictureSweep).values(count=9))
     with pytest.raises(PicturesSwept), database.write() as session:
-        require_unswept(session, since)
+        require_no_sweep(session, since)
     make_old(store, store.put(photo(1)))
     assert PictureSweeper(database, store, AGE_S, 600.0).sweep() == 1
-    assert storing_since(database) == 12
+    assert read_sweep_count(database) == 12
 
 
 def waits_for_lock(database: Database) -> bool:

@@ -101,7 +101,7 @@ def test_the_command_asks_for_a_currency(
     photo.write_bytes(picture())
 
     def stand_for_the_worker() -> None:
-        wait_for("a search waits", lambda: shop.parts.searches.waiting() or None)
+        wait_for("a search waits", lambda: shop.parts.searches.count_waiting() or None)
         answer(shop, "19.99", "EUR")
 
     with serving(shop) as address:

@@ -72,7 +72,7 @@ def test_pages_follow_each_other_without_a_gap(products: ProductList) -> None:
     assert (first.title, first.currency, first.image_url, first.pictures) == ("Stuhl 0", "USD", None, 0)
     assert (second.pictures, third.pictures) == (1, 2)
     assert third.image_url == f"/v1/images/{2:030x}00"
-    assert products.named("shop", ["chair-1", "gone"])["chair-1"][0] == "Chair 1"
+    assert products.read_titles("shop", ["chair-1", "gone"])["chair-1"][0] == "Chair 1"
 
 
 def test_a_dry_run_keeps_its_upload_for_the_import(database: Database) -> None:

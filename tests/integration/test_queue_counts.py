@@ -19,7 +19,7 @@ from shared.health import queue_counts
 from shared.health.queue_counts import waiting_by_lane
 from shared.jobs.create import add_job
 from shared.jobs.repository import JobRepository
-from shared.jobs.states import AUTOMATIC
+from shared.jobs.states import BACKGROUND
 from shared.searches.repository import SearchRepository
 from tests.integration.test_job_turns import fill, plan_of
 from tests.job_builders import claim_of, desk
@@ -49,7 +49,7 @@ def test_what_waits_is_counted_exactly_by_lane(database: Database, jobs: JobRepo
     with database.write() as session:
         session.execute(update(Job).where(Job.id == made[3]).values(created_at=now_s() - 600))
         # What the system began and what is paused may wait as long as they do.
-        system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=AUTOMATIC)
+        system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=BACKGROUND)
         session.execute(update(Job).where(Job.id.in_([system, made[1]])).values(created_at=now_s() - 6000))
     waiting = waiting_by_lane(database)
     assert waiting["search"]["waiting"] == MANY
@@ -66,9 +66,9 @@ def test_status_and_the_lists_of_open_jobs_do_not_lose_the_old_ones(tmp_path: ob
     first = jobs.create_import("demo", {"archive": "upload"}).id
     for n in range(MANY):
         jobs.cancel(jobs.create_put("demo", f"gone-{n}", ProductIn(), []).id)
-    assert [job.id for job in jobs.unfinished()] == [first]
-    assert [job.id for job in jobs.unfinished("demo")] == [first]
-    assert jobs.unfinished("other") == []
+    assert [job.id for job in jobs.list_unfinished()] == [first]
+    assert [job.id for job in jobs.list_unfinished("demo")] == [first]
+    assert jobs.list_unfinished("other") == []
     for n in range(MANY):
         jobs.create_put("demo", f"p{n}", ProductIn(), [])
     status = shop.client.get("/v1/status").get_json()
@@ -124,10 +124,10 @@ def test_products_are_counted_when_the_catalogue_changed_and_not_before(
         add_product(database, f"p{n}")
     assert store.get("shop").products == 3
     with counted(database.engine) as seen:
-        assert [c.products for c in store.all()] == [3]
+        assert [c.products for c in store.list_catalogues()] == [3]
         assert seen == []
         add_product(database, "another")
-        assert [c.products for c in store.all()] == [4]
+        assert [c.products for c in store.list_catalogues()] == [4]
         assert len(seen) == 2  # products and pictures
         assert store.get("shop").products == 4
         assert len(seen) == 2

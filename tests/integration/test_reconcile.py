@@ -204,11 +204,11 @@ def test_a_product_put_in_the_middle_of_a_comparison_goes_first(
     monkeypatch.setattr(type(shop.worker.index), "sorted_keys", put_after_three)
     job = shop.jobs.create("reconcile", "shop", {"repair": True}).id
     shop.work()
-    done, by_hand = shop.jobs.status(job), shop.jobs.status(put[0])
-    assert done.state == by_hand.state == "succeeded"
+    done, urgent = shop.jobs.status(job), shop.jobs.status(put[0])
+    assert done.state == urgent.state == "succeeded"
     assert done.finished_at is not None
-    assert by_hand.finished_at is not None
-    assert by_hand.finished_at < done.finished_at
+    assert urgent.finished_at is not None
+    assert urgent.finished_at < done.finished_at
     assert proof(done)["missing"] == proof(done)["orphans"] == 0
     assert shop.rows() == 9
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from shared.catalogue import automatic_calibration as refreshing
-from shared.catalogue.automatic_calibration import Refresher
+from shared.catalogue.automatic_calibration import CalibrationScheduler
 from shared.catalogue.indexes import IndexRepository
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.indexes import PromoteRequest, ReprocessRequest
@@ -34,11 +34,11 @@ def goods(numbers: range, prefix: str = "") -> dict[str, bytes | str]:
 
 def look(shop: Shop, least: int = PRODUCTS) -> list[str]:
     """As a maintenance process that just began does it."""
-    return Refresher(shop.worker.database, least, SHARE).look()
+    return CalibrationScheduler(shop.worker.database, least, SHARE).schedule()
 
 
 def calibrations(shop: Shop) -> list[JobOut]:
-    return [job for job in shop.jobs.recent() if job.kind == "calibrate"]
+    return [job for job in shop.jobs.list_recent() if job.kind == "calibrate"]
 
 
 both = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
@@ -50,52 +50,52 @@ def test_it_is_made_once_and_again_when_much_changed(shop: Shop) -> None:
     assert look(shop) == [], "an empty catalogue has no index"
     shop.work()
     assert look(shop, PRODUCTS + 1) == [], "the control: it is too small"
-    keeping = Refresher(shop.worker.database, PRODUCTS, SHARE)
-    made = keeping.look()
+    keeping = CalibrationScheduler(shop.worker.database, PRODUCTS, SHARE)
+    made = keeping.schedule()
     job = shop.jobs.status(made[0])
     assert (len(made), job.kind, job.state, job.options) == (1, "calibrate", "queued", {"origin": "system"})
-    assert keeping.look() == look(shop) == [], "one is open"
+    assert keeping.schedule() == look(shop) == [], "one is open"
     shop.work()
     assert shop.jobs.status(made[0]).state == "succeeded"
-    assert keeping.look() == look(shop) == [], "nothing changed since"
+    assert keeping.schedule() == look(shop) == [], "nothing changed since"
 
     shop.import_files(goods(range(PRODUCTS)), mode="metadata_only")
     shop.import_files(goods(range(PRODUCTS), "new"), dry_run=True)
     rows = ["product_id,title,price", *(f"p{n},Other {n},{n}.5" for n in range(PRODUCTS))]
     shop.import_files({"manifest.csv": "\n".join(rows)}, mode="metadata_only")
-    assert shop.jobs.recent()[0].counts.changed == PRODUCTS
-    assert keeping.look() == look(shop) == [], "other prices change no score"
+    assert shop.jobs.list_recent()[0].counts.changed == PRODUCTS
+    assert keeping.schedule() == look(shop) == [], "other prices change no score"
 
     shop.import_files(goods(range(2), "new"))
-    assert keeping.look() == look(shop) == [], "two of twelve are few"
+    assert keeping.schedule() == look(shop) == [], "two of twelve are few"
     shop.import_files(goods(range(2, 3), "newer"))
-    again = keeping.look()
+    again = keeping.schedule()
     assert len(again) == 1, "a quarter is not"
     shop.work()
-    assert keeping.look() == look(shop) == []
+    assert keeping.schedule() == look(shop) == []
     assert len(calibrations(shop)) == 2
 
 
 def test_it_waits_until_an_import_has_ended(shop: Shop) -> None:
     shop.import_files(goods(range(PRODUCTS)))
     shop.accept_import(goods(range(PRODUCTS, PRODUCTS + 2)))
-    keeping = Refresher(shop.worker.database, PRODUCTS, SHARE)
-    assert keeping.look() == []
+    keeping = CalibrationScheduler(shop.worker.database, PRODUCTS, SHARE)
+    assert keeping.schedule() == []
     shop.work()
-    assert len(keeping.look()) == 1
+    assert len(keeping.schedule()) == 1
 
 
 def test_products_that_go_or_come_one_by_one_count_too(shop: Shop) -> None:
     shop.import_files(goods(range(PRODUCTS)))
-    keeping = Refresher(shop.worker.database, 4, SHARE)
-    assert len(keeping.look()) == 1
+    keeping = CalibrationScheduler(shop.worker.database, 4, SHARE)
+    assert len(keeping.schedule()) == 1
     shop.work()
     shop.put("by-hand", ProductIn(titles={"en": "By hand"}), [builders.jpeg(seed=77)])
-    assert keeping.look() == []
+    assert keeping.schedule() == []
     shop.jobs.create_delete("shop", [f"p{n}" for n in range(3)])
-    assert keeping.look() == [], "they go when the job has ended"
+    assert keeping.schedule() == [], "they go when the job has ended"
     shop.work()
-    assert len(keeping.look()) == 1
+    assert len(keeping.schedule()) == 1
 
 
 def test_what_a_person_cancelled_is_not_made_again_before_there_is_a_reason(shop: Shop) -> None:
@@ -154,9 +154,9 @@ def test_of_two_that_look_at_once_one_makes_it(
     shop.import_files(goods(range(PRODUCTS)))
     first_looks, second_looks = threading.Barrier(2), threading.Barrier(2)
     seen = threading.local()
-    real = Refresher._need
+    real = CalibrationScheduler._need
 
-    def need(refresher: Refresher, session: Any, live: Any) -> Any:
+    def need(refresher: CalibrationScheduler, session: Any, live: Any) -> Any:
         if not hasattr(seen, "before"):
             seen.before = real(refresher, session, live)
             first_looks.wait()
@@ -168,7 +168,7 @@ def test_of_two_that_look_at_once_one_makes_it(
             second_looks.wait()
         return found
 
-    monkeypatch.setattr(Refresher, "_need", need)
+    monkeypatch.setattr(CalibrationScheduler, "_need", need)
     if without == "lock":
         monkeypatch.setattr(
             refreshing, "find_catalogue", lambda session, name, _: find_catalogue(session, name)

@@ -47,7 +47,7 @@ def result(claim: Claim, index: str = "one") -> SearchResult:
 def test_a_search_goes_from_accepted_to_answered(database: Database, ledger: SearchRepository) -> None:
     search_id = accept(ledger)
     assert ledger.status(search_id).state == "queued"
-    assert ledger.waiting() == 1
+    assert ledger.count_waiting() == 1
     worker = desk(database)
     (claim,) = worker.claim(10)
     assert (claim.id, claim.query_key, claim.catalogue, claim.attempts) == (search_id, KEY, "shop", 1)
@@ -77,7 +77,7 @@ def test_one_key_makes_one_search_however_many_ask_at_once(
     with ThreadPoolExecutor(12) as pool:
         ids = set(pool.map(lambda _: accept(ledger, key=Idempotent("k", "same")), range(24)))
     assert len(ids) == 1
-    assert ledger.waiting() == 1
+    assert ledger.count_waiting() == 1
     with pytest.raises(Conflict):
         accept(ledger, key=Idempotent("k", "another request"))
 
@@ -150,10 +150,10 @@ def test_waiting_for_a_service_that_is_away_costs_no_attempt(
     worker = desk(database, max_attempts=2)
     for _ in range(5):
         claims = worker.claim(1)
-        worker.postpone(claims, -1.0, "index_unavailable", "Milvus is away", blame=False)
+        worker.postpone(claims, -1.0, "index_unavailable", "Milvus is away", count_attempt=False)
     assert ledger.status(search_id).state == "queued"
     for _ in range(2):
-        worker.postpone(worker.claim(1), -1.0, "out_of_memory", "too large", blame=True)
+        worker.postpone(worker.claim(1), -1.0, "out_of_memory", "too large", count_attempt=True)
     status = ledger.status(search_id)
     assert status.state == "failed"
     assert status.error is not None
@@ -165,9 +165,9 @@ def test_a_postponed_search_is_left_alone_until_its_time(
 ) -> None:
     accept(ledger)
     worker = desk(database)
-    worker.postpone(worker.claim(1), 60.0, "index_unavailable", "Milvus is away", blame=False)
+    worker.postpone(worker.claim(1), 60.0, "index_unavailable", "Milvus is away", count_attempt=False)
     assert worker.claim(1) == []
-    assert worker.overdue(0, 10) == []
+    assert worker.list_overdue(0, 10) == []
 
 
 def test_a_new_process_takes_over_only_what_its_own_name_held(

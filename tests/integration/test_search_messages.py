@@ -58,7 +58,9 @@ def test_a_task_whose_search_does_not_wait_claims_nothing(
     worker = desk(database)
     assert claimed(worker, held, limit=1) == [held]
     ledger.cancel(cancelled)
-    worker.postpone(worker.claim(1, postponed), 60.0, "index_unavailable", "Milvus is away", blame=False)
+    worker.postpone(
+        worker.claim(1, postponed), 60.0, "index_unavailable", "Milvus is away", count_attempt=False
+    )
     for gone in (held, cancelled, postponed, "never-issued"):
         assert claimed(desk(database, "two"), gone) == []
     assert claimed(desk(database, "two"), waiting) == [waiting]
@@ -104,7 +106,7 @@ def test_a_search_is_published_again_at_intervals_that_double(
 
     def is_overdue(created_s_ago: float, published_s_ago: float) -> bool:
         set_times(database, search_id, created_s_ago, published_s_ago)
-        return worker.overdue(AGE_S, 10) == [search_id]
+        return worker.list_overdue(AGE_S, 10) == [search_id]
 
     assert not is_overdue(4, 4)
     assert is_overdue(6, 6)
@@ -113,7 +115,7 @@ def test_a_search_is_published_again_at_intervals_that_double(
     assert not is_overdue(1000, 55)
     assert is_overdue(1000, 65), "at most a minute"
     worker.note_published([search_id])
-    assert worker.overdue(AGE_S, 10) == []
+    assert worker.list_overdue(AGE_S, 10) == []
 
 
 def test_a_search_that_was_put_back_is_published_again_at_once(
@@ -123,6 +125,8 @@ def test_a_search_that_was_put_back_is_published_again_at_once(
     worker = desk(database)
     worker.claim(1, lost)
     worker.take_over()
-    worker.postpone(worker.claim(1, postponed), -1.0, "index_unavailable", "Milvus is away", blame=False)
-    assert worker.overdue(AGE_S, 10) == [lost, postponed]
+    worker.postpone(
+        worker.claim(1, postponed), -1.0, "index_unavailable", "Milvus is away", count_attempt=False
+    )
+    assert worker.list_overdue(AGE_S, 10) == [lost, postponed]
     assert worker.count_waiting() == 2

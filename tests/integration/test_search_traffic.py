@@ -118,7 +118,7 @@ def test_messages_and_tasks_are_bounded_by_searches(
 
         def explained() -> int:
             """Count the searches that may have a message: they wait, or were cancelled while they did."""
-            return ledger.waiting() + len(traffic.cancelled - set(executed_tasks(broker)))
+            return ledger.count_waiting() + len(traffic.cancelled - set(executed_tasks(broker)))
 
         watch = LaneWatch(broker, explained, stale=workers * BATCH)
         # Until the workers are there the queue fills: also then it holds no more than what waits.
@@ -188,7 +188,7 @@ def test_a_wiped_broker_is_filled_again_with_no_more_than_waits(
     lane = open_lane(tmp_path, redis_server, f"sqlite:///{tmp_path}/vitrine.sqlite3")
     with serving(lane) as url:
         Traffic(url, KEY, "demo").run(0.5, 2)
-    waiting = lane.parts.searches.waiting()
+    waiting = lane.parts.searches.count_waiting()
     assert waiting > 0
     redis_server.client().delete("search")
     watch = LaneWatch(redis_server.client(), lane.parts.searches.waiting, stale=0)

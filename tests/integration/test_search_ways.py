@@ -49,11 +49,11 @@ def ask(shop: Shop, asked: SearchSource, **options: Any) -> SearchResult:
 
 
 def again(shop: Shop, first: SearchResult, **options: Any) -> SearchResult:
-    return ask(shop, shop.searches.earlier(first.query_id).asked, **options)
+    return ask(shop, shop.searches.load_earlier(first.query_id).asked, **options)
 
 
 def page_after(shop: Shop, first: SearchResult, after: str) -> SearchResult:
-    known = shop.searches.earlier(first.query_id)
+    known = shop.searches.load_earlier(first.query_id)
     return ask(shop, known.asked, **{**known.options.model_dump(), "after": after})
 
 

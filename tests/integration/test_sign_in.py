@@ -74,7 +74,7 @@ def test_another_site_can_neither_sign_in_nor_act_nor_sign_out(shop: Shop, heade
     enter(client)
     assert client.put("/v1/catalogues/theirs", json={}, headers=headers).status_code == 403
     assert client.post("/sign-out", headers=headers).status_code == 403
-    assert [c.name for c in shop.parts.catalogue.all()] == ["demo"]
+    assert [c.name for c in shop.parts.catalogue.list_catalogues()] == ["demo"]
 
 
 def test_signing_out_ends_it_here(shop: Shop) -> None:

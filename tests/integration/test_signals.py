@@ -68,7 +68,7 @@ def test_searches_leave_their_stages_and_probes_find_them_complete(shop: Shop) -
     ask(shop, 3, 4, 5)
     ask(shop, 6, top_k=3)
     ledger = SearchMetricsRepository(shop.worker.database)
-    signals = ledger.signals()
+    signals = ledger.read_metrics()
     assert (signals.searches, sum(signals.per_minute), len(signals.per_minute)) == (4, 4, 60)
     assert {"wait", "decode", "embed", "search", "hydrate", "total"} <= set(signals.stages_ms)
     for figures in signals.stages_ms.values():
@@ -168,7 +168,7 @@ def test_figures_are_of_the_last_hour(database: Database) -> None:
     write_timings(database, [{"search": float(n)} for n in range(1, 101)])
     write_timings(database, [{"search": 1e6}] * 50, ago_s=3700)
     write_timings(database, [{"search": 3.0, "decode": 2.0}], ago_s=-0.2)  # a clock that is ahead
-    signals = ledger.signals()
+    signals = ledger.read_metrics()
     assert (signals.searches, signals.per_minute[-1]) == (101, 1)
     assert signals.stages_ms["search"].p99 == 99
     assert signals.stages_ms["decode"].count == 1
@@ -184,7 +184,7 @@ def test_a_histogram_only_grows_and_counts_once(database: Database) -> None:
     assert [ledger.count(), ledger.count()] == [3, 0]
     counts = ledger.histograms()["search"].counts
     assert (counts[bucket_of(4)], counts[bucket_of(40)], counts[-1], sum(counts)) == (1, 1, 1, 3)
-    assert ledger.forget() == 1, "what is older than two hours"
+    assert ledger.delete_expired() == 1, "what is older than two hours"
     write_timings(database, [{"search": 4.0}])
     assert ledger.count() == 1
     found = ledger.histograms()["search"]

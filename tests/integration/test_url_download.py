@@ -18,7 +18,7 @@ import pytest
 
 from shared.errors import BodyTooLarge, ImageMissing, InvalidInput, Refused, Unreachable
 from shared.net import url_fetch
-from shared.net.url_fetch import Target, checked_target, fetch, fetch_image
+from shared.net.url_fetch import Target, fetch, fetch_image, resolve_target
 from shared.webhooks.addresses import check_address
 
 TEN_GB = 10 * 10**9
@@ -78,7 +78,7 @@ def site() -> Iterator[ThreadingHTTPServer]:
 @pytest.fixture
 def site_at(site: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> ThreadingHTTPServer:
     """The site under the name shop.example; every other name and address is checked as always."""
-    real = url_fetch.checked_target
+    real = url_fetch.resolve_target
 
     def check(url: str, resolver: url_fetch.Resolver) -> Target:
         asked = httpx.URL(url)
@@ -86,7 +86,7 @@ def site_at(site: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> Threa
             return Target(asked.copy_with(port=site.server_port), "127.0.0.1")
         return real(url, resolver)
 
-    monkeypatch.setattr(url_fetch, "checked_target", check)
+    monkeypatch.setattr(url_fetch, "resolve_target", check)
     return site
 
 
@@ -176,7 +176,7 @@ def test_a_client_that_resolves_by_itself_would_be_led_inside(monkeypatch: pytes
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    checked_target("http://rebinding.example/x.jpg", url_fetch.resolve)
+    resolve_target("http://rebinding.example/x.jpg", url_fetch.resolve)
     with no_packets(monkeypatch) as tried, pytest.raises(httpx.ConnectError):
         httpx.get("http://rebinding.example/x.jpg", trust_env=False)
     assert tried == [("127.0.0.1", 80)]

@@ -78,7 +78,7 @@ def port(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         def check(url: str, resolver: url_fetch.Resolver) -> pinned_http.Target:
             return pinned_http.Target(httpx.URL(url).copy_with(port=server.server_port), "127.0.0.1")
 
-        monkeypatch.setattr(url_fetch, "checked_target", check)
+        monkeypatch.setattr(url_fetch, "resolve_target", check)
         yield server.server_port
         server.shutdown()
 

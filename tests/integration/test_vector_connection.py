@@ -9,7 +9,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from cli.services.milvus import EmbeddedMilvus
-from cli.services.sockets import free_ports
+from cli.services.sockets import find_free_ports
 from shared.errors import IndexUnavailable, Misconfigured, NotFound
 from tests.servers import PATIENCE_S, wait_for
 from tests.services_milvus import UNIT, index_rows, unique
@@ -20,7 +20,7 @@ NewCollection = Callable[[], str]
 
 
 def test_a_server_that_is_away_is_unavailable_and_says_so_quickly() -> None:
-    away = MilvusIndex(f"http://127.0.0.1:{free_ports(1)[0]}", timeout_s=3)
+    away = MilvusIndex(f"http://127.0.0.1:{find_free_ports(1)[0]}", timeout_s=3)
     assert away.healthy() is False
     with pytest.raises(IndexUnavailable):
         away.collections()

@@ -262,7 +262,7 @@ def test_status_and_readiness_say_what_is_missing(shop: Shop) -> None:
     assert set(ready.json["parts"]) == {"database", "broker", "image_store"}, "what this process needs"
     ready.close()  # as servers do with an answer that is sent: only then it is counted
     assert shop.client.get("/v1/status").json["parts"]["search_worker"] != "ok"
-    shop.parts.presence.beat("search@here", "search", {"detector": "none"})
+    shop.parts.presence.write_heartbeat("search@here", "search", {"detector": "none"})
     assert shop.client.get("/v1/status").json["parts"]["search_worker"] == "ok"
     status = shop.client.get("/v1/status").json
     assert status["processes"][0]["details"] == {"detector": "none", "clock_skew_s": 0.0}

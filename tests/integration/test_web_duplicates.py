@@ -124,5 +124,5 @@ def test_csv_is_safe_in_a_spreadsheet(web: WebShop) -> None:
 
 def test_groups_are_of_the_contract(web: WebShop) -> None:
     fill(web, 2)
-    for group in DuplicateRepository(web.parts.database).every("demo"):
+    for group in DuplicateRepository(web.parts.database).iterate_all("demo"):
         assert DuplicateGroup.model_validate(group.model_dump()) == group

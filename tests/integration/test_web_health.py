@@ -25,7 +25,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     opened = open_shop(tmp_path)
     set_broker(opened, monkeypatch, OK)
     for role in ("search", "catalogue", "maintenance"):
-        opened.parts.presence.beat(f"{role}@here", role, {"index_problem": None})
+        opened.parts.presence.write_heartbeat(f"{role}@here", role, {"index_problem": None})
     return opened
 
 
@@ -94,7 +94,7 @@ def test_a_new_route_that_publishes_cannot_forget_the_guard(shop: Shop) -> None:
 
 
 def test_a_worker_that_is_away_leaves_the_web_ready(shop: Shop) -> None:
-    shop.parts.presence.leave("catalogue@here")
+    shop.parts.presence.remove("catalogue@here")
     assert shop.client.get("/readyz").status_code == 200
     status = shop.client.get("/v1/status").json
     assert not status["ready"]

@@ -32,7 +32,7 @@ def found(shop: Shop) -> str:
 
 def asked_with(shop: Shop, address: str) -> SearchOptions:
     search_id = address.split("/s/")[1].split("?")[0]
-    return shop.parts.searches.earlier(search_id).options
+    return shop.parts.searches.load_earlier(search_id).options
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_facts_are_what_can_be_read() -> None:
 def test_the_window_shows_products_from_all_over(shop: Shop) -> None:
     page = shop.client.get("/").text
     assert '<a class="tile" href="/p/demo/chair-1">' in page
-    assert shop.parts.window.some("demo", "de", 5, turn=7)[0].title == "Eichenstuhl"
-    assert shop.parts.window.one("demo", "nobody", "de") is None
+    assert shop.parts.window.sample_products("demo", "de", 5, turn=7)[0].title == "Eichenstuhl"
+    assert shop.parts.window.find_product("demo", "nobody", "de") is None
 
 
 def test_pages_are_compressed_and_the_api_is_not(shop: Shop) -> None:

@@ -15,7 +15,7 @@ from shared.broker.task_names import TaskName
 from shared.errors import DatabaseUnavailable, StorageUnavailable
 from shared.retention.expiry import unused_query_images
 from shared.searches.cursors import Cursor
-from shared.searches.queue import Kept
+from shared.searches.queue import StoredEmbeddings
 from shared.searches.repository import SearchRepository
 from shared.storage.image_store import ImageStore
 from tests.servers import wait_for
@@ -86,7 +86,7 @@ def test_a_filter_that_cannot_be_read_is_shown_where(shop: Shop) -> None:
     answer = shop.client.post("/v1/searches", json={"product_id": "chair-1", "filter": "price < 5 adn 1"})
     assert (answer.status_code, answer.json["error"]["field"]) == (422, "filter")
     assert "character 11" in answer.json["error"]["message"]
-    assert shop.parts.searches.waiting() == 0
+    assert shop.parts.searches.count_waiting() == 0
 
 
 def test_several_photos_of_one_thing(shop: Shop) -> None:
@@ -131,13 +131,13 @@ def test_a_page_is_of_a_search_and_has_its_options(shop: Shop) -> None:
 def test_a_photo_that_is_gone_is_not_needed_where_its_embeddings_are_kept(shop: Shop) -> None:
     first = shop.client.post("/v1/searches", **upload()).json["id"]
     [claim] = shop.desk().claim(1)
-    kept = Kept([{"kind": "whole", "detected": True}], bytes(8), 1)
+    kept = StoredEmbeddings([{"kind": "whole", "detected": True}], bytes(8), 1)
     assert len(shop.desk().answer([(claim, result_of(claim))], {claim.id: kept})) == 1
     shop.parts.store.delete(claim.photos[0], "queries")
     assert (
         shop.client.post("/v1/searches", json={"query_id": first, "filter": "price < 5"}).status_code == 202
     )
-    assert shop.desk().claim(1)[0].kept == kept
+    assert shop.desk().claim(1)[0].stored == kept
     # The control: nothing is kept of this one.
     second = shop.client.post("/v1/searches", **upload()).json["id"]
     shop.parts.store.delete(claim.photos[0], "queries")
@@ -175,7 +175,7 @@ def test_what_is_no_photo_is_refused_and_nothing_is_kept(
 ) -> None:
     answer = shop.client.post("/v1/searches", **upload(data))
     assert (answer.status_code, answer.json["error"]["code"]) == (status, code)
-    assert shop.parts.searches.waiting() == 0
+    assert shop.parts.searches.count_waiting() == 0
     assert shop.publisher.published == []
 
 
@@ -203,7 +203,7 @@ def test_what_is_no_photo_is_refused_and_nothing_is_kept(
 def test_a_wrong_option_is_named(shop: Shop, fields: dict[str, object], field: str) -> None:
     answer = shop.client.post("/v1/searches", **upload(**fields))
     assert (answer.status_code, answer.json["error"]["field"]) == (422, field)
-    assert shop.parts.searches.waiting() == 0
+    assert shop.parts.searches.count_waiting() == 0
 
 
 def test_unknown_things_are_404(shop: Shop) -> None:
@@ -248,7 +248,7 @@ def test_one_key_makes_one_search_from_many_threads(shop: Shop) -> None:
         thread.join()
     assert [answer.json for answer in answers if answer.status_code != 202] == []
     assert len({answer.json["id"] for answer in answers}) == 1
-    assert shop.parts.searches.waiting() == 1
+    assert shop.parts.searches.count_waiting() == 1
     assert len(shop.publisher.published) == 1
     other = shop.client.post(
         "/v1/searches", headers={"Idempotency-Key": "order-66"}, **upload(picture(color=(1, 2, 3)))
@@ -260,7 +260,7 @@ def test_a_broker_that_is_away_does_not_lose_the_search(tmp_path: Path) -> None:
     shop = open_shop(tmp_path, publisher=RecordingPublisher(works=False))
     answer = shop.client.post("/v1/searches", **upload())
     assert answer.status_code == 202
-    assert shop.parts.searches.waiting() == 1
+    assert shop.parts.searches.count_waiting() == 1
 
 
 def test_a_full_disk_is_503_and_leaves_no_row(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +271,7 @@ def test_a_full_disk_is_503_and_leaves_no_row(shop: Shop, monkeypatch: pytest.Mo
     answer = shop.client.post("/v1/searches", **upload())
     assert (answer.status_code, answer.json["error"]["code"]) == (503, "storage_unavailable")
     assert answer.headers["Retry-After"]
-    assert shop.parts.searches.waiting() == 0
+    assert shop.parts.searches.count_waiting() == 0
 
 
 def test_without_a_row_there_is_no_message_and_no_202(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,10 +160,10 @@ def test_a_request_id_is_kept_only_when_it_is_harmless(shop: Shop) -> None:
     ],
 )
 def test_pages_of_other_sites_cannot_act(shop: Shop, headers: dict[str, str]) -> None:
-    before = shop.parts.searches.waiting()
+    before = shop.parts.searches.count_waiting()
     answer = shop.client.post("/v1/searches", headers=headers, **upload())
     assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused")
-    assert shop.parts.searches.waiting() == before
+    assert shop.parts.searches.count_waiting() == before
     assert shop.client.put("/v1/catalogues/theirs", headers=headers, json={}).status_code == 403
 
 

@@ -22,7 +22,7 @@ def asked(shop: Shop, address: str) -> Any:
     assert answer.status_code == 202, answer.text
     task = (answer.json or {})["id"]
     assert answer.headers["Location"] == f"/v1/tasks/{task}"
-    return shop.parts.searches.earlier(task)
+    return shop.parts.searches.load_earlier(task)
 
 
 def test_it_is_a_search_by_that_product_with_the_options_of_any(shop: Shop) -> None:

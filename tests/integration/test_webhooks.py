@@ -18,7 +18,7 @@ from shared.errors import UnknownCatalogue, UnknownWebhook
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
 from shared.webhooks import queue as webhook_desk
-from shared.webhooks.queue import WebhookQueue, wait_s
+from shared.webhooks.queue import RETRY, WebhookQueue
 from shared.webhooks.repository import WebhookRepository, emit
 from shared.webhooks.signatures import signature
 from tests.servers import wait_for
@@ -169,9 +169,9 @@ def test_events_go_to_those_who_asked(database: Database, hooks: WebhookReposito
     tell(database, catalogue="other")
     assert len(hooks.deliveries(every.id)) == 3
     assert [d.event for d in hooks.deliveries(ours.id)] == ["index.promoted"]
-    assert "secret" not in hooks.all()[0].model_dump()
+    assert "secret" not in hooks.list_webhooks()[0].model_dump()
     hooks.remove(ours.id)
-    assert [w.id for w in hooks.all()] == [every.id]
+    assert [w.id for w in hooks.list_webhooks()] == [every.id]
     with pytest.raises(UnknownWebhook):
         hooks.deliveries(ours.id)
     with pytest.raises(UnknownCatalogue):
@@ -192,7 +192,7 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     send_all(sending)
     send_all(sending)
     assert len(receiver.got) == 1, "it is not asked again at once"
-    clock(wait_s(1))
+    clock(RETRY.delay_s(1))
     receiver.status = 302
     receiver.location = "http://127.0.0.1/elsewhere"
     send_all(sending)
@@ -200,7 +200,7 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     assert (waiting.state, waiting.attempts, waiting.status) == ("waiting", 2, 302)
     assert waiting.next_try_at is not None
     receiver.status = 204
-    clock(wait_s(2))
+    clock(RETRY.delay_s(2))
     send_all(sending)
     assert hooks.deliveries(made.id)[0].state == "delivered"
     assert len({e["id"] for e in receiver.events}) == 1, "one id, so that doubles can be dropped"
@@ -211,12 +211,12 @@ def test_a_receiver_that_fails_is_asked_again_later_and_given_up_after_a_day(
     while hooks.deliveries(made.id)[0].state == "waiting":
         tries += 1
         send_all(sending)
-        clock(wait_s(tries))
+        clock(RETRY.delay_s(tries))
     dead = hooks.deliveries(made.id)[0]
     assert (dead.state, dead.status, dead.error) == ("dead", 503, "The receiver answered 503.")
     assert tries > 8
     clock(8 * 86_400.0)
-    assert sending.forget() == 2
+    assert sending.delete_expired() == 2
     assert hooks.deliveries(made.id) == []
 
 
@@ -285,7 +285,7 @@ def test_control_a_sender_that_takes_events_off_the_list_first_loses_one(
     tell(database)
     desk = WebhookQueue(database, 40.0)
     for due in desk.take(8):
-        desk.delivered(due, 200)
+        desk.mark_delivered(due, 200)
     send_all(sender(database))  # the one that comes after the death
     assert receiver.got == []
 

@@ -30,7 +30,7 @@ def test_a_stop_returns_when_the_call_on_its_way_has_ended() -> None:
         go_on.wait()
         ended.set()
 
-    periodic = Periodic("test", 60.0, slow, at_once=True).start()
+    periodic = Periodic("test", 60.0, slow, starts_now=True).start()
     begun.wait()
     stopping = threading.Thread(target=periodic.stop, daemon=True)
     stopping.start()

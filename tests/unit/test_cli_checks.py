@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from cli.services.addresses import flower_url, local_url
-from cli.services.checks import ROOT, check_disk, check_folder, check_python, wanted_ports
+from cli.services.checks import ROOT, check_disk, check_folder, check_python, list_required_ports
 from cli.services.plan import environment, programs
-from cli.services.ports import Wanted, check_free, holder
-from cli.services.secret_files import kept_secret
-from cli.services.sockets import free_ports
+from cli.services.ports import PortRequest, check_free, find_port_holder
+from cli.services.secret_files import read_or_create_secret
+from cli.services.sockets import find_free_ports
 from shared.errors import Conflict, Misconfigured, StorageUnavailable
 from shared.settings import MilvusSettings, RedisSettings, Settings, WebSettings
 
@@ -51,19 +51,24 @@ def test_port_in_use_names_its_holder() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        found = holder(port)
+        found = find_port_holder(port)
         assert found is not None
         assert found[0] == os.getpid()
         with pytest.raises(
             Conflict, match=rf"Port {port}, wanted for tea, .*process {os.getpid()}.*TEA_PORT"
         ):
-            check_free([Wanted(free_ports(1)[0], "coffee", "COFFEE_PORT"), Wanted(port, "tea", "TEA_PORT")])
-    assert holder(port) is None
-    check_free([Wanted(port, "tea", "TEA_PORT")])
+            check_free(
+                [
+                    PortRequest(find_free_ports(1)[0], "coffee", "COFFEE_PORT"),
+                    PortRequest(port, "tea", "TEA_PORT"),
+                ]
+            )
+    assert find_port_holder(port) is None
+    check_free([PortRequest(port, "tea", "TEA_PORT")])
 
 
 def test_only_what_is_started_here_needs_a_port() -> None:
-    assert {each.variable for each in wanted_ports(Settings())} == {
+    assert {each.variable for each in list_required_ports(Settings())} == {
         "VITRINE_WEB__PORT",
         "VITRINE_FLOWER__PORT",
         "VITRINE_REDIS__PORT",
@@ -73,7 +78,7 @@ def test_only_what_is_started_here_needs_a_port() -> None:
         redis=RedisSettings.model_validate({"url": "redis://db/0"}),
         milvus=MilvusSettings(uri="http://db:19530"),
     )
-    assert {each.variable for each in wanted_ports(elsewhere)} == {
+    assert {each.variable for each in list_required_ports(elsewhere)} == {
         "VITRINE_WEB__PORT",
         "VITRINE_FLOWER__PORT",
     }
@@ -81,13 +86,13 @@ def test_only_what_is_started_here_needs_a_port() -> None:
 
 def test_secret_is_made_once_and_private(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "password"
-    secret = kept_secret(path)
+    secret = read_or_create_secret(path)
     assert len(secret) == 32
-    assert kept_secret(path) == secret
+    assert read_or_create_secret(path) == secret
     assert path.stat().st_mode & 0o777 == 0o600
-    assert kept_secret(tmp_path / "other") != secret
+    assert read_or_create_secret(tmp_path / "other") != secret
     with pytest.raises(StorageUnavailable):
-        kept_secret(path / "below a file")
+        read_or_create_secret(path / "below a file")
 
 
 def test_children_are_told_by_environment_not_by_argv(tmp_path: Path) -> None:

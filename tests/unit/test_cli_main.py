@@ -15,7 +15,7 @@ import pytest
 from cli.main import app
 from cli.models_in_use import models_in_use
 from cli.output import LineReporter, duration, pace
-from cli.services.sockets import free_ports
+from cli.services.sockets import find_free_ports
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def vitrine(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *words],
         cwd=ROOT,
-        env={**os.environ, "VITRINE_URL": f"http://127.0.0.1:{free_ports(1)[0]}", **more},
+        env={**os.environ, "VITRINE_URL": f"http://127.0.0.1:{find_free_ports(1)[0]}", **more},
         capture_output=True,
         text=True,
         timeout=600,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.commands.import_ import start
-from cli.pack import manifest_alone, packed
+from cli.pack import find_manifest_file, packed_import
 from shared.contracts import ImportOptions
 from shared.errors import InvalidInput, InvalidManifest
 from shared.imports.kinds import UPLOADS, media_type
@@ -43,7 +43,7 @@ def write_shop(folder: Path) -> Path:
 def test_manifest_and_the_images_it_names_are_stored_once_and_nothing_else(tmp_path: Path, name: str) -> None:
     shop = tmp_path / "shop"
     write_shop(shop)
-    with packed(shop / name, quiet) as archive, zipfile.ZipFile(archive) as found:
+    with packed_import(shop / name, quiet) as archive, zipfile.ZipFile(archive) as found:
         assert sorted(found.namelist()) == ["list.jsonl", "pictures/a.jpg", "pictures/b.jpg"]
         assert found.read("pictures/b.jpg") == b"b" * 1000
         assert {member.compress_type for member in found.infolist()} == {zipfile.ZIP_STORED}
@@ -55,7 +55,7 @@ def test_folder_of_images_is_packed_with_every_image(tmp_path: Path) -> None:
     (tmp_path / "lamp").mkdir()
     for name in ("chair.jpg", "lamp/1.png", "lamp/2.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    with packed(tmp_path, quiet) as archive, zipfile.ZipFile(archive) as found:
+    with packed_import(tmp_path, quiet) as archive, zipfile.ZipFile(archive) as found:
         assert sorted(found.namelist()) == ["chair.jpg", "lamp/1.png", "lamp/2.png"]
 
 
@@ -67,7 +67,7 @@ def test_an_archive_is_sent_as_it_is(tmp_path: Path, name: str) -> None:
             file.writestr("a.jpg", b"x")
     else:
         given.write_bytes(tar({"a.jpg": b"x"}, "gz" if "gz" in name else ""))
-    with packed(given, quiet) as archive:
+    with packed_import(given, quiet) as archive:
         assert archive == given
     assert given.exists()
     assert media_type(name) in UPLOADS
@@ -77,7 +77,7 @@ def test_images_by_address_stay_addresses(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     manifest = tmp_path / "list.csv"
     manifest.write_text("product_id,images\n1,a.jpg|https://shop.example/b.jpg|s3://goods/c.jpg\n")
-    with packed(manifest, quiet) as archive, zipfile.ZipFile(archive) as found:
+    with packed_import(manifest, quiet) as archive, zipfile.ZipFile(archive) as found:
         assert sorted(found.namelist()) == ["a.jpg", "list.csv"]
 
 
@@ -85,7 +85,7 @@ def test_a_parquet_manifest_is_packed_with_its_images(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     manifest = tmp_path / "list.parquet"
     pq.write_table(pa.table({"product_id": ["1"], "image": ["a.jpg"]}), manifest)
-    with packed(manifest, quiet) as archive, zipfile.ZipFile(archive) as found:
+    with packed_import(manifest, quiet) as archive, zipfile.ZipFile(archive) as found:
         assert sorted(found.namelist()) == ["a.jpg", "list.parquet"]
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_import_is_refused_before_anything_is_sent(
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(error), packed(path, quiet):
+    with pytest.raises(error), packed_import(path, quiet):
         pass
 
 
@@ -129,10 +129,10 @@ def test_without_pictures_the_manifest_goes_alone(tmp_path: Path) -> None:
     manifest = tmp_path / "goods" / "products.csv"
     manifest.parent.mkdir()
     manifest.write_text("product_id,title\na,A\n")
-    assert manifest_alone(manifest) == manifest_alone(manifest.parent) == manifest
+    assert find_manifest_file(manifest) == find_manifest_file(manifest.parent) == manifest
     zipped = tmp_path / "goods.zip"
     zipped.write_bytes(b"PK")
-    assert manifest_alone(zipped) == zipped
+    assert find_manifest_file(zipped) == zipped
     manifest.unlink()
     with pytest.raises(InvalidInput, match="no manifest"):
-        manifest_alone(manifest.parent)
+        find_manifest_file(manifest.parent)

@@ -14,10 +14,10 @@ from cli.services.run_state import (
     DataDirLock,
     ProcessState,
     RunState,
-    end_leftovers,
     is_locked,
-    running,
-    start_of,
+    read_run_state,
+    read_start_time,
+    stop_leftovers,
 )
 from shared.errors import Conflict, StorageUnavailable
 
@@ -26,7 +26,7 @@ def state_of(*services: ProcessState) -> RunState:
     pid = os.getpid()
     return RunState(
         pid=pid,
-        started=start_of(pid),
+        started=read_start_time(pid),
         url="http://127.0.0.1:8000",
         flower_url="http://127.0.0.1:5555",
         ready=True,
@@ -43,13 +43,13 @@ def test_one_runs_on_a_folder_and_the_other_is_told_who(tmp_path: Path) -> None:
     first.publish(state_of())
     assert folder.stat().st_mode & 0o077 == 0
     assert is_locked(folder)
-    found = running(folder)
+    found = read_run_state(folder)
     assert found is not None
     assert found.pid == os.getpid()
     with pytest.raises(Conflict, match=rf"process {os.getpid()}.*vitrine down"):
         DataDirLock(folder).acquire()
     first.release()
-    assert running(folder) is None
+    assert read_run_state(folder) is None
     second = DataDirLock(folder)
     second.acquire()
     second.release()
@@ -75,7 +75,7 @@ def test_lock_ends_with_its_holder_however_it_dies(tmp_path: Path) -> None:
 def test_leftovers_are_the_same_processes_and_no_others(tmp_path: Path) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:
-        started = start_of(sleeper.pid)
+        started = read_start_time(sleeper.pid)
         assert started is not None
         same = ProcessState(name="web", pid=sleeper.pid, started=started, state="running", restarts=0)
         # The same number, but of a process that started at another time: not ours to end.
@@ -84,11 +84,11 @@ def test_leftovers_are_the_same_processes_and_no_others(tmp_path: Path) -> None:
         lock = DataDirLock(tmp_path)
         lock.acquire()
         lock.publish(state_of(same, other, gone))
-        left = lock.leftovers()
+        left = lock.list_leftovers()
         assert [each.name for each in left] == ["web"]
-        end_leftovers(left)
+        stop_leftovers(left)
         assert sleeper.wait(timeout=30) == -signal.SIGTERM
-        assert lock.leftovers() == []
+        assert lock.list_leftovers() == []
         lock.release()
     finally:
         sleeper.kill()
@@ -99,8 +99,8 @@ def test_damaged_state_file_is_as_none(tmp_path: Path) -> None:
     lock = DataDirLock(tmp_path)
     lock.acquire()
     (tmp_path / "running.json").write_text('{"pid": "seven"')
-    assert running(tmp_path) is None
-    assert lock.leftovers() == []
+    assert read_run_state(tmp_path) is None
+    assert lock.list_leftovers() == []
     lock.release()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.services.logged_child import LoggedChild
-from cli.services.run_state import start_of
-from cli.services.supervised import Supervised, revive, stop_together
+from cli.services.run_state import read_start_time
+from cli.services.supervised import SupervisedService, restart_ended, stop_together
 from shared.errors import Unavailable
 from shared.health.files import age_s, health_file, mark_unhealthy, touch
 from tests.servers import wait_for
@@ -29,9 +29,9 @@ class Nursery:
         self.folder = folder
         self.lines: list[tuple[str, str]] = []
         self.said: list[str] = []
-        self.made: list[Supervised] = []
+        self.made: list[SupervisedService] = []
 
-    def make(self, name: str, code: str, grace_s: float = 20.0, nice: int = 0) -> Supervised:
+    def make(self, name: str, code: str, grace_s: float = 20.0, nice: int = 0) -> SupervisedService:
         child = LoggedChild(
             name,
             [sys.executable, "-c", code],
@@ -40,12 +40,12 @@ class Nursery:
             lambda who, line: self.lines.append((who, line)),
             nice,
         )
-        entry = Supervised(name, child, grace_s, child.tail)
+        entry = SupervisedService(name, child, grace_s, child.tail)
         self.made.append(entry)
         entry.start()
         return entry
 
-    def wait_up(self, *entries: Supervised) -> None:
+    def wait_up(self, *entries: SupervisedService) -> None:
         for entry in entries:
             wait_for(f"{entry.name} is up", lambda e=entry: (e.name, "up") in self.lines)  # type: ignore[misc]
 
@@ -61,8 +61,8 @@ def nursery(tmp_path: Path) -> Iterator[Nursery]:
 def test_lines_reach_listener_log_file_and_tail(nursery: Nursery) -> None:
     entry = nursery.make("talker", "import sys; print('one'); print('zw\\u00f6lf', file=sys.stderr)")
     wait_for("its end", lambda: entry.service.poll() is not None)
-    wait_for("its lines", lambda: len(entry.last_words()) == 2)
-    assert set(entry.last_words()) == {"one", "zwölf"}
+    wait_for("its lines", lambda: len(entry.read_tail()) == 2)
+    assert set(entry.read_tail()) == {"one", "zwölf"}
     assert set(nursery.lines) == {("talker", "one"), ("talker", "zwölf")}
     assert "zwölf" in (nursery.folder / "talker.log").read_text(encoding="utf-8")
 
@@ -76,7 +76,7 @@ def test_log_file_starts_anew_and_keeps_the_one_before(
     wait_for("its end", lambda: entry.service.poll() is not None)
     assert (nursery.folder / "talker.log.1").stat().st_size <= 1100
     assert (nursery.folder / "talker.log").stat().st_size <= 1100
-    assert len(entry.last_words()) == 20
+    assert len(entry.read_tail()) == 20
 
 
 def test_patient_child_runs_at_its_priority(nursery: Nursery) -> None:
@@ -91,12 +91,12 @@ def test_dead_child_is_started_again_after_a_pause(nursery: Nursery) -> None:
     nursery.wait_up(entry)
     first = entry.service.pid
     assert first is not None
-    assert revive([entry], nursery.said.append, is_starting=False) is False
+    assert restart_ended([entry], nursery.said.append, is_starting=False) is False
     os.kill(first, signal.SIGKILL)
-    wait_for("it is seen", lambda: revive([entry], nursery.said.append, is_starting=False))
+    wait_for("it is seen", lambda: restart_ended([entry], nursery.said.append, is_starting=False))
     assert entry.state().state == "waiting"
     assert nursery.said == ["mortal ended with code -9; starting it again in 1 s"]
-    wait_for("it runs again", lambda: revive([entry], nursery.said.append, is_starting=False))
+    wait_for("it runs again", lambda: restart_ended([entry], nursery.said.append, is_starting=False))
     assert entry.state().state == "running"
     assert entry.service.pid != first
     assert entry.restarts == 1
@@ -104,9 +104,9 @@ def test_dead_child_is_started_again_after_a_pause(nursery: Nursery) -> None:
 
 def test_pauses_grow_to_half_a_minute(nursery: Nursery) -> None:
     entry = nursery.make("mortal", SLEEPER)
-    assert [entry.start_later() for _ in range(8)] == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert [entry.schedule_restart() for _ in range(8)] == [1, 2, 4, 8, 16, 30, 30, 30]
     entry.started_at -= 61  # it ran well for a minute
-    assert entry.start_later() == 1
+    assert entry.schedule_restart() == 1
 
 
 def test_child_that_cannot_start_is_given_up_with_its_last_lines(nursery: Nursery) -> None:
@@ -114,7 +114,7 @@ def test_child_that_cannot_start_is_given_up_with_its_last_lines(nursery: Nurser
 
     def given_up() -> str | None:
         try:
-            revive([entry], nursery.said.append, is_starting=True)
+            restart_ended([entry], nursery.said.append, is_starting=True)
         except Unavailable as error:
             return error.message
         return None
@@ -150,22 +150,22 @@ def test_whole_group_is_gone_when_its_leader_is(nursery: Nursery) -> None:
     entry = nursery.make("parent", parent)
     nursery.wait_up(entry)
     child = int(nursery.lines[0][1].split()[1])
-    assert start_of(child) is not None
+    assert read_start_time(child) is not None
     stop_together([entry], nursery.said.append, lambda: False)
-    wait_for("the child is gone", lambda: start_of(child) is None)
+    wait_for("the child is gone", lambda: read_start_time(child) is None)
 
 
 def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery) -> None:
     """It does not end, and hears no SIGTERM: only its health file tells."""
     path = health_file(nursery.folder, "worker@here")
     hanging = nursery.make("hanging", STUBBORN)
-    hanging.health, hanging.patience_s = path, 0.0
+    hanging.health, hanging.hang_timeout_s = path, 0.0
     nursery.wait_up(hanging)
     pid = hanging.service.pid
     assert pid is not None
 
     def tick() -> bool:
-        return revive([hanging], nursery.said.append, is_starting=False)
+        return restart_ended([hanging], nursery.said.append, is_starting=False)
 
     assert not tick(), "one without a file is starting"
     touch(path)
@@ -185,7 +185,7 @@ def test_a_clock_that_jumps_restarts_nothing(nursery: Nursery) -> None:
     entry.health = health_file(nursery.folder, "steady@here")
     touch(entry.health)
     mark_unhealthy(entry.health)
-    assert not revive([entry], nursery.said.append, is_starting=False)
+    assert not restart_ended([entry], nursery.said.append, is_starting=False)
     touch(entry.health)
-    assert not revive([entry], nursery.said.append, is_starting=False)
+    assert not restart_ended([entry], nursery.said.append, is_starting=False)
     assert entry.unhealthy_since is None

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from cli.client import VitrineClient
-from cli.services.sockets import free_ports
+from cli.services.sockets import find_free_ports
 from shared.contracts import SearchOptions
 from shared.errors import (
     Conflict,
@@ -187,7 +187,7 @@ def test_another_program_on_the_port_is_noticed(serve: Callable[..., Vitrine]) -
 
 
 def test_nobody_there_is_said() -> None:
-    address = f"http://127.0.0.1:{free_ports(1)[0]}"
+    address = f"http://127.0.0.1:{find_free_ports(1)[0]}"
     with Vitrine(address, retries=0) as client, pytest.raises(Unavailable, match="Nothing answers at"):
         client.health()
     with VitrineClient(address) as client, pytest.raises(Unavailable, match="vitrine up"):

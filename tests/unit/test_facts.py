@@ -8,7 +8,7 @@ from typing import Any
 from shared.contracts import ProductIn
 from shared.filters import FilterFields, filter_fields
 from shared.filters.facts import MAX_TOKENS, order_key, plain, token, written
-from shared.filters.words import words_asked, words_of
+from shared.filters.words import split_query, split_title
 
 
 def facts(**changes: Any) -> FilterFields:
@@ -105,11 +105,11 @@ def test_hostile_attributes_are_only_hashed() -> None:
 
 
 def test_words_in_any_language() -> None:
-    assert words_of("Café-STÜHLE, 2er Set") == ["cafe", "stuhle", "2er", "set"]
-    assert words_of("कुर्सी लकड़ी") == ["कुर्सी", "लकड़ी"]
-    assert words_of("ＷＩＤＥ ﬁne ΣΊΣΥΦΟΣ straße") == ["wide", "fine", "σισυφοσ", "strasse"]
-    assert words_of("木製の椅子A") == ["木", "製", "の", "椅", "子", "木製", "製の", "の椅", "椅子", "a"]
-    assert words_asked("椅子") == ["椅子"]
-    assert words_asked("椅") == ["椅"]
-    assert set(words_asked("木製の")) < set(words_of("木製の椅子"))
-    assert words_of(" -- !? ") == []
+    assert split_title("Café-STÜHLE, 2er Set") == ["cafe", "stuhle", "2er", "set"]
+    assert split_title("कुर्सी लकड़ी") == ["कुर्सी", "लकड़ी"]
+    assert split_title("ＷＩＤＥ ﬁne ΣΊΣΥΦΟΣ straße") == ["wide", "fine", "σισυφοσ", "strasse"]
+    assert split_title("木製の椅子A") == ["木", "製", "の", "椅", "子", "木製", "製の", "の椅", "椅子", "a"]
+    assert split_query("椅子") == ["椅子"]
+    assert split_query("椅") == ["椅"]
+    assert set(split_query("木製の")) < set(split_title("木製の椅子"))
+    assert split_title(" -- !? ") == []

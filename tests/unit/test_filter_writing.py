@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from shared.filters import parse, written_as
+from shared.filters import format_filter, parse
 from tests.filter_builders import random_filter
 
 
@@ -25,13 +25,13 @@ from tests.filter_builders import random_filter
 )
 def test_written_and_read_again(text: str, written: str | None) -> None:
     understood = parse(text)
-    assert parse(written_as(understood)) == understood
+    assert parse(format_filter(understood)) == understood
     if written is not None:
-        assert written_as(understood) == written
+        assert format_filter(understood) == written
 
 
 def test_any_filter_comes_back_the_same() -> None:
     chance = random.Random(7)
     for _ in range(300):
         understood = parse(random_filter(chance)[0])
-        assert parse(written_as(understood)) == understood
+        assert parse(format_filter(understood)) == understood

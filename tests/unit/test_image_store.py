@@ -254,7 +254,7 @@ def test_health(store: ImageStore) -> None:
 def test_health_of_a_lost_folder(local: ImageStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = local.free_bytes()
     assert free is not None
-    monkeypatch.setattr(image_store, "LEAST_FREE_BYTES", free * 1000)
+    monkeypatch.setattr(image_store, "MIN_STORE_FREE_BYTES", free * 1000)
     assert not local.healthy()
     monkeypatch.undo()
     assert local.healthy()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.broker.task_names import Lane
-from shared.health.files import MAX_AGE_S, LoopPulse, age_s, health_file, mark_unhealthy, sweep, touch
+from shared.health.files import MAX_AGE_S, LoopHeartbeat, age_s, health_file, mark_unhealthy, sweep, touch
 from shared.health.lanes import STALL_S, LaneHealth
 from shared.health.presence import ProcessInfo
 from worker.health.liveness import Liveness
@@ -135,9 +135,9 @@ def test_files_of_dead_containers_go_and_a_loop_that_hangs_is_not_touched_for(tm
     sweep(tmp_path)
     assert [path.exists() for path in (old, young)] == [False, True]
 
-    hanging = LoopPulse(young, max_turn_s=-1.0)
+    hanging = LoopHeartbeat(young, max_turn_s=-1.0)
     mark_unhealthy(young)
     hanging.report()
     assert (age_s(young) or 0) > MAX_AGE_S
-    LoopPulse(young).report()
+    LoopHeartbeat(young).report()
     assert (age_s(young) or 0) <= MAX_AGE_S

@@ -12,7 +12,7 @@ from shared.errors import InvalidInput, Refused, VitrineError
 from shared.imports.addresses import Fetcher, WithAddresses
 from shared.imports.sources import NoSource
 from shared.net.addresses import join_address, parse_web_address
-from shared.net.url_fetch import checked_target
+from shared.net.url_fetch import resolve_target
 from shared.webhooks.addresses import webhook_target
 
 MALFORMED = [
@@ -75,7 +75,7 @@ def fetcher() -> Fetcher:
 
 READERS: dict[str, Callable[[str], object]] = {
     "parse_web_address": parse_web_address,
-    "checked_target": lambda text: checked_target(text, resolver),
+    "resolve_target": lambda text: resolve_target(text, resolver),
     "webhook_target": lambda text: webhook_target(text, True, resolver),
     "fetcher": lambda text: fetcher().open(text),
 }

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from shared.catalogue.merge_patch import patched
+from shared.catalogue.merge_patch import apply_patch
 from shared.contracts import ProductIn
 
 PRODUCT = ProductIn(
@@ -21,7 +21,7 @@ PRODUCT = ProductIn(
 
 
 def test_what_is_not_named_stays_and_objects_are_merged() -> None:
-    changed = patched(
+    changed = apply_patch(
         PRODUCT, {"price": "17.00", "titles": {"fr": "Lampe"}, "attributes": {"size": {"h": 31}}}
     )
     assert changed == PRODUCT.model_copy(
@@ -31,11 +31,11 @@ def test_what_is_not_named_stays_and_objects_are_merged() -> None:
             "attributes": {"size": {"w": 10, "h": 31}, "watts": 7},
         }
     )
-    assert patched(PRODUCT, {}) == PRODUCT
+    assert apply_patch(PRODUCT, {}) == PRODUCT
 
 
 def test_null_takes_away_and_lists_are_replaced() -> None:
-    changed = patched(
+    changed = apply_patch(
         PRODUCT,
         {"price": None, "category": None, "titles": {"de": None}, "tags": ["old"], "attributes": None},
     )
@@ -48,4 +48,4 @@ def test_null_takes_away_and_lists_are_replaced() -> None:
 )
 def test_what_would_make_it_no_product_is_refused(patch: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        patched(PRODUCT, patch)
+        apply_patch(PRODUCT, patch)

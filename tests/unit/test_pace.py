@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.jobs.pace import recent_speed, with_sample
+from shared.jobs.pace import add_sample, recent_speed
 
 
 def samples(steps: list[float], every_s: float = 5.0) -> list[list[float]]:
@@ -12,7 +12,7 @@ def samples(steps: list[float], every_s: float = 5.0) -> list[list[float]]:
     done = 0.0
     for k, step in enumerate([0.0, *steps]):
         done += step
-        found = with_sample(found, 1000.0 + k * every_s, int(done))
+        found = add_sample(found, 1000.0 + k * every_s, int(done))
     return found
 
 

@@ -27,14 +27,14 @@ class Desk:
     def record(self, session: object, claim: object, outcomes: list[Outcome]) -> None:
         self.outcomes += outcomes
 
-    def go_on(self) -> None:
+    def report_progress(self) -> None:
         pass
 
-    def blame(self, claim: object, item: Item) -> int:
+    def count_item_attempt(self, claim: object, item: Item) -> int:
         self.tries[item.number] = item.attempts + 1
         return item.attempts + 1
 
-    def forgive(self, session: object, claim: object) -> None:
+    def reset_attempts(self, session: object, claim: object) -> None:
         pass
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.catalogue.titles import title_in
+from shared.catalogue.titles import choose_title
 
 DEMO = {"en": "Chair", "de": "Stuhl", "pt": "Cadeira", "pt_BR": "Cadeira BR", "zh_CN": "椅", "zh_TW": "椅子"}
 
@@ -38,9 +38,9 @@ DEMO = {"en": "Chair", "de": "Stuhl", "pt": "Cadeira", "pt_BR": "Cadeira BR", "z
     ],
 )
 def test_the_nearest_title(titles: dict[str, str], locale: str, title: str) -> None:
-    assert title_in(titles, locale, "chair-1") == title
+    assert choose_title(titles, locale, "chair-1") == title
 
 
 def test_damaged_titles_are_no_titles() -> None:
     for damaged in ([1], "text", 5, {"en": 7}, {"en": None}):
-        assert title_in(damaged, "en", "p1") == "p1"  # type: ignore[arg-type]
+        assert choose_title(damaged, "en", "p1") == "p1"  # type: ignore[arg-type]

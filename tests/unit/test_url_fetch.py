@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import InvalidInput, Refused
-from shared.net.url_fetch import checked_target, is_public, resolve
+from shared.net.url_fetch import is_public, resolve, resolve_target
 
 PUBLIC = "93.184.216.34"
 
@@ -39,7 +39,7 @@ def test_public_addresses_are(address: str) -> None:
 )  # fmt: skip
 def test_every_spelling_of_loopback_is_refused_by_the_real_resolver(url: str) -> None:
     with pytest.raises((Refused, InvalidInput)):
-        checked_target(url, resolve)
+        resolve_target(url, resolve)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_every_spelling_of_loopback_is_refused_by_the_real_resolver(url: str) ->
 )  # fmt: skip
 def test_other_schemes_ports_and_logins_are_refused(url: str) -> None:
     with pytest.raises((Refused, InvalidInput)):
-        checked_target(url, lambda host, port: [PUBLIC])
+        resolve_target(url, lambda host, port: [PUBLIC])
 
 
 def test_one_private_answer_among_public_ones_refuses_the_name() -> None:
     with pytest.raises(Refused):
-        checked_target("https://rebinding.example/x.jpg", lambda host, port: [PUBLIC, "10.0.0.7"])
+        resolve_target("https://rebinding.example/x.jpg", lambda host, port: [PUBLIC, "10.0.0.7"])
 
 
 def test_the_connection_goes_to_the_address_that_was_checked() -> None:
-    target = checked_target("https://shop.example/x.jpg", lambda host, port: [PUBLIC])
+    target = resolve_target("https://shop.example/x.jpg", lambda host, port: [PUBLIC])
     assert (target.url.host, target.address) == ("shop.example", PUBLIC)

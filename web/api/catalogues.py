@@ -11,7 +11,7 @@ from typing import IO, Any
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field, TypeAdapter, ValidationError
 
-from shared.catalogue.merge_patch import patched
+from shared.catalogue.merge_patch import apply_patch
 from shared.contracts import (
     CatalogueName,
     CatalogueOut,
@@ -29,7 +29,7 @@ from shared.contracts.stored import stored
 from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.errors import InvalidInput, StorageUnavailable, UnsupportedFormat
 from shared.imports.kinds import UPLOADS
-from shared.retention.picture_sweep import PicturesSwept, storing_since
+from shared.retention.picture_sweep import PicturesSwept, read_sweep_count
 from web.api.import_sources import allowed_source
 from web.api.jobs import caller_jobs, publish_job
 from web.api.openapi import Parameter, operation
@@ -79,7 +79,7 @@ def checked(name: str, value: str) -> str:
 @blueprint.get("/v1/catalogues")
 @operation("All catalogues", "Catalogues", {200: [CatalogueOut]})
 def every() -> Response:
-    return jsonify([c.model_dump(mode="json") for c in services().catalogue.all()])
+    return jsonify([c.model_dump(mode="json") for c in services().catalogue.list_catalogues()])
 
 
 @blueprint.put("/v1/catalogues/<catalogue>")
@@ -138,7 +138,7 @@ def put_product(catalogue: str, product_id: str) -> Response:
     jobs.require_room(catalogue)
     pictures = _pictures()
     for _ in range(_TRIES):
-        since = storing_since(parts.database)
+        since = read_sweep_count(parts.database)
         keys = [parts.store.put(picture, "images") for picture in pictures]
         with suppress(PicturesSwept):
             return job_answer(jobs.create_put(catalogue, product_id, written, keys, since))
@@ -160,7 +160,7 @@ def patch_product(catalogue: str, product_id: str) -> Response:
         raise InvalidInput("Send the fields to change as a JSON object.")
     now = services().catalogue.product(catalogue, product_id)
     try:
-        patched(now, patch)
+        apply_patch(now, patch)
     except ValidationError as error:
         raise as_invalid_input(error) from error
     return job_answer(caller_jobs().create_patch(catalogue, product_id, patch))

@@ -75,7 +75,7 @@ def groups(catalogue: str) -> Response:
 def groups_csv(catalogue: str) -> Response:
     name, kind, ledger = checked("catalogue", catalogue), asked_kind(), _ledger()
     ledger.groups(name, kind, None, 1)  # an error must come before the first byte
-    answer = Response(_csv(ledger.every(name, kind)), mimetype="text/csv")
+    answer = Response(_csv(ledger.iterate_all(name, kind)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="duplicates.csv"'
     return answer
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, jsonify
 
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
-from shared.database.tables import MOST_ID
+from shared.database.tables import MAX_ROW_ID
 from shared.errors import NotFound, Refused
 from shared.searches.feedback import PHOTOS, FeedbackRepository
 from web.api.catalogues import checked
@@ -66,9 +66,9 @@ def _kept_photo(key: str | None) -> str | None:
     errors=(404, 422),
 )
 def some(catalogue: str) -> Response:
-    after = asked_number("after", 0, MOST_ID, 0)
+    after = asked_number("after", 0, MAX_ROW_ID, 0)
     limit = asked_number("limit", 1, MAX_PAGE, MAX_PAGE)
-    found = FeedbackRepository(services().database).some(checked("catalogue", catalogue), after, limit)
+    found = FeedbackRepository(services().database).list_page(checked("catalogue", catalogue), after, limit)
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
@@ -81,8 +81,8 @@ def some(catalogue: str) -> Response:
 )
 def as_csv(catalogue: str) -> Response:
     name, ledger = checked("catalogue", catalogue), FeedbackRepository(services().database)
-    ledger.some(name, 0, 1)  # an error must come before the first byte
-    answer = Response(_csv(ledger.every(name)), mimetype="text/csv")
+    ledger.list_page(name, 0, 1)  # an error must come before the first byte
+    answer = Response(_csv(ledger.iterate_all(name)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="feedback.csv"'
     return answer
 
@@ -90,7 +90,7 @@ def as_csv(catalogue: str) -> Response:
 @blueprint.get("/v1/feedback/<int:feedback_id>/photo")
 @operation("The photo that feedback is about", "Feedback", {200: "image/jpeg"}, errors=(404,))
 def photo(feedback_id: int) -> Response:
-    if feedback_id > MOST_ID:
+    if feedback_id > MAX_ROW_ID:
         raise NotFound("There is no such feedback.")
     parts = services()
     key = FeedbackRepository(parts.database).photo(feedback_id)

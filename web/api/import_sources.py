@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.errors import InvalidInput, Refused
-from shared.imports.kinds import S3, is_manifest, under_s3_roots
+from shared.imports.kinds import S3, is_manifest, is_under_s3_roots
 
 
 def allowed_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> dict[str, str]:
@@ -25,7 +25,7 @@ def allowed_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> 
             raise InvalidInput("An address must be of a manifest: .csv, .jsonl or .parquet.", "source")
         return {"url": source}
     if source.startswith(S3):
-        if under_s3_roots(source, roots):
+        if is_under_s3_roots(source, roots):
             return {"s3": source.rstrip("/")}
     elif "\0" not in source and (path := Path(source)).is_absolute():
         real = path.resolve()

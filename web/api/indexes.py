@@ -40,7 +40,7 @@ class GoldenUpload(GoldenIn):
     "A catalogue's index versions, the newest first", "Index versions", {200: [IndexOut]}, errors=(404,)
 )
 def every(catalogue: str) -> Response:
-    found = services().indexes.all(checked("catalogue", catalogue))
+    found = services().indexes.list_versions(checked("catalogue", catalogue))
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
@@ -123,7 +123,7 @@ def rebuild(catalogue: str) -> Response:
 )
 def golden(catalogue: str) -> Response:
     limit = asked_number("limit", 1, 1000, 1000)
-    found = services().golden.some(checked("catalogue", catalogue), request.args.get("after"), limit)
+    found = services().golden.list_page(checked("catalogue", catalogue), request.args.get("after"), limit)
     return jsonify([each.model_dump(mode="json") for each in found])
 
 

@@ -35,7 +35,7 @@ _REASON = Parameter("reason", "Only failures with this reason code")
     errors=(422,),
 )
 def recent() -> Response:
-    jobs = services().jobs.recent(request.args.get("catalogue"), asked_number("limit", 1, MAX_PAGE, 50))
+    jobs = services().jobs.list_recent(request.args.get("catalogue"), asked_number("limit", 1, MAX_PAGE, 50))
     return jsonify([job.model_dump(mode="json") for job in jobs])
 
 
@@ -160,7 +160,7 @@ def caller_jobs() -> JobRepository:
     settings = services().settings
     # There is one key today: who has none can only call where none is set.
     caller = "anonymous" if settings.web.api_key is None else "api-key"
-    return services().jobs.of_caller(caller, settings.jobs.max_waiting)
+    return services().jobs.for_caller(caller, settings.jobs.max_waiting)
 
 
 def publish_job(job_id: str) -> None:

@@ -54,17 +54,17 @@ def status_now() -> dict[str, Any]:
         "processes": [asdict(process) for process in health.processes],
         "queues": {lane: counts["waiting"] for lane, counts in waiting.items()},
         "waiting": waiting,
-        "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.all()],
-        "jobs": [job.model_dump(mode="json") for job in parts.jobs.unfinished()],
-        "searches": SearchMetricsRepository(parts.database).signals().model_dump(mode="json"),
+        "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.list_catalogues()],
+        "jobs": [job.model_dump(mode="json") for job in parts.jobs.list_unfinished()],
+        "searches": SearchMetricsRepository(parts.database).read_metrics().model_dump(mode="json"),
     }
 
 
 @blueprint.get("/metrics")
 @operation("Prometheus metrics", "Operations", {200: "text/plain"}, errors=(401,))
 def metrics() -> Response:
-    SEARCHES_WAITING.set(services().searches.waiting())
-    seen = services().presence.alive()
+    SEARCHES_WAITING.set(services().searches.count_waiting())
+    seen = services().presence.list_alive()
     for role in ("search", "catalogue", "maintenance", "web"):
         of_role = [process for process in seen if process.role == role]
         PROCESSES.labels(role).set(len(of_role))

@@ -116,7 +116,7 @@ def _refuse_the_many() -> None:
         g.retry_after_s = wait_s
         most = services().settings.web.searches_per_minute
         raise Overloaded(f"More than {most} searches a minute came from your address.")
-    waiting = services().searches.waiting()
+    waiting = services().searches.count_waiting()
     if waiting >= services().settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
         raise Overloaded(f"{waiting} searches wait already. Try again shortly.")
@@ -149,7 +149,7 @@ def _further_page(wanted: SearchRequest, after: str) -> AcceptedRequest:
             f"A page goes with after, top_k, locale, currency only: {others[0]} is as on the first page.",
             others[0],
         )
-    first = services().searches.earlier(read_cursor(after).search)
+    first = services().searches.load_earlier(read_cursor(after).search)
     if first.state != "succeeded":
         raise InvalidInput("The search that this page belongs to has no answer.", "after")
     chosen = {name: getattr(wanted, name) for name in wanted.model_fields_set}
@@ -170,7 +170,7 @@ def _by_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
 
 
 def _again(query_id: str) -> SearchSource:
-    earlier = services().searches.earlier(query_id)
+    earlier = services().searches.load_earlier(query_id)
     key = earlier.asked.query_key
     if key is None:
         raise InvalidInput("That search was by product: it has no photo.", "query_id")
@@ -229,11 +229,11 @@ def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:
         end = time.monotonic() + seconds
         with parts.result_waiter.waiting_for(accepted.id) as pending:
             # A new one has not ended yet.
-            is_open = accepted.created or parts.searches.open(accepted.id)
+            is_open = accepted.created or parts.searches.is_open(accepted.id)
             while is_open and (left := end - time.monotonic()) > 0:
                 if (ended := pending.wait(min(_POLL_INTERVAL_S, left))) is not None:
                     return ended
-                is_open = parts.searches.open(accepted.id)
+                is_open = parts.searches.is_open(accepted.id)
         return None
     finally:
         parts.waiters.release()

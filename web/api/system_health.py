@@ -82,7 +82,7 @@ def system_health() -> SystemHealth:
     broker = services_.broker.report()
     if parts["database"] != OK:
         return SystemHealth(parts | dict.fromkeys(_ROLES, "unknown: the database does not answer"), broker)
-    processes = services_.presence.alive()
+    processes = services_.presence.list_alive()
     for part, role in _ROLES.items():
         seen = any(process.role == role for process in processes)
         parts[part] = OK if seen else "not seen in the last 20 s"

@@ -55,7 +55,7 @@ class WaitExplainer:
         for part, code in _CAUSES.items():
             if parts.get(part, OK) != OK:
                 return ErrorBody(code=code, message=f"{part}: {parts[part]}")
-        waiting = services().searches.waiting()
+        waiting = services().searches.count_waiting()
         return ErrorBody(code="overloaded", message=f"{waiting} searches are waiting.")
 
 

@@ -20,7 +20,7 @@ _MOST = 500
 @blueprint.get("/v1/webhooks")
 @operation("All webhooks, without their secrets", "Webhooks", {200: [WebhookOut]})
 def every() -> Response:
-    return jsonify([w.model_dump(mode="json") for w in services().webhooks.all()])
+    return jsonify([w.model_dump(mode="json") for w in services().webhooks.list_webhooks()])
 
 
 @blueprint.post("/v1/webhooks")

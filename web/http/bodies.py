@@ -14,7 +14,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest
 
 from shared.contracts import Contract
-from shared.contracts.storable import unstorable
+from shared.contracts.storable import find_unstorable
 from shared.database.idempotency import Idempotent
 from shared.errors import BodyTooLarge, InvalidInput, UnsupportedFormat
 
@@ -67,7 +67,7 @@ def strict_json(data: bytes | str) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not valid JSON.") from error
-    if (wrong := unstorable(found, MAX_JSON_DEPTH)) is not None:
+    if (wrong := find_unstorable(found, MAX_JSON_DEPTH)) is not None:
         raise InvalidInput(wrong)
     return found
 
@@ -117,7 +117,7 @@ def form_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
     for name, values in request.form.lists():
         if len(values) > 1:
             raise InvalidInput(f"The field {name!r} was sent {len(values)} times.", name)
-        if (wrong := unstorable([name, values[0]], 1)) is not None:
+        if (wrong := find_unstorable([name, values[0]], 1)) is not None:
             raise InvalidInput(wrong, name)
         if values[0] != "":
             found[name] = values[0].strip("[]() ").split(",") if name in lists else values[0]

@@ -26,7 +26,7 @@ def start() -> Response:
 
 def _start(status: int = 200, **values: object) -> Response:
     parts = services()
-    catalogues, latest = parts.catalogue.all(), parts.jobs.latest()
+    catalogues, latest = parts.catalogue.list_catalogues(), parts.jobs.latest_by_catalogue()
     return page_of("start.html", status, catalogues=catalogues, latest=latest, **values)
 
 
@@ -37,7 +37,7 @@ def create() -> AnyResponse:
     try:
         name = checked("catalogue", given.pop("name", ""))
         wanted = parsed(CatalogueIn, given)
-        if name in [each.name for each in services().catalogue.all()]:
+        if name in [each.name for each in services().catalogue.list_catalogues()]:
             raise InvalidInput(_("There is a catalogue of this name already."), "name")
         services().catalogue.create(name, wanted.currency)
     except VitrineError as error:
@@ -63,15 +63,15 @@ def catalogue(catalogue: str) -> Response:
     """One catalogue at a glance."""
     parts = services()
     shown = parts.catalogue.get(catalogue)
-    jobs = parts.jobs.recent(catalogue, _RECENT)
+    jobs = parts.jobs.list_recent(catalogue, _RECENT)
     return page_of(
         "catalogue.html",
         catalogue=shown.name,
         shown=shown,
         jobs=jobs,
         meaning=meaning_of(shown.name, jobs),
-        golden=len(parts.golden.some(catalogue, None, 1000)),
-        versions=parts.indexes.all(catalogue),
+        golden=len(parts.golden.list_page(catalogue, None, 1000)),
+        versions=parts.indexes.list_versions(catalogue),
     )
 
 

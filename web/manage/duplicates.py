@@ -30,7 +30,7 @@ def duplicates(catalogue: str) -> Response:
     page = DuplicateRepository(parts.database).groups(
         catalogue, kind, request.args.get("cursor"), _GROUPS, reader().titles
     )
-    looking = [j for j in parts.jobs.unfinished(catalogue) if j.kind == KIND]
+    looking = [j for j in parts.jobs.list_unfinished(catalogue) if j.kind == KIND]
     return page_of("duplicates.html", catalogue=catalogue, found=page, kind=kind, looking=looking)
 
 

@@ -36,7 +36,7 @@ def _form(status: int = 200, **values: object) -> Response:
         "import.html",
         status,
         chosen=request.values.get("catalogue") or "",
-        catalogues=[each.name for each in parts.catalogue.all()],
+        catalogues=[each.name for each in parts.catalogue.list_catalogues()],
         reads_sources=bool(parts.settings.jobs.import_roots or parts.settings.web.url_import),
         action=IMPORT_FORM,
         given=request.form,

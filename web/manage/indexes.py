@@ -41,8 +41,8 @@ _MOVERS = ("reprocess", "rebuild", "promote", "rollback", "prune")
 def indexes(catalogue: str) -> Response:
     """All versions, and what can be done with them."""
     parts = services()
-    versions = parts.indexes.all(catalogue)
-    busy = [j for j in parts.jobs.unfinished(catalogue) if j.kind in _MOVERS]
+    versions = parts.indexes.list_versions(catalogue)
+    busy = [j for j in parts.jobs.list_unfinished(catalogue) if j.kind in _MOVERS]
     return page_of(
         "indexes.html",
         catalogue=catalogue,
@@ -81,12 +81,12 @@ def version(catalogue: str, number: int) -> Response:
         gate=gate,
         samples=samples,
         check_name=names.of_check,
-        known=ProductList(services().database).named(catalogue, wanted, reader().titles),
+        known=ProductList(services().database).read_titles(catalogue, wanted, reader().titles),
     )
 
 
 def _version(catalogue: str, number: int) -> IndexOut:
-    for each in services().indexes.all(checked("catalogue", catalogue)):
+    for each in services().indexes.list_versions(checked("catalogue", catalogue)):
         if each.number == number:
             return each
     raise NotFound(f"There is no index {number} in this catalogue: the list of its versions says which are.")

@@ -25,7 +25,7 @@ _NEWEST = 50
 def jobs() -> Response:
     """The newest jobs, of one catalogue or all."""
     catalogue = request.args.get("catalogue") or None
-    shown = services().jobs.recent(catalogue, _NEWEST)
+    shown = services().jobs.list_recent(catalogue, _NEWEST)
     open_ones = any(job.state not in ENDED_STATES for job in shown)
     return page_of("jobs.html", catalogue=catalogue, jobs=shown, live=open_ones)
 
@@ -49,7 +49,7 @@ def job(job_id: str) -> Response:
         reasons=parts.jobs.failures(job_id, None, 1).reasons or {},
         reason=reason,
         reason_said=reason_said,
-        known=ProductList(parts.database).named(shown.catalogue, failed, reader().titles),
+        known=ProductList(parts.database).read_titles(shown.catalogue, failed, reader().titles),
     )
 
 

@@ -50,7 +50,7 @@ def operations() -> Response:
         signals=signals,
         minutes=minutes,
         recalls=recalls,
-        open_jobs=parts.jobs.unfinished(),
+        open_jobs=parts.jobs.list_unfinished(),
         stages=_stages(signals),
         searches_chart=charts.bars(signals.per_minute),
         latency_chart=charts.lines([[m.p50_ms for m in minutes], [m.p95_ms for m in minutes]]),

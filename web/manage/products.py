@@ -6,7 +6,7 @@ from flask import Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.catalogue.product_list import ProductList
-from shared.catalogue.store import title_in
+from shared.catalogue.store import choose_title
 from web.api.accepting import accepting_work
 from web.api.jobs import caller_jobs
 from web.i18n import reader
@@ -30,13 +30,13 @@ def product(catalogue: str, product_id: str) -> Response:
     """One product: its data, and its pictures with the boxes that the live index has."""
     parts = services()
     shown = parts.catalogue.product(catalogue, product_id)
-    seen = ProductList(parts.database).seen(image.image_id for image in shown.images)
+    seen = ProductList(parts.database).read_objects(image.image_id for image in shown.images)
     return page_of(
         "product.html",
         catalogue=catalogue,
         shown=shown,
         seen=seen,
-        title=title_in(shown.titles, reader().titles, shown.product_id),
+        title=choose_title(shown.titles, reader().titles, shown.product_id),
         currency=shown.currency or parts.catalogue.get(catalogue).currency,
     )
 

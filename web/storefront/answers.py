@@ -11,10 +11,10 @@ from itertools import chain
 from flask import url_for
 from flask_babel import gettext as _
 
-from shared.catalogue.shop_window import Shown
+from shared.catalogue.shop_window import WindowProduct
 from shared.contracts import Box, Hit, SearchResult, TaskStatus
 from shared.errors import VitrineError
-from shared.searches.repository import Earlier
+from shared.searches.repository import EarlierSearch
 from web.api.searches import query_photo
 from web.i18n import reader
 from web.services import services
@@ -104,7 +104,7 @@ class Answer:
     root: str
     catalogue: str
     product_id: str | None
-    like: Shown | None
+    like: WindowProduct | None
     photos: int
     photo: Photo | None
     groups: Sequence[Group]
@@ -140,7 +140,7 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
     if status.result is None:
         return None
     result = retitled(status.result)
-    asked = services().searches.earlier(status.id)
+    asked = services().searches.load_earlier(status.id)
     root = _root_of(asked, root_id) or status
     first = root.result or result
     further = asked.options.after is not None
@@ -176,10 +176,10 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
     )
 
 
-def _like(catalogue: str, product_id: str | None) -> Shown | None:
+def _like(catalogue: str, product_id: str | None) -> WindowProduct | None:
     if product_id is None:
         return None
-    return services().window.one(catalogue, product_id, reader().titles)
+    return services().window.find_product(catalogue, product_id, reader().titles)
 
 
 def _examples(catalogue: str, wishes: Wishes) -> list[Example]:
@@ -191,12 +191,12 @@ def _examples(catalogue: str, wishes: Wishes) -> list[Example]:
     return found
 
 
-def _root_of(asked: Earlier, root_id: str | None) -> TaskStatus | None:
+def _root_of(asked: EarlierSearch, root_id: str | None) -> TaskStatus | None:
     """The first search, if the address names one of the same photo or product that is still kept."""
     if root_id is None:
         return None
     try:
-        first = services().searches.earlier(root_id).asked
+        first = services().searches.load_earlier(root_id).asked
         same = (first.query_key, first.product_id) == (asked.asked.query_key, asked.asked.product_id)
         return services().searches.status(root_id) if same else None
     except VitrineError:

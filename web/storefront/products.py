@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
-from shared.catalogue.store import title_in
+from shared.catalogue.store import choose_title
 from web.http.security import require_key
 from web.i18n import reader
 from web.services import services
@@ -32,8 +32,8 @@ def sheet(catalogue: str, product_id: str) -> str:
         "product.html",
         catalogue=catalogue,
         product=product,
-        title=title_in(product.titles, locale, product_id),
-        category=title_in(product.categories, locale, product.category),
+        title=choose_title(product.titles, locale, product_id),
+        category=choose_title(product.categories, locale, product.category),
         currency=product.currency or services().window.currency(catalogue),
         facts=filter_fields(product.attributes),
         invented=catalogue == DEMO,

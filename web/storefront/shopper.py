@@ -39,7 +39,7 @@ def start() -> str:
     if chosen not in catalogues:
         chosen = DEMO if DEMO in catalogues else next(iter(catalogues), "")
     turn = int(time.time() // _TURN_S)
-    shown = services().window.some(chosen, reader().titles, _SHOWN, turn) if chosen else []
+    shown = services().window.sample_products(chosen, reader().titles, _SHOWN, turn) if chosen else []
     return _page(None, catalogues=catalogues, chosen=chosen, shown=shown)
 
 
@@ -65,7 +65,7 @@ def shared(search_id: str) -> str:
     """A search under its own address, waiting or done."""
     require_key(services().settings)
     status = services().searches.status(search_id)
-    catalogue = services().searches.earlier(search_id).options.catalogue
+    catalogue = services().searches.load_earlier(search_id).options.catalogue
     return _page(status, catalogues=services().window.catalogues(), chosen=catalogue, shown=[])
 
 

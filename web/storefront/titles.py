@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.catalogue.titles import title_in
+from shared.catalogue.titles import choose_title
 from shared.contracts import Hit, SearchResult
 from shared.errors import UnknownCatalogue
 from web.i18n import reader
@@ -22,7 +22,7 @@ def retitled(result: SearchResult) -> SearchResult:
     def of(hit: Hit) -> Hit:
         if hit.product_id not in titles:
             return hit
-        return hit.model_copy(update={"title": title_in(titles[hit.product_id], locale, hit.title)})
+        return hit.model_copy(update={"title": choose_title(titles[hit.product_id], locale, hit.title)})
 
     objects = [o.model_copy(update={"hits": [of(hit) for hit in o.hits]}) for o in result.objects]
     whole = result.whole.model_copy(update={"hits": [of(hit) for hit in result.whole.hits]})

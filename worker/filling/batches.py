@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.catalogue.store import images_of
+from shared.catalogue.store import load_images
 from shared.database.tables import Detection, ModelVersion, Product
 from shared.database.tables import Image as ImageRow
 from worker.indexes.versions import IndexVersion, find_model_version
@@ -87,7 +87,7 @@ class BatchReader:
             Product.catalogue_id == self.catalogue_id, Product.product_id.in_(product_ids)
         )
         products = {row.product_id: row for row in session.scalars(query)}
-        images = images_of(session, [row.id for row in products.values()])
+        images = load_images(session, [row.id for row in products.values()])
         rows = [row for each in images.values() for row in each]
         had = _by_image(
             session.scalars(

@@ -19,7 +19,7 @@ from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
 from shared.filters import FilterFields
-from shared.jobs.work import Spent
+from shared.jobs.work import StageTimes
 from worker.filling.batches import Batch, BatchReader, Content, Found, Scope
 from worker.filling.stored import RowFiller
 from worker.indexes.rows import index_row, row_key
@@ -83,7 +83,7 @@ class Filler:
                 _accept(content, found)
         batch.spent["embed_s"] = time.perf_counter() - started
 
-    def write(self, batch: Batch, record: Callable[[Session, Batch, Spent], None] | None = None) -> None:
+    def write(self, batch: Batch, record: Callable[[Session, Batch, StageTimes], None] | None = None) -> None:
         """Write the rows of the index, then the detections.
 
         Args:
@@ -99,7 +99,7 @@ class Filler:
         with self._tools.database.write() as session:
             self._hold(session, batch)
             if record is not None:
-                record(session, batch, Spent(**batch.spent))
+                record(session, batch, StageTimes(**batch.spent))
             there = set(
                 session.scalars(select(ImageRow.id).where(ImageRow.id.in_({r.image_id for r in rows})))
             )

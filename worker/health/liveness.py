@@ -59,7 +59,7 @@ class Liveness:
         """Touch and judge from threads until what is returned is stopped."""
         begin(self._path)
         return [
-            Periodic("health", TOUCH_INTERVAL_S, self.report, at_once=True).start(),
+            Periodic("health", TOUCH_INTERVAL_S, self.report, starts_now=True).start(),
             Periodic("stall", _JUDGE_INTERVAL_S, self.judge).start(),
         ]
 
@@ -109,7 +109,7 @@ class Liveness:
 
     def _child_is_ready(self) -> bool:
         """Whether the pool's child has loaded its models; Celery replaces one that does not."""
-        return any(process.name == self._name for process in self._presence.alive())
+        return any(process.name == self._name for process in self._presence.list_alive())
 
     def _messages_wait(self) -> bool:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.filters import Described, FilterFields
+from shared.filters import FilterFields, ProductData
 from worker.vector_index.contract import IndexRow
 from worker.vision import Embeddings
 
@@ -16,7 +16,7 @@ def row_key(image_id: str, number: int) -> str:
 
 def index_row(
     product_id: str,
-    product: Described,
+    product: ProductData,
     facts: FilterFields,
     image_id: str,
     number: int,

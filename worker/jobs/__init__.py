@@ -28,7 +28,7 @@ class JobKind(Protocol):
     """A kind of job, made once a process with its ``JobContext``.
 
     Raises, from each method:
-        LostLease, Stopping, GivesWay: drop the work at hand; they come from ``desk`` and ``give_way``.
+        LostLease, WorkerStopping, JobPreempted: drop the current work; raised by ``desk`` and ``give_way``.
         Unavailable: the chunk is put back and tried again after a while.
         VitrineError: the job fails with it. Anything else: the chunk is tried again, four times in all.
     """

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
-from shared.database import affected
+from shared.database import execute_rowcount
 from shared.database.tables import Base
 from shared.jobs.work import ChunkClaim
 from worker.products.context import JobContext
@@ -30,15 +30,15 @@ def delete_in_pieces(
         note: called in each piece's transaction with the number of rows that it deletes.
 
     Raises:
-        LostLease, Stopping: what is deleted by then stays deleted; doing it again goes on from there.
+        LostLease, WorkerStopping: what is deleted by then stays deleted; doing it again goes on from there.
     """
     keys: list[Any] = list(inspect(table).primary_key)
     some = select(*keys).where(which).limit(PIECE)
     while True:
         with tools.database.write() as session:
-            tools.desk.hold(session, claim)
+            tools.desk.renew_lease(session, claim)
             chosen = keys[0].in_(some.scalar_subquery()) if len(keys) == 1 else tuple_(*keys).in_(some)
-            gone = affected(session, delete(table).where(chosen))
+            gone = execute_rowcount(session, delete(table).where(chosen))
             note(session, gone)
         if not gone:
             return

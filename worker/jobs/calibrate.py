@@ -178,7 +178,7 @@ class Calibrate:
         report: dict[str, Any],
     ) -> None:
         with self.tools.database.write() as session:
-            self.tools.desk.hold(session, claim)
+            self.tools.desk.renew_lease(session, claim)
             session.merge(
                 CalibrationRow(
                     index_version=version.id,

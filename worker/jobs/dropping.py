@@ -67,7 +67,7 @@ class Drop(Once):
         """No search is sent to what goes away; from now on it is known how much there is to do."""
         place = claim.catalogue_id
         with self.tools.database.write() as session:
-            self.tools.desk.hold(session, claim)
+            self.tools.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, place)
             session.execute(
                 update(IndexVersionRow)

@@ -120,7 +120,7 @@ class _Finish:
         """Drop what an earlier try of this step wrote, and what earlier jobs left; not what is shown now."""
         claim = self._claim
         with self._tools.database.write() as session:
-            self._tools.desk.hold(session, claim)
+            self._tools.desk.renew_lease(session, claim)
             shown = last_job(session, claim.catalogue_id)
             old = select(Job.id).where(
                 Job.catalogue_id == claim.catalogue_id,
@@ -144,7 +144,7 @@ class _Finish:
             self._pulse()
             if pairs:
                 with tools.database.write() as session:
-                    tools.desk.hold(session, claim)
+                    tools.desk.renew_lease(session, claim)
                     write_pairs(session, claim.job_id, pairs)
 
     def _group(self, kind: DuplicateKind, products: Any, duplicates: Duplicates) -> Order:
@@ -165,7 +165,7 @@ class _Finish:
     def _write(self) -> None:
         claim = self._claim
         with self._tools.database.write() as session:
-            self._tools.desk.hold(session, claim)
+            self._tools.desk.renew_lease(session, claim)
             names = names_of(session, [m.product for _, _, members in self._rows for m in members])
             rows = [
                 {

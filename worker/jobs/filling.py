@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Product
-from shared.jobs.work import ChunkClaim, Item, Outcome, Problem, Spent
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem, StageTimes
 from worker.filling.batches import Batch
 from worker.filling.pictures import Filler
 from worker.filling.stored import RowFiller
@@ -57,7 +57,7 @@ class FillStages:
         self.filler.embed(batch[1])
 
     def write(self, batch: tuple[Sequence[Item], Batch]) -> None:
-        def record(session: Session, filled: Batch, spent: Spent) -> None:
+        def record(session: Session, filled: Batch, spent: StageTimes) -> None:
             outcomes = [_outcome(item, filled) for item in batch[0]]
             self.tools.desk.record(session, self.claim, outcomes, spent)
 
@@ -87,7 +87,9 @@ class RowStages:
         def record(session: Session, write_s: float) -> None:
             there = stored.product_ids
             outcomes = [Outcome(i, "unchanged" if i.product_id in there else "deleted") for i in items]
-            self.tools.desk.record(session, self.claim, outcomes, Spent(decode_s=read_s, write_s=write_s))
+            self.tools.desk.record(
+                session, self.claim, outcomes, StageTimes(decode_s=read_s, write_s=write_s)
+            )
 
         self.filler.write(stored, record)
 
@@ -147,7 +149,7 @@ def catch_up(
         if len(waiting) == _PAGE:
             continue
         with tools.database.write() as session:
-            tools.desk.hold(session, claim)
+            tools.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
             last = _changed(session, claim.catalogue_id, since)
             if len(last) <= _LAST:

@@ -14,7 +14,7 @@ class Pulse:
     """To be called often: now and then it renews the lease, and lets go first what somebody waits for.
 
     Raises, when it is called:
-        LostLease, Stopping: drop the work at hand.
+        LostLease, WorkerStopping: drop the work at hand.
     """
 
     def __init__(self, tools: JobContext, claim: ChunkClaim) -> None:
@@ -26,6 +26,6 @@ class Pulse:
         if time.monotonic() - self._felt_at < _EVERY_S:
             return
         with self._tools.database.write() as session:
-            self._tools.desk.hold(session, self._claim)
+            self._tools.desk.renew_lease(session, self._claim)
         self._tools.give_way(self._claim)
         self._felt_at = time.monotonic()

@@ -93,7 +93,7 @@ class ImportProducts:
         if report.missing and not report.repaired:
             # Searches do not find them, which is what the import was for.
             text = f"{report.missing:,} rows are missing from the index: `vitrine reconcile {claim.catalogue}"
-            self.tools.desk.note_error(claim, "index_incomplete", f"{text} --repair` writes them.")
+            self.tools.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
         return {"reconcile": report.as_json()}
 
     def _seal(self, claim: ChunkClaim, live: IndexVersion) -> None:
@@ -139,7 +139,7 @@ class ImportProducts:
 
     def _source(self, claim: ChunkClaim) -> AbstractContextManager[Source]:
         """Open what the job reads from."""
-        return self.tools.sources.open(claim.job_id, claim.source, self.tools.desk.go_on)
+        return self.tools.sources.open(claim.job_id, claim.source, self.tools.desk.report_progress)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from shared.contracts.indexes import PromoteRequest, PruneRequest, ReprocessRequ
 from shared.contracts.stored import READS, needs_of, read_stored
 from shared.errors import OutOfMemory, Unavailable, UnreadableRow, VitrineError
 from shared.jobs.plan import write_plan
-from shared.jobs.work import ChunkClaim, GivesWay, Item, LostLease, NeedsNewer, Outcome, Problem, Stopping
+from shared.jobs.work import (
+    ChunkClaim,
+    Item,
+    JobPreempted,
+    LostLease,
+    NewerWorkerRequired,
+    Outcome,
+    Problem,
+    WorkerStopping,
+)
 from worker.jobs import JobKind
 from worker.jobs.calibrate import Calibrate
 from worker.jobs.dropping import Drop
@@ -70,7 +79,7 @@ class CatalogueLane:
 
     def work_one(self) -> list[str] | None:
         """Do the chunk that goes first; return the chunks to publish next, None if there was none."""
-        if self.tools.desk.told_to_stop():
+        if self.tools.desk.stop_requested():
             return None
         claim = self.tools.desk.claim()
         return None if claim is None else self._do(claim)
@@ -79,19 +88,19 @@ class CatalogueLane:
         """In the middle of a bulk chunk, do what was put or deleted by hand meanwhile.
 
         Raises:
-            Stopping: this process was told to end.
-            GivesWay: the system began this job, and one that was asked for waits.
+            WorkerStopping: this process was told to end.
+            JobPreempted: the system began this job, and one that was asked for waits.
         """
         desk = self.tools.desk
-        desk.go_on()
-        while desk.urgent_waits(claim):
+        desk.report_progress()
+        while desk.has_urgent_work(claim):
             urgent = desk.claim(within=claim)
             if urgent is None:
                 break  # another worker took it
             self._do(urgent)
-            desk.go_on()
-        if (reason := desk.gives_way_to(claim)) is not None:
-            raise GivesWay(reason)
+            desk.report_progress()
+        if (reason := desk.preemption_reason(claim)) is not None:
+            raise JobPreempted(reason)
 
     def _do(self, claim: ChunkClaim) -> list[str]:
         desk = self.tools.desk
@@ -101,21 +110,21 @@ class CatalogueLane:
             following = desk.finish(claim, report)
             self._absences = 0
             return following
-        except Stopping as error:
+        except WorkerStopping as error:
             log.info("chunk %s goes back: %s", claim.id, error.message)
-            desk.postpone(claim, 0.0, error.message, blame=False)
+            desk.postpone(claim, 0.0, error.message, count_attempt=False)
             return [claim.id]
-        except GivesWay as error:
+        except JobPreempted as error:
             log.info("chunk %s goes back: %s", claim.id, error.message)
             desk.give_way(claim, error.message)
             return [claim.id]
         except LostLease as error:
             log.info("%s", error.message)
             # Still this worker's if the job was paused in the moment of the claim.
-            desk.postpone(claim, 0.0, error.message, blame=False)
-        except NeedsNewer as error:
+            desk.postpone(claim, 0.0, error.message, count_attempt=False)
+        except NewerWorkerRequired as error:
             log.warning("chunk %s waits: %s", claim.id, error.message)
-            desk.postpone(claim, _NEWER_RETRY_S, error.message, blame=False)
+            desk.postpone(claim, _NEWER_RETRY_S, error.message, count_attempt=False)
         except UnreadableRow as error:
             # A newer worker may be able to read it; after the last try the job fails with the reason.
             if desk.is_last_try(claim):
@@ -127,7 +136,7 @@ class CatalogueLane:
         except Unavailable as error:
             self._absences += 1
             log.warning("chunk %s waits: %s", claim.id, error.message)
-            desk.postpone(claim, back_off_s(self._absences), error.message, blame=False)
+            desk.postpone(claim, back_off_s(self._absences), error.message, count_attempt=False)
         except VitrineError as error:
             # Nothing that waiting mends: the manifest or the settings are wrong.
             log.error("job %s failed: %s", claim.job_id, error.message)
@@ -140,14 +149,14 @@ class CatalogueLane:
     def _try_later(self, claim: ChunkClaim, error: str) -> None:
         """Count the try against the chunk: the error may be its own."""
         log.warning("chunk %s is tried again: %s", claim.id, error)
-        self.tools.desk.postpone(claim, back_off_s(claim.attempts), error, blame=True)
+        self.tools.desk.postpone(claim, back_off_s(claim.attempts), error, count_attempt=True)
 
     def _step(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Do the chunk; return the job's report if this ends it.
 
         Raises:
             UnreadableRow: the job's options or its source are damaged.
-            NeedsNewer: a newer version wrote its items.
+            NewerWorkerRequired: a newer version wrote its items.
         """
         claim = _with_options(claim)
         kind, desk = self._kinds[claim.kind], self.tools.desk
@@ -165,10 +174,10 @@ class CatalogueLane:
         """Return the items whose payload is an object; record the others as failed.
 
         Raises:
-            NeedsNewer: one of them was written by a newer version.
+            NewerWorkerRequired: one of them was written by a newer version.
         """
         if any(needs_of(item.payload) > READS for item in items):
-            raise NeedsNewer("It has products that a newer version of Vitrine wrote.")
+            raise NewerWorkerRequired("It has products that a newer version of Vitrine wrote.")
         damaged = [item for item in items if not isinstance(item.payload, dict)]
         if damaged:
             text = "What was stored of this product cannot be read: the row is damaged. Send it again."

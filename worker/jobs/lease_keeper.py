@@ -26,7 +26,7 @@ class LeaseKeeper:
 
     Args:
         on_hang: called once when the work hangs; the process is killed if it is left out.
-        every_s: time between two beats; a third of the lease if it is left out.
+        interval_s: time between two beats; a third of the lease if it is left out.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class LeaseKeeper:
         claim: ChunkClaim,
         hang_s: float,
         on_hang: Callable[[], None] | None = None,
-        every_s: float | None = None,
+        interval_s: float | None = None,
     ) -> None:
         self._desk = desk
         self._claim = claim
         self._hang_s = hang_s
         self._on_hang = on_hang or _end_this_process
-        self._every_s = every_s or min(desk.lease_s, hang_s) / 3
+        self._every_s = interval_s or min(desk.lease_s, hang_s) / 3
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 

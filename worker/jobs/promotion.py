@@ -63,7 +63,7 @@ class Rollback(Once):
     def _in_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
         """``ready`` lets writes go to it again, and search workers load its models."""
         with self.tools.database.write() as session:
-            self.tools.desk.hold(session, claim)
+            self.tools.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
             _set(session, version, state=state)
         return chosen(self.tools, claim)
@@ -122,7 +122,7 @@ def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: 
             f"`vitrine rebuild {claim.catalogue} --index {version.number}` brings it back."
         ) from error
     with tools.database.write() as session:
-        tools.desk.hold(session, claim)
+        tools.desk.renew_lease(session, claim)
         changes = lock_catalogue_changes(session, claim.catalogue_id)
         old = live_index(session, claim.catalogue_id)
         if old is not None:
@@ -162,7 +162,7 @@ def _set(session: Session, version: IndexVersion, **values: Any) -> None:
 def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:
     """Make sure that no search has to wait for models after the promotion, or fails for want of them."""
     waiting = []
-    for process in Presence(tools.database).alive():
+    for process in Presence(tools.database).list_alive():
         if process.role != "search":
             continue
         pipelines = process.details.get("pipelines", [])

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
-from shared.database import affected
+from shared.database import execute_rowcount
 from shared.database.tables import Detection, IndexVersionRow, Job
 from shared.jobs.work import ChunkClaim
 from worker.indexes.versions import (
@@ -42,10 +42,10 @@ class Prune(Once):
         """First nobody may choose it any more, then its rows go, its collection, and its detections."""
         tools = self.tools
         with tools.database.write() as session:
-            tools.desk.hold(session, claim)
+            tools.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
             chosen = (IndexVersionRow.id == version.id, IndexVersionRow.state != "live")
-            if not affected(
+            if not execute_rowcount(
                 session,
                 update(IndexVersionRow)
                 .where(*chosen)

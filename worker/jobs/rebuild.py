@@ -88,7 +88,7 @@ class Rebuild:
         """Make the collection, then let everybody who writes products write to it too."""
         self.tools.index.create(place, version.dim, wait=False)
         with self.tools.database.write() as session:
-            self.tools.desk.hold(session, claim)
+            self.tools.desk.renew_lease(session, claim)
             session.execute(
                 update(IndexVersionRow)
                 .where(IndexVersionRow.id == version.id)

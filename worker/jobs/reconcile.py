@@ -205,9 +205,9 @@ class _Comparison:
         again, under the same keys.
         """
         desk, catalogue_id = self._tools.desk, self._claim.catalogue_id
-        writing = desk.elsewhere(catalogue_id)
+        writing = desk.read_concurrent_chunks(catalogue_id)
         while writing:
-            now = desk.elsewhere(catalogue_id)
+            now = desk.read_concurrent_chunks(catalogue_id)
             writing = {chunk: mark for chunk, mark in writing.items() if now.get(chunk) == mark}
             if writing:
                 time.sleep(0.1)

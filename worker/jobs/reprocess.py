@@ -121,7 +121,7 @@ class Reprocess:
     def _take(self, claim: ChunkClaim, version: IndexVersion, fills: bool) -> IndexVersion:
         """Tie the job to a version that is there; what is in it already is not done again."""
         with self.tools.database.write() as session:
-            self.tools.desk.hold(session, claim)
+            self.tools.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             if fills:
                 session.execute(
@@ -148,7 +148,7 @@ class Reprocess:
         tools.index.drop(name)  # of a try that died between the two
         tools.index.create(name, pipeline.embedder.dim, wait=False)
         with tools.database.write() as session:
-            tools.desk.hold(session, claim)
+            tools.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             row = IndexVersionRow(
                 catalogue_id=claim.catalogue_id,

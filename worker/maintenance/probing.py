@@ -27,7 +27,7 @@ from shared.database.clock import now_s
 from shared.database.filter_sql import where
 from shared.database.tables import Detection, Image, Probe, ProbeQuery, Product
 from shared.errors import VitrineError
-from shared.filters import Filter, parse, written_as
+from shared.filters import Filter, format_filter, parse
 from shared.searches.queue import Claim
 from worker.indexes.rows import row_key
 from worker.vector_index.contract import IndexHit
@@ -116,7 +116,7 @@ class ProbeNotes:
         return {
             "catalogue_id": query.claim.catalogue_id,
             "index_version": query.live.id,
-            "filter": None if query.filter is None else written_as(query.filter),
+            "filter": None if query.filter is None else format_filter(query.filter),
             "embedding": np.asarray(query.embeddings[which], "<f4").tobytes(),
             "keys": [hit.key for hit in query.hits[which][:K]],
             "asked_at": now_s(),

@@ -17,7 +17,7 @@ import redis
 from shared.broker.publisher import TaskPublisher
 from shared.broker.redis_clients import QueueLengths
 from shared.broker.task_names import Lane, TaskName
-from shared.catalogue.automatic_calibration import Refresher
+from shared.catalogue.automatic_calibration import CalibrationScheduler
 from shared.database import Database
 from shared.errors import DatabaseUnavailable, Misconfigured, VitrineError
 from shared.factories import (
@@ -26,7 +26,7 @@ from shared.factories import (
     open_migrated_database,
     open_picture_sweeper,
 )
-from shared.health.files import TOUCH_INTERVAL_S, LoopPulse, health_file
+from shared.health.files import TOUCH_INTERVAL_S, LoopHeartbeat, health_file
 from shared.health.presence import Presence
 from shared.jobs.messages import publish_chunks
 from shared.jobs.queue import JobQueue
@@ -73,7 +73,7 @@ class Sweeper:
     signals: SearchMetricsRepository
     feedback: FeedbackRepository
     prober: Prober
-    refresher: Refresher | None
+    refresher: CalibrationScheduler | None
 
     def __post_init__(self) -> None:
         self._queues = QueueLengths(self.settings.redis_url)
@@ -93,7 +93,7 @@ class Sweeper:
         self.signals.count()
         if self.refresher is not None and time.monotonic() - self._refreshed_at > _REFRESH_S:
             self._refreshed_at = time.monotonic()
-            self.refresher.look()
+            self.refresher.schedule()
         if time.monotonic() - self._trimmed_at > _TRIM_S:
             self._trimmed_at = time.monotonic()
             trim_files(self.settings, self.database, self.store)
@@ -103,7 +103,7 @@ class Sweeper:
 
     def _republish_searches(self) -> None:
         """Publish searches again whose message was lost, never more messages than searches wait."""
-        overdue = self.searches.overdue(self.settings.sweep.ring_after_s, _MAX_SEARCHES)
+        overdue = self.searches.list_overdue(self.settings.sweep.ring_after_s, _MAX_SEARCHES)
         queued = self._queue_length(Lane.SEARCH) if overdue else None
         if queued is None:
             return
@@ -116,7 +116,7 @@ class Sweeper:
 
     def _republish_chunks(self) -> None:
         """Publish chunks again that wait although the queue has been empty for a while."""
-        chunks = self.jobs.overdue(_MAX_JOBS)
+        chunks = self.jobs.list_overdue(_MAX_JOBS)
         if not chunks or self._queue_length(Lane.CATALOGUE) != 0:
             self._chunks_idle_since = None
             return
@@ -137,15 +137,15 @@ class Sweeper:
             return None
 
     def _clean(self) -> None:
-        gone = self.searches.forget() + self.webhooks.forget()
-        self.signals.forget()
-        Presence(self.database).forget()
+        gone = self.searches.delete_expired() + self.webhooks.delete_expired()
+        self.signals.delete_expired()
+        Presence(self.database).delete_expired()
         ttl_s = self.settings.search.query_image_ttl_s
         for key in unused_query_images(self.database, self.store.older_than("queries", ttl_s), ttl_s):
             self.store.delete(key, "queries")
             gone += 1
         gone += forget_deleted_products(self.database)
-        gone += self.feedback.forget(self.settings.feedback.keep_s)
+        gone += self.feedback.delete_expired(self.settings.feedback.keep_s)
         for key in self.feedback.unused_photos(self.store.older_than(PHOTOS, 3600.0)):
             self.store.delete(key, PHOTOS)
             gone += 1
@@ -184,9 +184,11 @@ def build_sweeper(settings: Settings) -> Sweeper:
     )
 
 
-def _refresher(settings: Settings, database: Database) -> Refresher | None:
+def _refresher(settings: Settings, database: Database) -> CalibrationScheduler | None:
     wanted = settings.calibration
-    return Refresher(database, wanted.least_products, wanted.changed_share) if wanted.auto else None
+    return (
+        CalibrationScheduler(database, wanted.least_products, wanted.changed_share) if wanted.auto else None
+    )
 
 
 def main() -> None:
@@ -204,13 +206,13 @@ def main() -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
     name = f"maintenance@{socket.gethostname()}"
-    beating = Presence(sweeper.database).keep_beating(name, "maintenance", dict)
+    beating = Presence(sweeper.database).start_heartbeat(name, "maintenance", dict)
     sending = threading.Thread(target=sweeper.webhooks.run, args=(stop,), name="webhooks", daemon=True)
     sending.start()
     probing = threading.Thread(target=sweeper.prober.run, args=(stop,), name="probes", daemon=True)
     probing.start()
-    pulse = LoopPulse(health_file(settings.data_dir, name))
-    touching = Periodic("health", TOUCH_INTERVAL_S, pulse.report, at_once=True).start()
+    pulse = LoopHeartbeat(health_file(settings.data_dir, name))
+    touching = Periodic("health", TOUCH_INTERVAL_S, pulse.report, starts_now=True).start()
     while not stop.wait(settings.sweep.interval_s):
         pulse.turn()
         try:
@@ -221,7 +223,7 @@ def main() -> None:
     # What is on its way ends by its own deadline.
     sending.join(settings.webhooks.timeout_s)
     beating.stop()
-    Presence(sweeper.database).leave(name)
+    Presence(sweeper.database).remove(name)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from functools import partial
 from shared.database import Database
 from shared.errors import VitrineError
 from shared.net.pinned_http import exchange
-from shared.net.url_fetch import resolved_by
+from shared.net.url_fetch import resolve_before
 from shared.webhooks.addresses import FIELD, webhook_target
-from shared.webhooks.queue import Due, WebhookQueue
+from shared.webhooks.queue import DueDelivery, WebhookQueue
 from shared.webhooks.signatures import HEADER, signature
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,11 @@ class WebhookSender:
         self._busy |= {due.webhook_id for due in taken}
         return [self._senders.submit(self._send, due) for due in taken]
 
-    def forget(self) -> int:
+    def delete_expired(self) -> int:
         """Delete the log of what ended a week ago."""
-        return self._desk.forget()
+        return self._desk.delete_expired()
 
-    def _send(self, due: Due) -> None:
+    def _send(self, due: DueDelivery) -> None:
         try:
             self._try_to_send(due)
         except VitrineError as error:
@@ -77,29 +77,29 @@ class WebhookSender:
         finally:
             self._busy.discard(due.webhook_id)
 
-    def _try_to_send(self, due: Due) -> None:
+    def _try_to_send(self, due: DueDelivery) -> None:
         try:
             status = self._post(due)
         except VitrineError as error:
             log.info("event %s for webhook %s: %s", due.id, due.webhook_id, error.message)
-            self._desk.failed(due, None, error.message)
+            self._desk.mark_failed(due, None, error.message)
             return
         if 200 <= status < 300:
-            self._desk.delivered(due, status)
+            self._desk.mark_delivered(due, status)
         else:
             # A redirect too: an address that was checked must not pass the event on to one that was not.
-            self._desk.failed(due, status, f"The receiver answered {status}.")
+            self._desk.mark_failed(due, status, f"The receiver answered {status}.")
 
-    def _post(self, due: Due) -> int:
+    def _post(self, due: DueDelivery) -> int:
         """Send an event; return the HTTP status. The answer's body is not read."""
         end = time.monotonic() + self._timeout_s
-        target = webhook_target(due.url, self._allow_private, partial(resolved_by, end))
+        target = webhook_target(due.url, self._allow_private, partial(resolve_before, end))
         body = due.event.model_dump_json().encode()
         with exchange("POST", target, _headers(due, body), body, end, FIELD, self._timeout_s) as answer:
             return int(answer.status)
 
 
-def _headers(due: Due, body: bytes) -> Mapping[str, str]:
+def _headers(due: DueDelivery, body: bytes) -> Mapping[str, str]:
     return {
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from shared.catalogue.merge_patch import patched
+from shared.catalogue.merge_patch import apply_patch
 from shared.filters import filter_fields
 from worker.indexes.rows import index_row, row_key
 from worker.indexes.versions import IndexVersion, kept_indexes
@@ -124,7 +124,7 @@ def restore_rows(tools: JobContext, catalogue_id: int, touched: Sequence[Prepare
 
 
 def _stored_rows(known: Known, stored: Stored, version: int) -> Iterator[IndexRow]:
-    product = patched(known.row, {})
+    product = apply_patch(known.row, {})
     facts = filter_fields(product)
     for image_id in known.images:
         for number, o in stored.get((version, image_id), {}).items():

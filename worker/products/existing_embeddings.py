@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import String, column, exists, select, values
 from sqlalchemy.orm import Session
 
-from shared.catalogue.store import images_of
+from shared.catalogue.store import load_images
 from shared.database.tables import Detection, Product
 from shared.database.tables import Image as ImageRow
 from worker.vision import Detection as Seen
@@ -72,7 +72,7 @@ def known_products(
     ).all()
     if not products:
         return {}
-    images = images_of(session, [p.id for p in products])
+    images = load_images(session, [p.id for p in products])
     owners = {image.id: product for product, rows in images.items() for image in rows}
     numbers: dict[int, dict[int, dict[str, list[int]]]] = {p.id: {} for p in products}
     # Without the embeddings: they are needed only where what rows say of the product changed.

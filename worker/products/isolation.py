@@ -54,14 +54,14 @@ def isolate(
     The batch is halved until single items are left, so one bad item among N costs about 2 log2(N) batches.
 
     Raises:
-        LostLease, Stopping, Unavailable: as the stages raise them; what was written stays.
+        LostLease, WorkerStopping, Unavailable: as the stages raise them; what was written stays.
     """
     if len(items) == 1:
         fail_item(tools, claim, items[0], error)
         return
     middle = len(items) // 2
     for half in (items[:middle], items[middle:]):
-        tools.desk.go_on()
+        tools.desk.report_progress()
         try:
             batch = stages.load(half)
             stages.embed(batch)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shared.catalogue.merge_patch import patched
+from shared.catalogue.merge_patch import apply_patch
 from shared.catalogue.store import trim_price
 from shared.contracts import ProductIn
 from shared.contracts.stored import read_stored
@@ -19,7 +19,7 @@ from shared.database.tables import Image as ImageRow
 from shared.errors import ImageTooLarge, Unavailable, VitrineError
 from shared.imports.sources import Source
 from shared.jobs.work import Item, Problem
-from shared.retention.picture_sweep import storing_since
+from shared.retention.picture_sweep import read_sweep_count
 from shared.sandbox import PictureSandbox
 from shared.storage.image_store import ImageStore
 from worker.duplicates.perceptual import perceptual_hash
@@ -66,7 +66,7 @@ class Loader:
         Args:
             targets: the index versions that will be written, the live one first.
         """
-        began, swept = time.perf_counter(), storing_since(database)
+        began, swept = time.perf_counter(), read_sweep_count(database)
         with database.read() as session:
             known = known_products(
                 session, catalogue_id, targets[0].version.id, [i.product_id for i in items]
@@ -205,7 +205,7 @@ def _product_of(item: Item, before: Known | None) -> ProductIn:
     """The product as it is to be: as it was sent, or as it is now with what was sent merged in."""
     if "patch" not in item.payload:
         return stored_product(item)
-    return ProductIn() if before is None else patched(before.row, item.payload["patch"])
+    return ProductIn() if before is None else apply_patch(before.row, item.payload["patch"])
 
 
 def digest_of(product: ProductIn) -> str:

@@ -66,7 +66,7 @@ def do_items(
     begin()
     for item in items:
         tools.give_way(claim)
-        tries = tools.desk.blame(claim, item)
+        tries = tools.desk.count_item_attempt(claim, item)
         if tries > 2:
             _give_up(tools, claim, item)
             continue
@@ -190,4 +190,4 @@ def _give_up(tools: JobContext, claim: ChunkClaim, item: Item) -> None:
     problem = Problem(item.row, item.product_id, None, "worker_lost", text)
     with tools.database.write() as session:
         tools.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
-        tools.desk.forgive(session, claim)
+        tools.desk.reset_attempts(session, claim)

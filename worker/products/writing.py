@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete
 
 from shared.database.tables import Product
-from shared.jobs.work import ChunkClaim, Item, Outcome, Problem, Spent
-from shared.retention.picture_sweep import PicturesSwept, require_unswept
+from shared.jobs.work import ChunkClaim, Item, Outcome, Problem, StageTimes
+from shared.retention.picture_sweep import PicturesSwept, require_no_sweep
 from worker.indexes.rows import row_key
 from worker.indexes.versions import IndexVersion, kept_indexes, next_change_number, open_collection
 from worker.indexes.writes import delete_rows
@@ -113,9 +113,9 @@ def write_products(tools: JobContext, claim: ChunkClaim, targets: Sequence[Targe
             known = {p.item.product_id: p.before for p in written if p.before is not None}
             require_unchanged(session, claim, known, [p.item.product_id for p in written])
             if not all(picture.known for p in written for picture in p.pictures):
-                require_unswept(session, batch.swept)
+                require_no_sweep(session, batch.swept)
             write_rows(session, claim, change, written, targets)
-        spent = Spent(batch.decode_s, batch.detect_s, batch.embed_s, time.perf_counter() - began)
+        spent = StageTimes(batch.decode_s, batch.detect_s, batch.embed_s, time.perf_counter() - began)
         tools.desk.record(session, claim, outcomes, spent)
 
 

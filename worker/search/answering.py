@@ -9,7 +9,7 @@ from itertools import chain
 from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
 from shared.contracts.search import Explanation, PredictedCategory
 from shared.database import Database
-from shared.filters import written_as
+from shared.filters import format_filter
 from shared.searches.cursors import WHOLE, Cursor
 from worker.calibration.category import SPREAD, VOTERS, predicted_category
 from worker.search.boosting import factor_of
@@ -189,7 +189,7 @@ def answer_of(query: Query, hydrator: Hydrator) -> SearchResult:
     return SearchResult(
         query_id=claim.id,
         catalogue=claim.catalogue,
-        filter=None if query.filter is None else written_as(query.filter),
+        filter=None if query.filter is None else format_filter(query.filter),
         calibration=None if query.calibration is None else query.calibration.source,
         objects=found,
         whole=WholeImage(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from shared.contracts.search import LEAST_FACTOR, MOST_FACTOR, Boost
+from shared.contracts.search import MAX_BOOST_FACTOR, MIN_BOOST_FACTOR, Boost
 from shared.contracts.stored import read_stored
 from shared.errors import VitrineError
 from shared.filters import Filter, parse
@@ -58,7 +58,7 @@ def factor_of(boosts: Sequence[Boost]) -> float:
     total = 1.0
     for boost in boosts:
         total *= boost.factor
-    return min(max(total, LEAST_FACTOR), MOST_FACTOR)
+    return min(max(total, MIN_BOOST_FACTOR), MAX_BOOST_FACTOR)
 
 
 @lru_cache(maxsize=512)

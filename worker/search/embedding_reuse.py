@@ -1,6 +1,6 @@
 """What a search keeps of its photo, so that it can be asked again without decoding and without a model.
 
-Kept are the objects that were found or drawn, and the whole image, with their embeddings. Another filter,
+Stored are the objects that were found or drawn, and the whole image, with their embeddings. Another filter,
 catalogue with the same models, page, language or number of hits needs nothing else, nor does a box that one
 of the objects has.
 """
@@ -16,7 +16,7 @@ from shared.contracts.base import Box as StoredBox
 from shared.contracts.base import Contract
 from shared.contracts.stored import read_stored
 from shared.errors import UnreadableRow
-from shared.searches.queue import Kept
+from shared.searches.queue import StoredEmbeddings
 from worker.vision import Detection, Embeddings
 from worker.vision.pipeline import QueryEmbedding
 
@@ -38,7 +38,7 @@ class _Entry(Contract):
     detected: bool = False
 
 
-def readable(kept: Kept | None, dim: int) -> Kept | None:
+def readable(kept: StoredEmbeddings | None, dim: int) -> StoredEmbeddings | None:
     """Return what was kept, None if this version cannot read it: the photo is then embedded again."""
     if kept is None:
         return None
@@ -59,7 +59,9 @@ def rounded(embeddings: Embeddings) -> Embeddings:
     return _unit(embeddings.astype("<f2").astype(np.float32))
 
 
-def keep(found: QueryEmbedding, options: SearchOptions, models: int, before: Kept | None) -> Kept:
+def keep(
+    found: QueryEmbedding, options: SearchOptions, models: int, before: StoredEmbeddings | None
+) -> StoredEmbeddings:
     """Return what is to be kept of an embedded photo.
 
     Args:
@@ -82,10 +84,10 @@ def keep(found: QueryEmbedding, options: SearchOptions, models: int, before: Kep
     objects += [entry for entry in entries if entry[0]["kind"] == "drawn"][:MAX_DRAWN]
     objects.append(({"kind": "whole", "detected": detected}, whole_row))
     embeddings = np.stack([row for _, row in objects])
-    return Kept([entry for entry, _ in objects], embeddings.astype("<f2").tobytes(), models)
+    return StoredEmbeddings([entry for entry, _ in objects], embeddings.astype("<f2").tobytes(), models)
 
 
-def reuse(kept: Kept, options: SearchOptions) -> QueryEmbedding | None:
+def reuse(kept: StoredEmbeddings, options: SearchOptions) -> QueryEmbedding | None:
     """Return the embeddings that a search with these options would make, None where a model is needed."""
     embeddings = _embeddings(kept)
     *objects, whole = kept.objects
@@ -116,11 +118,11 @@ def _detection(entry: dict[str, Any], drawn: Box | None) -> Detection:
     return Detection((x0, y0, x1, y1), entry.get("label", ""), entry.get("confidence", 0.0))
 
 
-def _embeddings(kept: Kept) -> Embeddings:
+def _embeddings(kept: StoredEmbeddings) -> Embeddings:
     return _unit(_values(kept))
 
 
-def _values(kept: Kept) -> Embeddings:
+def _values(kept: StoredEmbeddings) -> Embeddings:
     values = np.frombuffer(kept.embeddings, dtype="<f2").astype(np.float32)
     return values.reshape(len(kept.objects), -1)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import BindParameter, bindparam, select
 
-from shared.catalogue.store import image_url, title_in, trim_price
+from shared.catalogue.store import choose_title, image_url, trim_price
 from shared.contracts import Hit
 from shared.contracts.search import Boost, Explanation
 from shared.contracts.stored import as_object
@@ -105,7 +105,7 @@ class Hydrator:
         found = list(wanted)
         products = {c.product_id for c in found}.difference(self._products)
         images = {c.image_id for c in found}.difference(self._places)
-        with self._database.look() as connection:
+        with self._database.read_connection() as connection:
             if products:
                 self._products.update(dict.fromkeys(products))
                 rows = connection.execute(
@@ -178,7 +178,7 @@ class Hydrator:
             probability_kind=sure[1],
             image_id=candidate.image_id,
             image_url=image_url(candidate.image_id),
-            title=title_in(product.titles, locale, candidate.product_id),
+            title=choose_title(product.titles, locale, candidate.product_id),
             category=product.category,
             price=trim_price(price),
             currency=(product.currency or self._currency) if price is not None else None,

@@ -100,7 +100,7 @@ class SearchLane:
         except Unavailable as error:
             blame = isinstance(error, OutOfMemory)
             log.warning("searches wait: %s", error.message)
-            self.desk.postpone(claims, _RETRY_S, error.code, error.message, blame=blame)
+            self.desk.postpone(claims, _RETRY_S, error.code, error.message, count_attempt=blame)
         except Exception as error:
             if len(claims) > 1:
                 for claim in claims:

@@ -116,7 +116,7 @@ class Preparing:
         place = places[claim.catalogue_id]
         if place is None:
             raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
-        claim = replace(claim, kept=readable(claim.kept, place.live.dim))
+        claim = replace(claim, stored=readable(claim.stored, place.live.dim))
         options = claim.options
         pipeline = self.pipelines.of(place.live)
         query = Query(
@@ -132,14 +132,14 @@ class Preparing:
         if options.after is not None:
             query.page = self._page(options.after)
             query.limit = min(max(PAGED_ROWS, query.page.size * OVER_FETCH), MOST_ROWS)
-        if claim.kept is not None and claim.kept.models == query.models:
-            known = reuse(claim.kept, options)
+        if claim.stored is not None and claim.stored.models == query.models:
+            known = reuse(claim.stored, options)
             if known is not None:
                 query.objects, query.embeddings = known.objects, known.embeddings
         return query
 
     def _place(self, catalogue_id: int) -> Place | None:
-        with self.database.look() as connection:
+        with self.database.read_connection() as connection:
             row = connection.execute(_PLACE, {"catalogue": catalogue_id}).one_or_none()
             if row is None:
                 return None
@@ -186,7 +186,7 @@ class Preparing:
                 found = QueryEmbedding(found.objects, rounded(found.embeddings), found.timings_ms)
                 query.objects, query.embeddings = found.objects, found.embeddings
                 query.timings_ms.update(found.timings_ms)
-                query.kept = keep(found, query.options, query.models, query.claim.kept)
+                query.kept = keep(found, query.options, query.models, query.claim.stored)
                 query.photos = []
 
     def _finish(self, query: Query) -> Query:

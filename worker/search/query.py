@@ -12,7 +12,7 @@ import numpy as np
 from shared.contracts import SearchOptions
 from shared.filters import Filter
 from shared.searches.cursors import Cursor
-from shared.searches.queue import Claim, Kept
+from shared.searches.queue import Claim, StoredEmbeddings
 from worker.calibration.calibration_store import Calibration
 from worker.indexes.versions import IndexVersion
 from worker.search.boosting import Boosting
@@ -87,7 +87,7 @@ class Query:
     objects: tuple[Detection, ...] = ()
     embeddings: Embeddings = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     picture_ids: tuple[str, ...] = ()
-    kept: Kept | None = None
+    kept: StoredEmbeddings | None = None
     limit: int = MIN_ROWS
     hits: list[list[IndexHit]] = field(default_factory=list)
     chosen: list[list[Candidate]] = field(default_factory=list)

@@ -1,6 +1,6 @@
 """The tables: catalogue, ledger, and what surrounds them."""
 
-from shared.database.tables.base import MOST_ID, Base, Json
+from shared.database.tables.base import MAX_ROW_ID, Base, Json
 from shared.database.tables.catalogue import (
     Calibration,
     Catalogue,
@@ -25,7 +25,7 @@ from shared.database.tables.ranking import Ranking
 from shared.database.tables.signals import Probe, ProbeQuery, StageCount, Timing
 
 __all__ = [
-    "MOST_ID",
+    "MAX_ROW_ID",
     "Base",
     "Calibration",
     "Catalogue",

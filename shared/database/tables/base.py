@@ -11,7 +11,7 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 
 
 #: The largest number of a row: databases refuse to be asked for a larger one.
-MOST_ID = 2**31 - 1
+MAX_ROW_ID = 2**31 - 1
 
 
 class Base(DeclarativeBase):
