@@ -128,4 +128,4 @@ class BareShop:
 
     def keys(self, collection: str) -> set[str]:
         """Keys of the rows that a collection has by now."""
-        return patiently("rows are listed", lambda: self.index.keys(collection))
+        return patiently("rows are listed", lambda: set(self.index.sorted_keys(collection)))

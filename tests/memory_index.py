@@ -65,11 +65,9 @@ class MemoryIndex:
 
     def set_alias(self, alias: str, collection: str) -> None:
         with self._lock:
-            if collection not in self._collections:
-                raise NotFound(f"There is no collection {collection}.")
-            if alias in self._collections:
-                raise Conflict(f"{alias} is a collection and cannot be an alias.")
-            self._aliases[alias] = collection
+            # Best effort, as on Milvus: what it refuses is logged there and changes nothing.
+            if collection in self._collections and alias not in self._collections:
+                self._aliases[alias] = collection
 
     def remove_alias(self, alias: str) -> None:
         with self._lock:
@@ -120,10 +118,6 @@ class MemoryIndex:
     def count(self, collection: str) -> int:
         with self._lock:
             return len(self._found(collection).rows)
-
-    def keys(self, collection: str) -> set[str]:
-        with self._lock:
-            return set(self._found(collection).rows)
 
     def sorted_keys(self, collection: str, filter_: str | None = None) -> Iterator[str]:
         keeps = _condition(filter_)

@@ -103,7 +103,7 @@ def new_collection(
     existing = index.collections() if shared else []
     for name in used:
         if name in existing:
-            index.delete(name, sorted(index.keys(name)))
+            index.delete(name, list(index.sorted_keys(name)))
             # A strong read, after which a weaker one cannot see the old rows either.
             assert index.count(name) == 0
             for alias in index._call("list_aliases", name)["aliases"]:

@@ -74,7 +74,7 @@ def _compare_index(site: Site, record: Record) -> dict[str, int]:
                 .where(Product.catalogue_id == catalogue_id)
             )
             expected = {f"{image}-{number}" for image, number in rows}
-            found = index.keys(collection)
+            found = set(index.sorted_keys(collection))
             missing += len(expected - found)
             surplus += len(found - expected)
             doubled += index.count(collection) - len(found)

@@ -47,7 +47,7 @@ def test_a_wiped_index_and_a_wiped_broker_come_back_from_the_database(stack: Sta
     stack.wait_job(stack.import_folder("shop", archive(photos)))
     index = MilvusIndex(stack.env["VITRINE_MILVUS__URI"], timeout_s=PATIENCE_S)
     alias = f"{stack.env['VITRINE_MILVUS__PREFIX']}_1"
-    before = index.keys(alias)
+    before = set(index.sorted_keys(alias))
     assert len(before) == 10
     drop_everything(stack.env["VITRINE_MILVUS__URI"], index, alias)
     stack.redis.wipe()
@@ -63,7 +63,7 @@ def test_a_wiped_index_and_a_wiped_broker_come_back_from_the_database(stack: Sta
 
     job = stack.wait_job(stack.client().post("/v1/catalogues/shop/rebuild", json={}).json()["id"])
     assert (job["state"], job["counts"]["unchanged"], job["images"]) == ("succeeded", 10, 0)
-    assert index.keys(alias) == before
+    assert set(index.sorted_keys(alias)) == before
     # None may be answered from a collection that the rebuild has only half filled.
     task = stack.wait_task(stack.search(photos["p3.jpg"], "shop").json()["id"])
     assert task["state"] == "succeeded", task

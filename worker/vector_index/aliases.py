@@ -1,50 +1,38 @@
-"""The names of collections in Milvus, and the aliases that point at them."""
+"""Collection names in Milvus, and the one alias a catalogue that outside tools may use."""
 
 from __future__ import annotations
 
-import time
+import logging
 from contextlib import suppress
 
-from shared.errors import Conflict, NotFound
+from shared.errors import NotFound, VitrineError
 from worker.vector_index.connection import Connection
 
-# Longer than a call that the server answers itself: what was asked before an alias moved is over by then.
-_SETTLES_S = 0.25
+log = logging.getLogger(__name__)
 
 
 class Aliases(Connection):
-    """A connection that knows what collections there are; ``MilvusIndex`` adds what is in them."""
+    """A connection that lists collections and keeps aliases; ``MilvusIndex`` reads and writes rows."""
 
     def collections(self, timeout_s: float | None = None) -> list[str]:
-        """Return the names of all collections, sorted; ``timeout_s`` replaces the usual limit of a call."""
+        """Return the names of all collections, sorted; ``timeout_s`` replaces the default of a call."""
         return sorted(self._call("list_collections", timeout=timeout_s))
 
     def set_alias(self, alias: str, collection: str) -> None:
-        """Point the alias at the collection, atomically for searches; creates it when missing.
+        """Point the alias at the collection, best effort: a failure is logged, not raised.
 
-        Raises:
-            NotFound: there is no such collection.
-            Conflict: a collection has the name of the alias.
+        Vitrine's own searches use the collection that the database names, so that no job may fail because
+        an alias cannot be set. Under concurrent searches by the alias Milvus 2.3.5 may go on with the old
+        collection (docs/milvus.md).
         """
-        names = self.collections()
-        if collection not in names:
-            raise NotFound(f"There is no collection {collection}.")
-        if alias in names:
-            raise Conflict(f"{alias} is a collection and cannot be an alias.")
-        if self.resolve_alias(alias) is None:
-            with suppress(Conflict):
-                self._call("create_alias", collection, alias)
-                return
-        # Or the first searches behind the alias would fail.
-        self.ensure_loaded(collection)
-        self._call("alter_alias", collection, alias)
-        # Searches that were asked while it moved may have the server remember the old collection for good
-        # (seen on 2.3.5, docs/milvus.md); it forgets that when the alias is moved, also to where it is.
-        time.sleep(_SETTLES_S)
-        self._call("alter_alias", collection, alias)
+        try:
+            moves = self.resolve_alias(alias) is not None
+            self._call("alter_alias" if moves else "create_alias", collection, alias)
+        except VitrineError as error:
+            log.warning("alias %s was not set to %s: %s", alias, collection, error.message)
 
     def remove_alias(self, alias: str) -> None:
-        """Take an alias away; no effect when it is missing."""
+        """Drop an alias; no effect when it is missing."""
         with suppress(NotFound):
             self._call("drop_alias", alias)
 

@@ -67,7 +67,7 @@ class VectorIndex(Protocol):
     def collections(self, timeout_s: float | None = None) -> list[str]: ...
 
     def set_alias(self, alias: str, collection: str) -> None:
-        """Point the alias at the collection, atomically; creates it when missing."""
+        """Point the alias for outside tools at the collection, best effort; a failure is logged."""
         ...
 
     def remove_alias(self, alias: str) -> None:
@@ -104,10 +104,6 @@ class VectorIndex(Protocol):
         ...
 
     def count(self, collection: str) -> int: ...
-
-    def keys(self, collection: str) -> set[str]:
-        """All primary keys."""
-        ...
 
     def sorted_keys(self, collection: str, filter_: str | None = None) -> Iterator[str]:
         """Yield the primary keys, of what the filter keeps, in ascending order; for reconciliation."""

@@ -4,7 +4,7 @@ Consistency, and why:
 
 - ``search`` is ``Bounded``: it does not wait for the write-ahead log, which makes ``Strong`` cost 200 ms
   on a server. A finished write shows within 2 s there, and at once on Lite.
-- ``count`` and ``keys`` are ``Strong``: reconciliation must not miss a row.
+- ``count`` and ``sorted_keys`` are ``Strong``: reconciliation must not miss a row.
 """
 
 from __future__ import annotations
@@ -192,10 +192,6 @@ class MilvusIndex(Aliases):
             "query", collection, filter="", output_fields=["count(*)"], consistency_level="Strong"
         )
         return int(answer[0]["count(*)"])
-
-    def keys(self, collection: str) -> set[str]:
-        """Return all primary keys, every finished write included."""
-        return set(self.sorted_keys(collection))
 
     def sorted_keys(self, collection: str, filter_: str | None = None) -> Iterator[str]:
         """Yield the primary keys in ascending order of their bytes, in constant memory.
