@@ -17,7 +17,7 @@ import grpc
 
 from cli.services import milvus_binary, milvus_config
 from cli.services.child import Child
-from cli.services.sockets import find_free_ports, is_free, is_loopback, list_listeners
+from cli.services.sockets import find_free_ports, is_free
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable
 
 Kind = Literal["auto", "server", "lite"]
@@ -112,10 +112,6 @@ class EmbeddedMilvus(ABC):
         """Tell whether it answers requests now: it calls itself healthy over gRPC."""
         answer = _call(self.port, _CHECK_HEALTH, b"")
         return answer is not None and _IS_HEALTHY in answer
-
-    def exposed(self) -> list[tuple[str, int]]:
-        """Return the sockets that other machines may reach: none, unless the kernel surprised us."""
-        return [] if self.pid is None else [s for s in list_listeners(self.pid) if not is_loopback(s[0])]
 
     @abstractmethod
     def _start(self) -> Child: ...

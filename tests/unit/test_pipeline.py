@@ -154,15 +154,6 @@ def test_catalogue_keeps_the_main_object_or_the_whole_image() -> None:
     assert [(c.detection, c.embedding.tolist()) for c in none] == [(WHOLE, [2, 0, 100, 0])]
 
 
-def test_catalogue_may_keep_more_objects() -> None:
-    pipeline = Pipeline(StripeDetector(), BoxEmbedder(), objects_per_image=2)
-    assert [len(found) for found in pipeline.embed_catalogue([image(3, 1), image(1, 2), image(0, 3)])] == [
-        2,
-        1,
-        1,
-    ]
-
-
 def test_bulk_work_gives_way_between_batches() -> None:
     detector, embedder = StripeDetector(), BoxEmbedder()
     pauses = []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from worker.training.starts import open_batch_norm
 from worker.vision.efficientnet_lite import EfficientNetLiteEmbedder, rename_published
-from worker.vision.resnet import RESNETS, ResNetConfig, ResNetEmbedder, load_torchvision
+from worker.vision.resnet import RESNETS, ResNetConfig, ResNetEmbedder
 
 SMALL = ResNetConfig(layers=(1, 1, 1, 1), width=0.125, stem=8, dim=16)
 
@@ -94,15 +94,6 @@ def test_every_resnet_gives_unit_embeddings(name: str) -> None:
         embeddings = model(torch.randn(2, 3, 64, 64))
     assert embeddings.shape == (2, 256)
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
-
-
-def test_a_torchvision_state_dict_loads_without_its_classifier() -> None:
-    source, target = ResNetEmbedder(SMALL), ResNetEmbedder(SMALL)
-    state = {k: v for k, v in source.state_dict().items() if not k.startswith("head.")}
-    load_torchvision(target, {**state, "fc.weight": torch.zeros(1000, 256), "fc.bias": torch.zeros(1000)})
-    assert torch.equal(target.layer3[0].conv2.weight, source.layer3[0].conv2.weight)
-    with pytest.raises(ValueError, match="not this ResNet"):
-        load_torchvision(target, {k: v for k, v in state.items() if not k.startswith("layer4")})
 
 
 def test_no_pictures_give_no_embeddings() -> None:

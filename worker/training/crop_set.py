@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -117,13 +116,6 @@ def load(out: Path) -> tuple[Any, list[Row]]:
     """The crops, mapped from disk, and their rows."""
     rows = [Row(**row) for row in json.loads((out / "crops.json").read_text(encoding="utf-8"))]
     return np.load(out / "crops.npy", mmap_mode="r"), rows
-
-
-def batched(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Runs of at most `size`, in order."""
-    source = iter(numbers)
-    while run := list(islice(source, size)):
-        yield run
 
 
 def main(argv: list[str] | None = None) -> None:

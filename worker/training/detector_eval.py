@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch.nn import functional
 
 from worker.scenes.composer import Composer
@@ -160,20 +157,6 @@ def measure_composed(model: Any, composer: Composer, count: int, seed: int) -> Q
         for index in range(count):
             scene = composer.compose((seed, index))
             yield scene.boxes, scene.masks, find(model, scene.image, composer.config.size_px)
-
-    model.eval()
-    return measure(results())
-
-
-def measure_benchmark(model: Any, data: Path, confidence: float = CONFIDENCE, size: int = 320) -> Quality:
-    """Quality on `benchmark.jsonl` of a data directory."""
-
-    def results() -> Iterator[tuple[Boxes, None, Found]]:
-        for line in (data / "benchmark.jsonl").open(encoding="utf-8"):
-            row = json.loads(line)
-            image = np.asarray(Image.open(data / row["file"]).convert("RGB"))
-            truth = np.asarray([o["box"] for o in row["objects"]], np.float32).reshape(-1, 4)
-            yield truth, None, find(model, image, size, confidence)
 
     model.eval()
     return measure(results())

@@ -76,7 +76,7 @@ class Pipeline:
     Attributes:
         batch: most images or crops in one call of a model.
         max_objects: most objects of a query image.
-        objects_per_image: most objects of a catalogue image.
+
         query_detector: finds the objects of query images, doubtful ones too; None for ``detector``.
         confidence: objects below it are doubtful: a query is searched for them too, and they come last.
         notes: what an operator should know of how this pipeline runs; often none.
@@ -87,7 +87,6 @@ class Pipeline:
     embedder: Embedder
     batch: int = 16
     max_objects: int = 8
-    objects_per_image: int = 1
     notes: tuple[str, ...] = ()
     detector_name: str = NO_DETECTOR
     embedder_name: str = ""
@@ -133,7 +132,7 @@ class Pipeline:
     def embed_catalogue(
         self, images: Sequence[Image], pause: Callable[[], None] | None = None
     ) -> list[list[CatalogueEmbedding]]:
-        """Embed catalogue images: the main object of each, or more if ``objects_per_image`` says so.
+        """Embed catalogue images: the main object of each.
 
         Args:
             images: upright ``(H, W, 3) uint8`` each, of any sizes.
@@ -153,7 +152,7 @@ class Pipeline:
         Raises as ``embed_catalogue``, whose first half it is.
         """
         found = in_batches(self.detector.detect, images, self.batch, pause)
-        return [detections[: self.objects_per_image] for detections in found]
+        return [detections[:1] for detections in found]
 
     def embed_objects(
         self,
@@ -222,7 +221,6 @@ def build_pipeline(
     iou: float = IOU,
     max_objects: int = MAX_OBJECTS,
     micro_batch: int = 16,
-    objects_per_image: int = 1,
     crop: CropMode | None = None,
     precision: PrecisionChoice = "auto",
 ) -> Pipeline:
@@ -290,7 +288,6 @@ def build_pipeline(
         embedder,
         micro_batch,
         max_objects,
-        objects_per_image,
         tuple(notes),
         detector_name,
         embedder_name,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -152,17 +151,3 @@ def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential
         return None
     convolution = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels_out))
-
-
-def load_torchvision(model: ResNetEmbedder, state: dict[str, Tensor]) -> None:
-    """Load a torchvision ResNet's state dict as the trunk; its `fc` is dropped, the head kept."""
-    trunk = {k: v for k, v in state.items() if not k.startswith("fc.")}
-    result = model.load_state_dict(trunk, strict=False)
-    missing = [k for k in result.missing_keys if not k.startswith("head.") and "num_batches" not in k]
-    if missing or result.unexpected_keys:
-        raise ValueError(f"not this ResNet: {len(missing)} missing, {len(result.unexpected_keys)} unknown")
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of parameters, buffers left out."""
-    return sum(p.numel() for p in model.parameters() if isinstance(p, torch.nn.Parameter))
