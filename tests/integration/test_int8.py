@@ -77,9 +77,9 @@ def test_shipped_detector_finds_the_same_in_every_precision(photos: list[Image],
 _KINDS = """
 import sys
 from pathlib import Path
-from worker.vision.runtimes.openvino_runtime import openvino
-model = openvino.Core().read_model(sys.argv[1])
-compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+from worker.vision.runtimes.openvino_runtime import load_openvino
+core = load_openvino().Core()
+compiled = core.compile_model(core.read_model(sys.argv[1]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 print(*{op.get_rt_info()["primitiveType"].astype(str) for op in compiled.get_runtime_model().get_ops()})
 """
 

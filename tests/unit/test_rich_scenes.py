@@ -180,11 +180,8 @@ def test_a_teacher_labels_photographs_and_cuts_out_what_they_show(
         def compile_model(self, path: str, device: str, options: dict[str, Any]) -> Teacher:
             return Teacher()
 
-    real = label_backgrounds.importlib.import_module
     fake = type("openvino", (), {"Core": Core})
-    monkeypatch.setattr(
-        label_backgrounds.importlib, "import_module", lambda name: fake if name == "openvino" else real(name)
-    )
+    monkeypatch.setattr(label_backgrounds, "load_openvino", lambda: fake)
     out = tmp_path / "pack"
     command = ["--data", str(data), "--out", str(out), "--teacher", "x.onnx", "--choose", "000-019,030"]
     label_backgrounds.main([*command, "--skip", "003"])

@@ -17,9 +17,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-# Set before ultralytics is imported: it must neither call home nor unpickle what it finds.
-os.environ.update(YOLO_OFFLINE="true", ULTRALYTICS_SAFE_LOAD="true", YOLO_AUTOINSTALL="false")
-
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -31,7 +28,7 @@ from worker.scenes.labelled import list_photos
 from worker.training.detector_eval import Quality, measure_composed
 from worker.training.progress import Budget, average, load_checkpoint, rate_factor, save_checkpoint
 from worker.training.scenes import Batch, SceneBatches
-from worker.training.starts import fresh_detector, start_detector
+from worker.training.starts import fresh_detector, isolate_ultralytics, start_detector
 
 LOSS_GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, overlap_mask=True, mask_ratio=4, epochs=1)
 WARMUP_STEPS = 60
@@ -77,6 +74,7 @@ class History:
 
 def train(args: argparse.Namespace) -> History:
     """Train until the budget is spent, writing checkpoints and averaged weights to `--out`."""
+    isolate_ultralytics()
     from ultralytics.utils.loss import v8SegmentationLoss
 
     torch.manual_seed(args.seed)

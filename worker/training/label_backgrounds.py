@@ -13,7 +13,6 @@ photographs to use: buildings and landscapes are no products.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from worker.scenes.cutouts import is_held_out
+from worker.vision.runtimes.openvino_runtime import load_openvino
 
 TEACHER_PX: Final = 1024
 #: A part of a mask is a thing of its own where it has this share of the photograph.
@@ -84,7 +84,7 @@ def chosen(stem: str, choose: str, skip: str) -> bool:
 
 def write_pack(args: argparse.Namespace) -> tuple[int, int]:
     """Write the pack; return how many photographs have a mask, and how many things were cut out."""
-    core = importlib.import_module("openvino").Core()
+    core = load_openvino().Core()
     teacher = core.compile_model(str(args.teacher), "CPU", {"INFERENCE_NUM_THREADS": args.threads})
     for folder in ("products", "cutouts", "masks"):
         (args.out / folder).mkdir(parents=True, exist_ok=True)

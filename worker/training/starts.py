@@ -8,6 +8,7 @@ there whose statistics are those measured: the function stays the same, and trai
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,14 @@ def _count(sums: dict[nn.BatchNorm2d, list[Tensor]], norm: nn.Module, x: Tensor)
     sums[norm] = new if old is None else [a + b for a, b in zip(old, new, strict=True)]
 
 
+def isolate_ultralytics() -> None:
+    """Keep ultralytics offline and from unpickling code; to be called before it is imported."""
+    os.environ.update(YOLO_OFFLINE="true", ULTRALYTICS_SAFE_LOAD="true", YOLO_AUTOINSTALL="false")
+
+
 def fresh_detector() -> Any:
-    """yolov8n-seg for one class, with random weights."""
+    """Build yolov8n-seg for one class, with random weights."""
+    isolate_ultralytics()
     from ultralytics.nn import tasks
 
     network: Any = tasks.SegmentationModel

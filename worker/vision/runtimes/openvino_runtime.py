@@ -1,9 +1,10 @@
-"""Networks in OpenVINO, on the CPU. The only importer of openvino."""
+"""Run networks in OpenVINO, on the CPU. The only importer of openvino."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib
 import os
 import shutil
 import sys
@@ -11,8 +12,9 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +22,35 @@ from numpy.typing import NDArray
 from shared.errors import Misconfigured, Unavailable
 from worker.vision.runtimes import NetworkSource, Precision, first_line
 
-# openvino reports its own import to a server unless its telemetry package cannot be imported.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+if TYPE_CHECKING:
+    import openvino
 
-# AMX, which would be taken where it is there, is too wide for networks so narrow: with it a picture takes the
-# detector 1.3 times as long (bench/bench_amx.py). Whoever has others may say otherwise.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
-
-import openvino  # noqa: E402
-
-#: Raise it when the converted form changes though source and OpenVINO do not.
+#: Version of the converted form: increment it when that changes while source and OpenVINO do not.
 FORMAT = 1
 FILE = "network.xml"
+
+
+@cache
+def load_openvino() -> Any:
+    """Import OpenVINO, without its telemetry and without AMX; return the module.
+
+    The first runtime that a process opens calls this, so that an import of this module changes neither
+    ``sys.modules`` nor the environment. ``ONEDNN_MAX_CPU_ISA`` overrides the choice of instructions.
+    """
+    # OpenVINO reports its import to a server unless its telemetry package cannot be imported.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # AMX tiles are too wide for networks this narrow: they make the detector 1.3 times slower
+    # (bench/bench_amx.py).
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+    return importlib.import_module("openvino")
 
 
 class OpenVinoRuntime:
     """A network compiled for the CPU, for any batch size.
 
-    A quantised network is read as it is. Others are converted once and kept in
-    ``cache_dir/openvino/<key>/``. Batches of 1 to 16 measured alike with a
-    free batch size and with a fixed one, so there is one compiled network and no padding of batches.
+    A quantised network is read as it is. Others are converted once and cached in
+    ``cache_dir/openvino/<key>/``. Batches of 1 to 16 take the same time with a free and with a fixed batch
+    size (measured), so there is one compiled network and no padding.
     """
 
     def __init__(self, source: NetworkSource, *, threads: int, cache_dir: Path) -> None:
@@ -52,12 +63,12 @@ class OpenVinoRuntime:
             "PERFORMANCE_HINT": "LATENCY",
             # Pinned threads of two lanes on one machine would wait for each other's cores.
             "ENABLE_CPU_PINNING": False,
-            # bfloat16 would be chosen silently where the CPU has it, and move the scores.
+            # OpenVINO chooses bfloat16 silently where the CPU has it, which changes scores.
             "INFERENCE_PRECISION_HINT": "f32",
         }
         if threads > 0:
             options["INFERENCE_NUM_THREADS"] = threads
-        core = openvino.Core()
+        core = load_openvino().Core()
         self._precision: Precision = "fp32" if source.int8 is None else "int8"
         if source.int8 is not None:
             compiled = _compile(core, source.int8(), options)
@@ -69,7 +80,7 @@ class OpenVinoRuntime:
 
     @property
     def precision(self) -> Precision:
-        """What the network runs in."""
+        """Return the precision in which the network runs."""
         return self._precision
 
     def infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -85,7 +96,7 @@ class OpenVinoRuntime:
 
 
 def convert_once(source: NetworkSource, folder: Path) -> None:
-    """Convert the network into the folder unless it is there; one process does it while others wait.
+    """Convert the network into the folder unless it exists; one process converts while others wait.
 
     Raises:
         Misconfigured: the network cannot be converted, or the folder cannot be written.
@@ -109,22 +120,23 @@ def convert_once(source: NetworkSource, folder: Path) -> None:
 
 
 def convert(source: NetworkSource) -> openvino.Model:
-    """Return the network as OpenVINO has it, in single precision, for any batch size.
+    """Convert the network to an OpenVINO model in single precision, for any batch size.
 
     Raises:
         Misconfigured: it cannot be built or converted.
     """
     import torch
 
+    openvino = load_openvino()
     network = source.build()
     side = source.input_px
-    # Two images: a batch of one would be taken for a fixed size by some operations.
+    # Two images, because some operations take a batch of one for a fixed size.
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            # What the tracer fixes (the input's size) is fixed; that it is deprecated, OpenVINO must solve.
+            # The tracer warns that it freezes the input's size, which is intended, and that it is deprecated.
             warnings.simplefilter("ignore")
-            # YOLO's head computes its anchors in the first run; traced, they would not be constants.
+            # YOLO's head computes its anchors in the first run, which must not be part of the trace.
             network(example)
             traced = torch.jit.trace(network, example, check_trace=False)
             model = openvino.convert_model(traced, example_input=example)
@@ -135,8 +147,8 @@ def convert(source: NetworkSource) -> openvino.Model:
 
 
 def save(model: openvino.Model, path: Path, *, halved: bool = False) -> None:
-    """Write a network as ``path`` (.xml) and the .bin beside it; ``halved`` keeps its floats in 16 bits."""
-    openvino.save_model(model, path, compress_to_fp16=halved)
+    """Write a network as ``path`` (.xml) and a .bin; ``halved`` stores its floats in 16 bits."""
+    load_openvino().save_model(model, path, compress_to_fp16=halved)
 
 
 def _compile_converted(
@@ -147,7 +159,7 @@ def _compile_converted(
     try:
         return core.compile_model(core.read_model(folder / FILE), "CPU", options)
     except RuntimeError:
-        # A file that a power cut left half written: once more from the weights.
+        # A power cut may leave a half-written file: convert the weights once more.
         shutil.rmtree(folder, ignore_errors=True)
         convert_once(source, folder)
         return _compile(core, (folder / FILE,), options)
@@ -161,13 +173,13 @@ def _compile(core: openvino.Core, parts: Sequence[Any], options: dict[str, Any])
 
 
 def _key(source: NetworkSource) -> str:
-    parts = (source.key, str(source.input_px), openvino.get_version(), str(FORMAT))
+    parts = (source.key, str(source.input_px), load_openvino().get_version(), str(FORMAT))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; the system frees it when its holder dies."""
+    """Hold a lock between processes; the operating system releases it when its holder dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -39,7 +39,7 @@ def quantise(source: NetworkSource, architecture: str, pictures: Sequence[Image]
         Misconfigured: the network cannot be built or converted.
     """
     model = convert(source)
-    # After openvino_runtime, which keeps OpenVINO from reporting its use; nncf reports by the same package.
+    # After load_openvino, which disables telemetry: nncf reports through the same package.
     import nncf
 
     nncf.set_log_level(logging.ERROR)
