@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := web worker shared cli vitrine_client
-CHECKED := $(PACKAGES) tests bench bin demo
+CHECKED := $(PACKAGES) tests bench training bin demo
 
 # A stamp is named by the lock's checksum: the same lock is installed once, another one again.
 sum = $(shell cat $(1) 2>/dev/null | cksum | tr ' ' '-')
@@ -42,7 +42,7 @@ lint: $(DEV_STAMP) ## Check style, types, import rules, spelling and prose
 	@echo "== ruff" && $(BIN)/ruff check $(CHECKED) && $(BIN)/ruff format --check $(CHECKED)
 	@echo "== mypy" && $(BIN)/mypy
 	@echo "== import rules" && PYTHONPATH=. $(BIN)/lint-imports
-	@echo "== codespell" && $(BIN)/codespell $(PACKAGES) tests bench docs *.md
+	@echo "== codespell" && $(BIN)/codespell $(PACKAGES) tests bench training docs *.md
 	@echo "== prose" && $(BIN)/python bin/prose.py docs *.md
 
 .PHONY: check

@@ -2,7 +2,7 @@
 
     python bench/bench_levers.py --set VAL [--photos 60] [--rounds 5]
 
-`VAL` is a labelled set with photographs, such as `python -m worker.training.validation_set` makes. Each way
+`VAL` is a labelled set with photographs, such as `python -m training.validation_set` makes. Each way
 of embedding takes the same photographs one at a time, the ways in turns; of each photograph its best time
 counts. Results go to bench/results/levers.json.
 """

@@ -1,7 +1,7 @@
-"""Starts Flower, read-only and behind a password: ``python -m worker.flower``.
+"""Start Flower, read-only and password-protected: ``python -m worker.flower``.
 
-The password reaches Flower inside this process: an argument is readable by every user of the machine, and
-Flower splits what comes by its environment variable at commas.
+The password is set inside this process: command line arguments are readable by every user of the machine,
+and Flower splits its environment variable at commas.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from shared.settings import get_settings
 from shared.settings.groups import FlowerSettings
 from shared.storage.private_files import set_private_umask
 
-#: Finished tasks that Flower keeps in memory.
+#: Maximum number of finished tasks that Flower keeps in memory.
 _MAX_TASKS = 10_000
+#: Time after which Flower removes workers that are offline.
 _PURGE_WORKERS_S = 3600
-#: Minimum length of a password where others than this machine can reach Flower.
+#: Minimum length of the password where Flower is reachable from other machines.
 _MIN_PASSWORD = 12
 
 
 class PrivateMetrics(Metrics):  # type: ignore[misc]  # Flower has no types
-    """Flower's metrics, which name tasks and workers, behind its password."""
+    """Flower's metrics, which name tasks and workers, protected by its password."""
 
     @web.authenticated
     async def get(self) -> None:
@@ -37,15 +38,16 @@ class PrivateMetrics(Metrics):  # type: ignore[misc]  # Flower has no types
 
 
 def main() -> None:
+    """Configure Flower from the settings and run it."""
     set_private_umask()
     flower = get_settings().flower
-    password = password_of(flower)
+    password = choose_password(flower)
     if not flower.password or not flower.password.get_secret_value():
         print(f"Flower: user {flower.user}, password {password}", file=sys.stderr, flush=True)
-    # Settings of Flower's own would override these, and might open what is closed here.
+    # Flower's own variables would override these options, and might expose what they close.
     for name in [name for name in os.environ if name.startswith("FLOWER_")]:
         del os.environ[name]
-    handlers[:] = [_private(handler) for handler in handlers]
+    handlers[:] = [_require_password(handler) for handler in handlers]
     options.address = flower.host
     options.port = flower.port
     options.basic_auth = [f"{flower.user}:{password}"]
@@ -59,11 +61,11 @@ def main() -> None:
     celery()
 
 
-def password_of(flower: FlowerSettings) -> str:
-    """Return the password to ask for; on loopback one is made where none is set.
+def choose_password(flower: FlowerSettings) -> str:
+    """Return the configured password, or on loopback a random one where none is configured.
 
     Raises:
-        SystemExit: others than this machine can reach Flower, and its password is missing or short.
+        SystemExit: Flower is reachable from other machines, and its password is missing or short.
     """
     password = flower.password.get_secret_value() if flower.password else ""
     if not _is_loopback(flower.host) and len(password) < _MIN_PASSWORD:
@@ -74,8 +76,8 @@ def password_of(flower: FlowerSettings) -> str:
     return password or secrets.token_urlsafe(16)
 
 
-def _private(handler: object) -> object:
-    """Return the handler of a route, with a password where Flower asks for none."""
+def _require_password(handler: object) -> object:
+    """Return a route's handler, protected where Flower itself asks for no password."""
     if isinstance(handler, tuple) and handler[0] == "/metrics":
         return handler[0], PrivateMetrics
     return handler

@@ -1,4 +1,4 @@
-"""Builds what a worker process needs, once, from the settings; tears it down at its end."""
+"""Build a worker process from the settings, and close it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from shared.process.background import Periodic
 from shared.sandbox.budget import WORKER_WAIT_S
 from shared.searches.queue import SearchQueue
 from shared.settings import Settings
-from worker import shutdown as stopping
+from worker import shutdown
 from worker.calibration.calibration_store import Calibrations
 from worker.indexes.flush import IndexFlusher
 from worker.indexes.gate_limits import GateLimits
@@ -47,14 +47,18 @@ from worker.vision.pipeline import Pipeline, build_pipeline
 
 log = logging.getLogger(__name__)
 
-#: Images in one call of a model on the CPU: more are no faster there (measured), and who waits for the
-#: model while a bulk job runs waits for one call.
-_CPU_BATCH = 8
+#: Maximum batch of a model on the CPU: larger ones are no faster there (measured), and a search that comes
+#: during a bulk job waits for the current batch.
+_MAX_CPU_BATCH = 8
 
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """One process of a lane: its connections, its models, and the lane's work."""
+    """One process of a lane: its connections, models, threads and queues.
+
+    Attributes:
+        periodics: threads that run until ``close``.
+    """
 
     name: str
     lane: Lane
@@ -64,22 +68,22 @@ class WorkerProcess:
     publisher: TaskPublisher
     search: SearchLane
     catalogue: CatalogueLane
-    beside: list[Periodic]
+    periodics: list[Periodic]
 
     def take_over(self) -> None:
-        """Put back what a process of this name held when it died: there is one at a time."""
+        """Release what an earlier process of this name held when it died: only one runs at a time."""
         jobs = self.catalogue.tools.desk
         chunks = jobs.take_over()
         lost = self.search.desk.take_over() + chunks
         if chunks:
-            # The dead process had taken their message.
+            # Their message died with that process.
             publish_chunks(self.publisher, self.database, jobs.list_overdue(1)[:1])
         if lost:
-            log.warning("took over %d pieces of work from an earlier process", lost)
+            log.warning("released %d pieces of work of an earlier process", lost)
 
     def close(self) -> None:
-        """End the threads first: none may use a connection that is closed under it."""
-        for periodic in self.beside:
+        """Stop the threads, then close connections: no thread may use one that is closed."""
+        for periodic in self.periodics:
             periodic.stop()
         self.search.decoders.shutdown(cancel_futures=True)
         try:
@@ -93,19 +97,18 @@ class WorkerProcess:
 def build_process(
     settings: Settings, lane: Lane, name: str, index: VectorIndex | None = None
 ) -> WorkerProcess:
-    """Connect, load the models, warm them up, and begin to say that this process is ready.
+    """Connect, load the models and warm them up, then start the heartbeat that reports readiness.
 
     Args:
-        name: the worker's, one worker's only: a process that starts under it takes over what an earlier
-            one held when it died.
+        name: of the worker, unique: a process that starts under it releases what an earlier one held.
         index: by default the Milvus that the settings name.
 
     Raises:
         Misconfigured: weights are missing or wrong, or the index does not fit.
     """
-    # What the search lane commits is a claim or an answer: undone by a power cut, it is done again.
+    # A claim or an answer that a power cut undoes is made again, so that the search lane needs no fsync.
     database = open_database(settings, durable=lane is not Lane.SEARCH)
-    build = _builder(settings)
+    build = _pipeline_builder(settings)
     default = build(settings.models.detector, settings.models.embedder, None)
     default.warm_up()
     pipelines = Pipelines(default, build)
@@ -118,19 +121,20 @@ def build_process(
     process = _process(settings, lane, name, database, index, pipelines)
     process.take_over()
     if lane is Lane.SEARCH:
-        # Before this process says that it is ready, and again as soon as a version is being filled: its
-        # models must not be loaded at the first search after its promotion.
-        process.beside.append(keep_loaded(database, pipelines))
+        # Before the heartbeat, and whenever a version is being filled: the first search after a promotion
+        # must not wait for models to load.
+        process.periodics.append(keep_loaded(database, pipelines))
     else:
-        process.beside.append(IndexFlusher(database, index).keep_flushing())
+        process.periodics.append(IndexFlusher(database, index).keep_flushing())
     details = _details(settings, index, pipelines, database)
-    process.beside.append(Presence(database).start_heartbeat(process.name, str(lane), details))
+    process.periodics.append(Presence(database).start_heartbeat(process.name, str(lane), details))
     return process
 
 
-def _builder(settings: Settings) -> Build:
-    """Return what loads a pipeline by names, on this worker's device."""
+def _pipeline_builder(settings: Settings) -> Build:
+    """Return a function that loads a pipeline by model names, on this worker's device."""
     models = settings.models
+    micro_batch = models.micro_batch if models.device != "cpu" else min(models.micro_batch, _MAX_CPU_BATCH)
 
     def build(detector_name: str, embedder_name: str, crop: CropMode | None) -> Pipeline:
         return build_pipeline(
@@ -140,11 +144,11 @@ def _builder(settings: Settings) -> Build:
             runtime=models.runtime,
             device=models.device,
             cache_dir=settings.data_dir / "models",
-            threads=models.threads or _cores(),
+            threads=models.threads or _available_cores(),
             confidence=models.confidence,
             query_confidence=models.query_confidence,
             max_objects=models.max_objects,
-            micro_batch=models.micro_batch if models.device != "cpu" else min(models.micro_batch, _CPU_BATCH),
+            micro_batch=micro_batch,
             crop=crop,
             precision=models.precision,
         )
@@ -163,7 +167,7 @@ def _process(
     pictures.warm_up()
     tools = JobContext(
         database=database,
-        desk=job_desk(settings, database, name),
+        desk=open_job_queue(settings, database, name),
         store=store,
         sources=open_import_sources(settings, store),
         index=index,
@@ -184,7 +188,7 @@ def _process(
         publisher=TaskPublisher(settings.redis_url),
         search=SearchLane(
             database=database,
-            desk=search_desk(settings, database, name),
+            desk=open_search_queue(settings, database, name),
             store=store,
             index=index,
             pipelines=pipelines,
@@ -196,26 +200,28 @@ def _process(
             calibrations=Calibrations(settings.models_folder),
         ),
         catalogue=CatalogueLane(tools, settings.jobs.chunk_items, settings.jobs.hang_s),
-        beside=[],
+        periodics=[],
     )
 
 
-def search_desk(settings: Settings, database: Database, holder: str) -> SearchQueue:
+def open_search_queue(settings: Settings, database: Database, holder: str) -> SearchQueue:
+    """Return the search queue, with claims in the name of ``holder``."""
     return SearchQueue(database, holder, settings.search.lease_s, settings.search.max_attempts)
 
 
-def job_desk(settings: Settings, database: Database, holder: str) -> JobQueue:
+def open_job_queue(settings: Settings, database: Database, holder: str) -> JobQueue:
+    """Return the job queue, with claims in the name of ``holder``; it claims nothing once stopping."""
     jobs, tries = settings.jobs, settings.search.max_attempts
-    return JobQueue(database, holder, jobs.lease_s, tries, jobs.window, stopping.told)
+    return JobQueue(database, holder, jobs.lease_s, tries, jobs.window, shutdown.is_stop_requested)
 
 
 def _details(
     settings: Settings, index: VectorIndex, pipelines: Pipelines, database: Database
 ) -> Callable[[], dict[str, Any]]:
-    """Return what `vitrine status` shows of this process, the state of the index with it."""
+    """Return a function that reads what `vitrine status` shows of this process and of the index."""
     probe = IndexProbe(database, index)
 
-    def now() -> dict[str, Any]:
+    def read_details() -> dict[str, Any]:
         return {
             **pipelines.default.versions,
             "pipelines": pipelines.loaded(),
@@ -227,9 +233,9 @@ def _details(
             "python": platform.python_version(),
         }
 
-    return now
+    return read_details
 
 
-def _cores() -> int:
-    """Cores this process may use: a container's limit counts, not the machine's size."""
+def _available_cores() -> int:
+    """Return the number of cores that this process may use, which a container may limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How reports look: pages that need no other file and no network."""
+"""Style sheet of HTML reports, which need no other file and no network."""
 
 from __future__ import annotations
 

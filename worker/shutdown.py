@@ -1,8 +1,8 @@
-"""How the pool's child learns that its worker was told to stop.
+"""Tell the pool's child process that its worker is stopping.
 
-On SIGTERM Celery's parent process waits for the task that runs; the child hears nothing. A chunk may
-take minutes, so the parent passes the word on, and the child puts the chunk back after the micro-batch
-that it is at.
+On SIGTERM Celery's parent process waits for the running task, and the child gets no signal. A chunk may take
+minutes, so the parent forwards the stop as a signal of our own, and the child puts the chunk back after the
+current micro-batch.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from contextlib import suppress
 from typing import Any
 
 _SIGNAL = signal.SIGUSR2
-_told = threading.Event()
+_requested = threading.Event()
 
 
-def listen() -> None:
-    """Begin to listen; for the pool's child, before it takes work."""
-    signal.signal(_SIGNAL, lambda *_: _told.set())
+def install_handler() -> None:
+    """Handle the parent's stop signal; to be called in the pool's child before it takes work."""
+    signal.signal(_SIGNAL, lambda *_: _requested.set())
 
 
-def told() -> bool:
-    """Whether this process was told to stop."""
-    return _told.is_set()
+def is_stop_requested() -> bool:
+    """Return whether this worker is stopping."""
+    return _requested.is_set()
 
 
-def pass_on(worker: Any) -> None:
-    """Tell the children of a Celery worker; for its parent process."""
+def notify_children(worker: Any) -> None:
+    """Send the stop signal to the children of a Celery worker; to be called in its parent process."""
     pool = getattr(worker, "pool", None)
     for pid in pool.info["processes"] if pool is not None else ():
         with suppress(ProcessLookupError):

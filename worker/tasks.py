@@ -1,4 +1,4 @@
-"""The Celery tasks: each wakes this process for a row of the database, whose id the message carries."""
+"""Define the Celery tasks. A message carries the id of a database row; the row is the work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.errors import VitrineError
 from shared.jobs.messages import publish_chunks
 from shared.process.interpreter import tune_gc
 from shared.settings import Settings
-from worker import shutdown as stopping
+from worker import shutdown
 from worker.search.task_events import SearchFailed, TaskEvents
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ _events = TaskEvents()
 
 
 def start(settings: Settings, lane: Lane, name: str) -> None:
-    """Build this process's connections and models; called once in the spawned child."""
-    # Imported here: the parent of the pool registers tasks and never runs one, and would otherwise spend two
-    # seconds of processor time and 130 MB on the clients of index and models.
+    """Build this process's connections and models; to be called once in the spawned child."""
+    # A local import: the pool's parent registers tasks and runs none. It would spend 2 s of processor time
+    # and 130 MB on the clients of index and models.
     from worker.process import build_process
 
     global _process
@@ -39,28 +39,29 @@ def start(settings: Settings, lane: Lane, name: str) -> None:
 
 
 def stop() -> None:
+    """Close what ``start`` opened."""
     if _process is not None:
         _process.close()
 
 
 def register(app: Celery) -> None:
-    """Give the tasks to a Celery application."""
+    """Register the tasks with a Celery application."""
     app.task(name=str(TaskName.ANSWER_SEARCH), bind=True, throws=(SearchFailed,))(answer_search)
     app.task(name=str(TaskName.WORK_CHUNK))(work_chunk)
 
 
 def answer_search(task: Any, search_id: str) -> dict[str, str]:
-    """Answer a search; that it is answered already is the usual case under load.
+    """Answer a search, unless another task's batch answered it, which is usual under load.
 
     Raises:
-        SearchFailed: it ended with an error.
-        Ignore: Celery is to report nothing, because events show the outcome of the search, or will.
+        SearchFailed: the search ended with an error.
+        Ignore: Celery must report nothing, because task events of our own report the outcome.
     """
     try:
-        batch = _running().search.answer(search_id)
+        batch = _require_process().search.answer(search_id)
     except (VitrineError, MemoryError) as error:
-        # The row still waits, and the maintenance process publishes it again. A MemoryError that left the
-        # task would end the whole worker.
+        # The row still waits, and the maintenance process publishes it again. An uncaught MemoryError would
+        # end the whole worker.
         log.warning("search lane: %s", error)
         raise SearchFailed(f"It waits to be tried again: {error}") from None
     own = batch.outcome_of(search_id)
@@ -75,19 +76,20 @@ def answer_search(task: Any, search_id: str) -> dict[str, str]:
 
 
 def work_chunk(chunk_id: str) -> None:
-    """Do the chunk that comes first, and publish the ones after it."""
-    process = _running()
-    if stopping.told():
-        # This worker takes no messages any more; another one takes this message, or its successor does.
+    """Work on the next chunk, and publish the chunks that follow it."""
+    process = _require_process()
+    if shutdown.is_stop_requested():
+        # Publish the message again for another worker, or for this one's successor.
         publish_chunks(process.publisher, process.database, [chunk_id])
         return
     try:
-        publish_chunks(process.publisher, process.database, process.catalogue.work_one() or [])
+        following = process.catalogue.work_one() or []
+        publish_chunks(process.publisher, process.database, following)
     except (VitrineError, MemoryError) as error:
         log.warning("catalogue lane: %s", error)
 
 
-def _running() -> WorkerProcess:
+def _require_process() -> WorkerProcess:
     if _process is None:
         raise RuntimeError("this process was not started as a worker")
     return _process

@@ -7,6 +7,6 @@ from shared.database import clock
 clock.follow = lambda _: None  # type: ignore[assignment]
 
 if __name__ == "__main__":
-    from worker.maintenance.sweeper import main
+    from worker.maintenance.__main__ import main
 
     main()

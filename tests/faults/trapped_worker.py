@@ -22,7 +22,7 @@ from shared.database import execute_rowcount
 from shared.database.tables import Chunk
 from shared.jobs.queue import JobQueue
 from tests.faults.chunks import POISON_WIDTH_PX
-from worker import shutdown as stopping
+from worker import shutdown
 from worker.app import app
 from worker.vision.pipeline import Pipeline
 
@@ -59,7 +59,7 @@ def _always_mine(self: JobQueue, session: Any, claim: Any) -> bool:
 
 Pipeline.find_objects = _find  # type: ignore[method-assign]
 if "deaf" in _TRAPS:
-    stopping.listen = lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # type: ignore[assignment]
+    shutdown.install_handler = lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # type: ignore[assignment]
 if "stubborn" in _TRAPS:
     JobQueue._renew = _always_mine  # type: ignore[method-assign]
 if "blameless" in _TRAPS:

@@ -176,7 +176,7 @@ def test_its_photo_outlives_the_search_and_goes_with_it(shop: Shop, monkeypatch:
     ages["queries"] = ages[PHOTOS] = 1.0  # everything is old by now
     with shop.parts.database.write() as session:
         session.execute(update(Search).values(created_at=0.0))
-    sweeper._clean()
+    sweeper.housekeeper.run()
     assert not list(store.older_than("queries", -1)), "the photos of searches are gone"
     photo = shop.client.get(f"/v1/feedback/{kept['id']}/photo")
     assert (photo.status_code, photo.mimetype) == (200, "image/jpeg")
@@ -186,7 +186,7 @@ def test_its_photo_outlives_the_search_and_goes_with_it(shop: Shop, monkeypatch:
     shop.parts.presence.write_heartbeat("gone", "web", {})
     with shop.parts.database.write() as session:
         session.execute(update(Process).where(Process.name == "gone").values(seen_at=0.0))
-    sweeper._clean()
+    sweeper.housekeeper.run()
     with shop.parts.database.read() as session:
         assert list(session.scalars(select(Process.name))) == ["here"], "so do the rows of dead processes"
     assert rows(shop) == []

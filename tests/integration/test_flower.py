@@ -15,7 +15,7 @@ from tests import builders
 from tests.packing import archive, pictures
 from tests.servers import free_port, wait_for
 from tests.stack import Stack
-from worker.flower import password_of
+from worker.flower import choose_password
 
 pytestmark = pytest.mark.services
 
@@ -141,9 +141,9 @@ def test_flower_shows_every_search_and_changes_nothing(stack: Stack) -> None:
 @pytest.mark.parametrize("password", [None, "", "eleven-char"])
 def test_beyond_loopback_a_missing_or_short_password_is_refused(password: str | None) -> None:
     with pytest.raises(SystemExit, match="VITRINE_FLOWER__PASSWORD"):
-        password_of(FlowerSettings(host="0.0.0.0", password=password))
-    assert password_of(FlowerSettings(host="127.0.0.1", password=password)), "the control"
+        choose_password(FlowerSettings(host="0.0.0.0", password=password))
+    assert choose_password(FlowerSettings(host="127.0.0.1", password=password)), "the control"
 
 
 def test_beyond_loopback_a_long_password_is_taken() -> None:
-    assert password_of(FlowerSettings(host="0.0.0.0", password="twelve-chars")) == "twelve-chars"
+    assert choose_password(FlowerSettings(host="0.0.0.0", password="twelve-chars")) == "twelve-chars"

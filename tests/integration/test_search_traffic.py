@@ -74,7 +74,7 @@ def stub_workers(shop: Shop, count: int) -> Iterator[None]:
 def sweeping(shop: Shop, publisher: TaskPublisher) -> Iterator[None]:
     """Let the maintenance process's sweeps run in a thread."""
     sweeper, stopped = build_sweeper(shop.settings), threading.Event()
-    sweeper.publisher = publisher
+    sweeper.republisher.publisher = publisher
 
     def sweep() -> None:
         while not stopped.wait(shop.settings.sweep.interval_s):

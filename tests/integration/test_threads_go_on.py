@@ -17,7 +17,7 @@ from shared.database.clock import now_s
 from shared.database.tables import IndexVersionRow, Probe, ProbeQuery
 from shared.webhooks.queue import WebhookQueue
 from tests.servers import wait_for
-from worker.maintenance.probing import Compared, Prober
+from worker.maintenance.probing import Prober, ProbeResult
 from worker.maintenance.webhook_sender import WebhookSender
 
 
@@ -58,7 +58,7 @@ def test_a_probe_that_fails_is_not_the_last_one(database: Database, monkeypatch:
             session.add(
                 ProbeQuery(catalogue_id=1, index_version=1, embedding=embedding, keys=[], asked_at=now_s())
             )
-    fail_at_first(monkeypatch, Prober, "_compare", lambda *_: Compared(10, 1.0))
+    fail_at_first(monkeypatch, Prober, "_compare", lambda *_: ProbeResult(10, 1.0))
     with running(Prober(database, 1000).run):
         wait_for("the second probe", lambda: probes(database) == 1)
 

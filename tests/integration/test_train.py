@@ -24,7 +24,8 @@ from shared.factories import open_database, open_image_store
 from shared.settings import Settings, get_settings
 from tests.tiny_models import write_registry
 from worker.scenes.cutouts import is_held_out
-from worker.training.catalogue_pack import Photo, cut, write_pack
+from worker.scenes.segmentation import segment_product
+from worker.training.catalogue_pack import Photo, write_pack
 from worker.training.progress import load_checkpoint
 from worker.vision import Detection
 from worker.vision.baselines import WholeImage
@@ -209,7 +210,7 @@ def test_what_cannot_be_trained_is_refused(home: Path) -> None:
 
 def test_products_are_cut_off_their_ground(tmp_path: Path) -> None:
     photo = drawn(5)
-    alpha = cut(photo, WholeImage())
+    alpha = segment_product(photo, WholeImage())
     assert alpha is not None
     shown = (photo < 250).any(axis=2)
     assert ((alpha > 127) == shown).mean() > 0.97
@@ -221,14 +222,14 @@ def test_products_are_cut_off_their_ground(tmp_path: Path) -> None:
             return [[Detection((0.2, 0.2, 0.8, 0.8), "product", 0.9, mask)] for _ in images]
 
     noisy = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
-    masked = cut(noisy, Seer())
+    masked = segment_product(noisy, Seer())
     assert masked is not None
     assert masked[50, 30] == 255
     assert masked[50, 70] == 0
     assert masked[5, 5] == 0
     # Nothing to see, nothing to cut.
-    assert cut(noisy, WholeImage()) is None
-    assert cut(np.full((50, 50, 3), 255, np.uint8), WholeImage()) is None
+    assert segment_product(noisy, WholeImage()) is None
+    assert segment_product(np.full((50, 50, 3), 255, np.uint8), WholeImage()) is None
     photos = [Photo("a", lambda: photo), Photo("b", lambda: noisy), Photo("a", lambda: drawn(6))]
     assert write_pack(photos, 3, WholeImage(), tmp_path, lambda *_: None) == 2
     names = sorted(path.name for path in (tmp_path / "cutouts").iterdir())

@@ -24,7 +24,7 @@ class Activity:
     def __init__(self) -> None:
         self.ticked_at = self.received_at = time.monotonic()
         self.broker_usable = self.started = True
-        self.busy = False
+        self.is_busy = False
 
 
 class Monitor:
@@ -113,7 +113,7 @@ def test_no_restart_for_what_a_restart_does_not_help(worker: Worker, excuse: str
     worker.monitor.found = STALLED
     assert not worker.healthy()  # the control
     if excuse == "busy":
-        worker.activity.busy = True
+        worker.activity.is_busy = True
     elif excuse == "broker":
         worker.activity.broker_usable = False
     elif excuse == "loading":

@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from training import label_backgrounds
+from training.judge_detector import measure_at_rate
+from training.validation_set import write_set
 from worker.evaluation.dataset import read_set
 from worker.scenes.composer import Composer, ComposerConfig, Scene
 from worker.scenes.cutouts import Cutout
@@ -20,12 +23,9 @@ from worker.scenes.interface import show_on_page
 from worker.scenes.labelled import crop_labelled, list_photos
 from worker.scenes.lighting import MIN_MEAN, cast_hard_shadow, light_scene
 from worker.scenes.parts import add_parts, squeeze
-from worker.training import label_backgrounds
 from worker.training.detector import open_composer
 from worker.training.detector_eval import Found
-from worker.training.judge_detector import at_rate
 from worker.training.scenes import SceneBatches
-from worker.training.validation_set import write_set
 
 PLAIN = ComposerConfig(size_px=128, catalogue=0.0, empty=0.0, scale=(0.3, 0.9))
 MAGENTA = (230, 20, 220)
@@ -239,8 +239,8 @@ def test_recall_is_told_at_equal_rates_of_false_objects() -> None:
         (truth, found((0.9, here), (0.5, there))),
         (truth, found((0.3, here), (0.2, there))),
     ]
-    assert at_rate(seen, 1.0)[1:] == (1.0, 1.0)
-    threshold, recall, _ = at_rate(seen, 0.5)
+    assert measure_at_rate(seen, 1.0)[1:] == (1.0, 1.0)
+    threshold, recall, _ = measure_at_rate(seen, 0.5)
     assert (0.2 < threshold < 0.3, recall) == (True, 1.0)
-    threshold, recall, _ = at_rate(seen, 0.0)
+    threshold, recall, _ = measure_at_rate(seen, 0.0)
     assert (0.5 < threshold < 0.9, recall) == (True, 0.5)

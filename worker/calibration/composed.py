@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from worker.scenes.clutter import paint_background
 from worker.scenes.composer import Composer, ComposerConfig, Scene
 from worker.scenes.cutouts import Cutout
+from worker.scenes.segmentation import segment_product
 from worker.scenes.wallpaper import paint_wallpaper
-from worker.training.catalogue_pack import cut
 from worker.vision import Detector, Image
 from worker.vision.crops import Box, resize
 
@@ -117,7 +117,7 @@ def _view(rng: np.random.Generator, image: Image, detector: Detector) -> Rgba | 
     scale = min(1.0, CUTOUT_PX / max(image.shape[:2]))
     if scale < 1:
         image = resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    alpha = cut(image, detector)
+    alpha = segment_product(image, detector)
     if alpha is None:
         return None
     ys, xs = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))

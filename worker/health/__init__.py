@@ -1,1 +1,1 @@
-"""Health of a worker process."""
+"""Health checks of a worker process."""

@@ -1,4 +1,4 @@
-"""Says in a file whether this worker gets work done, for health checks; runs in its parent process."""
+"""Keep a health file that shows whether this worker makes progress; runs in its parent process."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _JUDGE_INTERVAL_S = 2.0
 
 
 class Liveness:
-    """Touches the health file while this process consumes, and its lane gets on.
+    """Touches the health file while this process consumes messages and its lane makes progress.
 
-    The verdict is formed in a thread of its own, so that a database that hangs does not make the worker
-    look dead. A service that is away is never this worker's fault: no restart brings it back.
+    A separate thread judges the lane, so that a database that hangs does not make the worker look dead. An
+    unreachable service never makes the worker unhealthy: a restart would not bring it back.
 
     Args:
-        name: of this worker, ``search@host``; its child beats under the same.
-        queue_length: messages in the lane's queue; may raise redis-py's errors.
+        name: of this worker, ``search@host``; its child's heartbeat has the same.
+        queue_length: returns the number of messages in the lane's queue; may raise redis-py's errors.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Liveness:
         self._ignored_since: float | None = None
 
     def start(self) -> list[Periodic]:
-        """Touch and judge from threads until what is returned is stopped."""
+        """Start the threads that touch and judge; return them, to be stopped."""
         begin(self._path)
         return [
             Periodic("health", TOUCH_INTERVAL_S, self.report, starts_now=True).start(),
@@ -64,43 +64,43 @@ class Liveness:
         ]
 
     def report(self) -> None:
-        """Touch the file, or make it old at once when this worker gets no work done."""
+        """Touch the file, or mark it unhealthy when this worker makes no progress."""
         if self._problem is not None:
             mark_unhealthy(self._path)
         elif not self._activity.started or time.monotonic() - self._activity.ticked_at <= STALL_S:
-            # Before the consumer starts, the pool does: on a busy machine that takes its time.
+            # Before the consumer runs, the pool starts, which may take long on a busy machine.
             touch(self._path)
 
     def judge(self) -> None:
-        """Find out whether work waits in the lane that this worker could do, and does not.
+        """Check whether this worker leaves work in its lane waiting.
 
         Raises:
-            DatabaseUnavailable: the verdict stays what it was.
+            DatabaseUnavailable: the previous verdict stays.
         """
-        problem = self._stall()
+        problem = self._find_stall()
         if problem is not None and problem != self._problem:
             log.error("not healthy: %s", problem)
         self._problem = problem
 
-    def _stall(self) -> str | None:
+    def _find_stall(self) -> str | None:
         activity = self._activity
-        if activity.busy or not activity.broker_usable:
+        if activity.is_busy or not activity.broker_usable:
             self._ignored_since = None
             return None
-        ignored_s = self._ignored_s()
+        ignored_s = self._measure_ignored_s()
         if ignored_s > STALL_S:
             problem = f"messages wait in the queue {self._lane} for {ignored_s:.0f} s, and none is taken"
             return problem if self._child_is_ready() else None
         if time.monotonic() - activity.received_at > STALL_S:
-            # No message waits. Those that were lost are published again by the maintenance process.
+            # The queue is empty. The maintenance process publishes lost messages again.
             return None
         found = self._monitor.read(self._lane)
         return None if found.healthy or not self._child_is_ready() else found.message
 
-    def _ignored_s(self) -> float:
-        """For how long messages have waited while this worker is idle and takes none."""
+    def _measure_ignored_s(self) -> float:
+        """Return how long messages have waited while this worker is idle and receives none."""
         now = time.monotonic()
-        if not self._messages_wait():
+        if not self._has_messages():
             self._ignored_since = None
             return 0.0
         if self._ignored_since is None or self._activity.received_at > self._ignored_since:
@@ -108,10 +108,10 @@ class Liveness:
         return now - self._ignored_since
 
     def _child_is_ready(self) -> bool:
-        """Whether the pool's child has loaded its models; Celery replaces one that does not."""
+        """Return whether the pool's child has loaded its models; Celery replaces one that cannot."""
         return any(process.name == self._name for process in self._presence.list_alive())
 
-    def _messages_wait(self) -> bool:
+    def _has_messages(self) -> bool:
         try:
             return self._queue_length() > 0
         except (redis.RedisError, OSError):
@@ -119,7 +119,7 @@ class Liveness:
 
 
 def watch(settings: Settings, lane: Lane, name: str) -> None:
-    """Keep the health file of the worker ``name`` until this process ends; called once in the parent."""
+    """Maintain the health file of the worker ``name``; to be called once in the parent process."""
     database = open_database(settings)
     lengths = QueueLengths(settings.redis_url)
     sweep(settings.data_dir)

@@ -1,1 +1,1 @@
-"""The maintenance process: ``python -m worker.maintenance``."""
+"""The maintenance process, ``python -m worker.maintenance``: sweeps, webhooks and recall probes."""

@@ -1,4 +1,4 @@
-"""Disk budgets of what is kept for a while only: shoppers' photos, and uploads whose import failed."""
+"""Enforce disk budgets of temporary files: shoppers' photos, and uploads whose import failed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.storage.image_store import ImageStore
 
 log = logging.getLogger(__name__)
 
-#: An upload is stored before its job is committed.
+#: Minimum age of an upload that is deleted: uploads are stored before their job is committed.
 _MIN_UPLOAD_AGE_S = 3600.0
 
 
 def trim_files(settings: Settings, database: Database, store: ImageStore) -> None:
-    """Delete the oldest photos and uploads over their budgets; what work in progress needs stays."""
+    """Delete the oldest photos and uploads over their budgets, except those that work in progress needs."""
     photos = trim_photos(database, store, settings.images.query_total_bytes)
     uploads = trim_uploads(database, store, settings.jobs.keep_import_bytes)
     if photos or uploads:

@@ -1,9 +1,9 @@
-"""The recall probe: a small share of live searches is answered again, exactly, and compared.
+"""Probe the recall of the index: repeat a small share of live searches exactly, and compare.
 
-The worker that answered a search notes what the index gave; that costs the search nothing, since its
-answer is out by then. A thread of the maintenance process goes through all embeddings of the index version
-in the database, page by page, and finds the true nearest. It takes them from the database and not from
-Milvus, so that a row which Milvus has lost counts as not found.
+The worker that answered a search records the index's hits after it sent the answer, so that the search is
+not delayed. A thread of the maintenance process then scans all embeddings of the index version in the
+database, page by page, for the true nearest neighbours. It reads the database and not Milvus, so that a row
+which Milvus lost counts as missed.
 """
 
 from __future__ import annotations
@@ -35,32 +35,33 @@ from worker.vision import Embeddings
 
 log = logging.getLogger(__name__)
 
-#: How many of the nearest are compared.
+#: Number of nearest neighbours that are compared: recall@K.
 K = 10
-#: Most probes that a worker notes in a minute.
-_PER_MINUTE = 6
-_PAGE = 4096
-#: Embeddings are stored in 16 bits: what is nearer by less is as near.
-_ALIKE = 2e-3
-#: What was written so shortly before a search it may not have seen: Milvus shows writes within 2 s.
-_SETTLED_S = 5.0
-_LOOK_S = 2.0
-#: After a probe, so many times as long as it took nothing is done: a tenth of a core at most.
-_REST = 10.0
-_NICE = 15
-#: For so long a version that has too many rows is not tried again.
-_TOO_LARGE_S = 3600.0
+#: Maximum number of probes that a worker records per minute.
+_MAX_PER_MINUTE = 6
+#: Embeddings read from the database at a time.
+_PAGE_ROWS = 4096
+#: Scores that differ by less count as equal: embeddings are stored in 16 bits.
+_SCORE_TOLERANCE = 2e-3
+#: Rows written within this time before a search are left out: Milvus shows writes within 2 s.
+_VISIBILITY_DELAY_S = 5.0
+_POLL_INTERVAL_S = 2.0
+#: Pause after a probe as a multiple of its duration, so that probing takes a tenth of a core at most.
+_PAUSE_FACTOR = 10.0
+_NICENESS = 15
+#: Cool-down before an index version with too many rows is tried again.
+_TOO_LARGE_COOLDOWN_S = 3600.0
 
 
 class Version(Protocol):
-    """An index version, of which only the id counts here."""
+    """An index version, of which only the id is used here."""
 
     @property
     def id(self) -> int: ...
 
 
 class SearchAnswer(Protocol):
-    """What is noted of an answered search: see ``worker.search.lane``."""
+    """The part of an answered search that a probe needs (``worker.search.lane``)."""
 
     @property
     def claim(self) -> Claim: ...
@@ -77,10 +78,11 @@ class SearchAnswer(Protocol):
 
 
 class ProbeNotes:
-    """Chooses searches by chance, and notes what the index gave them.
+    """Samples searches at random, and records the hits that the index returned.
 
     Args:
         share: of the searches, 0 to 1.
+        chance: source of randomness, for tests.
     """
 
     def __init__(self, database: Database, share: float, chance: random.Random | None = None) -> None:
@@ -90,87 +92,86 @@ class ProbeNotes:
         self._next_at = 0.0
 
     def note(self, answered: Sequence[SearchAnswer]) -> None:
-        """Note some of the searches. Never raises: their answers are out, and a probe can be done without."""
-        chosen = [query for query in answered if self._wanted(query)]
+        """Record a sample of the searches. Never raises: their answers are sent, and a probe is optional."""
+        chosen = [query for query in answered if self._is_sampled(query)]
         if not chosen:
             return
         try:
-            # The time of the rows is the database's, which may be away too.
+            # Inside the try: the rows' time is the database's clock, which may be unreachable too.
             rows = [self._row(query) for query in chosen]
             with self._database.write() as session:
                 insert_rows(session, ProbeQuery, rows)
         except VitrineError as error:
             log.warning("no probe: %s", error.message)
 
-    def _wanted(self, query: SearchAnswer) -> bool:
+    def _is_sampled(self, query: SearchAnswer) -> bool:
         if self._chance.random() >= self._share or query.page is not None or not len(query.hits):
             return False
         now = time.monotonic()
         if now < self._next_at:
             return False
-        self._next_at = now + 60.0 / _PER_MINUTE
+        self._next_at = now + 60.0 / _MAX_PER_MINUTE
         return True
 
     def _row(self, query: SearchAnswer) -> dict[str, Any]:
-        which = self._chance.randrange(len(query.hits))
+        number = self._chance.randrange(len(query.hits))
         return {
             "catalogue_id": query.claim.catalogue_id,
             "index_version": query.live.id,
             "filter": None if query.filter is None else format_filter(query.filter),
-            "embedding": np.asarray(query.embeddings[which], "<f4").tobytes(),
-            "keys": [hit.key for hit in query.hits[which][:K]],
+            "embedding": np.asarray(query.embeddings[number], "<f4").tobytes(),
+            "keys": [hit.key for hit in query.hits[number][:K]],
             "asked_at": now_s(),
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """What a probe found: how many of the ``k`` true nearest the search had, as a share."""
+class ProbeResult:
+    """The share of the ``k`` true nearest neighbours that a search returned."""
 
     k: int
     recall: float
 
 
 class Prober:
-    """Answers noted searches exactly.
+    """Repeats recorded searches exactly.
 
     Args:
-        most_rows: versions that have more are not probed: to go through them would take too long.
+        max_rows: index versions with more rows are not probed, because a scan would take too long.
     """
 
-    def __init__(self, database: Database, most_rows: int) -> None:
+    def __init__(self, database: Database, max_rows: int) -> None:
         self._database = database
-        self._most_rows = most_rows
-        self._too_large: dict[int, float] = {}
+        self._max_rows = max_rows
+        self._too_large: dict[int, float] = {}  # by version: when it may be tried again, monotonic
 
     def run(self, stop: threading.Event) -> None:
-        """Probe until ``stop`` is set, at the lowest priority that this thread can have."""
-        if hasattr(os, "sched_getaffinity"):  # Linux, where a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        rest_s = _LOOK_S
-        while not stop.wait(rest_s):
+        """Probe until ``stop`` is set, at the lowest priority that this thread may have."""
+        if hasattr(os, "sched_getaffinity"):  # only Linux has a priority per thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        while not stop.wait(_POLL_INTERVAL_S):
             began = time.monotonic()
             try:
                 while not stop.is_set() and self.probe_one():
                     spent_s = time.monotonic() - began
-                    if stop.wait(_REST * spent_s):
+                    if stop.wait(_PAUSE_FACTOR * spent_s):
                         return
                     began = time.monotonic()
             except VitrineError as error:
                 log.warning("no probe: %s", error.message)
             except Exception:
-                # Such as that the catalogue of a probe was deleted meanwhile; the next probe is another's.
+                # For example, the catalogue of this probe was deleted; the next probe may have another one.
                 log.exception("no probe")
 
     def probe_one(self) -> bool:
-        """Answer the oldest noted search; return whether there was one."""
+        """Repeat the oldest recorded search; return whether there was one."""
         with self._database.read() as session:
             row = session.scalar(select(ProbeQuery).order_by(ProbeQuery.id).limit(1))
         if row is None:
             return False
         with self._database.write() as session:
             taken = session.scalar(delete(ProbeQuery).where(ProbeQuery.id == row.id).returning(ProbeQuery.id))
-        # Another process may have been quicker; and one that dies now has lost a sample, nothing else.
+        # None: another process claimed it first. A process that dies here loses one sample, nothing else.
         if taken is None or self._too_large.get(row.index_version, 0.0) > time.monotonic():
             return True
         found = self._compare(row)
@@ -187,66 +188,66 @@ class Prober:
                 )
         return True
 
-    def _compare(self, row: ProbeQuery) -> Compared | None:
-        """None where there is nothing to compare, or too much."""
+    def _compare(self, row: ProbeQuery) -> ProbeResult | None:
+        """Return the recall of a search, None where there are no rows to compare, or too many."""
         query = np.frombuffer(row.embedding, "<f4")
-        rows = _rows_of(row)
-        best = self._exact(query, rows, row.index_version)
+        rows = _select_searchable(row)
+        best = self._scan_best(query, rows, row.index_version)
         if best is None:
             return None
-        there = self._scores(query, rows, row.keys)
-        # Of what was changed or deleted since, nobody knows: it counts on neither side.
-        k = min(len(there) if len(row.keys) == K else K, len(best))
+        returned = self._score_keys(query, rows, row.keys)
+        # Hits that were changed or deleted since are unknown, and count on neither side.
+        k = min(len(returned) if len(row.keys) == K else K, len(best))
         if k == 0:
             return None
-        right = sum(score >= best[k - 1] - _ALIKE for score in there.values())
-        return Compared(k, min(right, k) / k)
+        right = sum(score >= best[k - 1] - _SCORE_TOLERANCE for score in returned.values())
+        return ProbeResult(k, min(right, k) / k)
 
-    def _exact(self, query: NDArray[np.float32], rows: Any, version: int) -> NDArray[np.float32] | None:
-        """The scores of the ``K`` true nearest, best first; None if there are too many rows."""
+    def _scan_best(self, query: NDArray[np.float32], rows: Any, version: int) -> NDArray[np.float32] | None:
+        """Return the scores of the ``K`` true nearest, best first; None if there are too many rows."""
         best = np.zeros(0, np.float32)
-        after, seen = ("", 0), 0
+        after, scanned = ("", 0), 0
         while True:
             with self._database.read() as session:
                 page = session.execute(
                     rows.where(tuple_(Detection.image_id, Detection.number) > after)
                     .order_by(Detection.image_id, Detection.number)
-                    .limit(_PAGE)
+                    .limit(_PAGE_ROWS)
                 ).all()
             if page:
-                best = np.sort(np.concatenate([best, scores_of(query, [r.embedding for r in page])]))
+                best = np.sort(np.concatenate([best, cosine_scores(query, [r.embedding for r in page])]))
                 best = best[::-1][:K]
                 after = page[-1].image_id, page[-1].number
-            seen += len(page)
-            if seen > self._most_rows:
-                log.info("index version %d has more than %d rows: not probed", version, self._most_rows)
-                self._too_large[version] = time.monotonic() + _TOO_LARGE_S
+            scanned += len(page)
+            if scanned > self._max_rows:
+                log.info("index version %d has more than %d rows: not probed", version, self._max_rows)
+                self._too_large[version] = time.monotonic() + _TOO_LARGE_COOLDOWN_S
                 return None
-            if len(page) < _PAGE:
+            if len(page) < _PAGE_ROWS:
                 return best
 
-    def _scores(self, query: NDArray[np.float32], rows: Any, keys: Sequence[str]) -> dict[str, float]:
-        """The scores of what the search was given, of that which is there unchanged."""
+    def _score_keys(self, query: NDArray[np.float32], rows: Any, keys: Sequence[str]) -> dict[str, float]:
+        """Return the exact scores of the hits that a search returned and that are unchanged since."""
         images = {key.rpartition("-")[0] for key in keys}
         with self._database.read() as session:
             page = session.execute(rows.where(Detection.image_id.in_(images))).all()
         if not page:
             return {}
-        scores = scores_of(query, [row.embedding for row in page])
+        scores = cosine_scores(query, [row.embedding for row in page])
         found = {row_key(row.image_id, row.number): float(s) for row, s in zip(page, scores, strict=True)}
         return {key: found[key] for key in keys if key in found}
 
 
-def scores_of(query: NDArray[np.float32], stored: Sequence[bytes]) -> NDArray[np.float32]:
-    """Return the cosines of a normalised query with stored embeddings."""
+def cosine_scores(query: NDArray[np.float32], stored: Sequence[bytes]) -> NDArray[np.float32]:
+    """Return the cosines ``(N,)`` of a normalised query ``(D,)`` with N stored embeddings."""
     rows = np.frombuffer(b"".join(stored), "<f2").reshape(len(stored), -1).astype(np.float32)
     lengths = np.maximum(np.linalg.norm(rows, axis=1), 1e-6)
     scores: NDArray[np.float32] = (rows @ query) / lengths
     return scores
 
 
-def _rows_of(row: ProbeQuery) -> Any:
-    """What the search could find: of its version, what passes its filter and was written before it."""
+def _select_searchable(row: ProbeQuery) -> Any:
+    """Select the rows that a search could find: of its version and filter, and written before it."""
     rows = (
         select(Detection.image_id, Detection.number, Detection.embedding)
         .join(Image, Image.id == Detection.image_id)
@@ -254,7 +255,7 @@ def _rows_of(row: ProbeQuery) -> Any:
         .where(
             Detection.index_version == row.index_version,
             Product.catalogue_id == row.catalogue_id,
-            Product.updated_at <= row.asked_at - _SETTLED_S,
+            Product.updated_at <= row.asked_at - _VISIBILITY_DELAY_S,
         )
     )
     return rows if row.filter is None else rows.where(where(parse(row.filter)))

@@ -1,4 +1,4 @@
-"""Sends the events of webhooks, from a thread of the maintenance process."""
+"""Send webhook events from a thread of the maintenance process."""
 
 from __future__ import annotations
 
@@ -19,79 +19,82 @@ from shared.webhooks.signatures import HEADER, signature
 
 log = logging.getLogger(__name__)
 
-#: Events on their way at once, each to another webhook: one that hangs holds up only itself.
-_AT_ONCE = 8
-_LOOK_S = 1.0
-#: While something is on its way, its webhook may soon have room for the next.
-_LOOK_AGAIN_S = 0.1
-#: Above the time that writing down the outcome may take.
-_HOLD_SPARE_S = 30.0
+#: Maximum number of concurrent requests, each to another webhook: a receiver that hangs delays only itself.
+_MAX_CONCURRENT = 8
+_POLL_INTERVAL_S = 1.0
+#: Poll interval while requests are in flight: their webhooks are soon free for the next event.
+_BUSY_POLL_INTERVAL_S = 0.1
+#: Lease beyond the request's timeout; it must exceed the time that recording the outcome takes.
+_LEASE_MARGIN_S = 30.0
 
 
 class WebhookSender:
-    """Sends events that are due, and notes what their receivers answered.
+    """Sends events that are due, and records their outcomes.
 
     Args:
-        allow_private: whether an address may lead into this network.
-        timeout_s: for everything that one try takes.
+        allow_private: whether an address may resolve to a private network.
+        timeout_s: of one attempt as a whole.
     """
 
     def __init__(self, database: Database, allow_private: bool, timeout_s: float) -> None:
-        self._desk = WebhookQueue(database, timeout_s + _HOLD_SPARE_S)
+        self._queue = WebhookQueue(database, timeout_s + _LEASE_MARGIN_S)
         self._allow_private = allow_private
         self._timeout_s = timeout_s
-        self._senders = ThreadPoolExecutor(_AT_ONCE, "webhook")
+        self._senders = ThreadPoolExecutor(_MAX_CONCURRENT, "webhook")
         self._busy: set[str] = set()
 
     def run(self, stop: threading.Event) -> None:
-        """Send until ``stop`` is set; returns when what was on its way has ended."""
+        """Send until ``stop`` is set; return when the requests in flight have ended."""
         while not stop.is_set():
             try:
                 self.send_due()
             except VitrineError as error:
                 log.warning("webhooks put off: %s", error.message)
             except Exception:
-                # Nobody would notice that this thread has ended: it goes on, and the log tells.
+                # The end of this thread would go unnoticed, so it logs the error and continues.
                 log.exception("webhooks put off")
-            stop.wait(_LOOK_AGAIN_S if self._busy else _LOOK_S)
+            stop.wait(_BUSY_POLL_INTERVAL_S if self._busy else _POLL_INTERVAL_S)
         self._senders.shutdown()
 
     def send_due(self) -> list[Future[None]]:
-        """Begin to send what is due, one event a webhook, and return what is on its way."""
+        """Start requests for the events that are due, one per webhook; return their futures."""
         busy = set(self._busy)
-        taken = self._desk.take(_AT_ONCE - len(busy), busy) if len(busy) < _AT_ONCE else []
-        self._busy |= {due.webhook_id for due in taken}
-        return [self._senders.submit(self._send, due) for due in taken]
+        free = _MAX_CONCURRENT - len(busy)
+        claimed = self._queue.take(free, busy) if free > 0 else []
+        self._busy |= {due.webhook_id for due in claimed}
+        return [self._senders.submit(self._send, due) for due in claimed]
 
     def delete_expired(self) -> int:
-        """Delete the log of what ended a week ago."""
-        return self._desk.delete_expired()
+        """Delete log entries of deliveries that ended a week ago; return how many."""
+        return self._queue.delete_expired()
 
     def _send(self, due: DueDelivery) -> None:
         try:
-            self._try_to_send(due)
+            self._attempt(due)
         except VitrineError as error:
-            log.warning("outcome of event %s not noted, so it is sent again: %s", due.id, error.message)
+            log.warning(
+                "the outcome of event %s was not recorded, so it is sent again: %s", due.id, error.message
+            )
         except Exception:
             log.exception("event %s is sent again", due.id)
         finally:
             self._busy.discard(due.webhook_id)
 
-    def _try_to_send(self, due: DueDelivery) -> None:
+    def _attempt(self, due: DueDelivery) -> None:
         try:
             status = self._post(due)
         except VitrineError as error:
             log.info("event %s for webhook %s: %s", due.id, due.webhook_id, error.message)
-            self._desk.mark_failed(due, None, error.message)
+            self._queue.mark_failed(due, None, error.message)
             return
         if 200 <= status < 300:
-            self._desk.mark_delivered(due, status)
+            self._queue.mark_delivered(due, status)
         else:
-            # A redirect too: an address that was checked must not pass the event on to one that was not.
-            self._desk.mark_failed(due, status, f"The receiver answered {status}.")
+            # A redirect fails too: its target has not been checked against private networks.
+            self._queue.mark_failed(due, status, f"The receiver answered {status}.")
 
     def _post(self, due: DueDelivery) -> int:
-        """Send an event; return the HTTP status. The answer's body is not read."""
+        """Post an event; return the HTTP status. The body of the response is not read."""
         end = time.monotonic() + self._timeout_s
         target = webhook_target(due.url, self._allow_private, partial(resolve_before, end))
         body = due.event.model_dump_json().encode()

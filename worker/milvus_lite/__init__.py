@@ -1,1 +1,1 @@
-"""Milvus Lite, as published, in a server process with one writer."""
+"""Milvus Lite as published, in a server process that serialises writes."""

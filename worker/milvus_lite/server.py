@@ -1,11 +1,11 @@
-"""Milvus Lite as one process with one writer: ``python -m worker.milvus_lite.server --data DIR --port PORT``.
+"""Serve Milvus Lite with serialised writes: ``python -m worker.milvus_lite.server --data DIR --port PORT``.
 
-Its engine and its service run as published. Only its ``main`` is replaced, because that lets concurrent
+Its engine and its gRPC service run as published. Only its ``main`` is replaced, because that lets concurrent
 writers corrupt the write-ahead log (acknowledged rows vanish at the next crash), listens on all interfaces,
-shares its port with a second server, leaves collections unloaded after a restart, and dies on SIGTERM
-without closing.
+shares its port with a second server, leaves collections unloaded after a restart, and exits on SIGTERM
+without closing the database.
 
-Ends with 0 after SIGTERM or SIGINT, 3 if another process has the folder, 4 if the port is taken.
+Exit codes: 0 after SIGTERM or SIGINT, 3 if another process holds the folder, 4 if the port is in use.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-# Read by milvus_lite at import. Unflushed rows are its slowest path, and a small memtable also shortens
-# the longest stall of a writer from 9 s to 1.7 s.
+# milvus_lite reads it at import. Unflushed rows are its slowest path, and a small memtable shortens the
+# longest stall of a writer from 9 s to 1.7 s (measured).
 os.environ.setdefault("MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES", str(8 << 20))
 
 import grpc
@@ -37,7 +37,7 @@ LOCKED_EXIT_CODE = 3
 PORT_TAKEN_EXIT_CODE = 4
 _MAX_MESSAGE_BYTES = 256 << 20
 _THREADS = 10
-_WRITES = """
+_WRITE_METHODS = """
     Insert Upsert Delete Flush CreateCollection DropCollection RenameCollection AlterCollection
     TruncateCollection CreateIndex DropIndex LoadCollection ReleaseCollection CreatePartition DropPartition
     LoadPartitions ReleasePartitions CreateAlias AlterAlias DropAlias CreateDatabase DropDatabase
@@ -45,25 +45,25 @@ _WRITES = """
 """
 
 
-class OneWriter(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Serialises every call that changes something: one runs at a time."""
+class WriteSerializer(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Serialises calls that change the database: one runs at a time."""
 
     def __init__(self) -> None:
-        self._writing = threading.Lock()
-        self._writes = frozenset(_WRITES.split())
+        self._write_lock = threading.Lock()
+        self._write_methods = frozenset(_WRITE_METHODS.split())
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        """Return the call's handler, behind the lock if it writes."""
+        """Return the call's handler, with the lock held if it writes."""
         handler = continuation(handler_call_details)
-        if handler is None or handler_call_details.method.rpartition("/")[2] not in self._writes:
+        if handler is None or handler_call_details.method.rpartition("/")[2] not in self._write_methods:
             return handler
 
-        def one_at_a_time(request: Any, context: Any) -> Any:
-            with self._writing:
+        def call_locked(request: Any, context: Any) -> Any:
+            with self._write_lock:
                 return handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(
-            one_at_a_time, handler.request_deserializer, handler.response_serializer
+            call_locked, handler.request_deserializer, handler.response_serializer
         )
 
 
@@ -73,23 +73,23 @@ def serve(data: Path, port: int) -> int:
     try:
         database = MilvusLite(str(data))
     except DataDirLockedError:
-        print(f"{data} is open in another process: stop that one first.", file=sys.stderr)
+        print(f"{data} is open in another process: stop that process first.", file=sys.stderr)
         return LOCKED_EXIT_CODE
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        # Indexed collections open as released, and a search of such a one fails. Opening one replays its
-        # log, which two requests at once would do twice: so all are open before the first request.
+        # Indexed collections open as released, and searches of them fail. Loading one replays its log, which
+        # two concurrent requests would do twice: so all are loaded before the first request.
         for name in database.list_collections():
             database.get_collection(name).load()
         server = grpc.server(
             ThreadPoolExecutor(_THREADS),
-            interceptors=[OneWriter()],
+            interceptors=[WriteSerializer()],
             options=[
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-                # Else a second server shares the port, and requests split between two databases.
+                # Otherwise a second server could share the port, and requests would reach either database.
                 ("grpc.so_reuseport", 0),
             ],
         )
@@ -108,7 +108,7 @@ def serve(data: Path, port: int) -> int:
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m worker.milvus_lite.server", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder of the database")
     parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")

@@ -1,7 +1,7 @@
 """Photographs whose main thing is known by a mask: real light, real shadows, real grounds.
 
 A data pack may have `masks/NAME.png` for `backgrounds/NAME.jpg`: 0 where nothing is, 1, 2, ... for each
-thing. `worker.training.label_backgrounds` makes them with a teacher.
+thing. `training.label_backgrounds` makes them with a teacher.
 """
 
 from __future__ import annotations

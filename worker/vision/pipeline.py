@@ -24,7 +24,7 @@ WHOLE = Detection((0.0, 0.0, 1.0, 1.0), "image", 0.0)
 
 NO_DETECTOR = "none"
 #: No doubtful objects unless they are asked for. On composed photographs of training products
-#: (worker.training.validation_set) .10 served best: recall of objects .78 at .25 and .84 at .10, for .28 more
+#: (training.validation_set) .10 served best: recall of objects .78 at .25 and .84 at .10, for .28 more
 #: false ones a photograph.
 QUERY_CONFIDENCE = CONFIDENCE
 BASELINES: dict[str, Callable[[], Embedder]] = {

@@ -1,11 +1,12 @@
-"""Fine-tune an embedder's upper layers and head on composed crops.
+r"""Fine-tune an embedder's upper layers and head on composed crops.
 
-    python -m worker.training.finetune --crops DIR --held DIR --architecture NAME --weights FILE \
+    python -m training.finetune --crops DIR --held DIR --architecture NAME --weights FILE \
         --out DIR --cut 3 --minutes 30 [--teacher FILE --teacher-architecture NAME]
 
-Two forces: crops of one product come together and others apart (InfoNCE), and every composed crop comes
-to where a teacher puts the clean crop of the same view. The second needs few pictures to say much, so a
-small set does not overfit. Kill it at any time; the same command goes on from the last checkpoint.
+Two losses: InfoNCE pulls crops of one product together and pushes others apart, and distillation pulls each
+composed crop towards a teacher's embedding of the clean crop of the same view. Distillation needs few
+pictures, so that a small set does not overfit. The same command resumes from the last checkpoint after a
+kill.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.split import Upper, cache_maps
 from worker.training.crop_set import Row, load
 from worker.training.head import ProductSampler, choose, contrast, features_of, held_out_recall
 from worker.training.progress import Budget, average, load_checkpoint, rate_factor, save_checkpoint
-from worker.training.split import Upper, cache_maps
 from worker.training.trunks import PREPROCESS, EmbedderModule, Floats, open_trunk
 
 WARMUP_STEPS = 50
@@ -34,16 +35,17 @@ CHECKPOINT_S = 180
 EMA_DECAY = 0.995
 
 
-def clean_targets(embeddings: Floats, rows: Sequence[Row], asked: Sequence[Row]) -> Tensor:
-    """For each asked crop the teacher's embedding of the clean crop of the same view: (N, D) float32."""
+def clean_targets(embeddings: Floats, rows: Sequence[Row], crops: Sequence[Row]) -> Tensor:
+    """Return the teacher's embedding of the clean crop of each crop's view: (N, D) float32."""
     clean = {row.view: i for i, row in enumerate(rows) if row.kind == "clean"}
-    return torch.from_numpy(embeddings[[clean[row.view] for row in asked]])
+    return torch.from_numpy(embeddings[[clean[row.view] for row in crops]])
 
 
 def fit_head(features: Floats, targets: Tensor, ridge: float = 1.0) -> nn.Linear:
-    """The linear map from a student's features (N, F) to the teacher's embeddings (N, D), by ridge.
+    """Fit a linear map from a student's features (N, F) to the teacher's embeddings (N, D).
 
-    `ridge` is in units of the features' mean variance, per hundred crops.
+    Args:
+        ridge: regularisation, in units of the features' mean variance per hundred crops.
     """
     x = torch.from_numpy(features).double()
     y = targets.double()
@@ -67,24 +69,24 @@ def train_step(
     targets: Tensor,
     weight: float,
 ) -> Tensor:
-    """One step; returns the two losses (2,)."""
+    """Run one step; return the contrastive and the distillation loss (2,)."""
     embeddings = upper(maps)
-    apart = contrast(embeddings, labels)
-    astray = (1 - (embeddings * targets).sum(1)).mean()
-    loss = apart + weight * astray
+    contrastive = contrast(embeddings, labels)
+    distillation = (1 - (embeddings * targets).sum(1)).mean()
+    loss = contrastive + weight * distillation
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(upper.parameters(), 5.0)
     optimizer.step()
-    return torch.stack([apart.detach(), astray.detach()])
+    return torch.stack([contrastive.detach(), distillation.detach()])
 
 
 def measure(model: EmbedderModule, cut: int, sets: Sequence[tuple[Any, list[Row]]]) -> str:
-    """Held-out recall of a model, from the kept maps of the training and the held-out crops."""
+    """Return the held-out recall of a model, from cached maps of training and held-out crops."""
     upper = Upper(copy.deepcopy(model).eval(), cut)
     parts = []
     for maps, rows in sets:
-        # Of the training set only the gallery's crops are asked for.
+        # The training set contributes only the gallery's crops.
         used = [i for i, r in enumerate(rows) if r.kind != "clean" or r.view.endswith("-v0")]
         if len(used) > 5000:
             used = [i for i in used if rows[i].kind == "clean"]
@@ -97,12 +99,12 @@ def measure(model: EmbedderModule, cut: int, sets: Sequence[tuple[Any, list[Row]
     return held_out_recall(nn.Identity(), *parts)
 
 
-def optimizer_of(upper: Upper, rate: float, head_rate: float) -> torch.optim.Optimizer:
-    """AdamW: slow for the trunk's upper layers, faster for the head; decay on weights only."""
+def create_optimizer(upper: Upper, rate: float, head_rate: float) -> torch.optim.Optimizer:
+    """Create AdamW: slow for the trunk's upper layers, faster for the head; decay on weights only."""
     for parameter in upper.parameters():
         parameter.requires_grad_(False)
     groups: list[dict[str, Any]] = []
-    modules = [(m, rate) for m in upper.trained()] + [(upper.model.head, head_rate)]
+    modules = [(m, rate) for m in upper.trainable_modules()] + [(upper.model.head, head_rate)]
     for module, peak in modules:
         for parameter in module.parameters():
             parameter.requires_grad_(True)
@@ -112,15 +114,15 @@ def optimizer_of(upper: Upper, rate: float, head_rate: float) -> torch.optim.Opt
 
 
 def set_mode(upper: Upper, norm: str) -> None:
-    """Training mode above the cut; batch norm keeps its statistics when `norm` is `eval`."""
+    """Set training mode above the cut; batch norm keeps its statistics when `norm` is `eval`."""
     upper.model.eval()
     if norm == "train":
-        for module in upper.trained():
+        for module in upper.trainable_modules():
             module.train()
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train until the budget is spent; `OUT/embedder.safetensors` holds the averaged weights."""
+    """Train until the budget is spent; write the averaged weights to `OUT/embedder.safetensors`."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     prepare = PREPROCESS[args.architecture]
@@ -157,7 +159,7 @@ def train(args: argparse.Namespace) -> None:
     if saved is not None:
         ema.load_state_dict(saved["ema"])
     upper = Upper(model, args.cut)
-    optimizer = optimizer_of(upper, args.rate, args.head_rate)
+    optimizer = create_optimizer(upper, args.rate, args.head_rate)
     if saved is not None:
         optimizer.load_state_dict(saved["optimizer"])
     sets = [(maps, rows), (held, held_rows)]
@@ -182,19 +184,19 @@ def train(args: argparse.Namespace) -> None:
         if now - printed_at > 20:
             printed_at = now
             line = budget.describe(args.products * args.each)
-            print(f"{line} | contrast {losses[0]:.4f} astray {losses[1]:.4f}", flush=True)
+            print(f"{line} | contrast {losses[0]:.4f} distillation {losses[1]:.4f}", flush=True)
         if now - saved_at > CHECKPOINT_S:
             saved_at = now
-            keep(args.out, model, ema, optimizer, budget)
+            save(args.out, model, ema, optimizer, budget)
             print(f"held out: {measure(ema, args.cut, sets)}", flush=True)
-    keep(args.out, model, ema, optimizer, budget)
+    save(args.out, model, ema, optimizer, budget)
     print(f"held out: {measure(ema, args.cut, sets)}", flush=True)
 
 
-def keep(
+def save(
     out: Path, model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, budget: Budget
 ) -> None:
-    """Write the checkpoint to go on from, and the averaged weights to use."""
+    """Write the checkpoint to resume from, and the averaged weights."""
     state = {
         "model": model.state_dict(),
         "ema": ema.state_dict(),
@@ -207,26 +209,28 @@ def keep(
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--crops", type=Path, required=True, help="what crop_set wrote")
-    parser.add_argument("--held", type=Path, required=True, help="the same of held-out products")
+    parser.add_argument("--crops", type=Path, required=True, help="output of crop_set")
+    parser.add_argument("--held", type=Path, required=True, help="output of crop_set --held-out")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--architecture", choices=sorted(PREPROCESS), required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True, help="safetensors of a trained embedder")
     parser.add_argument("--teacher-architecture", choices=sorted(PREPROCESS), default="efficientnet-lite0")
-    parser.add_argument("--teacher-composed", type=int, default=10_000, help="as its head was trained with")
+    parser.add_argument(
+        "--teacher-composed", type=int, default=10_000, help="composed crops that its head was trained on"
+    )
     parser.add_argument("--cut", type=int, required=True, help="stages (ResNet) or blocks (Lite) left frozen")
-    parser.add_argument("--fit-head", action="store_true", help="begin with a head fitted to the teacher")
+    parser.add_argument("--fit-head", action="store_true", help="start with a head fitted to the teacher")
     parser.add_argument("--kinds", nargs="+", default=["mask", "box"])
     parser.add_argument("--composed", type=int, default=16_000)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--products", type=int, default=40, help="in a batch")
-    parser.add_argument("--each", type=int, default=3, help="crops of each, one of them clean")
+    parser.add_argument("--products", type=int, default=40, help="products per batch")
+    parser.add_argument("--each", type=int, default=3, help="crops per product, one of them clean")
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--head-rate", type=float, default=5e-4)
     parser.add_argument("--distil", type=float, default=2.0)

@@ -1,13 +1,13 @@
-"""Label a data pack's photographs with a teacher, for the detector's training.
+r"""Label a data pack's photographs with a teacher, for the detector's training.
 
-    python -m worker.training.label_backgrounds --data DIR --out PACK --teacher isnet.onnx \
+    python -m training.label_backgrounds --data DIR --out PACK --teacher isnet.onnx \
         --choose 017-058 --skip 039,048
 
-The teacher is ISNet (MIT), which separates what a photograph is about from its background: the ONNX file of
-the npm package `@imgly/background-removal-data`, whose chunks are joined as its `resources.json` says.
-`PACK` is the same data pack with `masks/` beside it, and with what the masks cut out as further products;
-everything else in it is a link to DIR. It takes some ten seconds a photograph. Look at the masks and name the
-photographs to use: buildings and landscapes are no products.
+The teacher is ISNet (MIT), which separates the subject of a photograph from its background: the ONNX file of
+the npm package `@imgly/background-removal-data`, whose chunks are joined as its `resources.json` describes.
+`PACK` is the same data pack with `masks/`, and with the masked objects as further products; all other files
+are links to DIR. A photograph takes about ten seconds. Check the masks and name the photographs to use:
+buildings and landscapes are no products.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from worker.scenes.cutouts import is_held_out
 from worker.vision.runtimes.openvino_runtime import load_openvino
 
 TEACHER_PX: Final = 1024
-#: A part of a mask is a thing of its own where it has this share of the photograph.
+#: Minimum share of the photograph that a connected part of a mask needs to count as an object.
 MIN_SHARE: Final = 0.012
-#: A longer side of a cut-out.
+#: Maximum longer side of a cut-out.
 CUTOUT_PX: Final = 400
-#: What is cut out of photographs is drawn with the pack's other photographed cut-outs.
+#: Prefix of product ids, so that these cut-outs are drawn like the pack's other photographed ones.
 PREFIX: Final = "stamp-photo-"
 
 
-def mask_of(teacher: Any, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what a photograph is about, (H, W) float32 in 0..1."""
+def predict_mask(teacher: Any, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the mask of a photograph's subject, (H, W) float32 in 0..1."""
     height, width = image.shape[:2]
     square = cv2.resize(image, (TEACHER_PX, TEACHER_PX), interpolation=cv2.INTER_AREA)
     tensor = ((square.astype(np.float32) - 128) / 256).transpose(2, 0, 1)[None]
@@ -44,8 +44,8 @@ def mask_of(teacher: Any, image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(np.clip(cv2.resize(answer, (width, height)), 0, 1), np.float32)
 
 
-def number_things(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the number of the thing at each pixel, from 1; 0 where none is."""
+def number_objects(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the number of the object at each pixel, from 1; 0 for background."""
     count, parts, stats, _ = cv2.connectedComponentsWithStats((alpha > 0.5).astype(np.uint8))
     owner = np.zeros(alpha.shape, np.uint8)
     large = [n for n in range(1, count) if stats[n, cv2.CC_STAT_AREA] >= MIN_SHARE * alpha.size]
@@ -54,10 +54,10 @@ def number_things(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
     return owner
 
 
-def cut_things(
+def cut_objects(
     image: NDArray[np.uint8], alpha: NDArray[np.float32], owner: NDArray[np.uint8]
 ) -> Iterator[Image.Image]:
-    """Yield each thing that no border clips, as RGBA."""
+    """Yield each object that the border does not clip, as RGBA."""
     for number in range(1, int(owner.max()) + 1):
         inside = owner == number
         if inside[[0, -1]].any() or inside[:, [0, -1]].any():
@@ -71,8 +71,8 @@ def cut_things(
         yield cut
 
 
-def chosen(stem: str, choose: str, skip: str) -> bool:
-    """Whether a photograph is among those named, as in `017-058,060` without `039`."""
+def is_chosen(stem: str, choose: str, skip: str) -> bool:
+    """Return whether a photograph is among those named, as in `017-058,060` without `039`."""
     if stem in skip.split(","):
         return False
     for part in choose.split(","):
@@ -83,7 +83,7 @@ def chosen(stem: str, choose: str, skip: str) -> bool:
 
 
 def write_pack(args: argparse.Namespace) -> tuple[int, int]:
-    """Write the pack; return how many photographs have a mask, and how many things were cut out."""
+    """Write the pack; return the number of photographs with a mask, and of objects cut out."""
     core = load_openvino().Core()
     teacher = core.compile_model(str(args.teacher), "CPU", {"INFERENCE_NUM_THREADS": args.threads})
     for folder in ("products", "cutouts", "masks"):
@@ -92,27 +92,27 @@ def write_pack(args: argparse.Namespace) -> tuple[int, int]:
     for cutout in (args.data / "cutouts").glob("*.webp"):
         _link(cutout, args.out / "cutouts" / cutout.name)
     rows = (args.data / "products/products.jsonl").read_text(encoding="utf-8").splitlines()
-    photographs = things = 0
+    photographs = objects = 0
     for path in sorted((args.data / "backgrounds").glob("*.jpg")):
-        if not chosen(path.stem, args.choose, args.skip):
+        if not is_chosen(path.stem, args.choose, args.skip):
             continue
         image = np.asarray(Image.open(path).convert("RGB"))
-        alpha = mask_of(teacher, image)
-        owner = number_things(alpha)
+        alpha = predict_mask(teacher, image)
+        owner = number_objects(alpha)
         if not owner.any():
             continue
         Image.fromarray(owner).save(args.out / "masks" / f"{path.stem}.png")
         photographs += 1
-        # What a held-out photograph shows stays unseen, in any form.
+        # Objects of a held-out photograph must stay unseen, in any form.
         if is_held_out(path.stem, 10):
             continue
-        for number, cut in enumerate(cut_things(image, alpha, owner)):
+        for number, cut in enumerate(cut_objects(image, alpha, owner)):
             name = f"{PREFIX}{path.stem}-{number}"
             cut.save(args.out / "cutouts" / f"{name}-v0.webp", quality=92)
             rows.append(json.dumps({"product_id": name, "split": "train"}))
-            things += 1
+            objects += 1
     (args.out / "products/products.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return photographs, things
+    return photographs, objects
 
 
 def _link(source: Path, target: Path) -> None:
@@ -121,7 +121,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """Parse the command line and write the pack."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -132,8 +132,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--skip", default="", help="names of photographs left out")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
-    photographs, things = write_pack(args)
-    print(f"{args.out}: {photographs} photographs with masks, {things} things cut out")
+    photographs, objects = write_pack(args)
+    print(f"{args.out}: {photographs} photographs with masks, {objects} objects cut out")
 
 
 if __name__ == "__main__":

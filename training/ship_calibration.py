@@ -1,9 +1,9 @@
-"""What a catalogue's calibration found, shipped with the models that it was found with.
+"""Ship a catalogue's calibration with the models that it was made with.
 
-python -m worker.calibration.ship CATALOGUE
+    python -m training.ship_calibration CATALOGUE
 
 Writes the calibration of the catalogue's live index version into ``calibrations.json`` beside the models. It
-serves every catalogue that is filled with these models, until it has one of its own.
+is the default of every catalogue indexed with these models, until that has a calibration of its own.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from shared.database.tables import Calibration, Catalogue, IndexVersionRow
 from shared.errors import NotFound
 from shared.factories import open_migrated_database
 from shared.settings import get_settings
-from worker.calibration.calibration_store import DEFAULTS, models_of
+from worker.calibration.calibration_store import DEFAULTS, calibration_key
 
 
 def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:
-    """Write the calibration beside the models; return the entry.
+    """Write a catalogue's calibration beside the models; return the entry.
 
     Raises:
-        NotFound: the live version has none.
+        NotFound: the live index version has no calibration.
     """
     with database.read() as session:
         row = session.execute(
@@ -39,9 +39,9 @@ def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:
         if row is None or not row[0].curves:
             raise NotFound(f"Calibrate {catalogue} first: `vitrine calibrate {catalogue}`.")
         found, version = row
-        # The diagram is for people, and the bins are what it is drawn from.
+        # The diagram can be drawn from the bins.
         report = {name: each for name, each in found.report.items() if name != "diagram"}
-        models = models_of(version.detector, version.embedder)
+        models = calibration_key(version.detector, version.embedder)
         entry = {
             "detector": models[0],
             "embedder": models[1],
@@ -54,7 +54,7 @@ def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:
 
 
 def write_entry(folder: Path, entry: dict[str, Any]) -> None:
-    """Put an entry into ``calibrations.json``, in the place of the one of its models."""
+    """Write an entry into ``calibrations.json``; it replaces the entry of the same models."""
     models = entry["detector"], entry["embedder"]
     path = folder / DEFAULTS
     known = json.loads(path.read_text(encoding="utf-8"))["calibrations"] if path.exists() else []
@@ -64,7 +64,7 @@ def write_entry(folder: Path, entry: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Parse the command line and write the calibration."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = get_settings()
     entry = ship(open_migrated_database(settings), args.catalogue, settings.models_folder)
-    print(f"{DEFAULTS} knows {entry['detector']} with {entry['embedder']}.")
+    print(f"{DEFAULTS} has {entry['detector']} with {entry['embedder']}.")
 
 
 if __name__ == "__main__":

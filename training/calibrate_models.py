@@ -1,9 +1,9 @@
-"""Calibrate the models of the settings on a catalogue's pictures, without a server, to ship the result.
+"""Calibrate the configured models on a catalogue's pictures, without a server, to ship the result.
 
-    python -m worker.evaluation.calibrate_models --products demo/products.jsonl
+    python -m training.calibrate_models --products demo/products.jsonl
 
-Photos are composed of the pictures and searched for among them, as the calibration job does it; search is
-exact. The result goes into ``calibrations.json`` beside the models, as ``worker.calibration.ship`` writes it.
+Photos are composed of the pictures and searched for among them, as in the calibration job, but exactly. The
+result is written into ``calibrations.json`` beside the models.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 
 from shared.errors import NotFound
 from shared.settings import get_settings
-from worker.calibration.calibration_store import DEFAULTS, models_of
-from worker.calibration.learning import calibration_of
-from worker.calibration.ship import write_entry
+from training.ship_calibration import write_entry
+from worker.calibration.calibration_store import DEFAULTS, calibration_key
+from worker.calibration.learning import fit_calibration
 from worker.evaluation.dataset import GalleryImage
 from worker.evaluation.promises import learn_from_gallery
 from worker.evaluation.run import Progress, load_entry, open_gallery
 from worker.vision.pipeline import Pipeline, build_pipeline
 
 
-def calibrate_models(products: Path, pipeline: Pipeline, folder: Path, told: Progress) -> dict[str, Any]:
-    """Calibrate on the pictures of a products file and write that beside the models; return the entry.
+def calibrate_models(products: Path, pipeline: Pipeline, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Calibrate on the pictures of a products file and write the result; return its entry.
 
     Args:
         products: lines with ``product_id``, ``image`` or ``images`` relative to its folder, and ``category``.
         folder: of the models.
-        told: called with the stage, how much of it is done, and how much there is.
+        progress: called with the stage, the number of items done, and their total.
 
     Raises:
-        NotFound: the pictures teach too little.
+        NotFound: the pictures give too few examples.
     """
     rows = [json.loads(line) for line in products.read_text(encoding="utf-8").splitlines()]
     images = [
@@ -41,14 +41,14 @@ def calibrate_models(products: Path, pipeline: Pipeline, folder: Path, told: Pro
         for row in rows
         for name in row.get("images") or [row["image"]]
     ]
-    search, gallery = open_gallery(images, pipeline, told)
+    search, gallery = open_gallery(images, pipeline, progress)
     categories = {row["product_id"]: row.get("category") or "" for row in rows}
-    lessons = learn_from_gallery(search, gallery, pipeline, categories, load_entry, told)
-    if not lessons.enough():
-        raise NotFound(f"The pictures of {products} teach too little to calibrate by.")
-    calibration, report = calibration_of(lessons)
-    detector, embedder = models_of(pipeline.detector.version, pipeline.embedder.version)
-    # The diagram is for people, and the bins are what it is drawn from.
+    lessons = learn_from_gallery(search, gallery, pipeline, categories, load_entry, progress)
+    if not lessons.are_enough():
+        raise NotFound(f"The pictures of {products} give too few examples to calibrate with.")
+    calibration, report = fit_calibration(lessons)
+    detector, embedder = calibration_key(pipeline.detector.version, pipeline.embedder.version)
+    # The diagram can be drawn from the bins.
     report = {name: each for name, each in report.items() if name != "diagram"}
     entry = {
         "detector": detector,
@@ -62,7 +62,7 @@ def calibrate_models(products: Path, pipeline: Pipeline, folder: Path, told: Pro
 
 
 def main() -> None:
-    """The command line."""
+    """Parse the command line and calibrate."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -80,11 +80,11 @@ def main() -> None:
         query_confidence=models.query_confidence,
     )
 
-    def told(stage: str, done: int, total: int) -> None:
+    def print_progress(stage: str, done: int, total: int) -> None:
         print(f"{stage} {done}/{total}", flush=True)
 
-    entry = calibrate_models(args.products, pipeline, settings.models_folder, told)
-    print(f"{DEFAULTS} knows {entry['detector']} with {entry['embedder']}.")
+    entry = calibrate_models(args.products, pipeline, settings.models_folder, print_progress)
+    print(f"{DEFAULTS} has {entry['detector']} with {entry['embedder']}.")
 
 
 if __name__ == "__main__":

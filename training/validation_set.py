@@ -1,13 +1,12 @@
-"""Make a labelled set to choose by: composed photographs of training products, for `vitrine evaluate`.
+"""Write a labelled validation set for `vitrine evaluate`: composed photographs of training products.
 
-    python -m worker.training.validation_set --data DIR --out VAL [--products all]
+    python -m training.validation_set --data DIR --out VAL [--products all]
 
-What is chosen on the benchmark looks better there than on other photographs: hidden products came out four
-to five points of recall@1 below it in new views. So crop modes, thresholds and weights are chosen here, and
-the benchmark is asked once, at the end. By default the photographs show the products that no training saw
-(`composer.list_cutouts`, held out); with `--products seen` those that it did, which are more and easier.
-Backgrounds are the held-out photographs, painted wallpapers and painted grounds. The same data give the
-same set.
+Parameters chosen on the benchmark overfit it: hidden products in new views were four to five points of
+recall@1 worse. So crop modes, thresholds and weights are chosen on this set, and the benchmark runs once, at
+the end. By default the photographs show held-out products (`worker.scenes.cutouts.list_cutouts`); with
+`--products seen` those of the training, which are more numerous and easier. Backgrounds are the held-out
+photographs, painted wallpapers and painted grounds. The same data give the same set.
 """
 
 from __future__ import annotations
@@ -38,23 +37,25 @@ SCENE: Final = ComposerConfig(
     light=0.15,
     hard_shadow=0.2,
 )
-#: Photographs of each product from the gallery's viewpoint, and of each other viewpoint.
+#: Photographs per product from the gallery's viewpoint, and per other viewpoint.
 SAME: Final = 6
 VIEW: Final = 2
-#: Photographs with several products for each product.
+#: Photographs with several products, per product.
 MULTI: Final = 2
-#: Products of the set that shows those that training saw.
+#: Maximum number of products with `--products seen`.
 SEEN_PRODUCTS: Final = 300
 
 
-def photographs(data: Path, *, seen: bool) -> Iterator[tuple[str, Scene]]:
+def compose_photographs(data: Path, *, seen: bool) -> Iterator[tuple[str, Scene]]:
     """Yield the kind and the scene of each photograph.
 
     Args:
         data: a data pack.
-        seen: show products that training saw instead of held-out ones.
+        seen: show products of the training instead of held-out ones.
     """
-    cutouts = _some(list_cutouts(data, held_out=not seen)) if seen else list_cutouts(data, held_out=True)
+    cutouts = (
+        _sample_products(list_cutouts(data, held_out=not seen)) if seen else list_cutouts(data, held_out=True)
+    )
     composer = Composer(cutouts, list_backgrounds(data, held_out=True), SCENE)
     first = [c for c in cutouts if c.path.stem.endswith("-v0")]
     others = [c for c in cutouts if not c.path.stem.endswith("-v0")]
@@ -82,15 +83,15 @@ def write_set(data: Path, out: Path, *, seen: bool) -> int:
         shutil.copy(data / "products" / row["image"], out / "products" / row["image"])
     _write_lines(out / "products/products.jsonl", gallery)
     labels = []
-    for number, (kind, scene) in enumerate(photographs(data, seen=seen)):
+    for number, (kind, scene) in enumerate(compose_photographs(data, seen=seen)):
         if len(scene.boxes):
             labels.append(_write_scene(out, f"{kind}-{number:04}", kind, scene))
     _write_lines(out / "benchmark.jsonl", labels)
     return len(labels)
 
 
-def _some(cutouts: Sequence[Cutout]) -> list[Cutout]:
-    """Every cut-out of an even choice of the products."""
+def _sample_products(cutouts: Sequence[Cutout]) -> list[Cutout]:
+    """Return all cut-outs of an evenly spaced sample of the products."""
     products = sorted({cutout.product_id for cutout in cutouts})
     step = max(1, len(products) // SEEN_PRODUCTS)
     chosen = set(products[::step])
@@ -114,7 +115,7 @@ def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """Parse the command line and write the set."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

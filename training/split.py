@@ -1,7 +1,7 @@
-"""An embedder in two parts: a frozen lower part whose outputs are kept on disk, and an upper one to train.
+"""Split an embedder into a frozen lower part, whose outputs are cached, and an upper part to train.
 
-On a CPU the lower layers take most of the time and need training least. Their outputs are computed once a
-crop (ONNX Runtime, half precision on disk); an epoch then costs only the upper layers.
+On a CPU the lower layers take most of the time and need training least. Their outputs are computed once per
+crop (ONNX Runtime, half precision on disk), so that an epoch runs only the upper layers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCH = 32
 
 
 class Lower(nn.Module):
-    """The layers below the cut: pictures to feature maps (B, C, h, w)."""
+    """Layers below the cut: pictures to feature maps (B, C, h, w)."""
 
     def __init__(self, model: EmbedderModule, cut: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Lower(nn.Module):
         self.cut = cut
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, 224, 224) float32, preprocessed, to (B, C, h, w)."""
+        """Map (B, 3, 224, 224) float32, preprocessed, to (B, C, h, w)."""
         if isinstance(self.model, EfficientNetLiteEmbedder):
             x = torch.nn.functional.relu6(self.model.stem_norm(self.model.stem(x)))
             return self.model.blocks[: self.cut](x)
@@ -37,7 +37,7 @@ class Lower(nn.Module):
 
 
 class Upper(nn.Module):
-    """The layers above the cut: feature maps to pooled features (B, F) and embeddings (B, D)."""
+    """Layers above the cut: feature maps to pooled features (B, F) and embeddings (B, D)."""
 
     def __init__(self, model: EmbedderModule, cut: int) -> None:
         super().__init__()
@@ -45,17 +45,17 @@ class Upper(nn.Module):
         self.cut = cut
 
     def pooled(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) float32 to the trunk's pooled features (B, F)."""
+        """Map (B, C, h, w) float32 to the trunk's pooled features (B, F)."""
         if isinstance(self.model, EfficientNetLiteEmbedder):
             return self.model.finish(self.model.blocks[self.cut :](maps))
         return self.model.stages(maps, self.cut, 4).mean((2, 3))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) float32 to embeddings (B, D), L2-normalised."""
+        """Map (B, C, h, w) float32 to embeddings (B, D), L2-normalised."""
         return torch.nn.functional.normalize(self.model.head(self.pooled(maps)), dim=1)
 
-    def trained(self) -> list[nn.Module]:
-        """The modules above the cut, the head left out."""
+    def trainable_modules(self) -> list[nn.Module]:
+        """Return the modules above the cut, without the head."""
         if isinstance(self.model, EfficientNetLiteEmbedder):
             return [*self.model.blocks[self.cut :], self.model.top, self.model.top_norm]
         return [self.model.layer1, self.model.layer2, self.model.layer3, self.model.layer4][self.cut :]
@@ -64,9 +64,12 @@ class Upper(nn.Module):
 def cache_maps(
     model: EmbedderModule, cut: int, prepare: Preprocess, crops: Any, numbers: list[int], path: Path
 ) -> Any:
-    """The lower part's outputs for the numbered crops, (N, C, h, w) float16, mapped from `path`.
+    """Compute the lower part's outputs of some crops, or map them from `path` if they are complete.
 
-    A file half written by a killed run is told by its missing `.done` and made anew.
+    A missing `.done` file marks an incomplete file of a killed run, which is computed again.
+
+    Returns:
+        (N, C, h, w) float16, memory-mapped.
     """
     done = path.with_suffix(".done")
     if not done.exists():

@@ -1,0 +1,1 @@
+"""Scripts of maintainers, which no `vitrine` command uses: see docs/training.md."""
