@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.common import machine, write_results  # noqa: E402
 from shared.images import ImageLimits, decode  # noqa: E402
-from worker.duplicates.perceptual import bits_apart, perceptual_hash  # noqa: E402
+from worker.duplicates.perceptual import hamming_distances, perceptual_hash  # noqa: E402
 from worker.vision import Image  # noqa: E402
 from worker.vision.pipeline import build_pipeline  # noqa: E402
 
@@ -101,11 +101,13 @@ def table(known: dict[str, np.ndarray]) -> list[dict[str, float]]:
     count, sample = len(known["ids"]), known["sample"]
     hashes, embeddings = known["hashes"], known["embeddings"]
     left, right = np.triu_indices(count, 1)
-    bits = bits_apart(hashes[left], hashes[right])
+    bits = hamming_distances(hashes[left], hashes[right])
     scores = np.concatenate(
         [(embeddings[n] @ embeddings[n + 1 : count].T) for n in range(count - 1)] or [np.zeros(0)]
     )
-    copy_bits = bits_apart(np.tile(hashes[sample], len(CHANGES)), hashes[count:]).reshape(len(CHANGES), -1)
+    copy_bits = hamming_distances(np.tile(hashes[sample], len(CHANGES)), hashes[count:]).reshape(
+        len(CHANGES), -1
+    )
     copy_scores = (np.tile(embeddings[sample], (len(CHANGES), 1)) * embeddings[count:]).sum(axis=1)
     copy_scores = copy_scores.reshape(len(CHANGES), -1)
     rows = []

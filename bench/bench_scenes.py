@@ -41,8 +41,8 @@ from shared.searches.repository import SearchRepository, SearchSource  # noqa: E
 from shared.settings import MilvusSettings, Settings  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.servers import free_port  # noqa: E402
-from worker.calibration.diagram import reliability_svg  # noqa: E402
-from worker.calibration.reliability import kept_promises  # noqa: E402
+from worker.calibration.diagram import draw_reliability  # noqa: E402
+from worker.calibration.reliability import measure_calibration  # noqa: E402
 from worker.evaluation.dataset import LabelledSet, Photograph, read_set  # noqa: E402
 from worker.evaluation.metrics import with_interval  # noqa: E402
 from worker.process import WorkerProcess, build_process  # noqa: E402
@@ -113,7 +113,7 @@ class Tally:
 
     def kept(self) -> dict[str, dict[str, Any]]:
         return {
-            name: kept_promises(np.array(said), np.array(self.true[name]), self.of[name])
+            name: measure_calibration(np.array(said), np.array(self.true[name]), self.of[name])
             for name, said in sorted(self.said.items())
         }
 
@@ -239,7 +239,7 @@ def main() -> None:
     results.mkdir(exist_ok=True)
     (results / "scenes.json").write_text(json.dumps({**before, **found}, indent=2) + "\n", encoding="utf-8")
     lines = {name: each for name, each in found["on_the_benchmark"].items() if name.endswith("_first")}
-    diagram = reliability_svg("Benchmark: what was said, and what came true", lines)
+    diagram = draw_reliability("Benchmark: what was said, and what came true", lines)
     (results / "calibration.svg").write_text(diagram + "\n", encoding="utf-8")
     shown = {k: v for k, v in found.items() if not isinstance(v, dict)}
     print(json.dumps(shown, indent=2))

@@ -20,7 +20,7 @@ from shared.filters import Filter, passes
 from worker.vector_index.contract import IndexHit, IndexRow
 from worker.vector_index.filters import FACTS, ORDERED
 from worker.vector_index.index import MAX_LIMIT
-from worker.vector_index.rows import MAX_BYTES, as_entity, check_embeddings
+from worker.vector_index.rows import MAX_BYTES, check_embeddings, to_entity
 from worker.vision import Embeddings
 
 # What ``worker.vector_index.matches`` writes; the product lists keys by no other expression.
@@ -85,7 +85,7 @@ class MemoryIndex:
                 if row.embedding.shape != (found.dim,):
                     raise InvalidInput(f"{collection} takes embeddings of {found.dim} dimensions.")
                 check_embeddings(row.embedding[None])
-                as_entity(row, (FACTS, ORDERED))
+                to_entity(row, (FACTS, ORDERED))
             for row in rows:
                 copied = np.array(row.embedding, dtype=np.float32)
                 found.rows[row.key] = dataclasses.replace(row, embedding=copied)

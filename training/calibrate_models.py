@@ -19,7 +19,7 @@ from training.ship_calibration import write_entry
 from worker.calibration.calibration_store import DEFAULTS, calibration_key
 from worker.calibration.learning import fit_calibration
 from worker.evaluation.dataset import GalleryImage
-from worker.evaluation.promises import learn_from_gallery
+from worker.evaluation.promises import collect_lessons
 from worker.evaluation.run import Progress, load_entry, open_gallery
 from worker.vision.pipeline import Pipeline, build_pipeline
 
@@ -43,7 +43,7 @@ def calibrate_models(products: Path, pipeline: Pipeline, folder: Path, progress:
     ]
     search, gallery = open_gallery(images, pipeline, progress)
     categories = {row["product_id"]: row.get("category") or "" for row in rows}
-    lessons = learn_from_gallery(search, gallery, pipeline, categories, load_entry, progress)
+    lessons = collect_lessons(search, gallery, pipeline, categories, load_entry, progress)
     if not lessons.are_enough():
         raise NotFound(f"The pictures of {products} give too few examples to calibrate with.")
     calibration, report = fit_calibration(lessons)

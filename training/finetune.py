@@ -220,9 +220,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True, help="safetensors of a trained embedder")
     parser.add_argument("--teacher-architecture", choices=sorted(PREPROCESS), default="efficientnet-lite0")
-    parser.add_argument(
-        "--teacher-composed", type=int, default=10_000, help="composed crops that its head was trained on"
-    )
+    parser.add_argument("--teacher-composed", type=int, default=10_000, help="composed crops of its head")
     parser.add_argument("--cut", type=int, required=True, help="stages (ResNet) or blocks (Lite) left frozen")
     parser.add_argument("--fit-head", action="store_true", help="start with a head fitted to the teacher")
     parser.add_argument("--kinds", nargs="+", default=["mask", "box"])

@@ -37,7 +37,7 @@ from worker.indexes.gate_limits import GateLimits
 from worker.indexes.pipelines import Build, Pipelines, keep_loaded
 from worker.indexes.probe import IndexProbe
 from worker.jobs.lane import CatalogueLane
-from worker.maintenance.probing import ProbeNotes
+from worker.maintenance.probing import ProbeRecorder
 from worker.products.context import JobContext
 from worker.search.lane import SearchLane
 from worker.vector_index import MilvusIndex
@@ -196,7 +196,7 @@ def _process(
             pictures=pictures,
             batch=settings.search.batch,
             notifier=ResultNotifier(settings.redis_url),
-            probes=ProbeNotes(database, settings.search.probe_share),
+            probes=ProbeRecorder(database, settings.search.probe_share),
             calibrations=Calibrations(settings.models_folder),
         ),
         catalogue=CatalogueLane(tools, settings.jobs.chunk_items, settings.jobs.hang_s),

@@ -130,7 +130,7 @@ def test_what_the_index_does_not_give_is_found_by_hash(shop: Shop, monkeypatch: 
     assert shop.rows() == 0
     look(shop)
     assert shown(shop) == [("near", ["b", "b2"])]
-    monkeypatch.setattr("worker.jobs.duplicates.same_quarters", lambda *_: iter(()))
+    monkeypatch.setattr("worker.jobs.duplicates.generate_banded_pairs", lambda *_: iter(()))
     look(shop)
     assert shown(shop) == [], "control: it was the hashes"
 
@@ -232,7 +232,7 @@ def test_the_rest_of_a_cancelled_job_knows_what_that_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Or the last step would find the pair by itself.
-    monkeypatch.setattr("worker.jobs.duplicates.same_quarters", lambda *_: iter(()))
+    monkeypatch.setattr("worker.jobs.duplicates.generate_banded_pairs", lambda *_: iter(()))
     shop = IndexShop(tmp_path, MemoryIndex())
     for n, data in enumerate((photo(1), photo(1, width=300), *(photo(50 + n) for n in range(4)))):
         shop.done(shop.jobs.create_put("shop", f"p{n}", ProductIn(), [shop.store.put(data, "images")]).id)

@@ -16,9 +16,9 @@ from shared.errors import Misconfigured
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
 from tests.builders import picture
 from tests.tiny_models import write_registry
-from worker.training.quantise import give_form, least_cosine
+from worker.training.quantise import min_cosine, write_int8_form
 from worker.vision import Image
-from worker.vision.crops import as_boxes, overlap
+from worker.vision.crops import overlap, to_boxes
 from worker.vision.detector import load_detector
 from worker.vision.embedder import load_embedder
 from worker.vision.models import ColourPlan, CropPlan, embedding_space, find_model
@@ -69,7 +69,7 @@ def test_shipped_detector_finds_the_same_in_every_precision(photos: list[Image],
             assert one.confidence == pytest.approx(two.confidence, abs=1e-3)
     tops = [(q, s) for q, s in zip(found["int8"], found["fp32"], strict=True) if s]
     assert len(tops) > len(photos) // 2
-    overlaps = [float(overlap(as_boxes(s[:1]), as_boxes(q)).max(initial=0)) for q, s in tops]
+    overlaps = [float(overlap(to_boxes(s[:1]), to_boxes(q)).max(initial=0)) for q, s in tops]
     assert np.mean(np.array(overlaps) > 0.9) > 0.8
 
 
@@ -106,7 +106,7 @@ def test_a_form_is_made_read_and_checked(tmp_path: Path) -> None:
     assert model.int8 is None
     with pytest.raises(Misconfigured, match="has no INT8 form"):
         load_embedder(model, cache_dir=cache, precision="int8")
-    form = give_form(models, model, images, cache)
+    form = write_int8_form(models, model, images, cache)
     quantised = find_model(models, "lite", "embedder")
     rows = [
         load_embedder(quantised, cache_dir=cache, precision=precision).embed(images)
@@ -114,7 +114,7 @@ def test_a_form_is_made_read_and_checked(tmp_path: Path) -> None:
     ]
     assert not np.allclose(rows[0], rows[1], atol=1e-6), "nothing was quantised"
     both = quantised.model_copy(update={"colour": ColourPlan(), "crop": CropPlan(mode="both")})
-    assert least_cosine(both, images, cache) == least_cosine(quantised, images, cache)
+    assert min_cosine(both, images, cache) == min_cosine(quantised, images, cache)
     with pytest.raises(Misconfigured, match="has no INT8 form"):
         load_embedder(quantised, "torch", cache_dir=cache, precision="int8")
 

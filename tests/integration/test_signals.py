@@ -21,7 +21,7 @@ from shared.searches.metrics import BOUNDS_S, SearchMetricsRepository, bucket_of
 from tests.packing import pictures
 from tests.shop import Shop, found
 from tests.web_builders import open_shop
-from worker.maintenance.probing import ProbeNotes, Prober
+from worker.maintenance.probing import Prober, ProbeRecorder
 
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
@@ -36,7 +36,7 @@ def ask(shop: Shop, *numbers: int, share: float = 1.0, **options: object) -> lis
     """Search with pictures of products, of which ``share`` is probed; return the first answer's products."""
     answers = []
     for number in numbers:
-        notes = ProbeNotes(shop.worker.database, share, random.Random(number))
+        notes = ProbeRecorder(shop.worker.database, share, random.Random(number))
         object.__setattr__(
             shop, "worker", replace(shop.worker, search=replace(shop.worker.search, probes=notes))
         )
@@ -133,7 +133,7 @@ def test_few_are_probed_and_never_too_much(shop: Shop) -> None:
     settle(shop)
     ask(shop, 3, share=0.0)
     assert probes(shop) == [], "none is wanted"
-    notes = ProbeNotes(shop.worker.database, 1.0)
+    notes = ProbeRecorder(shop.worker.database, 1.0)
     shop.worker = replace(shop.worker, search=replace(shop.worker.search, probes=notes))
     for _ in range(3):
         result = shop.search(pictures(1)["p0.jpg"], top_k=3)
@@ -153,7 +153,7 @@ def test_a_probe_that_cannot_be_noted_harms_nothing() -> None:
         live = type("Live", (), {"id": 1})
 
     nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    ProbeNotes(nowhere, 1.0).note([Query()])  # type: ignore[list-item]
+    ProbeRecorder(nowhere, 1.0).note([Query()])  # type: ignore[list-item]
 
 
 def test_percentiles_and_buckets() -> None:

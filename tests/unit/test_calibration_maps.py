@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from worker.calibration.calibration_store import Calibration
-from worker.calibration.category import best_spread, predicted_category
+from worker.calibration.category import fit_spread, predict_category
 from worker.calibration.composed import Shown, Studio
-from worker.calibration.curves import MOST_KNOTS, Curve, Floats, isotonic
-from worker.calibration.diagram import reliability_svg
-from worker.calibration.fitting import LEAST_RIGHT, Samples, fit
-from worker.calibration.learning import Lessons, Question, calibration_of
-from worker.calibration.reliability import kept_promises
+from worker.calibration.curves import MAX_KNOTS, Curve, Floats, isotonic
+from worker.calibration.diagram import draw_reliability
+from worker.calibration.fitting import MIN_RIGHT, Samples, fit
+from worker.calibration.learning import Lessons, Question, fit_calibration
+from worker.calibration.reliability import measure_calibration
 from worker.calibration.score_map import Hits, ScoreMap, blend, logistic
 from worker.vision.baselines import WholeImage
 
@@ -53,7 +53,7 @@ def test_an_isotonic_curve_never_falls_and_never_promises_certainty(count: int) 
     assert (np.diff(said) >= 0).all()
     assert said.min() > 0
     assert said.max() < 1
-    assert 2 <= len(curve.evidence) <= MOST_KNOTS
+    assert 2 <= len(curve.evidence) <= MAX_KNOTS
 
 
 def test_pools_are_the_means_of_what_they_hold() -> None:
@@ -92,10 +92,13 @@ def test_what_objects_say_is_learnt_and_moves_the_first_hit_alone() -> None:
     assert found.one(0.7, 0.7, 0.65, 0.95) > 0.85
     assert found.one(0.7, 0.7, 0.65, 0.5) == pytest.approx(0.5, abs=0.15)
     assert found.one(0.7, 0.7, 0.65) < 0.15
-    assert kept_promises(found(firsts), right)["ece"] < 0.05
+    assert measure_calibration(found(firsts), right)["ece"] < 0.05
     # The control: without it the same is said of all of them.
     alone = blend(firsts._replace(agreements=np.zeros(count)), right)
-    assert kept_promises(alone(firsts), right)["brier"] > 1.5 * kept_promises(found(firsts), right)["brier"]
+    assert (
+        measure_calibration(alone(firsts), right)["brier"]
+        > 1.5 * measure_calibration(found(firsts), right)["brier"]
+    )
     # A hit behind is never the more probable, even where objects contradict the first.
     assert found.weights[4] < 0
     assert found.one(0.699, 0.7, 0.699) <= found.one(0.7, 0.7, 0.699)
@@ -122,16 +125,16 @@ def test_a_least_score_is_where_the_probability_is_reached(form: str) -> None:
     said = found(Hits(scores, np.full(6, 0.95), np.full(6, 0.9), np.zeros(6)))
     assert (np.diff(said) < 0).all(), "within a group a lower score is less probable"
     for place in range(1, len(scores)):
-        assert found.least_score(float(said[place]), 0.95, 0.9) == pytest.approx(scores[place], abs=1e-6)
-    assert found.least_score(float(said[0]) - 1e-9, 0.95, 0.9) == pytest.approx(0.95)
-    assert found.least_score(float(said[0]) + 0.001, 0.95, 0.9) is None
+        assert found.min_score(float(said[place]), 0.95, 0.9) == pytest.approx(scores[place], abs=1e-6)
+    assert found.min_score(float(said[0]) - 1e-9, 0.95, 0.9) == pytest.approx(0.95)
+    assert found.min_score(float(said[0]) + 0.001, 0.95, 0.9) is None
     assert found.one(0.95, 0.95, 0.9) == pytest.approx(said[0])
     assert found.one(0.6, 0.95, 0.9) == pytest.approx(said[4])
     # An object that is sure of the first makes it, and it alone, more probable.
     sure = found.one(0.95, 0.95, 0.9, 0.9)
     assert sure > said[0]
-    assert found.least_score(sure - 1e-9, 0.95, 0.9, 0.9) == pytest.approx(0.95)
-    assert found.least_score(float(said[4]), 0.95, 0.9, 0.9) == pytest.approx(0.6, abs=1e-6)
+    assert found.min_score(sure - 1e-9, 0.95, 0.9, 0.9) == pytest.approx(0.95)
+    assert found.min_score(float(said[4]), 0.95, 0.9, 0.9) == pytest.approx(0.6, abs=1e-6)
 
 
 def test_a_map_survives_being_stored() -> None:
@@ -159,26 +162,26 @@ def test_what_a_fit_says_comes_true_on_photos_that_it_has_not_seen() -> None:
     assert made.report["all"]["ece"] < 0.05
     fresh = questions(1500, seed=1)
     said = made.map(fresh.hits())
-    assert kept_promises(said, np.array(fresh.right))["ece"] < 0.05
+    assert measure_calibration(said, np.array(fresh.right))["ece"] < 0.05
     # The control: the score without the lead does not keep its word about first hits.
     first = np.array(fresh.first)
     scores = hits(np.array(fresh.scores), np.zeros(len(fresh)))
     said = blend(scores, np.array(fresh.right))(scores)
-    assert kept_promises(said[first], np.array(fresh.right)[first])["ece"] > 0.1
+    assert measure_calibration(said[first], np.array(fresh.right)[first])["ece"] > 0.1
 
 
 def test_too_little_to_learn_from_makes_no_map() -> None:
     assert fit(Samples()) is None
-    assert fit(questions(LEAST_RIGHT - 1)) is None
-    assert fit(questions(LEAST_RIGHT)) is not None
+    assert fit(questions(MIN_RIGHT - 1)) is None
+    assert fit(questions(MIN_RIGHT)) is not None
 
 
 def test_broken_promises_are_counted() -> None:
     right = np.array([1.0, 0, 0, 0])
-    assert kept_promises(np.full(4, 0.25), right)["ece"] == 0
-    assert kept_promises(np.full(4, 0.75), right)["ece"] == 0.5
-    assert kept_promises(np.array([]), np.array([]))["ece"] is None
-    bins = kept_promises(np.array([0.1, 0.12, 0.9, 1.0]), np.array([0.0, 1, 1, 1]))["bins"]
+    assert measure_calibration(np.full(4, 0.25), right)["ece"] == 0
+    assert measure_calibration(np.full(4, 0.75), right)["ece"] == 0.5
+    assert measure_calibration(np.array([]), np.array([]))["ece"] is None
+    bins = measure_calibration(np.array([0.1, 0.12, 0.9, 1.0]), np.array([0.0, 1, 1, 1]))["bins"]
     assert [(b["said"], b["came_true"], b["n"]) for b in bins] == [(0.11, 0.5, 2), (0.95, 1.0, 2)]
 
 
@@ -186,13 +189,13 @@ def test_what_so_few_hits_show_by_chance_is_told() -> None:
     chance = np.random.default_rng(0)
     said = chance.uniform(0, 1, 400)
     right = (chance.random(400) < said).astype(np.float64)
-    kept = kept_promises(said, right)
+    kept = measure_calibration(said, right)
     assert 0.01 < kept["ece_by_chance"] < 0.06, "never nothing, though every probability is right"
     low, high = kept["ece_ci"]
     assert low < high
     assert low <= kept["ece"] * 1.5
     # Ten times as many leave less to chance; hits of one photo tell no more than the photo.
-    many = kept_promises(np.repeat(said, 10), np.repeat(right, 10), np.repeat(np.arange(400), 10))
+    many = measure_calibration(np.repeat(said, 10), np.repeat(right, 10), np.repeat(np.arange(400), 10))
     assert many["ece_by_chance"] < kept["ece_by_chance"] / 2
     assert many["ece_ci"] == pytest.approx(kept["ece_ci"], abs=0.01)
     assert many["ece"] == kept["ece"]
@@ -211,7 +214,7 @@ def test_a_whole_photo_is_believed_as_far_as_its_objects_are() -> None:
     for photo in range(400, 480):
         right = frozenset({"p"} if chance.random() < 0.5 else {"r"})
         lessons.learn(Question(photo, "whole", right, [("p", 0.6), ("q", 0.55)]), {})
-    calibration, report = calibration_of(lessons)
+    calibration, report = fit_calibration(lessons)
     whole_map, alone = (calibration.map_of("same", part) for part in ("whole", "alone"))
     objects = calibration.map_of("same", "object")
     assert whole_map is not None
@@ -227,24 +230,24 @@ def test_a_whole_photo_is_believed_as_far_as_its_objects_are() -> None:
 
 
 def test_the_diagram_shows_each_line_with_its_error() -> None:
-    kept = kept_promises(np.array([0.1, 0.9]), np.array([0.0, 1.0]))
-    drawn_ = reliability_svg("A <title>", {"first & hits": kept})
+    kept = measure_calibration(np.array([0.1, 0.9]), np.array([0.0, 1.0]))
+    drawn_ = draw_reliability("A <title>", {"first & hits": kept})
     assert drawn_.startswith("<svg")
     assert "A &lt;title&gt;" in drawn_
     assert "first &amp; hits: calibration error 0.100, 2 hits" in drawn_
 
 
 def test_near_hits_tell_the_category_and_their_share_how_surely() -> None:
-    assert predicted_category([]) is None
-    assert predicted_category([("", 0.9), ("", 0.8)]) is None
-    assert predicted_category([("chair", 0.9)]) == ("chair", 1.0)
-    value, share = predicted_category([("chair", 0.9), ("lamp", 0.9), ("lamp", 0.9)]) or ("", 0.0)
+    assert predict_category([]) is None
+    assert predict_category([("", 0.9), ("", 0.8)]) is None
+    assert predict_category([("chair", 0.9)]) == ("chair", 1.0)
+    value, share = predict_category([("chair", 0.9), ("lamp", 0.9), ("lamp", 0.9)]) or ("", 0.0)
     assert (value, round(share, 6)) == ("lamp", round(2 / 3, 6))
     # One that is much nearer outweighs two that are far; without a category it only makes less sure.
-    near, share = predicted_category([("chair", 0.9), ("lamp", 0.6), ("lamp", 0.6)]) or ("", 0.0)
+    near, share = predict_category([("chair", 0.9), ("lamp", 0.6), ("lamp", 0.6)]) or ("", 0.0)
     assert near == "chair"
     assert share > 0.99
-    value, share = predicted_category([("", 0.9), ("lamp", 0.9)]) or ("", 0.0)
+    value, share = predict_category([("", 0.9), ("lamp", 0.9)]) or ("", 0.0)
     assert value == "lamp"
     assert share == pytest.approx(0.5)
 
@@ -257,7 +260,7 @@ def test_the_spread_that_fits_is_found() -> None:
         sure = 1 / (1 + np.exp(-ahead / 0.05))
         right = "a" if chance.random() < sure else "b"
         asked.append(([("a", 0.9), ("b", 0.9 - ahead)], right))
-    assert best_spread(asked) in (0.04, 0.05, 0.07)
+    assert fit_spread(asked) in (0.04, 0.05, 0.07)
 
 
 def product_picture(seed: int) -> Shown:

@@ -12,7 +12,7 @@ from worker.vision.crops import (
     fit_into_square,
     overlap,
     to_pixels,
-    with_mask_of,
+    transfer_mask,
 )
 from worker.vision.models import CropPlan
 
@@ -120,7 +120,7 @@ def test_drawn_box_takes_over_the_mask_of_the_object_in_it() -> None:
     mask[:, 50:] = 0.0
     seen = Detection((0.2, 0.2, 0.6, 0.6), "chair", 0.8, mask)
     far = Detection((0.7, 0.7, 0.9, 0.9), "lamp", 0.9, np.ones((50, 50), np.float32))
-    drawn = with_mask_of((0.2, 0.2, 0.7, 0.6), [far, seen])
+    drawn = transfer_mask((0.2, 0.2, 0.7, 0.6), [far, seen])
     assert drawn.box == (0.2, 0.2, 0.7, 0.6)
     assert drawn.label == "chair"
     assert drawn.mask is not None
@@ -133,5 +133,5 @@ def test_drawn_box_takes_over_the_mask_of_the_object_in_it() -> None:
 
 def test_drawn_box_around_nothing_has_no_mask() -> None:
     seen = Detection((0.0, 0.0, 0.3, 0.3), "chair", 0.8, np.ones((10, 10), np.float32))
-    assert with_mask_of((0.5, 0.5, 0.9, 0.9), [seen]).mask is None
-    assert with_mask_of((0.5, 0.5, 0.9, 0.9), []).mask is None
+    assert transfer_mask((0.5, 0.5, 0.9, 0.9), [seen]).mask is None
+    assert transfer_mask((0.5, 0.5, 0.9, 0.9), []).mask is None

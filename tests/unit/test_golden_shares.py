@@ -13,7 +13,7 @@ from shared.errors import InvalidInput
 from worker.scenes.cutouts import is_held_out
 from worker.training.crop_features import Features
 from worker.training.crop_set import Row
-from worker.training.golden import GOLDEN_HELD_OUT_PERCENT, GoldenPhoto, share_out
+from worker.training.golden import GOLDEN_HELD_OUT_PERCENT, GoldenPhoto, split_golden
 from worker.training.head import ProductSampler
 
 
@@ -40,12 +40,12 @@ def data(tmp_path: Path) -> Path:
 def test_a_photo_is_always_on_the_same_side(data: Path) -> None:
     train, held = features("p0", "p1"), features("p2")
     few = [golden("chair 0", photo) for photo in range(200)]
-    shares = share_out(few, data, train, held)
+    shares = split_golden(few, data, train, held)
     assert {photo.product_id for photo in shares.used} == {"p0"}
     assert 30 <= len(shares.held_out) <= 70
     assert len(shares.used) + len(shares.held_out) == 200
     # More of them move none, and all that one photo shows goes where the photo goes.
-    more = share_out([*few, *(golden("chair 1", photo) for photo in range(300))], data, train, held)
+    more = split_golden([*few, *(golden("chair 1", photo) for photo in range(300))], data, train, held)
     used, judging = ({photo.digest for photo in part} for part in (more.used, more.held_out))
     assert not used & judging
     assert {photo.digest for photo in shares.used} <= used
@@ -58,19 +58,19 @@ def test_photos_of_products_that_judge_teach_nothing(data: Path) -> None:
         for photo in range(100)
         if not is_held_out(golden("chair 0", photo).digest, GOLDEN_HELD_OUT_PERCENT)
     )
-    alone = share_out([golden("chair 0", teaching)], data, features("p0"), features("p2"))
+    alone = split_golden([golden("chair 0", teaching)], data, features("p0"), features("p2"))
     assert len(alone.used) == 1
     photos = [golden("chair 0", teaching), golden("chair 2", teaching), *some()]
-    shares = share_out(photos, data, features("p0"), features("p2"))
+    shares = split_golden(photos, data, features("p0"), features("p2"))
     assert golden("chair 0", teaching).digest not in {photo.digest for photo in shares.used}
     assert {photo.product_id for photo in shares.held_out} >= {"p0", "p2"}
 
 
 def test_products_without_a_cut_out_are_left_out_and_counted(data: Path) -> None:
     photos = [*some(), golden("chair 3", 7), golden("nobody's", 8)]
-    assert share_out(photos, data, features("p0"), features("p2")).left_out == 2
+    assert split_golden(photos, data, features("p0"), features("p2")).left_out == 2
     with pytest.raises(InvalidInput, match="Of 2 golden queries 0 are of products"):
-        share_out(photos[-2:], data, features("p0"), features("p2"))
+        split_golden(photos[-2:], data, features("p0"), features("p2"))
 
 
 def test_a_golden_query_is_drawn_as_a_photo_of_its_product() -> None:

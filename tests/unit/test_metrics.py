@@ -9,7 +9,7 @@ from worker.evaluation.metrics import (
     detector_figures,
     interval,
     match,
-    rank_of,
+    product_rank,
     search_figures,
     with_interval,
 )
@@ -22,12 +22,12 @@ def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:
 def test_a_product_counts_once_with_its_best_image_for_any_query() -> None:
     owners = np.array([0, 0, 1, 2], np.intp)
     scores = np.array([[0.1, 0.9, 0.8, 0.2], [0.3, 0.1, 0.1, 0.85]], np.float32)
-    assert [rank_of(scores, owners, product) for product in (0, 1, 2)] == [1, 3, 2]
+    assert [product_rank(scores, owners, product) for product in (0, 1, 2)] == [1, 3, 2]
 
 
 def test_equal_scores_do_not_flatter() -> None:
     owners = np.arange(5)
-    assert rank_of(np.ones((1, 5), np.float32), owners, 2) == 5
+    assert product_rank(np.ones((1, 5), np.float32), owners, 2) == 5
 
 
 def test_search_figures() -> None:

@@ -9,7 +9,7 @@ from worker.duplicates.perceptual import perceptual_hash
 from worker.vision import Image
 
 
-def bits_apart(a: int, b: int) -> int:
+def hamming_distances(a: int, b: int) -> int:
     return ((a ^ b) & (2**64 - 1)).bit_count()
 
 
@@ -26,9 +26,9 @@ def test_size_and_compression_change_few_bits_and_another_picture_many() -> None
     assert ok
     compressed = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
     hashed = perceptual_hash(picture)
-    assert bits_apart(hashed, perceptual_hash(smaller)) <= 4
-    assert bits_apart(hashed, perceptual_hash(compressed)) <= 4
-    assert min(bits_apart(hashed, perceptual_hash(scene(n))) for n in range(2, 12)) > 12
+    assert hamming_distances(hashed, perceptual_hash(smaller)) <= 4
+    assert hamming_distances(hashed, perceptual_hash(compressed)) <= 4
+    assert min(hamming_distances(hashed, perceptual_hash(scene(n))) for n in range(2, 12)) > 12
 
 
 def test_it_fits_into_a_signed_column_and_a_grey_wall_has_one_too() -> None:

@@ -13,7 +13,7 @@ from worker.calibration.calibration_store import Calibration
 from worker.calibration.score_map import ScoreMap
 from worker.search.boosting import Boosting
 from worker.search.grouping import Candidate, candidates
-from worker.search.probabilities import DIGITS, least_score, sure_of
+from worker.search.probabilities import DIGITS, min_score, sure_of
 from worker.search.query import Query
 from worker.vector_index.contract import IndexHit
 from worker.vision import Detection
@@ -45,7 +45,7 @@ def query(*groups: list[IndexHit], **options: Any) -> Query:
 
 
 def shown(asked: Query, group: int) -> list[Candidate]:
-    return candidates([(group, asked.hits[group])], least_score(asked, group))
+    return candidates([(group, asked.hits[group])], min_score(asked, group))
 
 
 def said(asked: Query, group: int = -1) -> list[float]:

@@ -22,7 +22,7 @@ from shared.filters import filter_fields
 from shared.filters.facts import MAX_TOKENS
 from shared.imports.manifest import Row, read_rows
 from worker.vector_index.contract import IndexRow
-from worker.vector_index.rows import MAX_BYTES, as_entity
+from worker.vector_index.rows import MAX_BYTES, to_entity
 from worker.vector_index.schema import new_schema
 
 DOCS = Path(__file__).parents[2] / "docs" / "import.md"
@@ -121,7 +121,7 @@ def test_a_row_at_the_limit_is_read_indexed_and_stored(
     assert row.problem is None, row.problem
     assert row.product is not None
     assert row.product_id is not None
-    as_entity(index_row(row.product_id, row.product), {"facts", "ordered"})
+    to_entity(index_row(row.product_id, row.product), {"facts", "ordered"})
     database = Database(f"sqlite:///{tmp_path}/x.sqlite3")
     migrate(database)
     store(database, row.product_id, row.product)
@@ -199,7 +199,7 @@ def test_the_limit_of_categories_is_the_index_and_the_index_checks_it_too() -> N
     assert fields["category"].params["max_length"] == MAX_BYTES["category"] == MAX_CATEGORY_BYTES
     product = ProductIn.model_construct(category="ü" * 129, titles={}, tags=[], attributes={}, price=None)
     with pytest.raises(InvalidInput, match="256 bytes"):
-        as_entity(index_row("p", product), ())
+        to_entity(index_row("p", product), ())
 
 
 @pytest.mark.parametrize("char", ["\\", '"', "é", "漢", "😀", "a", "\x7f"])

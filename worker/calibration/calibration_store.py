@@ -37,7 +37,7 @@ class Calibration:
         source: ``catalogue``: made of its own pictures; ``default``: shipped with the models.
         same, kind: maps to the probability that a hit is the product asked for, and that it is of its
             category; a part is missing where there was too little to learn from.
-        spread: of the votes for a category: ``predicted_category`` has it.
+        spread: of the votes for a category: ``predict_category`` has it.
     """
 
     source: Literal["catalogue", "default"]
@@ -93,7 +93,7 @@ class Calibrations:
         """
         if made_at is None:
             self._known.pop(version.id, None)
-            return self._defaults.get(models_of(version.detector, version.embedder))
+            return self._defaults.get(calibration_key(version.detector, version.embedder))
         known = self._known.get(version.id)
         if known is None or known[0] != made_at:
             row = connection.execute(
@@ -126,7 +126,7 @@ def _defaults(path: Path) -> dict[tuple[str, str], Calibration]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["calibrations"]
         found = {
-            models_of(entry["detector"], entry["embedder"]): read(entry["curves"], "default")
+            calibration_key(entry["detector"], entry["embedder"]): read(entry["curves"], "default")
             for entry in entries
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -134,7 +134,7 @@ def _defaults(path: Path) -> dict[tuple[str, str], Calibration]:
     return {models: each for models, each in found.items() if each is not None}
 
 
-def models_of(detector: str, embedder: str) -> tuple[str, str]:
+def calibration_key(detector: str, embedder: str) -> tuple[str, str]:
     """Return what index versions share whose scores mean the same: thresholds and precision move them little.
 
     Args:

@@ -14,7 +14,7 @@ SPREAD = 0.03
 SPREADS = (0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15)
 
 
-def predicted_category(hits: Sequence[tuple[str, float]], spread: float = SPREAD) -> tuple[str, float] | None:
+def predict_category(hits: Sequence[tuple[str, float]], spread: float = SPREAD) -> tuple[str, float] | None:
     """Return the category that most votes are for, and its share of all votes.
 
     A vote weighs ``exp(score / spread)``. Hits without a category vote for none, and lower the share.
@@ -35,17 +35,17 @@ def predicted_category(hits: Sequence[tuple[str, float]], spread: float = SPREAD
     return best, named[best] / sum(votes.values())
 
 
-def best_spread(questions: Sequence[tuple[Sequence[tuple[str, float]], str]]) -> float:
+def fit_spread(questions: Sequence[tuple[Sequence[tuple[str, float]], str]]) -> float:
     """Return the spread whose shares of votes were nearest to the truth (log loss).
 
     Args:
-        questions: hits as ``predicted_category`` takes them, and the right category.
+        questions: hits as ``predict_category`` takes them, and the right category.
     """
 
     def loss(spread: float) -> float:
         total = 0.0
         for hits, right in questions:
-            found = predicted_category(hits, spread)
+            found = predict_category(hits, spread)
             sure = 0.0 if found is None else found[1] if found[0] == right else 1 - found[1]
             total -= log(max(sure, 1e-3))
         return total

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 #: Most points of a curve that is kept.
-MOST_KNOTS = 64
+MAX_KNOTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def isotonic(evidence: Floats, right: Floats) -> Curve:
     # An end of few examples does not undo what its neighbour knows.
     shares[0], shares[-1] = min(low, shares[1]), max(high, shares[-2])
     middles = sums / counts
-    if len(shares) > MOST_KNOTS:
-        kept = np.unique(np.linspace(0, len(shares) - 1, MOST_KNOTS).round().astype(int))
+    if len(shares) > MAX_KNOTS:
+        kept = np.unique(np.linspace(0, len(shares) - 1, MAX_KNOTS).round().astype(int))
         middles, shares = middles[kept], shares[kept]
     return Curve(middles, shares)

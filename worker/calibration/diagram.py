@@ -10,11 +10,11 @@ _SIDE, _LEFT, _TOP = 260, 46, 34
 _INKS = ("#2563eb", "#c2410c", "#15803d", "#7e22ce")
 
 
-def reliability_svg(title: str, lines: Mapping[str, dict[str, Any]]) -> str:
+def draw_reliability(title: str, lines: Mapping[str, dict[str, Any]]) -> str:
     """Return the diagram; a perfect line is the diagonal. A dot's area tells how many hits it stands for.
 
     Args:
-        lines: what ``kept_promises`` returned, by the name that the legend shows.
+        lines: what ``measure_calibration`` returned, by the name that the legend shows.
     """
     parts = [_frame(title)]
     for number, (name, found) in enumerate(lines.items()):

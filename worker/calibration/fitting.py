@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.calibration.curves import Floats, isotonic
-from worker.calibration.reliability import kept_promises
+from worker.calibration.reliability import measure_calibration
 from worker.calibration.score_map import Hits, ScoreMap, blend, evidence
 
 #: Hits of a question that are learnt from.
 HITS = 20
 #: With fewer right ones no map is made.
-LEAST_RIGHT = 50
+MIN_RIGHT = 50
 
 
 @dataclass
@@ -60,18 +60,18 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedMap:
     """A map, and what became of its promises on photos that it was not fitted on.
 
     Attributes:
-        report: ``form``, ``hits``, ``right``, and under ``first`` and ``all`` what ``kept_promises`` says.
+        report: ``form``, ``hits``, ``right``, and under ``first`` and ``all`` results of ``measure_calibration``.
     """
 
     map: ScoreMap
     report: dict[str, Any]
 
 
-def fit(samples: Samples) -> Fitted | None:
+def fit(samples: Samples) -> FittedMap | None:
     """Fit both forms of map and keep the better one; None where too few hits are right, or too few wrong.
 
     Each form is fitted on one half of the photos and asked about the other. The one whose answers there were
@@ -80,7 +80,7 @@ def fit(samples: Samples) -> Fitted | None:
     that says the same of every hit.
     """
     hits, right = samples.hits(), np.array(samples.right, np.float64)
-    if min(right.sum(), len(right) - right.sum()) < LEAST_RIGHT:
+    if min(right.sum(), len(right) - right.sum()) < MIN_RIGHT:
         return None
     odd = np.array(samples.photos) % 2 == 1
     unseen: dict[str, Floats] = {}
@@ -98,10 +98,10 @@ def fit(samples: Samples) -> Fitted | None:
         "form": form,
         "hits": len(right),
         "right": int(right.sum()),
-        "first": kept_promises(unseen[form][first], right[first], photos[first]),
-        "all": kept_promises(unseen[form], right, photos),
+        "first": measure_calibration(unseen[form][first], right[first], photos[first]),
+        "all": measure_calibration(unseen[form], right, photos),
     }
-    return Fitted(_FORMS[form](hits, right), report)
+    return FittedMap(_FORMS[form](hits, right), report)
 
 
 def _some(hits: Hits, which: NDArray[np.bool_]) -> Hits:

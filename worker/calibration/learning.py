@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from worker.calibration.calibration_store import Calibration, Part, What
-from worker.calibration.category import best_spread, predicted_category
+from worker.calibration.category import fit_spread, predict_category
 from worker.calibration.composed import Photo
-from worker.calibration.diagram import reliability_svg
-from worker.calibration.fitting import HITS, LEAST_RIGHT, Fitted, Samples, fit
-from worker.calibration.reliability import kept_promises
+from worker.calibration.diagram import draw_reliability
+from worker.calibration.fitting import HITS, MIN_RIGHT, FittedMap, Samples, fit
+from worker.calibration.reliability import measure_calibration
 from worker.calibration.score_map import ScoreMap
-from worker.vision.crops import as_boxes, match
+from worker.vision.crops import match, to_boxes
 from worker.vision.pipeline import QueryEmbedding
 
 #: By how much a detection overlaps what it is of.
@@ -43,10 +43,10 @@ class Question:
     hits: Found
 
 
-def wanted_of(photo: Photo, embedded: QueryEmbedding) -> list[tuple[Part, list[int]]]:
+def expected_answers(photo: Photo, embedded: QueryEmbedding) -> list[tuple[Part, list[int]]]:
     """Return what each embedding asks for: the part, and which of the photo's products are right."""
     truth = np.array(photo.boxes, np.float32).reshape(-1, 4)
-    pairs = {j: i for i, j in match(truth, as_boxes(list(embedded.objects)), _SAME_OBJECT)}
+    pairs = {j: i for i, j in match(truth, to_boxes(list(embedded.objects)), _SAME_OBJECT)}
     objects: list[tuple[Part, list[int]]] = [
         ("object", [pairs[n]] if n in pairs else []) for n in range(len(embedded.objects))
     ]
@@ -94,7 +94,7 @@ class Lessons:
 
     def enough(self) -> bool:
         """Whether anything can be said."""
-        return self.right >= LEAST_RIGHT
+        return self.right >= MIN_RIGHT
 
     def agreements(self, object_map: ScoreMap | None) -> dict[int, float]:
         """Return of each photo with objects how probable the surest one calls its first hit as a whole."""
@@ -144,20 +144,20 @@ def _says(object_map: ScoreMap, product: str, found: Found) -> float:
     return object_map.one(score, found[0][1], found[1][1] if len(found) > 1 else None)
 
 
-def calibration_of(lessons: Lessons) -> tuple[Calibration, dict[str, Any]]:
+def fit_calibration(lessons: Lessons) -> tuple[Calibration, dict[str, Any]]:
     """Return the calibration, and the report: of each map how it kept its promises on unseen photos.
 
     A part with too few right hits has no map. The report's ``diagram`` is an SVG.
     """
     of_objects = fit(lessons.samples("same", "object", {}))
     agreements = lessons.agreements(None if of_objects is None else of_objects.map)
-    fitted: dict[What, dict[Part, Fitted]] = {"same": {}, "kind": {}}
+    fitted: dict[What, dict[Part, FittedMap]] = {"same": {}, "kind": {}}
     for what, maps in fitted.items():
         for part in PARTS:
             found = fit(lessons.samples(what, part, agreements))
             if found is not None:
                 maps[part] = found
-    spread = best_spread(lessons.votes)
+    spread = fit_spread(lessons.votes)
     calibration = Calibration(
         "catalogue",
         {part: each.map for part, each in fitted["same"].items()},
@@ -175,14 +175,14 @@ def calibration_of(lessons: Lessons) -> tuple[Calibration, dict[str, Any]]:
 def _votes_kept(lessons: Lessons, spread: float) -> dict[str, Any]:
     said, right = [], []
     for hits, wanted in lessons.votes:
-        found = predicted_category(hits, spread)
+        found = predict_category(hits, spread)
         said.append(0.0 if found is None else found[1])
         right.append(float(found is not None and found[0] == wanted))
-    kept = kept_promises(np.array(said, np.float64), np.array(right, np.float64))
+    kept = measure_calibration(np.array(said, np.float64), np.array(right, np.float64))
     return {"right": round(float(np.mean(right)), 4) if right else None, **kept}
 
 
-def _diagram(fitted: Mapping[What, Mapping[Part, Fitted]]) -> str:
+def _diagram(fitted: Mapping[What, Mapping[Part, FittedMap]]) -> str:
     names: dict[What, str] = {"same": "same product", "kind": "same category"}
     # Of the whole photo alone there is no line: four are enough.
     asked: dict[Part, str] = {"object": "an object", "whole": "the whole photo"}
@@ -192,4 +192,4 @@ def _diagram(fitted: Mapping[What, Mapping[Part, Fitted]]) -> str:
         for part, each in maps.items()
         if part in asked
     }
-    return reliability_svg("Composed photos that were not learnt from", lines)
+    return draw_reliability("Composed photos that were not learnt from", lines)

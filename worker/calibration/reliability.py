@@ -14,7 +14,7 @@ BINS = 10
 _DRAWS, _CHANCES = 1000, 200
 
 
-def kept_promises(
+def measure_calibration(
     said: Floats, right: Floats, photos: NDArray[np.int_] | Sequence[int] | None = None
 ) -> dict[str, Any]:
     """Return how far probabilities were kept.

@@ -83,7 +83,7 @@ class ScoreMap:
         values = (score, first, first if second is None else second, agreement)
         return float(self(Hits(*(np.array([value], np.float64) for value in values)))[0])
 
-    def least_score(
+    def min_score(
         self, probability: float, first: float, second: float | None, agreement: float = 0.0
     ) -> float | None:
         """Return the lowest score that has this probability in a group; None where not even the best has.

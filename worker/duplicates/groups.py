@@ -115,7 +115,7 @@ def groups(
         number += 1
 
 
-def with_same_bytes(catalogue_id: int) -> Select[Any]:
+def select_sharing_bytes(catalogue_id: int) -> Select[Any]:
     """Select the products that have a picture whose bytes another product of the catalogue has."""
     shared = (
         select(Image.sha256)
@@ -127,7 +127,7 @@ def with_same_bytes(catalogue_id: int) -> Select[Any]:
     return select(Image.product).where(Image.sha256.in_(shared))
 
 
-def same_bytes(catalogue_id: int) -> Duplicates:
+def exact_duplicates(catalogue_id: int) -> Duplicates:
     """Return what finds the products that have a picture of a product, byte by byte."""
 
     def find(session: Session, product: int) -> list[tuple[str, Member]]:

@@ -19,7 +19,7 @@ from shared.database import Database
 from shared.database.bulk import upsert_rows
 from shared.database.tables import Detection, DuplicatePair, Image, Product
 from shared.errors import NotFound
-from worker.duplicates.perceptual import bits_apart
+from worker.duplicates.perceptual import hamming_distances
 from worker.indexes.versions import IndexVersion
 from worker.vector_index.contract import VectorIndex
 from worker.vision import Embeddings
@@ -110,7 +110,7 @@ def neighbours(
     return _alike(offered, limits)
 
 
-def same_quarters(
+def generate_banded_pairs(
     database: Database, catalogue_id: int, version: IndexVersion, limits: Limits
 ) -> Iterator[list[Pair]]:
     """Yield pairs of pictures whose hashes agree in one of four quarters; often none, to show progress.
@@ -156,7 +156,7 @@ def write_pairs(session: Session, job_id: str, pairs: Sequence[Pair]) -> None:
     upsert_rows(session, DuplicatePair, rows, ("job_id", "left_product", "right_product"))
 
 
-def take_over_pairs(session: Session, earlier: str, job_id: str) -> None:
+def adopt_pairs(session: Session, earlier: str, job_id: str) -> None:
     """Give a job that does the rest of an earlier one the pairs which that one found."""
     ours = aliased(DuplicatePair)
     known = exists().where(
@@ -205,7 +205,7 @@ def _alike(offered: Sequence[Pair], limits: Limits) -> list[Pair]:
     ]  # fmt: skip
     left = np.array([pair.left.hash for pair in apart], np.int64)
     right = np.array([pair.right.hash for pair in apart], np.int64)
-    few = bits_apart(left, right) <= limits.bits
+    few = hamming_distances(left, right) <= limits.bits
     return [pair for pair, close in zip(apart, few, strict=True) if close]
 
 

@@ -36,7 +36,7 @@ def mirrored(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
     return hashes ^ np.int64(_TURNED)
 
 
-def bits_apart(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.uint8]:
+def hamming_distances(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return in how many bits hashes differ, or those of the mirrored pictures where that is fewer."""
     straight = np.bitwise_count((left ^ right).view(np.uint64))
     turned = np.bitwise_count((left ^ mirrored(right)).view(np.uint64))

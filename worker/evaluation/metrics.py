@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Boxes = NDArray[np.float32]
 
 
-def rank_of(scores: NDArray[np.float32], owners: NDArray[np.intp], wanted: int) -> int:
+def product_rank(scores: NDArray[np.float32], owners: NDArray[np.intp], wanted: int) -> int:
     """Return the place of a product, from 1, when each product counts once with its best score.
 
     Args:

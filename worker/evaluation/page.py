@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from worker.calibration.diagram import reliability_svg
+from worker.calibration.diagram import draw_reliability
 from worker.evaluation.dataset import KINDS
 from worker.evaluation.run import Answer, Report, load_image
 from worker.report_style import STYLE
@@ -74,8 +74,8 @@ def _calibration(report: Report) -> list[str]:
     lines |= {f"all hits of {name}": found[part]["all"] for part, name in parts.items() if part in found}
     return [
         "<h2>Probabilities</h2>",
-        "<p>Fitted on photos composed of the gallery's own pictures, asked about the photographs.</p>",
-        reliability_svg("That it is the same product", lines),
+        "<p>FittedMap on photos composed of the gallery's own pictures, asked about the photographs.</p>",
+        draw_reliability("That it is the same product", lines),
     ]
 
 

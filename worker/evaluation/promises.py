@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from worker.calibration.calibration_store import Calibration, Part
 from worker.calibration.composed import Shown, Studio
 from worker.calibration.fitting import HITS
-from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
-from worker.calibration.reliability import kept_promises
+from worker.calibration.learning import Lessons, Question, expected_answers, fit_calibration
+from worker.calibration.reliability import measure_calibration
 from worker.evaluation.dataset import GalleryImage, Photograph
 from worker.vision import Embeddings, Image
-from worker.vision.crops import as_boxes, match
+from worker.vision.crops import match, to_boxes
 from worker.vision.pipeline import Pipeline, QueryEmbedding
 
 #: Pictures of the gallery that photos are composed of.
@@ -68,14 +68,14 @@ def promises(
         gallery: in the order of the search's rows, where each picture has one.
 
     Returns:
-        By part, ``object`` and ``whole``: what ``kept_promises`` says of ``first`` and of ``all`` hits; and
-        under ``composed`` the same of composed photos that were held out. None where the gallery teaches too
-        little.
+        By part, ``object`` and ``whole``, the results of ``measure_calibration`` for ``first`` and for ``all``
+        hits; under ``composed`` those of held-out composed photos. None where the gallery gives too few
+        examples.
     """
-    lessons = learn_from_gallery(search, gallery, pipeline, {}, load, told)
+    lessons = collect_lessons(search, gallery, pipeline, {}, load, told)
     if not lessons.enough():
         return None
-    calibration, report = calibration_of(lessons)
+    calibration, report = fit_calibration(lessons)
     asked = Lessons()
     for number, (photograph, query) in enumerate(answered):
         for row, (part, right) in enumerate(_wanted(photograph, query)):
@@ -107,10 +107,10 @@ def _kept(calibration: Calibration, asked: Lessons) -> dict[str, Any]:
 
 def _promises(rows: Sequence[tuple[float, float, int, bool]]) -> dict[str, Any]:
     said, right, photos, _ = zip(*rows, strict=True)
-    return kept_promises(np.array(said, np.float64), np.array(right, np.float64), photos)
+    return measure_calibration(np.array(said, np.float64), np.array(right, np.float64), photos)
 
 
-def learn_from_gallery(
+def collect_lessons(
     search: ExactSearch,
     gallery: Sequence[GalleryImage],
     pipeline: Pipeline,
@@ -136,7 +136,7 @@ def learn_from_gallery(
         embedded = pipeline.embed_query([photo.image for photo in made])
         for number, (photo, query) in enumerate(zip(made, embedded, strict=True), photos):
             own = [int(each.image_id) for each in photo.shows if each.image_id is not None]
-            for row, (part, right) in enumerate(wanted_of(photo, query)):
+            for row, (part, right) in enumerate(expected_answers(photo, query)):
                 products = frozenset(photo.shows[n].product_id for n in right)
                 hits = search.hits(query.embeddings[row], own)
                 lessons.learn(Question(number, part, products, hits), categories)
@@ -162,7 +162,7 @@ def _batches(
 def _wanted(photograph: Photograph, query: QueryEmbedding) -> list[tuple[Part, set[str]]]:
     """What each embedding of a photograph asks for."""
     truth = np.array([seen.box for seen in photograph.objects], np.float32).reshape(-1, 4)
-    pairs = {j: i for i, j in match(truth, as_boxes(list(query.objects)), _SAME_OBJECT)}
+    pairs = {j: i for i, j in match(truth, to_boxes(list(query.objects)), _SAME_OBJECT)}
     objects: list[tuple[Part, set[str]]] = [
         ("object", {photograph.objects[pairs[n]].product_id} if n in pairs else set())
         for n in range(len(query.objects))

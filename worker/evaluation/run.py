@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from shared.errors import ImageMissing, InvalidInput, InvalidManifest, OutOfMemory
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
 from worker.evaluation.dataset import KINDS, GalleryImage, LabelledSet, Photograph, TrueObject, read_set
-from worker.evaluation.metrics import Boxes, detector_figures, rank_of, search_figures
+from worker.evaluation.metrics import Boxes, detector_figures, product_rank, search_figures
 from worker.evaluation.promises import ExactSearch, promises
 from worker.vision import Detection, Embeddings, Image
-from worker.vision.crops import Box, as_boxes, overlap, to_pixels
+from worker.vision.crops import Box, overlap, to_boxes, to_pixels
 from worker.vision.pipeline import Pipeline, QueryEmbedding, QueryOptions
 
 Entry = TypeVar("Entry", GalleryImage, Photograph)
@@ -122,7 +122,7 @@ def evaluate(
         found = pipeline.embed_query(images)
         for photograph, query in zip(photographs, found, strict=True):
             sure = sum(not pipeline.is_doubtful(seen) for seen in query.objects)
-            boxes.append((_true_boxes(photograph), as_boxes(list(query.objects)), sure))
+            boxes.append((_true_boxes(photograph), to_boxes(list(query.objects)), sure))
             asked.append((photograph, query))
         if truth == "box":
             found = _with_true_boxes(pipeline, photographs, images)
@@ -245,15 +245,15 @@ def _answer(
         asked = scores[rows]
         place = gallery.products.index(wanted.product_id)
         best = gallery.products[gallery.owners[int(asked.max(axis=0).argmax())]]
-        first = rank_of(asked[:1], gallery.owners, place)
-        yield Answer(photograph, wanted, rank_of(asked, gallery.owners, place), best, boxes, first)
+        first = product_rank(asked[:1], gallery.owners, place)
+        yield Answer(photograph, wanted, product_rank(asked, gallery.owners, place), best, boxes, first)
 
 
 def _detection_on(box: Box, query: QueryEmbedding) -> list[int] | None:
     """The row of the detection that overlaps a true box most, if it does by half."""
     if not query.objects:
         return None
-    ious = overlap(np.array([box], np.float32), as_boxes(list(query.objects)))[0]
+    ious = overlap(np.array([box], np.float32), to_boxes(list(query.objects)))[0]
     return [int(ious.argmax())] if ious.max() >= FOUND_IOU else None
 
 

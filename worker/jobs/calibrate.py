@@ -19,8 +19,8 @@ from shared.errors import Unavailable, VitrineError
 from shared.jobs.work import ChunkClaim, Item, Problem
 from worker.calibration.calibration_store import Calibration
 from worker.calibration.composed import Photo, Shown, Studio
-from worker.calibration.fitting import HITS, LEAST_RIGHT
-from worker.calibration.learning import Lessons, Question, calibration_of, wanted_of
+from worker.calibration.fitting import HITS, MIN_RIGHT
+from worker.calibration.learning import Lessons, Question, expected_answers, fit_calibration
 from worker.indexes.versions import IndexVersion
 from worker.jobs.versions import required
 from worker.products.context import JobContext
@@ -72,7 +72,7 @@ class Calibrate:
             if not lessons.enough():
                 why = (
                     f"Only {lessons.right} products were found again in {photos} photos composed of their "
-                    f"pictures, and {LEAST_RIGHT} are needed: pictures on a plain ground, or a detector, let "
+                    f"pictures, and {MIN_RIGHT} are needed: pictures on a plain ground, or a detector, let "
                     "more be cut out."
                 )
         about = {"index": version.number, "pictures": len(pictures), "photos": photos}
@@ -80,7 +80,7 @@ class Calibrate:
             report = {"calibrated": False, "why_not": f"{why} Scores stay as they are.", **about}
             self._keep(claim, version, None, report)
         else:
-            calibration, found = calibration_of(lessons)
+            calibration, found = fit_calibration(lessons)
             report = {"calibrated": True, "why_not": None, **about, **found}
             self._keep(claim, version, calibration, report)
         return {"calibrate": report}
@@ -151,7 +151,7 @@ class Calibrate:
         questions = []
         for number, (photo, each) in enumerate(zip(photos, embedded, strict=True), first):
             own = {shown.image_id for shown in photo.shows}
-            for part, right in wanted_of(photo, each):
+            for part, right in expected_answers(photo, each):
                 hits: dict[str, float] = {}
                 for hit in next(found):
                     if hit.image_id not in own:

@@ -20,19 +20,19 @@ from worker.duplicates.groups import (
     Member,
     Order,
     alike,
+    exact_duplicates,
     groups,
     in_order,
     in_pairs,
     names_of,
-    same_bytes,
-    with_same_bytes,
+    select_sharing_bytes,
 )
 from worker.duplicates.pairs import (
     Limits,
+    adopt_pairs,
+    generate_banded_pairs,
     neighbours,
     pictures_of,
-    same_quarters,
-    take_over_pairs,
     write_pairs,
 )
 from worker.indexes.versions import IndexVersion, live_index
@@ -104,7 +104,9 @@ class _Finish:
         self._clear()
         if near and self._live is not None:
             self._compare_hashes(self._live)
-        exact = self._group("exact", with_same_bytes(claim.catalogue_id), same_bytes(claim.catalogue_id))
+        exact = self._group(
+            "exact", select_sharing_bytes(claim.catalogue_id), exact_duplicates(claim.catalogue_id)
+        )
         if near:
             self._group("near", in_pairs(claim.job_id), alike(claim.job_id, exact))
         counts = self._counts
@@ -132,7 +134,7 @@ class _Finish:
                 delete(Duplicate).where((Duplicate.job_id == claim.job_id) | Duplicate.job_id.in_(old))
             )
             if claim.retry_of is not None:
-                take_over_pairs(session, claim.retry_of, claim.job_id)
+                adopt_pairs(session, claim.retry_of, claim.job_id)
             ended = select(Job.id).where(
                 Job.catalogue_id == claim.catalogue_id, Job.kind == KIND, Job.state.in_(ENDED_STATES)
             )
@@ -140,7 +142,7 @@ class _Finish:
 
     def _compare_hashes(self, live: IndexVersion) -> None:
         tools, claim = self._tools, self._claim
-        for pairs in same_quarters(tools.database, claim.catalogue_id, live, limits_of(claim)):
+        for pairs in generate_banded_pairs(tools.database, claim.catalogue_id, live, limits_of(claim)):
             self._pulse()
             if pairs:
                 with tools.database.write() as session:

@@ -77,7 +77,7 @@ class SearchAnswer(Protocol):
     def hits(self) -> list[list[IndexHit]]: ...
 
 
-class ProbeNotes:
+class ProbeRecorder:
     """Samples searches at random, and records the hits that the index returned.
 
     Args:

@@ -11,11 +11,11 @@ from shared.contracts.search import Explanation, PredictedCategory
 from shared.database import Database
 from shared.filters import format_filter
 from shared.searches.cursors import WHOLE, Cursor
-from worker.calibration.category import SPREAD, VOTERS, predicted_category
+from worker.calibration.category import SPREAD, VOTERS, predict_category
 from worker.search.boosting import factor_of
 from worker.search.grouping import Candidate, boosted, candidates, pages, shown
 from worker.search.hydrate import Hydrator, unit_box
-from worker.search.probabilities import DIGITS, least_score, sure_of
+from worker.search.probabilities import DIGITS, min_score, sure_of
 from worker.search.query import Page, Query
 
 
@@ -133,14 +133,14 @@ def _wanted(query: Query) -> Iterator[Candidate]:
 def _near(query: Query) -> list[list[Candidate]]:
     """The candidates of each group, as the index has them."""
     return [
-        candidates([(n, query.hits[n]) for n in numbers], least_score(query, group), query.without)
+        candidates([(n, query.hits[n]) for n in numbers], min_score(query, group), query.without)
         for group, numbers in enumerate(query.groups)
     ]
 
 
 def _goes_on(query: Query, group: int) -> bool:
     """Whether the index was not asked for all that it may have for a group's embeddings."""
-    least = least_score(query, group)
+    least = min_score(query, group)
     parts = [query.hits[n] for n in query.groups[group]]
     return any(
         len(part) >= query.limit and (least is None or shown(part[-1].score) >= least) for part in parts
@@ -220,7 +220,7 @@ def _category(query: Query, hydrator: Hydrator, group: int) -> PredictedCategory
         return PredictedCategory(value=query.options.category, confidence=1.0, given=True)
     voters = [(hydrator.category(c), c.score) for c in query.voters[group] if hydrator.keeps(c, None)]
     spread = SPREAD if query.calibration is None else query.calibration.spread
-    found = predicted_category(voters, spread)
+    found = predict_category(voters, spread)
     if found is None:
         return None
     return PredictedCategory(value=found[0], confidence=round(found[1], DIGITS), given=False)

@@ -25,7 +25,7 @@ from shared.storage.image_store import ImageStore
 from worker.calibration.calibration_store import Calibrations
 from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import IndexVersion, is_filled
-from worker.maintenance.probing import ProbeNotes
+from worker.maintenance.probing import ProbeRecorder
 from worker.search.answering import Choosing, answer_of
 from worker.search.photos import Photos
 from worker.search.queries import CollectionGone, Preparing
@@ -72,7 +72,7 @@ class SearchLane:
     pictures: PictureSandbox
     batch: int
     notifier: ResultNotifier
-    probes: ProbeNotes
+    probes: ProbeRecorder
     calibrations: Calibrations
 
     def answer(self, search_id: str) -> BatchReport:

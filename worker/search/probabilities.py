@@ -21,7 +21,7 @@ _NO_SCORE = 2.0
 Sure = tuple[float | None, float | None]
 
 
-def least_score(query: Query, group: int) -> float | None:
+def min_score(query: Query, group: int) -> float | None:
     """Return the score below which a group's hits are left out, as shown; None where none is."""
     options, known = query.options, query.calibration
     if options.min_probability is None or known is None:
@@ -31,7 +31,7 @@ def least_score(query: Query, group: int) -> float | None:
     wanted = options.min_probability - 0.5 * 10**-DIGITS
     least = None
     if map_ is not None and hits:
-        least = map_.least_score(wanted, *best_two(hits), _agreement(query, known, group))
+        least = map_.min_score(wanted, *best_two(hits), _agreement(query, known, group))
     if least is None:
         return _NO_SCORE
     return least if options.min_score is None else max(least, options.min_score)

@@ -15,7 +15,7 @@ from PIL import Image as Pictures
 
 from worker.scenes.composer import Composer
 from worker.scenes.cutouts import Cutout
-from worker.training.crop_set import CROP_CONFIG, Row, crops_of_scene
+from worker.training.crop_set import CROP_CONFIG, Row, cut_scene
 from worker.training.crops import CropSpec, on_white
 from worker.vision import Image
 from worker.vision.embedder import build_network
@@ -130,7 +130,7 @@ def _scenes(
         rng = np.random.default_rng([23, number])
         order = rng.permutation(len(cutouts))[: int(rng.integers(1, 4))]
         wanted = [cutouts[i] for i in order[1:]] + [cutouts[number % len(cutouts)]]
-        for row, crop in crops_of_scene(composer, [23, number], wanted, spec):
+        for row, crop in cut_scene(composer, [23, number], wanted, spec):
             if row.kind == spec.mode:
                 yield row, crop
 

@@ -47,7 +47,7 @@ class Row:
         return self.kind == "clean" and self.view.endswith("-v0")
 
 
-def crops_of_scene(
+def cut_scene(
     composer: Composer, seed: Sequence[int], wanted: Sequence[Cutout], spec: CropSpec
 ) -> Iterator[tuple[Row, Pixels]]:
     """Both crops of every object of one composed scene."""
@@ -83,7 +83,7 @@ class _Maker:
             order = rng.permutation(len(cutouts))[: int(rng.integers(1, 4))]
             # One cut-out in turn, so that none is left out, and up to two others at random.
             wanted = [cutouts[i] for i in order[1:]] + [cutouts[number % len(cutouts)]]
-            made += list(crops_of_scene(cls.composer, [seed, number], wanted, spec))
+            made += list(cut_scene(cls.composer, [seed, number], wanted, spec))
         return made
 
 

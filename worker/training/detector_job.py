@@ -18,7 +18,7 @@ from shared.errors import InvalidInput, Misconfigured
 from worker.scenes.composer import Composer, ComposerConfig
 from worker.scenes.cutouts import list_backgrounds, list_cutouts
 from worker.training.embedder_job import MADE_BY, check_name
-from worker.training.quantise import PICTURES, give_form, inputs_of, photographs
+from worker.training.quantise import PICTURES, network_inputs, photographs, write_int8_form
 from worker.training.report import write_card, write_report
 from worker.training.ship import halve, move_confidence, register
 from worker.vision.models import ModelFile, find_model
@@ -89,7 +89,7 @@ def train_detector(job: DetectorJob) -> dict[str, Any]:
     entry = _ship(job, model, weights, threshold)
     scenes = photographs(job.data, PICTURES, 448, 41)
     trained = find_model(job.models, job.name, "detector")
-    give_form(job.models, trained, inputs_of(trained, scenes), job.out)
+    write_int8_form(job.models, trained, network_inputs(trained, scenes), job.out)
     figures = {
         "start": model.version,
         "steps": history.losses[-1][0] if history.losses else 0,

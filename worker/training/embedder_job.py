@@ -25,10 +25,10 @@ from worker.training.crop_features import (
     open_trunk_runtime,
 )
 from worker.training.crops import CropSpec
-from worker.training.golden import GoldenPhoto, GoldenSet, golden_features, share_out
+from worker.training.golden import GoldenPhoto, GoldenSet, golden_features, split_golden
 from worker.training.head import fingerprint
 from worker.training.head_tuning import Tuning, first_head, recalls, tune
-from worker.training.quantise import give_form, least_cosine
+from worker.training.quantise import min_cosine, write_int8_form
 from worker.training.report import write_card, write_report
 from worker.training.ship import halve, register
 from worker.vision.embedder import build_network
@@ -164,7 +164,7 @@ def _material(
     train, held, sources = _features(job, spec, runtime, folder, told)
     if golden is None:
         return Material(train, held, None, {}, sources)
-    shares = share_out(golden.photos, job.data, train, held)
+    shares = split_golden(golden.photos, job.data, train, held)
 
     def of(stage: str, photos: list[GoldenPhoto]) -> Features:
         return golden_features(stage, photos, spec, golden.detector, runtime, folder / "golden", told)
@@ -242,8 +242,8 @@ def _architecture(start: ModelFile, network: torch.nn.Module) -> str:
 def _give_int8(job: EmbedderJob, name: str, crops: list[Any]) -> float:
     """Quantise the registered model, but keep no form that is not alike enough; return the least cosine."""
     model = find_model(job.models, name, "embedder")
-    give_form(job.models, model, crops[:CALIBRATION], job.out)
-    least, _ = least_cosine(find_model(job.models, name, "embedder"), crops[CALIBRATION:], job.out)
+    write_int8_form(job.models, model, crops[:CALIBRATION], job.out)
+    least, _ = min_cosine(find_model(job.models, name, "embedder"), crops[CALIBRATION:], job.out)
     if least < LEAST_INT8_COSINE:
         entries = json.loads((job.models / "registry.json").read_text(encoding="utf-8"))["models"]
         entry = next(each for each in entries if each["name"] == name)

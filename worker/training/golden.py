@@ -16,7 +16,7 @@ from worker.training.crop_features import CHUNK, Features, read_or_make
 from worker.training.crop_set import Row
 from worker.training.crops import CropSpec
 from worker.vision import Detector, Image
-from worker.vision.crops import Box, cut_out, with_mask_of
+from worker.vision.crops import Box, cut_out, transfer_mask
 from worker.vision.models import CropPlan
 from worker.vision.runtimes import Runtime
 
@@ -66,7 +66,7 @@ class Shares:
     left_out: int
 
 
-def share_out(photos: Sequence[GoldenPhoto], data: Path, train: Features, held: Features) -> Shares:
+def split_golden(photos: Sequence[GoldenPhoto], data: Path, train: Features, held: Features) -> Shares:
     """Say which golden queries are learnt from and which judge. All objects of a photo go the same way.
 
     Raises:
@@ -131,7 +131,7 @@ def _crops(photos: Sequence[GoldenPhoto], spec: CropSpec, detector: Detector) ->
         image = photo.read()
         found = detector.detect([image])[0]
         # Where nothing is found, the whole photo is what a search would take.
-        seen = next(iter(found), None) if photo.box is None else with_mask_of(photo.box, found)
+        seen = next(iter(found), None) if photo.box is None else transfer_mask(photo.box, found)
         yield (
             Row(photo.product_id, photo.digest, KIND),
             cut_out(image, seen, spec.input_px, plan, spec.resize),

@@ -52,7 +52,7 @@ def photographs(data: Path, count: int, side_px: int, seed: int) -> list[tuple[I
     return found
 
 
-def inputs_of(model: ModelFile, scenes: Sequence[tuple[Image, list[Detection]]]) -> list[Image]:
+def network_inputs(model: ModelFile, scenes: Sequence[tuple[Image, list[Detection]]]) -> list[Image]:
     """What the network is given for these photographs: one picture of each."""
     if model.kind == "detector":
         return [fit_into_square(image, model.input_px, LETTERBOX_GREY)[0] for image, _ in scenes]
@@ -62,7 +62,9 @@ def inputs_of(model: ModelFile, scenes: Sequence[tuple[Image, list[Detection]]])
     ]
 
 
-def give_form(models: Path, model: ModelFile, pictures: Sequence[Image], cache_dir: Path) -> dict[str, Any]:
+def write_int8_form(
+    models: Path, model: ModelFile, pictures: Sequence[Image], cache_dir: Path
+) -> dict[str, Any]:
     """Quantise one model and write the form into the registry; return the form's entry."""
     if model.kind == "embedder":
         source, end_to_end = embedder_source(model), False
@@ -82,7 +84,7 @@ def give_form(models: Path, model: ModelFile, pictures: Sequence[Image], cache_d
     return form
 
 
-def least_cosine(model: ModelFile, pictures: Sequence[Image], cache_dir: Path) -> tuple[float, float]:
+def min_cosine(model: ModelFile, pictures: Sequence[Image], cache_dir: Path) -> tuple[float, float]:
     """Return the lowest and the mean cosine between an embedder's INT8 and FP32 embeddings of crops.
 
     Of the network alone, whose precision it is: one view of an object, without its colours.
@@ -111,12 +113,12 @@ def main(argv: list[str] | None = None) -> None:
             if args.name and model.name not in args.name:
                 continue
             began = time.monotonic()
-            pictures = inputs_of(model, scenes)
-            give_form(args.models, model, pictures[:PICTURES], Path(folder))
+            pictures = network_inputs(model, scenes)
+            write_int8_form(args.models, model, pictures[:PICTURES], Path(folder))
             line = f"{model.name}: INT8 in {time.monotonic() - began:.0f} s"
             if model.kind == "embedder":
                 again = next(m for m in list_models(args.models) if m.name == model.name)
-                low, mean = least_cosine(again, pictures[PICTURES:], Path(folder))
+                low, mean = min_cosine(again, pictures[PICTURES:], Path(folder))
                 line += f", cosine to FP32 at least {low:.4f}, mean {mean:.4f}"
             print(line, flush=True)
 

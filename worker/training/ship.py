@@ -55,7 +55,7 @@ def move_confidence(state: dict[str, Tensor], threshold: float) -> None:
         state[name] = (state[name].float() + shift).to(state[name].dtype)
 
 
-def least_cosine(architecture: str, first: Path, second: Path, crops: Any) -> float:
+def min_cosine(architecture: str, first: Path, second: Path, crops: Any) -> float:
     """The lowest cosine between two weight files' embeddings of the same crops (N, H, W, 3) uint8."""
     prepare = PREPROCESS[architecture]
     one, two = (run(open_trunk(architecture, path), prepare, crops) for path in (first, second))
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     file.chmod(0o644)
     if args.check is not None:
         crops = np.asarray(load(args.check)[0][:CHECKED_CROPS])
-        cosine = least_cosine(entry["architecture"], args.weights, file, crops)
+        cosine = min_cosine(entry["architecture"], args.weights, file, crops)
         print(f"least cosine between float32 and float16: {cosine:.6f}", flush=True)
         if cosine < LEAST_COSINE:
             raise SystemExit(f"half precision changes the embeddings too much: cosine {cosine:.6f}")

@@ -24,8 +24,8 @@ from worker.vector_index.connection import BULK_TIMEOUT_S
 from worker.vector_index.contract import IndexHit, IndexRow
 from worker.vector_index.errors import translated
 from worker.vector_index.filters import expression, matches
-from worker.vector_index.rows import as_entity, as_hit, check_embeddings, in_batches
-from worker.vector_index.schema import Shape, index_params, new_schema, shape_of
+from worker.vector_index.rows import check_embeddings, in_batches, to_entity, to_hit
+from worker.vector_index.schema import Shape, index_params, new_schema, to_shape
 from worker.vision import Embeddings
 
 MAX_LIMIT = 16384
@@ -123,7 +123,7 @@ class MilvusIndex(Aliases):
         if {row.embedding.shape for row in rows} != {(shape.dim,)}:
             raise InvalidInput(f"{collection} takes embeddings of {shape.dim} dimensions.")
         check_embeddings(np.stack([row.embedding for row in rows]))
-        written = [as_entity(row, shape.fields) for row in rows]
+        written = [to_entity(row, shape.fields) for row in rows]
         for batch in in_batches(written, _BATCH_BYTES):
             self._call("upsert", collection, batch)
 
@@ -184,7 +184,7 @@ class MilvusIndex(Aliases):
             search_params={"metric_type": "COSINE", "params": {"ef": max(effort, 2 * limit)}},
             consistency_level="Bounded",
         )
-        return [[as_hit(hit) for hit in hits] for hits in answers]
+        return [[to_hit(hit) for hit in hits] for hits in answers]
 
     def count(self, collection: str) -> int:
         """Return the exact number of rows, every finished write included."""
@@ -256,7 +256,7 @@ class MilvusIndex(Aliases):
     def _shape(self, collection: str, fresh: bool = False) -> Shape:
         """Describe a collection; what is remembered of an alias may be of the collection before."""
         if fresh or collection not in self._shapes:
-            self._shapes[collection] = shape_of(self._call("describe_collection", collection))
+            self._shapes[collection] = to_shape(self._call("describe_collection", collection))
         return self._shapes[collection]
 
     def _check_dim(self, collection: str, shapes: set[tuple[int, ...]]) -> None:

@@ -30,7 +30,7 @@ def check_embeddings(embeddings: Embeddings) -> None:
         raise InvalidInput("An embedding is not normalised: its length is not 1.")
 
 
-def as_entity(row: IndexRow, fields: Collection[str]) -> dict[str, Any]:
+def to_entity(row: IndexRow, fields: Collection[str]) -> dict[str, Any]:
     """Return a row as Milvus takes it, without what a collection of an older Vitrine has no field for.
 
     Raises:
@@ -70,7 +70,7 @@ def in_batches(entities: Sequence[dict[str, Any]], most_bytes: int) -> Iterator[
     yield batch
 
 
-def as_hit(hit: Any) -> IndexHit:
+def to_hit(hit: Any) -> IndexHit:
     # The client's own look-up goes through its older interface first, for every value of every hit.
     of = dict.__getitem__
     entity = of(hit, "entity")

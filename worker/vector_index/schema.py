@@ -44,7 +44,7 @@ def index_params() -> Any:
     return params
 
 
-def shape_of(description: dict[str, Any]) -> Shape:
+def to_shape(description: dict[str, Any]) -> Shape:
     """Return what ``describe_collection`` tells."""
     fields = description["fields"]
     params = next(field["params"] for field in fields if field["name"] == "embedding")

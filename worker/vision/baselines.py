@@ -9,7 +9,7 @@ import numpy as np
 
 from worker.vision import Detection, Embeddings, Image
 from worker.vision.crops import cut_out
-from worker.vision.embedder import unit_rows
+from worker.vision.embedder import normalise_rows
 from worker.vision.models import CropPlan
 
 #: Side of the crops; neither baseline looks at detail.
@@ -49,7 +49,7 @@ class ColourHistogram(_Square):
             red, green, blue = (crop[..., channel].astype(np.intp) for channel in range(3))
             bins = (red >> 5) * 32 + (green >> 5) * 4 + (blue >> 6)
             row[:] = np.sqrt(np.bincount(bins.ravel(), minlength=self.dim) / bins.size)
-        return unit_rows(rows)
+        return normalise_rows(rows)
 
 
 class PerceptualHash(_Square):

@@ -18,7 +18,7 @@ from worker.vision.crops import resize
 
 #: What share of an object has a colour that is called one of its main ones.
 MIN_SHARE = 0.18
-MOST_COLOURS = 3
+MAX_COLOURS = 3
 _SIDE_PX = 64
 # A multiple of it: whole pixels are averaged in a tenth of the time.
 _SAMPLED_PX = 3 * _SIDE_PX
@@ -71,7 +71,7 @@ def main_colours(image: Image, mask: NDArray[np.float32] | None = None) -> list[
     red, green, blue = np.moveaxis((small >> (8 - _BITS)).astype(np.intp), -1, 0)
     names = _table().take((red << 2 * _BITS | green << _BITS | blue).ravel())
     shares = np.bincount(names, weights.ravel(), minlength=len(COLOURS)) / weights.sum()
-    order = np.argsort(-shares, kind="stable")[:MOST_COLOURS]
+    order = np.argsort(-shares, kind="stable")[:MAX_COLOURS]
     return [COLOURS[n] for n in order if shares[n] >= MIN_SHARE] or [COLOURS[order[0]]]
 
 

@@ -146,7 +146,7 @@ def overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[
     return np.asarray(common / np.maximum(union, 1e-9), np.float32)
 
 
-def as_boxes(detections: list[Detection]) -> NDArray[np.float32]:
+def to_boxes(detections: list[Detection]) -> NDArray[np.float32]:
     """Return the boxes as ``(N, 4) float32`` fractions; N may be 0."""
     return np.asarray([d.box for d in detections], np.float32).reshape(-1, 4)
 
@@ -162,7 +162,7 @@ def match(truth: NDArray[np.float32], found: NDArray[np.float32], least: float) 
     return pairs
 
 
-def with_mask_of(box: Box, detections: list[Detection], least_overlap: float = 0.5) -> Detection:
+def transfer_mask(box: Box, detections: list[Detection], least_overlap: float = 0.5) -> Detection:
     """Return a box that a person drew as a detection, with the mask of the object that it was drawn around.
 
     The mask is that of the detection which overlaps the box most, by at least ``least_overlap``; it is
@@ -172,7 +172,7 @@ def with_mask_of(box: Box, detections: list[Detection], least_overlap: float = 0
     masked = [d for d in detections if d.mask is not None]
     if not masked:
         return drawn
-    ious = overlap(np.asarray([box], np.float32), as_boxes(masked))[0]
+    ious = overlap(np.asarray([box], np.float32), to_boxes(masked))[0]
     best = masked[int(ious.argmax())]
     if ious.max() < least_overlap or best.mask is None:
         return drawn

@@ -93,16 +93,16 @@ class NetworkEmbedder:
         """Embed one or two views of each object ``(n, N, S, S, 3)``: the mean of the two, ``(N, D)``."""
         first = np.ascontiguousarray(views[0])
         if len(views) == 1:
-            return unit_rows(self._runtime.infer(first)[0])
+            return normalise_rows(self._runtime.infer(first)[0])
         # A whole image looks the same with and without its background: it is embedded once.
         other = (views[1] != views[0]).any(axis=(1, 2, 3))
-        rows = unit_rows(self._runtime.infer(np.concatenate([first, views[1][other]]))[0])
+        rows = normalise_rows(self._runtime.infer(np.concatenate([first, views[1][other]]))[0])
         mean = rows[: len(first)].copy()
         mean[other] += rows[len(first) :]
-        return unit_rows(mean)
+        return normalise_rows(mean)
 
 
-def unit_rows(rows: Embeddings) -> Embeddings:
+def normalise_rows(rows: Embeddings) -> Embeddings:
     """Return the rows scaled to length 1; a row of zeros, which has no direction, becomes the first axis."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     empty = norms[:, 0] < 1e-12

@@ -197,7 +197,7 @@ def find_model(models_dir: Path, name: str, kind: Kind) -> ModelFile:
     raise Misconfigured(f"There is no {kind} named {name!r}: known are {known}; or give the path of a file.")
 
 
-def lasting_name(name: str, model: ModelFile) -> str:
+def stable_name(name: str, model: ModelFile) -> str:
     """Return how a model that was found by ``name`` is found later too, whatever the default is then."""
     return str(model.path) if _is_path(name) else model.name
 

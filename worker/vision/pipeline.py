@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from worker.vision import Detection, Detector, Embedder, Embeddings, Image
 from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
 from worker.vision.batching import in_batches
-from worker.vision.crops import Box, with_mask_of
+from worker.vision.crops import Box, transfer_mask
 from worker.vision.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
 from worker.vision.embedder import load_embedder
-from worker.vision.models import CropMode, find_model, lasting_name
+from worker.vision.models import CropMode, find_model, stable_name
 from worker.vision.runtimes import PrecisionChoice, RuntimeName
 
 #: Stands for the whole image where an object is asked for.
@@ -182,7 +182,7 @@ class Pipeline:
         for option, needed in zip(options, needs, strict=True):
             detections = next(results) if needed else []
             if option.box is not None:
-                found.append([with_mask_of(option.box, detections)])
+                found.append([transfer_mask(option.box, detections)])
             else:
                 found.append(sorted(detections, key=self.is_doubtful)[: self.max_objects])
         return found
@@ -248,7 +248,7 @@ def build_pipeline(
     query_detector: Detector | None = None
     if detector_name != NO_DETECTOR:
         seer = find_model(models_dir, detector_name, "detector")
-        detector_name = lasting_name(detector_name, seer)
+        detector_name = stable_name(detector_name, seer)
         yolo = load_detector(
             seer,
             runtime,
@@ -269,7 +269,7 @@ def build_pipeline(
         embedder = BASELINES[embedder_name]()
     else:
         model = find_model(models_dir, embedder_name, "embedder")
-        embedder_name = lasting_name(embedder_name, model)
+        embedder_name = stable_name(embedder_name, model)
         plan = model.crop.model_copy(update={"mode": crop or model.crop.mode})
         embedder = load_embedder(
             model,

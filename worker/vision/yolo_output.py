@@ -18,7 +18,7 @@ CANDIDATES = 300
 #: for a part of it: a drawer, a wheel. Of a cup on a table both stay, since the cup is as sure as the table.
 PART_INSIDE, PART_CONFIDENCE = 0.8, 0.8
 #: A box narrower than this share of the image is noise.
-LEAST_SIDE = 0.01
+MIN_SIDE = 0.01
 
 Floats = NDArray[np.float32]
 
@@ -64,7 +64,7 @@ def read_output(output: Floats, prototypes: Floats | None, frame: Frame, plan: O
         plan: thresholds and labels.
     """
     boxes, confidences, classes, coefficients = _columns(output, plan)
-    keep = without_parts(boxes, confidences, suppress(boxes, confidences, plan.iou))
+    keep = drop_parts(boxes, confidences, suppress(boxes, confidences, plan.iou))
     found = []
     for index in keep:
         inside = _inside(boxes[index], frame)
@@ -107,7 +107,7 @@ def suppress(boxes: Floats, confidences: Floats, iou: float) -> list[int]:
     return [int(index) for index in order[alive]]
 
 
-def without_parts(boxes: Floats, confidences: Floats, kept: list[int]) -> list[int]:
+def drop_parts(boxes: Floats, confidences: Floats, kept: list[int]) -> list[int]:
     """Return those of the kept boxes that are no part of a larger and surer one, in their order.
 
     Args:
@@ -183,7 +183,7 @@ def _inside(box: Floats, frame: Frame) -> tuple[float, float, float, float] | No
     bottom = place.top + frame.height * place.scale
     x0, x1 = np.clip(box[[0, 2]], place.left, right)
     y0, y1 = np.clip(box[[1, 3]], place.top, bottom)
-    if x1 - x0 < LEAST_SIDE * (right - place.left) or y1 - y0 < LEAST_SIDE * (bottom - place.top):
+    if x1 - x0 < MIN_SIDE * (right - place.left) or y1 - y0 < MIN_SIDE * (bottom - place.top):
         return None
     return float(x0), float(y0), float(x1), float(y1)
 
