@@ -44,7 +44,7 @@ def calibrate_models(products: Path, pipeline: Pipeline, folder: Path, progress:
     search, gallery = open_gallery(images, pipeline, progress)
     categories = {row["product_id"]: row.get("category") or "" for row in rows}
     lessons = collect_lessons(search, gallery, pipeline, categories, load_entry, progress)
-    if not lessons.are_enough():
+    if not lessons.enough():
         raise NotFound(f"The pictures of {products} give too few examples to calibrate with.")
     calibration, report = fit_calibration(lessons)
     detector, embedder = calibration_key(pipeline.detector.version, pipeline.embedder.version)

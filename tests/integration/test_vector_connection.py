@@ -56,11 +56,11 @@ def test_a_connection_of_another_process_is_not_used(
 ) -> None:
     name = new_collection()
     milvus_index.upsert(name, index_rows(12))
-    parents = milvus_index._connected(1.0)
+    parents = milvus_index._connect(1.0)
     # As a forked child finds it. A real fork of this process, full of gRPC threads, may hang.
     milvus_index._owner_pid = os.getppid()
     assert milvus_index.count(name) == 12
-    assert milvus_index._connected(1.0) is not parents
+    assert milvus_index._connect(1.0) is not parents
     assert milvus_index._owner_pid == os.getpid()
 
 

@@ -11,7 +11,7 @@ from shared.errors import Conflict, InvalidInput
 from shared.filters import both, category_is, parse
 from shared.filters.facts import order_key, token
 from shared.filters.tree import AllOf, AnyOf, Compare, Exists, Filter, HasWords, Is, Not
-from worker.vector_index.filters import expression
+from worker.vector_index.filters import to_expression
 
 CATEGORY, PRICE, MATERIAL = ("category",), ("price",), ("attributes", "material")
 CHAIR = Is(CATEGORY, ("chair",))
@@ -133,7 +133,7 @@ def test_hostile_text_stays_inside_its_quotes() -> None:
     }
     known |= {"array_contains_any", "array_contains_all"}
     for filter_ in filters:
-        written = expression(Not(AnyOf((filter_, filter_))), NEW_FIELDS)
+        written = to_expression(Not(AnyOf((filter_, filter_))), NEW_FIELDS)
         bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", written)
         assert set(re.findall(r"[^\W\d]\w*", bare)) <= known
         assert not re.search(r"[%;\\]", bare)
@@ -141,8 +141,8 @@ def test_hostile_text_stays_inside_its_quotes() -> None:
 
 def test_expressions_of_milvus() -> None:
     key, kind = order_key(MATERIAL), token(MATERIAL, kind="text")
-    assert expression(CHEAP, NEW_FIELDS) == "(price >= 0 and price < 100.0)"
-    assert expression(Compare(MATERIAL, "<", "é"), NEW_FIELDS) == (
+    assert to_expression(CHEAP, NEW_FIELDS) == "(price >= 0 and price < 100.0)"
+    assert to_expression(Compare(MATERIAL, "<", "é"), NEW_FIELDS) == (
         f'(array_contains(facts, {kind}) and ordered["{key}"] < "é")'
     )
 
@@ -150,7 +150,7 @@ def test_expressions_of_milvus() -> None:
 def test_a_collection_of_an_older_vitrine_says_what_brings_its_fields() -> None:
     old = ["key", "product_id", "category", "price", "embedding"]
     for known in (CHAIR, AllOf((CHAIR, Not(CHEAP))), Exists(PRICE)):
-        assert expression(known, old) == expression(known, NEW_FIELDS)
+        assert to_expression(known, old) == to_expression(known, NEW_FIELDS)
     for unknown in (Exists(("tags",)), HasWords(("oak",)), AnyOf((CHAIR, Is(MATERIAL, ("oak",))))):
         with pytest.raises(Conflict, match="vitrine rebuild"):
-            expression(unknown, old)
+            to_expression(unknown, old)

@@ -11,7 +11,7 @@ import pytest
 from shared.errors import OutOfMemory
 from worker.vision import Detection, Embeddings, Image
 from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
-from worker.vision.batching import in_batches
+from worker.vision.batching import run_in_batches
 from worker.vision.pipeline import WHOLE, Pipeline, QueryOptions
 
 
@@ -182,7 +182,7 @@ def test_one_image_that_does_not_fit_alone_is_named() -> None:
 
 
 def test_batches_keep_their_order() -> None:
-    assert in_batches(lambda part: [2 * x for x in part], list(range(7)), 3) == [0, 2, 4, 6, 8, 10, 12]
+    assert run_in_batches(lambda part: [2 * x for x in part], list(range(7)), 3) == [0, 2, 4, 6, 8, 10, 12]
 
 
 def test_versions_and_warm_up() -> None:

@@ -64,7 +64,7 @@ class FittedMap:
     """A map, and what became of its promises on photos that it was not fitted on.
 
     Attributes:
-        report: ``form``, ``hits``, ``right``, and under ``first`` and ``all`` results of ``measure_calibration``.
+        report: ``form``, ``hits``, ``right``; ``first`` and ``all`` are results of ``measure_calibration``.
     """
 
     map: ScoreMap

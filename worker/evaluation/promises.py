@@ -68,7 +68,7 @@ def promises(
         gallery: in the order of the search's rows, where each picture has one.
 
     Returns:
-        By part, ``object`` and ``whole``, the results of ``measure_calibration`` for ``first`` and for ``all``
+        By part, ``object`` and ``whole``, the results of ``measure_calibration`` for ``first`` and ``all``
         hits; under ``composed`` those of held-out composed photos. None where the gallery gives too few
         examples.
     """

@@ -1,4 +1,4 @@
-"""The index of embeddings in Milvus; this package is the one importer of pymilvus."""
+"""The vector index in Milvus; this package is the only importer of pymilvus."""
 
 from worker.vector_index.filters import matches
 from worker.vector_index.index import MAX_LIMIT, MilvusIndex

@@ -1,7 +1,7 @@
-"""Filters as Milvus expressions, on Milvus Lite, the 2.3 server and later ones alike.
+"""Translate filters to Milvus expressions for Milvus Lite, the 2.3 server and later ones alike.
 
-Nothing that a person wrote becomes part of an expression, except category, product id and a text that is
-compared by order, which are quoted. All else is numbers: the tokens of shared/filters/facts.py.
+User input becomes part of an expression only as category, product id or a text compared by order, which are
+quoted. All else is numbers: the tokens of shared/filters/facts.py.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from shared.filters.tree import (
     leaves,
 )
 
-#: Fields of a collection that its first version had not: the tokens, and what is compared by order.
+#: Fields that collections of the first version lack: tokens, and values compared by order.
 FACTS, ORDERED = "facts", "ordered"
 _COLUMNS = {CATEGORY: "category", PRODUCT_ID: "product_id"}
 
 
-def expression(filter_: Filter, fields: Collection[str]) -> str:
-    """Return the filter for a collection that has these fields.
+def to_expression(filter_: Filter, fields: Collection[str]) -> str:
+    """Return the filter as an expression for a collection with these fields.
 
     Raises:
-        Conflict: the collection has no facts, for it was made by an older Vitrine.
+        Conflict: the collection lacks the fields of the filter, because an older version wrote it.
     """
     if not {FACTS, ORDERED} <= set(fields) and any(_needs_facts(leaf) for leaf in leaves(filter_)):
         raise Conflict(
-            "The index of this catalogue is from before filters by attributes, tags, titles and colours: "
-            "`vitrine rebuild CATALOGUE` brings them. Category, price and product_id can be used now.",
+            "An older version wrote the index of this catalogue, without filters by attributes, tags, titles "
+            "and colours: run `vitrine rebuild CATALOGUE`. Until then filter by category, price or product_id.",
             "filter",
         )
-    return _expression(filter_)
+    return _to_expression(filter_)
 
 
 def matches(field: str, values: Iterable[str]) -> str:
-    """Return the expression that keeps rows whose text ``field`` is one of the values, whatever they contain.
+    """Return the expression for rows whose text ``field`` is one of the values, which are quoted.
 
     Args:
-        field: a name of this package's, never one that came from outside.
+        field: a field name from this package, never from user input.
     """
     # Not escaped to ASCII: Milvus does not read \\u escapes.
     return f"{field} in {json.dumps(list(values), ensure_ascii=False)}"
@@ -62,41 +62,41 @@ def _needs_facts(leaf: Leaf) -> bool:
     return isinstance(leaf, HasWords) or leaf.path not in (CATEGORY, PRICE, PRODUCT_ID)
 
 
-def _expression(filter_: Filter) -> str:
+def _to_expression(filter_: Filter) -> str:
     if isinstance(filter_, Not):
-        return f"not ({_expression(filter_.part)})"
+        return f"not ({_to_expression(filter_.part)})"
     if isinstance(filter_, Is | Compare | Exists | HasWords):
         return _leaf(filter_)
-    word = " and " if isinstance(filter_, AllOf) else " or "
-    return word.join(f"({_expression(part)})" for part in filter_.parts)
+    operator = " and " if isinstance(filter_, AllOf) else " or "
+    return operator.join(f"({_to_expression(part)})" for part in filter_.parts)
 
 
 def _leaf(leaf: Leaf) -> str:
     if isinstance(leaf, HasWords):
-        return _has(leaf.words, TITLE, "all")
+        return _contains(leaf.words, TITLE, "all")
     if leaf.path == PRICE:
-        return _on_price(leaf)
+        return _price_expression(leaf)
     if leaf.path in _COLUMNS and not isinstance(leaf, Compare):
         field = _COLUMNS[leaf.path]
         return f'{field} != ""' if isinstance(leaf, Exists) else matches(field, map(str, leaf.values))
     if isinstance(leaf, Exists):
         return f"array_contains({FACTS}, {token(leaf.path)})"
     if isinstance(leaf, Is):
-        return _has(leaf.values, leaf.path, "any")
-    # The token decides where there is nothing to compare: Lite finds that neither true nor false.
+        return _contains(leaf.values, leaf.path, "any")
+    # The token decides where a row has no value: Lite evaluates such a comparison neither true nor false.
     kind = token(leaf.path, kind="number" if isinstance(leaf.value, float) else "text")
     value = json.dumps(leaf.value, ensure_ascii=False)
     key = order_key(leaf.path)
     return f'(array_contains({FACTS}, {kind}) and {ORDERED}["{key}"] {leaf.order} {value})'
 
 
-def _has(values: Iterable[float | str], path: Path, which: str) -> str:
+def _contains(values: Iterable[float | str], path: Path, quantifier: str) -> str:
     tokens = sorted({token(path, value) for value in values})
-    return f"array_contains_{which}({FACTS}, {tokens})"
+    return f"array_contains_{quantifier}({FACTS}, {tokens})"
 
 
-def _on_price(leaf: Is | Compare | Exists) -> str:
-    # A product without a price has a negative one here.
+def _price_expression(leaf: Is | Compare | Exists) -> str:
+    # The rows of products without a price have a negative one (rows.NO_PRICE).
     if isinstance(leaf, Exists):
         return "price >= 0"
     if isinstance(leaf, Is):

@@ -1,4 +1,4 @@
-"""What a collection looks like: its fields, and its index."""
+"""Define the schema and the index of collections."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _HNSW = {"M": 16, "efConstruction": 200}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a collection holds: dimensions of its embeddings, and the names of its fields."""
+    """Dimensions of a collection's embeddings, and the names of its fields."""
 
     dim: int
     fields: frozenset[str]
 
 
 def new_schema(dim: int) -> Any:
-    """Return the fields of a collection that is made today. Older ones have no facts."""
+    """Return the schema of new collections; those of the first version lack the facts."""
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["key"])
     for name in ("product_id", "image_id", "category"):
@@ -37,15 +37,15 @@ def new_schema(dim: int) -> Any:
 
 
 def index_params() -> Any:
-    """Return the index of a collection."""
+    """Return the index parameters of new collections."""
     params = MilvusClient.prepare_index_params()
-    # HNSW and nothing else: Lite takes any name, and cannot load the collection after a restart.
+    # HNSW only: Lite accepts any name, and then cannot load the collection after a restart.
     params.add_index("embedding", index_type="HNSW", metric_type="COSINE", params=_HNSW)
     return params
 
 
 def to_shape(description: dict[str, Any]) -> Shape:
-    """Return what ``describe_collection`` tells."""
+    """Convert the client's description of a collection."""
     fields = description["fields"]
     params = next(field["params"] for field in fields if field["name"] == "embedding")
     return Shape(int(params["dim"]), frozenset(field["name"] for field in fields))

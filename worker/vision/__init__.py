@@ -1,4 +1,4 @@
-"""What the pipeline's parts hand to one another: arrays with stated shapes, and two Protocols."""
+"""Types shared by the parts of the pipeline: images, embeddings, detections, and two protocols."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 #: ``(N, D) float32``, each row L2-normalised. N may be 0.
 Embeddings = NDArray[np.float32]
+#: Maximum difference from 1 of the norm of an embedding that counts as normalised.
+NORM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Detection:
         box: x0, y0, x1, y1 as fractions of the image's width and height, 0 to 1, x0 < x1, y0 < y1.
         label: class name, ``product`` for the shipped weights.
         confidence: 0 to 1.
-        mask: ``(h, w) float32`` in 0..1 over the box only (any resolution), or None if the
-            detector gives boxes only.
+        mask: ``(h, w) float32`` in 0..1 over the box only, at any resolution; None where the detector has no
+            masks.
     """
 
     box: tuple[float, float, float, float]
@@ -38,11 +40,11 @@ class Detector(Protocol):
 
     @property
     def version(self) -> str:
-        """Name and content hash, such as ``yolov8n-seg-320@1a2b3c4d``; changes when results may."""
+        """Return name and content hash, such as ``yolov8n-seg-320@1a2b3c4d``; it changes when results may."""
         ...
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
-        """Return the detections of each image, best first; an empty list where there is none."""
+        """Return the detections of each image, best first; an empty list where there are none."""
         ...
 
 
@@ -50,13 +52,17 @@ class Embedder(Protocol):
     """Turns crops into embeddings."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Return name and content hash; it changes when embeddings may."""
+        ...
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Return the length of an embedding."""
+        ...
 
     def crop(self, image: Image, detection: Detection | None) -> Image:
-        """Cut what is to be embedded: the detection's box (mask applied if wanted), or the whole image.
+        """Cut out the object, masked if the embedder is configured so, or the whole image.
 
         The result has the size that ``embed`` takes, so that crops can be stacked.
         """

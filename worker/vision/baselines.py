@@ -1,4 +1,4 @@
-"""What a trained model must beat: no detector, colours alone, a perceptual hash."""
+"""Baselines that a trained model must beat: no detector, a colour histogram, a perceptual hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.vision.crops import cut_out
 from worker.vision.embedder import normalise_rows
 from worker.vision.models import CropPlan
 
-#: Side of the crops; neither baseline looks at detail.
+#: Side of the crops: neither baseline uses detail.
 SIDE_PX = 64
 
 
@@ -27,7 +27,7 @@ class WholeImage:
 
 
 class _Square:
-    """What baselines look at: the box, stretched to a square."""
+    """Crops of the baselines: the box, stretched to a square."""
 
     dim = 256
     uses_masks = False
@@ -38,12 +38,12 @@ class _Square:
 
 
 class ColourHistogram(_Square):
-    """How much of each of 8 x 8 x 4 colours (red, green, blue) a crop has."""
+    """Shares of a crop's pixels in 8 x 8 x 4 bins of red, green and blue."""
 
     version = "colour-histogram"
 
     def embed(self, crops: Sequence[Image]) -> Embeddings:
-        """Return ``(N, 256) float32``: the root of each share, so that the cosine is Bhattacharyya's."""
+        """Return ``(N, 256) float32``: roots of the shares, so that the cosine is Bhattacharyya's."""
         rows = np.zeros((len(crops), self.dim), np.float32)
         for row, crop in zip(rows, crops, strict=True):
             red, green, blue = (crop[..., channel].astype(np.intp) for channel in range(3))
@@ -53,16 +53,16 @@ class ColourHistogram(_Square):
 
 
 class PerceptualHash(_Square):
-    """The signs of the 256 lowest frequencies; the cosine falls with the Hamming distance."""
+    """Signs of the 256 lowest frequencies; the cosine decreases with the Hamming distance."""
 
     version = "perceptual-hash"
 
     def embed(self, crops: Sequence[Image]) -> Embeddings:
-        """Return ``(N, 256) float32``, each value plus or minus 1/16."""
+        """Return ``(N, 256) float32`` with values of plus or minus 1/16."""
         rows = np.zeros((len(crops), self.dim), np.float32)
         for row, crop in zip(rows, crops, strict=True):
             grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
-            # One frequency beyond zero each way: the mean brightness says nothing about the object.
+            # Skip frequency zero both ways: mean brightness does not describe the object.
             waves = cv2.dct(grey)[1:17, 1:17]
             row[:] = np.where(waves > np.median(waves), 1 / 16, -1 / 16).ravel()
         return rows

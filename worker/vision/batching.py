@@ -1,4 +1,4 @@
-"""Work in batches that shrink when the memory does not suffice."""
+"""Run work in batches that shrink when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_batches(
+def run_in_batches(
     call: Callable[[Sequence[Item]], Sequence[Result]],
     items: Sequence[Item],
     size: int,
     pause: Callable[[], None] | None = None,
 ) -> list[Result]:
-    """Call with at most ``size`` items at a time; return one result an item, in order.
+    """Call with at most ``size`` items at a time; return one result per item, in order.
 
-    A batch that ends in ``MemoryError`` is done again in halves, so that the process lives on and only
-    work that does not fit alone fails. Later batches keep the smaller size.
+    A batch that ends in ``MemoryError`` is retried in halves, so that the process survives and only an item
+    that does not fit alone fails. Later batches keep the smaller size.
 
     Args:
         call: takes items, returns as many results.
-        pause: called between two batches: where bulk work gives way to a person who waits.
+        pause: called between two batches, where bulk work gives way to searches.
 
     Raises:
         OutOfMemory: a single item does not fit.
@@ -42,9 +42,9 @@ def in_batches(
         except MemoryError as error:
             if len(batch) == 1:
                 raise OutOfMemory(
-                    f"There is not enough memory for picture {len(results) + 1} of {len(items)} alone: "
-                    "try again later, or give the worker more memory."
+                    f"Not enough memory for picture {len(results) + 1} of {len(items)} alone: "
+                    "retry later, or give the worker more memory."
                 ) from error
             size = len(batch) // 2
-            log.warning("out of memory with a batch of %d: trying %d", len(batch), size)
+            log.warning("out of memory with a batch of %d: retrying with %d", len(batch), size)
     return results

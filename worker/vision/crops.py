@@ -1,4 +1,4 @@
-"""Crop maths: pictures into squares, boxes between frames of reference, masks into backgrounds."""
+"""Compute crops: fit pictures into squares, convert boxes, apply masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PixelBox = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a picture lies in its square: pixel p of the picture is at p * scale + offset."""
+    """Position of a picture in its square: pixel p of the picture is at p * scale + offset."""
 
     scale: float
     left: int
@@ -29,7 +29,7 @@ class Placement:
 
 
 def resize(image: Image, width: int, height: int) -> Image:
-    """Return the image at that size: averaged when it shrinks, interpolated when it grows."""
+    """Resize an image: averaged when it shrinks, interpolated when it grows."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = width * height < image.shape[0] * image.shape[1]
@@ -38,10 +38,10 @@ def resize(image: Image, width: int, height: int) -> Image:
 
 
 def fit_into_square(image: Image, side_px: int, fill: Rgb) -> tuple[Image, Placement]:
-    """Scale the image so that its longer side is ``side_px`` and centre it on ``fill``.
+    """Scale an image so that its longer side is ``side_px``, centred on ``fill``.
 
     Returns:
-        ``(side_px, side_px, 3) uint8``, and where the image lies in it.
+        ``(side_px, side_px, 3) uint8``, and the position of the image in it.
     """
     height, width = image.shape[:2]
     scale = side_px / max(height, width)
@@ -54,11 +54,11 @@ def fit_into_square(image: Image, side_px: int, fill: Rgb) -> tuple[Image, Place
 
 
 def to_pixels(box: Box, width: int, height: int, margin: float = 0.0) -> PixelBox:
-    """Turn fractions into whole pixels of an image, at least one pixel each way, within the image.
+    """Convert a box to whole pixels within an image, at least one pixel wide and high.
 
     Args:
         box: x0, y0, x1, y1 as fractions.
-        margin: widens the box on each side by that share of its size.
+        margin: added on each side, as a share of the box's size.
     """
     x0, y0, x1, y1 = box
     dx, dy = (x1 - x0) * margin, (y1 - y0) * margin
@@ -72,11 +72,11 @@ def to_pixels(box: Box, width: int, height: int, margin: float = 0.0) -> PixelBo
 def cut_out(
     image: Image, detection: Detection | None, side_px: int, plan: CropPlan, shape: Literal["pad", "stretch"]
 ) -> Image:
-    """Cut what is to be embedded: an object, or the whole image where there is none.
+    """Cut out an object, or the whole image where there is none.
 
     Args:
         image: ``(H, W, 3) uint8``.
-        detection: the object; its mask is used if it has one and the plan says so.
+        detection: the object; its mask is applied if it has one and the plan's mode is ``mask``.
         side_px: side of the result.
         plan: margin, background and fill.
         shape: ``pad`` centres the crop on the fill, ``stretch`` distorts it to the square.
@@ -91,13 +91,11 @@ def cut_out(
 def cut_with_outline(
     image: Image, detection: Detection | None, side_px: int, plan: CropPlan, shape: Literal["pad", "stretch"]
 ) -> tuple[Image, NDArray[np.float32] | None]:
-    """Cut what is to be embedded with its background, and say where in the crop the object is.
-
-    Args: as ``cut_out``.
+    """Cut out an object with its background, and its outline in the crop; arguments as ``cut_out``.
 
     Returns:
-        ``(side_px, side_px, 3) uint8``, and ``(side_px, side_px) float32`` in 0..1; None where the object has
-        no mask.
+        The crop ``(side_px, side_px, 3) uint8``, and the outline ``(side_px, side_px) float32`` in 0..1, None
+        where the object has no mask.
     """
     height, width = image.shape[:2]
     box = (0.0, 0.0, 1.0, 1.0) if detection is None else detection.box
@@ -117,18 +115,18 @@ def cut_with_outline(
     corners = np.array([[x0 - left, y0 - top], [x1 - left, y1 - top]]) * scale + offset
     first = np.minimum(np.rint(corners[0]).astype(int), side_px - 1)
     last = np.clip(np.rint(corners[1]).astype(int), first + 1, side_px)
-    return square, _outline(square, detection.mask, (*first, *last))
+    return square, _place_mask(square, detection.mask, (*first, *last))
 
 
 def fade(square: Image, outline: NDArray[np.float32], fill: Rgb) -> Image:
-    """Let all that is outside of an outline, (H, W) in 0..1, fade to ``fill``."""
+    """Blend everything outside an outline, ``(H, W)`` in 0..1, into ``fill``."""
     background = np.asarray(fill, np.float32)
     return np.asarray(np.rint((square - background) * outline[..., None] + background), np.uint8)
 
 
-def _outline(square: Image, mask: NDArray[np.float32], place: PixelBox) -> NDArray[np.float32]:
-    """Lay a mask on the part of a square that its box has; beyond it there is no object."""
-    x0, y0, x1, y1 = place
+def _place_mask(square: Image, mask: NDArray[np.float32], box: PixelBox) -> NDArray[np.float32]:
+    """Return the mask scaled to its box in the square, 0 outside the box."""
+    x0, y0, x1, y1 = box
     shrinks = mask.shape[1] > x1 - x0
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     outline = np.zeros(square.shape[:2], np.float32)
@@ -137,7 +135,7 @@ def _outline(square: Image, mask: NDArray[np.float32], place: PixelBox) -> NDArr
 
 
 def overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the intersection over union of every pair: ``(N, 4)`` and ``(M, 4)`` xyxy to ``(N, M)``."""
+    """Return the intersection over union of all pairs: ``(N, 4)`` and ``(M, 4)`` xyxy to ``(N, M)``."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=2)
@@ -151,22 +149,22 @@ def to_boxes(detections: list[Detection]) -> NDArray[np.float32]:
     return np.asarray([d.box for d in detections], np.float32).reshape(-1, 4)
 
 
-def match(truth: NDArray[np.float32], found: NDArray[np.float32], least: float) -> list[tuple[int, int]]:
-    """Return pairs (true, found), each used once, the best overlap first, none below ``least``."""
+def match(truth: NDArray[np.float32], found: NDArray[np.float32], min_iou: float) -> list[tuple[int, int]]:
+    """Match boxes greedily: pairs (true, found), each used once, the highest IoU first."""
     table = overlap(truth, found)
     pairs = []
-    while table.size and table.max() >= least:
+    while table.size and table.max() >= min_iou:
         i, j = np.unravel_index(int(table.argmax()), table.shape)
         pairs.append((int(i), int(j)))
         table[i], table[:, j] = -1, -1
     return pairs
 
 
-def transfer_mask(box: Box, detections: list[Detection], least_overlap: float = 0.5) -> Detection:
-    """Return a box that a person drew as a detection, with the mask of the object that it was drawn around.
+def transfer_mask(box: Box, detections: list[Detection], min_iou: float = 0.5) -> Detection:
+    """Return a drawn box as a detection, with the mask of the object that it was drawn around.
 
-    The mask is that of the detection which overlaps the box most, by at least ``least_overlap``; it is
-    moved into the drawn box's frame. Without such a detection there is no mask.
+    The mask is that of the detection with the highest IoU, at least ``min_iou``, resampled to the drawn box.
+    Without such a detection there is no mask.
     """
     drawn = Detection(box, "box", 1.0)
     masked = [d for d in detections if d.mask is not None]
@@ -174,10 +172,10 @@ def transfer_mask(box: Box, detections: list[Detection], least_overlap: float = 
         return drawn
     ious = overlap(np.asarray([box], np.float32), to_boxes(masked))[0]
     best = masked[int(ious.argmax())]
-    if ious.max() < least_overlap or best.mask is None:
+    if ious.max() < min_iou or best.mask is None:
         return drawn
-    height, width = (max(1, round(n)) for n in _size_in(box, best))
-    # Samples the mask at the drawn box's pixel centres; beyond the detection's box is background.
+    height, width = (max(1, round(n)) for n in _size_in_mask_pixels(box, best))
+    # Sample the mask at the drawn box's pixel centres; outside the detection's box is background.
     scale_x = (box[2] - box[0]) / (best.box[2] - best.box[0]) * best.mask.shape[1] / width
     scale_y = (box[3] - box[1]) / (best.box[3] - best.box[1]) * best.mask.shape[0] / height
     shift_x = (box[0] - best.box[0]) / (best.box[2] - best.box[0]) * best.mask.shape[1]
@@ -188,8 +186,8 @@ def transfer_mask(box: Box, detections: list[Detection], least_overlap: float = 
     return Detection(box, best.label, best.confidence, np.asarray(mask, np.float32))
 
 
-def _size_in(box: Box, detection: Detection) -> tuple[float, float]:
-    """Height and width of a box in pixels of a detection's mask."""
+def _size_in_mask_pixels(box: Box, detection: Detection) -> tuple[float, float]:
+    """Return height and width of a box in pixels of a detection's mask."""
     assert detection.mask is not None
     rows, columns = detection.mask.shape
     x0, y0, x1, y1 = detection.box

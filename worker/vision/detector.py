@@ -1,4 +1,4 @@
-"""YOLO detectors. Imports ultralytics, and that only where no converted network is cached."""
+"""Load and run YOLO detectors; imports ultralytics only where no converted network is cached."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_OBJECTS = 10
 
 
 class YoloDetector:
-    """Finds objects with a YOLO network, with masks where the network gives them."""
+    """Finds objects with a YOLO network, with masks where the network has them."""
 
     def __init__(self, runtime: Runtime, model: ModelFile, plan: OutputPlan) -> None:
         self._runtime = runtime
@@ -52,16 +52,21 @@ class YoloDetector:
             )
             if value != default
         ]
-        halved = [] if runtime.precision == "fp32" else [runtime.precision]
-        self._version = "+".join([model.version, *halved, *changed])
+        precision = [] if runtime.precision == "fp32" else [runtime.precision]
+        self._version = "+".join([model.version, *precision, *changed])
 
     @property
     def version(self) -> str:
-        """Name and hash of the weights, precision, and the thresholds that are not the default."""
+        """Return name and hash of the weights, precision, and thresholds that are not the default."""
         return self._version
 
-    def at(self, confidence: float, max_objects: int) -> YoloDetector:
-        """Return the same network with another minimum confidence and maximum number of objects."""
+    def with_limits(self, confidence: float, max_objects: int) -> YoloDetector:
+        """Return a detector on the same network with other limits.
+
+        Args:
+            confidence: minimum confidence of a detection.
+            max_objects: maximum number of detections per image.
+        """
         plan = replace(self._plan, confidence=confidence, max_objects=max_objects)
         return YoloDetector(self._runtime, self._model, plan)
 
@@ -69,7 +74,7 @@ class YoloDetector:
         """Return the detections of each image, most prominent first (``yolo_output.prominence``).
 
         Args:
-            images: ``(H, W, 3) uint8`` each, of any sizes; all go through the network as one batch.
+            images: ``(H, W, 3) uint8`` each, of any sizes; they are run as one batch.
 
         Raises:
             MemoryError: the device has no room for a batch of this size.
@@ -102,13 +107,13 @@ def load_detector(
     """Load a detector.
 
     Args:
-        model: a registry's model, or the path of any ultralytics weights (v5u, v8, 11, 26; detect or
+        model: a model of the registry, or the path of ultralytics weights (v5u, v8, 11, 26; detect or
             segment).
-        confidence: least confidence of a detection.
-        iou: of two objects that overlap more than this, one goes.
-        max_objects: most detections of an image.
+        confidence: minimum confidence of a detection.
+        iou: maximum IoU of two objects; of those that overlap more, the less confident one is dropped.
+        max_objects: maximum number of detections per image.
         cache_dir: for converted networks and ultralytics' own settings.
-        threads: inference threads; 0 for one a core.
+        threads: inference threads; 0 for one per core.
         precision: see ``open_runtime``.
 
     Raises:
@@ -129,7 +134,7 @@ def load_detector(
 
 
 def detector_source(model: ModelFile, cache_dir: Path) -> tuple[NetworkSource, DetectorFacts]:
-    """Return the network of a detector, to be built when it is needed, and what else it tells."""
+    """Return the network of a detector, which is built when it is needed, and its facts."""
     key = f"{model.sha256} {model.architecture} {model.classes} {model.mean} {model.std} {model.channels}"
     facts = DetectorFacts(model, key, cache_dir)
     form = model.int8
@@ -138,7 +143,7 @@ def detector_source(model: ModelFile, cache_dir: Path) -> tuple[NetworkSource, D
 
 
 class DetectorFacts:
-    """Builds the network, and keeps beside the converted form what only the torch module tells."""
+    """Builds the network, and caches facts that only the torch module has."""
 
     def __init__(self, model: ModelFile, key: str, cache_dir: Path) -> None:
         self._model = model
@@ -146,20 +151,21 @@ class DetectorFacts:
         self._path = cache_dir / "detectors" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
     def build(self) -> nn.Module:
+        """Build the torch module, preprocessing included."""
         from worker.vision.runtimes.preprocessed import Preprocessed
 
         network = _build_yolo(self._model, self._cache_dir)
-        self._keep(network)
+        self._cache(network)
         return Preprocessed(network, self._model).eval()
 
     def read(self) -> tuple[tuple[str, ...], bool]:
-        """Labels, and whether the network suppresses overlaps itself."""
+        """Return the labels, and whether the network suppresses overlaps itself."""
         if not self._path.exists():
-            self._keep(_build_yolo(self._model, self._cache_dir))
+            self._cache(_build_yolo(self._model, self._cache_dir))
         facts = json.loads(self._path.read_text(encoding="utf-8"))
         return tuple(facts["labels"]), bool(facts["end_to_end"])
 
-    def _keep(self, network: Any) -> None:
+    def _cache(self, network: Any) -> None:
         names = network.names
         labels = (
             self._model.classes if self._model.architecture != "auto" else [names[i] for i in sorted(names)]
@@ -172,7 +178,7 @@ class DetectorFacts:
 
 
 def _ultralytics(cache_dir: Path) -> Any:
-    """Import ultralytics' models so that it stays quiet, offline and out of the home folder."""
+    """Import ultralytics' models, quiet, offline, and with its settings in the cache folder."""
     os.environ.update(
         YOLO_OFFLINE="true",
         YOLO_AUTOINSTALL="false",
@@ -187,14 +193,14 @@ def _ultralytics(cache_dir: Path) -> Any:
 
 
 def _build_yolo(model: ModelFile, cache_dir: Path) -> Any:
-    """The torch network of a model, in evaluation mode, its head set to give plain tensors."""
+    """Build the torch network of a model, in evaluation mode, with a head that returns plain tensors."""
     tasks = _ultralytics(cache_dir)
     try:
         if model.path.suffix == ".safetensors":
             network = _from_state(model, tasks)
         else:
             model.read()
-            # safe_only: tensors and ultralytics' own layers, nothing else that a pickle may hold.
+            # safe_only: unpickle tensors and ultralytics' own layers only.
             checkpoint, _ = tasks.torch_safe_load(str(model.path), safe_only=True)
             network = checkpoint.get("ema") or checkpoint["model"]
         head = network.float().eval().model[-1]
@@ -215,7 +221,7 @@ def _from_state(model: ModelFile, tasks: Any) -> Any:
     from safetensors.torch import load
 
     if model.architecture == "auto":
-        raise ValueError("a .safetensors file does not say which YOLO it is; list it in registry.json")
+        raise ValueError("a .safetensors file does not name its YOLO architecture: list it in registry.json")
     kind = tasks.SegmentationModel if model.architecture.endswith("-seg") else tasks.DetectionModel
     network = kind(f"{model.architecture}.yaml", nc=len(model.classes), verbose=False)
     network.load_state_dict(

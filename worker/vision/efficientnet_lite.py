@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with an embedding head, in plain torch.
+"""Define EfficientNet-Lite0 with an embedding head, in plain torch.
 
 EfficientNet without squeeze-and-excitation and with ReLU6, made for CPUs and INT8 (Tan and Le 2019; the
 Lite variants 2020). Padding is TensorFlow's SAME, which puts the odd pixel at the right and bottom.
@@ -17,7 +17,7 @@ NORM_EPS: Final = 1e-3  # TensorFlow's, not torch's
 
 @dataclass(frozen=True)
 class Stage:
-    """Equal blocks in a row; the first changes stride and channels."""
+    """Consecutive equal blocks; the first changes stride and channels."""
 
     count: int
     kernel: int
@@ -28,7 +28,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class EfficientNetLiteConfig:
-    """The shape of one EfficientNet-Lite embedder; the defaults are Lite0."""
+    """Architecture of an EfficientNet-Lite embedder; the defaults are Lite0."""
 
     stem: int = 32
     stages: tuple[Stage, ...] = (
@@ -53,10 +53,10 @@ class SameConv(nn.Conv2d):
         super().__init__(channels_in, channels_out, kernel, stride, groups=groups, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, C_out, ceil(H / stride), ceil(W / stride))."""
+        """Map (B, C_in, H, W) to (B, C_out, ceil(H / stride), ceil(W / stride))."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        vertical = _missing(input.shape[2], kernel, stride)
-        horizontal = _missing(input.shape[3], kernel, stride)
+        vertical = _same_padding(input.shape[2], kernel, stride)
+        horizontal = _same_padding(input.shape[3], kernel, stride)
         if vertical or horizontal:
             left, top = horizontal // 2, vertical // 2
             input = functional.pad(input, (left, horizontal - left, top, vertical - top))
@@ -64,7 +64,7 @@ class SameConv(nn.Conv2d):
 
 
 class InvertedBottleneck(nn.Module):
-    """1x1 expansion (left out at ratio 1), depthwise convolution, linear 1x1 projection."""
+    """1x1 expansion (omitted at ratio 1), depthwise convolution, linear 1x1 projection."""
 
     def __init__(self, channels_in: int, channels: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class InvertedBottleneck(nn.Module):
         self.adds = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels_in, H, W) to (B, channels, H / stride, W / stride)."""
+        """Map (B, channels_in, H, W) to (B, channels, H / stride, W / stride)."""
         y = x
         if self.expand is not None and self.expand_norm is not None:
             y = functional.relu6(self.expand_norm(self.expand(y)))
@@ -88,7 +88,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLiteEmbedder(nn.Module):
-    """Pictures to unit-length embeddings."""
+    """A network from pictures to unit-length embeddings."""
 
     def __init__(self, config: EfficientNetLiteConfig | None = None) -> None:
         super().__init__()
@@ -110,23 +110,23 @@ class EfficientNetLiteEmbedder(nn.Module):
         self.head = nn.Linear(self.config.features, self.config.dim)
 
     def pooled(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) float, preprocessed, to the trunk's average-pooled features (B, features)."""
+        """Map (B, 3, H, W) float, preprocessed, to the trunk's average-pooled features (B, features)."""
         return self.finish(self.blocks(functional.relu6(self.stem_norm(self.stem(x)))))
 
     def finish(self, maps: Tensor) -> Tensor:
-        """The last block's feature maps (B, C, h, w) to pooled features (B, features)."""
+        """Map the last block's feature maps (B, C, h, w) to pooled features (B, features)."""
         return functional.relu6(self.top_norm(self.top(maps))).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) float, preprocessed, to embeddings (B, dim), L2-normalised. B may be 0."""
+        """Map (B, 3, H, W) float, preprocessed, to embeddings (B, dim), L2-normalised. B may be 0."""
         embedding: Tensor = self.head(self.pooled(x))
         return functional.normalize(embedding, dim=1)
 
 
 def rename_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published PyTorch state dict under this module's names, its classifier dropped.
+    """Rename the published PyTorch state dict to this module's names, without its classifier.
 
-    The first block has no expansion, and its keys say so: every other `_bn0` is an expansion's.
+    The first block has no expansion and no such keys, so that each `_bn0` is an expansion's.
     """
     names = {
         "_conv_stem": "stem",
@@ -152,6 +152,6 @@ def rename_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _missing(length: int, kernel: int, stride: int) -> int:
-    """Pixels of padding that SAME needs along one side."""
+def _same_padding(length: int, kernel: int, stride: int) -> int:
+    """Return the pixels of padding that SAME needs along one side."""
     return max((-(-length // stride) - 1) * stride + kernel - length, 0)

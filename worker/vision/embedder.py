@@ -1,4 +1,4 @@
-"""ResNet and EfficientNet-Lite embedders: crops to unit vectors."""
+"""Load and run ResNet and EfficientNet-Lite embedders: crops to unit vectors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from worker.vision.views import cut_views, split_views
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-#: Fixes the projection of networks that come without a head; another seed is another embedder.
+#: Seed of the random projection of networks without a head; another seed makes another embedder.
 PROJECTION_SEED = 20_210_501
 
 LITE = "efficientnet-lite0"
@@ -42,43 +42,44 @@ class NetworkEmbedder:
         self._runtime = runtime
         self._model = model
         self._plan = plan
-        halved = "" if runtime.precision == "fp32" else f"+{runtime.precision}"
+        precision = "" if runtime.precision == "fp32" else f"+{runtime.precision}"
         colour = "" if model.colour is None else f"+{model.colour.version}"
-        self._version = f"{model.version}{halved}{colour}+{plan.mode}"
+        self._version = f"{model.version}{precision}{colour}+{plan.mode}"
 
     @property
     def version(self) -> str:
-        """Name and hash of the weights, precision, colours and crop mode: each changes the embeddings.
+        """Return name and hash of the weights, precision, colours and crop mode.
 
-        ``models.embedding_space`` is what must be equal for one index.
+        Each of them changes the embeddings; an index may mix versions of one ``models.embedding_space``.
         """
         return self._version
 
     @property
     def dim(self) -> int:
+        """Return the length of an embedding."""
         return self._model.embedding_dim
 
     @property
     def uses_masks(self) -> bool:
-        """Whether a mask changes what is embedded."""
+        """Return whether masks change embeddings."""
         return self._plan.mode != "box" or self._model.colour is not None
 
     def crop(self, image: Image, detection: Detection | None) -> Image:
-        """Cut the object, or the whole image, to the ``(S, n * S, 3) uint8`` that ``embed`` takes.
+        """Cut out the object, or the whole image, as the ``(S, n * S, 3) uint8`` that ``embed`` takes.
 
-        ``worker.vision.views`` says what lies side by side in it; with the mode ``box`` or ``mask`` and
-        without colours it is one picture.
+        ``worker.vision.views`` documents its views; with the mode ``box`` or ``mask`` and without colours
+        there is one.
         """
         model = self._model
         outlined = model.colour is not None
         return cut_views(image, detection, model.input_px, self._plan, model.resize, outlined=outlined)
 
     def embed(self, crops: Sequence[Image]) -> Embeddings:
-        """Return ``(len(crops), dim) float32``, rows of length 1; all go through as one batch.
+        """Return ``(len(crops), dim) float32``, rows of norm 1; crops are run as one batch.
 
         Raises:
             MemoryError: the device has no room for a batch of this size.
-            Unavailable: the device failed, or put out something that is not a number.
+            Unavailable: the device failed, or returned something that is not a number.
         """
         if not crops:
             return np.zeros((0, self.dim), np.float32)
@@ -90,11 +91,11 @@ class NetworkEmbedder:
         return add_colours(self._embed_views(views[:-1]), views[0], outlines, plan)
 
     def _embed_views(self, views: NDArray[np.uint8]) -> Embeddings:
-        """Embed one or two views of each object ``(n, N, S, S, 3)``: the mean of the two, ``(N, D)``."""
+        """Embed one or two views of each object, ``(n, N, S, S, 3)``, to their mean ``(N, D)``."""
         first = np.ascontiguousarray(views[0])
         if len(views) == 1:
             return normalise_rows(self._runtime.infer(first)[0])
-        # A whole image looks the same with and without its background: it is embedded once.
+        # A whole image has two equal views, and is embedded once.
         other = (views[1] != views[0]).any(axis=(1, 2, 3))
         rows = normalise_rows(self._runtime.infer(np.concatenate([first, views[1][other]]))[0])
         mean = rows[: len(first)].copy()
@@ -103,7 +104,7 @@ class NetworkEmbedder:
 
 
 def normalise_rows(rows: Embeddings) -> Embeddings:
-    """Return the rows scaled to length 1; a row of zeros, which has no direction, becomes the first axis."""
+    """Scale rows to norm 1; a row of zeros, which has no direction, becomes the first axis."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     empty = norms[:, 0] < 1e-12
     scaled = np.asarray(rows / np.maximum(norms, 1e-12), np.float32)
@@ -124,12 +125,12 @@ def load_embedder(
     """Load an embedder.
 
     Args:
-        model: a registry's model, or the path of ResNet or EfficientNet-Lite0 weights: torchvision's
-            ImageNet checkpoints, the published Lite0, or what training here wrote. Weights without a
-            256-d head get a fixed random orthogonal projection, which keeps distances but learns nothing.
+        model: a model of the registry, or the path of ResNet or EfficientNet-Lite0 weights: torchvision's
+            ImageNet checkpoints, the published Lite0, or output of `vitrine train`. Weights without a 256-d
+            head get a fixed random orthogonal projection, which preserves distances.
         cache_dir: for converted networks.
-        threads: inference threads; 0 for one a core.
-        plan: how to cut objects out, if not as the model says.
+        threads: inference threads; 0 for one per core.
+        plan: how to cut objects out; by default as the model's entry says.
         precision: see ``open_runtime``.
 
     Raises:
@@ -149,7 +150,7 @@ def load_embedder(
 
 
 def embedder_source(model: ModelFile) -> NetworkSource:
-    """Return the network of an embedder, to be built when it is needed."""
+    """Return the network of an embedder, which is built when it is needed."""
     form = model.int8
     return NetworkSource(
         key=f"{model.sha256} {model.architecture} {model.dim} {model.mean} {model.std} {model.channels}",
@@ -166,14 +167,14 @@ def _build(model: ModelFile) -> nn.Module:
 
 
 def build_network(model: ModelFile) -> nn.Module:
-    """Return the torch network of an embedder, without its normalisation, in evaluation mode.
+    """Build the torch network of an embedder, without preprocessing, in evaluation mode.
 
     Raises:
-        Misconfigured: the weights are of no known network, or hold more than weights.
+        Misconfigured: the weights fit no known network, or the file holds more than weights.
     """
     try:
         state = _read_state(model)
-        network = _network_of(state, model)
+        network = _network_for(state, model)
         network.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise Misconfigured(
@@ -185,7 +186,7 @@ def build_network(model: ModelFile) -> nn.Module:
 
 
 def _read_state(model: ModelFile) -> dict[str, Tensor]:
-    """The state dict in a file, as float32, without a classifier, under this project's names."""
+    """Read a file's state dict as float32, without a classifier, under this project's names."""
     import torch
     from safetensors.torch import load
 
@@ -204,29 +205,29 @@ def _read_state(model: ModelFile) -> dict[str, Tensor]:
     return rename_published(state) if "_conv_stem.weight" in state else state
 
 
-def _network_of(state: dict[str, Tensor], model: ModelFile) -> nn.Module:
-    """The network whose weights these are; adds a head to them if there is none."""
+def _network_for(state: dict[str, Tensor], model: ModelFile) -> nn.Module:
+    """Build the network that fits the weights; adds a head to them if there is none."""
     from worker.vision.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteEmbedder
     from worker.vision.resnet import RESNETS, ResNetEmbedder
 
-    features = _features_of(state)
+    features = _count_features(state)
     if "head.weight" not in state:
-        state.update(_projection(features, model.dim))
+        state.update(_random_projection(features, model.dim))
     dim = state["head.weight"].shape[0]
     if dim != model.dim:
-        raise ValueError(f"its head gives {dim} dimensions, the registry says {model.dim}")
+        raise ValueError(f"its head has {dim} dimensions, and its registry entry {model.dim}")
     if model.architecture == LITE or (model.architecture == "auto" and "stem.weight" in state):
         return EfficientNetLiteEmbedder(EfficientNetLiteConfig(dim=dim))
     if model.architecture == "auto":
-        return ResNetEmbedder(_resnet_of(state, dim))
+        return ResNetEmbedder(_infer_resnet(state, dim))
     if model.architecture not in RESNETS:
         known = ", ".join([*RESNETS, LITE])
         raise ValueError(f"the architecture {model.architecture!r} is not known; known are {known}")
     return ResNetEmbedder(replace(RESNETS[model.architecture], dim=dim))
 
 
-def _features_of(state: dict[str, Tensor]) -> int:
-    """Channels of the pooled features."""
+def _count_features(state: dict[str, Tensor]) -> int:
+    """Return the number of channels of the pooled features."""
     if "top.weight" in state:
         return int(state["top.weight"].shape[0])
     last = max((key for key in state if key.startswith("layer4.") and ".conv" in key), default=None)
@@ -235,8 +236,8 @@ def _features_of(state: dict[str, Tensor]) -> int:
     return int(state[last].shape[0])
 
 
-def _resnet_of(state: dict[str, Tensor], dim: int) -> Any:
-    """The shape of a ResNet, told by its weights."""
+def _infer_resnet(state: dict[str, Tensor], dim: int) -> Any:
+    """Derive the architecture of a ResNet from its weights."""
     from worker.vision.resnet import STAGE_CHANNELS, ResNetConfig
 
     counts = [len({k.split(".")[1] for k in state if k.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4)]
@@ -249,8 +250,8 @@ def _resnet_of(state: dict[str, Tensor], dim: int) -> Any:
     )
 
 
-def _projection(features: int, dim: int) -> dict[str, Tensor]:
-    """A head that projects onto ``dim`` random orthogonal directions."""
+def _random_projection(features: int, dim: int) -> dict[str, Tensor]:
+    """Create a head that projects onto ``dim`` random orthogonal directions."""
     import torch
 
     if dim > features:

@@ -1,8 +1,8 @@
-"""The model registry: a name or a path becomes a file whose content is known and verified.
+"""Resolve model names and paths to files, verified by the registry.
 
-``registry.json`` in the models folder lists what is shipped, with a SHA-256 each; the first model of a
-kind is its default. A path names a file of the operator's own, which has no entry to be checked against:
-its hash is taken as it is, and goes into the model's version.
+``registry.json`` in the models folder lists the shipped models, each with its SHA-256; the first model of a
+kind is the default. A path names a file of the operator's own, which has no entry to verify; its hash becomes
+part of the model's version.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ REGISTRY = "registry.json"
 Kind = Literal["detector", "embedder"]
 Rgb = tuple[float, float, float]
 
-#: What torchvision's ImageNet checkpoints were trained with, in units of 0 to 255.
+#: Normalisation of torchvision's ImageNet checkpoints, in units of 0 to 255.
 IMAGENET_MEAN: Rgb = (123.675, 116.28, 103.53)
 IMAGENET_STD: Rgb = (58.395, 57.12, 57.375)
 
 
-#: Choices that are code alone: no detector, and the baselines.
+#: Model names without a weights file: no detector, and the baselines.
 WITHOUT_WEIGHTS = frozenset(("none", "colour-histogram", "perceptual-hash"))
 
 
@@ -37,9 +37,9 @@ class CropPlan(BaseModel):
     """How an object is cut out for the embedder.
 
     Attributes:
-        mode: ``box`` keeps the background inside the box, ``mask`` fades it to ``fill``, ``both`` embeds
-            the object in each way and takes the mean of the two vectors.
-        fill: RGB, 0 to 255; also what a crop is padded with.
+        mode: ``box`` keeps the background inside the box, ``mask`` replaces it by ``fill``, ``both`` takes
+            the mean of both embeddings.
+        fill: RGB, 0 to 255; also the padding of a crop.
         margin: added on each side, as a share of the box's width and height.
     """
 
@@ -51,11 +51,11 @@ class CropPlan(BaseModel):
 
 
 class ColourPlan(BaseModel):
-    """How much an object's colours count, and how finely they are told apart.
+    """Weight and resolution of an object's colours in its embedding.
 
     Attributes:
-        lightness, opponent: bins of CIELAB's lightness and of each of its two colour axes.
-        weight: of the colours' similarity beside the network's cosine, which has 1.
+        lightness, opponent: number of bins of CIELAB's lightness and of each of its two colour axes.
+        weight: of the colours' similarity; the network's cosine has weight 1.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,22 +66,22 @@ class ColourPlan(BaseModel):
 
     @property
     def dim(self) -> int:
-        """Number of bins."""
+        """Return the number of bins."""
         return self.lightness * self.opponent**2
 
     @property
     def version(self) -> str:
-        """Part of an embedder's version, such as ``lab4x6x6w0.2``."""
+        """Return the part of an embedder's version, such as ``lab4x6x6w0.2``."""
         return f"lab{self.lightness}x{self.opponent}x{self.opponent}w{self.weight:g}"
 
 
 class Int8Form(BaseModel):
-    """A model quantised for OpenVINO: a graph, and the numbers in it.
+    """A model quantised for OpenVINO.
 
     Attributes:
-        graph, numbers: OpenVINO's .xml and .bin.
+        graph, numbers: OpenVINO's .xml and .bin files.
         graph_sha256, numbers_sha256: of the two files, in hexadecimal.
-        of: SHA-256 of the weights that were quantised.
+        of: SHA-256 of the original weights.
         end_to_end: whether a detector suppresses overlaps itself.
     """
 
@@ -95,29 +95,29 @@ class Int8Form(BaseModel):
     end_to_end: bool = False
 
     def read(self, name: str) -> tuple[bytes, bytes]:
-        """Return graph and numbers.
+        """Read and verify both files; return graph and numbers.
 
         Raises:
-            Misconfigured: a file is gone, or is not the registered one.
+            Misconfigured: a file is missing, or is not the registered one.
         """
         pair = ((self.graph, self.graph_sha256), (self.numbers, self.numbers_sha256))
-        graph, numbers = (_verified(path, digest, name) for path, digest in pair)
+        graph, numbers = (_read_verified(path, digest, name) for path, digest in pair)
         return graph, numbers
 
 
 class ModelFile(BaseModel):
-    """One model: its weights, and everything needed to feed it.
+    """A model: its weights, and the preprocessing that they need.
 
     Attributes:
-        architecture: ``yolov8n-seg`` and its like, ``resnet50``, ``efficientnet-lite0``; ``auto`` for a
-            file given by path, which tells by its content.
+        architecture: such as ``yolov8n-seg``, ``resnet50``, ``efficientnet-lite0``; ``auto`` for a file given
+            by path, whose content decides.
         path: the weights.
         sha256: of the weights, in hexadecimal.
         mean, std: an input is (pixel - mean) / std, pixels 0 to 255.
         dim: length of the network's output; 0 for a detector.
-        resize: ``pad`` keeps the shape of a crop, ``stretch`` does not.
-        colour: how colours are part of the embedding, None where they are not.
-        int8: its quantised form, if there is one.
+        resize: ``pad`` keeps the aspect ratio of a crop, ``stretch`` does not.
+        colour: how colours are part of the embedding; None where they are not.
+        int8: its quantised form; None where there is none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -142,25 +142,25 @@ class ModelFile(BaseModel):
 
     @property
     def version(self) -> str:
-        """Name and the first eight digits of the hash."""
+        """Return the name and the first eight digits of the hash."""
         return f"{self.name}@{self.sha256[:8]}"
 
     @property
     def embedding_dim(self) -> int:
-        """Length of an embedding: of the network's output and of the colours."""
+        """Return the length of an embedding: network output and colours."""
         return self.dim + (0 if self.colour is None else self.colour.dim)
 
     def read(self) -> bytes:
-        """Return the weights.
+        """Read and verify the weights.
 
         Raises:
-            Misconfigured: the file is gone, or is not the one that was verified.
+            Misconfigured: the file is missing, or has changed since it was verified.
         """
-        return _verified(self.path, self.sha256, self.name)
+        return _read_verified(self.path, self.sha256, self.name)
 
 
 def list_models(models_dir: Path) -> list[ModelFile]:
-    """Return the registry's models in its order; their files are not opened.
+    """List the registry's models in its order, without opening their files.
 
     Raises:
         Misconfigured: the registry is missing or malformed, or names a file outside the folder.
@@ -169,22 +169,24 @@ def list_models(models_dir: Path) -> list[ModelFile]:
     try:
         registry = _Registry.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise Misconfigured(f"There is no model registry at {path}: point models.folder to one.") from error
+        raise Misconfigured(
+            f"There is no model registry at {path}: set models.folder to its folder."
+        ) from error
     except ValidationError as error:
         raise Misconfigured(f"The model registry {path} is malformed: {error}") from error
-    return [_place(entry, models_dir) for entry in registry.models]
+    return [_to_model(entry, models_dir) for entry in registry.models]
 
 
 def find_model(models_dir: Path, name: str, kind: Kind) -> ModelFile:
-    """Return the model of that name, verified.
+    """Find a model by name or path, and verify it.
 
     Args:
         models_dir: folder of ``registry.json``.
         name: a registry name, ``default``, or the path of a weights file.
-        kind: what it must be.
+        kind: of the model.
 
     Raises:
-        Misconfigured: nothing of that name and kind, or a file with another content than registered.
+        Misconfigured: there is no such model, or its file has another content than registered.
     """
     if _is_path(name):
         return _from_path(Path(name).expanduser(), kind)
@@ -198,27 +200,27 @@ def find_model(models_dir: Path, name: str, kind: Kind) -> ModelFile:
 
 
 def stable_name(name: str, model: ModelFile) -> str:
-    """Return how a model that was found by ``name`` is found later too, whatever the default is then."""
+    """Return a name that finds the same model later too, when the default may have changed."""
     return str(model.path) if _is_path(name) else model.name
 
 
 def embedding_space(version: str) -> str:
-    """Return an embedder's version without its precision: versions alike in this can search one index.
+    """Return an embedder's version without its precision; equal spaces can share an index.
 
-    What INT8 and half precision change of an embedding is measured (docs/models.md) and small beside what
-    tells products apart.
+    INT8 and half precision change embeddings little compared with the distance of products (measured in
+    docs/models.md).
     """
     return "+".join(part for part in version.split("+") if part not in ("int8", "fp16"))
 
 
 def verify_models(models_dir: Path, detector: str, embedder: str) -> None:
-    """Check that both models are there and are what the registry says, without loading them.
+    """Check that both models exist and match the registry, without loading them.
 
     Raises:
         Misconfigured: as ``find_model``.
     """
-    wanted: tuple[tuple[Kind, str], ...] = (("detector", detector), ("embedder", embedder))
-    for kind, name in wanted:
+    names: tuple[tuple[Kind, str], ...] = (("detector", detector), ("embedder", embedder))
+    for kind, name in names:
         if name not in WITHOUT_WEIGHTS:
             find_model(models_dir, name, kind)
 
@@ -228,7 +230,7 @@ def _is_path(name: str) -> bool:
 
 
 class _Entry(BaseModel):
-    """A model as the registry writes it: ``file`` is relative to the folder."""
+    """A model's entry in the registry; ``file`` is relative to the folder."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -240,19 +242,20 @@ class _Registry(BaseModel):
     models: list[_Entry]
 
 
-def _place(entry: _Entry, models_dir: Path) -> ModelFile:
+def _to_model(entry: _Entry, models_dir: Path) -> ModelFile:
+    """Resolve an entry's paths, which must stay inside the folder."""
     folder = models_dir.resolve()
 
-    def inside(name: str) -> Path:
+    def resolve_inside(name: str) -> Path:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder):
             raise Misconfigured(f"The registry's model {entry.name} names a file outside of {models_dir}.")
         return path
 
-    fields = {**entry.model_dump(), "path": inside(entry.file)}
+    fields = {**entry.model_dump(), "path": resolve_inside(entry.file)}
     if isinstance(form := fields.get("int8"), dict):
-        paths = {key: inside(str(form.get(key, ""))) for key in ("graph", "numbers")}
-        # A form of other weights, left behind when these were replaced, is none of this model's.
+        paths = {key: resolve_inside(str(form.get(key, ""))) for key in ("graph", "numbers")}
+        # Ignore a stale form of weights that were replaced.
         fields["int8"] = {**form, **paths} if form.get("of") == fields.get("sha256") else None
     try:
         return ModelFile.model_validate(fields)
@@ -271,12 +274,12 @@ def _from_path(path: Path, kind: Kind) -> ModelFile:
     return ModelFile.model_validate({**common, **inputs, "sha256": digest})
 
 
-def _verified(path: Path, digest: str, name: str) -> bytes:
+def _read_verified(path: Path, digest: str, name: str) -> bytes:
     content = _read(path, name)
     if hashlib.sha256(content).hexdigest() != digest:
         raise Misconfigured(
-            f"The weights of {name} do not have the SHA-256 that is registered: the file is damaged "
-            f"or was replaced. Restore {path.name}, or register the new hash."
+            f"The weights of {name} do not have the registered SHA-256: the file is damaged or was replaced. "
+            f"Restore {path.name}, or register the new hash."
         )
     return content
 

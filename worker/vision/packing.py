@@ -1,4 +1,4 @@
-"""Embeddings as the database keeps them."""
+"""Convert embeddings to and from their form in the database."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from worker.vision import Embeddings
 
 
 def pack_embedding(embedding: Embeddings) -> bytes:
-    """Return ``(D,)`` as float16 bytes: half the room, and the cosine changes by less than 1e-3."""
+    """Pack ``(D,)`` as float16 bytes: half the size, and cosines change by less than 1e-3."""
     return embedding.astype("<f2").tobytes()
 
 
 def unpack_embedding(blob: bytes) -> Embeddings:
-    """Undo ``pack_embedding``; the result is normalised again."""
+    """Unpack one embedding to ``(D,) float32``, normalised again."""
     values = np.frombuffer(blob, dtype="<f2").astype(np.float32)
     unit: Embeddings = values / np.linalg.norm(values)
     return unit
 
 
 def unpack_embeddings(blobs: Sequence[bytes]) -> Embeddings:
-    """Undo ``pack_embedding`` for many of one length: ``(N, D) float32``, normalised again."""
+    """Unpack embeddings of one length to ``(N, D) float32``, normalised again."""
     values = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1).astype(np.float32)
     unit: Embeddings = values / np.linalg.norm(values, axis=1, keepdims=True)
     return unit

@@ -1,4 +1,4 @@
-"""ResNet of any depth and width with an embedding head, in plain torch.
+"""Define ResNets of any depth and width with an embedding head, in plain torch.
 
 Parameter names are torchvision's (`conv1`, `bn1`, `layer1.0.conv1`, ...), so that its state dicts load
 here once their `fc` is dropped.
@@ -17,13 +17,13 @@ STAGE_CHANNELS: Final = (64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """The shape of one ResNet embedder.
+    """Architecture of a ResNet embedder.
 
     Attributes:
-        layers: blocks in each of the four stages.
+        layers: number of blocks in each of the four stages.
         bottleneck: three-convolution blocks (ResNet-50 and deeper) or two-convolution blocks.
-        width: multiplies every stage's channels; 1.0 is the paper's.
-        caffe: the older layout: max pool padded at right and bottom only, and the stride of a
+        width: factor of all stages' channels; 1.0 is the paper's.
+        caffe: the older layout: max pooling padded at right and bottom only, and the stride of a
             bottleneck in its first 1x1 convolution, not in its 3x3.
         stem: channels of the stem; None means 64, whatever the width.
         dim: length of the embedding.
@@ -38,7 +38,7 @@ class ResNetConfig:
 
     @property
     def features(self) -> int:
-        """Channels of the pooled features before the head."""
+        """Return the number of channels of the pooled features before the head."""
         return round(STAGE_CHANNELS[3] * self.width) * (4 if self.bottleneck else 1)
 
 
@@ -64,14 +64,14 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(channels_in, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, channels, H / stride, W / stride)."""
+        """Map (B, C_in, H, W) to (B, channels, H / stride, W / stride)."""
         y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
         return functional.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut; four times as many channels out."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut; the output has four times the channels."""
 
     def __init__(self, channels_in: int, channels: int, stride: int, *, caffe: bool) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(channels_in, channels * 4, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, 4 * channels, H / stride, W / stride)."""
+        """Map (B, C_in, H, W) to (B, 4 * channels, H / stride, W / stride)."""
         y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
@@ -93,7 +93,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNetEmbedder(nn.Module):
-    """Pictures to unit-length embeddings."""
+    """A network from pictures to unit-length embeddings."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
@@ -123,25 +123,25 @@ class ResNetEmbedder(nn.Module):
         return nn.Sequential(*blocks)
 
     def stem_maps(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) float, preprocessed, to the stem's feature maps (B, stem, H / 4, W / 4)."""
+        """Map (B, 3, H, W) float, preprocessed, to the stem's feature maps (B, stem, H / 4, W / 4)."""
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         if self.config.caffe:
-            # Zeros never win after a ReLU, so they pad as well as minus infinity would.
+            # After a ReLU zeros never exceed other values, so that zero padding equals minus infinity.
             return functional.max_pool2d(functional.pad(x, (0, 1, 0, 1)), 3, 2)
         return functional.max_pool2d(x, 3, 2, 1)
 
     def stages(self, maps: Tensor, first: int = 0, last: int = 4) -> Tensor:
-        """Run the stages from `first` up to but without `last`; 0 to 4 are all four."""
+        """Run the stages from `first` up to, not including, `last`; 0 to 4 are all four."""
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4)[first:last]:
             maps = stage(maps)
         return maps
 
     def pooled(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) float, preprocessed, to the trunk's average-pooled features (B, features)."""
+        """Map (B, 3, H, W) float, preprocessed, to the trunk's average-pooled features (B, features)."""
         return self.stages(self.stem_maps(x)).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) float, preprocessed, to embeddings (B, dim), L2-normalised. B may be 0."""
+        """Map (B, 3, H, W) float, preprocessed, to embeddings (B, dim), L2-normalised. B may be 0."""
         embedding: Tensor = self.head(self.pooled(x))
         return functional.normalize(embedding, dim=1)
 

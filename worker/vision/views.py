@@ -1,8 +1,8 @@
-"""An object as an embedder sees it: with its background, without, and where it is.
+"""Cut the views of an object that an embedder takes: with background, without, and its outline.
 
-The views of one object lie side by side in one picture, so that crops of many objects can be stacked: each
-is ``(S, n * S, 3) uint8``. First comes the object with its background (not with the mode ``mask``), then
-without (not with ``box``), then, where colours are part of the embedding, its outline in grey: 0 all over
+The views of one object lie side by side in one picture of ``(S, n * S, 3) uint8``, so that crops of many
+objects can be stacked. In this order: the object with its background (except in mode ``mask``), without it
+(except in mode ``box``), and, where colours are part of the embedding, its outline in grey, which is all 0
 where the object has no mask.
 """
 
@@ -27,7 +27,7 @@ def cut_views(
     *,
     outlined: bool = False,
 ) -> Image:
-    """Cut out an object, or the whole image where there is none.
+    """Cut out the views of an object, or of the whole image where there is none.
 
     Args:
         image: ``(H, W, 3) uint8``.
@@ -51,7 +51,7 @@ def cut_views(
 
 
 def split_views(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Undo the side by side: ``(N, S, n * S, 3)`` to ``(n, N, S, S, 3)``."""
+    """Split views: ``(N, S, n * S, 3)`` to ``(n, N, S, S, 3)``."""
     count, side, width, channels = crops.shape
     parts = crops.reshape(count, side, width // side, side, channels)
     return np.moveaxis(parts, 2, 0)

@@ -1,4 +1,4 @@
-"""What a YOLO network puts out, turned into detections. Plain numpy: a warm start needs no torch."""
+"""Convert the output of a YOLO network to detections, in plain numpy: a warm start needs no torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from worker.vision import Detection
 from worker.vision.crops import Placement, overlap
 
-#: Boxes that go into non-maximum suppression, most confident first.
+#: Maximum number of boxes in non-maximum suppression, most confident first.
 CANDIDATES = 300
-#: A box that lies by this share inside a larger one, and has less than that share of its confidence, is taken
-#: for a part of it: a drawer, a wheel. Of a cup on a table both stay, since the cup is as sure as the table.
+#: A box counts as a part of a larger one, such as a drawer or a wheel, if at least this share of it lies
+#: inside and its confidence is below this share of the larger one's. A cup on a table is as confident as the
+#: table, so that both stay.
 PART_INSIDE, PART_CONFIDENCE = 0.8, 0.8
-#: A box narrower than this share of the image is noise.
+#: Minimum side of a box as a share of the image; smaller ones are noise.
 MIN_SIDE = 0.01
 
 Floats = NDArray[np.float32]
@@ -25,16 +26,17 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """How to read the output, and what to keep of it.
+    """Format of the output, and thresholds for its detections.
 
     Attributes:
         labels: name of each class.
         end_to_end: rows are (x0, y0, x1, y1, confidence, class, coefficients...) and already suppressed, as
-            YOLO26 gives them; otherwise columns are (centre x, centre y, width, height, class scores...,
+            YOLO26 returns them; otherwise columns are (centre x, centre y, width, height, class scores...,
             coefficients...).
-        confidence: least confidence kept.
-        iou: of two boxes that overlap more than this, the less confident goes, whatever their classes.
-        max_objects: most detections of an image.
+        confidence: minimum confidence.
+        iou: maximum IoU of two boxes of any classes; of those that overlap more, the less confident is
+            dropped.
+        max_objects: maximum number of detections per image.
     """
 
     labels: tuple[str, ...]
@@ -46,7 +48,7 @@ class OutputPlan:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An image and its place in the network's square input; lengths in pixels."""
+    """An image's size and its position in the network's square input; lengths in pixels."""
 
     width: int
     height: int
@@ -55,34 +57,35 @@ class Frame:
 
 
 def read_output(output: Floats, prototypes: Floats | None, frame: Frame, plan: OutputPlan) -> list[Detection]:
-    """Return the detections of one image, the most prominent first.
+    """Convert the output for one image to detections, the most prominent first.
 
     Args:
         output: ``(4 + classes + coefficients, anchors)``, or ``(rows, 6 + coefficients)`` end to end.
         prototypes: ``(coefficients, h, w)`` of a segmentation network, or None.
-        frame: to bring boxes back into the image.
+        frame: maps boxes back into the image.
         plan: thresholds and labels.
     """
-    boxes, confidences, classes, coefficients = _columns(output, plan)
-    keep = drop_parts(boxes, confidences, suppress(boxes, confidences, plan.iou))
+    boxes, confidences, classes, coefficients = _split_columns(output, plan)
+    kept = drop_parts(boxes, confidences, suppress(boxes, confidences, plan.iou))
     found = []
-    for index in keep:
-        inside = _inside(boxes[index], frame)
+    for index in kept:
+        inside = _clip_to_image(boxes[index], frame)
         if inside is None:
             continue
         mask = None
         if prototypes is not None and coefficients.shape[1]:
             mask = assemble_mask(coefficients[index], prototypes, inside, frame.side_px)
         label = plan.labels[int(classes[index])]
-        found.append(Detection(_fractions(inside, frame), label, float(confidences[index]), mask))
+        found.append(Detection(_to_fractions(inside, frame), label, float(confidences[index]), mask))
     return sorted(found, key=prominence, reverse=True)[: plan.max_objects]
 
 
 def prominence(detection: Detection) -> float:
-    """Return how likely the object is what the picture is about.
+    """Score how likely an object is the subject of the picture.
 
-    Confidence, times the fourth root of the box's share of the image, times a factor that falls from 1 in
-    the centre to 1/2 in a corner. The root keeps a small sharp object ahead of a large doubtful one.
+    The score is the confidence, times the fourth root of the box's share of the image, times a factor that
+    decreases from 1 in the centre to 1/2 in a corner. The root ranks a small certain object ahead of a large
+    doubtful one.
     """
     x0, y0, x1, y1 = detection.box
     area = (x1 - x0) * (y1 - y0)
@@ -91,12 +94,12 @@ def prominence(detection: Detection) -> float:
 
 
 def suppress(boxes: Floats, confidences: Floats, iou: float) -> list[int]:
-    """Greedy non-maximum suppression: indices of the boxes to keep, most confident first.
+    """Run greedy non-maximum suppression; return indices of the boxes to keep, most confident first.
 
     Args:
         boxes: ``(N, 4)`` xyxy; N may be 0.
         confidences: ``(N,)``.
-        iou: a box that overlaps a better one by more than this goes.
+        iou: maximum IoU with a more confident box.
     """
     order = np.argsort(-confidences, kind="stable")[:CANDIDATES]
     table = overlap(boxes[order], boxes[order])
@@ -108,25 +111,25 @@ def suppress(boxes: Floats, confidences: Floats, iou: float) -> list[int]:
 
 
 def drop_parts(boxes: Floats, confidences: Floats, kept: list[int]) -> list[int]:
-    """Return those of the kept boxes that are no part of a larger and surer one, in their order.
+    """Drop boxes that are parts of larger, more confident ones; return the other indices in order.
 
     Args:
         boxes: ``(N, 4)`` xyxy.
         confidences: ``(N,)``.
         kept: indices, most confident first.
     """
-    chosen, sure = boxes[kept], confidences[kept]
+    chosen, certainty = boxes[kept], confidences[kept]
     areas = np.maximum(np.prod(chosen[:, 2:] - chosen[:, :2], axis=1), 1e-9)
     low = np.maximum(chosen[:, None, :2], chosen[None, :, :2])
     high = np.minimum(chosen[:, None, 2:], chosen[None, :, 2:])
     inside = np.prod(np.clip(high - low, 0, None), axis=2) / areas[:, None]
     smaller = areas[:, None] < areas[None]
-    part = smaller & (inside > PART_INSIDE) & (sure[:, None] < PART_CONFIDENCE * sure[None])
+    part = smaller & (inside > PART_INSIDE) & (certainty[:, None] < PART_CONFIDENCE * certainty[None])
     return [index for index, is_part in zip(kept, part.any(axis=1), strict=True) if not is_part]
 
 
 def assemble_mask(coefficients: Floats, prototypes: Floats, box: Sequence[float], side_px: int) -> Floats:
-    """Return an object's mask over its box.
+    """Assemble an object's mask over its box.
 
     Args:
         coefficients: ``(C,)``.
@@ -135,13 +138,13 @@ def assemble_mask(coefficients: Floats, prototypes: Floats, box: Sequence[float]
         side_px: side of the square.
 
     Returns:
-        ``(rows, columns) float32`` in 0..1, one value a pixel of the square.
+        ``(rows, columns) float32`` in 0..1, one value per pixel of the square.
     """
     channels, rows, columns = prototypes.shape
     x0, y0, x1, y1 = box
     width, height = max(1, round(x1 - x0)), max(1, round(y1 - y0))
     step_x, step_y = columns / side_px, rows / side_px
-    # Only the prototypes under the box, and one around it for the interpolation.
+    # Only prototypes under the box, with a border of one for the interpolation.
     left, top = max(0, int(x0 * step_x) - 1), max(0, int(y0 * step_y) - 1)
     right, bottom = min(columns, int(x1 * step_x) + 2), min(rows, int(y1 * step_y) + 2)
     part = prototypes[:, top:bottom, left:right]
@@ -160,8 +163,8 @@ def assemble_mask(coefficients: Floats, prototypes: Floats, box: Sequence[float]
     return np.asarray(1 / (1 + np.exp(-np.clip(fine, -30, 30))), np.float32)
 
 
-def _columns(output: Floats, plan: OutputPlan) -> tuple[Floats, Floats, NDArray[np.intp], Floats]:
-    """Boxes (N, 4) xyxy in pixels of the square, confidences (N,), classes (N,), coefficients (N, C)."""
+def _split_columns(output: Floats, plan: OutputPlan) -> tuple[Floats, Floats, NDArray[np.intp], Floats]:
+    """Return boxes (N, 4) xyxy in the square, confidences (N,), classes (N,), coefficients (N, C)."""
     if plan.end_to_end:
         rows = output[output[:, 4] >= plan.confidence]
         return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.intp), rows[:, 6:]
@@ -176,8 +179,8 @@ def _columns(output: Floats, plan: OutputPlan) -> tuple[Floats, Floats, NDArray[
     return boxes, confidences, classes, rows[:, last:]
 
 
-def _inside(box: Floats, frame: Frame) -> tuple[float, float, float, float] | None:
-    """The part of a box that lies on the image, in pixels of the square; None if hardly any does."""
+def _clip_to_image(box: Floats, frame: Frame) -> tuple[float, float, float, float] | None:
+    """Return the part of a box on the image, in pixels of the square; None if it is too small."""
     place = frame.placement
     right = place.left + frame.width * place.scale
     bottom = place.top + frame.height * place.scale
@@ -188,7 +191,7 @@ def _inside(box: Floats, frame: Frame) -> tuple[float, float, float, float] | No
     return float(x0), float(y0), float(x1), float(y1)
 
 
-def _fractions(box: tuple[float, float, float, float], frame: Frame) -> tuple[float, float, float, float]:
+def _to_fractions(box: tuple[float, float, float, float], frame: Frame) -> tuple[float, float, float, float]:
     place = frame.placement
     width, height = frame.width * place.scale, frame.height * place.scale
     x0, x1 = ((x - place.left) / width for x in (box[0], box[2]))

@@ -1,4 +1,4 @@
-"""Runtimes: what runs a network on a device. One Protocol, two implementations."""
+"""Run networks on a device: one protocol with two implementations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 RuntimeName = Literal["openvino", "torch"]
-#: What is asked for; ``auto`` takes the fastest form whose loss is measured.
+#: Precision as configured; ``auto`` is the fastest form whose loss is measured.
 PrecisionChoice = Literal["auto", "fp32", "int8"]
-#: What a network runs in.
+#: Precision in which a network runs.
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -27,15 +27,15 @@ class Runtime(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """What the network runs in."""
+        """Return the precision in which the network runs."""
         ...
 
     def infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Run the network on a batch.
 
         Args:
-            batch: ``(N, H, W, 3) uint8`` RGB, contiguous, H and W as the network was built for, N >= 1.
-                Channels come last because images are held so; the network's own first step normalises.
+            batch: ``(N, H, W, 3) uint8`` RGB, contiguous, N >= 1, with the network's H and W. Channels are
+                last, as in images; the network's own first layer normalises.
 
         Returns:
             The network's outputs, float32, N along the first axis of each.
@@ -49,13 +49,13 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NetworkSource:
-    """A network that can be built when it is needed.
+    """A network that is built only when it is needed.
 
     Attributes:
-        key: changes when the network does: hash of the weights and of all that shapes the graph.
+        key: identifies the network: hash of the weights and of everything that shapes the graph.
         input_px: side of the square input.
-        build: makes the torch module, in evaluation mode, from ``(N, H, W, 3) uint8`` to its outputs.
-            Called only where no converted form is cached: it is what needs torch.
+        build: builds the torch module, in evaluation mode, from ``(N, H, W, 3) uint8`` to its outputs.
+            It imports torch, and is called only where no converted form is cached.
         int8: reads the quantised form, OpenVINO's graph and numbers; None where there is none.
     """
 
@@ -74,24 +74,24 @@ def open_runtime(
     cache_dir: Path,
     precision: PrecisionChoice = "auto",
 ) -> Runtime:
-    """Return the network, loaded.
+    """Load a network into a runtime.
 
     Args:
         name: ``openvino`` runs on the CPU; ``torch`` on CPU or CUDA.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: inference threads; 0 for one a core.
-        cache_dir: where converted networks are kept.
-        precision: ``auto`` is the quantised form in OpenVINO where there is one, half precision on CUDA,
+        threads: inference threads; 0 for one per core.
+        cache_dir: folder of converted networks.
+        precision: ``auto`` is the quantised form in OpenVINO if there is one, half precision on CUDA,
             else single.
 
     Raises:
-        Misconfigured: no such runtime or device, no quantised form where one is asked for, or the network
+        Misconfigured: no such runtime or device, no quantised form although one is required, or the network
             cannot be built.
     """
     if precision == "int8" and (name != "openvino" or source.int8 is None):
         raise Misconfigured(
             "models.precision is int8, but this model has no INT8 form, or models.runtime is not openvino: "
-            "make one as docs/training.md says, or set models.precision to auto."
+            "create one as in docs/training.md, or set models.precision to auto."
         )
     if name == "openvino":
         if device != "cpu":
@@ -111,5 +111,5 @@ def open_runtime(
 
 
 def first_line(error: Exception) -> str:
-    """Return what a vendor's error says first: the rest is traces of its insides, often long ones."""
+    """Return the first line of a vendor's error; the rest is often a long internal trace."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

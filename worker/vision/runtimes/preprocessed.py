@@ -1,4 +1,4 @@
-"""The first step of every network: stacked uint8 images to what the weights were trained on."""
+"""Preprocess stacked uint8 images as the first layer of each network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.vision.models import ModelFile
 
 
 class Preprocessed(nn.Module):
-    """A network behind its own normalisation, so that every runtime computes it alike."""
+    """A network with its own normalisation, so that all runtimes compute it alike."""
 
     mean: Tensor
     scale: Tensor
@@ -23,7 +23,7 @@ class Preprocessed(nn.Module):
         self.register_buffer("scale", 1 / torch.tensor(model.std[order]).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """(N, H, W, 3) uint8 RGB to the network's outputs. ``mean`` and ``std`` are stated in RGB order."""
+        """Map (N, H, W, 3) uint8 RGB to the network's outputs; ``mean`` and ``std`` are in RGB order."""
         x = images.permute(0, 3, 1, 2).to(self.mean.dtype)
         if self.flips:
             x = x.flip(1)
@@ -32,7 +32,7 @@ class Preprocessed(nn.Module):
 
 
 class Pooled(Preprocessed):
-    """An embedder without its head: stacked images to the trunk's pooled features (N, F)."""
+    """An embedder without its head: maps stacked images to the trunk's pooled features (N, F)."""
 
     def __init__(self, network: nn.Module, model: ModelFile) -> None:
         super().__init__(_Trunk(network), model)

@@ -1,7 +1,7 @@
-"""INT8 by post-training quantisation. The only importer of nncf; runs when a model is made, never to serve.
+"""Quantise networks to INT8 after training. The only importer of nncf; never used while serving.
 
-Weights keep seven of their eight bits: without VNNI a CPU adds products of two bytes in sixteen bits, and
-full weights would overflow there. What is quantised measured alike on CPUs with it and without.
+Weights use seven of their eight bits: without VNNI a CPU accumulates products of two bytes in sixteen bits,
+where full weights would overflow. Quantised networks measured the same on CPUs with and without VNNI.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from worker.vision import Image
 from worker.vision.runtimes import NetworkSource
 from worker.vision.runtimes.openvino_runtime import convert, save
 
-#: Layers with weights, from the front and from the end, that stay in single precision. Measured one block
-#: at a time: EfficientNet-Lite0's first three blocks add up the even background of product photos, and one
-#: step of rounding there moves all of it; its last ones hold what tells like products apart.
-SINGLE: dict[str, tuple[int, int]] = {"efficientnet-lite0": (6, 17)}
-SINGLE_ELSEWHERE = (1, 1)
+#: Number of first and last layers with weights that stay in single precision. Measured block by block:
+#: EfficientNet-Lite0's first three blocks sum the even background of product photos, where one rounding step
+#: shifts everything; its last ones distinguish similar products.
+FP32_LAYERS: dict[str, tuple[int, int]] = {"efficientnet-lite0": (6, 17)}
+DEFAULT_FP32_LAYERS = (1, 1)
+#: OpenVINO operations with weights.
 WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
 
 
 def quantise(source: NetworkSource, architecture: str, pictures: Sequence[Image]) -> Any:
-    """Return the network with INT8 layers, an ``openvino.Model``.
+    """Quantise a network; return an ``openvino.Model`` with INT8 layers.
 
     Args:
-        source: of the network, whose ``int8`` is not looked at.
-        architecture: as the registry has it; says which layers stay in single precision.
-        pictures: ``(S, S, 3) uint8`` as the network takes them: what it will see, some hundreds.
+        source: of the network; its ``int8`` is ignored.
+        architecture: as in the registry; determines which layers stay in single precision.
+        pictures: ``(S, S, 3) uint8``, some hundreds of typical inputs.
 
     Raises:
         Misconfigured: the network cannot be built or converted.
@@ -44,24 +45,27 @@ def quantise(source: NetworkSource, architecture: str, pictures: Sequence[Image]
 
     nncf.set_log_level(logging.ERROR)
     yolo = architecture.startswith("yolo")
-    # Its bars and notes are no part of a command's answer.
+    fp32_layers = _head_layers(model) if yolo else _end_layers(model, architecture)
+    # nncf prints progress bars, which must not mix with a command's output.
     with contextlib.redirect_stdout(sys.stderr):
         return nncf.quantize(
             model,
             nncf.Dataset([picture[None] for picture in pictures]),
             subset_size=len(pictures),
-            # SiLU's outputs lie on both sides of zero, unevenly; those of ReLU and ReLU6 do not.
+            # SiLU's outputs are asymmetric around zero; those of ReLU and ReLU6 are not negative.
             preset=nncf.QuantizationPreset.MIXED if yolo else nncf.QuantizationPreset.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(names=_of_head(model) if yolo else _at_ends(model, architecture)),
+            ignored_scope=nncf.IgnoredScope(
+                names=_head_layers(model) if yolo else _end_layers(model, architecture)
+            ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
         )
 
 
 def write_form(model: Any, folder: Path, name: str, of: str, end_to_end: bool = False) -> dict[str, Any]:
-    """Write the quantised model as ``<name>-int8.xml`` and ``.bin``; return its entry for the registry.
+    """Write a quantised model as ``<name>-int8.xml`` and ``.bin``; return its registry entry.
 
     Args:
-        of: SHA-256 of the weights that were quantised.
+        of: SHA-256 of the original weights.
     """
     graph, numbers = (folder / f"{name}-int8{ending}" for ending in (".xml", ".bin"))
     save(model, graph, halved=True)
@@ -76,17 +80,17 @@ def write_form(model: Any, folder: Path, name: str, of: str, end_to_end: bool = 
     }
 
 
-def _at_ends(model: Any, architecture: str) -> list[str]:
-    """Names of the layers with weights at the front and at the end that stay as they are."""
-    first, last = SINGLE.get(architecture, SINGLE_ELSEWHERE)
+def _end_layers(model: Any, architecture: str) -> list[str]:
+    """Return the names of first and last layers with weights that stay in single precision."""
+    first, last = FP32_LAYERS.get(architecture, DEFAULT_FP32_LAYERS)
     weighted = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in WEIGHTED]
     return [*weighted[:first], *weighted[len(weighted) - last :]]
 
 
-def _of_head(model: Any) -> list[str]:
-    """Names of a YOLO's first layer, of the last layer of each branch, and of all that turns them into boxes.
+def _head_layers(model: Any) -> list[str]:
+    """Return the names of a YOLO's first layer, last layers of its branches, and box decoding.
 
-    A rounding step of a box's distance would be pixels, and the sum of many classes' steps is a confidence.
+    There a rounding step would move a box by pixels, or change a confidence visibly.
     """
     names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() != "Constant"]
     head = max(int(n) for n in re.findall(r"network\.model\.(\d+)\.", "\n".join(names)))
@@ -94,5 +98,5 @@ def _of_head(model: Any) -> list[str]:
         rf"__module\.network\.model\.(0\.conv/|{head}/|{head}\.dfl|{head}\.(one2one_)?cv\d\.\d\.2/)"
     )
     kinds = (*WEIGHTED, "Add", "Subtract", "Multiply", "Divide")
-    wanted = {op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in kinds}
-    return [name for name in names if name in wanted and plain.match(name)]
+    candidates = {op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in kinds}
+    return [name for name in names if name in candidates and plain.match(name)]

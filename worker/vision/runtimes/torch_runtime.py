@@ -1,4 +1,4 @@
-"""Networks in PyTorch: half precision on CUDA, single precision on the CPU."""
+"""Run networks in PyTorch: half precision on CUDA, single precision on the CPU."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from worker.vision.runtimes import NetworkSource, Precision, first_line
 
 
 class TorchRuntime:
-    """A network in PyTorch, with channels last."""
+    """A network in PyTorch, in channels-last format."""
 
     def __init__(self, source: NetworkSource, *, device: str, threads: int, halve: bool = True) -> None:
-        """Build the network and move it to the device; on CUDA ``halve`` makes it half precision.
+        """Build the network and move it to the device, on CUDA in half precision if ``halve``.
 
         Raises:
             Misconfigured: no such device, or the network cannot be built.
@@ -36,7 +36,7 @@ class TorchRuntime:
 
     @property
     def precision(self) -> Precision:
-        """What the network runs in."""
+        """Return the precision in which the network runs."""
         return self._precision
 
     def infer(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
