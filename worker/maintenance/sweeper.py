@@ -65,7 +65,7 @@ class Sweeper:
     housekeeper: Housekeeper
     webhooks: WebhookSender
     prober: Prober
-    refresher: CalibrationScheduler | None
+    calibration_scheduler: CalibrationScheduler | None
     _calibration_timer: Timer = field(default_factory=lambda: Timer(_CALIBRATION_CHECK_INTERVAL_S))
     _trim_timer: Timer = field(default_factory=lambda: Timer(_TRIM_INTERVAL_S))
     _housekeeping_timer: Timer = field(default_factory=lambda: Timer(_HOUSEKEEPING_INTERVAL_S))
@@ -77,8 +77,8 @@ class Sweeper:
             log.warning("put back %d pieces of work whose worker was lost", lost)
         self.republisher.run()
         self.metrics.count()
-        if self.refresher is not None and self._calibration_timer.is_due():
-            self.refresher.schedule()
+        if self.calibration_scheduler is not None and self._calibration_timer.is_due():
+            self.calibration_scheduler.schedule()
         if self._trim_timer.is_due():
             trim_files(self.settings, self.database, self.store)
         if self._housekeeping_timer.is_due():
@@ -120,10 +120,12 @@ def build_sweeper(settings: Settings) -> Sweeper:
         ),
         webhooks=webhooks,
         prober=Prober(database, settings.search.probe_rows),
-        refresher=_build_refresher(settings, database),
+        calibration_scheduler=_build_calibration_scheduler(settings, database),
     )
 
 
-def _build_refresher(settings: Settings, database: Database) -> CalibrationScheduler | None:
+def _build_calibration_scheduler(settings: Settings, database: Database) -> CalibrationScheduler | None:
     config = settings.calibration
-    return CalibrationScheduler(database, config.least_products, config.changed_share) if config.auto else None
+    if not config.auto:
+        return None
+    return CalibrationScheduler(database, config.least_products, config.changed_share)

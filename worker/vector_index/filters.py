@@ -41,8 +41,8 @@ def to_expression(filter_: Filter, fields: Collection[str]) -> str:
     """
     if not {FACTS, ORDERED} <= set(fields) and any(_needs_facts(leaf) for leaf in leaves(filter_)):
         raise Conflict(
-            "An older version wrote the index of this catalogue, without filters by attributes, tags, titles "
-            "and colours: run `vitrine rebuild CATALOGUE`. Until then filter by category, price or product_id.",
+            "An older version wrote the index of this catalogue, without attributes, tags, titles and "
+            "colours: run `vitrine rebuild CATALOGUE`. Until then filter by category, price or product_id.",
             "filter",
         )
     return _to_expression(filter_)

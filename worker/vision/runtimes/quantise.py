@@ -54,9 +54,7 @@ def quantise(source: NetworkSource, architecture: str, pictures: Sequence[Image]
             subset_size=len(pictures),
             # SiLU's outputs are asymmetric around zero; those of ReLU and ReLU6 are not negative.
             preset=nncf.QuantizationPreset.MIXED if yolo else nncf.QuantizationPreset.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(
-                names=_head_layers(model) if yolo else _end_layers(model, architecture)
-            ),
+            ignored_scope=nncf.IgnoredScope(names=fp32_layers),
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
         )
 
