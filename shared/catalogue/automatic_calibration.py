@@ -14,7 +14,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from shared.catalogue.ranking import KIND
-from shared.contracts import ENDED_STATES
+from shared.contracts.states import ENDED_STATES, IndexState, JobKind
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.tables import Calibration, Catalogue, IndexVersionRow, Job, Product
@@ -25,8 +25,15 @@ from shared.jobs.states import BACKGROUND
 log = logging.getLogger(__name__)
 
 #: Of jobs, those that change what a calibration would be made of: it is made when they have ended.
-_CHANGING = ("import", "reprocess", "rebuild", "promote", "rollback", "drop")
-_WRITING = ("import", "put", "delete")
+_CHANGING = (
+    JobKind.IMPORT,
+    JobKind.REPROCESS,
+    JobKind.REBUILD,
+    JobKind.PROMOTE,
+    JobKind.ROLLBACK,
+    JobKind.DROP,
+)
+_WRITING = (JobKind.IMPORT, JobKind.PUT, JobKind.DELETE)
 #: What a job says of itself that nobody asked for.
 ORIGIN = {"origin": "system"}
 
@@ -80,15 +87,15 @@ class CalibrationScheduler:
         """Of several that look at once, one makes the job: the others see it when the catalogue is theirs."""
         with self._database.write() as session:
             try:
-                place = find_catalogue(session, live.name, "no_key_update")
+                catalogue_row = find_catalogue(session, live.name, "no_key_update")
             except UnknownCatalogue:  # deleted meanwhile
                 return None
-            now = session.execute(_LIVE.where(Catalogue.id == place.id)).one_or_none()
+            now = session.execute(_LIVE.where(Catalogue.id == catalogue_row.id)).one_or_none()
             if now is None or self._need(session, _Live(*now)) != "make":
                 return None
             return add_job(
                 session,
-                place,
+                catalogue_row,
                 KIND,
                 options=dict(ORIGIN),
                 index_version=now.version_id,
@@ -121,7 +128,7 @@ class CalibrationScheduler:
 _LIVE = (
     select(Catalogue.id, Catalogue.name, Catalogue.changes, IndexVersionRow.id.label("version_id"))
     .join(IndexVersionRow, IndexVersionRow.catalogue_id == Catalogue.id)
-    .where(Catalogue.deleted_name.is_(None), IndexVersionRow.state == "live")
+    .where(Catalogue.deleted_name.is_(None), IndexVersionRow.state == IndexState.LIVE)
     .order_by(Catalogue.id)
 )
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.catalogue.store import choose_title, image_url, load_images
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicateProduct
+from shared.contracts.states import JobKind, JobState
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import to_datetime
@@ -19,7 +20,7 @@ from shared.database.tables import Duplicate, Image, Job, Product
 from shared.errors import Expired, InvalidInput
 
 #: The kind of job, and what is in its options: ``shared.contracts.duplicates.DuplicatesRequest``.
-KIND = "duplicates"
+KIND = JobKind.DUPLICATES
 MAX_PAGE = 100
 _CURSOR = re.compile(r"([0-9a-f-]{36}):(\d{1,9})")
 
@@ -52,8 +53,8 @@ class DuplicateRepository:
             Expired: the groups of the cursor's job are gone.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            job, after = _begin(session, place.id, cursor)
+            catalogue_row = find_catalogue(session, catalogue)
+            job, after = _begin(session, catalogue_row.id, cursor)
             if job is None:
                 return DuplicatePage(job_id=None, found_at=None, groups=[], next_cursor=None)
             of_kind = [] if kind is None else [Duplicate.kind == kind]
@@ -66,7 +67,7 @@ class DuplicateRepository:
                     .limit(limit + 1)
                 )
             )
-            groups = _shown(session, place.id, job.id, numbers[:limit], locale)
+            groups = _shown(session, catalogue_row.id, job.id, numbers[:limit], locale)
         following = f"{job.id}:{numbers[limit - 1]}" if len(numbers) > limit else None
         return DuplicatePage(
             job_id=job.id, found_at=to_datetime(job.finished_at), groups=groups, next_cursor=following
@@ -86,7 +87,7 @@ def last_job(session: Session, catalogue_id: int) -> Job | None:
     """Return the last job of the kind that succeeded, None if there was none."""
     found: Job | None = session.scalar(
         select(Job)
-        .where(Job.catalogue_id == catalogue_id, Job.kind == KIND, Job.state == "succeeded")
+        .where(Job.catalogue_id == catalogue_id, Job.kind == KIND, Job.state == JobState.SUCCEEDED)
         .order_by(Job.finished_at.desc())
         .limit(1)
     )

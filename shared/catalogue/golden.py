@@ -28,24 +28,24 @@ class GoldenRepository:
             UnknownCatalogue, UnknownProduct.
         """
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue, "key_share")
+            catalogue_row = find_catalogue(session, catalogue, "key_share")
             known = session.scalar(
                 select(Product.id).where(
-                    Product.catalogue_id == place.id, Product.product_id == wanted.product_id
+                    Product.catalogue_id == catalogue_row.id, Product.product_id == wanted.product_id
                 )
             )
             if known is None:
                 raise UnknownProduct(f"There is no product {wanted.product_id!r} here.", "product_id")
             session.execute(
                 delete(GoldenQuery).where(
-                    GoldenQuery.catalogue_id == place.id,
+                    GoldenQuery.catalogue_id == catalogue_row.id,
                     GoldenQuery.product_id == wanted.product_id,
                     GoldenQuery.sha256 == sha256,
                 )
             )
             row = GoldenQuery(
                 id=str(uuid.uuid4()),
-                catalogue_id=place.id,
+                catalogue_id=catalogue_row.id,
                 product_id=wanted.product_id,
                 sha256=sha256,
                 box=None if wanted.box is None else list(wanted.box),
@@ -58,8 +58,8 @@ class GoldenRepository:
     def list_page(self, catalogue: str, after: str | None, limit: int) -> list[GoldenOut]:
         """Return a page of the catalogue's golden queries, in the order of their ids."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            query = select(GoldenQuery).where(GoldenQuery.catalogue_id == place.id)
+            catalogue_row = find_catalogue(session, catalogue)
+            query = select(GoldenQuery).where(GoldenQuery.catalogue_id == catalogue_row.id)
             if after is not None:
                 query = query.where(GoldenQuery.id > after)
             return [_out(row) for row in session.scalars(query.order_by(GoldenQuery.id).limit(limit))]
@@ -72,9 +72,9 @@ class GoldenRepository:
             NotFound: there is no such query.
         """
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             row = session.get(GoldenQuery, golden_id)
-            if row is None or row.catalogue_id != place.id:
+            if row is None or row.catalogue_id != catalogue_row.id:
                 raise NotFound(f"There is no golden query {golden_id!r} in this catalogue.")
             session.delete(row)
             session.flush()

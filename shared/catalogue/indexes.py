@@ -14,6 +14,7 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
+from shared.contracts.states import IndexState, JobKind
 from shared.contracts.stored import as_object, stored
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
@@ -24,6 +25,9 @@ from shared.errors import Conflict, InvalidInput, NotFound
 from shared.filters import parse
 from shared.jobs.create import require_idle
 from shared.jobs.repository import JobRepository
+
+#: Kinds of jobs that work on a given index version.
+_INDEX_KINDS = (JobKind.REPROCESS, JobKind.REBUILD, JobKind.PROMOTE, JobKind.ROLLBACK)
 
 
 class IndexRepository:
@@ -36,15 +40,15 @@ class IndexRepository:
     def list_versions(self, catalogue: str) -> list[IndexOut]:
         """Return the catalogue's index versions, the newest first; those that were dropped too."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             counted = session.execute(
                 select(Detection.index_version, func.count(func.distinct(Detection.image_id)))
                 .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
-                .where(IndexVersionRow.catalogue_id == place.id)
+                .where(IndexVersionRow.catalogue_id == catalogue_row.id)
                 .group_by(Detection.index_version)
             )
             images = {row[0]: row[1] for row in counted}
-            rows = _rows(session, place.id)
+            rows = _rows(session, catalogue_row.id)
             return [_index_out(row, images.get(row.id, 0)) for row in reversed(rows)]
 
     def gate(self, catalogue: str, number: int) -> dict[str, Any]:
@@ -78,10 +82,10 @@ class IndexRepository:
         if wanted.filter is not None:
             parse(wanted.filter)
         return self._jobs.create(
-            "reprocess",
+            JobKind.REPROCESS,
             catalogue,
             stored(wanted),
-            exclusive_kinds=("reprocess", "rebuild"),
+            exclusive_kinds=(JobKind.REPROCESS, JobKind.REBUILD),
             idempotency=idempotency,
         )
 
@@ -93,9 +97,9 @@ class IndexRepository:
             Conflict: the version is not ready, or the quality gate refused it and ``force`` is not set.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            row = _chosen(session, place.id, wanted.index, "ready")
-            if row.state != "ready":
+            catalogue_row = find_catalogue(session, catalogue)
+            row = _chosen(session, catalogue_row.id, wanted.index, IndexState.READY)
+            if row.state != IndexState.READY:
                 raise Conflict(f"Index {row.number} is {row.state}: only one that is ready is promoted.")
             verdict = as_object(as_object(row.report).get("gate")).get("verdict")
             if verdict != "passed" and not wanted.force:
@@ -104,28 +108,28 @@ class IndexRepository:
                     "why; with force it goes live all the same.",
                     "force",
                 )
-        return self._create("promote", catalogue, row, {"force": wanted.force})
+        return self._create(JobKind.PROMOTE, catalogue, row, {"force": wanted.force})
 
     def rollback(self, catalogue: str, wanted: RollbackRequest) -> AcceptedRequest:
         """Commit a rollback. Raises UnknownCatalogue, NotFound; Conflict: the version is not retired."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            row = _chosen(session, place.id, wanted.index, "retired")
-            if row.state != "retired":
+            catalogue_row = find_catalogue(session, catalogue)
+            row = _chosen(session, catalogue_row.id, wanted.index, IndexState.RETIRED)
+            if row.state != IndexState.RETIRED:
                 raise Conflict(f"Index {row.number} is {row.state}: only a retired one is gone back to.")
-        return self._create("rollback", catalogue, row, {"force": wanted.force})
+        return self._create(JobKind.ROLLBACK, catalogue, row, {"force": wanted.force})
 
     def prune(self, catalogue: str, wanted: PruneRequest) -> AcceptedRequest:
         """Commit dropping versions. Raises UnknownCatalogue, NotFound; Conflict: that one is in use."""
         row = None
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             if wanted.index is not None:
-                row = _chosen(session, place.id, wanted.index, "")
-                if row.state == "live":
+                row = _chosen(session, catalogue_row.id, wanted.index)
+                if row.state == IndexState.LIVE:
                     raise Conflict(f"Index {row.number} is live: promote another one first.")
-                require_idle(session, place.id, ("reprocess", "rebuild", "promote", "rollback"), row.id)
-        return self._create("prune", catalogue, row, {"all": wanted.all})
+                require_idle(session, catalogue_row.id, _INDEX_KINDS, row.id)
+        return self._create(JobKind.PRUNE, catalogue, row, {"all": wanted.all})
 
     def rebuild(self, catalogue: str, number: int | None = None) -> AcceptedRequest:
         """Commit writing an index version anew from the database: no model and no picture is needed.
@@ -135,13 +139,15 @@ class IndexRepository:
             Conflict: a rebuild is going on.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            row = None if number is None else _chosen(session, place.id, number, "")
+            catalogue_row = find_catalogue(session, catalogue)
+            row = None if number is None else _chosen(session, catalogue_row.id, number)
         version = None if row is None else row.id
-        return self._jobs.create("rebuild", catalogue, index_version=version, exclusive_kinds=("rebuild",))
+        return self._jobs.create(
+            JobKind.REBUILD, catalogue, index_version=version, exclusive_kinds=(JobKind.REBUILD,)
+        )
 
     def _create(
-        self, kind: str, catalogue: str, row: IndexVersionRow | None, options: dict[str, Any]
+        self, kind: JobKind, catalogue: str, row: IndexVersionRow | None, options: dict[str, Any]
     ) -> AcceptedRequest:
         version = None if row is None else row.id
         return self._jobs.create(kind, catalogue, options, index_version=version, urgent=True)
@@ -152,9 +158,11 @@ def _rows(session: Session, catalogue_id: int) -> list[IndexVersionRow]:
     return list(session.scalars(query.order_by(IndexVersionRow.number)))
 
 
-def _chosen(session: Session, catalogue_id: int, number: int | None, state: str) -> IndexVersionRow:
+def _chosen(
+    session: Session, catalogue_id: int, number: int | None, state: IndexState | None = None
+) -> IndexVersionRow:
     """The version of that number, or else the one that came into ``state`` last."""
-    rows = [row for row in _rows(session, catalogue_id) if row.state != "pruned"]
+    rows = [row for row in _rows(session, catalogue_id) if row.state != IndexState.PRUNED]
     if number is not None:
         rows = [row for row in rows if row.number == number]
         if not rows:
@@ -176,7 +184,7 @@ def _index_out(row: IndexVersionRow, images: int) -> IndexOut:
             "embedder": row.embedder,
             "images": images,
             "rebuilding": row.beside is not None,
-            "complete": row.stale_since is None and row.state != "pruned",
+            "complete": row.stale_since is None and row.state != IndexState.PRUNED,
             "job_id": row.job_id,
             "report": as_object(row.report) or None,
             "created_at": to_datetime(row.created_at),

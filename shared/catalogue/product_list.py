@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from shared.catalogue.store import choose_title, image_url, load_images, trim_price
+from shared.contracts.states import IndexState
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.tables import Catalogue, Detection, IndexVersionRow, Product
@@ -71,8 +72,10 @@ class ProductList:
             UnknownCatalogue.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            query = select(Product).where(Product.catalogue_id == place.id, Product.product_id > after)
+            catalogue_row = find_catalogue(session, catalogue)
+            query = select(Product).where(
+                Product.catalogue_id == catalogue_row.id, Product.product_id > after
+            )
             if text:
                 query = query.where(_contains(text))
             rows = list(session.scalars(query.order_by(Product.product_id).limit(limit + 1)))
@@ -83,7 +86,7 @@ class ProductList:
                     title=choose_title(row.titles, locale, row.product_id),
                     category=row.category,
                     price=trim_price(row.price),
-                    currency=row.currency or place.currency,
+                    currency=row.currency or catalogue_row.currency,
                     pictures=len(pictures.get(row.id, ())),
                     image_url=image_url(pictures[row.id][0].id) if pictures.get(row.id) else None,
                 )
@@ -119,7 +122,7 @@ def _seen(session: Session, image_ids: list[str]) -> dict[str, list[DetectedObje
     rows = session.scalars(
         select(Detection)
         .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
-        .where(Detection.image_id.in_(image_ids), IndexVersionRow.state == "live")
+        .where(Detection.image_id.in_(image_ids), IndexVersionRow.state == IndexState.LIVE)
         .order_by(Detection.image_id, Detection.number)
     )
     for row in rows:

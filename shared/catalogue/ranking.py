@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from shared.contracts.ranking import Boosts, CalibrationOut
 from shared.contracts.search import Boost
+from shared.contracts.states import IndexState, JobKind
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import to_datetime
@@ -18,7 +19,7 @@ from shared.filters import parse
 from shared.jobs.repository import JobRepository
 
 #: The kind of job, a name in ``worker/jobs``.
-KIND = "calibrate"
+KIND = JobKind.CALIBRATE
 
 
 class RankingRepository:
@@ -39,31 +40,35 @@ class RankingRepository:
             Conflict: it is being done, or the version was pruned.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            query = select(IndexVersionRow).where(IndexVersionRow.catalogue_id == place.id)
-            which = IndexVersionRow.state == "live" if number is None else IndexVersionRow.number == number
+            catalogue_row = find_catalogue(session, catalogue)
+            query = select(IndexVersionRow).where(IndexVersionRow.catalogue_id == catalogue_row.id)
+            which = (
+                IndexVersionRow.state == IndexState.LIVE
+                if number is None
+                else IndexVersionRow.number == number
+            )
             row = session.scalar(query.where(which))
             if row is None:
                 what = "is empty: import products first" if number is None else f"has no index {number}"
                 raise NotFound(f"Catalogue {catalogue!r} {what}.", None if number is None else "index")
-            if row.state == "pruned":
+            if row.state == IndexState.PRUNED:
                 raise Conflict(f"Index {row.number} was pruned.", "index")
         return self._jobs.create(KIND, catalogue, index_version=row.id, exclusive_kinds=(KIND,))
 
     def calibrations(self, catalogue: str) -> list[CalibrationOut]:
         """Return what is known of each index version that was calibrated, the newest version first."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             rows = session.execute(
                 select(Calibration, IndexVersionRow)
                 .join(IndexVersionRow, IndexVersionRow.id == Calibration.index_version)
-                .where(IndexVersionRow.catalogue_id == place.id)
+                .where(IndexVersionRow.catalogue_id == catalogue_row.id)
                 .order_by(IndexVersionRow.number.desc())
             )
             return [
                 CalibrationOut(
                     index=version.number,
-                    live=version.state == "live",
+                    live=version.state == IndexState.LIVE,
                     calibrated=bool(found.curves),
                     report=found.report,
                     created_at=to_datetime(found.created_at),
@@ -87,7 +92,7 @@ class RankingRepository:
         for boost in wanted:
             parse(boost.filter)
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             kept = [boost.model_dump(mode="json") for boost in wanted]
-            session.merge(Ranking(catalogue_id=place.id, boosts=kept))
+            session.merge(Ranking(catalogue_id=catalogue_row.id, boosts=kept))
         return self.boosts(catalogue)

@@ -79,8 +79,8 @@ class ShopWindow:
             UnknownCatalogue.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            of_it = Product.catalogue_id == place.id
+            catalogue_row = find_catalogue(session, catalogue)
+            of_it = Product.catalogue_id == catalogue_row.id
             first = session.scalar(select(func.min(Product.id)).where(of_it))
             last = session.scalar(select(func.max(Product.id)).where(of_it))
             if first is None or last is None:

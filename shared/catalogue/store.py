@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from shared.catalogue.counts import CatalogueCounts, Count
 from shared.catalogue.titles import choose_title as choose_title  # for those that know products from here
 from shared.contracts import CatalogueOut, ImageOut, ProductOut
+from shared.contracts.states import IndexState
 from shared.contracts.stored import read_stored
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
@@ -57,7 +58,7 @@ class CatalogueStore:
             for version in session.scalars(
                 select(IndexVersionRow).where(
                     IndexVersionRow.catalogue_id.in_([row.id for row in rows]),
-                    IndexVersionRow.state == "live",
+                    IndexVersionRow.state == IndexState.LIVE,
                 )
             )
         }
@@ -71,9 +72,11 @@ class CatalogueStore:
             UnreadableRow: the product is stored as nothing that this version knows.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             row = session.scalar(
-                select(Product).where(Product.catalogue_id == place.id, Product.product_id == product_id)
+                select(Product).where(
+                    Product.catalogue_id == catalogue_row.id, Product.product_id == product_id
+                )
             )
             if row is None:
                 raise UnknownProduct(f"There is no product {product_id!r} in {catalogue!r}.", "product_id")
@@ -98,10 +101,10 @@ class CatalogueStore:
             UnknownCatalogue.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             rows = session.execute(
                 select(Product.product_id, Product.titles).where(
-                    Product.catalogue_id == place.id, Product.product_id.in_(product_ids)
+                    Product.catalogue_id == catalogue_row.id, Product.product_id.in_(product_ids)
                 )
             )
             return {row.product_id: row.titles for row in rows}
@@ -132,7 +135,11 @@ def load_main_boxes(
     session: Session, image_ids: Iterable[str], index_version: int | None = None
 ) -> dict[str, Box]:
     """Return the main object of each image, under an index version; None: its catalogue's live one."""
-    which = IndexVersionRow.state == "live" if index_version is None else IndexVersionRow.id == index_version
+    which = (
+        IndexVersionRow.state == IndexState.LIVE
+        if index_version is None
+        else IndexVersionRow.id == index_version
+    )
     rows = session.execute(
         select(Detection.image_id, Detection.x0, Detection.y0, Detection.x1, Detection.y1)
         .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)

@@ -12,8 +12,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared.contracts import ENDED_STATES, SearchResult
+from shared.contracts import SearchResult
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
+from shared.contracts.states import ENDED_STATES
 from shared.contracts.stored import read_stored
 from shared.database import Database, execute_rowcount
 from shared.database.catalogue_rows import find_catalogue
@@ -112,10 +113,10 @@ class FeedbackRepository:
     def list_page(self, catalogue: str, after: int = 0, limit: int = 1000) -> list[FeedbackOut]:
         """Return a page of what was said in a catalogue, the oldest first. Raises UnknownCatalogue."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             rows = session.scalars(
                 select(Feedback)
-                .where(Feedback.catalogue_id == place.id, Feedback.id > after)
+                .where(Feedback.catalogue_id == catalogue_row.id, Feedback.id > after)
                 .order_by(Feedback.id)
                 .limit(limit)
             )

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts.signals import RecallFigures, Signals, StageFigures
+from shared.contracts.states import IndexState
 from shared.contracts.stored import as_object
 from shared.database import Database, execute_rowcount
 from shared.database.bulk import insert_rows
@@ -220,7 +221,7 @@ def _recall(session: Session) -> list[RecallFigures]:
     live = session.execute(
         select(IndexVersionRow.id, IndexVersionRow.number, Catalogue.name)
         .join(Catalogue, Catalogue.id == IndexVersionRow.catalogue_id)
-        .where(IndexVersionRow.state == "live")
+        .where(IndexVersionRow.state == IndexState.LIVE)
         .order_by(Catalogue.name)
     ).all()
     found = []

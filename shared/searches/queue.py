@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, delete, or_, select, update
 
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
+from shared.contracts.states import SearchState
 from shared.contracts.stored import read_stored
 from shared.database import Database, WrittenJson, execute_rowcount
 from shared.database.clock import now_s, to_datetime
@@ -217,7 +218,9 @@ class SearchQueue:
             )
 
     def fail(self, claim: Claim, code: str, message: str) -> int:
-        return self._finish(claim, {"state": "failed", "error_code": code, "error_message": message})
+        return self._finish(
+            claim, {"state": SearchState.FAILED, "error_code": code, "error_message": message}
+        )
 
     def postpone(
         self, claims: Sequence[Claim], delay_s: float, code: str, message: str, count_attempt: bool
@@ -234,14 +237,16 @@ class SearchQueue:
                 continue
             attempts = claim.attempts if count_attempt else claim.attempts - 1
             later = {"lease_until": now_s() + delay_s, "finished_at": None, "published_at": 0.0}
-            self._finish(claim, {"state": "queued", "attempts": attempts, **later})
+            self._finish(claim, {"state": SearchState.QUEUED, "attempts": attempts, **later})
 
     def _finish(self, claim: Claim, change: dict[str, Any]) -> int:
         with self._database.write() as session:
             return execute_rowcount(
                 session,
                 update(Search)
-                .where(Search.id == claim.id, Search.fence == claim.fence, Search.state == "running")
+                .where(
+                    Search.id == claim.id, Search.fence == claim.fence, Search.state == SearchState.RUNNING
+                )
                 .values({"finished_at": now_s(), "holder": None, **change}),
             )
 
@@ -255,18 +260,18 @@ class SearchQueue:
 
     def _put_back(self, which: Any) -> int:
         with self._database.write() as session:
-            lost = list(session.scalars(select(Search).where(Search.state == "running", which)))
+            lost = list(session.scalars(select(Search).where(Search.state == SearchState.RUNNING, which)))
             for search in lost:
                 search.fence += 1
                 search.holder = None
                 if search.attempts >= self._max_attempts:
-                    search.state, search.finished_at = "failed", now_s()
+                    search.state, search.finished_at = SearchState.FAILED, now_s()
                     search.error_code = "worker_lost"
                     search.error_message = (
                         f"The search was given up: its worker ended {search.attempts} times over it."
                     )
                 else:
-                    search.state, search.lease_until, search.published_at = "queued", 0.0, 0.0
+                    search.state, search.lease_until, search.published_at = SearchState.QUEUED, 0.0, 0.0
             return len(lost)
 
     def list_overdue(self, age_s: float, limit: int) -> list[str]:
@@ -279,7 +284,7 @@ class SearchQueue:
         is_due = or_(
             published_at <= now - _MAX_REPUBLISH_S, published_at + (published_at - Search.created_at) <= now
         )
-        waits = (Search.state == "queued", Search.lease_until <= now, published_at <= now - age_s)
+        waits = (Search.state == SearchState.QUEUED, Search.lease_until <= now, published_at <= now - age_s)
         with self._database.read() as session:
             return list(
                 session.scalars(
@@ -349,7 +354,7 @@ def _as_polled(claim: Claim, finished_at: float, result: str) -> str:
     status = TaskStatus.model_validate(
         {
             "id": claim.id,
-            "state": "succeeded",
+            "state": SearchState.SUCCEEDED,
             "created_at": to_datetime(claim.created_at),
             "started_at": to_datetime(claim.started_at),
             "finished_at": to_datetime(finished_at),

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts import ErrorBody, SearchOptions, SearchResult, TaskStatus
+from shared.contracts.states import OPEN_STATES, SearchState
 from shared.contracts.stored import NEEDS, as_object, needed_by, read_stored
 from shared.database import Database, WrittenJson
 from shared.database.bulk import insert_rows
@@ -32,7 +33,6 @@ from shared.searches.statements import WAITING_COUNT
 _SCOPE = "search"
 #: A search, or what is needed of it.
 _Found = TypeVar("_Found", Search, Row[Any])
-OPEN_STATES = ("queued", "running")
 
 # Statements that every search asks, made once: making them takes longer than the database.
 _STATE = select(Search.state).where(Search.id == bindparam("id"))
@@ -140,7 +140,7 @@ class SearchRepository:
             now = now_s()
             search: dict[str, Any] = {
                 "id": new_id,
-                "state": "queued",
+                "state": SearchState.QUEUED,
                 "catalogue_id": place,
                 "options": _written(options),
                 "query_key": asked.query_key,
@@ -211,7 +211,7 @@ class SearchRepository:
         with self._database.write() as session:
             row = find_search(session, search_id)
             if row.state in OPEN_STATES:
-                row.state = "cancelled"
+                row.state = SearchState.CANCELLED
                 row.finished_at = now_s()
                 row.fence += 1  # a worker that has it can no longer write its answer
             return _status(row)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, func, select, update
 
+from shared.contracts.states import SearchState
 from shared.database.needs import is_understood
 from shared.database.tables import Catalogue, Search
 
 _WAITS = (
-    Search.state == "queued",
+    Search.state == SearchState.QUEUED,
     Search.lease_until <= bindparam("now"),
     # A row of a newer version is left to a newer worker, and keeps its place.
     is_understood(Search.options),
@@ -45,7 +46,7 @@ _CLAIMED = (
 #: Up to ``most`` searches that wait at ``now``, oldest first.
 WAITING = _CLAIMED.order_by(Search.created_at).limit(bindparam("most"))
 #: How many searches no worker holds.
-WAITING_COUNT = select(func.count()).where(Search.state == "queued")
+WAITING_COUNT = select(func.count()).where(Search.state == SearchState.QUEUED)
 #: The search ``own``, if it waits at ``now``.
 OWN = _CLAIMED.where(Search.id == bindparam("own"))
 #: Up to ``most`` others that wait at ``now`` and were never tried, oldest first.
@@ -55,7 +56,7 @@ TAKE = (
     update(Search)
     .where(Search.id == bindparam("taken"))
     .values(
-        state="running",
+        state=SearchState.RUNNING,
         attempts=Search.attempts + 1,
         fence=Search.fence + 1,
         holder=bindparam("holder"),
@@ -66,8 +67,12 @@ TAKE = (
 #: Writes the answer of a search whose claim still holds: it met a row, or none.
 ANSWER = (
     update(Search)
-    .where(Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == "running")
-    .values(state="succeeded", holder=None, finished_at=bindparam("now"), result=bindparam("answer"))
+    .where(
+        Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == SearchState.RUNNING
+    )
+    .values(
+        state=SearchState.SUCCEEDED, holder=None, finished_at=bindparam("now"), result=bindparam("answer")
+    )
 )
 #: The same, with what the search is to be asked again with.
 ANSWER_AND_KEEP = ANSWER.values(

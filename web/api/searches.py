@@ -13,12 +13,13 @@ from pydantic import Field
 from shared.broker.result_channel import Notification
 from shared.broker.task_names import TaskName
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
+from shared.contracts.states import OPEN_STATES
 from shared.database.idempotency import AcceptedRequest
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
 from shared.filters import parse
 from shared.process.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.searches.cursors import read_cursor
-from shared.searches.repository import OPEN_STATES, SearchSource
+from shared.searches.repository import SearchSource
 from web.api.openapi import Parameter, operation
 from web.api.waiting import reason_of_wait
 from web.http.bodies import files_of, form_fields, idempotency, json_body
