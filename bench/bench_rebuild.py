@@ -27,6 +27,7 @@ from bench.common import Spent, machine, spent, write_results, write_source  # n
 from cli.services.milvus import choose_embedded  # noqa: E402
 from shared.broker.task_names import Lane  # noqa: E402
 from shared.catalogue.store import CatalogueStore  # noqa: E402
+from shared.contracts.states import JobKind  # noqa: E402
 from shared.database import Database  # noqa: E402
 from shared.database.bulk import insert_rows  # noqa: E402
 from shared.database.migrate import migrate  # noqa: E402
@@ -82,7 +83,7 @@ def values(record: Base) -> dict[str, Any]:
 def rebuilt(worker: WorkerProcess, database: Database, rows: int) -> list[Spent]:
     """What it takes to write the catalogue's index anew: the plan, each chunk, and the end."""
     jobs = JobRepository(database)
-    job = jobs.create("rebuild", "shop").id
+    job = jobs.create(JobKind.REBUILD, "shop").id
     turns: list[Spent] = []
     while jobs.status(job).state in ("queued", "running"):
         turns.append(spent(worker.catalogue.work_one))

@@ -25,9 +25,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.common import machine, running_stack, write_results, write_source  # noqa: E402
+from shared.contracts.states import OPEN_STATES  # noqa: E402
 from shared.database import Database  # noqa: E402
 from shared.database.tables import Chunk, Detection, Job, Product  # noqa: E402
-from shared.jobs.states import OPEN_STATES  # noqa: E402
 from tests.stack import Stack  # noqa: E402
 from worker.vector_index import MilvusIndex  # noqa: E402
 

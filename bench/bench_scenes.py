@@ -171,7 +171,7 @@ def scenes(place: Place, answered: Iterator[tuple[Photograph, SearchResult]]) ->
             found.append(wanted.product_id in {hit.product_id for hit in hits})
             undetected += n not in pairs
             if not found[-1]:
-                asked = place.searches.load_earlier(result.query_id).asked
+                asked = place.searches.load_earlier(result.query_id).source
                 again = place.ask(asked, box=wanted.box, top_k=TOP)
                 drawn.append(wanted.product_id in {hit.product_id for hit in again.objects[0].hits})
     both = [True] * sum(found) + drawn

@@ -99,7 +99,9 @@ class BareShop:
         """Accept a search that nobody answers yet."""
         wanted = SearchOptions.model_validate({"catalogue": "shop", **options})
         key = None if photo is None else self.store.put(photo, "queries")
-        return self.searches.accept("shop", wanted, asked, query_key=key, product_id=product_id, ttl_s=600).id
+        return self.searches.accept(
+            "shop", wanted, asked or SearchSource(query_key=key, product_id=product_id), ttl_s=600
+        ).id
 
     def answered(self, search: str) -> TaskStatus:
         """Answer what waits until the search has ended."""

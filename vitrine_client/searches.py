@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from shared.contracts import SearchOptions, SearchRequest, SearchResult, TaskStatus
+from shared.contracts import OPEN_STATES, SearchOptions, SearchRequest, SearchResult, TaskStatus
 from shared.errors import Conflict, InvalidInput, Unavailable
 from shared.process.backoff import Backoff
 from vitrine_client.answers import parse_answer, rebuild_error, retry_after_s, to_error
@@ -23,7 +23,6 @@ Photo = Path | str | bytes
 #: Seconds that the server is asked to wait for the result before it answers (``Prefer: wait``).
 _WAIT_S = 20
 _POLL = Backoff(first_s=0.1, factor=1.5, max_s=2.0)
-_OPEN = ("queued", "running")
 
 
 class SearchCalls(Connection):
@@ -119,7 +118,7 @@ class SearchCalls(Connection):
     def _wait_for_result(self, status: TaskStatus, deadline: float) -> SearchResult:
         """Poll a search to its end, at growing intervals."""
         began, polls = time.monotonic(), 0
-        while status.state in _OPEN:
+        while status.state in OPEN_STATES:
             if time.monotonic() > deadline:
                 waited_s = max(deadline - began, 0.0)
                 raise Unavailable(f"Search {status.id} was not answered in {waited_s:.0f} s; poll it later.")

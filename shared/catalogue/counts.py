@@ -1,4 +1,4 @@
-"""How many products and pictures catalogues have, counted again only where they changed."""
+"""Count products and pictures of catalogues, again only after changes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from shared.database.tables import Catalogue, Image, Product
 
-#: Share of a process's time that counting a catalogue which always changes may take.
+#: Maximum share of a process's time for counting a catalogue that changes continuously.
 _MAX_SHARE: Final = 0.05
-#: Products up to which a catalogue is counted at each change: in milliseconds.
+#: Maximum number of products of a catalogue that is counted after each change, which takes milliseconds.
 _SMALL: Final = 10_000
 
 
 class Count(NamedTuple):
-    """Products, their pictures, and for which change of the catalogue that is right."""
+    """Numbers of products and pictures, and the change number of the catalogue that they are valid for."""
 
     products: int
     images: int
@@ -28,11 +28,11 @@ class Count(NamedTuple):
 
 
 class CatalogueCounts:
-    """Counts products and pictures.
+    """Caches counts of products and pictures.
 
-    A count is exact for the change of the catalogue at which it was made, and each transaction that writes
-    products makes a change. A catalogue of 30 million products takes seconds to count: while it changes all
-    the time, it is counted so often that this takes a twentieth of the time.
+    A count is exact for its change number, which every transaction that writes products increases. Counting
+    30 million products takes seconds, so a large catalogue that changes continuously is counted only so often
+    that this takes 5 % of the time.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class CatalogueCounts:
 
 
 def _counted(session: Session, rows: Sequence[Catalogue]) -> dict[int, Count]:
-    """Count in two statements, however many catalogues there are."""
+    """Count with two statements for all catalogues."""
     began = time.monotonic()
     of_them = select(Product.catalogue_id, func.count()).where(
         Product.catalogue_id.in_([row.id for row in rows])

@@ -1,4 +1,4 @@
-"""Groups of duplicates as the web shows them; a job of the catalogue lane finds them."""
+"""Read groups of duplicates, which a job of the catalogue lane finds."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.catalogue.store import choose_title, image_url, load_images
+from shared.catalogue.store import image_url, load_images
+from shared.catalogue.titles import choose_title
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicateProduct
+from shared.contracts.states import JobKind, JobState
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import to_datetime
 from shared.database.tables import Duplicate, Image, Job, Product
 from shared.errors import Expired, InvalidInput
 
-#: The kind of job, and what is in its options: ``shared.contracts.duplicates.DuplicatesRequest``.
-KIND = "duplicates"
+#: Kind of the job; its options are a ``shared.contracts.duplicates.DuplicatesRequest``.
+KIND = JobKind.DUPLICATES
 MAX_PAGE = 100
 _CURSOR = re.compile(r"([0-9a-f-]{36}):(\d{1,9})")
 
 
 class DuplicateRepository:
-    """Reads what the last finished job found."""
+    """Reads the groups of the last successful job."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,22 +40,22 @@ class DuplicateRepository:
         limit: int = 50,
         locale: str = "en",
     ) -> DuplicatePage:
-        """Return a page of groups: exact ones first, each in the order in which its job numbered them.
+        """Return a page of groups by number, exact ones first.
 
-        What was deleted since is left out, and so are groups of which one product is left: a page may be
-        shorter than ``limit``, and ``next_cursor`` alone says whether there is more.
+        Products deleted since, and groups with one remaining product, are left out. A page may therefore be
+        shorter than ``limit``; only ``next_cursor`` shows whether there are more.
 
         Args:
-            cursor: ``next_cursor`` of the page before; it stays with that page's job.
+            cursor: ``next_cursor`` of the previous page; it refers to that page's job.
 
         Raises:
             UnknownCatalogue.
-            InvalidInput: the cursor is no such text.
-            Expired: the groups of the cursor's job are gone.
+            InvalidInput: the cursor is malformed.
+            Expired: the groups of the cursor's job were replaced.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            job, after = _begin(session, place.id, cursor)
+            catalogue_row = find_catalogue(session, catalogue)
+            job, after = _begin(session, catalogue_row.id, cursor)
             if job is None:
                 return DuplicatePage(job_id=None, found_at=None, groups=[], next_cursor=None)
             of_kind = [] if kind is None else [Duplicate.kind == kind]
@@ -66,7 +68,7 @@ class DuplicateRepository:
                     .limit(limit + 1)
                 )
             )
-            groups = _shown(session, place.id, job.id, numbers[:limit], locale)
+            groups = _load_groups(session, catalogue_row.id, job.id, numbers[:limit], locale)
         following = f"{job.id}:{numbers[limit - 1]}" if len(numbers) > limit else None
         return DuplicatePage(
             job_id=job.id, found_at=to_datetime(job.finished_at), groups=groups, next_cursor=following
@@ -83,10 +85,10 @@ class DuplicateRepository:
 
 
 def last_job(session: Session, catalogue_id: int) -> Job | None:
-    """Return the last job of the kind that succeeded, None if there was none."""
+    """Return the last successful job, or None."""
     found: Job | None = session.scalar(
         select(Job)
-        .where(Job.catalogue_id == catalogue_id, Job.kind == KIND, Job.state == "succeeded")
+        .where(Job.catalogue_id == catalogue_id, Job.kind == KIND, Job.state == JobState.SUCCEEDED)
         .order_by(Job.finished_at.desc())
         .limit(1)
     )
@@ -94,23 +96,23 @@ def last_job(session: Session, catalogue_id: int) -> Job | None:
 
 
 def _begin(session: Session, catalogue_id: int, cursor: str | None) -> tuple[Job | None, int]:
-    """The job whose groups are shown, and the number of the last group that was."""
+    """Return the job that a cursor refers to, and the number of the last group before the page."""
     if cursor is None:
         return last_job(session, catalogue_id), 0
-    said = _CURSOR.fullmatch(cursor)
-    if said is None:
-        raise InvalidInput("cursor: hand back what an answer gave as `next_cursor`, unchanged.", "cursor")
-    job = session.get(Job, said[1])
-    if job is None or job.catalogue_id != catalogue_id or not _kept(session, job.id):
-        raise Expired("Duplicates were looked for again since: begin with the first page.", "cursor")
-    return job, int(said[2])
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise InvalidInput("cursor: send the `next_cursor` of an earlier answer unchanged.", "cursor")
+    job = session.get(Job, match[1])
+    if job is None or job.catalogue_id != catalogue_id or not _has_groups(session, job.id):
+        raise Expired("A newer job has replaced these duplicates: start with the first page.", "cursor")
+    return job, int(match[2])
 
 
-def _kept(session: Session, job_id: str) -> bool:
+def _has_groups(session: Session, job_id: str) -> bool:
     return bool(session.scalar(select(func.count()).where(Duplicate.job_id == job_id)))
 
 
-def _shown(
+def _load_groups(
     session: Session, catalogue_id: int, job_id: str, numbers: Sequence[int], locale: str
 ) -> list[DuplicateGroup]:
     members: dict[int, list[tuple[Duplicate, Product]]] = defaultdict(list)
@@ -122,14 +124,14 @@ def _shown(
     )
     for member, product in rows:
         members[member.group_number].append((member, product))
-    pictures = _pictures(session, [each for group in members.values() for each in group])
+    pictures = _load_image_urls(session, [each for group in members.values() for each in group])
     return [
         DuplicateGroup.model_validate(
             {
                 "id": str(number),
                 "kind": group[0][0].kind,
                 "products": [_product(member, row, pictures, locale) for member, row in group],
-                # The first one left, where the one to keep was deleted.
+                # The first remaining product if the one to keep was deleted.
                 "keep": group[0][0].product_id,
             }
         )
@@ -138,15 +140,17 @@ def _shown(
     ]
 
 
-def _pictures(session: Session, members: Sequence[tuple[Duplicate, Product]]) -> dict[tuple[int, str], str]:
-    """By product and picture of each member: the picture to show, another one where that is gone."""
-    wanted = {member.image_id for member, _ in members}
-    there = set(session.scalars(select(Image.id).where(Image.id.in_(wanted))))
-    lost = [row.id for member, row in members if member.image_id not in there]
+def _load_image_urls(
+    session: Session, members: Sequence[tuple[Duplicate, Product]]
+) -> dict[tuple[int, str], str]:
+    """Return the URL of each member's picture, or of another picture of its product if that was deleted."""
+    image_ids = {member.image_id for member, _ in members}
+    existing = set(session.scalars(select(Image.id).where(Image.id.in_(image_ids))))
+    lost = [row.id for member, row in members if member.image_id not in existing]
     others = load_images(session, lost) if lost else {}
     found: dict[tuple[int, str], str] = {}
     for member, row in members:
-        if member.image_id in there:
+        if member.image_id in existing:
             found[row.id, member.image_id] = image_url(member.image_id)
         elif others.get(row.id):
             found[row.id, member.image_id] = image_url(others[row.id][0].id)
@@ -156,10 +160,10 @@ def _pictures(session: Session, members: Sequence[tuple[Duplicate, Product]]) ->
 def _product(
     member: Duplicate, row: Product, pictures: dict[tuple[int, str], str], locale: str
 ) -> DuplicateProduct:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "product_id": member.product_id,
         "title": choose_title(row.titles, locale, member.product_id),
         "image_url": pictures.get((row.id, member.image_id), ""),
         "similarity": round(member.score, 4),
     }
-    return DuplicateProduct.model_validate(said)
+    return DuplicateProduct.model_validate(fields)

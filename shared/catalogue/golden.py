@@ -1,4 +1,4 @@
-"""Golden queries: photos whose right answer is known. The quality gate asks them."""
+"""Store golden queries: photos with a known right product, which the quality gate searches for."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class GoldenRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, catalogue: str, wanted: GoldenIn, sha256: str) -> GoldenOut:
-        """Add a golden query; the same photo and product again takes the place of the first.
+    def add(self, catalogue: str, query: GoldenIn, sha256: str) -> GoldenOut:
+        """Add a golden query; it replaces one with the same photo and product.
 
         Args:
             sha256: key of the photo in the image store, kind ``golden``.
@@ -28,27 +28,27 @@ class GoldenRepository:
             UnknownCatalogue, UnknownProduct.
         """
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue, "key_share")
+            catalogue_row = find_catalogue(session, catalogue, "key_share")
             known = session.scalar(
                 select(Product.id).where(
-                    Product.catalogue_id == place.id, Product.product_id == wanted.product_id
+                    Product.catalogue_id == catalogue_row.id, Product.product_id == query.product_id
                 )
             )
             if known is None:
-                raise UnknownProduct(f"There is no product {wanted.product_id!r} here.", "product_id")
+                raise UnknownProduct(f"There is no product {query.product_id!r} here.", "product_id")
             session.execute(
                 delete(GoldenQuery).where(
-                    GoldenQuery.catalogue_id == place.id,
-                    GoldenQuery.product_id == wanted.product_id,
+                    GoldenQuery.catalogue_id == catalogue_row.id,
+                    GoldenQuery.product_id == query.product_id,
                     GoldenQuery.sha256 == sha256,
                 )
             )
             row = GoldenQuery(
                 id=str(uuid.uuid4()),
-                catalogue_id=place.id,
-                product_id=wanted.product_id,
+                catalogue_id=catalogue_row.id,
+                product_id=query.product_id,
                 sha256=sha256,
-                box=None if wanted.box is None else list(wanted.box),
+                box=None if query.box is None else list(query.box),
                 source="upload",
                 created_at=now_s(),
             )
@@ -56,25 +56,25 @@ class GoldenRepository:
             return _out(row)
 
     def list_page(self, catalogue: str, after: str | None, limit: int) -> list[GoldenOut]:
-        """Return a page of the catalogue's golden queries, in the order of their ids."""
+        """Return a page of the catalogue's golden queries, ordered by id."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            query = select(GoldenQuery).where(GoldenQuery.catalogue_id == place.id)
+            catalogue_row = find_catalogue(session, catalogue)
+            query = select(GoldenQuery).where(GoldenQuery.catalogue_id == catalogue_row.id)
             if after is not None:
                 query = query.where(GoldenQuery.id > after)
             return [_out(row) for row in session.scalars(query.order_by(GoldenQuery.id).limit(limit))]
 
     def remove(self, catalogue: str, golden_id: str) -> str | None:
-        """Remove one; return the key of its photo if nothing else needs that.
+        """Remove a golden query; return the key of its photo if no other query uses it.
 
         Raises:
             UnknownCatalogue.
-            NotFound: there is no such query.
+            NotFound: the catalogue has no such query.
         """
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             row = session.get(GoldenQuery, golden_id)
-            if row is None or row.catalogue_id != place.id:
+            if row is None or row.catalogue_id != catalogue_row.id:
                 raise NotFound(f"There is no golden query {golden_id!r} in this catalogue.")
             session.delete(row)
             session.flush()

@@ -1,4 +1,4 @@
-"""Index versions as the web sees them: listed, and jobs made that fill, move or drop them."""
+"""List index versions, and create the jobs that fill, promote or drop them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
+from shared.contracts.states import IndexState, JobKind
 from shared.contracts.stored import as_object, stored
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
@@ -25,42 +26,46 @@ from shared.filters import parse
 from shared.jobs.create import require_idle
 from shared.jobs.repository import JobRepository
 
+#: Kinds of jobs that work on a given index version.
+_INDEX_KINDS = (JobKind.REPROCESS, JobKind.REBUILD, JobKind.PROMOTE, JobKind.ROLLBACK)
+
 
 class IndexRepository:
-    """What is possible is checked here, for a quick answer, and again by the job when it comes to it."""
+    """Lists index versions and creates their jobs.
+
+    Requests are checked here for a quick answer, and again by the job when it runs.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._jobs = JobRepository(database)
 
     def list_versions(self, catalogue: str) -> list[IndexOut]:
-        """Return the catalogue's index versions, the newest first; those that were dropped too."""
+        """Return the catalogue's index versions, newest first, dropped ones included."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             counted = session.execute(
                 select(Detection.index_version, func.count(func.distinct(Detection.image_id)))
                 .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
-                .where(IndexVersionRow.catalogue_id == place.id)
+                .where(IndexVersionRow.catalogue_id == catalogue_row.id)
                 .group_by(Detection.index_version)
             )
             images = {row[0]: row[1] for row in counted}
-            rows = _rows(session, place.id)
+            rows = _rows(session, catalogue_row.id)
             return [_index_out(row, images.get(row.id, 0)) for row in reversed(rows)]
 
     def gate(self, catalogue: str, number: int) -> dict[str, Any]:
-        """Return what the quality gate found of a version, empty where none judged it; counts nothing.
+        """Return the report of the quality gate on a version, empty if it has none.
 
         Raises:
             UnknownCatalogue.
-            NotFound: there is no such version.
+            NotFound: the catalogue has no such version.
         """
         with self._database.read() as session:
             rows = _rows(session, find_catalogue(session, catalogue).id)
             found = next((row for row in rows if row.number == number), None)
             if found is None:
-                raise NotFound(
-                    f"There is no index {number}: the list of the versions says which are.", "index"
-                )
+                raise NotFound(f"There is no index {number}: see the list of index versions.", "index")
             gate: dict[str, Any] = as_object(as_object(found.report).get("gate"))
             return gate
 
@@ -71,17 +76,17 @@ class IndexRepository:
 
         Raises:
             UnknownCatalogue, InvalidInput.
-            Conflict: one is going on, or an index with other models waits to be promoted or dropped.
+            Conflict: one is running, or an index with other models is to be promoted or dropped first.
         """
         if wanted.filter is not None and (wanted.detector or wanted.embedder):
-            raise InvalidInput("Other models need every product: leave `filter` out.", "filter")
+            raise InvalidInput("Other models require all products: omit `filter`.", "filter")
         if wanted.filter is not None:
             parse(wanted.filter)
         return self._jobs.create(
-            "reprocess",
+            JobKind.REPROCESS,
             catalogue,
             stored(wanted),
-            exclusive_kinds=("reprocess", "rebuild"),
+            exclusive_kinds=(JobKind.REPROCESS, JobKind.REBUILD),
             idempotency=idempotency,
         )
 
@@ -93,55 +98,59 @@ class IndexRepository:
             Conflict: the version is not ready, or the quality gate refused it and ``force`` is not set.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            row = _chosen(session, place.id, wanted.index, "ready")
-            if row.state != "ready":
-                raise Conflict(f"Index {row.number} is {row.state}: only one that is ready is promoted.")
+            catalogue_row = find_catalogue(session, catalogue)
+            row = _chosen(session, catalogue_row.id, wanted.index, IndexState.READY)
+            if row.state != IndexState.READY:
+                raise Conflict(f"Index {row.number} is {row.state}: only a ready index can be promoted.")
             verdict = as_object(as_object(row.report).get("gate")).get("verdict")
             if verdict != "passed" and not wanted.force:
                 raise Conflict(
-                    f"The quality gate did not pass index {row.number}: `vitrine indexes {catalogue}` says "
-                    "why; with force it goes live all the same.",
+                    f"Index {row.number} did not pass the quality gate: `vitrine indexes {catalogue}` shows "
+                    "why. Set force to promote it anyway.",
                     "force",
                 )
-        return self._create("promote", catalogue, row, {"force": wanted.force})
+        return self._create(JobKind.PROMOTE, catalogue, row, {"force": wanted.force})
 
     def rollback(self, catalogue: str, wanted: RollbackRequest) -> AcceptedRequest:
         """Commit a rollback. Raises UnknownCatalogue, NotFound; Conflict: the version is not retired."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            row = _chosen(session, place.id, wanted.index, "retired")
-            if row.state != "retired":
-                raise Conflict(f"Index {row.number} is {row.state}: only a retired one is gone back to.")
-        return self._create("rollback", catalogue, row, {"force": wanted.force})
+            catalogue_row = find_catalogue(session, catalogue)
+            row = _chosen(session, catalogue_row.id, wanted.index, IndexState.RETIRED)
+            if row.state != IndexState.RETIRED:
+                raise Conflict(
+                    f"Index {row.number} is {row.state}: only a retired index can be rolled back to."
+                )
+        return self._create(JobKind.ROLLBACK, catalogue, row, {"force": wanted.force})
 
     def prune(self, catalogue: str, wanted: PruneRequest) -> AcceptedRequest:
-        """Commit dropping versions. Raises UnknownCatalogue, NotFound; Conflict: that one is in use."""
+        """Commit dropping versions. Raises UnknownCatalogue, NotFound; Conflict: the version is in use."""
         row = None
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             if wanted.index is not None:
-                row = _chosen(session, place.id, wanted.index, "")
-                if row.state == "live":
-                    raise Conflict(f"Index {row.number} is live: promote another one first.")
-                require_idle(session, place.id, ("reprocess", "rebuild", "promote", "rollback"), row.id)
-        return self._create("prune", catalogue, row, {"all": wanted.all})
+                row = _chosen(session, catalogue_row.id, wanted.index)
+                if row.state == IndexState.LIVE:
+                    raise Conflict(f"Index {row.number} is live: promote another index first.")
+                require_idle(session, catalogue_row.id, _INDEX_KINDS, row.id)
+        return self._create(JobKind.PRUNE, catalogue, row, {"all": wanted.all})
 
     def rebuild(self, catalogue: str, number: int | None = None) -> AcceptedRequest:
-        """Commit writing an index version anew from the database: no model and no picture is needed.
+        """Commit rebuilding an index version from the embeddings in the database, without inference.
 
         Raises:
             UnknownCatalogue, NotFound.
-            Conflict: a rebuild is going on.
+            Conflict: a rebuild is running.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            row = None if number is None else _chosen(session, place.id, number, "")
+            catalogue_row = find_catalogue(session, catalogue)
+            row = None if number is None else _chosen(session, catalogue_row.id, number)
         version = None if row is None else row.id
-        return self._jobs.create("rebuild", catalogue, index_version=version, exclusive_kinds=("rebuild",))
+        return self._jobs.create(
+            JobKind.REBUILD, catalogue, index_version=version, exclusive_kinds=(JobKind.REBUILD,)
+        )
 
     def _create(
-        self, kind: str, catalogue: str, row: IndexVersionRow | None, options: dict[str, Any]
+        self, kind: JobKind, catalogue: str, row: IndexVersionRow | None, options: dict[str, Any]
     ) -> AcceptedRequest:
         version = None if row is None else row.id
         return self._jobs.create(kind, catalogue, options, index_version=version, urgent=True)
@@ -152,9 +161,11 @@ def _rows(session: Session, catalogue_id: int) -> list[IndexVersionRow]:
     return list(session.scalars(query.order_by(IndexVersionRow.number)))
 
 
-def _chosen(session: Session, catalogue_id: int, number: int | None, state: str) -> IndexVersionRow:
-    """The version of that number, or else the one that came into ``state`` last."""
-    rows = [row for row in _rows(session, catalogue_id) if row.state != "pruned"]
+def _chosen(
+    session: Session, catalogue_id: int, number: int | None, state: IndexState | None = None
+) -> IndexVersionRow:
+    """Return the version with this number, or else the one that entered ``state`` last."""
+    rows = [row for row in _rows(session, catalogue_id) if row.state != IndexState.PRUNED]
     if number is not None:
         rows = [row for row in rows if row.number == number]
         if not rows:
@@ -162,7 +173,7 @@ def _chosen(session: Session, catalogue_id: int, number: int | None, state: str)
         return rows[0]
     rows = sorted((r for r in rows if r.state == state), key=lambda r: (r.retired_at or 0.0, r.number))
     if not rows:
-        raise NotFound(f"No index of this catalogue is {state}: `vitrine indexes` lists them.", "index")
+        raise NotFound(f"No index of this catalogue is {state}: `vitrine indexes` lists all.", "index")
     return rows[-1]
 
 
@@ -176,7 +187,7 @@ def _index_out(row: IndexVersionRow, images: int) -> IndexOut:
             "embedder": row.embedder,
             "images": images,
             "rebuilding": row.beside is not None,
-            "complete": row.stale_since is None and row.state != "pruned",
+            "complete": row.stale_since is None and row.state != IndexState.PRUNED,
             "job_id": row.job_id,
             "report": as_object(row.report) or None,
             "created_at": to_datetime(row.created_at),

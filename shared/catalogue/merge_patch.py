@@ -1,4 +1,4 @@
-"""A partial change of a product: JSON Merge Patch (RFC 7396) over its data."""
+"""Apply partial changes of products as JSON Merge Patch (RFC 7396)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from shared.contracts import ProductIn
 
 
 def apply_patch(product: Any, patch: dict[str, Any]) -> ProductIn:
-    """Return a product's data with a patch merged in.
+    """Merge a patch into the data of a product.
 
     Args:
-        product: anything with the fields of ``ProductIn``: the table's row, ``ProductOut``.
-        patch: fields as in ``ProductIn``. ``null`` takes a field, or a key of an object, away; objects are
-            merged key by key; anything else replaces what was there.
+        product: an object with the fields of ``ProductIn``, such as the table's row or ``ProductOut``.
+        patch: fields as in ``ProductIn``. ``null`` removes a field, or a key of an object; objects are merged
+            key by key; other values replace the old ones.
 
     Raises:
-        ValidationError: the result is no product.
+        ValidationError: the result is no valid product.
     """
     fields = {name: getattr(product, name) for name in ProductIn.model_fields}
     now = ProductIn.model_validate(fields).model_dump(mode="json")

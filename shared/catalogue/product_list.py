@@ -1,4 +1,4 @@
-"""The products of a catalogue as whoever keeps it looks through them: page by page, found by id or title."""
+"""List the products of a catalogue for its administrator, by page, id or title."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from shared.catalogue.store import choose_title, image_url, load_images, trim_price
+from shared.catalogue.store import image_url, load_images, trim_price
+from shared.catalogue.titles import choose_title
+from shared.contracts.base import Box
+from shared.contracts.states import IndexState
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.tables import Catalogue, Detection, IndexVersionRow, Product
 
-Box = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True)
 class ProductSummary:
-    """A product in the list; ``image_url`` is its first picture's, None where it has none."""
+    """A product in the list; ``image_url`` is the URL of its first picture, or None."""
 
     product_id: str
     title: str
@@ -36,7 +37,7 @@ class ProductSummary:
 
 @dataclass(frozen=True)
 class ListPage:
-    """A page of products in the order of their ids; ``next`` is passed as ``after`` for the following one."""
+    """A page of products ordered by id; pass ``next`` as ``after`` for the next page."""
 
     products: list[ProductSummary]
     next: str | None
@@ -44,7 +45,7 @@ class ListPage:
 
 @dataclass(frozen=True)
 class DetectedObject:
-    """An object that the live index's detector saw in a picture; the main one has number 0."""
+    """An object that the detector of the live index found in a picture; the main object has number 0."""
 
     number: int
     box: Box
@@ -53,7 +54,7 @@ class DetectedObject:
 
 
 class ProductList:
-    """Reads a page without counting what a catalogue holds. A search by text looks at every product."""
+    """Reads pages without counting the catalogue. A search by text reads every product."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -64,15 +65,17 @@ class ProductList:
         """Return a page.
 
         Args:
-            text: only products whose id or a title of which contains it; case does not matter for A to Z.
-            after: ``next`` of the page before.
+            text: only products whose id or any title contains it; case-insensitive for A to Z.
+            after: ``next`` of the previous page.
 
         Raises:
             UnknownCatalogue.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            query = select(Product).where(Product.catalogue_id == place.id, Product.product_id > after)
+            catalogue_row = find_catalogue(session, catalogue)
+            query = select(Product).where(
+                Product.catalogue_id == catalogue_row.id, Product.product_id > after
+            )
             if text:
                 query = query.where(_contains(text))
             rows = list(session.scalars(query.order_by(Product.product_id).limit(limit + 1)))
@@ -83,7 +86,7 @@ class ProductList:
                     title=choose_title(row.titles, locale, row.product_id),
                     category=row.category,
                     price=trim_price(row.price),
-                    currency=row.currency or place.currency,
+                    currency=row.currency or catalogue_row.currency,
                     pictures=len(pictures.get(row.id, ())),
                     image_url=image_url(pictures[row.id][0].id) if pictures.get(row.id) else None,
                 )
@@ -94,11 +97,11 @@ class ProductList:
     def read_titles(
         self, catalogue: str, product_ids: Iterable[str], locale: str = "en"
     ) -> dict[str, tuple[str, str | None]]:
-        """Return title and address of the first picture, None without one, of those that are there."""
+        """Return title and first picture's URL, or None, of the products that exist, by id."""
         query = select(Product).join(Catalogue, Catalogue.id == Product.catalogue_id)
-        wanted = query.where(Catalogue.name == catalogue, Product.product_id.in_(list(product_ids)))
+        query = query.where(Catalogue.name == catalogue, Product.product_id.in_(list(product_ids)))
         with self._database.read() as session:
-            rows = list(session.scalars(wanted))
+            rows = list(session.scalars(query))
             images = load_images(session, [row.id for row in rows])
             return {
                 row.product_id: (
@@ -109,17 +112,17 @@ class ProductList:
             }
 
     def read_objects(self, image_ids: Iterable[str]) -> dict[str, list[DetectedObject]]:
-        """Return what the live index knows of pictures, the main object first."""
+        """Return the objects in pictures that the live index has, main objects first."""
         with self._database.read() as session:
-            return _seen(session, list(image_ids))
+            return _load_objects(session, list(image_ids))
 
 
-def _seen(session: Session, image_ids: list[str]) -> dict[str, list[DetectedObject]]:
+def _load_objects(session: Session, image_ids: list[str]) -> dict[str, list[DetectedObject]]:
     found: dict[str, list[DetectedObject]] = defaultdict(list)
     rows = session.scalars(
         select(Detection)
         .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
-        .where(Detection.image_id.in_(image_ids), IndexVersionRow.state == "live")
+        .where(Detection.image_id.in_(image_ids), IndexVersionRow.state == IndexState.LIVE)
         .order_by(Detection.image_id, Detection.number)
     )
     for row in rows:
@@ -141,9 +144,9 @@ def _pattern(text: str) -> str:
 
 
 class _HasTitle(FunctionElement[bool]):
-    """``(titles, pattern)``: whether a title in any language is like the pattern.
+    """``(titles, pattern)``: whether a title in any language matches the LIKE pattern.
 
-    A damaged row has no titles: the functions of both databases would fail the whole list over it.
+    Damaged JSON counts as no titles, because the JSON functions of both databases would fail the whole query.
     """
 
     type = Boolean()
@@ -153,7 +156,7 @@ class _HasTitle(FunctionElement[bool]):
 @compiles(_HasTitle, "sqlite")
 def _(element: _HasTitle, compiler: SQLCompiler, **options: object) -> str:
     titles, pattern = (compiler.process(clause, **options) for clause in element.clauses)
-    # What is put together here is names of a column and a parameter, as the compiler wrote them.
+    # The fragments are compiled names of a column and a parameter, never values.
     titles = f"CASE WHEN json_valid({titles}) THEN {titles} ELSE '{{}}' END"
     return rf"EXISTS (SELECT 1 FROM json_each({titles}) AS t WHERE t.value LIKE {pattern} ESCAPE '\')"  # noqa: S608
 

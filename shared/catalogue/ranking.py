@@ -1,4 +1,4 @@
-"""Calibrations and boosts as the web sees them."""
+"""Read calibrations, create calibration jobs, and store boosts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from shared.contracts.ranking import Boosts, CalibrationOut
 from shared.contracts.search import Boost
+from shared.contracts.states import IndexState, JobKind
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import to_datetime
@@ -17,53 +18,57 @@ from shared.errors import Conflict, NotFound
 from shared.filters import parse
 from shared.jobs.repository import JobRepository
 
-#: The kind of job, a name in ``worker/jobs``.
-KIND = "calibrate"
+#: Kind of the calibration job.
+KIND = JobKind.CALIBRATE
 
 
 class RankingRepository:
-    """What an owner may ask of the order of hits, and of what scores mean."""
+    """Reads and changes the ranking settings of catalogues."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._jobs = JobRepository(database)
 
     def calibrate(self, catalogue: str, number: int | None = None) -> AcceptedRequest:
-        """Commit finding out what an index version's scores mean.
+        """Commit the calibration of an index version.
 
         Args:
-            number: of the index version; the live one if it is None.
+            number: number of the index version; None for the live one.
 
         Raises:
             UnknownCatalogue, NotFound.
-            Conflict: it is being done, or the version was pruned.
+            Conflict: a calibration is open, or the version was pruned.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
-            query = select(IndexVersionRow).where(IndexVersionRow.catalogue_id == place.id)
-            which = IndexVersionRow.state == "live" if number is None else IndexVersionRow.number == number
+            catalogue_row = find_catalogue(session, catalogue)
+            query = select(IndexVersionRow).where(IndexVersionRow.catalogue_id == catalogue_row.id)
+            which = (
+                IndexVersionRow.state == IndexState.LIVE
+                if number is None
+                else IndexVersionRow.number == number
+            )
             row = session.scalar(query.where(which))
             if row is None:
                 what = "is empty: import products first" if number is None else f"has no index {number}"
                 raise NotFound(f"Catalogue {catalogue!r} {what}.", None if number is None else "index")
-            if row.state == "pruned":
+            if row.state == IndexState.PRUNED:
                 raise Conflict(f"Index {row.number} was pruned.", "index")
         return self._jobs.create(KIND, catalogue, index_version=row.id, exclusive_kinds=(KIND,))
 
     def calibrations(self, catalogue: str) -> list[CalibrationOut]:
-        """Return what is known of each index version that was calibrated, the newest version first."""
+        """Return the calibrations of all index versions, newest version first."""
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             rows = session.execute(
                 select(Calibration, IndexVersionRow)
                 .join(IndexVersionRow, IndexVersionRow.id == Calibration.index_version)
-                .where(IndexVersionRow.catalogue_id == place.id)
+                .where(IndexVersionRow.catalogue_id == catalogue_row.id)
                 .order_by(IndexVersionRow.number.desc())
             )
             return [
                 CalibrationOut(
                     index=version.number,
-                    live=version.state == "live",
+                    live=version.state == IndexState.LIVE,
                     calibrated=bool(found.curves),
                     report=found.report,
                     created_at=to_datetime(found.created_at),
@@ -77,17 +82,17 @@ class RankingRepository:
             row = session.get(Ranking, find_catalogue(session, catalogue).id)
             return Boosts.model_validate({"boosts": row.boosts if row else []})
 
-    def set_boosts(self, catalogue: str, wanted: Sequence[Boost]) -> Boosts:
-        """Set the catalogue's boosts, in place of those that it had.
+    def set_boosts(self, catalogue: str, boosts: Sequence[Boost]) -> Boosts:
+        """Replace the catalogue's boosts.
 
         Raises:
             UnknownCatalogue.
-            InvalidInput: a filter cannot be read.
+            InvalidInput: a filter cannot be parsed.
         """
-        for boost in wanted:
+        for boost in boosts:
             parse(boost.filter)
         with self._database.write() as session:
-            place = find_catalogue(session, catalogue)
-            kept = [boost.model_dump(mode="json") for boost in wanted]
-            session.merge(Ranking(catalogue_id=place.id, boosts=kept))
+            catalogue_row = find_catalogue(session, catalogue)
+            stored = [boost.model_dump(mode="json") for boost in boosts]
+            session.merge(Ranking(catalogue_id=catalogue_row.id, boosts=stored))
         return self.boosts(catalogue)

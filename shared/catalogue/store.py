@@ -1,4 +1,4 @@
-"""The catalogues and their products, as the web reads them."""
+"""Read catalogues and products, and create catalogues."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.catalogue.counts import CatalogueCounts, Count
-from shared.catalogue.titles import choose_title as choose_title  # for those that know products from here
 from shared.contracts import CatalogueOut, ImageOut, ProductOut
+from shared.contracts.base import Box
+from shared.contracts.states import IndexState
 from shared.contracts.stored import read_stored
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Catalogue, Detection, Image, IndexVersionRow, Product
 from shared.errors import NotFound, UnknownProduct
-
-Box = tuple[float, float, float, float]
 
 
 class CatalogueStore:
@@ -29,35 +28,35 @@ class CatalogueStore:
         self._counts = CatalogueCounts()
 
     def create(self, name: str, currency: str = "EUR") -> CatalogueOut:
-        """Make the catalogue unless it exists; return it."""
+        """Create the catalogue unless it exists; return it."""
         try:
             with self._database.write() as session:
                 if session.scalar(select(Catalogue.id).where(Catalogue.name == name)) is None:
                     session.add(Catalogue(name=name, currency=currency, created_at=now_s()))
         except IntegrityError:
-            pass  # somebody else made it at the same moment
+            pass  # created concurrently
         return self.get(name)
 
     def get(self, name: str) -> CatalogueOut:
-        """Return one catalogue, or raise UnknownCatalogue."""
+        """Return a catalogue, or raise UnknownCatalogue."""
         with self._database.read() as session:
-            return self._shown(session, [find_catalogue(session, name)])[0]
+            return self._to_contracts(session, [find_catalogue(session, name)])[0]
 
     def list_catalogues(self) -> list[CatalogueOut]:
-        """Return every catalogue, by name."""
+        """Return all catalogues in alphabetical order."""
         with self._database.read() as session:
-            there = select(Catalogue).where(Catalogue.deleted_name.is_(None))
-            rows = session.scalars(there.order_by(Catalogue.name)).all()
-            return self._shown(session, rows)
+            query = select(Catalogue).where(Catalogue.deleted_name.is_(None))
+            rows = session.scalars(query.order_by(Catalogue.name)).all()
+            return self._to_contracts(session, rows)
 
-    def _shown(self, session: Session, rows: Sequence[Catalogue]) -> list[CatalogueOut]:
+    def _to_contracts(self, session: Session, rows: Sequence[Catalogue]) -> list[CatalogueOut]:
         counts = self._counts.of(session, rows)
         live = {
             version.catalogue_id: version
             for version in session.scalars(
                 select(IndexVersionRow).where(
                     IndexVersionRow.catalogue_id.in_([row.id for row in rows]),
-                    IndexVersionRow.state == "live",
+                    IndexVersionRow.state == IndexState.LIVE,
                 )
             )
         }
@@ -68,12 +67,14 @@ class CatalogueStore:
 
         Raises:
             UnknownCatalogue, UnknownProduct.
-            UnreadableRow: the product is stored as nothing that this version knows.
+            UnreadableRow: another version wrote the product, or it is damaged.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             row = session.scalar(
-                select(Product).where(Product.catalogue_id == place.id, Product.product_id == product_id)
+                select(Product).where(
+                    Product.catalogue_id == catalogue_row.id, Product.product_id == product_id
+                )
             )
             if row is None:
                 raise UnknownProduct(f"There is no product {product_id!r} in {catalogue!r}.", "product_id")
@@ -84,7 +85,7 @@ class CatalogueStore:
             return _product_out(row, images, boxes)
 
     def currencies(self) -> set[str]:
-        """Return each currency that a price or a catalogue is in; none of an empty database."""
+        """Return the currencies of all catalogues and prices; empty for a database without tables."""
         with self._database.read() as session:
             if not inspect(session.connection()).has_table(Catalogue.__tablename__):
                 return set()
@@ -92,22 +93,22 @@ class CatalogueStore:
             return found.union(code for code in session.scalars(select(Product.currency).distinct()) if code)
 
     def titles(self, catalogue: str, product_ids: Collection[str]) -> dict[str, dict[str, str]]:
-        """Return the titles of products by locale, by product; those that are gone are left out.
+        """Return the titles of products by product and locale; missing products are left out.
 
         Raises:
             UnknownCatalogue.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             rows = session.execute(
                 select(Product.product_id, Product.titles).where(
-                    Product.catalogue_id == place.id, Product.product_id.in_(product_ids)
+                    Product.catalogue_id == catalogue_row.id, Product.product_id.in_(product_ids)
                 )
             )
             return {row.product_id: row.titles for row in rows}
 
     def image_key(self, image_id: str) -> str:
-        """Return where the image store has a catalogue image, or raise NotFound."""
+        """Return the key of a catalogue image in the image store, or raise NotFound."""
         with self._database.read() as session:
             key = session.scalar(select(Image.sha256).where(Image.id == image_id))
         if key is None:
@@ -116,12 +117,12 @@ class CatalogueStore:
 
 
 def image_url(image_id: str) -> str:
-    """Return the address at which the web serves a catalogue image."""
+    """Return the URL path of a catalogue image."""
     return f"/v1/images/{image_id}"
 
 
 def trim_price(price: Decimal | None) -> Decimal | None:
-    """Return the price with two decimals, or more where it has more: databases pad it with zeros."""
+    """Remove the zeros that databases append to a price; keep at least two decimals."""
     if price is None:
         return None
     cents = price.quantize(Decimal("0.01"))
@@ -131,8 +132,12 @@ def trim_price(price: Decimal | None) -> Decimal | None:
 def load_main_boxes(
     session: Session, image_ids: Iterable[str], index_version: int | None = None
 ) -> dict[str, Box]:
-    """Return the main object of each image, under an index version; None: its catalogue's live one."""
-    which = IndexVersionRow.state == "live" if index_version is None else IndexVersionRow.id == index_version
+    """Return the box of each image's main object in an index version; None: the catalogue's live one."""
+    which = (
+        IndexVersionRow.state == IndexState.LIVE
+        if index_version is None
+        else IndexVersionRow.id == index_version
+    )
     rows = session.execute(
         select(Detection.image_id, Detection.x0, Detection.y0, Detection.x1, Detection.y1)
         .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
@@ -142,7 +147,7 @@ def load_main_boxes(
 
 
 def load_images(session: Session, products: Iterable[int]) -> dict[int, list[Image]]:
-    """Return the images of products (by row id), in their order."""
+    """Return the images of products by the products' row ids, in their order."""
     found: dict[int, list[Image]] = defaultdict(list)
     query = select(Image).where(Image.product.in_(list(products))).order_by(Image.product, Image.position)
     for image in session.scalars(query):
@@ -151,7 +156,7 @@ def load_images(session: Session, products: Iterable[int]) -> dict[int, list[Ima
 
 
 def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -> ProductOut:
-    written = {
+    fields = {
         "product_id": row.product_id,
         "titles": row.titles,
         "category": row.category,
@@ -173,7 +178,7 @@ def _product_out(row: Product, images: Iterable[Image], boxes: dict[str, Box]) -
         ],
         "updated_at": to_datetime(row.updated_at),
     }
-    return read_stored(ProductOut, written, f"The product {row.product_id!r}")
+    return read_stored(ProductOut, fields, f"The product {row.product_id!r}")
 
 
 def _catalogue_out(row: Catalogue, count: Count, live: IndexVersionRow | None) -> CatalogueOut:

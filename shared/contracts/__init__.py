@@ -21,12 +21,10 @@ from shared.contracts.catalogue import (
 )
 from shared.contracts.imports import ImportMode, ImportOptions, ImportRequest, ReconcileRequest
 from shared.contracts.jobs import (
-    ENDED_STATES,
     Failure,
     FailurePage,
     JobCounts,
     JobOut,
-    JobState,
     RetryRequest,
     StageSeconds,
 )
@@ -36,9 +34,17 @@ from shared.contracts.search import (
     SearchOptions,
     SearchRequest,
     SearchResult,
-    TaskState,
     TaskStatus,
     WholeImage,
+)
+from shared.contracts.states import (
+    ENDED_STATES,
+    OPEN_STATES,
+    DeliveryState,
+    IndexState,
+    JobKind,
+    JobState,
+    SearchState,
 )
 from shared.contracts.webhooks import (
     EVENTS,
@@ -53,12 +59,14 @@ from shared.contracts.webhooks import (
 __all__ = [
     "ENDED_STATES",
     "EVENTS",
+    "OPEN_STATES",
     "Box",
     "CatalogueName",
     "CatalogueOut",
     "Contract",
     "Currency",
     "DeliveryOut",
+    "DeliveryState",
     "ErrorAnswer",
     "ErrorBody",
     "Event",
@@ -72,7 +80,9 @@ __all__ = [
     "ImportMode",
     "ImportOptions",
     "ImportRequest",
+    "IndexState",
     "JobCounts",
+    "JobKind",
     "JobOut",
     "JobState",
     "Locale",
@@ -85,8 +95,8 @@ __all__ = [
     "SearchOptions",
     "SearchRequest",
     "SearchResult",
+    "SearchState",
     "StageSeconds",
-    "TaskState",
     "TaskStatus",
     "WebhookEvent",
     "WebhookIn",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from shared.contracts.base import Box, Contract, ProductId
+from shared.contracts.states import IndexState, inline_values
 
 ReprocessScope = Literal["all", "stale", "failed"]
 
@@ -61,7 +62,7 @@ class IndexOut(Contract):
     """An index version of a catalogue."""
 
     number: int
-    state: Literal["building", "ready", "live", "retired", "pruned"]
+    state: Annotated[IndexState, inline_values(IndexState)]
     collection: str
     detector: str
     embedder: str

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from shared.contracts.base import Contract, ErrorBody
-
-JobState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-ENDED_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
+from shared.contracts.states import JobState, inline_values
 
 
 class JobCounts(Contract):
@@ -43,8 +41,8 @@ class JobOut(Contract):
     id: str
     kind: str
     catalogue: str
-    state: JobState
-    phase: str = Field("work", description="plan: lists the products; work; finish: what comes at the end")
+    state: Annotated[JobState, inline_values(JobState)]
+    phase: str = Field("work", description="plan: listing the products; work; finish: the last step")
     options: dict[str, Any] = Field(default_factory=dict)
     retry_of: str | None = Field(None, description="The job whose failures this one does again")
     waits_for: str | None = Field(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from shared.contracts.base import Box, CatalogueName, Contract, Currency, ErrorBody, Locale, ProductId
+from shared.contracts.states import SearchState, inline_values
 from shared.filters import MAX_CHARS
-
-TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-
 
 #: What the factors of all boosts of a hit may come to.
 MIN_BOOST_FACTOR, MAX_BOOST_FACTOR = 0.5, 2.0
@@ -199,7 +197,7 @@ class TaskStatus(Contract):
     """A search as the client polls it."""
 
     id: str
-    state: TaskState
+    state: Annotated[SearchState, inline_values(SearchState)]
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from shared.contracts.base import CatalogueName, Contract
+from shared.contracts.states import DeliveryState, inline_values
 
 Event = Literal[
     "job.succeeded", "job.failed", "job.cancelled", "job.paused", "index.promoted", "index.rolled_back"
@@ -54,7 +55,7 @@ class DeliveryOut(Contract):
 
     id: str
     event: str
-    state: Literal["waiting", "delivered", "dead"]
+    state: Annotated[DeliveryState, inline_values(DeliveryState)]
     attempts: int
     status: int | None = Field(description="HTTP status of the last answer")
     error: str | None = Field(description="Why the last try failed")

@@ -14,11 +14,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.broker.task_names import Lane
+from shared.contracts.states import OPEN_STATES, ChunkState, SearchState
 from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.needs import is_understood
 from shared.database.tables import Chunk, Job, Search
-from shared.jobs.states import OPEN_STATES
 from shared.jobs.turns import next_job
 
 #: A lane is not healthy when work waits, and no progress was recorded, for longer than this.
@@ -100,16 +100,20 @@ class LaneMonitor:
     def _search_progress(self, session: Session, now: float) -> float | None:
         recent = (
             select(Search.finished_at)
-            .where(Search.state.in_(("succeeded", "failed")), Search.created_at <= now)
+            .where(Search.state.in_((SearchState.SUCCEEDED, SearchState.FAILED)), Search.created_at <= now)
             .order_by(Search.created_at.desc())
             .limit(_RECENT_ROWS)
             .subquery()
         )
         finished = session.scalar(select(func.max(recent.c.finished_at)))
-        claimed = session.scalar(select(func.max(Search.lease_until)).where(Search.state == "running"))
+        claimed = session.scalar(
+            select(func.max(Search.lease_until)).where(Search.state == SearchState.RUNNING)
+        )
         # A search that was put back, because Milvus is away, may be tried again from `lease_until` on.
         postponed = session.scalar(
-            select(func.max(Search.lease_until)).where(Search.state == "queued", Search.lease_until > 0)
+            select(func.max(Search.lease_until)).where(
+                Search.state == SearchState.QUEUED, Search.lease_until > 0
+            )
         )
         claimed_at = None if claimed is None else claimed - self._search_lease_s
         return _latest(finished, claimed_at, postponed)
@@ -123,7 +127,7 @@ def _oldest_search(session: Session, now: float) -> float | None:
         else func.min(func.max(Search.created_at, Search.lease_until))
     )
     # A row of a newer version waits for a newer worker: no fault of those that are there.
-    mine = (Search.state == "queued", Search.lease_until <= now, is_understood(Search.options))
+    mine = (Search.state == SearchState.QUEUED, Search.lease_until <= now, is_understood(Search.options))
     return session.scalar(since.where(*mine))
 
 
@@ -134,21 +138,21 @@ def _oldest_chunk(session: Session, now: float) -> float | None:
         return None
     job = session.get_one(Job, job_id)
     waiting = select(func.min(Chunk.lease_until)).where(
-        Chunk.job_id == job_id, Chunk.state == "waiting", Chunk.lease_until <= now
+        Chunk.job_id == job_id, Chunk.state == ChunkState.WAITING, Chunk.lease_until <= now
     )
     return max(job.created_at, job.claimed_at or 0.0, session.scalar(waiting) or 0.0)
 
 
 def _catalogue_progress(session: Session, now: float) -> float | None:
     """When the lane last got on: now while a chunk is held, since its worker is replaced if it hangs."""
-    held = select(Chunk.id).where(Chunk.state == "running", Chunk.lease_until > now).limit(1)
+    held = select(Chunk.id).where(Chunk.state == ChunkState.RUNNING, Chunk.lease_until > now).limit(1)
     if session.scalar(held) is not None:
         return now
     samples = session.scalars(select(Job.pace).where(Job.state.in_(OPEN_STATES), Job.pace.is_not(None)))
     recorded = [float(pace[-1][0]) for pace in samples if pace]
     recent = select(Job.finished_at).order_by(Job.created_at.desc()).limit(_RECENT_ROWS).subquery()
     finished = session.scalar(select(func.max(recent.c.finished_at)))
-    postponed = session.scalar(select(func.max(Chunk.lease_until)).where(Chunk.state == "waiting"))
+    postponed = session.scalar(select(func.max(Chunk.lease_until)).where(Chunk.state == ChunkState.WAITING))
     claimed = session.scalar(select(func.max(Job.claimed_at)).where(Job.state.in_(OPEN_STATES)))
     return _latest(*recorded, finished, claimed, postponed or None)
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import case, func, select
 
+from shared.contracts.states import ChunkState, JobState, SearchState
 from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job, Search
@@ -13,20 +14,20 @@ from shared.jobs.states import BACKGROUND
 from shared.jobs.turns import IS_OPEN
 
 _DONE = Job.new + Job.changed + Job.unchanged + Job.deleted + Job.failed
-_SEARCHES: Final = select(func.count(), func.min(Search.created_at)).where(Search.state == "queued")
+_SEARCHES: Final = select(func.count(), func.min(Search.created_at)).where(Search.state == SearchState.QUEUED)
 _JOBS: Final = select(
     func.count(),
     func.coalesce(func.sum(case((Job.total > _DONE, Job.total - _DONE), else_=0)), 0),
 ).where(IS_OPEN)
 # What the system began may wait as long as anything else does.
 _OLDEST_JOB: Final = select(func.min(Job.created_at)).where(
-    IS_OPEN, Job.state == "queued", Job.priority < BACKGROUND
+    IS_OPEN, Job.state == JobState.QUEUED, Job.priority < BACKGROUND
 )
 _CHUNKS: Final = (
     select(func.count())
     .select_from(Job)
     .join(Chunk, Chunk.job_id == Job.id)
-    .where(IS_OPEN, Chunk.state == "waiting")
+    .where(IS_OPEN, Chunk.state == ChunkState.WAITING)
 )
 
 

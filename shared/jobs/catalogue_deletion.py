@@ -1,8 +1,8 @@
-"""A catalogue as a whole is deleted: its name is free at once, what it held goes by a job.
+"""Delete a catalogue: free its name at once, and delete its content in a job.
 
-The row of the catalogue stays under a name that nobody can ask for, as long as the job that deletes it is
-remembered. So nothing new can begin on what is on its way out, the name can be taken again the moment
-after, and a worker that comes late still finds whom its rows would belong to, and that nobody wants them.
+The catalogue's row is kept under a name that no request can contain, as long as its deletion job is stored.
+No new work can start on it, its name can be used again immediately, and a late worker still finds the row
+that its rows would belong to and sees that it is deleted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.contracts import ENDED_STATES
+from shared.contracts.states import ENDED_STATES, JobKind
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.idempotency import AcceptedRequest
 from shared.database.tables import Catalogue, Job
@@ -18,32 +18,32 @@ from shared.errors import UnknownCatalogue
 from shared.jobs.create import add_job, require_idle
 from shared.jobs.states import ELEVATED
 
-KIND = "drop"
+KIND = JobKind.DROP
 
 
 def accept(session: Session, name: str) -> AcceptedRequest:
-    """Take the catalogue out of everybody's sight, and add the job that deletes what it holds.
+    """Hide the catalogue, and add the job that deletes its content.
 
-    SearchSource again while that job goes on, it returns the same one.
+    A repeated request returns the same job while that runs.
 
     Raises:
-        UnknownCatalogue: there is none, nor is one of this name being deleted.
-        Conflict: jobs work on it.
+        UnknownCatalogue: no catalogue of this name exists or is being deleted.
+        Conflict: jobs are open on it.
     """
     try:
-        place = find_catalogue(session, name, "update")
+        catalogue = find_catalogue(session, name, "update")
     except UnknownCatalogue:
-        going_on = session.scalar(
+        open_job = session.scalar(
             select(Job.id)
             .join(Catalogue, Catalogue.id == Job.catalogue_id)
             .where(Catalogue.deleted_name == name, Job.kind == KIND, Job.state.not_in(ENDED_STATES))
             .order_by(Job.created_at.desc())
             .limit(1)
         )
-        if going_on is None:
+        if open_job is None:
             raise
-        return AcceptedRequest(going_on, False)
-    require_idle(session, place.id)
-    # No catalogue can be asked for by a name with a tilde.
-    place.deleted_name, place.name = name, f"~{place.id}"
-    return AcceptedRequest(add_job(session, place, KIND, priority=ELEVATED), True)
+        return AcceptedRequest(open_job, False)
+    require_idle(session, catalogue.id)
+    # Requests cannot contain a name with a tilde.
+    catalogue.deleted_name, catalogue.name = name, f"~{catalogue.id}"
+    return AcceptedRequest(add_job(session, catalogue, KIND, priority=ELEVATED), True)

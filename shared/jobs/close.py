@@ -1,4 +1,4 @@
-"""How chunks and jobs end: given up with a reason, or closed when nothing of them is open."""
+"""End chunks and jobs: give them up with a reason, or close them when nothing is open."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from shared.contracts.states import (
+    OPEN_STATES,
+    ChunkStage,
+    ChunkState,
+    ItemResult,
+    ItemState,
+    JobPhase,
+    JobState,
+)
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Job, JobFailure, JobItem
 from shared.jobs.control import emit_job_event
-from shared.jobs.states import OPEN_STATES
 from shared.jobs.work import Problem
 
 
 def add_problems(session: Session, job_id: str, problems: Sequence[Problem]) -> None:
-    """List why products or pictures could not be used."""
+    """Record why products or pictures could not be used."""
     session.add_all(
         JobFailure(
             job_id=job_id,
@@ -30,12 +38,12 @@ def add_problems(session: Session, job_id: str, problems: Sequence[Problem]) -> 
 
 
 def fail_rest(session: Session, chunk: Chunk) -> None:
-    """Fail the items of a chunk that was given up, with the reason."""
+    """Fail the unfinished items of a chunk that was given up, with its error as the reason."""
     rest = session.scalars(
         select(JobItem).where(
             JobItem.job_id == chunk.job_id,
             JobItem.number.between(chunk.first, chunk.last),
-            JobItem.state == "waiting",
+            JobItem.state == ItemState.WAITING,
         )
     ).all()
     text = f"Given up after {chunk.attempts} tries: {chunk.error}"
@@ -45,10 +53,12 @@ def fail_rest(session: Session, chunk: Chunk) -> None:
         [Problem(i.row, i.product_id, None, "given_up", text) for i in rest],
     )
     for item in rest:
-        item.state, item.result, item.reason = "failed", "failed", "given_up"
+        item.state, item.result, item.reason = ItemState.FAILED, ItemResult.FAILED, "given_up"
     session.execute(update(Job).where(Job.id == chunk.job_id).values(failed=Job.failed + len(rest)))
-    if chunk.stage != "items":
-        what = "The manifest could not be read." if chunk.stage == "plan" else "The last step failed."
+    if chunk.stage != ChunkStage.ITEMS:
+        what = (
+            "The manifest could not be read." if chunk.stage == ChunkStage.PLAN else "The last step failed."
+        )
         session.execute(
             update(Job)
             .where(Job.id == chunk.job_id)
@@ -57,23 +67,25 @@ def fail_rest(session: Session, chunk: Chunk) -> None:
 
 
 def close_job(session: Session, job_id: str) -> None:
-    """Finish the job if no chunk of it is open; what was held back for the end is let go first."""
+    """Close the job if none of its chunks is open; a held last chunk is released first."""
     left = session.scalar(
-        select(func.count()).where(Chunk.job_id == job_id, Chunk.state.in_(("waiting", "running")))
+        select(func.count()).where(
+            Chunk.job_id == job_id, Chunk.state.in_((ChunkState.WAITING, ChunkState.RUNNING))
+        )
     )
     if left:
         return
-    # Locked: worker and sweeper may both see the last chunk done, and only one of them tells the end.
+    # Locked, because worker and sweeper may both see the last chunk done, and only one may emit the event.
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
     if job is not None and job.state in OPEN_STATES:
-        last = session.scalar(select(Chunk).where(Chunk.job_id == job_id, Chunk.state == "held"))
+        last = session.scalar(select(Chunk).where(Chunk.job_id == job_id, Chunk.state == ChunkState.HELD))
         if last is not None and not job.error_code:
-            last.state, job.phase = "waiting", "finish"
+            last.state, job.phase = ChunkState.WAITING, JobPhase.FINISH
             return
-        end_job(session, job, "failed" if job.error_code else "succeeded")
+        end_job(session, job, JobState.FAILED if job.error_code else JobState.SUCCEEDED)
 
 
-def end_job(session: Session, job: Job, state: str) -> None:
-    """Write the job's end, and tell it."""
+def end_job(session: Session, job: Job, state: JobState) -> None:
+    """Set the final state of the job, and emit its event."""
     job.state, job.finished_at = state, now_s()
     emit_job_event(session, job)

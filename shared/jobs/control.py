@@ -1,7 +1,7 @@
-"""Pause, resume, cancel and retry: what a person does to a job.
+"""Pause, resume, cancel and retry jobs.
 
-Each takes the chunks' rows before the job's, as the workers do: PostgreSQL would end one of two
-transactions that took them crosswise.
+Each function locks the chunks' rows before the job's row, as workers do. The reverse order would deadlock
+with them on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -12,20 +12,30 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from shared.contracts import ENDED_STATES
+from shared.contracts.states import (
+    ENDED_STATES,
+    OPEN_STATES,
+    ChunkStage,
+    ChunkState,
+    IndexState,
+    ItemState,
+    JobKind,
+    JobPhase,
+    JobState,
+)
 from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Chunk, IndexVersionRow, Job, JobFailure, JobItem
 from shared.errors import Conflict, UnknownCatalogue, UnknownJob
-from shared.jobs.states import BULK, OPEN_STATES, UNFINISHED, URGENT, new_chunk
+from shared.jobs.states import BULK, UNFINISHED, URGENT, new_chunk
 from shared.jobs.view import job_out
 from shared.webhooks.repository import catalogue_name, emit
 
-#: Kinds of jobs whose retry does all of it: each writes to a place of its own.
-_BEGUN_ANEW = ("rebuild",)
+#: Kinds of jobs whose retry starts from the beginning, because each run fills a new collection.
+_RESTARTED_KINDS = (JobKind.REBUILD,)
 
 
 def find_job(session: Session, job_id: str) -> Job:
-    """Return the job's row; UnknownJob if there is none."""
+    """Return the job's row, or raise UnknownJob."""
     row = session.get(Job, job_id)
     if row is None:
         raise UnknownJob(f"There is no job {job_id!r}: GET /v1/jobs lists them.")
@@ -33,58 +43,60 @@ def find_job(session: Session, job_id: str) -> Job:
 
 
 def pause(session: Session, job_id: str) -> None:
-    """Stop the job until it is resumed: chunks that run go back, and their workers are told no.
+    """Pause the job: put running chunks back, and fence off their workers.
 
-    A job that is paused already stays so.
+    Pausing a paused job changes nothing.
 
     Raises:
         UnknownJob.
-        Conflict: it has ended.
+        Conflict: the job has ended.
     """
     session.execute(
         update(Chunk)
-        .where(Chunk.job_id == job_id, Chunk.state == "running")
+        .where(Chunk.job_id == job_id, Chunk.state == ChunkState.RUNNING)
         .values(
-            state="waiting",
+            state=ChunkState.WAITING,
             fence=Chunk.fence + 1,
             holder=None,
             lease_until=0.0,
-            # Nobody failed: this try does not count.
+            # The attempt did not fail, so it does not count.
             attempts=Chunk.attempts - 1,
             error="paused",
         )
     )
     job = _locked(session, job_id)
-    if job.state == "paused":
+    if job.state == JobState.PAUSED:
         return
     _refuse_ended(job, "paused")
-    job.state, job.paused_at = "paused", now_s()
+    job.state, job.paused_at = JobState.PAUSED, now_s()
     emit_job_event(session, job)
 
 
 def resume(session: Session, job_id: str) -> None:
-    """Let a paused job go on. One that is not paused stays as it is.
+    """Resume a paused job. Resuming an open job changes nothing.
 
     Raises:
         UnknownJob.
-        Conflict: it has ended.
+        Conflict: the job has ended.
     """
     job = _locked(session, job_id)
     if job.state in OPEN_STATES:
         return
     _refuse_ended(job, "resumed")
-    job.state = "queued" if job.started_at is None else "running"
+    job.state = JobState.QUEUED if job.started_at is None else JobState.RUNNING
     job.paused_s += now_s() - (job.paused_at or now_s()) if job.started_at is not None else 0.0
-    # The rate of before is not told as the present one.
+    # The samples from before the pause must not count towards the current rate.
     job.paused_at = job.pace = None
 
 
 def cancel(session: Session, job_id: str) -> None:
-    """End the job: what is done stays, chunks that wait never start. A cancelled one stays so.
+    """Cancel the job: completed work is kept, waiting chunks never start.
+
+    Cancelling a cancelled job changes nothing.
 
     Raises:
         UnknownJob.
-        Conflict: it has ended by itself.
+        Conflict: the job has ended otherwise, or deletes a catalogue.
     """
     session.execute(
         update(Chunk)
@@ -93,50 +105,50 @@ def cancel(session: Session, job_id: str) -> None:
             Chunk.state.in_(UNFINISHED),
             exists().where(Job.id == job_id, Job.state.not_in(ENDED_STATES)),
         )
-        .values(state="dead", fence=Chunk.fence + 1, holder=None, error="cancelled")
+        .values(state=ChunkState.DEAD, fence=Chunk.fence + 1, holder=None, error="cancelled")
     )
     job = _locked(session, job_id)
-    if job.state == "cancelled":
+    if job.state == JobState.CANCELLED:
         return
-    if job.kind == "drop" and job.state not in ENDED_STATES:
-        raise Conflict(f"Job {job_id} deletes a catalogue that nobody sees any more: let it end.")
+    if job.kind == JobKind.DROP and job.state not in ENDED_STATES:
+        raise Conflict(f"Job {job_id} deletes a catalogue that is hidden already: let it finish.")
     if job.state in ENDED_STATES:
-        raise Conflict(f"Job {job_id} has {job.state} already: there is nothing left to cancel.")
-    job.state, job.finished_at = "cancelled", now_s()
+        raise Conflict(f"Job {job_id} has already ended ({job.state}): there is nothing left to cancel.")
+    job.state, job.finished_at = JobState.CANCELLED, now_s()
     emit_job_event(session, job)
 
 
 def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -> str:
-    """Make a job that does again what failed in one that ended, from the same source; return its id.
+    """Create a job that retries the failures of an ended job from the same source; return its id.
 
-    Without a reason, what a failed or cancelled job never got to is done too, its own end included, and a
-    job that ended before its items were listed is done anew as a whole.
+    Without a reason, the unprocessed items and the last step of a failed or cancelled job are included. A job
+    that ended before its items were listed is repeated as a whole.
 
     Args:
-        reason: only items with this reason code; those whose product went in without a picture count.
+        reason: only items with this reason code, products imported without one of their pictures included.
 
     Raises:
         UnknownJob.
-        Conflict: it has not ended, nothing failed with this reason, or another job went on with its index.
+        Conflict: the job has not ended, nothing failed with this reason, or another job continued its index.
     """
     old = find_job(session, job_id)
     if old.state not in ENDED_STATES:
-        raise Conflict(f"Job {job_id} has not ended: wait for its end, or cancel it first.")
-    # Held as ``find_catalogue`` does it, or it could be deleted at this moment.
-    held = {"read": True, "key_share": True}
-    place = session.get_one(Catalogue, old.catalogue_id, with_for_update=held)
-    if place.deleted_name is not None and old.kind != "drop":
+        raise Conflict(f"Job {job_id} has not ended: wait for it, or cancel it first.")
+    # Locked as ``find_catalogue`` does it, so that the catalogue cannot be deleted concurrently.
+    key_share = {"read": True, "key_share": True}
+    catalogue = session.get_one(Catalogue, old.catalogue_id, with_for_update=key_share)
+    if catalogue.deleted_name is not None and old.kind != JobKind.DROP:
         raise UnknownCatalogue(
-            f"The catalogue {place.deleted_name!r} was deleted: there is nothing to retry."
+            f"The catalogue {catalogue.deleted_name!r} was deleted: there is nothing to retry."
         )
     new = Job(
         id=str(uuid.uuid4()),
         kind=old.kind,
         catalogue_id=old.catalogue_id,
-        state="queued",
-        phase="plan",
+        state=JobState.QUEUED,
+        phase=JobPhase.PLAN,
         source=old.source,
-        # A person asks for it now, whoever did before.
+        # A retry is always requested by a user, whatever created the first job.
         options={k: v for k, v in old.options.items() if k != "origin"},
         priority=min(old.priority, BULK),
         index_version=old.index_version,
@@ -148,32 +160,32 @@ def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -
     session.add(new)
     session.flush()
     _hand_over(session, old, new.id)
-    if old.kind in _BEGUN_ANEW or (reason is None and _never_listed(session, old)):
-        session.add(new_chunk(new.id, 0, 1, 0, BULK, "plan"))
+    if old.kind in _RESTARTED_KINDS or (reason is None and _never_listed(session, old)):
+        session.add(new_chunk(new.id, 0, 1, 0, BULK, ChunkStage.PLAN))
         return new.id
-    new.phase, new.total = "work", _copy_items(session, old, new.id, reason)
-    if not new.total and (reason is not None or not _end_is_left(session, old)):
+    new.phase, new.total = JobPhase.WORK, _copy_items(session, old, new.id, reason)
+    if not new.total and (reason is not None or not _has_unfinished_last_step(session, old)):
         raise Conflict(_nothing_to_retry(session, old, reason))
     if not new.total:
-        new.phase = "finish"
+        new.phase = JobPhase.FINISH
     _cut(session, old, new.id, new.total, chunk_items)
     return new.id
 
 
 def _hand_over(session: Session, old: Job, new_id: str) -> None:
-    """Let the new job end what the old one began: an index that it filled is judged, and then ready."""
-    if old.kind != "reprocess" or old.index_version is None:
+    """Transfer the index version that the old job was filling to the new job."""
+    if old.kind != JobKind.REPROCESS or old.index_version is None:
         return
     version = session.get(IndexVersionRow, old.index_version, with_for_update=True)
-    if version is None or version.state != "building":
-        return  # done in place, or judged already
+    if version is None or version.state != IndexState.BUILDING:
+        return  # re-processed in place, or already past the quality gate
     if version.job_id != old.id:
-        raise Conflict(f"Job {version.job_id} went on with index {version.number}: see to that one.")
+        raise Conflict(f"Job {version.job_id} continued index {version.number}: retry that job instead.")
     version.job_id = new_id
 
 
 def emit_job_event(session: Session, job: Job) -> None:
-    """Tell the webhooks of the state that the job now has."""
+    """Emit the event of the job's current state to webhooks."""
     session.flush()
     name = catalogue_name(session, job.catalogue_id)
     emit(session, f"job.{job.state}", name, job_out(job, name).model_dump(mode="json"))
@@ -189,41 +201,43 @@ def _locked(session: Session, job_id: str) -> Job:
 def _refuse_ended(job: Job, what: str) -> None:
     if job.state in ENDED_STATES:
         raise Conflict(
-            f"Job {job.id} has ended ({job.state}) and cannot be {what}: retry does what failed again."
+            f"Job {job.id} has ended ({job.state}) and cannot be {what}: retry it to repeat its failures."
         )
 
 
 def _never_listed(session: Session, job: Job) -> bool:
-    """Whether the job ended badly with no item to its name."""
-    if job.state == "succeeded":
+    """Return whether the job failed or was cancelled before its items were listed."""
+    if job.state == JobState.SUCCEEDED:
         return False
-    return job.phase == "plan" or not session.scalar(
+    return job.phase == JobPhase.PLAN or not session.scalar(
         select(JobItem.number).where(JobItem.job_id == job.id).limit(1)
     )
 
 
-def _end_is_left(session: Session, job: Job) -> bool:
-    """Whether the job ended badly before what comes when all its items are done."""
-    if job.state == "succeeded":
+def _has_unfinished_last_step(session: Session, job: Job) -> bool:
+    """Return whether the job failed or was cancelled before its last step was done."""
+    if job.state == JobState.SUCCEEDED:
         return False
-    ends = select(Chunk.id).where(Chunk.job_id == job.id, Chunk.stage == "finish", Chunk.state != "done")
+    ends = select(Chunk.id).where(
+        Chunk.job_id == job.id, Chunk.stage == ChunkStage.FINISH, Chunk.state != ChunkState.DONE
+    )
     return session.scalar(ends.limit(1)) is not None
 
 
 def _copy_items(session: Session, old: Job, new_id: str, reason: str | None) -> int:
-    """Give the new job the old one's items that failed, numbered anew; return how many."""
-    wanted = _failed_items(old, reason).subquery()
+    """Copy the failed items of the old job to the new one with new numbers; return their count."""
+    failed = _failed_items(old, reason).subquery()
     columns = ("job_id", "number", "row", "product_id", "payload", "state", "attempts")
     session.execute(
         insert(JobItem).from_select(
             columns,
             select(
                 literal(new_id),
-                func.row_number().over(order_by=wanted.c.number),
-                wanted.c.row,
-                wanted.c.product_id,
-                wanted.c.payload,
-                literal("waiting"),
+                func.row_number().over(order_by=failed.c.number),
+                failed.c.row,
+                failed.c.product_id,
+                failed.c.payload,
+                literal(ItemState.WAITING.value),
                 literal(0),
             ),
         )
@@ -232,7 +246,10 @@ def _copy_items(session: Session, old: Job, new_id: str, reason: str | None) -> 
 
 
 def _failed_items(job: Job, reason: str | None) -> Select[Any]:
-    """A product named twice in a manifest has a failure too, in another row: that is no item's."""
+    """Select the failed items of a job.
+
+    A product named twice in a manifest has a failure in another row than its item's; that one is left out.
+    """
     failures = exists().where(
         JobFailure.job_id == job.id,
         JobFailure.product_id == JobItem.product_id,
@@ -240,8 +257,8 @@ def _failed_items(job: Job, reason: str | None) -> Select[Any]:
         *([JobFailure.reason == reason] if reason is not None else []),
     )
     chosen: list[ColumnElement[bool]] = [failures]
-    if reason is None and job.state in ("failed", "cancelled"):
-        chosen.append(JobItem.state == "waiting")
+    if reason is None and job.state in (JobState.FAILED, JobState.CANCELLED):
+        chosen.append(JobItem.state == ItemState.WAITING)
     return select(JobItem.number, JobItem.row, JobItem.product_id, JobItem.payload).where(
         and_(JobItem.job_id == job.id, or_(*chosen))
     )
@@ -255,15 +272,15 @@ def _nothing_to_retry(session: Session, job: Job, reason: str | None) -> str:
             .distinct()
             .order_by(JobFailure.reason)
         ).all()
-        there = f"its reasons are {', '.join(known)}" if known else "nothing failed"
-        return f"No product of job {job.id} can be tried again for the reason {reason!r}: {there}."
+        reasons = f"its reasons are {', '.join(known)}" if known else "nothing failed"
+        return f"No product of job {job.id} can be retried for the reason {reason!r}: {reasons}."
     if job.failed:
         return f"Job {job.id} failed rows of its manifest only: correct the manifest and import it again."
-    return f"Nothing failed in job {job.id}: there is nothing to try again."
+    return f"Nothing failed in job {job.id}: there is nothing to retry."
 
 
 def _cut(session: Session, old: Job, new_id: str, count: int, chunk_items: int) -> None:
-    """Cut the items into chunks; a job that had an end of its own gets one again."""
+    """Split the items into chunks; add a last chunk if the old job had one."""
     chunks = session.execute(
         select(Chunk.stage, func.min(Chunk.priority)).where(Chunk.job_id == old.id).group_by(Chunk.stage)
     ).all()
@@ -273,8 +290,8 @@ def _cut(session: Session, old: Job, new_id: str, count: int, chunk_items: int) 
     for number, first in enumerate(range(1, count + 1, chunk_items), start=1):
         last = min(first + chunk_items - 1, count)
         session.add(new_chunk(new_id, number, first, last, priority))
-    if any(stage == "finish" for stage, _ in chunks):
-        end = new_chunk(new_id, number + 1, 1, 0, priority, "finish")
+    if any(stage == ChunkStage.FINISH for stage, _ in chunks):
+        end = new_chunk(new_id, number + 1, 1, 0, priority, ChunkStage.FINISH)
         session.add(end)
         if not count:
-            end.state = "waiting"  # nobody is before it who would let it go
+            end.state = ChunkState.WAITING  # no other chunk would release it

@@ -1,7 +1,8 @@
-"""From a dry run to the import that it told of: the same source and options, without a second upload."""
+"""Start the import of a dry run, with the same source and options and without a second upload."""
 
 from __future__ import annotations
 
+from shared.contracts.states import JobKind, JobState
 from shared.contracts.stored import as_object
 from shared.database import Database
 from shared.database.idempotency import AcceptedRequest, Idempotent
@@ -12,25 +13,25 @@ from shared.jobs.repository import JobRepository
 
 
 class DryRuns:
-    """Starts what a dry run looked at."""
+    """Starts the imports of dry runs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._jobs = JobRepository(database)
 
     def start(self, job_id: str) -> AcceptedRequest:
-        """Commit the import of an ended dry run; said twice, it is one import.
+        """Commit the import of a finished dry run; repeated calls return the same import.
 
         Raises:
             UnknownJob, UnknownCatalogue.
-            Conflict: it is no dry run, has not succeeded, or the import would be refused.
+            Conflict: it is no dry run, has not succeeded, or its import would be refused.
         """
         with self._database.read() as session:
             job = find_job(session, job_id)
-            if job.kind != "import" or not as_object(job.options).get("dry_run"):
+            if job.kind != JobKind.IMPORT or not as_object(job.options).get("dry_run"):
                 raise Conflict("This job is not a dry run: there is nothing to start.")
-            if job.state != "succeeded":
-                raise Conflict("The dry run has not ended well: wait for its end, or import again.")
+            if job.state != JobState.SUCCEEDED:
+                raise Conflict("The dry run has not succeeded: wait for it, or start another import.")
             if (refused := as_object(as_object(job.report).get("dry_run")).get("refused")) is not None:
                 raise Conflict(str(refused))
             catalogue = session.get_one(Catalogue, job.catalogue_id).name

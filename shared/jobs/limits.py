@@ -1,19 +1,20 @@
-"""How many jobs one caller, and one catalogue, may have waiting: a queue that only grows serves nobody."""
+"""Limit the number of waiting jobs of one caller and of one catalogue."""
 
 from __future__ import annotations
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from shared.contracts.states import JobState
 from shared.database.tables import Catalogue, Job
 from shared.errors import Overloaded
 from shared.jobs.turns import IS_OPEN
 
 
 def require_room(session: Session, caller: str, catalogue: Catalogue | None, maximum: int) -> None:
-    """Raise Overloaded if the caller, or the catalogue, has ``maximum`` jobs that have not begun.
+    """Raise Overloaded if the caller or the catalogue has ``maximum`` jobs that have not started.
 
-    Requests that come at the same moment may exceed it by their number.
+    Concurrent requests may exceed it by their number.
     """
     name = "NAME" if catalogue is None else catalogue.name
     if _waiting(session, Job.caller == caller, maximum) >= maximum:
@@ -23,9 +24,9 @@ def require_room(session: Session, caller: str, catalogue: Catalogue | None, max
 
 
 def _waiting(session: Session, which: ColumnElement[bool], maximum: int) -> int:
-    """Count at most ``maximum`` of them."""
-    some = select(Job.id).where(which, IS_OPEN, Job.state == "queued").limit(maximum).subquery()
-    return session.scalar(select(func.count()).select_from(some)) or 0
+    """Count waiting jobs, at most ``maximum`` of them."""
+    waiting = select(Job.id).where(which, IS_OPEN, Job.state == JobState.QUEUED).limit(maximum).subquery()
+    return session.scalar(select(func.count()).select_from(waiting)) or 0
 
 
 def _too_many(what: str, catalogue: str) -> Overloaded:

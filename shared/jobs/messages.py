@@ -1,4 +1,4 @@
-"""Publishes chunks of jobs, labelled for Flower with their job, its kind and its catalogue."""
+"""Publish chunks of jobs, labelled for Flower with their job, its kind and its catalogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.database.tables import Catalogue, Chunk, Job
 
 
 def publish_chunks(publisher: TaskPublisher, database: Database, chunk_ids: Sequence[str]) -> list[str]:
-    """Publish a message for each chunk; return the chunks whose message the broker took."""
+    """Publish a message for each chunk; return the chunks whose message the broker accepted."""
     if not chunk_ids:
         return []
     labels = _labels(database, chunk_ids)

@@ -1,4 +1,4 @@
-"""How fast a job goes, and when it will be done: told from the last minute, not from its start."""
+"""Estimate the rate of a job from the samples of its last minute."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-#: Time between two samples, and how many are kept: a minute, or as many micro-batches as take longer.
+#: Interval between two samples. Micro-batches that take longer make it longer.
 SAMPLE_S = 5.0
-_KEPT = 13
-#: The least spread that is believed: no rate is known better than this.
-_LEAST_SPREAD = 0.1
+#: Maximum number of samples: a minute at the interval above.
+_MAX_SAMPLES = 13
+#: Minimum relative spread of a rate; a smaller one would pretend precision.
+_MIN_SPREAD = 0.1
 
 
 class Speed(NamedTuple):
-    """Products a second: about ``rate``, and likely between ``slow`` and ``fast``."""
+    """Products per second: the estimate ``rate``, and its likely range from ``slow`` to ``fast``."""
 
     rate: float
     slow: float
@@ -23,19 +24,19 @@ class Speed(NamedTuple):
 
 
 def add_sample(samples: Sequence[Sequence[float]] | None, at_s: float, done: int) -> list[list[float]]:
-    """Return the samples with a new one, the oldest left out."""
-    return [*(list(s) for s in _readable(samples)), [at_s, done]][-_KEPT:]
+    """Return the samples with a new one, without those over the maximum number."""
+    return [*(list(s) for s in _readable(samples)), [at_s, done]][-_MAX_SAMPLES:]
 
 
 def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Speed | None:
     """Return the speed over the samples, or None while there are fewer than two.
 
-    The range is one weighted standard deviation of the rates between neighbouring samples to either
-    side, at least a tenth of the rate, and more while few samples are there. A job that has stood still
-    since its last sample becomes slower with the time that passes.
+    The range is one weighted standard deviation of the rates between neighbouring samples to either side, at
+    least a tenth of the rate, and more with few samples. The rate of a job that records nothing decreases
+    with time.
 
     Args:
-        at_s: the present.
+        at_s: current time.
     """
     points = _readable(samples)
     if len(points) < 2:
@@ -50,12 +51,12 @@ def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Spee
         return None
     rate = done / seconds
     variance = sum(s * (d / s - rate) ** 2 for s, d in steps) / seconds
-    spread = max(math.sqrt(variance), rate * max(_LEAST_SPREAD, 0.5 / len(steps)))
+    spread = max(math.sqrt(variance), rate * max(_MIN_SPREAD, 0.5 / len(steps)))
     return Speed(rate, max(rate - spread, rate / 4), rate + spread)
 
 
 def _readable(samples: Any) -> list[Sequence[float]]:
-    """Return stored samples; none where they are damaged: the rate is then measured from now on."""
+    """Return stored samples, or none if they are damaged: the rate is then measured from now on."""
     pairs = samples if isinstance(samples, list | tuple) else ()
     sound = all(
         isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(n, int | float) for n in pair)

@@ -1,4 +1,4 @@
-"""Turns a manifest's rows into items and chunks of a job."""
+"""Write the rows of a manifest as items and chunks of a job."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from shared.contracts.states import ChunkStage, ItemState, JobPhase
 from shared.database import Database
 from shared.database.bulk import insert_rows
 from shared.database.clock import now_s
@@ -19,7 +20,7 @@ from shared.jobs.queue import JobQueue
 from shared.jobs.states import new_chunk
 from shared.jobs.work import ChunkClaim, Item, Problem
 
-#: Entries that are committed together.
+#: Number of entries per transaction.
 STRETCH = 1000
 
 
@@ -32,12 +33,12 @@ def write_plan(
     *,
     finish: bool = False,
 ) -> None:
-    """Write the items of a job and cut them into chunks; begins anew if it was cut off before.
+    """Write the items of a job and split them into chunks; start over if it was interrupted before.
 
-    Committed in stretches, so that a manifest of any length needs little memory and no long lock.
+    Committed in parts, so that a manifest of any length needs little memory and no long lock.
 
     Args:
-        finish: whether a last chunk, of stage ``finish``, follows when all items are done.
+        finish: whether to add a last chunk of stage ``finish`` that runs when all items are done.
     """
     with database.write() as session:
         desk.renew_lease(session, claim)
@@ -62,12 +63,15 @@ def write_plan(
                 session.flush()
                 session.expunge_all()
         if finish:
-            session.add(new_chunk(claim.job_id, k + 1, 1, 0, claim.priority, "finish"))
+            session.add(new_chunk(claim.job_id, k + 1, 1, 0, claim.priority, ChunkStage.FINISH))
         session.execute(
             update(Job)
             .where(Job.id == claim.job_id)
             .values(
-                total=number + failed, failed=failed, phase="work", pace=add_sample(None, now_s(), failed)
+                total=number + failed,
+                failed=failed,
+                phase=JobPhase.WORK,
+                pace=add_sample(None, now_s(), failed),
             )
         )
 
@@ -81,18 +85,22 @@ def _stretches(entries: Iterable[Item | Problem], size: int) -> Iterator[list[It
 def _plan_stretch(
     session: Session, job_id: str, stretch: Sequence[Item | Problem], number: int
 ) -> tuple[int, int]:
-    """Write items, numbered on from ``number``; a product named twice counts as a problem."""
-    wanted = [entry for entry in stretch if isinstance(entry, Item)]
+    """Write items with the numbers after ``number``; a product named twice counts as a problem.
+
+    Returns:
+        The last number, and the number of problems.
+    """
+    items = [entry for entry in stretch if isinstance(entry, Item)]
     problems = [entry for entry in stretch if isinstance(entry, Problem)]
     seen = set(
         session.scalars(
             select(JobItem.product_id).where(
-                JobItem.job_id == job_id, JobItem.product_id.in_({i.product_id for i in wanted})
+                JobItem.job_id == job_id, JobItem.product_id.in_({i.product_id for i in items})
             )
         )
     )
     rows: list[dict[str, Any]] = []
-    for item in wanted:
+    for item in items:
         if item.product_id in seen:
             text = f"Product {item.product_id!r} came earlier in the manifest; the first row counts."
             problems.append(Problem(item.row, item.product_id, None, "duplicate_product_id", text))
@@ -106,7 +114,7 @@ def _plan_stretch(
                 "row": item.row,
                 "product_id": item.product_id,
                 "payload": item.payload,
-                "state": "waiting",
+                "state": ItemState.WAITING,
             }
         )
     insert_rows(session, JobItem, rows)

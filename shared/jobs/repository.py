@@ -1,4 +1,4 @@
-"""Jobs: made by the web, polled by a client. The worker's side is ``JobQueue``."""
+"""Create, list and control jobs; workers use ``JobQueue``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts import Failure, FailurePage, JobOut, ProductIn
+from shared.contracts.states import OPEN_STATES, JobKind, JobState
 from shared.contracts.stored import NEEDS, as_object, needed_by
 from shared.database import Database
 from shared.database.catalogue_rows import display_name, find_catalogue
@@ -26,7 +27,7 @@ from shared.jobs import control as job_control
 from shared.jobs.control import find_job
 from shared.jobs.create import add_job, require_idle
 from shared.jobs.limits import require_room
-from shared.jobs.states import BULK, OPEN_STATES, URGENT
+from shared.jobs.states import BULK, URGENT
 from shared.jobs.view import job_out
 from shared.retention.picture_sweep import require_no_sweep
 
@@ -34,11 +35,11 @@ _SCOPE = "job"
 
 
 class JobRepository:
-    """Makes jobs, and shows them.
+    """Creates and reads jobs.
 
     Args:
-        caller: who asks for the jobs that it makes.
-        max_waiting: jobs of the caller, and of one catalogue, that may wait; None: any number.
+        caller: who requests the jobs that it creates.
+        max_waiting: maximum number of waiting jobs of the caller, and of one catalogue; None: no limit.
     """
 
     def __init__(self, database: Database, caller: str = "anonymous", max_waiting: int | None = None) -> None:
@@ -47,17 +48,17 @@ class JobRepository:
         self._max_waiting = max_waiting
 
     def for_caller(self, caller: str, max_waiting: int) -> JobRepository:
-        """Return the same for a caller whose jobs are limited."""
+        """Return a repository for a caller whose waiting jobs are limited."""
         return JobRepository(self._database, caller, max_waiting)
 
     def require_room(self, catalogue: str) -> None:
-        """Raise Overloaded if no further job would be taken: before a large body is read."""
+        """Raise Overloaded if no further job would be accepted; checked before a large body is read."""
         with self._database.read() as session:
             self._require_room(session, session.scalar(select(Catalogue).where(Catalogue.name == catalogue)))
 
-    def _require_room(self, session: Session, place: Catalogue | None) -> None:
+    def _require_room(self, session: Session, catalogue_row: Catalogue | None) -> None:
         if self._max_waiting is not None:
-            require_room(session, self._caller, place, self._max_waiting)
+            require_room(session, self._caller, catalogue_row, self._max_waiting)
 
     def create_import(
         self,
@@ -66,7 +67,7 @@ class JobRepository:
         idempotency: Idempotent | None = None,
         options: dict[str, Any] | None = None,
     ) -> AcceptedRequest:
-        """Commit an import whose manifest a worker will read.
+        """Commit an import; a worker reads its manifest.
 
         Args:
             options: of ``shared.contracts.ImportOptions``.
@@ -76,13 +77,13 @@ class JobRepository:
             UnknownCatalogue, Conflict.
         """
         try:
-            return self._create("import", catalogue, source, [], idempotency, options=options)
-        except IntegrityError:  # two requests with one new key met; the other one has committed
-            return self._create("import", catalogue, source, [], idempotency, options=options)
+            return self._create(JobKind.IMPORT, catalogue, source, [], idempotency, options=options)
+        except IntegrityError:  # a concurrent request with the same new key has committed
+            return self._create(JobKind.IMPORT, catalogue, source, [], idempotency, options=options)
 
     def create(
         self,
-        kind: str,
+        kind: JobKind,
         catalogue: str,
         options: dict[str, Any] | None = None,
         *,
@@ -91,18 +92,17 @@ class JobRepository:
         exclusive_kinds: Sequence[str] = (),
         idempotency: Idempotent | None = None,
     ) -> AcceptedRequest:
-        """Commit a job whose items, if it has any, a worker will list.
+        """Commit a job; a worker lists its items, if it has any.
 
         Args:
-            kind: a name in ``worker/jobs``.
-            urgent: whether somebody waits for it: it then goes before bulk work.
-            exclusive_kinds: kinds of jobs of which none may be going on. Of two requests that come at once,
-                one is refused.
+            urgent: whether it runs before bulk work.
+            exclusive_kinds: kinds of jobs of which none may be open. Of two concurrent requests, one is
+                refused.
 
         Raises:
             UnknownCatalogue.
-            Conflict: such a job goes on, or the idempotency key belongs to another request.
-            Overloaded: too many jobs of the caller, or of the catalogue, wait.
+            Conflict: such a job is open, or the idempotency key belongs to another request.
+            Overloaded: too many jobs of the caller or of the catalogue wait.
         """
         return self._create(
             kind,
@@ -124,20 +124,20 @@ class JobRepository:
         images: list[str] | None,
         sweep_count: int | None = None,
     ) -> AcceptedRequest:
-        """Commit one product to be written.
+        """Commit writing one product.
 
         Args:
-            images: keys in the image store; None keeps the pictures that the product has.
-            sweep_count: of ``read_sweep_count``, read before they were stored.
+            images: keys in the image store; None keeps the product's pictures.
+            sweep_count: result of ``read_sweep_count`` from before the pictures were stored.
 
         Raises:
             UnknownCatalogue.
-            PicturesSwept: some may have been deleted since: store them again.
+            PicturesSwept: pictures may have been deleted since then: store them again.
         """
         payload = {"product": product.model_dump(mode="json"), "images": images}
         version = needed_by(ProductIn, product.model_dump(exclude_defaults=True))
         return self._create(
-            "put",
+            JobKind.PUT,
             catalogue,
             {},
             [(product_id, payload)],
@@ -147,39 +147,41 @@ class JobRepository:
         )
 
     def create_patch(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> AcceptedRequest:
-        """Commit a partial change of one product's data; it keeps its pictures.
+        """Commit a partial change of one product's data; its pictures are kept.
 
         Args:
-            patch: as of ``shared.catalogue.merge_patch``; merged by the worker with what the product is then.
+            patch: as in ``shared.catalogue.merge_patch``; the worker merges it into the current product.
         """
         version = needed_by(ProductIn, patch)
         options = {NEEDS: version} if version > 1 else None
         payload = {"patch": patch, "images": None}
-        return self._create("put", catalogue, {}, [(product_id, payload)], None, options=options)
+        return self._create(JobKind.PUT, catalogue, {}, [(product_id, payload)], None, options=options)
 
     def create_delete(self, catalogue: str, product_ids: list[str]) -> AcceptedRequest:
-        """Commit the deletion of products, each once however often it is named.
+        """Commit the deletion of products; repeated ids count once.
 
         Raises:
-            UnknownProduct: one of them is not there.
+            UnknownProduct: one of them does not exist.
         """
         with self._database.read() as session:
-            place = find_catalogue(session, catalogue)
+            catalogue_row = find_catalogue(session, catalogue)
             known = set(
                 session.scalars(
                     select(Product.product_id).where(
-                        Product.catalogue_id == place.id, Product.product_id.in_(product_ids)
+                        Product.catalogue_id == catalogue_row.id, Product.product_id.in_(product_ids)
                     )
                 )
             )
         for product_id in product_ids:
             if product_id not in known:
                 raise UnknownProduct(f"There is no product {product_id!r} in this catalogue.", "product_id")
-        return self._create("delete", catalogue, {}, [(p, {}) for p in dict.fromkeys(product_ids)], None)
+        return self._create(
+            JobKind.DELETE, catalogue, {}, [(p, {}) for p in dict.fromkeys(product_ids)], None
+        )
 
     def _create(
         self,
-        kind: str,
+        kind: JobKind,
         catalogue: str,
         source: dict[str, Any],
         items: list[tuple[str, dict[str, Any]]],
@@ -194,16 +196,18 @@ class JobRepository:
         with self._database.write() as session:
             if (earlier := find_earlier_request(session, _SCOPE, idempotency)) is not None:
                 return AcceptedRequest(earlier, False)
-            place = find_catalogue(session, catalogue, "no_key_update" if exclusive_kinds else "key_share")
+            catalogue_row = find_catalogue(
+                session, catalogue, "no_key_update" if exclusive_kinds else "key_share"
+            )
             if exclusive_kinds:
-                require_idle(session, place.id, exclusive_kinds)
-            if priority != URGENT:  # what moves an index is never refused: there is one at a time
-                self._require_room(session, place)
+                require_idle(session, catalogue_row.id, exclusive_kinds)
+            if priority != URGENT:  # jobs that switch an index are never refused: at most one is open
+                self._require_room(session, catalogue_row)
             if sweep_count is not None:
                 require_no_sweep(session, sweep_count)
             job_id = add_job(
                 session,
-                place,
+                catalogue_row,
                 kind,
                 items,
                 source=source,
@@ -216,7 +220,7 @@ class JobRepository:
             return AcceptedRequest(job_id, True)
 
     def create_drop(self, catalogue: str) -> AcceptedRequest:
-        """Commit the deletion of a whole catalogue; raises as ``catalogue_deletion.accept``."""
+        """Commit the deletion of a catalogue; raises as ``catalogue_deletion.accept``."""
         with self._database.write() as session:
             return catalogue_deletion.accept(session, catalogue)
 
@@ -231,7 +235,7 @@ class JobRepository:
         return found
 
     def status(self, job_id: str) -> JobOut:
-        """Return the job with counts, rate and ETA; UnknownJob if there is none."""
+        """Return the job with counts, rate and ETA, or raise UnknownJob."""
         with self._database.read() as session:
             row = session.execute(_select_jobs().where(Job.id == job_id)).one_or_none()
             if row is None:
@@ -248,7 +252,7 @@ class JobRepository:
 
     def list_unfinished(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
         """Return the newest jobs that have not ended, newest first."""
-        query = _select_jobs().where(Job.state.in_((*OPEN_STATES, "paused")))
+        query = _select_jobs().where(Job.state.in_((*OPEN_STATES, JobState.PAUSED)))
         if catalogue is not None:
             query = query.where(display_name == catalogue)
         with self._database.read() as session:
@@ -256,15 +260,15 @@ class JobRepository:
             return [job_out(*row) for row in rows]
 
     def latest_by_catalogue(self) -> dict[str, JobOut]:
-        """Return the newest job of each catalogue that has one, by its name; none of deleted catalogues."""
-        place = func.row_number().over(
+        """Return the newest job of each catalogue by its name; deleted catalogues are left out."""
+        rank = func.row_number().over(
             partition_by=Job.catalogue_id, order_by=(Job.created_at.desc(), Job.id.desc())
         )
-        ranked = select(Job.id, place.label("place")).subquery()
+        ranked = select(Job.id, rank.label("rank")).subquery()
         query = (
             _select_jobs()
             .join(ranked, ranked.c.id == Job.id)
-            .where(ranked.c.place == 1, Catalogue.deleted_name.is_(None))
+            .where(ranked.c.rank == 1, Catalogue.deleted_name.is_(None))
         )
         with self._database.read() as session:
             return {row[1]: job_out(*row) for row in session.execute(query)}
@@ -272,14 +276,14 @@ class JobRepository:
     def failures(
         self, job_id: str, after: str | None = None, limit: int = 100, reason: str | None = None
     ) -> FailurePage:
-        """Return what the job could not use, a page at a time.
+        """Return a page of the job's failures.
 
         Args:
-            after: ``next`` of the page before.
+            after: ``next`` of the previous page.
             reason: only failures with this code.
         """
         if after is not None and not (after.isdecimal() and len(after) <= 10 and int(after) <= MAX_ROW_ID):
-            raise InvalidInput("`after` is the `next` of the page before.", "after")
+            raise InvalidInput("`after` must be the `next` of the previous page.", "after")
         with self._database.read() as session:
             find_job(session, job_id)
             rows = list(
@@ -300,7 +304,7 @@ class JobRepository:
         return FailurePage(reasons=reasons, failures=page, next=following)
 
     def pause(self, job_id: str) -> JobOut:
-        """Stop the job until it is resumed; raises as ``job_control.pause``."""
+        """Pause the job; raises as ``job_control.pause``."""
         with self._database.write() as session:
             job_control.pause(session, job_id)
         return self.status(job_id)
@@ -312,21 +316,21 @@ class JobRepository:
         return self.status(job_id)
 
     def cancel(self, job_id: str) -> JobOut:
-        """End the job; raises as ``job_control.cancel``."""
+        """Cancel the job; raises as ``job_control.cancel``."""
         with self._database.write() as session:
             job_control.cancel(session, job_id)
         return self.status(job_id)
 
     def retry(self, job_id: str, reason: str | None, chunk_items: int) -> AcceptedRequest:
-        """Make a job of what failed in an ended one; raises as ``job_control.retry``, and Overloaded."""
+        """Create a job that retries failures; raises as ``job_control.retry``, and Overloaded."""
         with self._database.write() as session:
             self._require_room(session, session.get(Catalogue, find_job(session, job_id).catalogue_id))
-            made = job_control.retry(session, job_id, reason, chunk_items)
-            find_job(session, made).caller = self._caller
-            return AcceptedRequest(made, True)
+            new_id = job_control.retry(session, job_id, reason, chunk_items)
+            find_job(session, new_id).caller = self._caller
+            return AcceptedRequest(new_id, True)
 
     def archive(self, job_id: str) -> str | None:
-        """Return the name of the upload that the job reads from, None if it reads from none."""
+        """Return the name of the upload that the job reads, or None."""
         with self._database.read() as session:
             found: str | None = as_object(find_job(session, job_id).source).get("archive")
             return found
@@ -337,7 +341,7 @@ def _select_jobs() -> Any:
 
 
 def _reasons(session: Session, job_id: str) -> dict[str, int]:
-    """Failures by reason, the most frequent first."""
+    """Count failures by reason, most frequent first."""
     counted = session.execute(
         select(JobFailure.reason, func.count())
         .where(JobFailure.job_id == job_id)

@@ -1,30 +1,26 @@
-"""The states of jobs and chunks, and how urgent a chunk is."""
+"""Priorities of chunks, and conditions on the states of jobs and chunks."""
 
 from __future__ import annotations
 
+from shared.contracts.states import ChunkStage, ChunkState, JobKind
 from shared.database.needs import is_understood
 from shared.database.tables import Chunk, Job
 
-#: One product put by hand goes before the chunks of a bulk import. What goes soon goes before bulk work that
-#: waits, and gives way to products put by hand. What the system began by itself gives way to everything.
+#: Priorities, most urgent first: single updates and index switches; deletions of catalogues; bulk work; jobs
+#: that the system created. Running background jobs yield to everything else.
 URGENT, ELEVATED, BULK, BACKGROUND = 0, 5, 10, 20
-#: Of jobs whose chunks may be taken. A paused job is neither open nor ended.
-OPEN_STATES = ("queued", "running")
-#: Every kind of job; a worker leaves other kinds to a newer one. ``worker.jobs.lane`` does them.
-KINDS = (
-    *("import", "put", "delete", "drop", "rebuild", "reprocess"),
-    *("promote", "rollback", "prune", "reconcile", "calibrate", "duplicates"),
-)
-#: Of chunks.
-UNFINISHED = ("held", "waiting", "running")
+#: States of chunks that still have work.
+UNFINISHED = (ChunkState.HELD, ChunkState.WAITING, ChunkState.RUNNING)
 
 
-#: A worker takes chunks of these jobs only: the others need a newer one, and keep their place.
-IS_UNDERSTOOD = (Job.kind.in_(KINDS), is_understood(Job.options))
+#: A worker claims chunks of these jobs only; others wait for a worker of a newer version.
+IS_UNDERSTOOD = (Job.kind.in_(tuple(JobKind)), is_understood(Job.options))
 
 
-def new_chunk(job_id: str, number: int, first: int, last: int, priority: int, stage: str = "items") -> Chunk:
-    """Return a chunk of items ``first`` to ``last``, both included; that of stage ``finish`` is held back."""
+def new_chunk(
+    job_id: str, number: int, first: int, last: int, priority: int, stage: ChunkStage = ChunkStage.ITEMS
+) -> Chunk:
+    """Return a chunk of items ``first`` to ``last``, both included; one of stage ``finish`` is held."""
     return Chunk(
         id=f"{job_id}:{number}",
         job_id=job_id,
@@ -33,5 +29,5 @@ def new_chunk(job_id: str, number: int, first: int, last: int, priority: int, st
         last=last,
         priority=priority,
         stage=stage,
-        state="held" if stage == "finish" else "waiting",
+        state=ChunkState.HELD if stage == ChunkStage.FINISH else ChunkState.WAITING,
     )

@@ -1,12 +1,11 @@
-"""Which job a worker takes next: the most urgent, and among equals the catalogue that waited longest.
+"""Choose the next job of a worker: the most urgent, then the catalogue that has waited longest.
 
-Urgent is, in this order: single updates, what goes soon, what a person asked for, what the system began.
-Within a catalogue the oldest job goes first. A catalogue's turn passes with each chunk of it that is taken,
-so that neither an import nor a flood of single updates keeps another catalogue waiting. Updates of one
-product are done one after another, in the order in which they were accepted.
+Priorities are those of ``shared.jobs.states``. Within a catalogue the oldest job comes first. Each claimed
+chunk ends the turn of its catalogue, so that neither an import nor a burst of single updates blocks another
+catalogue. Updates of one product run one after another, in the order in which they were accepted.
 
-Each catalogue's first job is found by an index of the open jobs alone. Jobs that ended, and the rest of a
-long queue, are not read.
+The first job of each catalogue is found by a partial index of open jobs. Ended jobs and the rest of a long
+queue are not read.
 """
 
 from __future__ import annotations
@@ -18,28 +17,29 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, bindparam, exists, func, literal_column, select
 from sqlalchemy.orm import Session, aliased
 
+from shared.contracts.states import OPEN_STATES, ChunkState, JobKind
 from shared.database.catalogue_rows import display_name
 from shared.database.tables import Catalogue, Chunk, Job
-from shared.jobs.states import IS_UNDERSTOOD, OPEN_STATES
+from shared.jobs.states import IS_UNDERSTOOD
 
-#: Written out and not bound: only so do both databases use the index of open jobs.
+#: Literals instead of bound parameters, because both databases use the partial index only with literals.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{state}'") for state in OPEN_STATES]
 IS_OPEN: Final = Job.state.in_(_OPEN)
-#: Kinds whose jobs may be done in the middle of a bulk chunk that has begun.
-QUICK_KINDS: Final = ("put", "delete")
-#: Of chunks: one that was tried before may be what killed its process.
+#: Kinds of jobs that may run in the middle of a bulk chunk.
+QUICK_KINDS: Final = (JobKind.PUT, JobKind.DELETE)
+#: Condition on chunks: a chunk that was tried before may have killed its process.
 IS_UNTRIED: Final = Chunk.attempts == 0
-_IS_CLAIMABLE: Final = (Chunk.state == "waiting", Chunk.lease_until <= bindparam("now"))
+_IS_CLAIMABLE: Final = (Chunk.state == ChunkState.WAITING, Chunk.lease_until <= bindparam("now"))
 
 
 def next_job(
     session: Session, now_s: float, quick_before: int | None = None, without: Sequence[str] = ()
 ) -> str | None:
-    """Return the id of the job whose turn it is, None if no job has a chunk to take.
+    """Return the id of the next job, None if no job has a claimable chunk.
 
     Args:
-        quick_before: only single updates more urgent than this priority, and none that was tried before.
-        without: jobs to pass over.
+        quick_before: only untried single updates more urgent than this priority.
+        without: jobs to skip.
     """
     statement = _turns(quick_before is not None, bool(without))
     values = {"now": now_s, "priority": quick_before, "without": list(without)}
@@ -48,7 +48,7 @@ def next_job(
 
 
 def first_chunk(session: Session, job_id: str, now_s: float, untried: bool = False) -> Chunk | None:
-    """Return the job's next chunk, locked; None if others are taking what it has."""
+    """Return the job's next chunk, locked; None if other workers are claiming them all."""
     found: Chunk | None = session.scalar(
         select(Chunk)
         .where(Chunk.job_id == job_id, *_IS_CLAIMABLE, *((IS_UNTRIED,) if untried else ()))
@@ -61,7 +61,7 @@ def first_chunk(session: Session, job_id: str, now_s: float, untried: bool = Fal
 
 
 def chunks_behind(session: Session, job_id: str) -> list[str]:
-    """Return the chunk of the next update of the same product, which waited for this job to end."""
+    """Return the chunk of the next update of the same product, which has waited for this job."""
     job = session.get_one(Job, job_id)
     if job.product_id is None or job.state in OPEN_STATES:
         return []
@@ -70,7 +70,7 @@ def chunks_behind(session: Session, job_id: str) -> list[str]:
             select(Chunk.id)
             .join(Job, Job.id == Chunk.job_id)
             .where(Job.catalogue_id == job.catalogue_id, Job.product_id == job.product_id, IS_OPEN)
-            .where(Chunk.state == "waiting")
+            .where(Chunk.state == ChunkState.WAITING)
             .order_by(Job.created_at)
             .limit(1)
         )
@@ -78,12 +78,12 @@ def chunks_behind(session: Session, job_id: str) -> list[str]:
 
 
 def reason_to_wait(session: Session, now_s: float, priority: int) -> str | None:
-    """Return what a job of this priority gives way to, in words; None if nothing more urgent waits."""
+    """Return why a job of this priority has to yield, as a sentence; None if nothing more urgent waits."""
     found = session.execute(_MORE_URGENT, {"now": now_s, "priority": priority}).one_or_none()
     if found is None:
         return None
     job_id, kind, catalogue = found
-    return f"Gives way to job {job_id} ({kind} of {catalogue}), which was asked for, and goes on after it."
+    return f"Yields to job {job_id} ({kind} of {catalogue}), which a user requested, and continues after it."
 
 
 @cache

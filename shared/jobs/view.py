@@ -1,23 +1,23 @@
-"""A job's row as it is shown."""
+"""Convert a job's row to its contract."""
 
 from __future__ import annotations
 
 from shared.contracts import ErrorBody, JobCounts, JobOut, StageSeconds
+from shared.contracts.states import OPEN_STATES, JobState
 from shared.contracts.stored import as_object
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Job
 from shared.jobs.pace import Speed, recent_speed
-from shared.jobs.states import OPEN_STATES
 
 
 def job_out(job: Job, catalogue: str) -> JobOut:
-    """Return the job with counts, rate and ETA as of now."""
+    """Return the job with its current counts, rate and ETA."""
     counts = JobCounts(
         new=job.new, changed=job.changed, unchanged=job.unchanged, deleted=job.deleted, failed=job.failed
     )
     done = count_done(job)
     rate = _rate(job, done)
-    left = None if job.total is None or job.state != "running" else max(job.total - done, 0)
+    left = None if job.total is None or job.state != JobState.RUNNING else max(job.total - done, 0)
     return JobOut(
         id=job.id,
         kind=job.kind,
@@ -47,16 +47,16 @@ def job_out(job: Job, catalogue: str) -> JobOut:
 
 
 def count_done(job: Job) -> int:
-    """Return how many products have been dealt with, well or not."""
+    """Return the number of processed products, failed ones included."""
     return job.new + job.changed + job.unchanged + job.deleted + job.failed
 
 
 def _rate(job: Job, done: int) -> Speed | None:
-    """The recent speed of a job that runs; else that of the whole, pauses left out."""
+    """Return the recent speed of a running job, else its overall speed without pauses."""
     if job.started_at is None or done == 0:
         return None
     now = now_s()
-    recent = recent_speed(job.pace, now) if job.state == "running" else None
+    recent = recent_speed(job.pace, now) if job.state == JobState.RUNNING else None
     if recent is not None:
         return recent
     end = job.finished_at or job.paused_at or now

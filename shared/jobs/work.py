@@ -1,4 +1,4 @@
-"""What a chunk of work is made of: the claim, its items, and what became of them."""
+"""Claims of chunks, their items, and the outcomes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from shared.errors import VitrineError
 
 
 class LostLease(VitrineError):
-    """This worker no longer holds the chunk, or the job was paused or cancelled: drop the work at hand."""
+    """This worker no longer holds the chunk, or the job was paused or cancelled: drop the current work."""
 
     code = "lost_lease"
 
 
 class WorkerStopping(VitrineError):
-    """This process was told to end: the chunk goes back to whoever takes it next."""
+    """This process is to end: the chunk is put back."""
 
     code = "stopping"
 
 
 class JobPreempted(VitrineError):
-    """A job that the system began goes back to the queue: a person waits for another."""
+    """A background job is put back, because a more urgent job waits."""
 
     code = "gives_way"
 
 
 class NewerWorkerRequired(VitrineError):
-    """The chunk holds items of a newer version: it is left to a newer worker."""
+    """The chunk has items of a newer version: it is left to a newer worker."""
 
     code = "needs_newer_worker"
 
@@ -37,10 +37,10 @@ class ChunkClaim:
     """A chunk that this worker holds.
 
     Attributes:
-        stage: ``plan`` lists the items, ``items`` does a stretch of them, ``finish`` comes last.
-        index_version: what the job fills or moves, None where it is the catalogue's live one.
-        retry_of: the job of which this one does some items again; then its items are not all there is.
-        accepted_at: when the job was accepted; of a retry, when its first job was.
+        stage: a ``ChunkStage``.
+        index_version: row id of the version that the job fills or switches; None for the live one.
+        retry_of: the job whose failures this one retries; its items are then a part of that job's.
+        accepted_at: when the job was accepted; for a retry, when the first job was.
     """
 
     id: str
@@ -64,7 +64,7 @@ class ChunkClaim:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A product of a job, as it was asked for."""
+    """A product of a job, as requested."""
 
     number: int
     row: int
@@ -86,7 +86,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """Seconds that a micro-batch took, by stage."""
+    """Seconds of a micro-batch by stage."""
 
     decode_s: float = 0.0
     detect_s: float = 0.0
@@ -96,12 +96,12 @@ class StageTimes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an item.
+    """The outcome of an item.
 
     Attributes:
-        result: new | changed | unchanged | deleted | failed.
-        images: how many pictures were embedded.
-        reused: how many were not, because others with the same bytes were.
+        result: an ``ItemResult``.
+        images: number of embedded pictures.
+        reused: number of pictures whose embeddings were copied from others with the same bytes.
     """
 
     item: Item

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sqlalchemy import and_, delete, func, or_, select
 
-from shared.contracts import ENDED_STATES
+from shared.contracts.states import ENDED_STATES, OPEN_STATES, JobState
 from shared.contracts.stored import iterate_texts
 from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s
@@ -22,7 +22,7 @@ def unused_query_images(database: Database, keys: Iterable[str], keep_s: float =
 
     The same photo may be sent again shortly before its file is old: it lives as long as the last answer.
     """
-    open_ = or_(Search.state.in_(("queued", "running")), Search.created_at > now_s() - keep_s)
+    open_ = or_(Search.state.in_(OPEN_STATES), Search.created_at > now_s() - keep_s)
     with database.read() as session:
         several = session.scalars(select(Search.more_photos).where(open_, Search.more_photos.is_not(None)))
         also_needed = set(iterate_texts(list(several)))
@@ -50,7 +50,7 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
                     and_(
                         Job.finished_at > now_s() - keep_s,
                         or_(
-                            Job.state != "succeeded",
+                            Job.state != JobState.SUCCEEDED,
                             Job.failed > 0,
                             Job.image_failures > 0,
                             Job.options["dry_run"].as_boolean(),

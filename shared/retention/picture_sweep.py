@@ -25,7 +25,7 @@ from itertools import islice
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from shared.contracts import ENDED_STATES
+from shared.contracts.states import ENDED_STATES, ItemState, JobKind
 from shared.contracts.stored import iterate_texts
 from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s
@@ -134,8 +134,8 @@ class PictureSweeper:
             select(JobItem.payload)
             .join(Job, Job.id == JobItem.job_id)
             .where(
-                Job.kind == "put",
-                JobItem.state != "done",
+                Job.kind == JobKind.PUT,
+                JobItem.state != ItemState.DONE,
                 or_(Job.state.not_in(ENDED_STATES), may_be_retried),
             )
         )

@@ -1,6 +1,6 @@
-"""How long searches took in each minute of the last hour, and the last recall probes: what charts draw.
+"""Read the data of charts: search durations by minute of the last hour, and the last recall probes.
 
-The figures themselves are told by ``shared.searches.metrics``.
+``shared.searches.metrics`` has the figures for monitoring.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from shared.database.tables import Catalogue, Probe, Timing
 from shared.searches.metrics import TOTAL, WINDOW_S, percentile, readable_stages
 
 MINUTES = WINDOW_S // 60
-#: Searches that are looked at, the newest; in a busy hour the chart is of its last part.
-_MOST = 20_000
-_PROBES = 100
+#: Maximum number of searches read, newest first; in a busy hour the chart covers its last part.
+_MAX_SEARCHES = 20_000
+_MAX_PROBES = 100
 
 
 @dataclass(frozen=True)
 class Minute:
-    """How many searches were looked at, and what they took; no percentiles where there were none."""
+    """Number and duration percentiles of the searches of a minute; None without searches."""
 
     ago: int
     searches: int = 0
@@ -33,7 +33,7 @@ class Minute:
 
 @dataclass(frozen=True)
 class Recall:
-    """A search that was also answered exactly, and the share of the true nearest that it had, 0 to 1."""
+    """A recall probe: the share, 0 to 1, of the true nearest neighbours that a search returned."""
 
     at: float
     catalogue: str
@@ -46,30 +46,30 @@ class SearchHistory:
         self._database = database
 
     def minutes(self) -> list[Minute]:
-        """Return the last sixty minutes, the oldest first."""
+        """Return the last sixty minutes, oldest first."""
         now = now_s()
         query = (
             select(Timing.finished_at, Timing.stages)
             .where(Timing.finished_at > now - WINDOW_S)
             .order_by(Timing.finished_at.desc())
-            .limit(_MOST)
+            .limit(_MAX_SEARCHES)
         )
         taken: dict[int, list[float]] = defaultdict(list)
         with self._database.read() as session:
             for finished_at, stages in session.execute(query):
-                # A worker's clock may be a little ahead of this one.
+                # The clock of a worker may be slightly ahead.
                 ago = min(max(int((now - finished_at) // 60), 0), MINUTES - 1)
                 taken[ago].append(readable_stages(stages).get(TOTAL, 0.0))
         return [_minute(ago, sorted(taken.get(ago, []))) for ago in reversed(range(MINUTES))]
 
     def recalls(self) -> list[Recall]:
-        """Return the last probes of catalogues that are there, the oldest first."""
+        """Return the last probes of existing catalogues, oldest first."""
         query = (
             select(Probe.created_at, Catalogue.name, Probe.k, Probe.recall)
             .join(Catalogue, Catalogue.id == Probe.catalogue_id)
             .where(Catalogue.deleted_name.is_(None))
             .order_by(Probe.id.desc())
-            .limit(_PROBES)
+            .limit(_MAX_PROBES)
         )
         with self._database.read() as session:
             return [Recall(*row) for row in session.execute(query)][::-1]

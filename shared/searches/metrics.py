@@ -1,7 +1,6 @@
-"""How searches do: what their stages take, how many there are, and how complete their answers are.
+"""Metrics of searches: durations of stages, counts, and recall.
 
-All figures come from the database, where every worker writes them: it does not matter which process is
-asked, nor how many there are.
+All workers write their measurements to the database, so that every process reports the same figures.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts.signals import RecallFigures, Signals, StageFigures
+from shared.contracts.states import IndexState
 from shared.contracts.stored import as_object
 from shared.database import Database, execute_rowcount
 from shared.database.bulk import insert_rows
@@ -24,22 +24,22 @@ from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Catalogue, IndexVersionRow, Probe, ProbeQuery, StageCount, Timing
 
 WINDOW_S = 3600
-#: Upper ends of the histogram's buckets, in seconds; what took longer is in one more.
+#: Upper bounds of the histogram's buckets in seconds; one more bucket has the rest.
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 TOTAL = "total"
-#: Most searches from which percentiles are told: the newest.
-_NEWEST = 5_000
-#: Probes of an index version from which recall is told.
-_PROBES = 100
-_COUNTED_TOGETHER = 1000
-#: Length of a stage's name in `stage_counts`, and above what a time is no time.
-_STAGE_CHARS, _MOST_MS = 16, 1e12
+#: Maximum number of searches that percentiles are computed from, newest first.
+_MAX_TIMINGS = 5_000
+#: Maximum number of probes of an index version that recall is computed from, newest first.
+_MAX_PROBES = 100
+_TIMINGS_PER_TRANSACTION = 1000
+#: Maximum length of a stage's name in `stage_counts`; larger durations than the maximum are damaged rows.
+_MAX_STAGE_CHARS, _MAX_STAGE_MS = 16, 1e12
 _KEEP_TIMINGS_S, _KEEP_PROBES_S, _KEEP_QUERIES_S = 2.0 * WINDOW_S, 30 * 86_400.0, 3600.0
 
 
 @dataclass
 class StageHistogram:
-    """How many searches ever took how long in a stage.
+    """Histogram of the durations of a stage since the installation.
 
     Attributes:
         counts: by bucket, one more than ``BOUNDS_S``; not cumulative.
@@ -50,38 +50,38 @@ class StageHistogram:
 
 
 def note_timings(connection: Connection, searches: Iterable[tuple[float, dict[str, float]]]) -> None:
-    """Write what searches took, in the transaction that answers them.
+    """Write the stage durations of searches, in the transaction that writes their results.
 
     Args:
-        searches: when each was asked, and the milliseconds of its stages.
+        searches: acceptance time in seconds and milliseconds by stage of each.
     """
     now = now_s()
     rows = [
         {
             "finished_at": now,
-            "stages": {**stages, TOTAL: round(1000 * max(now - asked_at, 0.0), 2)},
+            "stages": {**stages, TOTAL: round(1000 * max(now - accepted_at, 0.0), 2)},
             "counted": False,
         }
-        for asked_at, stages in searches
+        for accepted_at, stages in searches
     ]
     insert_rows(connection, Timing, rows)
 
 
 class SearchMetricsRepository:
-    """Tells the figures, and keeps what they are told from small."""
+    """Computes metrics, and deletes measurements that no metric needs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def read_metrics(self) -> Signals:
-        """Return the figures of now."""
+        """Return the current metrics."""
         now = now_s()
         with self._database.read() as session:
             newest = session.scalars(
                 select(Timing.stages)
                 .where(Timing.finished_at > now - WINDOW_S)
                 .order_by(Timing.finished_at.desc())
-                .limit(_NEWEST)
+                .limit(_MAX_TIMINGS)
             ).all()
             minutes = _by_minute(session, now, self._database.is_sqlite)
             recall = _recall(session)
@@ -94,7 +94,7 @@ class SearchMetricsRepository:
         )
 
     def histograms(self) -> dict[str, StageHistogram]:
-        """Return what was counted so far, by stage; it only grows."""
+        """Return the histograms by stage; counts never decrease."""
         found: dict[str, StageHistogram] = defaultdict(StageHistogram)
         with self._database.read() as session:
             for row in session.scalars(select(StageCount)):
@@ -103,19 +103,19 @@ class SearchMetricsRepository:
         return dict(found)
 
     def recall(self) -> list[RecallFigures]:
-        """Return the recall of the live index versions that were probed."""
+        """Return the recall of live index versions that have probes."""
         with self._database.read() as session:
             return _recall(session)
 
     def count(self) -> int:
-        """Add what is new to the histograms, once each; return how many searches that were."""
+        """Add new searches to the histograms, each once; return their number."""
         counted = 0
-        while some := self._count_some():
-            counted += some
+        while batch := self._count_batch():
+            counted += batch
         return counted
 
     def delete_expired(self) -> int:
-        """Delete what no figure is told from any more."""
+        """Delete measurements that no metric uses any more; return their number."""
         now = now_s()
         old = (
             delete(Timing).where(Timing.finished_at < now - _KEEP_TIMINGS_S, Timing.counted),
@@ -125,16 +125,16 @@ class SearchMetricsRepository:
         with self._database.write() as session:
             return sum(execute_rowcount(session, statement) for statement in old)
 
-    def _count_some(self) -> int:
+    def _count_batch(self) -> int:
         with self._database.read() as session:
             ids = session.scalars(
-                select(Timing.id).where(Timing.counted.is_(False)).limit(_COUNTED_TOGETHER)
+                select(Timing.id).where(Timing.counted.is_(False)).limit(_TIMINGS_PER_TRANSACTION)
             ).all()
         if not ids:
             return 0
         try:
             with self._database.write() as session:
-                # Another sweeper may count them at the same moment: the flag is asked again.
+                # Another sweeper may count them concurrently, so the flag is checked again.
                 stages = session.scalars(
                     update(Timing)
                     .where(Timing.id.in_(ids), Timing.counted.is_(False))
@@ -143,28 +143,28 @@ class SearchMetricsRepository:
                 ).all()
                 _add(session, stages)
         except IntegrityError:
-            return 0  # the other one wrote the first row of a bucket; the next sweep counts these
+            return 0  # another sweeper inserted the first row of a bucket; the next sweep counts these
         return len(ids)
 
 
 def bucket_of(milliseconds: float) -> int:
-    """Return the number of the bucket."""
+    """Return the index of the bucket of a duration."""
     return bisect_left(BOUNDS_S, milliseconds / 1000)
 
 
 def readable_stages(stages: Any) -> dict[str, float]:
-    """Return the times of a search's stages, without what is no stage: one row must not end the count."""
+    """Return the valid stage durations of a row, so that a damaged row does not stop the count."""
     return {
         name: float(ms)
         for name, ms in as_object(stages).items()
-        if len(name) <= _STAGE_CHARS and isinstance(ms, int | float) and abs(ms) < _MOST_MS
+        if len(name) <= _MAX_STAGE_CHARS and isinstance(ms, int | float) and abs(ms) < _MAX_STAGE_MS
     }
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of the values does not exceed."""
-    place = max(-(-len(ordered) * share // 1), 1)
-    return ordered[int(place) - 1]
+    """Return the smallest value that at least this share of the sorted values does not exceed."""
+    rank = max(-(-len(ordered) * share // 1), 1)
+    return ordered[int(rank) - 1]
 
 
 def _add(session: Session, searches: Sequence[dict[str, float]]) -> None:
@@ -211,7 +211,7 @@ def _by_minute(session: Session, now: float, sqlite: bool) -> list[int]:
     )
     found = [0] * minutes
     for minutes_ago, count in counted:
-        # A worker's clock may be a little ahead of this one.
+        # The clock of a worker may be slightly ahead.
         found[minutes - 1 - min(max(int(minutes_ago), 0), minutes - 1)] += count
     return found
 
@@ -220,13 +220,16 @@ def _recall(session: Session) -> list[RecallFigures]:
     live = session.execute(
         select(IndexVersionRow.id, IndexVersionRow.number, Catalogue.name)
         .join(Catalogue, Catalogue.id == IndexVersionRow.catalogue_id)
-        .where(IndexVersionRow.state == "live")
+        .where(IndexVersionRow.state == IndexState.LIVE)
         .order_by(Catalogue.name)
     ).all()
     found = []
     for version_id, number, name in live:
         last = session.scalars(
-            select(Probe).where(Probe.index_version == version_id).order_by(Probe.id.desc()).limit(_PROBES)
+            select(Probe)
+            .where(Probe.index_version == version_id)
+            .order_by(Probe.id.desc())
+            .limit(_MAX_PROBES)
         ).all()
         if last:
             shares = [probe.recall for probe in last]

@@ -1,4 +1,4 @@
-"""What became of searches, as their tasks report it."""
+"""Read the outcomes of searches for task events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SearchOutcome:
 
 
 def search_outcomes(database: Database, search_ids: Sequence[str]) -> list[SearchOutcome]:
-    """Read what became of these searches, in any order; unknown ids are left out."""
+    """Read the outcomes of these searches, in any order; unknown ids are left out."""
     with database.read_connection() as connection:
         rows = connection.execute(_OUTCOMES, {"ids": list(search_ids)}).all()
     return [

@@ -1,7 +1,7 @@
-"""The worker's side of the searches: take what waits, answer it, give back what could not be done.
+"""Queue of searches: workers claim waiting searches, write their results, or put them back.
 
-A row is taken with a lease and a fence number. Whoever comes back late finds the fence moved and is
-told no, so an answer is written once.
+A claim has a lease and a fence number. The fence changes when a claim is lost, so that a late worker cannot
+write its result.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, delete, or_, select, update
 
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
+from shared.contracts.states import SearchState
 from shared.contracts.stored import read_stored
 from shared.database import Database, WrittenJson, execute_rowcount
 from shared.database.clock import now_s, to_datetime
@@ -34,10 +35,10 @@ from shared.searches.statements import (
 
 log = logging.getLogger(__name__)
 
-#: Back-off before a search that could not be read is tried again, perhaps by a newer worker.
+#: Delay before an unreadable search is retried, perhaps by a newer worker.
 _UNREADABLE_RETRY_S = 2.0
-#: How long an expired search still answers 410 before it is forgotten (404).
-_REMEMBER_S = 86_400.0
+#: How long an expired search is answered with 410 before its row is deleted (404).
+_KEEP_EXPIRED_S = 86_400.0
 #: Maximum interval between two messages for one waiting search.
 _MAX_REPUBLISH_S = 60.0
 _NO_OPTIONS = SearchOptions()
@@ -45,12 +46,12 @@ _NO_OPTIONS = SearchOptions()
 
 @dataclass(frozen=True, slots=True)
 class StoredEmbeddings:
-    """What a search's photos were found to show, kept so that it can be asked again without a model.
+    """Objects and embeddings of a search's photos, stored so that it can be repeated without inference.
 
     Attributes:
-        objects: one an embedding; ``worker.search.embedding_reuse`` knows what is in them.
+        objects: one per embedding; ``worker.search.embedding_reuse`` defines their content.
         embeddings: ``(len(objects), D)`` float16, little endian.
-        models: the id of the models' versions.
+        models: row id of the model versions.
     """
 
     objects: list[dict[str, Any]]
@@ -60,7 +61,7 @@ class StoredEmbeddings:
 
 @dataclass(frozen=True, slots=True)
 class FirstPage:
-    """The search that a further page belongs to."""
+    """The search whose next page is requested."""
 
     options: SearchOptions
     result: SearchResult
@@ -72,8 +73,8 @@ class Claim:
 
     Attributes:
         currency: of prices in its catalogue.
-        photos: keys of its photos, all of one thing; none when it is by product or by examples.
-        stored: what an earlier search with the same photos found.
+        photos: keys of its photos, all of one object; empty for a search by product or by examples.
+        stored: embeddings of an earlier search with the same photos.
     """
 
     id: str
@@ -91,15 +92,15 @@ class Claim:
 
     @property
     def query_key(self) -> str | None:
-        """The key of the first photo."""
+        """Key of the first photo."""
         return self.photos[0] if self.photos else None
 
 
 class SearchAnswer(NamedTuple):
-    """A search whose answer is committed.
+    """A search whose result is committed.
 
     Attributes:
-        status: its ``TaskStatus`` as JSON; empty where the web has prices to convert in it.
+        status: its ``TaskStatus`` as JSON; empty if the web has to convert prices in it.
     """
 
     id: str
@@ -110,9 +111,9 @@ class SearchQueue:
     """Claims and finishes searches.
 
     Args:
-        holder: this worker's name; a process that starts under it takes over from a dead one.
-        lease_s: how long a claim holds.
-        max_attempts: claims after which a search is given up.
+        holder: this worker's name; a process that starts with it takes over from a dead one.
+        lease_s: validity of a claim.
+        max_attempts: number of claims after which a search is given up.
     """
 
     def __init__(self, database: Database, holder: str, lease_s: float, max_attempts: int) -> None:
@@ -124,12 +125,12 @@ class SearchQueue:
     def claim(self, limit: int, own: str | None = None) -> list[Claim]:
         """Claim up to ``limit`` waiting searches, oldest first.
 
-        A search that was tried before is claimed alone: if it kills the process, it takes no other with it.
-        One that cannot be read counts an attempt and is put back, or fails with ``unreadable_row``.
+        A search that was tried before is claimed alone, so that it cannot kill the process with others. An
+        unreadable one counts an attempt and is put back, or fails with ``unreadable_row``.
 
         Args:
-            own: the search that a task was published for. It comes first, and where it does not wait,
-                nothing is claimed: every other search has a task of its own.
+            own: the search of the current task. It is claimed first. If it does not wait, nothing is claimed,
+                because every other search has a task of its own.
         """
         while taken := self._take(limit, own):
             if claims := [claim for row, now in taken if (claim := self._read(row, now)) is not None]:
@@ -163,7 +164,7 @@ class SearchQueue:
         return [(row, now) for row in chosen]
 
     def _read(self, row: Row[Any], now: float) -> Claim | None:
-        """Make a claim of a taken row; put it back, or fail it, if it cannot be read."""
+        """Convert a leased row to a claim; put it back or fail it if it is unreadable."""
         started_at = row.started_at or now
         try:
             return _claim(row, started_at)
@@ -183,7 +184,7 @@ class SearchQueue:
         answers: Sequence[tuple[Claim, SearchResult]],
         embeddings: Mapping[str, StoredEmbeddings] | None = None,
     ) -> list[SearchAnswer]:
-        """Write results; return those whose claims still held.
+        """Write results; return those whose claims were still valid.
 
         Args:
             embeddings: to store with a search, by its id; a search without an entry keeps what it has.
@@ -206,7 +207,7 @@ class SearchQueue:
         return answered
 
     def first_page(self, search_id: str) -> FirstPage | None:
-        """Return the answer to a search and what it was asked with, None when it is no longer there."""
+        """Return the options and result of a search, None if it has expired."""
         with self._database.read() as session:
             row = session.get(Search, search_id)
             if row is None or row.result is None:
@@ -217,12 +218,14 @@ class SearchQueue:
             )
 
     def fail(self, claim: Claim, code: str, message: str) -> int:
-        return self._finish(claim, {"state": "failed", "error_code": code, "error_message": message})
+        return self._finish(
+            claim, {"state": SearchState.FAILED, "error_code": code, "error_message": message}
+        )
 
     def postpone(
         self, claims: Sequence[Claim], delay_s: float, code: str, message: str, count_attempt: bool
     ) -> None:
-        """Give searches back, to be tried after ``delay_s``.
+        """Put searches back, to be retried after ``delay_s``.
 
         Args:
             count_attempt: the search itself may be the cause, so the attempt counts, and the last one fails
@@ -234,52 +237,54 @@ class SearchQueue:
                 continue
             attempts = claim.attempts if count_attempt else claim.attempts - 1
             later = {"lease_until": now_s() + delay_s, "finished_at": None, "published_at": 0.0}
-            self._finish(claim, {"state": "queued", "attempts": attempts, **later})
+            self._finish(claim, {"state": SearchState.QUEUED, "attempts": attempts, **later})
 
     def _finish(self, claim: Claim, change: dict[str, Any]) -> int:
         with self._database.write() as session:
             return execute_rowcount(
                 session,
                 update(Search)
-                .where(Search.id == claim.id, Search.fence == claim.fence, Search.state == "running")
+                .where(
+                    Search.id == claim.id, Search.fence == claim.fence, Search.state == SearchState.RUNNING
+                )
                 .values({"finished_at": now_s(), "holder": None, **change}),
             )
 
     def take_over(self) -> int:
-        """Put back what an earlier process of this name held when it died."""
+        """Put back the searches that an earlier process of this name held when it died."""
         return self._put_back(Search.holder == self._holder)
 
     def sweep(self) -> int:
-        """Put back searches whose lease ran out, and give up those tried too often."""
+        """Put back searches whose lease has expired, and give up those with too many attempts."""
         return self._put_back(Search.lease_until < now_s())
 
     def _put_back(self, which: Any) -> int:
         with self._database.write() as session:
-            lost = list(session.scalars(select(Search).where(Search.state == "running", which)))
+            lost = list(session.scalars(select(Search).where(Search.state == SearchState.RUNNING, which)))
             for search in lost:
                 search.fence += 1
                 search.holder = None
                 if search.attempts >= self._max_attempts:
-                    search.state, search.finished_at = "failed", now_s()
+                    search.state, search.finished_at = SearchState.FAILED, now_s()
                     search.error_code = "worker_lost"
                     search.error_message = (
-                        f"The search was given up: its worker ended {search.attempts} times over it."
+                        f"The search was given up: its worker died {search.attempts} times processing it."
                     )
                 else:
-                    search.state, search.lease_until, search.published_at = "queued", 0.0, 0.0
+                    search.state, search.lease_until, search.published_at = SearchState.QUEUED, 0.0, 0.0
             return len(lost)
 
     def list_overdue(self, age_s: float, limit: int) -> list[str]:
-        """List searches that wait and whose message seems lost, oldest first.
+        """List waiting searches whose message seems lost, oldest first.
 
-        The first time that is ``age_s`` after the message was published. Each time after that, the search
-        waits as long as it has waited until then, at most ``_MAX_REPUBLISH_S``: the interval doubles.
+        A message counts as lost ``age_s`` after it was published. The interval then doubles with each
+        republication, up to ``_MAX_REPUBLISH_S``.
         """
         now, published_at = now_s(), Search.published_at
         is_due = or_(
             published_at <= now - _MAX_REPUBLISH_S, published_at + (published_at - Search.created_at) <= now
         )
-        waits = (Search.state == "queued", Search.lease_until <= now, published_at <= now - age_s)
+        waits = (Search.state == SearchState.QUEUED, Search.lease_until <= now, published_at <= now - age_s)
         with self._database.read() as session:
             return list(
                 session.scalars(
@@ -288,30 +293,30 @@ class SearchQueue:
             )
 
     def count_waiting(self) -> int:
-        """Count the searches that no worker holds."""
+        """Count the searches that wait for a worker."""
         with self._database.read_connection() as connection:
             return connection.scalar(WAITING_COUNT) or 0
 
     def note_published(self, search_ids: Sequence[str]) -> None:
-        """Record that a message for each of these searches was published now."""
+        """Record that messages for these searches were published now."""
         with self._database.write() as session:
             session.execute(
                 update(Search).where(Search.id.in_(list(search_ids))).values(published_at=now_s())
             )
 
     def delete_expired(self) -> int:
-        """Delete searches long expired, and idempotency keys of the day before."""
-        horizon = now_s() - _REMEMBER_S
+        """Delete searches and idempotency keys that expired over a day ago; return the number of searches."""
+        horizon = now_s() - _KEEP_EXPIRED_S
         with self._database.write() as session:
             session.execute(delete(Idempotency).where(Idempotency.created_at < horizon))
             return execute_rowcount(session, delete(Search).where(Search.expires_at < horizon))
 
 
 def _claim(row: Row[Any], started_at: float) -> Claim:
-    """Make a claim of a row of ``WAITING``, as the row is once it was taken.
+    """Convert a row of ``WAITING`` to a claim, with the values after ``TAKE``.
 
     Raises:
-        UnreadableRow: its options or its photos cannot be read.
+        UnreadableRow: its options or photos cannot be read.
     """
     unread = _unread_claim(row, started_at)
     options = read_stored(SearchOptions, row.options, "The options of this search")
@@ -320,14 +325,14 @@ def _claim(row: Row[Any], started_at: float) -> Claim:
     if not (isinstance(more, list) and all(isinstance(key, str) for key in more)):
         raise UnreadableRow("The photos of this search cannot be read: the row is damaged.")
     stored = None
-    # Damaged ones are left out: they are a cache, and the photo is embedded again.
+    # Embeddings are a cache: damaged ones are ignored, and the photo is embedded again.
     if isinstance(row.objects, list) and row.embeddings is not None and row.models is not None:
         stored = StoredEmbeddings(row.objects, row.embeddings, row.models)
     return replace(unread, options=options, photos=(*first, *more), stored=stored)
 
 
 def _unread_claim(row: Row[Any], started_at: float) -> Claim:
-    """Make a claim without what has to be read: enough to put the row back, or to fail it."""
+    """Return a claim without parsed fields, enough to put the row back or to fail it."""
     return Claim(
         id=row.id,
         fence=row.fence + 1,
@@ -345,11 +350,11 @@ def _unread_claim(row: Row[Any], started_at: float) -> Claim:
 
 
 def _as_polled(claim: Claim, finished_at: float, result: str) -> str:
-    """Return the JSON of an answered search's ``TaskStatus``, the result's text put in as it is."""
+    """Return the ``TaskStatus`` of an answered search as JSON, with the result's text inserted as it is."""
     status = TaskStatus.model_validate(
         {
             "id": claim.id,
-            "state": "succeeded",
+            "state": SearchState.SUCCEEDED,
             "created_at": to_datetime(claim.created_at),
             "started_at": to_datetime(claim.started_at),
             "finished_at": to_datetime(finished_at),

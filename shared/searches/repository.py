@@ -1,4 +1,4 @@
-"""Searches: accepted by the web, answered by a worker, polled by a client."""
+"""Accept, read and cancel searches; workers use ``SearchQueue``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.contracts import ErrorBody, SearchOptions, SearchResult, TaskStatus
+from shared.contracts.states import OPEN_STATES, SearchState
 from shared.contracts.stored import NEEDS, as_object, needed_by, read_stored
 from shared.database import Database, WrittenJson
 from shared.database.bulk import insert_rows
@@ -30,13 +31,12 @@ from shared.money.rates import Rates, convert_prices
 from shared.searches.statements import WAITING_COUNT
 
 _SCOPE = "search"
-#: A search, or what is needed of it.
-_Found = TypeVar("_Found", Search, Row[Any])
-OPEN_STATES = ("queued", "running")
+#: A row of the table, or a part of one.
+_SearchRow = TypeVar("_SearchRow", Search, Row[Any])
 
-# Statements that every search asks, made once: making them takes longer than the database.
+# Built at import: constructing a statement costs more than executing it, and every search uses these.
 _STATE = select(Search.state).where(Search.id == bindparam("id"))
-_KNOWN = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
+_EMBEDDINGS = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
     Search.id == bindparam("id")
 )
 _STATUS = select(
@@ -55,13 +55,13 @@ _STATUS = select(
 
 @dataclass(frozen=True, slots=True)
 class SearchSource:
-    """What a search is made with.
+    """Input of a search.
 
     Attributes:
-        query_key: of its photo.
-        more_photos: keys of further photos of the same thing.
-        product_id: searched with instead of a photo.
-        earlier: id of a search whose objects and embeddings are used again, if it has any.
+        query_key: key of its photo.
+        more_photos: keys of further photos of the same object.
+        product_id: product to search with instead of a photo.
+        earlier: id of a search whose stored objects and embeddings are reused, if it has any.
     """
 
     query_key: str | None = None
@@ -72,20 +72,20 @@ class SearchSource:
 
 @dataclass(frozen=True, slots=True)
 class EarlierSearch:
-    """A search that is asked again, or for its next page.
+    """A search that is repeated, or whose next page is requested.
 
     Attributes:
-        embedded: whether its objects and embeddings are kept.
+        embedded: whether its objects and embeddings are stored.
     """
 
-    asked: SearchSource
+    source: SearchSource
     options: SearchOptions
     state: str
     embedded: bool
 
 
 class SearchRepository:
-    """What the web needs to know and do; the worker's side is ``SearchQueue``."""
+    """Accepts, reads and cancels searches."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -94,37 +94,34 @@ class SearchRepository:
         self,
         catalogue: str,
         options: SearchOptions,
-        asked: SearchSource | None = None,
+        source: SearchSource,
         *,
-        query_key: str | None = None,
-        product_id: str | None = None,
         search_id: str | None = None,
         ttl_s: int,
         idempotency: Idempotent | None = None,
     ) -> AcceptedRequest:
-        """Commit a search; from now on it cannot be lost.
+        """Commit a search; it cannot be lost afterwards.
 
         Args:
-            asked: what it is made with; ``query_key`` and ``product_id`` are the short forms of one.
-            search_id: a new UUID, where the caller made one before.
+            search_id: a new UUID, if the caller needs it in advance.
+            ttl_s: seconds until the search expires.
 
         Raises:
-            UnknownCatalogue, UnknownProduct: nothing to search in, or with.
+            UnknownCatalogue, UnknownProduct.
             Conflict: the idempotency key belongs to another request.
         """
-        asked = asked or SearchSource(query_key=query_key, product_id=product_id)
         new_id = search_id or str(uuid.uuid4())
         try:
-            return self._accept(catalogue, options, asked, new_id, ttl_s, idempotency)
+            return self._accept(catalogue, options, source, new_id, ttl_s, idempotency)
         except IntegrityError:
-            # Two requests with one new key met: the other one has committed it by now.
-            return self._accept(catalogue, options, asked, new_id, ttl_s, idempotency)
+            # A concurrent request with the same new key has committed.
+            return self._accept(catalogue, options, source, new_id, ttl_s, idempotency)
 
     def _accept(
         self,
         catalogue: str,
         options: SearchOptions,
-        asked: SearchSource,
+        source: SearchSource,
         new_id: str,
         ttl_s: int,
         idempotency: Idempotent | None,
@@ -132,35 +129,35 @@ class SearchRepository:
         with self._database.write_connection() as connection:
             if (earlier := find_earlier_request(connection, _SCOPE, idempotency)) is not None:
                 return AcceptedRequest(earlier, False)
-            place = catalogue_id(connection, catalogue)
-            if asked.product_id is not None:
-                _require_products(connection, place, [asked.product_id], "product_id")
-            _require_products(connection, place, options.like, "like")
-            _require_products(connection, place, options.unlike, "unlike")
+            id_ = catalogue_id(connection, catalogue)
+            if source.product_id is not None:
+                _require_products(connection, id_, [source.product_id], "product_id")
+            _require_products(connection, id_, options.like, "like")
+            _require_products(connection, id_, options.unlike, "unlike")
             now = now_s()
             search: dict[str, Any] = {
                 "id": new_id,
-                "state": "queued",
-                "catalogue_id": place,
-                "options": _written(options),
-                "query_key": asked.query_key,
-                "more_photos": list(asked.more_photos) or None,
-                "product_id": asked.product_id,
+                "state": SearchState.QUEUED,
+                "catalogue_id": id_,
+                "options": _to_json(options),
+                "query_key": source.query_key,
+                "more_photos": list(source.more_photos) or None,
+                "product_id": source.product_id,
                 "created_at": now,
                 "published_at": now,
                 "expires_at": now + ttl_s,
             }
-            if asked.earlier is not None:
-                # Copied, so that the one may be forgotten while the other is asked.
-                known = connection.execute(_KNOWN, {"id": asked.earlier}).one_or_none()
-                known = _there(known, asked.earlier)
-                search |= {"objects": known.objects, "embeddings": known.embeddings, "models": known.models}
+            if source.earlier is not None:
+                # Copied, so that the earlier search may expire before this one.
+                row = connection.execute(_EMBEDDINGS, {"id": source.earlier}).one_or_none()
+                row = _require_unexpired(row, source.earlier)
+                search |= {"objects": row.objects, "embeddings": row.embeddings, "models": row.models}
             insert_rows(connection, Search, [search])
             store_idempotency_key(connection, _SCOPE, idempotency, new_id)
             return AcceptedRequest(search["id"], True)
 
     def load_earlier(self, search_id: str) -> EarlierSearch:
-        """Return what a search was made with.
+        """Return the input and options of a search.
 
         Raises:
             UnknownTask, Expired: as ``status``.
@@ -168,7 +165,7 @@ class SearchRepository:
         with self._database.read() as session:
             row = find_search(session, search_id)
             return EarlierSearch(
-                asked=SearchSource(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
+                source=SearchSource(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
                 options=read_stored(SearchOptions, row.options, "The options of this search"),
                 state=row.state,
                 embedded=row.embeddings is not None,
@@ -178,82 +175,81 @@ class SearchRepository:
         """Return the state, with the result or the error once there is one.
 
         Raises:
-            UnknownTask: never issued, or forgotten.
-            Expired: issued, but its time is over.
+            UnknownTask: never issued, or deleted.
+            Expired: issued, but past its expiry.
         """
         with self._database.read() as session:
             return _status(find_search(session, search_id))
 
     def status_json(self, search_id: str, rates: Rates | None = None) -> dict[str, Any]:
-        """The same as JSON: the result as the worker wrote it, not parsed and written anew.
+        """Return the status as JSON, with the result as the worker wrote it, without parsing it.
 
         Args:
-            rates: for the prices, where the search asked for a currency.
+            rates: to convert prices if the search has a currency.
 
         Raises:
             UnknownTask, Expired: as ``status``.
         """
         with self._database.read_connection() as connection:
-            row = _there(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
+            row = _require_unexpired(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
             result = row.result
             if result and rates is not None and (currency := as_object(row.options).get("currency")):
                 result = convert_prices(result, currency, rates)
             return _status(row, with_result=False).model_dump(mode="json") | {"result": result}
 
     def is_open(self, search_id: str) -> bool:
-        """Whether the search still waits or runs."""
+        """Return whether the search waits or runs."""
         with self._database.read_connection() as connection:
             state = connection.scalar(_STATE, {"id": search_id})
         return state in OPEN_STATES
 
     def cancel(self, search_id: str) -> TaskStatus:
-        """Cancel the search unless it is finished; return what it is then."""
+        """Cancel the search unless it has ended; return its status afterwards."""
         with self._database.write() as session:
             row = find_search(session, search_id)
             if row.state in OPEN_STATES:
-                row.state = "cancelled"
+                row.state = SearchState.CANCELLED
                 row.finished_at = now_s()
-                row.fence += 1  # a worker that has it can no longer write its answer
+                row.fence += 1  # a worker that holds the search can no longer write its result
             return _status(row)
 
     def query_key(self, search_id: str) -> str | None:
-        """Return the key of the search's photo, None if it was by product."""
+        """Return the key of the search's photo, None for a search by product."""
         with self._database.read() as session:
             return find_search(session, search_id).query_key
 
     def count_waiting(self) -> int:
-        """Count the searches that no worker has claimed."""
+        """Count the searches that wait for a worker."""
         with self._database.read_connection() as connection:
             return connection.scalar(WAITING_COUNT) or 0
 
 
-def _require_products(connection: Connection, catalogue_id: int, wanted: Sequence[str], field: str) -> None:
-    if not wanted:
+def _require_products(connection: Connection, catalogue_id: int, ids: Sequence[str], field: str) -> None:
+    if not ids:
         return
-    there = select(Product.product_id).where(
-        Product.catalogue_id == catalogue_id, Product.product_id.in_(list(wanted))
+    query = select(Product.product_id).where(
+        Product.catalogue_id == catalogue_id, Product.product_id.in_(list(ids))
     )
-    found = connection.scalars(there)
-    missing = sorted(set(wanted).difference(found))
+    missing = sorted(set(ids).difference(connection.scalars(query)))
     if missing:
         raise UnknownProduct(f"There is no product {missing[0]!r} in this catalogue.", field)
 
 
 def find_search(session: Session, search_id: str) -> Search:
-    """Return a search's row. Raises UnknownTask, Expired: it was never there, or its time is over."""
-    return _there(session.get(Search, search_id), search_id)
+    """Return the row of a search, or raise UnknownTask or Expired."""
+    return _require_unexpired(session.get(Search, search_id), search_id)
 
 
-def _there(row: _Found | None, search_id: str) -> _Found:
+def _require_unexpired(row: _SearchRow | None, search_id: str) -> _SearchRow:
     if row is None:
-        raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it is long over.")
+        raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it expired long ago.")
     if row.expires_at < now_s():
         raise Expired("This search has expired: search again with the photo.")
     return row
 
 
-def _written(options: SearchOptions) -> WrittenJson:
-    """Return the options as they are stored: those that were chosen, and the version that they need."""
+def _to_json(options: SearchOptions) -> WrittenJson:
+    """Return the options to store: those that differ from their defaults, and the version that they need."""
     text = options.model_dump_json(exclude_defaults=True)
     if not SearchOptions.NEEDED_BY:
         return WrittenJson(text)

@@ -1,23 +1,24 @@
-"""The statements by which every search is claimed and answered.
+"""Statements that claim and answer searches.
 
-They are made once, when this module is loaded: to make one takes longer than the database takes to carry it
-out. Arguments are the names of their ``bindparam``.
+Built at import: constructing a statement costs more than executing it. Arguments are the names of their
+``bindparam``.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import bindparam, func, select, update
 
+from shared.contracts.states import SearchState
 from shared.database.needs import is_understood
 from shared.database.tables import Catalogue, Search
 
 _WAITS = (
-    Search.state == "queued",
+    Search.state == SearchState.QUEUED,
     Search.lease_until <= bindparam("now"),
-    # A row of a newer version is left to a newer worker, and keeps its place.
+    # A row of a newer version waits for a newer worker.
     is_understood(Search.options),
 )
-#: Whether the search ``own`` waits at ``now``.
+#: Selects the search ``own`` if it waits at ``now``.
 IS_WAITING = select(Search.id).where(Search.id == bindparam("own"), *_WAITS)
 _CLAIMED = (
     select(
@@ -42,20 +43,20 @@ _CLAIMED = (
     # Of several workers only one gets a row; the others skip it.
     .with_for_update(skip_locked=True, of=Search)
 )
-#: Up to ``most`` searches that wait at ``now``, oldest first.
+#: Selects up to ``most`` searches that wait at ``now``, oldest first.
 WAITING = _CLAIMED.order_by(Search.created_at).limit(bindparam("most"))
-#: How many searches no worker holds.
-WAITING_COUNT = select(func.count()).where(Search.state == "queued")
-#: The search ``own``, if it waits at ``now``.
+#: Counts waiting searches.
+WAITING_COUNT = select(func.count()).where(Search.state == SearchState.QUEUED)
+#: Selects and locks the search ``own`` if it waits at ``now``.
 OWN = _CLAIMED.where(Search.id == bindparam("own"))
-#: Up to ``most`` others that wait at ``now`` and were never tried, oldest first.
+#: Selects up to ``most`` other searches that wait at ``now`` and were never tried, oldest first.
 OTHERS = WAITING.where(Search.id != bindparam("own"), Search.attempts == 0)
-#: The search ``taken`` goes to a ``holder``, ``until`` when.
+#: Leases the search ``taken`` to ``holder`` until ``until``.
 TAKE = (
     update(Search)
     .where(Search.id == bindparam("taken"))
     .values(
-        state="running",
+        state=SearchState.RUNNING,
         attempts=Search.attempts + 1,
         fence=Search.fence + 1,
         holder=bindparam("holder"),
@@ -63,13 +64,17 @@ TAKE = (
         started_at=bindparam("started"),
     )
 )
-#: Writes the answer of a search whose claim still holds: it met a row, or none.
+#: Writes the result of a search whose claim is valid; otherwise it matches no row.
 ANSWER = (
     update(Search)
-    .where(Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == "running")
-    .values(state="succeeded", holder=None, finished_at=bindparam("now"), result=bindparam("answer"))
+    .where(
+        Search.id == bindparam("of"), Search.fence == bindparam("held"), Search.state == SearchState.RUNNING
+    )
+    .values(
+        state=SearchState.SUCCEEDED, holder=None, finished_at=bindparam("now"), result=bindparam("answer")
+    )
 )
-#: The same, with what the search is to be asked again with.
+#: ``ANSWER`` with the objects and embeddings for repeated searches.
 ANSWER_AND_KEEP = ANSWER.values(
     objects=bindparam("seen"), embeddings=bindparam("rows"), models=bindparam("made_by")
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select, update
 
 from shared.contracts import WebhookEvent
+from shared.contracts.states import DeliveryState
 from shared.contracts.stored import as_object, read_stored
 from shared.database import Database, execute_rowcount
 from shared.database.clock import now_s, to_datetime
@@ -55,7 +56,7 @@ class WebhookQueue:
         """Take up to ``limit`` events, the oldest of each webhook; skip the webhooks in ``busy``."""
         now = now_s()
         waiting = (
-            Delivery.state == "waiting",
+            Delivery.state == DeliveryState.WAITING,
             Delivery.not_before <= now,
             Delivery.webhook_id.not_in(busy),
         )
@@ -84,7 +85,7 @@ class WebhookQueue:
             taken = []
             for delivery, webhook in rows:
                 # Another sender may have taken it between the query and the lock.
-                if delivery.state != "waiting" or delivery.not_before > now:
+                if delivery.state != DeliveryState.WAITING or delivery.not_before > now:
                     continue
                 delivery.attempts += 1
                 delivery.not_before = now + self._hold_s
@@ -96,22 +97,26 @@ class WebhookQueue:
 
     def mark_delivered(self, due: DueDelivery, status: int) -> None:
         """Close an event that the receiver accepted."""
-        self._close(due, "delivered", status, None)
+        self._close(due, DeliveryState.DELIVERED, status, None)
 
     def mark_failed(self, due: DueDelivery, status: int | None, error: str) -> None:
         """Schedule the next attempt, or give the event up after a day."""
         now, pause_s = now_s(), RETRY.delay_s(due.attempts)
         if now + pause_s > due.created_at + _GIVE_UP_S:
-            self._close(due, "dead", status, error)
+            self._close(due, DeliveryState.DEAD, status, error)
             return
         with self._database.write() as session:
             session.execute(
                 update(Delivery)
-                .where(Delivery.id == due.id, Delivery.state == "waiting", Delivery.attempts == due.attempts)
+                .where(
+                    Delivery.id == due.id,
+                    Delivery.state == DeliveryState.WAITING,
+                    Delivery.attempts == due.attempts,
+                )
                 .values(not_before=now + pause_s, status=status, error=error)
             )
 
-    def _close(self, due: DueDelivery, state: str, status: int | None, error: str | None) -> None:
+    def _close(self, due: DueDelivery, state: DeliveryState, status: int | None, error: str | None) -> None:
         with self._database.write() as session:
             session.execute(
                 update(Delivery)
@@ -130,7 +135,7 @@ def _postpone_unreadable(delivery: Delivery, error: UnreadableRow, now: float) -
     delivery.error = error.message
     delivery.not_before = now + RETRY.delay_s(delivery.attempts)
     if delivery.attempts >= _MAX_UNREADABLE_ATTEMPTS:
-        delivery.state, delivery.finished_at = "dead", now
+        delivery.state, delivery.finished_at = DeliveryState.DEAD, now
 
 
 def _due_delivery(delivery: Delivery, webhook: Webhook) -> DueDelivery:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from shared.contracts.states import DeliveryState
 from shared.contracts.webhooks import EVENTS, DeliveryOut, WebhookMade, WebhookOut
 from shared.database import Database
 from shared.database.catalogue_rows import display_name, find_catalogue
@@ -117,7 +118,7 @@ def _add_delivery(
         webhook_id=webhook_id,
         event=event,
         payload={"catalogue": catalogue, "data": payload},
-        state="waiting",
+        state=DeliveryState.WAITING,
         attempts=0,
         not_before=now,
         created_at=now,
@@ -146,7 +147,7 @@ def _out(row: Webhook) -> WebhookOut:
 
 
 def _delivery_out(row: Delivery) -> DeliveryOut:
-    waits = row.state == "waiting"
+    waits = row.state == DeliveryState.WAITING
     return DeliveryOut.model_validate(
         {
             "id": row.id,

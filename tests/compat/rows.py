@@ -16,7 +16,7 @@ from shared.database.clock import HostClock, now_s
 from shared.database.tables import Product, Search
 from shared.jobs.queue import JobQueue
 from shared.searches.queue import Claim, SearchQueue
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 from worker.jobs.lane import CatalogueLane
 from worker.products.context import JobContext
 
@@ -53,7 +53,7 @@ def clock(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[floa
 
 def accept(ledger: SearchRepository) -> str:
     options = SearchOptions(catalogue="shop", top_k=3)
-    return ledger.accept("shop", options, query_key="a" * 64, ttl_s=600).id
+    return ledger.accept("shop", options, SearchSource(query_key="a" * 64), ttl_s=600).id
 
 
 def rewrite(database: Database, table: Any, row_id: str, **values: Any) -> None:

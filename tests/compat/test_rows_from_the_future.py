@@ -22,7 +22,7 @@ from shared.jobs.repository import JobRepository
 from shared.retention.expiry import expired_imports
 from shared.searches.metrics import SearchMetricsRepository
 from shared.searches.queue import SearchQueue
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 from shared.webhooks.queue import WebhookQueue
 from shared.webhooks.repository import WebhookRepository
 from tests.compat.rows import TRIES, accept, answer_all, attempts, clock, ledger, products, rewrite
@@ -131,8 +131,8 @@ def test_a_newer_version_says_what_it_needs(
     """As a future version would: a field is listed, and rows that use it need that version."""
     database: Database = ledger._database
     monkeypatch.setattr(SearchOptions, "NEEDED_BY", {"repeat": 2})
-    plain = ledger.accept("shop", SearchOptions(top_k=3), query_key="a" * 64, ttl_s=600).id
-    new = ledger.accept("shop", SearchOptions(repeat=True), query_key="a" * 64, ttl_s=600).id
+    plain = ledger.accept("shop", SearchOptions(top_k=3), SearchSource(query_key="a" * 64), ttl_s=600).id
+    new = ledger.accept("shop", SearchOptions(repeat=True), SearchSource(query_key="a" * 64), ttl_s=600).id
     with database.read() as session:
         rows = dict(session.execute(select(Search.id, Search.options)).all())
     assert rows == {plain: {"top_k": 3}, new: {"repeat": True, "needs": 2}}

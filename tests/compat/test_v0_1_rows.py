@@ -19,13 +19,13 @@ from shared.catalogue.indexes import IndexRepository
 from shared.catalogue.ranking import RankingRepository
 from shared.contracts.feedback import FeedbackIn
 from shared.contracts.search import Boost
+from shared.contracts.states import JobKind
 from shared.database import Database
 from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Search
 from shared.filters import parse
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
-from shared.jobs.states import KINDS
 from shared.jobs.work import ChunkClaim
 from shared.searches.feedback import FeedbackRepository
 from shared.searches.metrics import SearchMetricsRepository
@@ -117,7 +117,7 @@ def test_every_waiting_job_is_claimed_and_its_items_are_read(old: Database) -> N
     while (claim := desk.claim()) is not None:
         claims.append(claim)
     kinds = {claim.kind for claim in claims}
-    assert kinds == {*KINDS} - {"drop"}, "every kind that can wait beside the others"
+    assert kinds == {*JobKind} - {"drop"}, "every kind that can wait beside the others"
     items = [(claim, item) for claim in claims for item in desk.items(claim)]
     assert len(items) == 4
     for claim, item in items:

@@ -22,7 +22,7 @@ from shared.health.presence import Presence
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
 from shared.searches.queue import SearchQueue
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 from tests.conftest import new_postgres_database
 from tests.faketime import WrongClock
 from tests.servers import free_port, wait_for
@@ -71,7 +71,7 @@ def start(database: Database, tmp_path: Path) -> Iterator[Start]:
 
 def accept(database: Database, key: str) -> str:
     options = SearchOptions(catalogue="shop")
-    return SearchRepository(database).accept("shop", options, query_key=key, ttl_s=600).id
+    return SearchRepository(database).accept("shop", options, SearchSource(query_key=key), ttl_s=600).id
 
 
 def sweep_is_seen(database: Database) -> None:

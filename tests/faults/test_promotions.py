@@ -11,6 +11,7 @@ import pytest
 
 from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import SearchOptions
+from shared.searches.repository import SearchSource
 from tests.index_shop import photo
 from tests.reprocess_shop import NEW, OLD, ReprocessShop, shown
 from tests.servers import wait_for
@@ -48,7 +49,9 @@ class Shopper(threading.Thread):
         try:
             while not self.stopping.is_set():
                 for key in keys:
-                    self.ids.append(self.shop.searches.accept("shop", wanted, query_key=key, ttl_s=600).id)
+                    self.ids.append(
+                        self.shop.searches.accept("shop", wanted, SearchSource(query_key=key), ttl_s=600).id
+                    )
                 self.shop.worker.search.answer_waiting()
         except BaseException as error:
             self.error = error

@@ -116,7 +116,7 @@ def test_a_job_is_paused_resumed_cancelled_and_retried(shop: Shop) -> None:
     assert vitrine("jobs", "show", work.job).return_value == ExitCode.OK
     assert document("jobs", "resume", work.job)["state"] == "running"
     work.do_all(bad=True)
-    with pytest.raises(Conflict, match="retry does what failed again"):
+    with pytest.raises(Conflict, match="retry it to repeat its failures"):
         vitrine("jobs", "pause", work.job)
     retried = document("jobs", "retry", work.job, "--reason", "missing_image")
     assert (retried["retry_of"], retried["total"]) == (work.job, 1)

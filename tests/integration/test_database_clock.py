@@ -19,7 +19,7 @@ from shared.health.presence import Presence
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
 from shared.searches.queue import SearchQueue
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 from tests.conftest import new_postgres_database
 
 HOUR_S = 3600.0
@@ -122,7 +122,7 @@ def test_a_jump_of_the_host_s_clock_ends_no_lease(
     if by_host:
         follow(HostClock())
     searches, jobs = SearchRepository(server), JobRepository(server)
-    task = searches.accept("shop", SearchOptions(catalogue="shop"), query_key="k", ttl_s=600).id
+    task = searches.accept("shop", SearchOptions(catalogue="shop"), SearchSource(query_key="k"), ttl_s=600).id
     jobs.create_import("shop", {"archive": "upload"})
     worker, chunks = SearchQueue(server, "one", LEASE_S, 4), JobQueue(server, "one", LEASE_S, 4, 2)
     assert worker.claim(1)

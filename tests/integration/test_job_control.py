@@ -91,7 +91,7 @@ def test_what_makes_no_sense_any_more_is_refused_with_what_to_do(
         assert row is not None
         row.state = state
     for act in (jobs.pause, jobs.resume):
-        with pytest.raises(Conflict, match="retry does what failed again"):
+        with pytest.raises(Conflict, match="retry it to repeat its failures"):
             act(job)
     if state == "cancelled":
         assert jobs.cancel(job).state == "cancelled"

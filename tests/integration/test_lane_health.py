@@ -18,7 +18,7 @@ from shared.health.lanes import LaneMonitor
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
 from shared.searches.queue import SearchQueue
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 
 LEASE_S = 30.0
 
@@ -36,7 +36,7 @@ def monitor(database: Database) -> LaneMonitor:
 
 def search(database: Database, age_s: float) -> str:
     made = SearchRepository(database).accept(
-        "demo", SearchOptions(catalogue="demo"), query_key="k", ttl_s=3600
+        "demo", SearchOptions(catalogue="demo"), SearchSource(query_key="k"), ttl_s=3600
     )
     set_search(database, made.id, created_at=time.time() - age_s)
     return made.id

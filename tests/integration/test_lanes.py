@@ -8,6 +8,7 @@ import pytest
 
 from shared.contracts import ProductIn, SearchOptions
 from shared.errors import UnknownProduct
+from shared.searches.repository import SearchSource
 from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found, reasons
@@ -119,7 +120,9 @@ def test_one_bad_query_among_many_fails_alone(shop: Shop) -> None:
     keys = [shop.store.put(photo, "queries") for photo in photos.values()]
     keys[2] = "f" * 64
     ids = [
-        shop.searches.accept("shop", SearchOptions(catalogue="shop"), query_key=key, ttl_s=600).id
+        shop.searches.accept(
+            "shop", SearchOptions(catalogue="shop"), SearchSource(query_key=key), ttl_s=600
+        ).id
         for key in keys
     ]
     states = [shop.answered(each).state for each in ids]

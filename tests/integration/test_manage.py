@@ -90,7 +90,7 @@ def test_an_import_is_checked_first_and_then_started_without_sending_it_again(sh
         assert file.read() == b"PK..."
     early = send(shop, f"/manage/jobs/{job}/start")
     assert early.status_code == 409
-    assert "wait for its end" in early.text
+    assert "wait for it, or start another import" in early.text
     done(shop, job, bad=0)
     started = job_at(send(shop, f"/manage/jobs/{job}/start"))
     assert started == job_at(send(shop, f"/manage/jobs/{job}/start")), "pressed twice"

@@ -20,7 +20,7 @@ from shared.health.queue_counts import waiting_by_lane
 from shared.jobs.create import add_job
 from shared.jobs.repository import JobRepository
 from shared.jobs.states import BACKGROUND
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 from tests.integration.test_job_turns import fill, plan_of
 from tests.job_builders import claim_of, desk
 from tests.web_builders import open_shop
@@ -41,7 +41,7 @@ def test_what_waits_is_counted_exactly_by_lane(database: Database, jobs: JobRepo
     }
     searches = SearchRepository(database)
     for n in range(MANY):
-        searches.accept("shop", SearchOptions(catalogue="shop"), query_key=str(n), ttl_s=600)
+        searches.accept("shop", SearchOptions(catalogue="shop"), SearchSource(query_key=str(n)), ttl_s=600)
     made = [jobs.create_put("shop", f"p{n}", ProductIn(), []).id for n in range(MANY)]
     claim_of(desk(database))
     jobs.pause(made[1])

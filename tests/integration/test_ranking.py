@@ -33,7 +33,7 @@ def order(hits: list[Hit]) -> list[tuple[float, str]]:
 def page_after(shop: Shop, first: SearchResult, after: str, **options: Any) -> SearchResult:
     known = shop.searches.load_earlier(first.query_id)
     wanted = {**known.options.model_dump(), "after": after, **options}
-    status = shop.answered(shop.accept_search(asked=known.asked, **wanted))
+    status = shop.answered(shop.accept_search(asked=known.source, **wanted))
     assert status.result is not None, status
     return status.result
 

@@ -144,7 +144,7 @@ def test_what_is_on_its_way_from_another_worker_is_no_orphan(
                 other.record(session, claim, [Outcome(item, "new") for item in other.items(claim)])
         return elsewhere(desk, catalogue_id) if waits else {}
 
-    monkeypatch.setattr(JobQueue, "elsewhere", commit_at_the_third_look)
+    monkeypatch.setattr(JobQueue, "read_concurrent_chunks", commit_at_the_third_look)
     told = proof(reconcile_while_held(shop, job, repair=False))
     assert (told["orphans"], told["missing"]) == (0 if waits else 1, 0)
 

@@ -13,7 +13,7 @@ from shared.database import Database
 from shared.database.idempotency import Idempotent
 from shared.errors import Conflict, Expired, UnknownCatalogue, UnknownProduct, UnknownTask
 from shared.searches.queue import Claim, SearchQueue
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 
 KEY = "a" * 64
 
@@ -30,7 +30,7 @@ def desk(database: Database, holder: str = "one", lease_s: float = 30, max_attem
 
 def accept(ledger: SearchRepository, ttl_s: int = 600, key: Idempotent | None = None) -> str:
     options = SearchOptions(catalogue="shop")
-    return ledger.accept("shop", options, query_key=KEY, ttl_s=ttl_s, idempotency=key).id
+    return ledger.accept("shop", options, SearchSource(query_key=KEY), ttl_s=ttl_s, idempotency=key).id
 
 
 def result(claim: Claim, index: str = "one") -> SearchResult:
@@ -66,9 +66,9 @@ def test_ids_that_mean_nothing_any_more(ledger: SearchRepository) -> None:
     with pytest.raises(Expired):
         ledger.status(accept(ledger, ttl_s=-1))
     with pytest.raises(UnknownCatalogue):
-        ledger.accept("other", SearchOptions(), query_key=KEY, ttl_s=600)
+        ledger.accept("other", SearchOptions(), SearchSource(query_key=KEY), ttl_s=600)
     with pytest.raises(UnknownProduct):
-        ledger.accept("shop", SearchOptions(), product_id="nothing", ttl_s=600)
+        ledger.accept("shop", SearchOptions(), SearchSource(product_id="nothing"), ttl_s=600)
 
 
 def test_one_key_makes_one_search_however_many_ask_at_once(

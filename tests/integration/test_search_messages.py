@@ -12,7 +12,7 @@ from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.tables import Search
 from shared.searches.queue import SearchQueue
-from shared.searches.repository import SearchRepository
+from shared.searches.repository import SearchRepository, SearchSource
 
 AGE_S = 5.0
 
@@ -28,7 +28,9 @@ def desk(database: Database, holder: str = "one") -> SearchQueue:
 
 
 def accept(ledger: SearchRepository) -> str:
-    return ledger.accept("shop", SearchOptions(catalogue="shop"), query_key="a" * 64, ttl_s=600).id
+    return ledger.accept(
+        "shop", SearchOptions(catalogue="shop"), SearchSource(query_key="a" * 64), ttl_s=600
+    ).id
 
 
 def claimed(worker: SearchQueue, own: str, limit: int = 3) -> list[str]:

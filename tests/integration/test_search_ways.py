@@ -49,12 +49,12 @@ def ask(shop: Shop, asked: SearchSource, **options: Any) -> SearchResult:
 
 
 def again(shop: Shop, first: SearchResult, **options: Any) -> SearchResult:
-    return ask(shop, shop.searches.load_earlier(first.query_id).asked, **options)
+    return ask(shop, shop.searches.load_earlier(first.query_id).source, **options)
 
 
 def page_after(shop: Shop, first: SearchResult, after: str) -> SearchResult:
     known = shop.searches.load_earlier(first.query_id)
-    return ask(shop, known.asked, **{**known.options.model_dump(), "after": after})
+    return ask(shop, known.source, **{**known.options.model_dump(), "after": after})
 
 
 def embeds_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def asked(shop: Shop, address: str) -> Any:
 
 def test_it_is_a_search_by_that_product_with_the_options_of_any(shop: Shop) -> None:
     plain = asked(shop, SIMILAR)
-    assert (plain.asked.product_id, plain.options.catalogue) == ("chair-1", "demo")
+    assert (plain.source.product_id, plain.options.catalogue) == ("chair-1", "demo")
     wished = asked(
         shop, f"{SIMILAR}?top_k=4&filter=price+%3C+5&unlike=chair-1&locale=de&currency=EUR"
     ).options

@@ -96,7 +96,7 @@ def test_the_web_process_decodes_nothing(shop: Shop, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("PIL.Image.open", opened)
     photo = picture(size=(640, 480), format="PNG")
-    monkeypatch.setattr("shared.images.decoding.opened", opened)
+    monkeypatch.setattr("shared.images.decoding.open_picture", opened)
     answer = shop.client.post("/v1/searches", **upload(photo, catalogue="demo"))
     assert answer.status_code == 202
     shop.answer_all()

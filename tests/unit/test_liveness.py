@@ -39,7 +39,7 @@ class Beats:
     def __init__(self, *names: str) -> None:
         self.names = names
 
-    def alive(self) -> list[ProcessInfo]:
+    def list_alive(self) -> list[ProcessInfo]:
         return [ProcessInfo(name, "search", "here", 1, 0.0, 0.0, {}) for name in self.names]
 
 

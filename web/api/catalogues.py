@@ -19,6 +19,7 @@ from shared.contracts import (
     Currency,
     ImportOptions,
     ImportRequest,
+    JobKind,
     JobOut,
     NewProductId,
     ProductIn,
@@ -206,7 +207,7 @@ def delete_product(catalogue: str, product_id: str) -> Response:
 def reconcile(catalogue: str) -> Response:
     name = checked("catalogue", catalogue)
     wanted = parsed(ReconcileRequest, optional_json())
-    return job_answer(caller_jobs().create("reconcile", name, stored(wanted)))
+    return job_answer(caller_jobs().create(JobKind.RECONCILE, name, stored(wanted)))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/imports")

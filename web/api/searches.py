@@ -13,12 +13,13 @@ from pydantic import Field
 from shared.broker.result_channel import Notification
 from shared.broker.task_names import TaskName
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
+from shared.contracts.states import OPEN_STATES
 from shared.database.idempotency import AcceptedRequest
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
 from shared.filters import parse
 from shared.process.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES_REFUSED
 from shared.searches.cursors import read_cursor
-from shared.searches.repository import OPEN_STATES, SearchSource
+from shared.searches.repository import SearchSource
 from web.api.openapi import Parameter, operation
 from web.api.waiting import reason_of_wait
 from web.http.bodies import files_of, form_fields, idempotency, json_body
@@ -153,7 +154,7 @@ def _further_page(wanted: SearchRequest, after: str) -> AcceptedRequest:
     if first.state != "succeeded":
         raise InvalidInput("The search that this page belongs to has no answer.", "after")
     chosen = {name: getattr(wanted, name) for name in wanted.model_fields_set}
-    return _accept(_checked(first.options.model_copy(update=chosen)), first.asked)
+    return _accept(_checked(first.options.model_copy(update=chosen)), first.source)
 
 
 def _by_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
@@ -171,12 +172,12 @@ def _by_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
 
 def _again(query_id: str) -> SearchSource:
     earlier = services().searches.load_earlier(query_id)
-    key = earlier.asked.query_key
+    key = earlier.source.query_key
     if key is None:
         raise InvalidInput("That search was by product: it has no photo.", "query_id")
     if not earlier.embedded and not services().store.exists(key, "queries"):
         raise Expired("The photo of that search has expired: send it again.", "query_id")
-    return earlier.asked
+    return earlier.source
 
 
 def _accept(options: SearchOptions, asked: SearchSource) -> AcceptedRequest:

@@ -9,8 +9,8 @@ from flask import current_app
 from flask_babel import gettext as _
 
 from shared.contracts import ErrorBody
+from shared.contracts.states import OPEN_STATES
 from shared.database.clock import now_s
-from shared.searches.repository import OPEN_STATES
 from web.api.system_health import OK, system_health
 from web.services import services
 

@@ -6,7 +6,7 @@ from flask import Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.catalogue.product_list import ProductList
-from shared.catalogue.store import choose_title
+from shared.catalogue.titles import choose_title
 from web.api.accepting import accepting_work
 from web.api.jobs import caller_jobs
 from web.i18n import reader

@@ -146,7 +146,7 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
     further = asked.options.after is not None
     narrowed = root is not status and asked.options.box is not None
     groups = _groups(result, framed=narrowed, further=further)
-    product_id = asked.asked.product_id
+    product_id = asked.source.product_id
     if product_id is not None and not further:
         groups = [replace(group, name=_("Similar products")) for group in groups[-1:]]
     marks = _marks(_groups(first), url_for("pages.shopper.shared", search_id=root.id) if narrowed else "")
@@ -160,7 +160,7 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
         catalogue=result.catalogue,
         product_id=product_id,
         like=_like(result.catalogue, None if further else product_id),
-        photos=0 if asked.asked.query_key is None else 1 + len(asked.asked.more_photos),
+        photos=0 if asked.source.query_key is None else 1 + len(asked.source.more_photos),
         photo=None if further else photo_of(root.id),
         groups=[replace(group, hits=_sorted(group.hits, sort)) for group in groups],
         marks=marks,
@@ -196,8 +196,8 @@ def _root_of(asked: EarlierSearch, root_id: str | None) -> TaskStatus | None:
     if root_id is None:
         return None
     try:
-        first = services().searches.load_earlier(root_id).asked
-        same = (first.query_key, first.product_id) == (asked.asked.query_key, asked.asked.product_id)
+        first = services().searches.load_earlier(root_id).source
+        same = (first.query_key, first.product_id) == (asked.source.query_key, asked.source.product_id)
         return services().searches.status(root_id) if same else None
     except VitrineError:
         return None

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import TaskStatus
-from shared.searches.repository import OPEN_STATES
+from shared.contracts.states import OPEN_STATES
 from web.api.accepting import accepting_work
 from web.api.images import SIZES
 from web.api.searches import MAX_PHOTOS, accept_request, accept_search

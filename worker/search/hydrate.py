@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import BindParameter, bindparam, select
 
-from shared.catalogue.store import choose_title, image_url, trim_price
+from shared.catalogue.store import image_url, trim_price
+from shared.catalogue.titles import choose_title
 from shared.contracts import Hit
 from shared.contracts.search import Boost, Explanation
 from shared.contracts.stored import as_object
