@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.exceptions import Ignore
 
 from shared.broker.task_names import Lane, TaskName
 from shared.errors import VitrineError
@@ -14,7 +13,7 @@ from shared.jobs.messages import publish_chunks
 from shared.process.interpreter import tune_gc
 from shared.settings import Settings
 from worker import shutdown
-from worker.search.task_events import SearchFailed, TaskEvents
+from worker.search.task_events import REPORTED, SearchFailed, SearchRequest, TaskEvents
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
@@ -46,17 +45,25 @@ def stop() -> None:
 
 def register(app: Celery) -> None:
     """Register the tasks with a Celery application."""
-    app.task(name=str(TaskName.ANSWER_SEARCH), bind=True, throws=(SearchFailed,))(answer_search)
+    answering = app.task(
+        name=str(TaskName.ANSWER_SEARCH), bind=True, throws=(SearchFailed,), Request=SearchRequest
+    )
+    answering(answer_search)
     app.task(name=str(TaskName.WORK_CHUNK))(work_chunk)
 
 
-def answer_search(task: Any, search_id: str) -> dict[str, str]:
+def answer_search(task: Any, search_id: str) -> dict[str, str] | str:
     """Answer a search, unless another task's batch answered it, which is usual under load.
+
+    Returns:
+        The outcome, or REPORTED where other events show it, or will.
 
     Raises:
         SearchFailed: the search ended with an error.
-        Ignore: Celery must report nothing, because task events of our own report the outcome.
     """
+    if _events.has_reported(search_id):
+        # A batch of this process answered it: nothing is left to do or to read.
+        return REPORTED
     try:
         batch = _require_process().search.answer(search_id)
     except (VitrineError, MemoryError) as error:
@@ -69,7 +76,7 @@ def answer_search(task: Any, search_id: str) -> dict[str, str]:
     others = [outcome for outcome in batch.outcomes if outcome is not own or not ends_here]
     _events.send(task.app, task.request.hostname, others)
     if own is None or not ends_here:
-        raise Ignore
+        return REPORTED
     if own.state == "failed":
         raise SearchFailed(own.error)
     return {"outcome": own.state}

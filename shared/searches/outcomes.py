@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 
 from shared.database import Database
 from shared.database.tables import Search
+from shared.searches.repository import OPEN_STATES
 
 _OUTCOMES = select(
     Search.id,
@@ -34,6 +35,11 @@ class SearchOutcome:
     state: str
     runtime_s: float
     error: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the search stays as it is."""
+        return self.state not in OPEN_STATES
 
 
 def search_outcomes(database: Database, search_ids: Sequence[str]) -> list[SearchOutcome]:

@@ -206,7 +206,7 @@ class WebSettings(Group):
         description="Key that callers send as `Authorization: Bearer`: at least 16 characters, at least 32 "
         "beyond loopback or behind a proxy. `openssl rand -hex 32` prints one",
     )
-    threads: int = Field(8, ge=1, le=256, description="Request threads of a web process")
+    threads: int = Field(16, ge=1, le=256, description="Request threads of a web process")
     workers: int = Field(1, ge=1, le=64, description="Web processes")
     decoders: int = Field(
         2, ge=1, le=64, description="Pictures a web process decodes at the same time, each in a child process"

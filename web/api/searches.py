@@ -36,7 +36,7 @@ _SOURCES = ("image_url", "product_id", "query_id")
 #: What a further page may be asked with; everything else is as the first page had it.
 _OF_A_PAGE = {"after", "top_k", "locale", "currency"}
 #: Waiters are notified over pub/sub. They also poll, because pub/sub can drop messages.
-_POLL_INTERVAL_S = 0.25
+_POLL_INTERVAL_S = 1.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 HOW = (
     Parameter("Prefer", "wait=N: answer 200 with the result if it is ready in N seconds", "header"),
