@@ -1,8 +1,8 @@
 """List the files that one search runs through, from `POST /v1/searches` to its hits: `python bin/trace.py`.
 
-The web application, the search lane and the client's poll run in this process one after another: on SQLite, an
-index in memory, and the model without weights. A file counts where one of its functions is called; a visit is a
-change to it from another file of the same part.
+The web application, the search lane and the poll run in this process one after another: on SQLite, an
+index in memory, and the model without weights. A file counts where one of its functions is called; a visit is
+a change to it from another file of the same part.
 """
 
 from __future__ import annotations
