@@ -29,7 +29,9 @@ class Photo:
     read: Callable[[], Image]
 
 
-def write_pack(photos: Iterable[Photo], total: int, detector: Detector, folder: Path, told: Progress) -> int:
+def write_pack(
+    photos: Iterable[Photo], total: int, detector: Detector, folder: Path, progress: Progress
+) -> int:
     """Write cut-outs of the photos, painted backgrounds, and the list of products; return how many cut-outs.
 
     What is there from an earlier, killed run is kept. Products are numbered, so that no name of a shop's
@@ -51,7 +53,7 @@ def write_pack(photos: Iterable[Photo], total: int, detector: Detector, folder: 
         views[name] += 1
         if path.exists() or _write_cutout(photo, detector, path):
             made += 1
-        told("cut-outs", done, total)
+        progress("cut-outs", done, total)
     rows = [{"product_id": n, "split": "train", "shop_id": p} for p, n in numbers.items()]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / "products" / "products.jsonl").write_text(text, encoding="utf-8")

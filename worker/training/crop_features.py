@@ -66,7 +66,7 @@ def crop_features(
     spec: CropSpec,
     trunk: Runtime,
     folder: Path,
-    told: Progress,
+    progress: Progress,
 ) -> Features:
     """Compute, or read from an earlier run, the features of clean and composed crops.
 
@@ -87,7 +87,7 @@ def crop_features(
             _clean(cutouts, numbers, spec) if kind == "clean" else _scenes(composer, cutouts, numbers, spec)
         )
         parts.append(read_or_make(path, made, trunk))
-        told(f"crops in {folder.name}", min(done * CHUNK, len(jobs) * CHUNK), len(jobs) * CHUNK)
+        progress(f"crops in {folder.name}", min(done * CHUNK, len(jobs) * CHUNK), len(jobs) * CHUNK)
     values = np.concatenate([values for values, _ in parts])
     return Features(values, [row for _, rows in parts for row in rows])
 

@@ -99,7 +99,7 @@ class Material:
     sources: tuple[list[Cutout], list[Path]]
 
 
-def train_embedder(job: EmbedderJob, told: Progress, golden: GoldenSet | None = None) -> dict[str, Any]:
+def train_embedder(job: EmbedderJob, progress: Progress, golden: GoldenSet | None = None) -> dict[str, Any]:
     """Train, write report and card, register; return the figures.
 
     Args:
@@ -114,7 +114,7 @@ def train_embedder(job: EmbedderJob, told: Progress, golden: GoldenSet | None = 
     model = find_model(job.models, job.start, "embedder")
     _check_name(job, model)
     network = build_network(model)
-    material = _material(job, model, fingerprint(network), golden, told)
+    material = _material(job, model, fingerprint(network), golden, progress)
     start = first_head(network.head, material.train, fresh=job.fresh)
     tuning = tune(
         start,
@@ -124,7 +124,7 @@ def train_embedder(job: EmbedderJob, told: Progress, golden: GoldenSet | None = 
         rate=job.rate,
         seed=job.seed,
         folder=job.out,
-        told=told,
+        progress=progress,
     )
     network.head = tuning.head
     entry = _ship(job, model, network)
@@ -154,20 +154,20 @@ def check_name(models: Path, name: str) -> None:
 
 
 def _material(
-    job: EmbedderJob, model: ModelFile, trunk: str, golden: GoldenSet | None, told: Progress
+    job: EmbedderJob, model: ModelFile, trunk: str, golden: GoldenSet | None, progress: Progress
 ) -> Material:
     spec = crop_spec(model)
     runtime = open_trunk_runtime(model, trunk, job.out, job.threads)
     # Everything that changes a crop or its features names the folder, so that nothing stale is taken up.
     facts = f"{trunk} {spec} {job.match} {job.data.absolute()}"
     folder = job.out / f"features-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
-    train, held, sources = _features(job, spec, runtime, folder, told)
+    train, held, sources = _features(job, spec, runtime, folder, progress)
     if golden is None:
         return Material(train, held, None, {}, sources)
     shares = split_golden(golden.photos, job.data, train, held)
 
     def of(stage: str, photos: list[GoldenPhoto]) -> Features:
-        return golden_features(stage, photos, spec, golden.detector, runtime, folder / "golden", told)
+        return golden_features(stage, photos, spec, golden.detector, runtime, folder / "golden", progress)
 
     used = of("golden queries to learn from", shares.used)
     judged = of("golden queries held out", shares.held_out)
@@ -177,7 +177,7 @@ def _material(
 
 
 def _features(
-    job: EmbedderJob, spec: CropSpec, trunk: Runtime, place: Path, told: Progress
+    job: EmbedderJob, spec: CropSpec, trunk: Runtime, place: Path, progress: Progress
 ) -> tuple[Features, Features, tuple[list[Cutout], list[Path]]]:
     parts: list[Features] = []
     sources: tuple[list[Cutout], list[Path]] | None = None
@@ -197,7 +197,7 @@ def _features(
         backgrounds = list_backgrounds(job.data, held_out=held_out)
         scenes = max(LEAST_JUDGED, job.scenes // 10) if held_out else job.scenes
         folder = place / ("held-out" if held_out else "training")
-        parts.append(crop_features(cutouts, backgrounds, scenes, spec, trunk, folder, told))
+        parts.append(crop_features(cutouts, backgrounds, scenes, spec, trunk, folder, progress))
         sources = sources or (cutouts, backgrounds)
     assert sources is not None
     return parts[0], parts[1], sources

@@ -104,7 +104,7 @@ def golden_features(
     detector: Detector,
     trunk: Runtime,
     folder: Path,
-    told: Progress,
+    progress: Progress,
 ) -> Features:
     """Compute, or read from an earlier run, the features of golden queries, each cut out as a search would.
 
@@ -121,7 +121,7 @@ def golden_features(
         some, what = read_or_make(folder / f"{key}.npz", _crops(part, spec, detector), trunk)
         values.append(some)
         rows += what
-        told(stage, start + len(part), len(photos))
+        progress(stage, start + len(part), len(photos))
     return Features(np.concatenate(values) if values else np.zeros((0, 0), np.float32), rows)
 
 

@@ -61,7 +61,7 @@ def tune(
     rate: float,
     seed: int,
     folder: Path,
-    told: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> Tuning:
     """Tune a head so that crops of one product come together; goes on from ``folder/head.pt`` after a kill.
 
@@ -107,7 +107,7 @@ def tune(
                 tuning.head.load_state_dict(head.state_dict())
             facts = {"done": step, "steps": steps, "data": data}
             _keep(folder, head, optimizer, schedule, tuning, facts)
-        told("head", step, steps)
+        progress("head", step, steps)
     return tuning
 
 
