@@ -91,7 +91,9 @@ class Studio:
         if not views:
             return
         composer = Composer(list(views), list(self._backgrounds), _CONFIG)
-        composer.hold({**{cutout.path: view for cutout, view in views.items()}, **self._backgrounds})
+        composer.cache_pictures(
+            {**{cutout.path: view for cutout, view in views.items()}, **self._backgrounds}
+        )
         waiting = list(views)
         while waiting:
             together = [waiting.pop() for _ in range(min(int(rng.choice(_PRODUCT_COUNTS)), len(waiting)))]
