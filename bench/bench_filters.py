@@ -105,20 +105,20 @@ def wait_for_graph(index: MilvusIndex, rows: int) -> None:
 
 
 def search(
-    index: MilvusIndex, world: World, name: str, text: str | None, kept: np.ndarray
+    index: MilvusIndex, world: World, name: str, text: str | None, passing: np.ndarray
 ) -> dict[str, float]:
     """Search sequentially; compare with the true nearest neighbours among the rows that pass."""
     filter_ = None if text is None else parse(text)
-    true = np.argsort(-(world.queries @ world.embeddings[kept].T), axis=1)[:, :K]
+    true = np.argsort(-(world.queries @ world.embeddings[passing].T), axis=1)[:, :K]
     found, spent = 0, []
     index.search("filters", world.queries[:1], K, filter_)
     for query, nearest in zip(world.queries, true, strict=True):
         began = time.perf_counter()
         hits = index.search("filters", query[None], K, filter_)[0]
         spent.append(1000 * (time.perf_counter() - began))
-        found += len({hit.product_id for hit in hits} & {f"p{kept[n]}" for n in nearest})
+        found += len({hit.product_id for hit in hits} & {f"p{passing[n]}" for n in nearest})
     return {
-        f"{name}_recall_at_{K}": round(found / (len(true) * min(K, len(kept))), 4),
+        f"{name}_recall_at_{K}": round(found / (len(true) * min(K, len(passing))), 4),
         f"{name}_p50_ms": round(float(np.percentile(spent, 50)), 1),
         f"{name}_p95_ms": round(float(np.percentile(spent, 95)), 1),
     }
@@ -138,9 +138,9 @@ def measure(kind: str, world: World, folder: Path) -> dict[str, float]:
         figures |= search(index, world, f"{kind}_unfiltered", None, all_rows)
         for way, rank in world.ranks.items():
             for share in SHARES:
-                kept = np.flatnonzero(np.round(rank, 6) < share)
+                passing = np.flatnonzero(np.round(rank, 6) < share)
                 text = f"attributes.{way} < {share}"
-                figures |= search(index, world, f"{kind}_{way}_{100 * share:g}_percent", text, kept)
+                figures |= search(index, world, f"{kind}_{way}_{100 * share:g}_percent", text, passing)
                 print({k: v for k, v in figures.items() if f"{way}_{100 * share:g}_" in k}, file=sys.stderr)
         figures |= {f"{kind}_load_average": round(os.getloadavg()[0], 1)}
         return figures

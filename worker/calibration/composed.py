@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.contracts.base import Box
 from worker.scenes.clutter import paint_background
 from worker.scenes.composer import Composer, ComposerConfig, Scene
 from worker.scenes.cutouts import Cutout
 from worker.scenes.segmentation import segment_product
 from worker.scenes.wallpaper import paint_wallpaper
 from worker.vision import Detector, Image
-from worker.vision.crops import Box, resize
+from worker.vision.crops import resize
 
 #: Longer side of a photo and of a cut-out.
 PHOTO_PX, CUTOUT_PX = 512, 400

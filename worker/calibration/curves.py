@@ -82,6 +82,6 @@ def fit_isotonic(evidence: Floats, right: Floats) -> Curve:
     shares[0], shares[-1] = min(low, shares[1]), max(high, shares[-2])
     middles = sums / counts
     if len(shares) > MAX_KNOTS:
-        kept = np.unique(np.linspace(0, len(shares) - 1, MAX_KNOTS).round().astype(int))
-        middles, shares = middles[kept], shares[kept]
+        indices = np.unique(np.linspace(0, len(shares) - 1, MAX_KNOTS).round().astype(int))
+        middles, shares = middles[indices], shares[indices]
     return Curve(middles, shares)

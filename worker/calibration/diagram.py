@@ -55,14 +55,14 @@ def _line(name: str, found: dict[str, Any], number: int) -> list[str]:
     ink = _INKS[number % len(_INKS)]
     bins = found["bins"]
     points = [_to_pixels(b["said"], b["came_true"]) for b in bins]
-    most = max((b["n"] for b in bins), default=1)
+    peak = max((b["n"] for b in bins), default=1)
     path = " ".join(f"{x},{y}" for x, y in points)
     y = _TOP + _SIDE + 50 + 18 * number
     ece = "not measured" if found["ece"] is None else f"calibration error {found['ece']:.3f}"
     return [
         f'<polyline points="{path}" fill="none" stroke="{ink}" stroke-width="1.5"/>',
         *(
-            f'<circle cx="{x}" cy="{y_}" r="{2 + 6 * (b["n"] / most) ** 0.5:.1f}" fill="{ink}" opacity=".6"/>'
+            f'<circle cx="{x}" cy="{y_}" r="{2 + 6 * (b["n"] / peak) ** 0.5:.1f}" fill="{ink}" opacity=".6"/>'
             for (x, y_), b in zip(points, bins, strict=True)
         ),
         f'<circle cx="{_LEFT + 5}" cy="{y - 4}" r="4" fill="{ink}"/>',

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from shared.contracts.base import Box
 from shared.errors import InvalidManifest
-from worker.vision.crops import Box
 
 #: ``same``: the gallery's viewpoint; ``view``: another one; ``multi``: several products in one photograph.
 Kind = Literal["same", "view", "multi"]

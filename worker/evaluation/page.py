@@ -10,12 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from shared.contracts.base import Box
 from worker.calibration.diagram import draw_reliability
 from worker.evaluation.dataset import KINDS
 from worker.evaluation.run import Answer, Report, load_image
 from worker.report_style import STYLE
 from worker.vision import Image
-from worker.vision.crops import Box, resize, to_pixels
+from worker.vision.crops import resize, to_pixels
 
 #: Maximum number of worst cases.
 MAX_CASES = 48

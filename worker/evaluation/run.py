@@ -11,13 +11,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.contracts.base import Box
 from shared.errors import ImageMissing, InvalidInput, InvalidManifest, OutOfMemory
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode
 from worker.evaluation.dataset import KINDS, GalleryImage, LabelledSet, Photograph, TrueObject, read_set
 from worker.evaluation.metrics import Boxes, detector_figures, product_rank, search_figures
 from worker.evaluation.probabilities import ExactSearch, evaluate_probabilities
 from worker.vision import Detection, Embeddings, Image
-from worker.vision.crops import Box, overlap, to_boxes, to_pixels
+from worker.vision.crops import overlap, to_boxes, to_pixels
 from worker.vision.pipeline import Pipeline, QueryEmbedding, QueryOptions
 
 Entry = TypeVar("Entry", GalleryImage, Photograph)

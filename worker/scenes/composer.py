@@ -376,7 +376,7 @@ def _count_visible(owner: NDArray[np.int16], region: NDArray[np.int16], part: Ma
 
 def _to_scene(image: Pixels, owner: NDArray[np.int16], placed: Sequence[Cutout]) -> Scene:
     """Compute boxes and masks of the products that are still visible."""
-    boxes, masks, kept = [], [], []
+    boxes, masks, visible = [], [], []
     for index, cutout in enumerate(placed, 1):
         mask = owner == index
         ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -384,11 +384,11 @@ def _to_scene(image: Pixels, owner: NDArray[np.int16], placed: Sequence[Cutout])
             continue
         boxes.append((xs[0], ys[0], xs[-1] + 1, ys[-1] + 1))
         masks.append(mask)
-        kept.append(cutout)
+        visible.append(cutout)
     return Scene(
         image=image,
         boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
         masks=np.asarray(masks, np.bool_).reshape(-1, *owner.shape),
-        product_ids=tuple(c.product_id for c in kept),
-        sources=tuple(kept),
+        product_ids=tuple(c.product_id for c in visible),
+        sources=tuple(visible),
     )

@@ -138,8 +138,8 @@ def best_threshold(model: Any, composer: Composer, count: int, seed: int, max_fa
     scenes = [composer.compose((seed, index)) for index in range(count)]
     found = [find(model, scene.image, composer.config.size_px, 0.05) for scene in scenes]
     for threshold in np.arange(0.05, 0.9, 0.01):
-        kept = [_filter(each, float(threshold)) for each in found]
-        quality = measure((s.boxes, None, f) for s, f in zip(scenes, kept, strict=True))
+        filtered = [_filter(each, float(threshold)) for each in found]
+        quality = measure((s.boxes, None, f) for s, f in zip(scenes, filtered, strict=True))
         if quality.false_per_picture <= max_false:
             return round(float(threshold), 2)
     return 0.9

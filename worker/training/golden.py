@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.contracts.base import Box
 from shared.errors import InvalidInput
 from worker.scenes.cutouts import is_held_out
 from worker.training.crop_features import CHUNK, Features, read_or_compute
 from worker.training.crop_set import Row
 from worker.training.crops import CropSpec
 from worker.vision import Detector, Image
-from worker.vision.crops import Box, cut_out, transfer_mask
+from worker.vision.crops import cut_out, transfer_mask
 from worker.vision.models import CropPlan
 from worker.vision.runtimes import Runtime
 

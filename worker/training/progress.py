@@ -75,12 +75,12 @@ def average(ema: nn.Module, model: nn.Module, step: int, decay: float, slow: int
         decay: final decay per step.
         slow: number of steps after which the decay is about half of that.
     """
-    kept = decay * min(1.0, (1 + step) / (slow + step))
+    current_decay = decay * min(1.0, (1 + step) / (slow + step))
     fresh = model.state_dict()
     with torch.no_grad():
         for name, value in ema.state_dict().items():
             if value.is_floating_point():
-                value.lerp_(fresh[name], 1 - kept)
+                value.lerp_(fresh[name], 1 - current_decay)
             else:
                 value.copy_(fresh[name])
 
