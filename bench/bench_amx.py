@@ -1,9 +1,9 @@
-"""INT8 networks without AMX, as Vitrine runs them, against OpenVINO's own choice, which takes AMX if it can.
+"""Compare INT8 networks without AMX, as Vitrine runs them, with OpenVINO's default, which uses AMX.
 
     python bench/bench_amx.py [--batches 1,4,8,16] [--rounds 7]
 
-Two processes, since the choice is made once in each; they take turns in short slices, and of each the median
-slice counts. Results go to bench/results/amx.json.
+The choice holds for a whole process, so two processes alternate in short slices; the median slice counts.
+Results are written to bench/results/amx.json.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ sys.path.insert(0, str(ROOT))
 
 from bench.common import machine, write_results  # noqa: E402
 
-#: The whole of what the processor has, against what the runtime sets by itself.
+#: Environment of each choice: all instructions of the processor, and the runtime's own setting.
 CHOICES = {"amx": {"ONEDNN_MAX_CPU_ISA": "ALL"}, "without": {}}
 
 
 def serve() -> None:
-    """Answer each line "network batch seconds" with images a second, until the input ends."""
+    """Answer each line "network batch seconds" with images per second, until the input ends."""
     from worker.vision.detector import load_detector
     from worker.vision.embedder import load_embedder
     from worker.vision.models import find_model
@@ -51,7 +51,7 @@ def serve() -> None:
 
 
 def measure(batches: list[int], rounds: int, slice_s: float) -> dict[str, float]:
-    """Rates and ratios under flat keys."""
+    """Measure rates and ratios under flat keys."""
     children = {
         choice: subprocess.Popen(
             [sys.executable, __file__, "--child"],
@@ -75,18 +75,21 @@ def measure(batches: list[int], rounds: int, slice_s: float) -> dict[str, float]
         for batch in batches:
             rates: dict[str, list[float]] = {choice: [] for choice in CHOICES}
             for _ in range(rounds):
-                for choice, seen in rates.items():
-                    seen.append(ask(choice, name, batch, slice_s))
-            middle = {choice: statistics.median(seen) for choice, seen in rates.items()}
-            for choice, rate in middle.items():
+                for choice, measured in rates.items():
+                    measured.append(ask(choice, name, batch, slice_s))
+            medians = {choice: statistics.median(measured) for choice, measured in rates.items()}
+            for choice, rate in medians.items():
                 found[f"{name}_batch{batch}_{choice}_images_per_s"] = round(rate, 1)
-            found[f"{name}_batch{batch}_without_over_amx_ratio"] = round(middle["without"] / middle["amx"], 2)
+            found[f"{name}_batch{batch}_without_over_amx_ratio"] = round(
+                medians["without"] / medians["amx"], 2
+            )
     for child in children.values():
         child.communicate()
     return found
 
 
 def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""What the sandbox costs an ordinary photo: each operation in this process and in a child, by turns.
+"""Measure the sandbox's overhead for ordinary photos, in this process and in a child.
 
     python -m bench.bench_decode [--rounds 60] [--out bench/results/decode.json]
 
-Both are measured in turn for each photo, so that other work on the machine slows both alike.
+The two alternate for each photo, so that other work on the machine slows both equally.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from shared.images import ImageLimits, decode, normalise
 from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-#: Longest sides: a demo picture, a photo as the page sends it, a phone's photo.
+#: Longer sides: a demo picture, a photo as the storefront sends it, a phone's photo.
 SIDES_PX = (480, 1280, 4000)
 
 
-def photo(side_px: int) -> bytes:
-    """Return a JPEG of that longest side, in 4:3."""
+def encode_photo(side_px: int) -> bytes:
+    """Return a 4:3 JPEG with that longer side."""
     picture = Image.open(sorted((ROOT / "demo" / "images").glob("*"))[0]).convert("RGB")
     file = io.BytesIO()
     picture.resize((side_px, side_px * 3 // 4)).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
-def timed_ms(work: Callable[[], object]) -> float:
+def measure_ms(work: Callable[[], object]) -> float:
+    """Return the duration of a call in milliseconds."""
     began = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - began)
@@ -51,7 +52,7 @@ def measure(rounds: int) -> dict[str, float]:
     found = {"start_ms": round(1000 * (time.perf_counter() - began), 1)}
     side_px, max_bytes = settings.images.query_side_px, settings.images.query_max_bytes
     for side in SIDES_PX:
-        data = photo(side)
+        data = encode_photo(side)
         operations: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "normalise": (
                 lambda data=data: normalise(data, limits, side_px, max_bytes),  # type: ignore[misc]
@@ -63,7 +64,7 @@ def measure(rounds: int) -> dict[str, float]:
             ),
         }
         for name, (here, fenced) in operations.items():
-            pairs = [(timed_ms(here), timed_ms(fenced)) for _ in range(rounds)]
+            pairs = [(measure_ms(here), measure_ms(fenced)) for _ in range(rounds)]
             for where, times in zip(("here", "fenced"), zip(*pairs, strict=True), strict=True):
                 for share in (0.5, 0.95):
                     key = f"{name}_{side}_{where}_p{share * 100:.0f}_ms"
@@ -74,14 +75,15 @@ def measure(rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure, print and optionally write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    text = json.dumps(measure(given.rounds), indent=2)
+    args = parser.parse_args()
+    text = json.dumps(measure(args.rounds), indent=2)
     print(text)
-    if given.out is not None:
-        given.out.write_text(text + "\n", encoding="utf-8")
+    if args.out is not None:
+        args.out.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""How well near duplicates are told from different products, by perceptual hash and embedding.
+"""Measure how well perceptual hash and embedding separate near duplicates from different products.
 
     python bench/bench_duplicates.py [--data demo] [--changed 120] [--features features.npz]
 
-True duplicates are made of known pictures: smaller, compressed, cut, mirrored, darkened, with a border.
-Every other pair of products is a false one. Prints, for each pair of limits, the share of true
-duplicates found, how many pairs of different products are taken for duplicates, and how many products are in
-them. The embedder sees what the detector finds, as an import does. DATA has products.jsonl and the pictures
-that it names: the data pack beside this repository, or else the demo.
+True duplicates are changed copies of pictures: smaller, compressed, cut, mirrored, darkened, with a border.
+All other pairs of products are false. Prints, for each pair of limits, the share of true duplicates found,
+the number of false pairs, and the number of their products. Objects are detected and embedded as in an
+import. DATA has products.jsonl and its pictures: the data pack next to this repository, or else the demo.
 """
 
 from __future__ import annotations
@@ -34,18 +33,22 @@ PACK = ROOT.parent / "shared/data/products"
 LIMITS = ImageLimits(20_000_000, 50_000_000, 16_000)
 
 
-def smaller(image: Image) -> Image:
+def shrink(image: Image) -> Image:
+    """Halve the size."""
     height, width = image.shape[:2]
     return np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def compressed(image: Image) -> Image:
-    _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 30])
-    again = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-    return np.ascontiguousarray(again[..., ::-1])
+def compress(image: Image) -> Image:
+    """Encode as a JPEG of quality 30, and decode."""
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 30])
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
-def cut(share: float) -> Callable[[Image], Image]:
+def crop_by(share: float) -> Callable[[Image], Image]:
+    """Return a change that crops a share of width and height."""
+
     def change(image: Image) -> Image:
         dy, dx = (max(int(side * share / 2), 1) for side in image.shape[:2])
         return np.ascontiguousarray(image[dy:-dy, dx:-dx])
@@ -53,27 +56,28 @@ def cut(share: float) -> Callable[[Image], Image]:
     return change
 
 
-def bordered(image: Image) -> Image:
+def add_border(image: Image) -> Image:
+    """Add a white border of 5 %."""
     dy, dx = (side // 20 for side in image.shape[:2])
     white = (255, 255, 255)
-    made = cv2.copyMakeBorder(image, dy, dy, dx, dx, cv2.BORDER_CONSTANT, value=white)
-    return np.asarray(made, np.uint8)
+    framed = cv2.copyMakeBorder(image, dy, dy, dx, dx, cv2.BORDER_CONSTANT, value=white)
+    return np.asarray(framed, np.uint8)
 
 
 CHANGES: dict[str, Callable[[Image], Image]] = {
-    "half the size": smaller,
-    "JPEG quality 30": compressed,
-    "cut by 3 %": cut(0.03),
-    "cut by 8 %": cut(0.08),
+    "half the size": shrink,
+    "JPEG quality 30": compress,
+    "cut by 3 %": crop_by(0.03),
+    "cut by 8 %": crop_by(0.08),
     "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
     "darker by 15 %": lambda image: np.asarray(image * 0.85, np.uint8),
-    "border of 5 %": bordered,
+    "border of 5 %": add_border,
 }
 BITS, SCORES = (2, 4, 6, 8, 10, 12, 14, 64), (0.80, 0.85, 0.90, 0.93, 0.95, 0.97)
 
 
-def features(args: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Hashes and embeddings of all pictures, and of changed copies of some."""
+def compute_features(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Compute hashes and embeddings of all pictures, and of changed copies of some."""
     rows = [json.loads(line) for line in (args.data / "products.jsonl").read_text().splitlines()]
     rows = rows[: args.products]
     images = [decode((args.data / row["image"]).read_bytes(), LIMITS, 640) for row in rows]
@@ -96,8 +100,8 @@ def features(args: argparse.Namespace) -> dict[str, np.ndarray]:
     }
 
 
-def table(known: dict[str, np.ndarray]) -> list[dict[str, float]]:
-    """Print and return a row for each pair of limits."""
+def compare_limits(known: dict[str, np.ndarray]) -> list[dict[str, float]]:
+    """Print and return one row per pair of limits."""
     count, sample = len(known["ids"]), known["sample"]
     hashes, embeddings = known["hashes"], known["embeddings"]
     left, right = np.triu_indices(count, 1)
@@ -112,44 +116,45 @@ def table(known: dict[str, np.ndarray]) -> list[dict[str, float]]:
     copy_scores = copy_scores.reshape(len(CHANGES), -1)
     rows = []
     print("bits score | " + " | ".join(CHANGES) + " | all but mirrored | false pairs | their products")
-    for most in BITS:
-        for least in SCORES:
-            hit = (copy_bits <= most) & (copy_scores >= least)
-            wrong = (bits <= most) & (scores >= least)
+    for max_bits in BITS:
+        for min_score in SCORES:
+            hit = (copy_bits <= max_bits) & (copy_scores >= min_score)
+            wrong = (bits <= max_bits) & (scores >= min_score)
             shares = hit.mean(axis=1)
-            of = len(set(left[wrong]) | set(right[wrong]))
+            products = len(set(left[wrong]) | set(right[wrong]))
             straight = float(np.delete(shares, list(CHANGES).index("mirrored")).mean())
             rows.append(
-                {"bits": most, "score": least, **dict(zip(CHANGES, map(float, shares), strict=True)),
-                 "straight": straight, "false_pairs": int(wrong.sum()), "false_products": of}
+                {"bits": max_bits, "score": min_score, **dict(zip(CHANGES, map(float, shares), strict=True)),
+                 "straight": straight, "false_pairs": int(wrong.sum()), "false_products": products}
             )  # fmt: skip
             print(
-                most,
-                least,
+                max_bits,
+                min_score,
                 *(f"{100 * s:.0f}" for s in shares),
                 f"{100 * straight:.1f}",
                 int(wrong.sum()),
-                of,
+                products,
             )
     return rows
 
 
 def main() -> None:
+    """Compare the limits and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=PACK if PACK.exists() else ROOT / "demo")
-    parser.add_argument("--changed", type=int, default=120, help="Products of which copies are made.")
-    parser.add_argument("--products", type=int, help="Only so many products.")
+    parser.add_argument("--changed", type=int, default=120, help="number of products with changed copies")
+    parser.add_argument("--products", type=int, help="maximum number of products")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--features", type=Path, help="Where hashes and embeddings are kept between runs.")
+    parser.add_argument("--features", type=Path, help="file that caches hashes and embeddings")
     args = parser.parse_args()
     before = machine()
     if args.features is not None and args.features.exists():
         known = dict(np.load(args.features))
     else:
-        known = features(args)
+        known = compute_features(args)
         if args.features is not None:
             np.savez(args.features, allow_pickle=False, **known)
-    rows = table(known)
+    rows = compare_limits(known)
     results = {**before, "products": len(known["ids"]), "rows": rows}
     write_results(ROOT / "bench" / "results" / "duplicates.json", results)
 

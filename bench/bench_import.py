@@ -1,16 +1,16 @@
-"""Bulk import against a bare loop over the same pictures, in the same run.
+"""Compare a bulk import with a bare loop over the same pictures, in the same run.
 
     python bench/bench_import.py [--pictures 2400] [--rounds 1] [--copies 3000]
 
-The bare loop reads, decodes, detects and embeds in the same micro-batches, with no queue, no database, no
-image store and no index. The import runs the catalogue lane on a real Milvus, and on a database and image
-store that are new in each round, in this process, so that both have the same models. They take turns chunk
-by chunk, every few seconds, so that whatever else the machine does falls on both alike; manifest, proof and
-the making of the collection count for the import. ``_cpu_`` is of processor seconds of this process, Milvus'
-not among them: it also holds where others work on the machine.
+The bare loop reads, decodes, detects and embeds in the same micro-batches, without queue, database, image
+store and index. The import runs the catalogue lane in this process, with the same models, on a real Milvus,
+and on a new database and image store in each round. They alternate by chunk, every few seconds, so that other
+work on the machine slows both equally. Manifest, comparison and creation of the collection count for the
+import. ``_cpu_`` figures are processor seconds of this process, without Milvus, and hold on a busy machine
+too.
 
-Then the same pictures go into a second catalogue under many new product ids, where equal content is copied
-instead of embedded.
+Then the same pictures are imported into a second catalogue under many new product ids, where embeddings of
+equal content are copied.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from worker.process import WorkerProcess, build_process  # noqa: E402
 SIDE_NEEDED_PX = 640
 
 
-def bare(worker: WorkerProcess, settings: Settings, data: Sequence[bytes]) -> Spent:
-    """What decoding, detecting and embedding alone take."""
+def run_bare(worker: WorkerProcess, settings: Settings, data: Sequence[bytes]) -> Spent:
+    """Measure decoding, detecting and embedding alone."""
     limits, size = image_limits(settings, catalogue=True), settings.models.micro_batch
 
     def run() -> None:
@@ -60,12 +60,12 @@ def bare(worker: WorkerProcess, settings: Settings, data: Sequence[bytes]) -> Sp
     return spent(run)
 
 
-def by_turns(
+def alternate(
     worker: WorkerProcess, settings: Settings, pictures: dict[str, bytes]
 ) -> tuple[list[Spent], list[Spent]]:
-    """Import the pictures, and embed them bare in between; return what each turn of each took.
+    """Alternate between import and bare loop; return the durations of the turns of both.
 
-    The import's first turn is the plan, its last the proof; the bare loop has one a chunk.
+    The import's first turn is the plan, its last the comparison; the bare loop has one per chunk.
     """
     database = open_database(settings)
     jobs, job = accept(database, settings, pictures, "shop")
@@ -81,7 +81,7 @@ def by_turns(
         turns.append(spent(work_one))
         start = len(alone) * size
         if start < len(data):
-            alone.append(bare(worker, settings, data[start : start + size]))
+            alone.append(run_bare(worker, settings, data[start : start + size]))
     status = jobs.status(job)
     assert status.counts.new == len(pictures), status
     database.close()
@@ -91,7 +91,7 @@ def by_turns(
 def accept(
     database: Database, settings: Settings, files: Mapping[str, bytes | str], catalogue: str
 ) -> tuple[JobRepository, str]:
-    """Accept an import of the files that nobody works on yet."""
+    """Accept an import of the files without working on it."""
     CatalogueStore(database).create(catalogue)
     name = os.urandom(32).hex() + "-archive.zip"
     open_image_store(settings).put_stream(name, [archive(files)], "imports", 10**10)
@@ -99,10 +99,10 @@ def accept(
     return jobs, jobs.create_import(catalogue, {"archive": name}).id
 
 
-def imported(
+def run_import(
     worker: WorkerProcess, settings: Settings, files: Mapping[str, bytes | str], catalogue: str, products: int
 ) -> Spent:
-    """What an import takes from its first chunk to its last, manifest, proof and all."""
+    """Measure an import from its first chunk to its last, manifest and comparison included."""
     database = open_database(settings)
     jobs, job = accept(database, settings, files, catalogue)
     took = spent(lambda: finish_work(worker))
@@ -113,12 +113,13 @@ def imported(
 
 
 def finish_work(worker: WorkerProcess) -> None:
+    """Work until the queue is empty."""
     while worker.catalogue.work_one() is not None:
         pass
 
 
 def fresh_round(settings: Settings, folder: Path, number: int) -> Settings:
-    """Settings of a round: a database, image store and collections of its own, the same models."""
+    """Return the settings of a round: the same models, and its own database, image store and collections."""
     changed = settings.model_copy(
         update={
             "database": DatabaseSettings(url=SecretStr(f"sqlite:///{folder}/round{number}.sqlite3")),
@@ -133,14 +134,14 @@ def fresh_round(settings: Settings, folder: Path, number: int) -> Settings:
 
 
 def copies(pictures: dict[str, bytes], count: int) -> dict[str, bytes | str]:
-    """The pictures with a manifest that gives them to so many products."""
+    """Return the pictures with a manifest of ``count`` products that share them."""
     names = list(pictures)
     rows = [f"copy-{n},{names[n % len(names)]}" for n in range(count)]
     return {**pictures, "products.csv": "\n".join(["product_id,images", *rows])}
 
 
-def taken(count: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The demo's pictures, then the same mirrored, and a few others to warm up with."""
+def load_pictures(count: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Load the demo's pictures, then mirrored ones, and a few others for the warm-up."""
     paths = sorted((ROOT / "demo" / "images").glob("*"))
     others = {path.name: path.read_bytes() for path in paths[-16:]}
     pictures = {path.name: path.read_bytes() for path in paths[:-16][:count]}
@@ -166,18 +167,18 @@ def measure(
         for number in range(rounds):
             settings = fresh_round(base, folder, number)
             worker = build_process(settings, Lane.CATALOGUE, "catalogue@bench")
-            # What a process does once belongs to neither.
-            imported(worker, settings, others, "warm-up", len(others))
-            bare(worker, settings, list(others.values()))
-            bare_turns, import_turns = by_turns(worker, settings, pictures)
+            # One-time work of a process counts for neither.
+            run_import(worker, settings, others, "warm-up", len(others))
+            run_bare(worker, settings, list(others.values()))
+            bare_turns, import_turns = alternate(worker, settings, pictures)
             alone += bare_turns
             bulk += import_turns
-            # Without the plan, and without the last chunk, which is a short one.
+            # Without the plan, and without the last chunk, which is short.
             chunks = import_turns[1 : len(bare_turns)]
             pairs += [b.clock_s / i.clock_s for b, i in zip(bare_turns, chunks, strict=False)]
             if number + 1 < rounds:
                 worker.close()
-        again = imported(worker, settings, copies(pictures, copied), "copies", copied)
+        copying = run_import(worker, settings, copies(pictures, copied), "copies", copied)
         worker.close()
     finally:
         server.stop()
@@ -194,12 +195,13 @@ def measure(
         "bulk_over_bare_cpu_ratio": round(sum(t.cpu_s for t in alone) / sum(t.cpu_s for t in bulk), 3),
         "bare_cpu_ms_per_image": round(1000 * sum(t.cpu_s for t in alone) / count, 2),
         "bulk_cpu_ms_per_image": round(1000 * sum(t.cpu_s for t in bulk) / count, 2),
-        "copied_products_per_s": round(copied / again.clock_s, 1),
-        "copied_cpu_ms_per_product": round(1000 * again.cpu_s / copied, 2),
+        "copied_products_per_s": round(copied / copying.clock_s, 1),
+        "copied_cpu_ms_per_product": round(1000 * copying.cpu_s / copied, 2),
     }
 
 
 def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -207,7 +209,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--copies", type=int, default=3000)
     args = parser.parse_args()
-    pictures, others = taken(args.pictures)
+    pictures, others = load_pictures(args.pictures)
     before = machine()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), pictures, others, args.rounds, args.copies)

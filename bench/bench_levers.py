@@ -1,10 +1,10 @@
-"""What each part of a query's embedding costs: processor milliseconds a photo, in one process.
+"""Measure the cost of each part of a query's embedding: processor milliseconds per photo.
 
     python bench/bench_levers.py --set VAL [--photos 60] [--rounds 5]
 
-`VAL` is a labelled set with photographs, such as `python -m training.validation_set` makes. Each way
-of embedding takes the same photographs one at a time, the ways in turns; of each photograph its best time
-counts. Results go to bench/results/levers.json.
+`VAL` is a labelled set with photographs, such as `python -m training.validation_set` writes. The ways of
+embedding alternate over the same photographs, one at a time; the best time of each photograph counts. Results
+are written to bench/results/levers.json.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from worker.vision.models import CropMode  # noqa: E402
 from worker.vision.pipeline import Pipeline, build_pipeline  # noqa: E402
 
 BOX, COLOUR = "embedder-efficientnet-lite0-256", "embedder-efficientnet-lite0-400"
-#: Embedder, crop mode, minimum confidence of what is searched for; each adds one thing.
+#: Embedder, crop mode and minimum confidence of objects; each way adds one feature.
 WAYS: dict[str, tuple[str, CropMode, float]] = {
     "box": (BOX, "box", CONFIDENCE),
     "both": (BOX, "both", CONFIDENCE),
@@ -40,7 +40,7 @@ WAYS: dict[str, tuple[str, CropMode, float]] = {
 
 
 def open_ways(models: Path, threads: int, cache: Path) -> dict[str, Pipeline]:
-    """Load a pipeline for each way."""
+    """Load the pipeline of each way."""
     return {
         way: build_pipeline(
             models_dir=models,
@@ -56,7 +56,7 @@ def open_ways(models: Path, threads: int, cache: Path) -> dict[str, Pipeline]:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds and objects a photo under flat keys."""
+    """Measure milliseconds and objects per photo, under flat keys."""
     paths = [photograph.path for photograph in read_set(args.set).photographs]
     images = [load_image(path) for path in paths[:: max(1, len(paths) // args.photos)][: args.photos]]
     results: dict[str, Any] = {"photos": len(images)}
@@ -84,7 +84,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print and keep the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

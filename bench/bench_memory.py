@@ -1,11 +1,11 @@
-"""Peak memory of the catalogue worker: a small import against a large one, and a very long manifest.
+"""Measure the peak memory of the catalogue worker: a small and a large import, and a long manifest.
 
     python bench/bench_memory.py [--small 1000] [--large 100000] [--manifest 1000000]
 
-Each import runs in a process of its own, on a Milvus, database and image store of its own: the manifest is
-planned, every product read, embedded or copied, and written, and index and database are compared at the end.
-A few hundred pictures are replicated under new product ids; equal pictures are embedded once. The long
-manifest is only planned, in a process that does nothing else. The peak is the kernel's (VmHWM).
+Each import runs in its own process with its own Milvus, database and image store: the manifest is planned,
+all products are read, embedded or copied, and written, and index and database are compared at the end. A few
+hundred pictures are replicated under new product ids; equal pictures are embedded once. The long manifest is
+only planned, in a process of its own. The peak is the kernel's (VmHWM).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from worker.process import build_process  # noqa: E402
 
 
 def run_import(folder: Path, milvus_uri: str, *, plan_only: bool) -> dict[str, Any]:
-    """Import the folder's source in this process; return what it took."""
+    """Import the folder's source in this process; return its figures."""
     source = folder / "source"
     settings = Settings(
         data_dir=folder / "data",
@@ -70,13 +70,13 @@ def run_import(folder: Path, milvus_uri: str, *, plan_only: bool) -> dict[str, A
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever held."""
+    """Return the peak memory of this process."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
-def in_a_child(products: int, *, plan_only: bool) -> dict[str, Any]:
-    """Run an import of so many products in a process of its own, on a Milvus of its own."""
+def run_in_child(products: int, *, plan_only: bool) -> dict[str, Any]:
+    """Run an import of ``products`` products in its own process, on its own Milvus."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_source(folder / "source", products)
@@ -96,6 +96,7 @@ def in_a_child(products: int, *, plan_only: bool) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -110,10 +111,10 @@ def main() -> None:
         print(json.dumps(run_import(args.child, args.uri, plan_only=args.plan_only)))
         return
     before = machine()
-    small = in_a_child(args.small, plan_only=False)
-    large = in_a_child(args.large, plan_only=False)
-    few = in_a_child(args.small, plan_only=True)
-    many = in_a_child(args.manifest, plan_only=True)
+    small = run_in_child(args.small, plan_only=False)
+    large = run_in_child(args.large, plan_only=False)
+    few = run_in_child(args.small, plan_only=True)
+    many = run_in_child(args.manifest, plan_only=True)
     proof = large["report"]["reconcile"]
     results = {
         **before,

@@ -1,11 +1,11 @@
-"""Images a second of detector and embedder: OpenVINO in INT8 and FP32, against eager PyTorch in the same run.
+"""Measure images per second of detector and embedder in OpenVINO INT8 and FP32, and in eager PyTorch.
 
     python bench/bench_models.py [--images demo/images] [--threads 2] [--batches 1,4,8,16,32]
 
-All have the same threads and take turns in short slices, so that whatever else the machine does falls on
-all alike; of each the best slice counts. On a busy machine the ratios of processor time (`_cpu_ratio`) say
-more. Results go to bench/results/models.json. The ratio without a batch
-in its name is the lowest of all batch sizes.
+All have the same number of threads and alternate in short slices, so that other work on the machine slows all
+equally; the best slice counts. On a busy machine the ratios of processor time (`_cpu_ratio`) are more
+reliable. A ratio without a batch in its name is the lowest of all batch sizes. Results are written to
+bench/results/models.json.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ FORMS: dict[str, tuple[RuntimeName, PrecisionChoice]] = {
 }
 
 
-def rates(
+def measure_rates(
     calls: dict[str, Callable[[], object]], images: int, rounds: int, slice_s: float
 ) -> dict[str, tuple[float, float]]:
-    """Images a second, and a second of processor time, of each call, which handles so many images."""
+    """Return images per second, and per second of processor time, of each call on ``images`` images."""
     best = dict.fromkeys(calls, (0.0, 0.0))
     for call in calls.values():
         call()
@@ -56,28 +56,28 @@ def rates(
 
 
 def measure(args: argparse.Namespace, images: Sequence[Image], batches: Sequence[int]) -> dict[str, object]:
-    """Rates and ratios under flat keys."""
+    """Measure rates and ratios under flat keys."""
     results: dict[str, object] = {}
     lowest: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         common = {"cache_dir": Path(folder), "threads": args.threads}
-        seer = find_model(args.models, args.detector, "detector")
-        model = find_model(args.models, args.embedder, "embedder")
-        detectors = {k: load_detector(seer, r, precision=p, **common) for k, (r, p) in FORMS.items()}
-        embedders = {k: load_embedder(model, r, precision=p, **common) for k, (r, p) in FORMS.items()}
+        detector = find_model(args.models, args.detector, "detector")
+        embedder = find_model(args.models, args.embedder, "embedder")
+        detectors = {k: load_detector(detector, r, precision=p, **common) for k, (r, p) in FORMS.items()}
+        embedders = {k: load_embedder(embedder, r, precision=p, **common) for k, (r, p) in FORMS.items()}
         crops = [embedders["torch"].crop(image, None) for image in images]
         rows = {k: e.embed(crops) for k, e in embedders.items()}
         results["embedder_fp32_torch_least_cosine"] = float((rows["fp32"] * rows["torch"]).sum(axis=1).min())
         results["embedder_int8_fp32_least_cosine"] = float((rows["int8"] * rows["fp32"]).sum(axis=1).min())
         results["detector"], results["embedder"] = detectors["int8"].version, embedders["int8"].version
         for size in batches:
-            some, few = images[:size], crops[:size]
+            batch_images, batch_crops = images[:size], crops[:size]
             parts: dict[str, dict[str, Callable[[], object]]] = {
-                "detector": {k: partial(d.detect, some) for k, d in detectors.items()},
-                "embedder": {k: partial(e.embed, few) for k, e in embedders.items()},
+                "detector": {k: partial(d.detect, batch_images) for k, d in detectors.items()},
+                "embedder": {k: partial(e.embed, batch_crops) for k, e in embedders.items()},
             }
             for part, calls in parts.items():
-                found = rates(calls, size, args.rounds, args.slice_s)
+                found = measure_rates(calls, size, args.rounds, args.slice_s)
                 for form, (rate, _) in found.items():
                     results[f"{part}_{form}_batch{size}_images_per_s"] = round(rate, 1)
                 for form in ("int8", "fp32"):
@@ -91,7 +91,7 @@ def measure(args: argparse.Namespace, images: Sequence[Image], batches: Sequence
 
 
 def main() -> None:
-    """Measure, print and keep the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

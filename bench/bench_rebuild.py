@@ -1,12 +1,12 @@
-"""A rebuild of an index from the database against bare writes of the same rows to Milvus, in the same run.
+"""Compare a rebuild of an index from the database with bare writes of the same rows to Milvus.
 
     python bench/bench_rebuild.py [--rows 24000] [--embedder colour-histogram]
 
-Some thousand products are imported from a few hundred pictures, and multiplied in the database to as many
-rows as wanted. The rebuild runs in this process on a real Milvus. ``rebuilt_`` is the whole job: list of
-products, collection, writes, flush, comparison of every key, switch; ``writing_`` is its chunks alone.
-``bare_`` writes the same rows, made before, a thousand at a time; ``bare_ready_`` counts collection and
-flush too, as a rebuild has to. ``_cpu_`` is of this process, Milvus' not among it.
+A thousand products are imported from a few hundred pictures, and replicated in the database to the given
+number of rows. The rebuild runs in this process on a real Milvus. ``rebuilt_`` is the whole job: list of
+products, collection, writes, flush, comparison of all keys, switch; ``writing_`` is its chunks alone.
+``bare_`` writes the same prepared rows, a thousand at a time; ``bare_ready_`` includes collection and flush,
+which a rebuild needs. ``_cpu_`` is of this process, without Milvus.
 """
 
 from __future__ import annotations
@@ -40,23 +40,25 @@ from worker.indexes.stored_rows import rows_of_products  # noqa: E402
 from worker.indexes.versions import live_index  # noqa: E402
 from worker.process import WorkerProcess, build_process  # noqa: E402
 
+#: Products that are imported.
 IMPORTED = 1000
-AT_ONCE = 1000
+#: Rows per bare write.
+BATCH_ROWS = 1000
 
 
 def fill(worker: WorkerProcess, database: Database, source: Path, rows: int) -> None:
-    """Import products, and multiply them in the database."""
+    """Import products, and replicate them in the database."""
     jobs = JobRepository(database)
     job = jobs.create_import("shop", {"path": str(source)}).id
     while worker.catalogue.work_one() is not None:
         pass
     assert jobs.status(job).counts.new == IMPORTED, jobs.status(job)
     with database.write() as session:
-        multiply(session, rows)
+        replicate(session, rows)
 
 
-def multiply(session: Session, rows: int) -> None:
-    """Give the only catalogue, which has one row of the index a product, so many."""
+def replicate(session: Session, rows: int) -> None:
+    """Replicate the products of the only catalogue, which have one row each, to ``rows`` rows."""
     query = (
         select(Product, Image, Detection)
         .join(Image, Image.product == Product.id)
@@ -67,21 +69,22 @@ def multiply(session: Session, rows: int) -> None:
     first = (session.scalar(select(func.max(Product.id))) or 0) + 1
     new: dict[type[Base], list[dict[str, Any]]] = {Product: [], Image: [], Detection: []}
     for n in range(rows - len(found)):
-        product, image, seen = found[n % len(found)]
+        product, image, detection = found[n % len(found)]
         image_id = f"{n:032x}"
-        new[Product].append(values(product) | {"id": first + n, "product_id": f"more-{n}"})
-        new[Image].append(values(image) | {"id": image_id, "product": first + n})
-        new[Detection].append(values(seen) | {"image_id": image_id})
+        new[Product].append(to_values(product) | {"id": first + n, "product_id": f"more-{n}"})
+        new[Image].append(to_values(image) | {"id": image_id, "product": first + n})
+        new[Detection].append(to_values(detection) | {"image_id": image_id})
     for table, records in new.items():
         insert_rows(session, table, records)
 
 
-def values(record: Base) -> dict[str, Any]:
+def to_values(record: Base) -> dict[str, Any]:
+    """Return the columns of a row."""
     return {column.key: getattr(record, column.key) for column in type(record).__table__.columns}
 
 
-def rebuilt(worker: WorkerProcess, database: Database, rows: int) -> list[Spent]:
-    """What it takes to write the catalogue's index anew: the plan, each chunk, and the end."""
+def run_rebuild(worker: WorkerProcess, database: Database, rows: int) -> list[Spent]:
+    """Rebuild the catalogue's index; return the durations of the plan, of each chunk and of the end."""
     jobs = JobRepository(database)
     job = jobs.create(JobKind.REBUILD, "shop").id
     turns: list[Spent] = []
@@ -95,22 +98,22 @@ def rebuilt(worker: WorkerProcess, database: Database, rows: int) -> list[Spent]
     return turns
 
 
-def bare(worker: WorkerProcess, database: Database) -> tuple[Spent, Spent]:
-    """What Milvus takes for the same rows; and with collection and flush."""
+def run_bare(worker: WorkerProcess, database: Database) -> tuple[Spent, Spent]:
+    """Write the same rows; return the duration with collection and flush, and without."""
     with database.read() as session:
         live = live_index(session, 1)
         assert live is not None
         ids = session.scalars(select(Product.product_id)).all()
         rows = [
             row
-            for start in range(0, len(ids), AT_ONCE)
-            for row in rows_of_products(session, 1, live.id, ids[start : start + AT_ONCE]).rows
+            for start in range(0, len(ids), BATCH_ROWS)
+            for row in rows_of_products(session, 1, live.id, ids[start : start + BATCH_ROWS]).rows
         ]
     written: list[Spent] = []
 
     def write() -> None:
-        for start in range(0, len(rows), AT_ONCE):
-            worker.index.upsert("bare", rows[start : start + AT_ONCE])
+        for start in range(0, len(rows), BATCH_ROWS):
+            worker.index.upsert("bare", rows[start : start + BATCH_ROWS])
 
     def run() -> None:
         worker.index.create("bare", live.dim)
@@ -122,6 +125,7 @@ def bare(worker: WorkerProcess, database: Database) -> tuple[Spent, Spent]:
 
 
 def measure(folder: Path, rows: int, embedder: str) -> dict[str, object]:
+    """Measure rebuild and bare writes on a new Milvus."""
     write_source(folder / "source", IMPORTED)
     server = choose_embedded("auto", folder / "milvus", free_port())
     server.start()
@@ -139,8 +143,8 @@ def measure(folder: Path, rows: int, embedder: str) -> dict[str, object]:
         worker = build_process(settings, Lane.CATALOGUE, "catalogue@bench")
         dim = worker.pipelines.default.embedder.dim
         fill(worker, database, folder / "source", rows)
-        turns = rebuilt(worker, database, rows)
-        ready, written = bare(worker, database)
+        turns = run_rebuild(worker, database, rows)
+        ready, written = run_bare(worker, database)
         worker.close()
         database.close()
     finally:
@@ -163,6 +167,7 @@ def measure(folder: Path, rows: int, embedder: str) -> dict[str, object]:
 
 
 def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

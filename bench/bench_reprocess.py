@@ -1,10 +1,10 @@
-"""A catalogue goes from one embedder to the other under continuous searches: what shoppers notice.
+"""Measure searches while a catalogue moves to another embedder.
 
     python bench/bench_reprocess.py [--products 1286] [--embedder NAME]
 
-All processes run as in production, on a real Milvus, over the demo catalogue. One shopper searches all
-the time, one photo after the other: while nothing else goes on, while the catalogue is re-processed, and
-while the new index is promoted, rolled back and promoted again.
+All processes run as in production, on a real Milvus, with the demo catalogue. One client searches
+continuously, one photo after the other: on an idle system, during the re-processing, and while the new index
+is promoted, rolled back and promoted again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _POLL_S = 0.05
 
 @dataclass
 class Shopper(threading.Thread):
-    """Searches without a pause; ``phase`` says what goes on meanwhile."""
+    """Searches continuously; ``phase`` names the concurrent work."""
 
     stack: Stack
     photos: list[bytes]
@@ -53,6 +53,7 @@ class Shopper(threading.Thread):
         return id(self)
 
     def run(self) -> None:
+        """Search until ``stopping`` is set."""
         with self.stack.client() as client:
             n = 0
             while not self.stopping.is_set():
@@ -79,22 +80,23 @@ class Shopper(threading.Thread):
         index = result["models"]["index"].rpartition("_")[2]
         self.by_index[index] = self.by_index.get(index, 0) + 1
 
-    def during(self, phase: str, seconds: float = 0.0) -> None:
+    def enter(self, phase: str, seconds: float = 0.0) -> None:
+        """Start a phase, and wait."""
         self.phase = phase
         time.sleep(seconds)
 
 
-def job(stack: Stack, client: httpx.Client, address: str, **body: Any) -> dict[str, Any]:
-    """Start a job and wait for its end; ``took_s`` is from the request to the end."""
+def run_job(stack: Stack, client: httpx.Client, address: str, **body: Any) -> dict[str, Any]:
+    """Start a job and wait for its end; ``took_s`` is the duration from the request."""
     began = time.perf_counter()
     answer = client.post(f"/v1/catalogues/demo/{address}", json=body)
     assert answer.status_code == 202, answer.text
-    ended = at_the_end(stack, answer.json()["id"])
+    ended = wait_for_success(stack, answer.json()["id"])
     return {**ended, "took_s": round(time.perf_counter() - began, 2)}
 
 
-def at_the_end(stack: Stack, job_id: str) -> dict[str, Any]:
-    """Return the job when it has succeeded, however long it takes."""
+def wait_for_success(stack: Stack, job_id: str) -> dict[str, Any]:
+    """Wait without a timeout until the job has succeeded, and return it."""
     while (found := stack.job(job_id))["state"] in ("queued", "running"):
         time.sleep(0.2)
     assert found["state"] == "succeeded", found
@@ -102,35 +104,37 @@ def at_the_end(stack: Stack, job_id: str) -> dict[str, Any]:
 
 
 def measure(stack: Stack, pictures: dict[str, bytes], embedder: str, idle_s: float) -> dict[str, Any]:
-    imported = at_the_end(stack, stack.import_folder("demo", archive(pictures)))
+    """Run all phases and return the figures."""
+    imported = wait_for_success(stack, stack.import_folder("demo", archive(pictures)))
     assert imported["counts"]["new"] == len(pictures), imported
     shopper = Shopper(stack, list(pictures.values())[:: max(len(pictures) // 32, 1)])
     shopper.start()
     try:
         with stack.client() as client:
-            shopper.during("warm-up", 5.0)
-            shopper.during("idle", idle_s)
-            shopper.during("re-processing")
-            done = job(stack, client, "reprocess", embedder=embedder)
-            shopper.during("moving")
-            promoted = job(stack, client, "promote", force=done["report"]["gate"]["verdict"] != "passed")
-            rolled_back = job(stack, client, "rollback")
-            again = job(stack, client, "rollback")
-            shopper.during("idle on the new index", idle_s)
+            shopper.enter("warm-up", 5.0)
+            shopper.enter("idle", idle_s)
+            shopper.enter("re-processing")
+            done = run_job(stack, client, "reprocess", embedder=embedder)
+            shopper.enter("moving")
+            promoted = run_job(stack, client, "promote", force=done["report"]["gate"]["verdict"] != "passed")
+            rolled_back = run_job(stack, client, "rollback")
+            repeated = run_job(stack, client, "rollback")
+            shopper.enter("idle on the new index", idle_s)
             indexes = client.get("/v1/catalogues/demo/indexes").json()
     finally:
         shopper.stopping.set()
         shopper.join()
     return {
-        **figures(shopper, done),
+        **to_figures(shopper, done),
         "promote_s": promoted["took_s"],
         "rollback_s": rolled_back["took_s"],
-        "second_rollback_s": again["took_s"],
+        "second_rollback_s": repeated["took_s"],
         "indexes": [{k: i[k] for k in ("number", "state", "embedder", "images")} for i in indexes],
     }
 
 
-def figures(shopper: Shopper, done: dict[str, Any]) -> dict[str, Any]:
+def to_figures(shopper: Shopper, done: dict[str, Any]) -> dict[str, Any]:
+    """Compute the figures under flat keys."""
     spent = shopper.spent_ms
     idle, during = spent["idle"], spent["re-processing"]
     report = done["report"]
@@ -157,6 +161,7 @@ def figures(shopper: Shopper, done: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,11 +1,10 @@
-"""Photographs of several products through the search path: does each object find its product, and does a
-probability of 0.8 mean 0.8?
+"""Search with photographs of several products; measure recall by object and calibration.
 
     python bench/bench_scenes.py DATA [--limit 120]
 
 DATA is a labelled set (``products/products.jsonl``, ``benchmark.jsonl``). Its gallery is imported with the
-shipped models and calibrated as `vitrine calibrate` does it: with photos composed of the gallery's own
-pictures on painted grounds. No photograph of the set is looked at before it is asked.
+shipped models and calibrated as by `vitrine calibrate`, with photos composed of the gallery's own pictures on
+painted backgrounds. No photograph of the set is used before its search.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ TOP, SAME_OBJECT = 10, 0.5
 ECES = ("ece", "ece_ci", "ece_by_chance")
 
 
-class Place:
-    """A catalogue and both lanes in this process."""
+class Instance:
+    """A catalogue with both lanes in this process."""
 
     def __init__(self, folder: Path, milvus_uri: str) -> None:
         milvus = MilvusSettings(uri=milvus_uri, prefix="scenes")
@@ -66,29 +65,31 @@ class Place:
         self.store = open_image_store(self.settings)
         self.worker: WorkerProcess = build_process(self.settings, Lane.CATALOGUE, "catalogue@bench")
 
-    def do(self, job: str) -> dict[str, Any]:
+    def finish(self, job: str) -> dict[str, Any]:
+        """Work until the queue is empty; return the report of a job."""
         while self.worker.catalogue.work_one() is not None:
             pass
         done = self.jobs.status(job)
         assert done.state == "succeeded", done.error
         return done.report or {}
 
-    def ask(self, asked: SearchSource, **options: Any) -> SearchResult:
-        wanted = SearchOptions.model_validate({"catalogue": "scenes", **options})
-        search = self.searches.accept("scenes", wanted, asked, ttl_s=3600).id
+    def answer(self, source: SearchSource, **options: Any) -> SearchResult:
+        """Accept a search, answer it, and return the result."""
+        search_options = SearchOptions.model_validate({"catalogue": "scenes", **options})
+        search = self.searches.accept("scenes", search_options, source, ttl_s=3600).id
         self.worker.search.answer_waiting()
         status = self.searches.status(search)
         assert status.result is not None, status.error
         return status.result
 
     def search(self, photo: Path) -> SearchResult:
-        """As the web takes a photo: made smaller and stripped first."""
+        """Search with a photo that is scaled down and stripped as by the web."""
         picture = normalise(photo.read_bytes(), ImageLimits(), self.settings.images.query_side_px)
-        return self.ask(SearchSource(query_key=self.store.put(picture.jpeg, "queries")))
+        return self.answer(SearchSource(query_key=self.store.put(picture.jpeg, "queries")))
 
 
-def gallery_archive(data: Path) -> bytes:
-    """The gallery in the form that imports read."""
+def pack_gallery(data: Path) -> bytes:
+    """Pack the gallery as an archive for an import."""
     rows, files = [], {}
     for row in map(json.loads, (data / "products/products.jsonl").open(encoding="utf-8")):
         rows.append({name: row[name] for name in ("product_id", "category", "image")})
@@ -98,28 +99,30 @@ def gallery_archive(data: Path) -> bytes:
 
 @dataclass
 class Tally:
-    """What was said of hits, what of it was true, and of which photograph they are."""
+    """Predicted probabilities of hits, whether they were true, and the photograph of each."""
 
     photographs: int = 0
-    said: dict[str, list[float]] = field(default_factory=dict)
+    predicted: dict[str, list[float]] = field(default_factory=dict)
     true: dict[str, list[float]] = field(default_factory=dict)
-    of: dict[str, list[int]] = field(default_factory=dict)
+    photograph: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, name: str, said: float | None, true: bool) -> None:
-        if said is not None:
-            self.said.setdefault(name, []).append(said)
+    def add(self, name: str, predicted: float | None, true: bool) -> None:
+        """Add a hit that has a probability."""
+        if predicted is not None:
+            self.predicted.setdefault(name, []).append(predicted)
             self.true.setdefault(name, []).append(float(true))
-            self.of.setdefault(name, []).append(self.photographs)
+            self.photograph.setdefault(name, []).append(self.photographs)
 
-    def kept(self) -> dict[str, dict[str, Any]]:
+    def measure(self) -> dict[str, dict[str, Any]]:
+        """Measure the calibration by name."""
         return {
-            name: measure_calibration(np.array(said), np.array(self.true[name]), self.of[name])
-            for name, said in sorted(self.said.items())
+            name: measure_calibration(np.array(predicted), np.array(self.true[name]), self.photograph[name])
+            for name, predicted in sorted(self.predicted.items())
         }
 
 
-def on(photograph: Photograph, result: SearchResult) -> dict[int, int]:
-    """Which found object is on which true one, by at least half."""
+def match_objects(photograph: Photograph, result: SearchResult) -> dict[int, int]:
+    """Return the found object by true one, with an IoU of at least .5."""
     if not result.objects:
         return {}
     truth = np.array([o.box for o in photograph.objects], np.float32)
@@ -128,8 +131,9 @@ def on(photograph: Photograph, result: SearchResult) -> dict[int, int]:
 
 
 def tally(photograph: Photograph, result: SearchResult, kinds: dict[str, str], sums: Tally) -> None:
+    """Add the hits of a photograph."""
     sums.photographs += 1
-    pairs = {found: n for n, found in on(photograph, result).items()}
+    pairs = {found: n for n, found in match_objects(photograph, result).items()}
     for found, group in enumerate(result.objects):
         right = {photograph.objects[pairs[found]].product_id} if found in pairs else set()
         _tally_group("object", group.hits, group.category, right, kinds, sums)
@@ -145,35 +149,38 @@ def _tally_group(
     kinds: dict[str, str],
     sums: Tally,
 ) -> None:
-    wanted = {kinds[product] for product in right}
-    for place, hit in enumerate(hits):
-        for what, said, true in (
+    categories = {kinds[product] for product in right}
+    for position, hit in enumerate(hits):
+        for what, predicted, true in (
             ("same", hit.probability, hit.product_id in right),
-            ("kind", hit.probability_kind, hit.category in wanted),
+            ("kind", hit.probability_kind, hit.category in categories),
         ):
-            sums.add(f"{what}_{part}_all", said, true)
-            if place == 0:
-                sums.add(f"{what}_{part}_first", said, true)
+            sums.add(f"{what}_{part}_all", predicted, true)
+            if position == 0:
+                sums.add(f"{what}_{part}_first", predicted, true)
     if category is not None and right:
-        sums.add("category", category.confidence, category.value in wanted)
+        sums.add("category", category.confidence, category.value in categories)
 
 
-def scenes(place: Place, answered: Iterator[tuple[Photograph, SearchResult]]) -> dict[str, Any]:
-    """Objects of photographs with several, by whether their own group shows their product in its first ten;
-    those that it does not are drawn by hand, as a shopper would, on the same photograph."""
+def measure_scenes(instance: Instance, answered: Iterator[tuple[Photograph, SearchResult]]) -> dict[str, Any]:
+    """Measure recall of objects in photographs with several.
+
+    An object counts if the first ten hits of its own group contain its product. Other objects are searched
+    again with a drawn box, as a shopper would draw it.
+    """
     found, drawn, undetected = [], [], 0
     for photograph, result in answered:
         if photograph.kind != "multi":
             continue
-        pairs = on(photograph, result)
-        for n, wanted in enumerate(photograph.objects):
+        pairs = match_objects(photograph, result)
+        for n, expected in enumerate(photograph.objects):
             hits = result.objects[pairs[n]].hits[:TOP] if n in pairs else []
-            found.append(wanted.product_id in {hit.product_id for hit in hits})
+            found.append(expected.product_id in {hit.product_id for hit in hits})
             undetected += n not in pairs
             if not found[-1]:
-                asked = place.searches.load_earlier(result.query_id).source
-                again = place.ask(asked, box=wanted.box, top_k=TOP)
-                drawn.append(wanted.product_id in {hit.product_id for hit in again.objects[0].hits})
+                source = instance.searches.load_earlier(result.query_id).source
+                redrawn = instance.answer(source, box=expected.box, top_k=TOP)
+                drawn.append(expected.product_id in {hit.product_id for hit in redrawn.objects[0].hits})
     both = [True] * sum(found) + drawn
     return {
         "scenes_objects": len(found),
@@ -185,42 +192,44 @@ def scenes(place: Place, answered: Iterator[tuple[Photograph, SearchResult]]) ->
     }
 
 
-def measure(place: Place, data: Path, labelled: LabelledSet) -> dict[str, Any]:
+def measure(instance: Instance, data: Path, labelled: LabelledSet) -> dict[str, Any]:
+    """Import, calibrate and search; return the figures."""
     began = time.perf_counter()
     name = f"{secrets.token_hex(32)}-gallery.zip"
-    place.store.put_stream(name, [gallery_archive(data)], "imports", 10**9)
-    place.do(place.jobs.create_import("scenes", {"archive": name}).id)
+    instance.store.put_stream(name, [pack_gallery(data)], "imports", 10**9)
+    instance.finish(instance.jobs.create_import("scenes", {"archive": name}).id)
     imported = time.perf_counter()
-    report = place.do(place.ranking.calibrate("scenes").id)["calibrate"]
+    report = instance.finish(instance.ranking.calibrate("scenes").id)["calibrate"]
     assert report["calibrated"], report["why_not"]
     calibrated = time.perf_counter()
     rows = map(json.loads, (data / "products/products.jsonl").open(encoding="utf-8"))
     kinds = {row["product_id"]: row["category"] for row in rows}
     answered, sums = [], Tally()
     for photograph in labelled.photographs:
-        result = place.search(photograph.path)
+        result = instance.search(photograph.path)
         tally(photograph, result, kinds, sums)
         answered.append((photograph, result))
-    kept = sums.kept()
+    calibration = sums.measure()
     return {
         "photographs": len(answered),
         "import_s": round(imported - began, 1),
         "calibrate_s": round(calibrated - imported, 1),
         "search_s": round(time.perf_counter() - calibrated, 1),
-        **scenes(place, iter(answered)),
-        **{f"{name}_{what}": each[what] for name, each in kept.items() for what in ECES},
-        **{f"{name}_n": each["n"] for name, each in kept.items()},
+        **measure_scenes(instance, iter(answered)),
+        **{f"{name}_{what}": each[what] for name, each in calibration.items() for what in ECES},
+        **{f"{name}_n": each["n"] for name, each in calibration.items()},
         "category_right_percent": round(100 * float(np.mean(sums.true["category"])), 1),
         "on_composed_photos": {k: v for k, v in report.items() if k != "diagram"},
-        "on_the_benchmark": kept,
+        "on_the_benchmark": calibration,
         "models": answered[0][1].models,
     }
 
 
 def main() -> None:
+    """Measure, and write results and diagram."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--limit", type=int, help="At most so many photographs of each kind.")
+    parser.add_argument("--limit", type=int, help="maximum number of photographs of each kind")
     args = parser.parse_args()
     before = machine()
     labelled = read_set(args.data, args.limit)
@@ -230,19 +239,19 @@ def main() -> None:
         try:
             milvus.wait_ready(120)
             (Path(folder) / "data").mkdir()
-            place = Place(Path(folder) / "data", milvus.uri)
-            found = measure(place, args.data, labelled)
-            place.worker.close()
+            instance = Instance(Path(folder) / "data", milvus.uri)
+            found = measure(instance, args.data, labelled)
+            instance.worker.close()
         finally:
             milvus.stop()
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)
     (results / "scenes.json").write_text(json.dumps({**before, **found}, indent=2) + "\n", encoding="utf-8")
     lines = {name: each for name, each in found["on_the_benchmark"].items() if name.endswith("_first")}
-    diagram = draw_reliability("Benchmark: what was said, and what came true", lines)
+    diagram = draw_reliability("Benchmark: predicted and observed", lines)
     (results / "calibration.svg").write_text(diagram + "\n", encoding="utf-8")
-    shown = {k: v for k, v in found.items() if not isinstance(v, dict)}
-    print(json.dumps(shown, indent=2))
+    summary = {k: v for k, v in found.items() if not isinstance(v, dict)}
+    print(json.dumps(summary, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A search over HTTP against the bare pipeline on the same photos, in the same run, and many at once.
+"""Compare searches over HTTP with the bare pipeline on the same photos, sequential and concurrent.
 
     python bench/bench_search.py [--searches 40] [--shoppers 8]
 
-All processes run as in production, on a real Milvus, over the demo catalogue. The bare pipeline decodes,
-detects and embeds the photo that the web stored, one at a time, in a process beside. They take turns.
+All processes run as in production, on a real Milvus, with the demo catalogue. The bare pipeline decodes,
+detects and embeds the photo that the web stores, one at a time, in this process. The two alternate.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from worker.vision.pipeline import Pipeline, build_pipeline  # noqa: E402
 
 
 def search_ms(wire: HTTPConnection, photo: bytes) -> tuple[float, dict[str, float]]:
-    """Milliseconds from sending the photo to having the answer's bytes, and what the stages took of them."""
-    # Made before the clock starts, and sent by the plainest of clients: a shopper's browser is not Vitrine.
+    """Return the milliseconds from sending the photo to the answer's last byte, and those of the stages."""
+    # Encode before the clock starts and use a minimal client: a shopper's browser is not part of Vitrine.
     form = httpx.Request(
         "POST",
         "http://vitrine/v1/searches",
@@ -46,7 +46,7 @@ def search_ms(wire: HTTPConnection, photo: bytes) -> tuple[float, dict[str, floa
     wire.request("POST", "/v1/searches", body, headers)
     text = wire.getresponse().read()
     spent = time.perf_counter() - began
-    # Under a crowd the web keeps threads free and lets some callers poll.
+    # Under load the web limits waiting threads, and some clients have to poll.
     while (task := json.loads(text))["state"] in ("queued", "running"):
         time.sleep(0.05)
         wire.request("GET", f"/v1/tasks/{task['id']}")
@@ -58,18 +58,20 @@ def search_ms(wire: HTTPConnection, photo: bytes) -> tuple[float, dict[str, floa
 
 
 def bare_ms(pipeline: Pipeline, photo: bytes) -> float:
+    """Return the milliseconds of the bare pipeline."""
     began = time.perf_counter()
     pipeline.embed_query([decode(photo, ImageLimits())])
     return 1000 * (time.perf_counter() - began)
 
 
 def search_tasks(stack: Stack) -> int:
-    """Count the search tasks that the workers took so far."""
+    """Count the search tasks that the workers have received."""
     stats = make_celery(stack.redis.url).control.inspect(timeout=10.0).stats() or {}
     return sum(worker["total"].get(str(TaskName.ANSWER_SEARCH), 0) for worker in stats.values())
 
 
 def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> dict[str, object]:
+    """Measure sequential and concurrent searches; return figures under flat keys."""
     pipeline = build_pipeline(
         models_dir=ROOT / "models",
         detector_name="default",
@@ -114,6 +116,7 @@ def measure(stack: Stack, photos: list[bytes], searches: int, shoppers: int) -> 
 
 
 def main() -> None:
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What several benchmarks do alike: many products of few pictures, a running Vitrine, results as a file."""
+"""Share helpers of benchmarks: replicated products, a running instance, results as a file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.servers import free_port
 from tests.stack import Stack
 
 ROOT = Path(__file__).parent.parent
-#: The shipped models, and work as in production, for ``running_stack``.
+#: Settings for ``running_stack`` with the shipped models and production values.
 SHIPPED = {
     "VITRINE_MODELS__DETECTOR": "default",
     "VITRINE_MODELS__EMBEDDER": "default",
-    # Tests have others than production.
+    # The stack of the tests has other values than production.
     "VITRINE_MODELS__MICRO_BATCH": str(ModelSettings().micro_batch),
     "VITRINE_SWEEP__INTERVAL_S": str(SweepSettings().interval_s),
     "VITRINE_SWEEP__RING_AFTER_S": str(SweepSettings().ring_after_s),
@@ -35,20 +35,21 @@ _PICTURES = 300
 
 
 class Spent(NamedTuple):
-    """What something took: seconds by the clock, and of this process on the processor."""
+    """A duration in seconds: wall clock, and processor time of this process."""
 
     clock_s: float
     cpu_s: float
 
 
 def spent(work: Callable[[], object]) -> Spent:
+    """Measure a call."""
     began, cpu_began = time.perf_counter(), time.process_time()
     work()
     return Spent(time.perf_counter() - began, time.process_time() - cpu_began)
 
 
 def write_source(folder: Path, products: int) -> None:
-    """Make ``folder`` with a manifest of so many products over a few hundred pictures."""
+    """Create ``folder`` with a manifest of ``products`` products that share a few hundred pictures."""
     folder.mkdir()
     pictures = sorted((ROOT / "demo" / "images").glob("*"))[:_PICTURES]
     for picture in pictures:
@@ -61,8 +62,8 @@ def write_source(folder: Path, products: int) -> None:
 
 @contextmanager
 def running_stack(settings: dict[str, str]) -> Iterator[Stack]:
-    """Run a Milvus of its own; yield a Vitrine on it that is not started yet, and stop both in the end."""
-    # Told to end, it ends what it started.
+    """Start a Milvus; yield a stack on it that is not started yet, and stop both at the end."""
+    # On SIGTERM, exit through the finally below, which stops both.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with tempfile.TemporaryDirectory() as name:
         server = choose_embedded("auto", Path(name) / "milvus", free_port())
@@ -78,12 +79,12 @@ def running_stack(settings: dict[str, str]) -> Iterator[Stack]:
 
 
 def percentile(values: list[float], share: float, digits: int) -> float:
-    """Return the value below which this share of the values lies."""
+    """Return the value at a share of the sorted values."""
     return round(sorted(values)[min(int(share * len(values)), len(values) - 1)], digits)
 
 
 def machine() -> dict[str, object]:
-    """What figures are of; to be called before what they measure loads the machine."""
+    """Describe the machine; to be called before the measurement loads it."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": _cpu(),
@@ -93,7 +94,7 @@ def machine() -> dict[str, object]:
 
 
 def _cpu() -> str:
-    """The processor's name, and what of it makes INT8 quick."""
+    """Return the processor's name and its instructions that speed up INT8."""
     facts: dict[str, str] = {}
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -107,7 +108,7 @@ def _cpu() -> str:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Keep and show them."""
+    """Write the results as JSON, and print them."""
     text = json.dumps(results, indent=2)
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{text}\n", encoding="utf-8")

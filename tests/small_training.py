@@ -12,12 +12,12 @@ from worker.training import detector, detector_job, embedder_job
 
 
 def cut_down() -> None:
-    embedder_job.LEAST_JUDGED = 20
+    embedder_job.MIN_HELD_OUT_SCENES = 20
     embedder_job.CALIBRATION = 16
-    detector.JUDGED = 6
-    detector_job.JUDGED = 6
+    detector.VALIDATION_PICTURES = 6
+    detector_job.THRESHOLD_PICTURES = 6
     detector_job.PICTURES = 12
-    detector_job.SHOWN = 4
+    detector_job.REPORT_PICTURES = 4
 
 
 if __name__ == "__main__":

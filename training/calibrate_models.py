@@ -3,7 +3,7 @@
     python -m training.calibrate_models --products demo/products.jsonl
 
 Photos are composed of the pictures and searched for among them, as in the calibration job, but exactly. The
-result is written into ``calibrations.json`` beside the models.
+result is written into ``calibrations.json`` in the models folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.ship_calibration import write_entry
 from worker.calibration.calibration_store import DEFAULTS, calibration_key
 from worker.calibration.learning import fit_calibration
 from worker.evaluation.dataset import GalleryImage
-from worker.evaluation.promises import collect_lessons
+from worker.evaluation.probabilities import collect_lessons
 from worker.evaluation.run import Progress, load_entry, open_gallery
 from worker.vision.pipeline import Pipeline, build_pipeline
 

@@ -26,12 +26,12 @@ from torch.nn import functional
 
 from training.split import Upper, cache_maps
 from worker.training.crop_set import Row, load
-from worker.training.head import ProductSampler, choose, contrast, features_of, held_out_recall
+from worker.training.head import ProductSampler, contrast, held_out_recall, load_features, sample_rows
 from worker.training.progress import Budget, average, load_checkpoint, rate_factor, save_checkpoint
 from worker.training.trunks import PREPROCESS, EmbedderModule, Floats, open_trunk
 
 WARMUP_STEPS = 50
-CHECKPOINT_S = 180
+CHECKPOINT_INTERVAL_S = 180
 EMA_DECAY = 0.995
 
 
@@ -129,14 +129,14 @@ def train(args: argparse.Namespace) -> None:
     crops, all_rows = load(args.crops)
     held_crops, held_rows = load(args.held)
     model = open_trunk(args.architecture, args.weights, np.asarray(crops[:: max(1, len(crops) // 512)]))
-    numbers = choose(all_rows, args.composed)
+    numbers = sample_rows(all_rows, args.composed)
     rows = [all_rows[i] for i in numbers]
     maps = cache_maps(model, args.cut, prepare, crops, numbers, args.out / f"maps-{args.cut}.npy")
     everything = list(range(len(held_rows)))
     held = cache_maps(model, args.cut, prepare, held_crops, everything, args.out / f"held-{args.cut}.npy")
 
     teacher = open_trunk(args.teacher_architecture, args.teacher)
-    taught, taught_rows = features_of(teacher, args.teacher_architecture, args.crops, args.teacher_composed)
+    taught, taught_rows = load_features(teacher, args.teacher_architecture, args.crops, args.teacher_composed)
     with torch.inference_mode():
         embedded = functional.normalize(teacher.head(torch.from_numpy(taught)), dim=1).numpy()
     targets = clean_targets(embedded, taught_rows, rows)
@@ -185,7 +185,7 @@ def train(args: argparse.Namespace) -> None:
             printed_at = now
             line = budget.describe(args.products * args.each)
             print(f"{line} | contrast {losses[0]:.4f} distillation {losses[1]:.4f}", flush=True)
-        if now - saved_at > CHECKPOINT_S:
+        if now - saved_at > CHECKPOINT_INTERVAL_S:
             saved_at = now
             save(args.out, model, ema, optimizer, budget)
             print(f"held out: {measure(ema, args.cut, sets)}", flush=True)

@@ -4,7 +4,7 @@
 
 Reports the recall at fixed rates of false objects per photograph, so that trainings can be compared although
 their confidences differ. `--watch` polls the weights file for changes. Each result is a line of JSON, also
-appended to `judged.jsonl` beside the weights.
+appended to `judged.jsonl` next to the weights.
 """
 
 from __future__ import annotations

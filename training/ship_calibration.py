@@ -2,7 +2,7 @@
 
     python -m training.ship_calibration CATALOGUE
 
-Writes the calibration of the catalogue's live index version into ``calibrations.json`` beside the models. It
+Writes the calibration of the live index version into ``calibrations.json`` in the models folder. It
 is the default of every catalogue indexed with these models, until that has a calibration of its own.
 """
 
@@ -24,7 +24,7 @@ from worker.calibration.calibration_store import DEFAULTS, calibration_key
 
 
 def ship(database: Database, catalogue: str, folder: Path) -> dict[str, Any]:
-    """Write a catalogue's calibration beside the models; return the entry.
+    """Write a catalogue's calibration into the models folder; return the entry.
 
     Raises:
         NotFound: the live index version has no calibration.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worker.training.head import Picked
+from worker.training.head import SelectedRows
 from worker.training.trunks import EmbedderModule, Preprocess, accelerated
 from worker.vision.efficientnet_lite import EfficientNetLiteEmbedder
 
@@ -74,7 +74,7 @@ def cache_maps(
     done = path.with_suffix(".done")
     if not done.exists():
         lower = accelerated(Lower(model.eval(), cut).forward)
-        source = Picked(crops, numbers)
+        source = SelectedRows(crops, numbers)
         shape = tuple(lower(prepare(np.asarray(source[:1]))).shape[1:])
         maps = np.lib.format.open_memmap(path, "w+", np.float16, (len(numbers), *shape))
         for start in range(0, len(numbers), BATCH):

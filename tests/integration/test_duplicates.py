@@ -24,7 +24,7 @@ from tests.packing import pictures
 from tests.shop import Shop
 from worker.duplicates import groups as duplicate_groups
 from worker.duplicates import pairs as duplicate_pairs
-from worker.duplicates.groups import Member, Order, groups
+from worker.duplicates.groups import Member, ProductRanking, generate_groups
 from worker.indexes.versions import live_index
 from worker.jobs.duplicates import FindDuplicates
 from worker.vision.packing import pack_embedding
@@ -172,8 +172,8 @@ def test_a_chain_does_not_make_one_group() -> None:
         def read(self) -> Reads:
             return Reads()
 
-    order = Order(np.array(chain, np.int64))
-    found = list(groups(Nowhere(), order, duplicates, 1, lambda: None))  # type: ignore[arg-type]
+    order = ProductRanking(np.array(chain, np.int64))
+    found = list(generate_groups(Nowhere(), order, duplicates, 1, lambda: None))  # type: ignore[arg-type]
     assert [[m.product for m in members] for _, members in found] == [[1, 2], [3, 4], [5, 6]]
     for _, members in found:
         kept = members[0].product
@@ -192,13 +192,13 @@ def test_a_picture_that_many_share_makes_groups_of_a_bounded_size(
 
 
 def test_large_buckets_are_compared_in_part_and_pairs_met_once() -> None:
-    left, right = duplicate_pairs._couples(duplicate_pairs._BUCKET + 1)
-    assert len(left) < (duplicate_pairs._BUCKET + 1) * duplicate_pairs._NEXT
+    left, right = duplicate_pairs._pairs_in_bucket(duplicate_pairs._MAX_BUCKET + 1)
+    assert len(left) < (duplicate_pairs._MAX_BUCKET + 1) * duplicate_pairs._NEXT_IN_BUCKET
     assert (right > left).all()
-    assert len(duplicate_pairs._couples(5)[0]) == 10
+    assert len(duplicate_pairs._pairs_in_bucket(5)[0]) == 10
     # Two quarters agree: only the first of them offers the pair.
     differing = np.array([0x0001_0000_0000_0001], np.int64)
-    met = [bool(duplicate_pairs._first_met(differing, band)[0]) for band in range(4)]
+    met = [bool(duplicate_pairs._is_new_in_band(differing, band)[0]) for band in range(4)]
     assert met == [True, True, False, False]
     assert [int((differing[0] >> (16 * band)) & 0xFFFF) for band in range(4)] == [1, 0, 0, 1]
 
@@ -294,11 +294,10 @@ def test_memory_does_not_grow_with_the_pairs(shop: Shop) -> None:
             ],
         )  # fmt: skip
     tracemalloc.start()
-    ranked = duplicate_groups.in_order(database, 1, duplicate_groups.in_pairs("j" * 36))
-    order = Order(ranked)
-    found = groups(
-        database, order, duplicate_groups.alike("j" * 36, Order(np.zeros(0, np.int64))), 1, lambda: None
-    )
+    ranked = duplicate_groups.rank_products(database, 1, duplicate_groups.select_in_pairs("j" * 36))
+    order = ProductRanking(ranked)
+    near = duplicate_groups.near_duplicates("j" * 36, ProductRanking(np.zeros(0, np.int64)))
+    found = generate_groups(database, order, near, 1, lambda: None)
     for _ in range(500):
         next(found)
     _, peak = tracemalloc.get_traced_memory()

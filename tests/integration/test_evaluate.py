@@ -156,7 +156,7 @@ def test_an_object_that_is_not_detected_is_not_found(folder: Path) -> None:
     assert figures["detector"]["recall@.5"] == 50
     assert recalls(figures)["same"][0] == 1
     (missed,) = [a for a in worst_answers(report.answers) if a.rank is None]
-    assert (missed.wanted.product_id, missed.best) == ("blue", None)
+    assert (missed.expected.product_id, missed.best) == ("blue", None)
 
 
 def test_true_boxes_stand_in_for_the_detector(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import delete, select, update
 
-from cli.commands.status import searches_told
+from cli.commands.status import format_search_metrics
 from shared.contracts import ProductIn
 from shared.database import Database
 from shared.database.bulk import insert_rows
@@ -172,7 +172,7 @@ def test_figures_are_of_the_last_hour(database: Database) -> None:
     assert (signals.searches, signals.per_minute[-1]) == (101, 1)
     assert signals.stages_ms["search"].p99 == 99
     assert signals.stages_ms["decode"].count == 1
-    lines = searches_told(signals.model_dump(mode="json"))
+    lines = format_search_metrics(signals.model_dump(mode="json"))
     assert lines[0] == "searches in the last hour: 101"
     assert any(line.startswith("  search: p50 ") for line in lines)
 

@@ -9,13 +9,13 @@ import pytest
 
 from worker.calibration.calibration_store import Calibration
 from worker.calibration.category import fit_spread, predict_category
-from worker.calibration.composed import Shown, Studio
-from worker.calibration.curves import MAX_KNOTS, Curve, Floats, isotonic
+from worker.calibration.composed import CataloguePicture, Studio
+from worker.calibration.curves import MAX_KNOTS, Curve, Floats, fit_isotonic
 from worker.calibration.diagram import draw_reliability
 from worker.calibration.fitting import MIN_RIGHT, Samples, fit
-from worker.calibration.learning import Lessons, Question, fit_calibration
+from worker.calibration.learning import LabelledQuery, Lessons, fit_calibration
 from worker.calibration.reliability import measure_calibration
-from worker.calibration.score_map import Hits, ScoreMap, blend, logistic
+from worker.calibration.score_map import Hits, ScoreMap, fit_logistic, logistic
 from worker.vision.baselines import WholeImage
 
 
@@ -48,7 +48,7 @@ def questions(count: int, seed: int = 0) -> Samples:
 def test_an_isotonic_curve_never_falls_and_never_promises_certainty(count: int) -> None:
     chance = np.random.default_rng(count)
     evidence = chance.normal(0, 2, count)
-    curve = isotonic(evidence, (chance.random(count) < logistic(evidence)).astype(np.float64))
+    curve = fit_isotonic(evidence, (chance.random(count) < logistic(evidence)).astype(np.float64))
     said = curve(np.linspace(-20, 20, 500))
     assert (np.diff(said) >= 0).all()
     assert said.min() > 0
@@ -58,26 +58,26 @@ def test_an_isotonic_curve_never_falls_and_never_promises_certainty(count: int) 
 
 def test_pools_are_the_means_of_what_they_hold() -> None:
     # 0, 1, 0, 1 rise only when the middle two are pooled; the ends are held off 0 and 1.
-    curve = isotonic(np.array([1.0, 2, 3, 4]), np.array([0.0, 1, 0, 1]))
+    curve = fit_isotonic(np.array([1.0, 2, 3, 4]), np.array([0.0, 1, 0, 1]))
     assert list(curve.evidence) == [1, 2.5, 4]
     assert list(curve.probabilities) == pytest.approx([1 / 3, 0.5, 2 / 3])
 
 
 def test_one_outcome_alone_is_believed_as_far_as_its_number_goes() -> None:
-    few, many = (isotonic(np.arange(float(n)), np.ones(n))(np.array([3.0]))[0] for n in (3, 300))
+    few, many = (fit_isotonic(np.arange(float(n)), np.ones(n))(np.array([3.0]))[0] for n in (3, 300))
     assert few == pytest.approx(0.8)
     assert many == pytest.approx(301 / 302)
 
 
 def test_the_blend_finds_the_model_that_made_the_data() -> None:
-    found = blend(*drawn(60_000))
+    found = fit_logistic(*drawn(60_000))
     assert found.weights == pytest.approx((-4, 6, 12, 9, 0.5, 0), abs=0.9)
 
 
 def test_no_weight_lets_a_better_hit_be_less_probable() -> None:
     found, right = drawn(4000)
     # A higher score now means a wrong hit: what cannot be said monotonely is not said.
-    against = blend(found, 1 - right)
+    against = fit_logistic(found, 1 - right)
     assert against.weights[1:4] == (0, 0, 0)
     assert len(np.unique(against(found).round(9))) <= 2, "one for first hits, one for others"
 
@@ -88,13 +88,13 @@ def test_what_objects_say_is_learnt_and_moves_the_first_hit_alone() -> None:
     agreements = np.where(chance.random(count) < 0.5, chance.uniform(0.1, 1, count), 0)
     firsts = hits(chance.uniform(0.4, 0.9, count), chance.uniform(0, 0.1, count), agreements)
     right = (chance.random(count) < np.where(agreements > 0, agreements, 0.05)).astype(np.float64)
-    found = blend(firsts, right)
+    found = fit_logistic(firsts, right)
     assert found.one(0.7, 0.7, 0.65, 0.95) > 0.85
     assert found.one(0.7, 0.7, 0.65, 0.5) == pytest.approx(0.5, abs=0.15)
     assert found.one(0.7, 0.7, 0.65) < 0.15
     assert measure_calibration(found(firsts), right)["ece"] < 0.05
     # The control: without it the same is said of all of them.
-    alone = blend(firsts._replace(agreements=np.zeros(count)), right)
+    alone = fit_logistic(firsts._replace(agreements=np.zeros(count)), right)
     assert (
         measure_calibration(alone(firsts), right)["brier"]
         > 1.5 * measure_calibration(found(firsts), right)["brier"]
@@ -109,7 +109,7 @@ def test_what_objects_say_is_learnt_and_moves_the_first_hit_alone() -> None:
 
 def test_what_never_overlaps_has_finite_weights() -> None:
     scores = np.array([0.2] * 40 + [0.9] * 40)
-    found = blend(hits(scores, np.zeros(80)), (scores > 0.5).astype(np.float64))
+    found = fit_logistic(hits(scores, np.zeros(80)), (scores > 0.5).astype(np.float64))
     assert np.isfinite(found.weights).all()
     low, high = found(hits(np.array([0.2, 0.9]), np.zeros(2)))
     assert low < 0.1
@@ -141,7 +141,7 @@ def test_a_map_survives_being_stored() -> None:
     found, right = drawn(2000)
     made = fit(questions(600))
     assert made is not None
-    for kept in (blend(found, right), made.map):
+    for kept in (fit_logistic(found, right), made.map):
         again = ScoreMap.from_json(json.loads(json.dumps(kept.as_json())))
         assert again(found) == pytest.approx(kept(found), abs=1e-4)
 
@@ -166,7 +166,7 @@ def test_what_a_fit_says_comes_true_on_photos_that_it_has_not_seen() -> None:
     # The control: the score without the lead does not keep its word about first hits.
     first = np.array(fresh.first)
     scores = hits(np.array(fresh.scores), np.zeros(len(fresh)))
-    said = blend(scores, np.array(fresh.right))(scores)
+    said = fit_logistic(scores, np.array(fresh.right))(scores)
     assert measure_calibration(said[first], np.array(fresh.right)[first])["ece"] > 0.1
 
 
@@ -207,13 +207,13 @@ def test_a_whole_photo_is_believed_as_far_as_its_objects_are() -> None:
     for photo in range(400):
         good = bool(chance.random() < 0.5)
         object_hits = [("p", 0.9 if good else 0.5), ("q", 0.45)]
-        lessons.learn(Question(photo, "object", frozenset({"p"} if good else {"r"}), object_hits), {})
+        lessons.learn(LabelledQuery(photo, "object", frozenset({"p"} if good else {"r"}), object_hits), {})
         # Without an object, whatever is first is right half of the time.
         whole = [("p", 0.6), ("q", 0.55)]
-        lessons.learn(Question(photo, "whole", frozenset({"p"} if good else {"r"}), whole), {})
+        lessons.learn(LabelledQuery(photo, "whole", frozenset({"p"} if good else {"r"}), whole), {})
     for photo in range(400, 480):
         right = frozenset({"p"} if chance.random() < 0.5 else {"r"})
-        lessons.learn(Question(photo, "whole", right, [("p", 0.6), ("q", 0.55)]), {})
+        lessons.learn(LabelledQuery(photo, "whole", right, [("p", 0.6), ("q", 0.55)]), {})
     calibration, report = fit_calibration(lessons)
     whole_map, alone = (calibration.map_of("same", part) for part in ("whole", "alone"))
     objects = calibration.map_of("same", "object")
@@ -263,14 +263,14 @@ def test_the_spread_that_fits_is_found() -> None:
     assert fit_spread(asked) in (0.04, 0.05, 0.07)
 
 
-def product_picture(seed: int) -> Shown:
+def product_picture(seed: int) -> CataloguePicture:
     """A coloured ring on white."""
     rows, columns = np.mgrid[0:120, 0:100]
     radius = np.hypot(rows - 60, columns - 50)
     colour = np.random.default_rng(seed).integers(0, 200, 3)
     image = np.full((120, 100, 3), 255, np.uint8)
     image[(radius < 40) & (radius > 10)] = colour
-    return Shown(f"p{seed}", None, image)
+    return CataloguePicture(f"p{seed}", None, image)
 
 
 def test_photos_show_each_product_once_where_they_say_and_are_the_same_again() -> None:
@@ -291,5 +291,5 @@ def test_photos_show_each_product_once_where_they_say_and_are_the_same_again() -
 
 
 def test_a_picture_without_a_product_is_left_out() -> None:
-    blank = Shown("blank", None, np.full((90, 90, 3), 255, np.uint8))
+    blank = CataloguePicture("blank", None, np.full((90, 90, 3), 255, np.uint8))
     assert list(Studio(0).photos([blank], WholeImage(), 0)) == []

@@ -69,7 +69,7 @@ def test_photos_of_products_that_judge_teach_nothing(data: Path) -> None:
 def test_products_without_a_cut_out_are_left_out_and_counted(data: Path) -> None:
     photos = [*some(), golden("chair 3", 7), golden("nobody's", 8)]
     assert split_golden(photos, data, features("p0"), features("p2")).left_out == 2
-    with pytest.raises(InvalidInput, match="Of 2 golden queries 0 are of products"):
+    with pytest.raises(InvalidInput, match="Of 2 golden queries 0 have products"):
         split_golden(photos[-2:], data, features("p0"), features("p2"))
 
 

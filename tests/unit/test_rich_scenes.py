@@ -19,7 +19,7 @@ from training.validation_set import write_set
 from worker.evaluation.dataset import read_set
 from worker.scenes.composer import Composer, ComposerConfig, Scene
 from worker.scenes.cutouts import Cutout
-from worker.scenes.interface import show_on_page
+from worker.scenes.interface import embed_in_page
 from worker.scenes.labelled import crop_labelled, list_photos
 from worker.scenes.lighting import MIN_MEAN, cast_hard_shadow, light_scene
 from worker.scenes.parts import add_parts, squeeze
@@ -95,7 +95,7 @@ def test_a_page_owns_nothing_of_what_it_shows_around_the_scene() -> None:
     scene = np.full((120, 90, 3), (20, 160, 30), np.uint8)
     owner = np.ones((120, 90), np.int16)
     for seed in range(20):
-        page, shown = show_on_page(np.random.default_rng(seed), scene, owner)
+        page, shown = embed_in_page(np.random.default_rng(seed), scene, owner)
         assert page.shape[:2] == shown.shape
         assert max(page.shape) == 120
         assert 0.05 < (shown == 1).mean() < 0.95

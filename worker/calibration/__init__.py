@@ -1,1 +1,1 @@
-"""What a score means: maps from scores to probabilities, fitted on photos whose answer is known."""
+"""Map scores to probabilities, fitted on photos with known answers."""

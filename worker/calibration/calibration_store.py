@@ -1,4 +1,4 @@
-"""The calibrations that searches answer with: of an index version, or the one shipped with its models."""
+"""Load the calibration of an index version, or the default that is shipped with its models."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from worker.vision.models import embedding_space
 
 log = logging.getLogger(__name__)
 
-#: In the folder of the models: what ``vitrine calibrate`` found with them on the demo catalogue.
+#: File in the models folder with default calibrations, which `vitrine calibrate` made on the demo catalogue.
 DEFAULTS = "calibrations.json"
-#: What asked: an object of a photo; the whole photo, of which objects say something too; or the whole photo
-#: alone, where no object was found, or none was looked for.
-Part = Literal["object", "whole", "alone"]
-#: What is said of a hit: that it is the product asked for, or one of its category.
-What = Literal["same", "kind"]
+#: The part of a photo that a query embeds: an object; the whole photo of a query that has objects too; or the
+#: whole photo alone, where no object was found or searched for.
+QueryPart = Literal["object", "whole", "alone"]
+#: What a probability means: that a hit is the same product, or that it has the same category.
+MatchKind = Literal["same", "kind"]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the scores of one index version mean.
+    """The meaning of the scores of one index version.
 
     Attributes:
-        source: ``catalogue``: made of its own pictures; ``default``: shipped with the models.
-        same, kind: maps to the probability that a hit is the product asked for, and that it is of its
-            category; a part is missing where there was too little to learn from.
-        spread: of the votes for a category: ``predict_category`` has it.
+        source: ``catalogue``, made of its own pictures, or ``default``, shipped with the models.
+        same, kind: maps to the probability that a hit is the same product, and that it has the same
+            category; parts with too few examples are missing.
+        spread: of the votes for a category, see ``predict_category``.
     """
 
     source: Literal["catalogue", "default"]
-    same: Mapping[Part, ScoreMap]
-    kind: Mapping[Part, ScoreMap]
+    same: Mapping[QueryPart, ScoreMap]
+    kind: Mapping[QueryPart, ScoreMap]
     spread: float = SPREAD
 
-    def map_of(self, what: What, part: Part) -> ScoreMap | None:
-        """Return the map of a part; that of the other kind of whole photo where it has none of its own."""
+    def map_of(self, what: MatchKind, part: QueryPart) -> ScoreMap | None:
+        """Return the map of a part; the two kinds of whole photo substitute for one another."""
         maps = self.same if what == "same" else self.kind
         if part == "object" or part in maps:
             return maps.get(part)
         return maps.get("alone" if part == "whole" else "whole")
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``read`` takes."""
+        """Return the form that ``read`` takes."""
         return {
             "same": {part: each.as_json() for part, each in self.same.items()},
             "kind": {part: each.as_json() for part, each in self.kind.items()},
@@ -62,57 +62,57 @@ class Calibration:
 
 
 def read(found: dict[str, Any], source: Literal["catalogue", "default"]) -> Calibration | None:
-    """Return the calibration that was stored, None where it says that there was too little to learn from."""
+    """Read a stored calibration, None where it had too few examples."""
     if not found.get("same"):
         return None
-    maps: list[dict[Part, ScoreMap]] = [
+    maps: list[dict[QueryPart, ScoreMap]] = [
         {part: ScoreMap.from_json(each) for part, each in found[what].items()} for what in ("same", "kind")
     ]
     return Calibration(source, maps[0], maps[1], float(found["category_spread"]))
 
 
 class Calibrations:
-    """Knows the calibration of each index version; reads it anew when it was made anew.
+    """Caches the calibration of each index version, and reads a newer one.
 
     Args:
-        folder: of the models, whose defaults serve until a catalogue has its own.
+        folder: of the models, whose defaults apply until a catalogue has its own.
 
     Raises:
         Misconfigured: the defaults cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._known: dict[int, tuple[float, Calibration | None]] = {}
+        self._cache: dict[int, tuple[float, Calibration | None]] = {}
         self._defaults = _defaults(folder / DEFAULTS)
 
     def of(self, connection: Connection, version: IndexVersion, made_at: float | None) -> Calibration | None:
-        """Return the version's own, else that of its models, else None. Never another version's.
+        """Return the version's own calibration, else the default of its models, else None.
 
         Args:
-            made_at: when the version's own was made, None where it has none.
+            made_at: creation time of the version's own calibration; None where it has none.
         """
         if made_at is None:
-            self._known.pop(version.id, None)
+            self._cache.pop(version.id, None)
             return self._defaults.get(calibration_key(version.detector, version.embedder))
-        known = self._known.get(version.id)
-        if known is None or known[0] != made_at:
+        cached = self._cache.get(version.id)
+        if cached is None or cached[0] != made_at:
             row = connection.execute(
                 select(CalibrationRow.created_at, CalibrationRow.curves).where(
                     CalibrationRow.index_version == version.id
                 )
             ).one()
-            known = row.created_at, _read_own(row.curves, version)
-            self._known[version.id] = known
-        return known[1]
+            cached = row.created_at, _read_own(row.curves, version)
+            self._cache[version.id] = cached
+        return cached[1]
 
 
 def _read_own(curves: Any, version: IndexVersion) -> Calibration | None:
-    """Read the calibration of a version; one that cannot be read counts as none, and is logged."""
+    """Read the calibration of a version; an unreadable one is logged and counts as missing."""
     try:
         return read(curves, "catalogue")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         log.error(
-            "the calibration of %s cannot be read (%s: %s): `vitrine calibrate` makes a new one",
+            "the calibration of %s cannot be read (%s: %s): run `vitrine calibrate`",
             version.collection,
             type(error).__name__,
             error,
@@ -135,9 +135,11 @@ def _defaults(path: Path) -> dict[tuple[str, str], Calibration]:
 
 
 def calibration_key(detector: str, embedder: str) -> tuple[str, str]:
-    """Return what index versions share whose scores mean the same: thresholds and precision move them little.
+    """Return the key of index versions that can share a calibration.
+
+    Thresholds and precision change scores little, and are not part of the key.
 
     Args:
-        detector, embedder: the versions' names of their models.
+        detector, embedder: versions of the models.
     """
     return detector.split("+", 1)[0], embedding_space(embedder)

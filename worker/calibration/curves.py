@@ -1,4 +1,4 @@
-"""Maps to a probability: monotone, between 0 and 1, small enough to travel as JSON."""
+"""Fit monotone curves from evidence to probability, small enough for JSON."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-#: Most points of a curve that is kept.
+#: Maximum number of points of a stored curve.
 MAX_KNOTS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A map from evidence, any number, to a probability.
+    """A piecewise linear map from evidence, any number, to a probability.
 
     Attributes:
         evidence: ``(K,)`` ascending, K >= 2.
-        probabilities: ``(K,)`` in 0..1, never falling.
+        probabilities: ``(K,)`` in 0..1, non-decreasing.
     """
 
     evidence: Floats
     probabilities: Floats
 
     def __call__(self, evidence: Floats) -> Floats:
-        """Return the probability of each ``(N,)``; beyond the ends that of the end."""
+        """Return the probabilities ``(N,)``; beyond the ends, those of the ends."""
         return np.interp(evidence, self.evidence, self.probabilities)
 
-    def least(self, probability: float) -> float | None:
-        """Return the least evidence that has this probability, None where none has it."""
+    def min_evidence(self, probability: float) -> float | None:
+        """Return the minimum evidence with this probability, None where the curve does not reach it."""
         reached = np.flatnonzero(self.probabilities >= probability)
         if not len(reached):
             return None
@@ -44,7 +44,7 @@ class Curve:
         return float(x0 + (x1 - x0) * (probability - y0) / (y1 - y0))
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``from_json`` reads."""
+        """Return the form that ``from_json`` reads."""
         return {
             "evidence": [round(float(v), 6) for v in self.evidence],
             "probabilities": [round(float(v), 6) for v in self.probabilities],
@@ -52,21 +52,22 @@ class Curve:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Curve:
+        """Read a stored curve."""
         return cls(np.array(found["evidence"], np.float64), np.array(found["probabilities"], np.float64))
 
 
-def isotonic(evidence: Floats, right: Floats) -> Curve:
-    """Fit the never falling curve that is nearest to what was seen (pool adjacent violators).
+def fit_isotonic(evidence: Floats, right: Floats) -> Curve:
+    """Fit the closest non-decreasing curve (pool adjacent violators).
 
-    Neighbours are pooled until their shares rise. Both ends are kept off 0 and 1 by what so few examples
-    leave open: a right and a wrong one are added to each end's pool.
+    Neighbours are pooled until their shares increase. One right and one wrong example are added to each
+    end's pool, so that few examples give no probability of 0 or 1.
 
     Args:
         evidence: ``(N,)``, N >= 1.
-        right: ``(N,)``, 1 where it was right, else 0.
+        right: ``(N,)``, 1 where the hit was right, else 0.
     """
     order = np.argsort(evidence, kind="stable")
-    pools: list[list[float]] = []  # of each: examples, right ones, sum of evidence
+    pools: list[list[float]] = []  # per pool: examples, right ones, sum of evidence
     for value, hit in zip(evidence[order], right[order], strict=True):
         pools.append([1.0, float(hit), float(value)])
         while len(pools) > 1 and pools[-2][1] * pools[-1][0] >= pools[-1][1] * pools[-2][0]:
@@ -77,10 +78,10 @@ def isotonic(evidence: Floats, right: Floats) -> Curve:
     low, high = ((hits[end] + 1) / (counts[end] + 2) for end in (0, -1))
     if len(shares) == 1:
         return Curve(np.array([sums[0] / counts[0] + d for d in (0.0, 1.0)]), np.array([low, low]))
-    # An end of few examples does not undo what its neighbour knows.
+    # An end of few examples must not exceed its neighbour.
     shares[0], shares[-1] = min(low, shares[1]), max(high, shares[-2])
     middles = sums / counts
     if len(shares) > MAX_KNOTS:
-        kept = np.unique(np.linspace(0, len(shares) - 1, MAX_KNOTS).round().astype(int))
-        middles, shares = middles[kept], shares[kept]
+        indices = np.unique(np.linspace(0, len(shares) - 1, MAX_KNOTS).round().astype(int))
+        middles, shares = middles[indices], shares[indices]
     return Curve(middles, shares)

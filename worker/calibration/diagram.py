@@ -1,4 +1,4 @@
-"""A reliability diagram: what was said against what came true, as SVG."""
+"""Draw reliability diagrams, predicted probability against observed share, as SVG."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _INKS = ("#2563eb", "#c2410c", "#15803d", "#7e22ce")
 
 
 def draw_reliability(title: str, lines: Mapping[str, dict[str, Any]]) -> str:
-    """Return the diagram; a perfect line is the diagonal. A dot's area tells how many hits it stands for.
+    """Draw a diagram; perfect calibration is the diagonal. A dot's area is its number of hits.
 
     Args:
-        lines: what ``measure_calibration`` returned, by the name that the legend shows.
+        lines: results of ``measure_calibration``, by their names in the legend.
     """
     parts = [_frame(title)]
     for number, (name, found) in enumerate(lines.items()):
@@ -27,15 +27,15 @@ def draw_reliability(title: str, lines: Mapping[str, dict[str, Any]]) -> str:
     )
 
 
-def _at(said: float, came_true: float) -> tuple[float, float]:
-    return round(_LEFT + said * _SIDE, 1), round(_TOP + (1 - came_true) * _SIDE, 1)
+def _to_pixels(predicted: float, observed: float) -> tuple[float, float]:
+    return round(_LEFT + predicted * _SIDE, 1), round(_TOP + (1 - observed) * _SIDE, 1)
 
 
 def _frame(title: str) -> str:
-    (x0, y0), (x1, y1) = _at(0, 0), _at(1, 1)
+    (x0, y0), (x1, y1) = _to_pixels(0, 0), _to_pixels(1, 1)
     ticks = ""
     for step in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-        x, y = _at(step, step)
+        x, y = _to_pixels(step, step)
         ticks += (
             f'<text x="{x}" y="{y0 + 15}" text-anchor="middle">{step:g}</text>'
             f'<text x="{x0 - 6}" y="{y + 4}" text-anchor="end">{step:g}</text>'
@@ -45,8 +45,8 @@ def _frame(title: str) -> str:
         f'<rect x="{x0}" y="{y1}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="#888"/>'
         f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" stroke="#888" stroke-dasharray="4 4"/>'
         f'<g fill="currentColor">{ticks}'
-        f'<text x="{x0 + _SIDE / 2}" y="{y0 + 32}" text-anchor="middle">said</text>'
-        f'<text transform="translate(12 {y1 + _SIDE / 2}) rotate(-90)" text-anchor="middle">came true</text>'
+        f'<text x="{x0 + _SIDE / 2}" y="{y0 + 32}" text-anchor="middle">predicted</text>'
+        f'<text transform="translate(12 {y1 + _SIDE / 2}) rotate(-90)" text-anchor="middle">observed</text>'
         "</g>"
     )
 
@@ -54,15 +54,15 @@ def _frame(title: str) -> str:
 def _line(name: str, found: dict[str, Any], number: int) -> list[str]:
     ink = _INKS[number % len(_INKS)]
     bins = found["bins"]
-    points = [_at(b["said"], b["came_true"]) for b in bins]
-    most = max((b["n"] for b in bins), default=1)
+    points = [_to_pixels(b["said"], b["came_true"]) for b in bins]
+    peak = max((b["n"] for b in bins), default=1)
     path = " ".join(f"{x},{y}" for x, y in points)
     y = _TOP + _SIDE + 50 + 18 * number
     ece = "not measured" if found["ece"] is None else f"calibration error {found['ece']:.3f}"
     return [
         f'<polyline points="{path}" fill="none" stroke="{ink}" stroke-width="1.5"/>',
         *(
-            f'<circle cx="{x}" cy="{y_}" r="{2 + 6 * (b["n"] / most) ** 0.5:.1f}" fill="{ink}" opacity=".6"/>'
+            f'<circle cx="{x}" cy="{y_}" r="{2 + 6 * (b["n"] / peak) ** 0.5:.1f}" fill="{ink}" opacity=".6"/>'
             for (x, y_), b in zip(points, bins, strict=True)
         ),
         f'<circle cx="{_LEFT + 5}" cy="{y - 4}" r="4" fill="{ink}"/>',

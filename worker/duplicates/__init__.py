@@ -1,1 +1,1 @@
-"""Products whose pictures show the same: pairs, and groups of them."""
+"""Find products with duplicate pictures: pairs, and groups of them."""

@@ -1,9 +1,9 @@
-"""From pairs of duplicates to groups, each around the product that is to be kept.
+"""Group pairs of duplicates, each group around the product to keep.
 
-Pairs are not simply joined: A like B, B like C and so on would end with products that have nothing in
-common. Instead products are taken in the order in which they are worth keeping; each that is in no group
-yet begins one, and takes those that are its own duplicates and in no group either. So every product of a
-group was compared with the one to keep, and memory holds a number a product, not the pairs.
+Pairs are not joined transitively: a chain of similar products would end with products that have nothing in
+common. Instead, products are visited in order of their worth. Each that has no group yet starts one, and adds
+those of its own duplicates that have none. So each product of a group was compared with the one to keep, and
+memory holds one number per product instead of all pairs.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from sqlalchemy.orm import Session
 from shared.database import Database
 from shared.database.tables import DuplicatePair, Image, Product
 
-#: Most products of a group: a picture such as "no photo yet" that thousands share makes several.
-MOST = 200
-_PAGE = 5000
+#: Maximum number of products in a group; a placeholder picture that thousands share makes several groups.
+MAX_MEMBERS = 200
+_PAGE_ROWS = 5000
+#: Bits of a product's row id and of its number of fields in a rank.
 _ID_BITS, _FIELD_BITS = 44, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A product's place in a group.
+    """A product of a group.
 
     Attributes:
         product: its row id.
-        image_id: the picture that is alike.
-        score: likeness to the product to keep, 1 for the same bytes.
+        image_id: the similar picture.
+        score: similarity to the product to keep, 1 for identical bytes.
     """
 
     product: int
@@ -41,15 +42,15 @@ class Member:
     score: float
 
 
-#: From a session and a product to its duplicates: what it shows, and they.
+#: Finds the duplicates of a product: pairs of its own image id and a member.
 Duplicates = Callable[[Session, int], list[tuple[str, Member]]]
 
 
-class Order:
-    """Products in the order in which they are worth keeping, and which are in a group by now.
+class ProductRanking:
+    """Products ordered by worth, with the group of each.
 
     Args:
-        ranked: from ``in_order``.
+        ranked: from ``rank_products``.
     """
 
     def __init__(self, ranked: NDArray[np.int64]) -> None:
@@ -62,24 +63,27 @@ class Order:
 
     def group_of(self, product: int) -> int:
         """Return the number of the product's group, 0 for none."""
-        place = int(np.searchsorted(self._ids, product))
-        known = place < len(self._ids) and self._ids[place] == product
-        return int(self._group[place]) if known else 0
+        index = int(np.searchsorted(self._ids, product))
+        known = index < len(self._ids) and self._ids[index] == product
+        return int(self._group[index]) if known else 0
 
-    def put(self, product: int, group: int) -> None:
+    def assign(self, product: int, group: int) -> None:
+        """Assign a product to a group."""
         self._group[np.searchsorted(self._ids, product)] = group
 
 
-def in_order(database: Database, catalogue_id: int, products: Select[Any]) -> NDArray[np.int64]:
-    """Return a number for each product, smaller for one more worth keeping: most pictures, then most
-    fields, then the oldest; the last bits are its row id."""
+def rank_products(database: Database, catalogue_id: int, products: Select[Any]) -> NDArray[np.int64]:
+    """Return a rank for each product, smaller for products of more worth.
+
+    Worth is the number of pictures, then of fields, then age; the lowest bits of a rank are the row id.
+    """
     pictures = select(func.count()).where(Image.product == Product.id).correlate(Product).scalar_subquery()
-    query = select(Product.id, pictures, _fields()).where(
+    query = select(Product.id, pictures, _count_fields()).where(
         Product.catalogue_id == catalogue_id, Product.id.in_(products)
     )
     found: list[NDArray[np.int64]] = []
     with database.read() as session:
-        for page in session.execute(query.execution_options(yield_per=_PAGE)).partitions():
+        for page in session.execute(query.execution_options(yield_per=_PAGE_ROWS)).partitions():
             rows = np.array([tuple(row) for row in page], np.int64)
             images, fields = np.minimum(rows[:, 1], 255), rows[:, 2]
             worth = ((255 - images) << _FIELD_BITS) | (15 - fields)
@@ -87,17 +91,21 @@ def in_order(database: Database, catalogue_id: int, products: Select[Any]) -> ND
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-def groups(
-    database: Database, order: Order, duplicates: Duplicates, first: int, pulse: Callable[[], None]
+def generate_groups(
+    database: Database,
+    order: ProductRanking,
+    duplicates: Duplicates,
+    first: int,
+    heartbeat: Callable[[], None],
 ) -> Iterator[tuple[int, list[Member]]]:
-    """Yield groups with their numbers, from ``first`` on; the member to keep comes first.
+    """Yield groups with their numbers, from ``first`` on; the product to keep is the first member.
 
     Args:
-        pulse: called between products.
+        heartbeat: called between products.
     """
     number = first
     for product in order:
-        pulse()
+        heartbeat()
         if order.group_of(product):
             continue
         with database.read() as session:
@@ -107,16 +115,16 @@ def groups(
         free.sort(key=lambda found: (-found[1].score, found[1].product))
         members: dict[int, Member] = {product: Member(product, free[0][0], 1.0)}
         for _, member in free:
-            if len(members) < MOST:
+            if len(members) < MAX_MEMBERS:
                 members.setdefault(member.product, member)
         for member in members.values():
-            order.put(member.product, number)
+            order.assign(member.product, number)
         yield number, list(members.values())
         number += 1
 
 
 def select_sharing_bytes(catalogue_id: int) -> Select[Any]:
-    """Select the products that have a picture whose bytes another product of the catalogue has."""
+    """Select products with a picture whose bytes another product of the catalogue has too."""
     shared = (
         select(Image.sha256)
         .join(Product, Product.id == Image.product)
@@ -128,7 +136,7 @@ def select_sharing_bytes(catalogue_id: int) -> Select[Any]:
 
 
 def exact_duplicates(catalogue_id: int) -> Duplicates:
-    """Return what finds the products that have a picture of a product, byte by byte."""
+    """Return a finder of products that share a picture with a product, byte by byte."""
 
     def find(session: Session, product: int) -> list[tuple[str, Member]]:
         own = dict(session.execute(select(Image.sha256, Image.id).where(Image.product == product)).all())
@@ -136,15 +144,15 @@ def exact_duplicates(catalogue_id: int) -> Duplicates:
             select(Image.product, Image.id, Image.sha256)
             .join(Product, Product.id == Image.product)
             .where(Product.catalogue_id == catalogue_id, Image.sha256.in_(own), Image.product != product)
-            .limit(_PAGE)
+            .limit(_PAGE_ROWS)
         )
         return [(own[row.sha256], Member(row.product, row.id, 1.0)) for row in rows]
 
     return find
 
 
-def in_pairs(job_id: str) -> Select[Any]:
-    """Select the products that are in the job's pairs."""
+def select_in_pairs(job_id: str) -> Select[Any]:
+    """Select the products in the job's pairs."""
     pairs = union(
         select(DuplicatePair.left_product).where(DuplicatePair.job_id == job_id),
         select(DuplicatePair.right_product).where(DuplicatePair.job_id == job_id),
@@ -152,8 +160,8 @@ def in_pairs(job_id: str) -> Select[Any]:
     return select(pairs.c[0])
 
 
-def alike(job_id: str, exact: Order) -> Duplicates:
-    """Return what finds the job's pairs of a product, without those that are in its exact group."""
+def near_duplicates(job_id: str, exact: ProductRanking) -> Duplicates:
+    """Return a finder of a product's partners in the job's pairs, without members of its exact group."""
 
     def find(session: Session, product: int) -> list[tuple[str, Member]]:
         rows = session.scalars(
@@ -162,31 +170,31 @@ def alike(job_id: str, exact: Order) -> Duplicates:
                 DuplicatePair.job_id == job_id,
                 or_(DuplicatePair.left_product == product, DuplicatePair.right_product == product),
             )
-            .limit(_PAGE)
+            .limit(_PAGE_ROWS)
         )
         found = []
         for pair in rows:
             if pair.left_product == product:
-                shown, other = pair.left_image, Member(pair.right_product, pair.right_image, pair.score)
+                own, other = pair.left_image, Member(pair.right_product, pair.right_image, pair.score)
             else:
-                shown, other = pair.right_image, Member(pair.left_product, pair.left_image, pair.score)
+                own, other = pair.right_image, Member(pair.left_product, pair.left_image, pair.score)
             group = exact.group_of(product)
             if not group or group != exact.group_of(other.product):
-                found.append((shown, other))
+                found.append((own, other))
         return found
 
     return find
 
 
-def names_of(session: Session, products: Sequence[int]) -> dict[int, str]:
-    """Return the product ids by row id, of those that are still there."""
+def load_product_ids(session: Session, products: Sequence[int]) -> dict[int, str]:
+    """Load product ids by row id; deleted products are left out."""
     query = select(Product.id, Product.product_id).where(Product.id.in_(products))
     return dict(session.execute(query).all())
 
 
-def _fields() -> ColumnElement[int]:
-    """How many of six fields a product has: titles, category, price, address, tags, attributes."""
-    there = (
+def _count_fields() -> ColumnElement[int]:
+    """Count which of six fields a product has: titles, category, price, URL, tags, attributes."""
+    conditions = (
         cast(Product.titles, Text) != "{}",
         Product.category != "",
         Product.price.is_not(None),
@@ -194,7 +202,7 @@ def _fields() -> ColumnElement[int]:
         cast(Product.tags, Text) != "[]",
         cast(Product.attributes, Text) != "{}",
     )
-    total: ColumnElement[int] = case((there[0], 1), else_=0)
-    for one in there[1:]:
-        total = total + case((one, 1), else_=0)
+    total: ColumnElement[int] = case((conditions[0], 1), else_=0)
+    for condition in conditions[1:]:
+        total = total + case((condition, 1), else_=0)
     return total

@@ -1,7 +1,7 @@
-"""Pairs of products of which a picture each shows the same: alike by perceptual hash and by embedding.
+"""Find pairs of products with near-duplicate pictures, by perceptual hash and embedding.
 
-Candidates come from two sides: the embeddings' nearest neighbours in the index, and pictures whose hashes
-agree in a quarter of their bits. Both measures must agree before two products are taken for the same thing.
+Candidates are nearest neighbours of embeddings in the index, and pictures whose hashes agree in a quarter of
+their bits. Both measures must agree before two products count as duplicates.
 """
 
 from __future__ import annotations
@@ -25,29 +25,31 @@ from worker.vector_index.contract import VectorIndex
 from worker.vision import Embeddings
 from worker.vision.packing import unpack_embedding
 
-#: Neighbours of a picture that are looked at.
+#: Number of nearest neighbours per picture.
 _NEIGHBOURS = 32
+#: A hash has four bands of 16 bits.
 _BANDS, _BAND_BITS = 4, 16
 _BAND_VALUES = 1 << _BAND_BITS
-#: Hashes that are in memory at a time.
-_IN_MEMORY = 200_000
-#: In larger buckets of equal quarters, such as those of blank pictures, only the next few are compared.
-_BUCKET, _NEXT = 256, 32
-#: Candidates that are judged together.
-_TOGETHER = 1000
+#: Maximum number of hashes in memory.
+_MAX_HASHES = 200_000
+#: In buckets of equal bands that are larger, such as those of blank pictures, each picture is compared only
+#: with the next ones in the order of their hashes.
+_MAX_BUCKET, _NEXT_IN_BUCKET = 256, 32
+#: Candidates per batch.
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is alike enough: most bits of 64 that differ, and least cosine."""
+    """Limits of a duplicate: maximum number of differing bits of 64, and minimum cosine."""
 
     bits: int
     score: float
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A picture with its main object's embedding, None where that is not asked for or not there."""
+class HashedPicture:
+    """A picture with its hash and the embedding of its main object, None where missing."""
 
     product: int
     image_id: str
@@ -60,30 +62,31 @@ class Seen:
 class Pair:
     """Two pictures of two products; ``score`` is the cosine of their main objects."""
 
-    left: Seen
-    right: Seen
+    left: HashedPicture
+    right: HashedPicture
     score: float
 
 
-def pictures_of(session: Session, catalogue_id: int, version: int, product_ids: Sequence[str]) -> list[Seen]:
-    """Return the pictures of products that have a hash and an embedding in an index version."""
-    rows = session.execute(
-        _pictures(version).where(Product.catalogue_id == catalogue_id, Product.product_id.in_(product_ids))
-    )
-    return [seen for seen in map(_seen, rows) if seen.hash is not None]
+def load_pictures(
+    session: Session, catalogue_id: int, version: int, product_ids: Sequence[str]
+) -> list[HashedPicture]:
+    """Load pictures of products with a hash and an embedding in an index version."""
+    query = _select_pictures(version).where(Product.catalogue_id == catalogue_id)
+    rows = session.execute(query.where(Product.product_id.in_(product_ids)))
+    return [picture for picture in map(_to_picture, rows) if picture.hash is not None]
 
 
-def neighbours(
+def find_neighbour_pairs(
     database: Database,
     index: VectorIndex,
     version: IndexVersion,
-    pictures: Sequence[Seen],
+    pictures: Sequence[HashedPicture],
     limits: Limits,
 ) -> list[Pair]:
-    """Return the pairs that the index's nearest neighbours of some pictures make.
+    """Return pairs of pictures with their nearest neighbours in the index.
 
     Raises:
-        NotFound: the collection is gone.
+        NotFound: the collection is missing.
     """
     if not pictures:
         return []
@@ -92,7 +95,7 @@ def neighbours(
         found = index.search(version.collection, queries, _NEIGHBOURS)
     except NotFound as error:
         raise NotFound(
-            f"The collection {version.collection} is gone from Milvus: `vitrine rebuild` brings it back."
+            f"The collection {version.collection} is missing in Milvus: run `vitrine rebuild`."
         ) from error
     near = [
         (picture, hit)
@@ -101,47 +104,47 @@ def neighbours(
         if hit.score >= limits.score and hit.number == 0 and hit.image_id != picture.image_id
     ]
     with database.read() as session:
-        others = _by_id(session, version.id, sorted({hit.image_id for _, hit in near}))
-    offered = [
+        others = _load_by_id(session, version.id, sorted({hit.image_id for _, hit in near}))
+    candidates = [
         Pair(picture, others[hit.image_id], min(hit.score, 1.0))
         for picture, hit in near
         if hit.image_id in others
     ]
-    return _alike(offered, limits)
+    return _filter_by_hash(candidates, limits)
 
 
 def generate_banded_pairs(
     database: Database, catalogue_id: int, version: IndexVersion, limits: Limits
 ) -> Iterator[list[Pair]]:
-    """Yield pairs of pictures whose hashes agree in one of four quarters; often none, to show progress.
+    """Yield pairs of pictures whose hashes agree in one of four bands; empty lists report progress.
 
-    Every pair that differs in up to three bits is among them, and most of those that differ in a few more.
+    All pairs that differ in at most three bits are among them, and most of those that differ in a few more.
     """
     with database.read() as session:
-        count = session.scalar(_hashed(catalogue_id, func.count(Image.id))) or 0
-    parts = -(-count // _IN_MEMORY)
+        count = session.scalar(_select_hashed(catalogue_id, func.count(Image.id))) or 0
+    parts = -(-count // _MAX_HASHES)
     for band in range(_BANDS):
         for part in range(parts):
             first, end = (_BAND_VALUES * k // parts for k in (part, part + 1))
             waiting: list[tuple[str, str]] = []
-            for some in _in_buckets(database, catalogue_id, band, first, end, limits):
-                waiting += some
-                while len(waiting) >= _TOGETHER:
-                    yield _judged(database, version, waiting[:_TOGETHER], limits)
-                    waiting = waiting[_TOGETHER:]
+            for couples in _generate_couples(database, catalogue_id, band, first, end, limits):
+                waiting += couples
+                while len(waiting) >= _BATCH:
+                    yield _judge(database, version, waiting[:_BATCH], limits)
+                    waiting = waiting[_BATCH:]
                 yield []
-            yield _judged(database, version, waiting, limits)
+            yield _judge(database, version, waiting, limits)
 
 
 def write_pairs(session: Session, job_id: str, pairs: Sequence[Pair]) -> None:
-    """Keep pairs for the job's end; of two products' pairs the one most alike."""
+    """Store pairs of products for the end of the job, each with its highest score."""
     best: dict[tuple[int, int], Pair] = {}
     for pair in pairs:
         left, right = pair.left, pair.right
-        turned = pair if left.product < right.product else Pair(right, left, pair.score)
-        key = turned.left.product, turned.right.product
-        if key not in best or best[key].score < turned.score:
-            best[key] = turned
+        ordered = pair if left.product < right.product else Pair(right, left, pair.score)
+        key = ordered.left.product, ordered.right.product
+        if key not in best or best[key].score < ordered.score:
+            best[key] = ordered
     rows = [
         {
             "job_id": job_id,
@@ -157,12 +160,12 @@ def write_pairs(session: Session, job_id: str, pairs: Sequence[Pair]) -> None:
 
 
 def adopt_pairs(session: Session, earlier: str, job_id: str) -> None:
-    """Give a job that does the rest of an earlier one the pairs which that one found."""
-    ours = aliased(DuplicatePair)
+    """Assign the pairs of an earlier job to the job that continues it."""
+    own = aliased(DuplicatePair)
     known = exists().where(
-        ours.job_id == job_id,
-        ours.left_product == DuplicatePair.left_product,
-        ours.right_product == DuplicatePair.right_product,
+        own.job_id == job_id,
+        own.left_product == DuplicatePair.left_product,
+        own.right_product == DuplicatePair.right_product,
     )
     session.execute(
         update(DuplicatePair)
@@ -172,7 +175,7 @@ def adopt_pairs(session: Session, earlier: str, job_id: str) -> None:
     )
 
 
-def _pictures(version: int) -> Any:
+def _select_pictures(version: int) -> Any:
     return (
         select(
             Image.product, Image.id, Image.sha256, Image.perceptual_hash.label("hash"), Detection.embedding
@@ -183,33 +186,34 @@ def _pictures(version: int) -> Any:
     )
 
 
-def _seen(row: Any) -> Seen:
-    return Seen(row.product, row.id, row.sha256, row.hash, unpack_embedding(row.embedding))
+def _to_picture(row: Any) -> HashedPicture:
+    return HashedPicture(row.product, row.id, row.sha256, row.hash, unpack_embedding(row.embedding))
 
 
-def _by_id(session: Session, version: int, image_ids: Sequence[str]) -> dict[str, Seen]:
-    found: dict[str, Seen] = {}
-    for start in range(0, len(image_ids), _TOGETHER):
-        some = image_ids[start : start + _TOGETHER]
-        found |= {row.id: _seen(row) for row in session.execute(_pictures(version).where(Image.id.in_(some)))}
+def _load_by_id(session: Session, version: int, image_ids: Sequence[str]) -> dict[str, HashedPicture]:
+    found: dict[str, HashedPicture] = {}
+    for start in range(0, len(image_ids), _BATCH):
+        batch = image_ids[start : start + _BATCH]
+        rows = session.execute(_select_pictures(version).where(Image.id.in_(batch)))
+        found |= {row.id: _to_picture(row) for row in rows}
     return found
 
 
-def _alike(offered: Sequence[Pair], limits: Limits) -> list[Pair]:
-    """Those of different products and bytes that are alike by hash too."""
-    apart = [
+def _filter_by_hash(candidates: Sequence[Pair], limits: Limits) -> list[Pair]:
+    """Return candidates of different products and bytes whose hashes are similar."""
+    distinct = [
         pair
-        for pair in offered
+        for pair in candidates
         if pair.left.product != pair.right.product and pair.left.sha256 != pair.right.sha256
         and pair.left.hash is not None and pair.right.hash is not None
     ]  # fmt: skip
-    left = np.array([pair.left.hash for pair in apart], np.int64)
-    right = np.array([pair.right.hash for pair in apart], np.int64)
-    few = hamming_distances(left, right) <= limits.bits
-    return [pair for pair, close in zip(apart, few, strict=True) if close]
+    left = np.array([pair.left.hash for pair in distinct], np.int64)
+    right = np.array([pair.right.hash for pair in distinct], np.int64)
+    is_close = hamming_distances(left, right) <= limits.bits
+    return [pair for pair, close in zip(distinct, is_close, strict=True) if close]
 
 
-def _hashed(catalogue_id: int, *columns: Any) -> Any:
+def _select_hashed(catalogue_id: int, *columns: Any) -> Any:
     return (
         select(*columns)
         .join(Product, Product.id == Image.product)
@@ -217,18 +221,18 @@ def _hashed(catalogue_id: int, *columns: Any) -> Any:
     )
 
 
-def _in_buckets(
+def _generate_couples(
     database: Database, catalogue_id: int, band: int, first: int, end: int, limits: Limits
 ) -> Iterator[list[tuple[str, str]]]:
-    """Yield pairs of ids of pictures whose quarter is the same, one of ``first`` to ``end``, by bucket."""
+    """Yield couples of image ids by bucket of one band, whose value is from ``first`` up to ``end``."""
     shift = band * _BAND_BITS
-    # PostgreSQL shifts by an integer only, and a bound number would be as long as the column.
-    moved = Image.perceptual_hash.op(">>", return_type=BigInteger())(literal(shift, Integer()))
-    quarter = moved.op("&", return_type=BigInteger())(_BAND_VALUES - 1)
+    # PostgreSQL shifts only by an INTEGER, and a bound number would have the column's type.
+    shifted = Image.perceptual_hash.op(">>", return_type=BigInteger())(literal(shift, Integer()))
+    band_value = shifted.op("&", return_type=BigInteger())(_BAND_VALUES - 1)
     with database.read() as session:
         rows = session.execute(
-            _hashed(catalogue_id, Image.id, Image.product, Image.perceptual_hash).where(
-                quarter >= first, quarter < end
+            _select_hashed(catalogue_id, Image.id, Image.product, Image.perceptual_hash).where(
+                band_value >= first, band_value < end
             )
         ).all()
     if not rows:
@@ -236,50 +240,51 @@ def _in_buckets(
     ids = np.array([row[0] for row in rows])
     products = np.array([row[1] for row in rows], np.int64)
     hashes = np.array([row[2] for row in rows], np.int64)
-    quarters = (hashes >> shift) & (_BAND_VALUES - 1)
-    order = np.lexsort((hashes, quarters))
-    starts = np.flatnonzero(np.diff(quarters[order], prepend=-1))
+    values = (hashes >> shift) & (_BAND_VALUES - 1)
+    order = np.lexsort((hashes, values))
+    starts = np.flatnonzero(np.diff(values[order], prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
         if stop - start > 1:
             bucket = order[start:stop]
-            left, right = _couples(len(bucket))
+            left, right = _pairs_in_bucket(len(bucket))
             left, right = bucket[left], bucket[right]
-            close = (products[left] != products[right]) & _first_met(hashes[left] ^ hashes[right], band)
+            close = (products[left] != products[right]) & _is_new_in_band(hashes[left] ^ hashes[right], band)
             close &= np.bitwise_count((hashes[left] ^ hashes[right]).view(np.uint64)) <= limits.bits
             yield list(zip(ids[left[close]].tolist(), ids[right[close]].tolist(), strict=True))
 
 
-def _couples(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which members of a bucket, in the order of their hashes, are compared."""
-    if count <= _BUCKET:
+def _pairs_in_bucket(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the indices of pictures of a bucket, ordered by hash, that are compared."""
+    if count <= _MAX_BUCKET:
         left, right = np.triu_indices(count, 1)
         return left, right
-    left = np.repeat(np.arange(count), _NEXT)
-    right = left + np.tile(np.arange(1, _NEXT + 1), count)
+    left = np.repeat(np.arange(count), _NEXT_IN_BUCKET)
+    right = left + np.tile(np.arange(1, _NEXT_IN_BUCKET + 1), count)
     return left[right < count], right[right < count]
 
 
-def _first_met(differing: NDArray[np.int64], band: int) -> NDArray[np.bool_]:
-    """Whether no earlier quarter agrees: such a pair was met before."""
-    fresh = np.ones(len(differing), bool)
+def _is_new_in_band(differing: NDArray[np.int64], band: int) -> NDArray[np.bool_]:
+    """Return whether no earlier band agrees; otherwise the pair was yielded there."""
+    is_new = np.ones(len(differing), bool)
     for earlier in range(band):
-        fresh &= ((differing >> (earlier * _BAND_BITS)) & (_BAND_VALUES - 1)) != 0
-    return fresh
+        is_new &= ((differing >> (earlier * _BAND_BITS)) & (_BAND_VALUES - 1)) != 0
+    return is_new
 
 
-def _judged(
+def _judge(
     database: Database, version: IndexVersion, couples: Sequence[tuple[str, str]], limits: Limits
 ) -> list[Pair]:
-    """Those of the couples whose embeddings are alike too."""
+    """Return the couples whose embeddings and hashes are similar, as pairs."""
+    image_ids = sorted({image_id for couple in couples for image_id in couple})
     with database.read() as session:
-        seen = _by_id(session, version.id, sorted({image_id for couple in couples for image_id in couple}))
-    offered = []
+        pictures = _load_by_id(session, version.id, image_ids)
+    candidates = []
     for left, right in couples:
-        if left in seen and right in seen:
-            score = _cosine(seen[left].embedding, seen[right].embedding)
+        if left in pictures and right in pictures:
+            score = _cosine(pictures[left].embedding, pictures[right].embedding)
             if score >= limits.score:
-                offered.append(Pair(seen[left], seen[right], score))
-    return _alike(offered, limits)
+                candidates.append(Pair(pictures[left], pictures[right], score))
+    return _filter_by_hash(candidates, limits)
 
 
 def _cosine(left: Embeddings | None, right: Embeddings | None) -> float:

@@ -1,1 +1,1 @@
-"""How good a pipeline is: search quality and detection quality on a labelled set."""
+"""Measure the search and detection quality of a pipeline on a labelled set."""

@@ -1,4 +1,4 @@
-"""A labelled set on disk: a gallery of products, and photographs of them with true boxes."""
+"""Read a labelled set: a gallery of products, and photographs of them with true boxes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from shared.contracts.base import Box
 from shared.errors import InvalidManifest
-from worker.vision.crops import Box
 
 #: ``same``: the gallery's viewpoint; ``view``: another one; ``multi``: several products in one photograph.
 Kind = Literal["same", "view", "multi"]
@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True, slots=True)
 class GalleryImage:
-    """One picture of a product; a product may have several."""
+    """A picture of a product, which may have several."""
 
     product_id: str
     path: Path
@@ -30,7 +30,7 @@ class TrueObject:
 
     Attributes:
         box: as fractions.
-        mask: a grey picture of the photograph's size, white where the product is; most sets have none.
+        mask: a grey picture of the photograph's size, white inside the product; most sets have none.
     """
 
     product_id: str
@@ -40,7 +40,7 @@ class TrueObject:
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A query image with all that is to be found in it."""
+    """A query image with its labelled objects."""
 
     path: Path
     kind: Kind
@@ -49,7 +49,7 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class LabelledSet:
-    """Everything an evaluation needs."""
+    """The data of an evaluation."""
 
     gallery: tuple[GalleryImage, ...]
     photographs: tuple[Photograph, ...]
@@ -59,31 +59,31 @@ def read_set(folder: Path, limit: int | None = None) -> LabelledSet:
     """Read ``products/products.jsonl`` and ``benchmark.jsonl``.
 
     Args:
-        folder: with both of them, and the images they name.
-        limit: use only so many photographs of each kind, evenly spread; the gallery stays whole.
+        folder: of both files and of the images that they name.
+        limit: maximum number of photographs of each kind, evenly spaced; the gallery stays complete.
 
     Raises:
-        InvalidManifest: a file is missing or a line is wrong; the message names the line.
+        InvalidManifest: a file is missing or a line is invalid; the message names the line.
     """
     gallery = tuple(
-        image for row in _rows(folder / "products/products.jsonl") for image in _gallery(folder, *row)
+        image for row in _rows(folder / "products/products.jsonl") for image in _parse_gallery(folder, *row)
     )
-    photographs = [_photograph(folder, *row) for row in _rows(folder / "benchmark.jsonl")]
+    photographs = [_parse_photograph(folder, *row) for row in _rows(folder / "benchmark.jsonl")]
     known = {image.product_id for image in gallery}
     for photograph in photographs:
-        for seen in photograph.objects:
-            if seen.product_id not in known:
+        for labelled in photograph.objects:
+            if labelled.product_id not in known:
                 raise InvalidManifest(
-                    f"{photograph.path.name} shows {seen.product_id}, which products.jsonl does not list."
+                    f"{photograph.path.name} shows {labelled.product_id}, which products.jsonl does not list."
                 )
     if limit is not None:
         photographs = [
-            p for kind in KINDS for p in _spread([p for p in photographs if p.kind == kind], limit)
+            p for kind in KINDS for p in _sample([p for p in photographs if p.kind == kind], limit)
         ]
     return LabelledSet(gallery, tuple(photographs))
 
 
-def _spread(photographs: list[Photograph], limit: int) -> list[Photograph]:
+def _sample(photographs: list[Photograph], limit: int) -> list[Photograph]:
     step = max(1.0, len(photographs) / limit)
     return [photographs[int(i * step)] for i in range(min(limit, len(photographs)))]
 
@@ -92,44 +92,44 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                place = f"{path.name} line {number}"
+                location = f"{path.name} line {number}"
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise InvalidManifest(f"{place} is not JSON: {error}.") from error
+                    raise InvalidManifest(f"{location} is not JSON: {error}.") from error
                 if not isinstance(row, dict):
-                    raise InvalidManifest(f"{place} is not a JSON object.")
-                yield place, row
+                    raise InvalidManifest(f"{location} is not a JSON object.")
+                yield location, row
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidManifest(f"{path} cannot be read: an evaluation needs it.") from error
+        raise InvalidManifest(f"{path} cannot be read, and an evaluation needs it.") from error
 
 
-def _gallery(folder: Path, place: str, row: dict[str, Any]) -> Iterator[GalleryImage]:
+def _parse_gallery(folder: Path, location: str, row: dict[str, Any]) -> Iterator[GalleryImage]:
     try:
         for name in row["images"] if "images" in row else [row["image"]]:
-            yield GalleryImage(str(row["product_id"]), _inside(folder / "products", name, place))
+            yield GalleryImage(str(row["product_id"]), _resolve_inside(folder / "products", name, location))
     except (KeyError, TypeError) as error:
-        raise InvalidManifest(f"{place} lacks a product_id or an image.") from error
+        raise InvalidManifest(f"{location} lacks a product_id or an image.") from error
 
 
-def _photograph(folder: Path, place: str, row: dict[str, Any]) -> Photograph:
+def _parse_photograph(folder: Path, location: str, row: dict[str, Any]) -> Photograph:
     try:
         width, height = (float(value) for value in row["size"])
         objects = tuple(
             TrueObject(
                 str(o["product_id"]),
                 (o["box"][0] / width, o["box"][1] / height, *_end(o, width, height)),
-                None if o.get("mask") is None else _inside(folder, o["mask"], place),
+                None if o.get("mask") is None else _resolve_inside(folder, o["mask"], location),
             )
             for o in row["objects"]
         )
-        kind, path = row["kind"], _inside(folder, row["file"], place)
+        kind, path = row["kind"], _resolve_inside(folder, row["file"], location)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, IndexError) as error:
         raise InvalidManifest(
-            f"{place} needs file, kind, size and objects with product_id and box."
+            f"{location} needs file, kind, size and objects with product_id and box."
         ) from error
     if kind not in KINDS:
-        raise InvalidManifest(f"{place} has the kind {kind!r}: known are {', '.join(KINDS)}.")
+        raise InvalidManifest(f"{location} has the kind {kind!r}: known are {', '.join(KINDS)}.")
     return Photograph(path, kind, objects)
 
 
@@ -137,8 +137,8 @@ def _end(row: dict[str, Any], width: float, height: float) -> tuple[float, float
     return row["box"][2] / width, row["box"][3] / height
 
 
-def _inside(folder: Path, name: str, place: str) -> Path:
+def _resolve_inside(folder: Path, name: str, location: str) -> Path:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise InvalidManifest(f"{place} names {name!r}, which is outside of the folder.")
+        raise InvalidManifest(f"{location} names {name!r}, which is outside of the folder.")
     return path

@@ -1,4 +1,4 @@
-"""Figures from ranks and boxes, with the uncertainty that so many examples leave."""
+"""Compute figures from ranks and boxes, with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ from numpy.typing import NDArray
 
 from worker.vision.crops import match, overlap
 
-#: Resamplings behind a confidence interval.
+#: Number of resamplings of a confidence interval.
 RESAMPLES = 1000
-#: The interval holds the true figure 19 times of 20.
+#: Percentiles of a 95 % interval.
 TAILS_PERCENT = (2.5, 97.5)
 
 Floats = NDArray[np.float64]
 Boxes = NDArray[np.float32]
 
 
-def product_rank(scores: NDArray[np.float32], owners: NDArray[np.intp], wanted: int) -> int:
-    """Return the place of a product, from 1, when each product counts once with its best score.
+def product_rank(scores: NDArray[np.float32], owners: NDArray[np.intp], product: int) -> int:
+    """Return the rank of a product, from 1, among products ordered by their best score.
+
+    Products of equal score rank before it, so that no rank is lucky.
 
     Args:
-        scores: ``(Q, G)``: of each query embedding with each gallery embedding; all queries are asked
-            together and the best score counts.
+        scores: ``(Q, G)``: of each query embedding with each gallery embedding; the best query counts.
         owners: ``(G,)``: the product of each gallery embedding, 0 to P - 1.
-        wanted: the product looked for. Where others score alike they come first: no rank by luck.
+        product: whose rank is returned.
     """
     best = np.full(int(owners.max()) + 1, -np.inf, np.float32)
     np.maximum.at(best, owners, scores.max(axis=0))
-    return int((best >= best[wanted]).sum())
+    return int((best >= best[product]).sum())
 
 
 def search_figures(ranks: Sequence[int | None]) -> dict[str, int | float | list[float]]:
-    """Return n, recall@1, recall@10 and mean average precision in percent, each with its interval.
+    """Compute n, recall@1, recall@10 and mean average precision in percent, with intervals.
 
     Args:
-        ranks: of the one right product of each query, from 1; None where it was not found at all.
+        ranks: of the one right product of each query, from 1; None where it was not found.
     """
-    places = np.array([np.inf if rank is None else rank for rank in ranks], np.float64)
+    numbers = np.array([np.inf if rank is None else rank for rank in ranks], np.float64)
     figures: dict[str, int | float | list[float]] = {"n": len(ranks)}
-    values = {"recall@1": places <= 1, "recall@10": places <= 10, "map": 1 / places}
+    values = {"recall@1": numbers <= 1, "recall@10": numbers <= 10, "map": 1 / numbers}
     for name, each in values.items():
         figures |= with_interval(name, 100 * np.asarray(each, np.float64))
     return figures
@@ -54,11 +55,11 @@ def with_interval(name: str, values: Floats, digits: int = 2) -> dict[str, float
 
 
 def interval(values: Floats, statistic: Callable[..., Floats], digits: int = 2) -> list[float]:
-    """Return the 95 % percentile bootstrap interval; the same for the same values.
+    """Return the 95 % percentile bootstrap interval; deterministic.
 
     Args:
-        values: ``(N, ...)``: one row an example, N >= 1; rows are drawn with replacement.
-        statistic: takes ``axis``; the mean, or anything alike.
+        values: ``(N, ...)``: one row per example, N >= 1; rows are drawn with replacement.
+        statistic: takes ``axis``, such as the mean.
     """
     random = np.random.default_rng(0)
     drawn = [
@@ -68,22 +69,22 @@ def interval(values: Floats, statistic: Callable[..., Floats], digits: int = 2) 
 
 
 def detector_figures(pictures: Sequence[tuple[Boxes, Boxes, int]]) -> dict[str, float | list[float]]:
-    """Return recall at an overlap of .5 and .75 and the mean overlap in percent, and false objects a picture.
+    """Compute recall at IoU .5 and .75, mean IoU in percent, and false objects per picture.
 
-    Recall is of all objects that are searched for. ``false_per_picture`` counts those that the detector is
-    sure of, which a shopper sees first; ``false_searched_per_picture`` counts all.
+    Recall counts all searched objects. ``false_per_picture`` counts confident objects, which a page lists
+    first; ``false_searched_per_picture`` counts doubtful ones too.
 
     Args:
-        pictures: true boxes ``(N, 4)`` and found boxes ``(M, 4)`` of each, as fractions or pixels alike, and
-            how many of the found ones the detector is sure of: these come first.
+        pictures: of each, true boxes ``(N, 4)``, found boxes ``(M, 4)`` in the same units, and the number of
+            confident found boxes, which come first.
     """
     at_50: list[float] = []
     at_75: list[float] = []
     ious: list[float] = []
     false: list[float] = []
     searched: list[float] = []
-    sure_at_50: list[float] = []
-    for truth, found, sure in pictures:
+    confident_at_50: list[float] = []
+    for truth, found, confident in pictures:
         pairs = match(truth, found, 0.5)
         table = overlap(truth, found)
         hits = {i for i, _ in pairs}
@@ -92,14 +93,14 @@ def detector_figures(pictures: Sequence[tuple[Boxes, Boxes, int]]) -> dict[str, 
         at_75 += [100.0 * (i in fine) for i in range(len(truth))]
         ious += [100.0 * float(row.max(initial=0.0)) for row in table]
         searched.append(float(len(found) - len(pairs)))
-        sure_hits = {i for i, _ in match(truth, found[:sure], 0.5)}
-        sure_at_50 += [100.0 * (i in sure_hits) for i in range(len(truth))]
-        false.append(float(sure - len(sure_hits)))
+        confident_hits = {i for i, _ in match(truth, found[:confident], 0.5)}
+        confident_at_50 += [100.0 * (i in confident_hits) for i in range(len(truth))]
+        false.append(float(confident - len(confident_hits)))
     return {
         **with_interval("recall@.5", np.array(at_50)),
         **with_interval("recall@.75", np.array(at_75)),
         **with_interval("mean_iou", np.array(ious)),
         **with_interval("false_per_picture", np.array(false), digits=3),
-        **with_interval("sure_recall@.5", np.array(sure_at_50)),
+        **with_interval("sure_recall@.5", np.array(confident_at_50)),
         **with_interval("false_searched_per_picture", np.array(searched), digits=3),
     }

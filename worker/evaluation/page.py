@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file: the figures, and the worst cases as pictures."""
+"""Write an evaluation as one HTML file: figures, and the worst cases as pictures."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from shared.contracts.base import Box
 from worker.calibration.diagram import draw_reliability
 from worker.evaluation.dataset import KINDS
 from worker.evaluation.run import Answer, Report, load_image
 from worker.report_style import STYLE
 from worker.vision import Image
-from worker.vision.crops import Box, resize, to_pixels
+from worker.vision.crops import resize, to_pixels
 
-WORST = 48
+#: Maximum number of worst cases.
+MAX_CASES = 48
+#: Longer side of a picture.
 THUMBNAIL_PX = 220
+#: Colours of true and of found boxes, RGB.
 TRUE_COLOUR, FOUND_COLOUR = (0, 170, 60), (240, 120, 0)
 
 
 def write_page(report: Report, path: Path) -> None:
-    """Write the page; it needs no other file and no network."""
+    """Write a self-contained page, without network access."""
     worst = worst_answers(report.answers)
     models = ", ".join(f"{name} {version}" for name, version in report.figures["models"].items())
     page = [
@@ -32,18 +36,18 @@ def write_page(report: Report, path: Path) -> None:
         *_tables(report),
         *_calibration(report),
         f"<h2>The {len(worst)} worst cases</h2>",
-        "<p>Green: the product looked for. Orange: what was searched with. "
-        "Beside it the product in the gallery, and the best hit.</p><ul>",
+        "<p>Green: the expected product. Orange: the searched boxes. "
+        "Next to it: the product in the gallery, and the best hit.</p><ul>",
         *(_case(answer, report) for answer in worst),
         "</ul></body></html>",
     ]
     path.write_text("\n".join(page), encoding="utf-8")
 
 
-def worst_answers(answers: Sequence[Answer], most: int = WORST) -> list[Answer]:
-    """Return the answers that were furthest off: objects not found, then the lowest places."""
+def worst_answers(answers: Sequence[Answer], limit: int = MAX_CASES) -> list[Answer]:
+    """Return the worst answers: objects not found, then the lowest ranks."""
     wrong = [answer for answer in answers if answer.rank != 1]
-    return sorted(wrong, key=lambda a: -(a.rank or 1_000_000_000))[:most]
+    return sorted(wrong, key=lambda a: -(a.rank or 1_000_000_000))[:limit]
 
 
 def _tables(report: Report) -> list[str]:
@@ -52,8 +56,8 @@ def _tables(report: Report) -> list[str]:
     rows = []
     for kind in KINDS:
         figures = report.figures[kind]
-        wanted = [name for name in ("recall@1", "recall@10", "map", "first_recall@1") if name in figures]
-        cells = "".join(f"<td>{_cell(figures, name)}</td>" for name in wanted)
+        present = [name for name in ("recall@1", "recall@10", "map", "first_recall@1") if name in figures]
+        cells = "".join(f"<td>{_cell(figures, name)}</td>" for name in present)
         rows.append(f"<tr><td>{kind}</td><td>{figures['n']}</td>{cells}</tr>")
     names = ("recall@.5", "recall@.75", "mean_iou", "false_per_picture", "false_searched_per_picture")
     titles = "".join(f"<th>{name}</th>" for name in names)
@@ -74,8 +78,8 @@ def _calibration(report: Report) -> list[str]:
     lines |= {f"all hits of {name}": found[part]["all"] for part, name in parts.items() if part in found}
     return [
         "<h2>Probabilities</h2>",
-        "<p>FittedMap on photos composed of the gallery's own pictures, asked about the photographs.</p>",
-        draw_reliability("That it is the same product", lines),
+        "<p>Fitted on photos composed of the gallery's own pictures, applied to the photographs.</p>",
+        draw_reliability("Probability of the same product", lines),
     ]
 
 
@@ -85,18 +89,19 @@ def _cell(figures: dict[str, float | list[float]], name: str) -> str:
 
 
 def _case(answer: Answer, report: Report) -> str:
-    place = "not detected" if answer.rank is None else f"rank {answer.rank}"
-    name = escape(f"{answer.photograph.path.name} ({answer.photograph.kind}): {answer.wanted.product_id}")
-    pictures = [_picture(_drawn(answer), "photograph"), _gallery_picture(answer.wanted.product_id, report)]
-    if answer.best is not None and answer.best != answer.wanted.product_id:
+    rank = "not detected" if answer.rank is None else f"rank {answer.rank}"
+    name = escape(f"{answer.photograph.path.name} ({answer.photograph.kind}): {answer.expected.product_id}")
+    expected = answer.expected.product_id
+    pictures = [_picture(_draw_boxes(answer), "photograph"), _gallery_picture(expected, report)]
+    if answer.best is not None and answer.best != expected:
         pictures.append(_gallery_picture(answer.best, report))
-    return f"<li><p>{name}: <b>{place}</b></p>{''.join(pictures)}</li>"
+    return f"<li><p>{name}: <b>{rank}</b></p>{''.join(pictures)}</li>"
 
 
-def _drawn(answer: Answer) -> Image:
+def _draw_boxes(answer: Answer) -> Image:
     image = _thumbnail(load_image(answer.photograph.path))
     boxes: list[tuple[Box, tuple[int, int, int]]] = [(box, FOUND_COLOUR) for box in answer.objects]
-    for box, colour in [*boxes, (answer.wanted.box, TRUE_COLOUR)]:
+    for box, colour in [*boxes, (answer.expected.box, TRUE_COLOUR)]:
         x0, y0, x1, y1 = to_pixels(box, image.shape[1], image.shape[0])
         cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour, 2)
     return image

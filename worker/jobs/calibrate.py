@@ -18,9 +18,9 @@ from shared.database.tables import Product
 from shared.errors import Unavailable, VitrineError
 from shared.jobs.work import ChunkClaim, Item, Problem
 from worker.calibration.calibration_store import Calibration
-from worker.calibration.composed import Photo, Shown, Studio
+from worker.calibration.composed import CataloguePicture, Photo, Studio
 from worker.calibration.fitting import HITS, MIN_RIGHT
-from worker.calibration.learning import Lessons, Question, expected_answers, fit_calibration
+from worker.calibration.learning import LabelledQuery, Lessons, expected_answers, fit_calibration
 from worker.indexes.versions import IndexVersion
 from worker.jobs.versions import required
 from worker.products.context import JobContext
@@ -125,7 +125,7 @@ class Calibrate:
             photos += len(made)
         return photos
 
-    def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[Shown]:
+    def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[CataloguePicture]:
         def load(picture: _Picture) -> Image | None:
             try:
                 return self.tools.pictures.decode(self.tools.store.get(picture.key, "images"), SIDE_NEEDED_PX)
@@ -136,11 +136,11 @@ class Calibrate:
 
         for picture, image in zip(pictures, self.tools.decoders.map(load, pictures), strict=True):
             if image is not None:
-                yield Shown(picture.product_id, None if picture.alone else picture.image_id, image)
+                yield CataloguePicture(picture.product_id, None if picture.alone else picture.image_id, image)
 
     def _questions(
         self, version: IndexVersion, photos: Sequence[Photo], embedded: Sequence[QueryEmbedding], first: int
-    ) -> list[Question]:
+    ) -> list[LabelledQuery]:
         """Search for every object and every whole photo.
 
         The picture that a product was cut out of is no answer where the product has others: a shopper's
@@ -157,10 +157,10 @@ class Calibrate:
                     if hit.image_id not in own:
                         hits.setdefault(hit.product_id, as_shown(hit.score))
                 products = frozenset(photo.shows[n].product_id for n in right)
-                questions.append(Question(number, part, products, list(hits.items())[:HITS]))
+                questions.append(LabelledQuery(number, part, products, list(hits.items())[:HITS]))
         return questions
 
-    def _categories(self, claim: ChunkClaim, questions: Sequence[Question]) -> dict[str, str]:
+    def _categories(self, claim: ChunkClaim, questions: Sequence[LabelledQuery]) -> dict[str, str]:
         wanted = {product for each in questions for product in (*each.right, *(p for p, _ in each.hits))}
         with self.tools.database.read() as session:
             rows = session.execute(

@@ -18,21 +18,21 @@ from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.duplicates.groups import (
     Duplicates,
     Member,
-    Order,
-    alike,
+    ProductRanking,
     exact_duplicates,
-    groups,
-    in_order,
-    in_pairs,
-    names_of,
+    generate_groups,
+    load_product_ids,
+    near_duplicates,
+    rank_products,
+    select_in_pairs,
     select_sharing_bytes,
 )
 from worker.duplicates.pairs import (
     Limits,
     adopt_pairs,
+    find_neighbour_pairs,
     generate_banded_pairs,
-    neighbours,
-    pictures_of,
+    load_pictures,
     write_pairs,
 )
 from worker.indexes.versions import IndexVersion, live_index
@@ -70,8 +70,8 @@ class FindDuplicates:
         tools, live = self.tools, self._live(claim)
         assert live is not None, "a catalogue never loses its live index"
         with tools.database.read() as session:
-            pictures = pictures_of(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-        pairs = neighbours(tools.database, tools.index, live, pictures, limits_of(claim))
+            pictures = load_pictures(session, claim.catalogue_id, live.id, [i.product_id for i in items])
+        pairs = find_neighbour_pairs(tools.database, tools.index, live, pictures, limits_of(claim))
         with tools.database.write() as session:
             write_pairs(session, claim.job_id, pairs)
             tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
@@ -108,7 +108,7 @@ class _Finish:
             "exact", select_sharing_bytes(claim.catalogue_id), exact_duplicates(claim.catalogue_id)
         )
         if near:
-            self._group("near", in_pairs(claim.job_id), alike(claim.job_id, exact))
+            self._group("near", select_in_pairs(claim.job_id), near_duplicates(claim.job_id, exact))
         counts = self._counts
         return {
             "duplicates": {
@@ -149,10 +149,10 @@ class _Finish:
                     tools.desk.renew_lease(session, claim)
                     write_pairs(session, claim.job_id, pairs)
 
-    def _group(self, kind: DuplicateKind, products: Any, duplicates: Duplicates) -> Order:
+    def _group(self, kind: DuplicateKind, products: Any, duplicates: Duplicates) -> ProductRanking:
         """Write the groups of a kind; return the products with the numbers of their groups."""
-        order = Order(in_order(self._tools.database, self._claim.catalogue_id, products))
-        found = groups(self._tools.database, order, duplicates, self._numbered, self._pulse)
+        order = ProductRanking(rank_products(self._tools.database, self._claim.catalogue_id, products))
+        found = generate_groups(self._tools.database, order, duplicates, self._numbered, self._pulse)
         for number, members in found:
             self._numbered = number + 1
             self._counts[f"{kind} groups"] += 1
@@ -168,7 +168,7 @@ class _Finish:
         claim = self._claim
         with self._tools.database.write() as session:
             self._tools.desk.renew_lease(session, claim)
-            names = names_of(session, [m.product for _, _, members in self._rows for m in members])
+            names = load_product_ids(session, [m.product for _, _, members in self._rows for m in members])
             rows = [
                 {
                     "job_id": claim.job_id,

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Stored embeddings that are looked at one by one.
 _SAMPLE = 20_000
-_NORM_TOLERANCE = 1e-2
+_STORED_NORM_TOLERANCE = 1e-2
 #: Below so many shoppers' photos, the catalogue's own pictures are asked for overlap and drift too.
 _ENOUGH = 20
 
@@ -122,7 +122,7 @@ def _finite(tools: JobContext, new: IndexVersion) -> Check:
     for blob in blobs:
         values = np.frombuffer(blob, "<f2").astype(np.float64)
         length = float(np.linalg.norm(values)) if np.isfinite(values).all() else 0.0
-        wrong += len(values) != new.dim or abs(length - 1) > _NORM_TOLERANCE
+        wrong += len(values) != new.dim or abs(length - 1) > _STORED_NORM_TOLERANCE
     note = f"{wrong} of {len(blobs)} stored embeddings are not unit vectors"
     return Check("bad_embeddings", wrong / len(blobs) if blobs else 0.0, 0.0, not wrong, note)
 

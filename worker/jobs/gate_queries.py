@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from sqlalchemy import select
 
+from shared.contracts.base import Box
 from shared.database.tables import GoldenQuery, Product, Search
 from shared.database.tables import Image as ImageRow
 from shared.errors import Unavailable, VitrineError
@@ -17,7 +18,6 @@ from worker.indexes.versions import IndexVersion
 from worker.products.context import JobContext
 from worker.products.loading import SIDE_NEEDED_PX
 from worker.vision import Image
-from worker.vision.crops import Box
 from worker.vision.pipeline import Pipeline, QueryOptions
 
 TOP = 10

@@ -49,10 +49,10 @@ def run(settings: Settings, sweeper: Sweeper, stop: threading.Event) -> None:
     webhooks = threading.Thread(target=sweeper.webhooks.run, args=(stop,), name="webhooks", daemon=True)
     webhooks.start()
     threading.Thread(target=sweeper.prober.run, args=(stop,), name="probes", daemon=True).start()
-    pulse = LoopHeartbeat(health_file(settings.data_dir, name))
-    health = Periodic("health", TOUCH_INTERVAL_S, pulse.report, starts_now=True).start()
+    loop = LoopHeartbeat(health_file(settings.data_dir, name))
+    health = Periodic("health", TOUCH_INTERVAL_S, loop.report, starts_now=True).start()
     while not stop.wait(settings.sweep.interval_s):
-        pulse.turn()
+        loop.turn()
         try:
             sweeper.sweep()
         except VitrineError as error:

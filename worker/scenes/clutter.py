@@ -1,6 +1,6 @@
-"""What is in a photograph and is no product: its background, and things pasted on it.
+"""Paint what is not a product: the background of a photograph, and clutter pasted on it.
 
-Without pasted things that are no product a detector learns to find the paste, not the product.
+Without pasted clutter a detector learns to find the pasting, not the product.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Photo = Callable[[np.random.Generator], Pixels]
 
 
 def paint_background(rng: np.random.Generator, height: int, width: int, photo: Photo) -> Pixels:
-    """A photograph's crop (most often), a plain colour, a gradient, a pattern, or a wall over a floor.
+    """Paint a crop of a photograph (most often), a colour, a gradient, a pattern, or a wall over a floor.
 
     Returns:
         (height, width, 3) uint8 RGB, writable.
@@ -62,7 +62,7 @@ def paint_clutter(rng: np.random.Generator, canvas: Pixels, photo: Photo, count:
 
 
 def crop_photo(rng: np.random.Generator, picture: Pixels, height: int, width: int) -> Pixels:
-    """A random part of a photograph, mirrored half of the time, scaled to (height, width, 3)."""
+    """Cut a random part of a photograph, mirrored half of the time, scaled to (height, width, 3)."""
     full_h, full_w = picture.shape[:2]
     fit = min(full_h / height, full_w / width) * rng.uniform(0.35, 1.0)
     h, w = max(8, int(height * fit)), max(8, int(width * fit))
@@ -75,14 +75,14 @@ def crop_photo(rng: np.random.Generator, picture: Pixels, height: int, width: in
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Mostly the pale, unsaturated colours of walls and tables."""
+    """Draw a colour, mostly a pale, unsaturated one of walls and tables."""
     if rng.random() < 0.6:
         return np.clip(rng.uniform(120, 250) + rng.normal(0, 12, 3), 0, 255)
     return rng.uniform(0, 255, 3)
 
 
 def _gradient(rng: np.random.Generator, height: int, width: int) -> Pixels:
-    """A colour that becomes another along a random direction, or towards the corners."""
+    """Paint a gradient between two colours along a random direction, or towards the corners."""
     ys, xs = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
     if rng.random() < 0.3:
         along = np.sqrt(ys**2 + xs**2) / 1.415
@@ -95,7 +95,7 @@ def _gradient(rng: np.random.Generator, height: int, width: int) -> Pixels:
 
 
 def _pattern(rng: np.random.Generator, height: int, width: int) -> Pixels:
-    """Stripes or waves between two gradients, hard or soft at their edges: fabric, panels, wallpapers."""
+    """Paint stripes or waves between two gradients, like fabric, panels and wallpapers."""
     ys, xs = np.mgrid[0:height, 0:width] / max(height, width)
     angle, bend = rng.uniform(0, np.pi), rng.uniform(0, 0.4)
     along = np.cos(angle) * xs + np.sin(angle) * ys
@@ -107,7 +107,7 @@ def _pattern(rng: np.random.Generator, height: int, width: int) -> Pixels:
 
 
 def _shape(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """The alpha, 0 to 1, of one random polygon, ellipse, bar or stroke."""
+    """Draw the alpha, 0 to 1, of one random polygon, ellipse, bar or stroke."""
     alpha = np.zeros((height, width), np.uint8)
     centre = np.array([rng.uniform(0, width), rng.uniform(0, height)])
     reach = min(height, width) * rng.uniform(0.05, 0.35)

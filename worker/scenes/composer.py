@@ -1,8 +1,8 @@
-"""Composed training photographs: product cut-outs pasted on photographs, gradients and white.
+"""Compose training photographs: product cut-outs pasted on photographs, gradients and white.
 
-A real photograph of a product needs a person to draw its mask; a composed one knows it. One call of
-`Composer.compose` gives a picture with the exact visible mask and box of every product in it. The same
-seed gives the same picture, in any process.
+Masks of real photographs are drawn by people; composed ones have them. `Composer.compose` returns a picture
+with the exact visible mask and box of each product in it. The same seed gives the same picture, in any
+process.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from PIL import Image
 from worker.scenes.clutter import paint_background, paint_clutter
 from worker.scenes.cutouts import Cutout
 from worker.scenes.grounds import paint_ground
-from worker.scenes.interface import show_on_page
+from worker.scenes.interface import embed_in_page
 from worker.scenes.labelled import LabelledPhoto, Owner, crop_labelled, read_labelled
 from worker.scenes.lighting import cast_hard_shadow, light_scene
 from worker.scenes.parts import add_parts, paint_hand, squeeze
-from worker.scenes.paste import cast_shadow, scaled, turn
+from worker.scenes.paste import cast_shadow, rotate, scale
 from worker.scenes.photometry import degrade, recolour, relight
 from worker.scenes.wallpaper import paint_wallpaper
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-BACKGROUND_PX: Final = 640  # longest side a background keeps in memory
-MIN_VISIBLE: Final = 0.35  # a product hidden further than this is not a fair label
-MIN_AREA_PX: Final = 48  # nor is one with fewer visible pixels
+#: Maximum longer side of a background in memory.
+BACKGROUND_PX: Final = 640
+#: Minimum share and number of visible pixels of a product that counts as a label.
+MIN_VISIBLE: Final = 0.35
+MIN_AREA_PX: Final = 48
+#: Maximum number of attempts to place a product.
 PLACEMENT_TRIES: Final = 4
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A composed photograph and what is in it.
+    """A composed photograph with its labels.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -57,7 +60,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class ComposerConfig:
-    """How scenes look. Lengths in pixels; scales as fractions of the frame's shorter side."""
+    """Appearance of scenes; lengths in pixels, scales as fractions of the frame's shorter side.
+
+    Fields without a comment are shares of scenes: without products, on white as in a catalogue, with clutter,
+    with products cropped by the frame, with a single product.
+    """
 
     size_px: int = 320
     max_products: int = 6
@@ -67,34 +74,34 @@ class ComposerConfig:
     clutter: float = 0.35
     cropped: float = 0.2
     single: float = 0.45
-    #: Shares of the other scenes before a painted background, and of products in colours not their own.
-    #: The second is for detectors alone: to an embedder another colour is another product.
+    #: Shares of the other scenes with a painted background, and of products with changed colours. Changed
+    #: colours are for detectors only: to an embedder another colour is another product.
     wallpaper: float = 0.0
     recolour: float = 0.0
-    #: Shares of the scenes that are not of a catalogue: on a patterned ground, in dark or coloured light,
-    #: inside a screenshot, with a hand before a product. None of them changes scenes where it is 0.
+    #: Shares of scenes that are not on white: on a patterned floor, in dark or coloured light, inside a
+    #: screenshot, with a hand in front of a product. At 0 they change no scene.
     ground: float = 0.0
     light: float = 0.0
     interface: float = 0.0
     hand: float = 0.0
-    #: Share of the scenes that begin with a photograph whose things are known (`labelled`), if there are any.
+    #: Share of scenes that start from a labelled photograph (`labelled`), if there are any.
     photos: float = 0.0
-    #: Shares of products: with a hard shadow, of parts in several colours, made thin.
+    #: Shares of products with a hard shadow, with parts in several colours, made thin.
     hard_shadow: float = 0.0
     parts: float = 0.0
     thin: float = 0.0
-    #: Products whose id begins with `favoured` are this share of those drawn; "" draws all alike.
+    #: Share of drawn products whose id starts with `favoured`; "" draws all with equal probability.
     favoured: str = ""
     favoured_share: float = 0.0
 
     @property
     def is_rich(self) -> bool:
-        """Whether scenes have light, hands or pages that are painted over the whole picture."""
+        """Return whether light, hands or pages may be painted over the whole picture."""
         return max(self.light, self.interface, self.hand) > 0
 
 
 class Composer:
-    """Composes scenes from cut-outs and backgrounds. Decoded pictures stay in memory (about 1.5 GB)."""
+    """Composes scenes from cut-outs and backgrounds; caches decoded pictures (about 1.5 GB)."""
 
     def __init__(
         self,
@@ -117,8 +124,8 @@ class Composer:
         self._photos = list(photos)
         self._labelled: dict[Path, tuple[Pixels, Owner]] = {}
 
-    def hold(self, pixels: Mapping[Path, Pixels]) -> None:
-        """Take pictures that are in memory already; their paths are names only.
+    def cache_pictures(self, pixels: Mapping[Path, Pixels]) -> None:
+        """Add decoded pictures to the cache; their paths need not exist.
 
         Args:
             pixels: a background as ``(h, w, 3)``; a cut-out as ``(h, w, 4)``, colour premultiplied by alpha.
@@ -126,14 +133,16 @@ class Composer:
         self._pixels.update(pixels)
 
     def share_pictures(self, other: Composer) -> None:
-        """Let another composer of the same pictures use those that this one has decoded, and vice versa."""
+        """Share the cache of decoded pictures with another composer of the same pictures."""
         other._pixels = self._pixels
         other._labelled = self._labelled
 
-    def compose(self, seed: int | Sequence[int], wanted: Sequence[Cutout] | None = None) -> Scene:
-        """One scene. With `wanted`, exactly those cut-outs are tried, the last on top.
+    def compose(self, seed: int | Sequence[int], cutouts: Sequence[Cutout] | None = None) -> Scene:
+        """Compose one scene, whose longer side is `config.size_px` and whose ratio is 9:16 to 16:9.
 
-        The picture's longer side is `config.size_px`; its proportions vary from 9:16 to 16:9.
+        Args:
+            seed: determines the scene.
+            cutouts: the cut-outs to place, the last on top; None to draw them.
         """
         rng = np.random.default_rng(seed)
         config = self.config
@@ -152,12 +161,12 @@ class Composer:
                 canvas = paint_background(rng, height, width, self._photo)
             if rng.random() < config.clutter:
                 paint_clutter(rng, canvas, self._photo, int(rng.integers(1, 5)))
-        chosen = self._choose(rng, catalogue) if wanted is None else list(wanted)
+        chosen = self._choose(rng, catalogue) if cutouts is None else list(cutouts)
         owner = np.zeros((height, width), np.int16)
         placed: list[Cutout] = []
         areas: list[int] = []
-        if config.photos and not catalogue and wanted is None and rng.random() < config.photos:
-            canvas, owner = self._begin_with_photo(rng, canvas, owner, placed, areas)
+        if config.photos and not catalogue and cutouts is None and rng.random() < config.photos:
+            canvas, owner = self._start_with_photo(rng, canvas, owner, placed, areas)
             if placed:
                 chosen = chosen[: int(rng.integers(0, 3))]
         for cutout in chosen:
@@ -168,22 +177,22 @@ class Composer:
         if config.is_rich and not catalogue:
             canvas, owner = self._enrich(rng, canvas, owner, areas)
         image = degrade(rng, canvas, gentle=catalogue)
-        return _scene(image, owner, placed)
+        return _to_scene(image, owner, placed)
 
     def _enrich(
         self, rng: np.random.Generator, canvas: Pixels, owner: NDArray[np.int16], areas: list[int]
     ) -> tuple[Pixels, NDArray[np.int16]]:
-        """What happens to a whole scene: a hand reaches in, the light changes, a page frames it."""
+        """Change the whole scene: add a hand, change the light, frame it in a page."""
         config = self.config
         if areas and rng.random() < config.hand:
-            self._hold(rng, canvas, owner, areas)
+            self._add_hand(rng, canvas, owner, areas)
         if rng.random() < config.light:
             canvas = light_scene(rng, canvas)
         if rng.random() < config.interface:
-            canvas, owner = show_on_page(rng, canvas, owner)
+            canvas, owner = embed_in_page(rng, canvas, owner)
         return canvas, owner
 
-    def _begin_with_photo(
+    def _start_with_photo(
         self,
         rng: np.random.Generator,
         canvas: Pixels,
@@ -191,7 +200,7 @@ class Composer:
         placed: list[Cutout],
         areas: list[int],
     ) -> tuple[Pixels, NDArray[np.int16]]:
-        """Take a labelled photograph for the canvas, and what it shows for the first products."""
+        """Use a labelled photograph as the canvas, and its objects as the first products."""
         if not self._photos:
             return canvas, owner
         photo = self._photos[rng.integers(len(self._photos))]
@@ -206,10 +215,10 @@ class Composer:
         areas.extend(int(count) for count in counts[1:])
         return part
 
-    def _hold(
+    def _add_hand(
         self, rng: np.random.Generator, canvas: Pixels, owner: NDArray[np.int16], areas: list[int]
     ) -> None:
-        """Let a hand hold one product; given up where it would hide too much."""
+        """Paint a hand that holds a product, unless it would hide too much."""
         number = int(rng.integers(1, len(areas) + 1))
         ys, xs = np.nonzero(owner == number)
         if not len(ys):
@@ -250,10 +259,10 @@ class Composer:
         catalogue: bool,
         count: int,
     ) -> bool:
-        """Paste one cut-out where it hides no earlier product too far. False when no place was found."""
+        """Paste one cut-out where it hides no earlier product too much; return whether that succeeded."""
         height, width = owner.shape
         for _ in range(PLACEMENT_TRIES):
-            patch = self._shape(rng, cutout, min(height, width), catalogue, count)
+            patch = self._transform(rng, cutout, min(height, width), catalogue, count)
             top, left = self._position(rng, patch.shape[0], patch.shape[1], height, width, catalogue)
             y0, x0 = max(top, 0), max(left, 0)
             y1, x1 = min(top + patch.shape[0], height), min(left + patch.shape[1], width)
@@ -264,7 +273,9 @@ class Composer:
             if part.sum() < max(MIN_AREA_PX, MIN_VISIBLE * solid.sum()):
                 continue
             region = owner[y0:y1, x0:x1]
-            if any(_left(owner, region, part, i) < MIN_VISIBLE * area for i, area in enumerate(areas, 1)):
+            if any(
+                _count_visible(owner, region, part, i) < MIN_VISIBLE * area for i, area in enumerate(areas, 1)
+            ):
                 continue
             if self.config.hard_shadow and not catalogue and rng.random() < self.config.hard_shadow:
                 cast_hard_shadow(rng, canvas, patch, top, left)
@@ -278,10 +289,10 @@ class Composer:
             return True
         return False
 
-    def _shape(
+    def _transform(
         self, rng: np.random.Generator, cutout: Cutout, frame: int, catalogue: bool, count: int
     ) -> Pixels:
-        """A cut-out scaled, mirrored, turned and relit: (h, w, 4) uint8, colour premultiplied by alpha."""
+        """Scale, mirror, rotate and relight a cut-out to (h, w, 4) uint8, colour premultiplied by alpha."""
         low, high = self.config.scale
         if catalogue:
             low = max(low, 0.55)
@@ -299,11 +310,11 @@ class Composer:
             max(4, round(patch.shape[1] * ratio * stretch)),
             max(4, round(patch.shape[0] * ratio / stretch)),
         )
-        patch = scaled(patch, size)
+        patch = scale(patch, size)
         if rng.random() < 0.5 and not catalogue:
             patch = np.ascontiguousarray(patch[:, ::-1])
         if not catalogue and rng.random() < 0.4:
-            patch = turn(
+            patch = rotate(
                 patch, float(rng.normal(0, 12)) if rng.random() < 0.85 else float(rng.uniform(-180, 180))
             )
         if self.config.recolour and rng.random() < self.config.recolour:
@@ -326,7 +337,7 @@ class Composer:
     def _occlude(
         self, rng: np.random.Generator, canvas: Pixels, owner: NDArray[np.int16], areas: list[int]
     ) -> None:
-        """Something that is no product stands in front; given up where it would hide too much."""
+        """Paint clutter in front of products, unless it would hide too much."""
         trial = canvas.copy()
         covered = paint_clutter(rng, trial, self._photo, 1)
         self._cover(canvas, owner, areas, trial, covered)
@@ -335,9 +346,9 @@ class Composer:
     def _cover(
         canvas: Pixels, owner: NDArray[np.int16], areas: list[int], trial: Pixels, covered: Mask
     ) -> None:
-        """Take over `trial` where every product stays visible enough under what `covered` hides."""
-        kept = [(owner[~covered] == i).sum() >= MIN_VISIBLE * area for i, area in enumerate(areas, 1)]
-        if all(kept):
+        """Adopt `trial` if all products stay visible enough where `covered` hides them."""
+        visible = [(owner[~covered] == i).sum() >= MIN_VISIBLE * area for i, area in enumerate(areas, 1)]
+        if all(visible):
             canvas[:] = trial
             owner[covered] = 0
 
@@ -352,20 +363,20 @@ class Composer:
     def _cutout(self, path: Path) -> Pixels:
         if path not in self._pixels:
             pixels = np.array(Image.open(path).convert("RGBA"))
-            # Premultiplied, so that scaling never mixes in the colour behind transparent pixels.
+            # Premultiply, so that scaling does not mix in the colour of transparent pixels.
             pixels[..., :3] = pixels[..., :3].astype(np.float32) * (pixels[..., 3:] / 255.0)
             self._pixels[path] = pixels
         return self._pixels[path]
 
 
-def _left(owner: NDArray[np.int16], region: NDArray[np.int16], part: Mask, index: int) -> int:
-    """Visible pixels of product `index` once `part` of `region` is covered."""
+def _count_visible(owner: NDArray[np.int16], region: NDArray[np.int16], part: Mask, index: int) -> int:
+    """Count the visible pixels of product `index` once `part` of `region` is covered."""
     return int((owner == index).sum() - ((region == index) & part).sum())
 
 
-def _scene(image: Pixels, owner: NDArray[np.int16], placed: Sequence[Cutout]) -> Scene:
-    """Boxes and masks of what is still visible."""
-    boxes, masks, kept = [], [], []
+def _to_scene(image: Pixels, owner: NDArray[np.int16], placed: Sequence[Cutout]) -> Scene:
+    """Compute boxes and masks of the products that are still visible."""
+    boxes, masks, visible = [], [], []
     for index, cutout in enumerate(placed, 1):
         mask = owner == index
         ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -373,11 +384,11 @@ def _scene(image: Pixels, owner: NDArray[np.int16], placed: Sequence[Cutout]) ->
             continue
         boxes.append((xs[0], ys[0], xs[-1] + 1, ys[-1] + 1))
         masks.append(mask)
-        kept.append(cutout)
+        visible.append(cutout)
     return Scene(
         image=image,
         boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
         masks=np.asarray(masks, np.bool_).reshape(-1, *owner.shape),
-        product_ids=tuple(c.product_id for c in kept),
-        sources=tuple(kept),
+        product_ids=tuple(c.product_id for c in visible),
+        sources=tuple(visible),
     )

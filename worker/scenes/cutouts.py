@@ -1,4 +1,4 @@
-"""Lists what scenes are composed of: product cut-outs and backgrounds, with a held-out part of each."""
+"""List product cut-outs and backgrounds, with a held-out part of each."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cutout:
-    """One RGBA view of one product."""
+    """An RGBA view of a product."""
 
     product_id: str
     path: Path
 
 
 def is_held_out(name: str, percent: int) -> bool:
-    """Whether a name belongs to the held-out part; a hash, so that adding names moves none."""
+    """Return whether a name is held out; by a hash, so that new names move no others."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100 < percent
 
 
 def list_cutouts(data: Path, *, held_out: bool, percent: int = 6) -> list[Cutout]:
-    """The cut-outs of `train` products, without or only the held-out ones; never a test product's."""
+    """List cut-outs of `train` products, only the held-out ones or only the others."""
     with (data / "products" / "products.jsonl").open(encoding="utf-8") as lines:
         train = {row["product_id"] for row in map(json.loads, lines) if row["split"] == "train"}
     found = (Cutout(path.stem.rsplit("-v", 1)[0], path) for path in sorted((data / "cutouts").glob("*.webp")))
@@ -30,7 +30,7 @@ def list_cutouts(data: Path, *, held_out: bool, percent: int = 6) -> list[Cutout
 
 
 def list_backgrounds(data: Path, *, held_out: bool, percent: int = 10) -> list[Path]:
-    """The training backgrounds, without or only the held-out ones."""
+    """List training backgrounds, only the held-out ones or only the others."""
     return [
         p for p in sorted((data / "backgrounds").glob("*.jpg")) if is_held_out(p.stem, percent) is held_out
     ]

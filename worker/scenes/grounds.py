@@ -1,6 +1,6 @@
-"""Grounds with a pattern, seen in perspective: tiles, planks, stripes, checks and rugs under a wall.
+"""Paint patterned floors in perspective: tiles, planks, stripes, checks and rugs under a wall.
 
-A detector that has seen only flat backgrounds takes the stripes of a real floor for products.
+A detector trained on flat backgrounds takes the stripes of a real floor for products.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from worker.scenes.clutter import Photo, crop_photo
 Pixels = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
-#: Side of the flat texture before it is laid down in perspective.
+#: Side of the flat texture before its projection.
 TEXTURE_PX = 384
 
 
 def paint_ground(rng: np.random.Generator, height: int, width: int, photo: Photo) -> Pixels:
-    """Paint a patterned floor below a wall, or seen from above so that it fills the frame.
+    """Paint a patterned floor below a wall, or from above so that it fills the frame.
 
     Returns:
         (height, width, 3) uint8 RGB, writable.
@@ -27,15 +27,15 @@ def paint_ground(rng: np.random.Generator, height: int, width: int, photo: Photo
     from_above = rng.random() < 0.35
     horizon = int(-height * rng.uniform(0.2, 3.0)) if from_above else int(height * rng.uniform(0.05, 0.7))
     texture = paint_texture(rng, photo)
-    floor = _lay_down(rng, texture, height, width, horizon)
+    floor = _project(rng, texture, height, width, horizon)
     if horizon <= 0:
-        return _shaded(rng, floor)
+        return _shade(rng, floor)
     wall = _wall(rng, height, width, photo)
     floor[:horizon] = wall[:horizon]
     if rng.random() < 0.5:
         thickness = max(1, int(height * rng.uniform(0.005, 0.05)))
         floor[max(0, horizon - thickness) : horizon] = _tone(rng)
-    return _shaded(rng, floor)
+    return _shade(rng, floor)
 
 
 def paint_texture(rng: np.random.Generator, photo: Photo) -> Pixels:
@@ -65,7 +65,7 @@ def paint_texture(rng: np.random.Generator, photo: Photo) -> Pixels:
 
 
 def _planks(rng: np.random.Generator, count: int) -> Pixels:
-    """Boards of slightly different tones with a grain, and dark joints."""
+    """Paint boards of slightly different tones with grain and dark joints."""
     side = TEXTURE_PX
     tones = _tone(rng) * rng.uniform(0.75, 1.15, (count, 1)).astype(np.float32)
     board = np.minimum(np.arange(side) * count // side, count - 1)
@@ -75,8 +75,8 @@ def _planks(rng: np.random.Generator, count: int) -> Pixels:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def _lay_down(rng: np.random.Generator, texture: Pixels, height: int, width: int, horizon: int) -> Pixels:
-    """Project a flat texture onto the floor below `horizon`, turned by any angle."""
+def _project(rng: np.random.Generator, texture: Pixels, height: int, width: int, horizon: int) -> Pixels:
+    """Project a flat texture onto the floor below `horizon`, at a random angle."""
     side = TEXTURE_PX
     angle = rng.uniform(0, 2 * np.pi)
     reach = rng.uniform(0.35, 0.7) * side
@@ -93,10 +93,10 @@ def _lay_down(rng: np.random.Generator, texture: Pixels, height: int, width: int
         ]
     )
     matrix = cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
-    laid = cv2.warpPerspective(
+    projected = cv2.warpPerspective(
         texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
     )
-    return np.array(laid, np.uint8)
+    return np.array(projected, np.uint8)
 
 
 def _wall(rng: np.random.Generator, height: int, width: int, photo: Photo) -> Pixels:
@@ -109,8 +109,8 @@ def _wall(rng: np.random.Generator, height: int, width: int, photo: Photo) -> Pi
     return np.tile(_tone(rng), (height, width, 1)).astype(np.uint8)
 
 
-def _shaded(rng: np.random.Generator, picture: Pixels) -> Pixels:
-    """Let the light fall off along a random direction."""
+def _shade(rng: np.random.Generator, picture: Pixels) -> Pixels:
+    """Make the light decrease along a random direction."""
     height, width = picture.shape[:2]
     ys, xs = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
     angle = rng.uniform(0, 2 * np.pi)
@@ -119,7 +119,7 @@ def _shaded(rng: np.random.Generator, picture: Pixels) -> Pixels:
 
 
 def _tone(rng: np.random.Generator) -> Field:
-    """Draw the colour of a floor or wall: mostly greys, browns and pale tones."""
+    """Draw the colour of a floor or wall, mostly a grey, a brown or a pale tone."""
     kind = rng.random()
     if kind < 0.45:
         return np.asarray(np.clip(rng.uniform(20, 250) + rng.normal(0, 8, 3), 0, 255), np.float32)

@@ -1,4 +1,4 @@
-"""Screenshots: a scene inside a page with bars, text, icons and buttons, none of which is a product."""
+"""Paint screenshots: a scene inside a page with bars, text, icons and buttons, which are no products."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ WORDS = (
 )  # fmt: skip
 
 
-def show_on_page(rng: np.random.Generator, scene: Pixels, owner: Owner) -> tuple[Pixels, Owner]:
-    """Put a scene into a page of an app or a shop, as a screenshot shows it.
+def embed_in_page(rng: np.random.Generator, scene: Pixels, owner: Owner) -> tuple[Pixels, Owner]:
+    """Embed a scene in a page of an app or a shop, as in a screenshot.
 
     Args:
         scene: (H, W, 3) uint8 RGB.
-        owner: (H, W) int16, the number of the product that each pixel shows, 0 for none.
+        owner: (H, W) int16, the number of the product at each pixel, 0 for none.
 
     Returns:
-        The page and its owner, whose longer side is that of the scene.
+        The page and its owner, with the longer side of the scene.
     """
     side = max(scene.shape[:2])
     portrait = rng.random() < 0.7
@@ -42,17 +42,17 @@ def show_on_page(rng: np.random.Generator, scene: Pixels, owner: Owner) -> tuple
     left = (width - w) // 2 if portrait else int(rng.uniform(0, width - w + 1))
     _paint_page(rng, page, ink, (left, top, left + w, top + h))
     page[top : top + h, left : left + w] = cv2.resize(scene, (w, h), interpolation=cv2.INTER_AREA)
-    shown = np.zeros((height, width), np.int16)
-    shown[top : top + h, left : left + w] = cv2.resize(owner, (w, h), interpolation=cv2.INTER_NEAREST)
+    page_owner = np.zeros((height, width), np.int16)
+    page_owner[top : top + h, left : left + w] = cv2.resize(owner, (w, h), interpolation=cv2.INTER_NEAREST)
     if rng.random() < 0.4:
-        _badge(rng, page, shown, (left, top, left + w, top + h))
-    return page, shown
+        _badge(rng, page, page_owner, (left, top, left + w, top + h))
+    return page, page_owner
 
 
 def _paint_page(
     rng: np.random.Generator, page: Pixels, ink: Colour, scene: tuple[int, int, int, int]
 ) -> None:
-    """Write bars, lines of text, icons and buttons around the place of the scene."""
+    """Paint bars, lines of text, icons and buttons around the scene's position."""
     height, width = page.shape[:2]
     bar = int(height * rng.uniform(0.03, 0.09))
     if rng.random() < 0.7:
@@ -73,19 +73,21 @@ def _paint_page(
         y += max(4, step)
     if scene[0] > width * 0.2 or scene[2] < width * 0.8:
         for _ in range(int(rng.integers(3, 12))):
-            place = (int(rng.integers(width)), int(rng.integers(height)))
-            _text(rng, page, ink, place, int(height * rng.uniform(0.03, 0.09)))
+            position = (int(rng.integers(width)), int(rng.integers(height)))
+            _text(rng, page, ink, position, int(height * rng.uniform(0.03, 0.09)))
 
 
-def _text(rng: np.random.Generator, page: Pixels, ink: Colour, place: tuple[int, int], line_px: int) -> None:
+def _text(
+    rng: np.random.Generator, page: Pixels, ink: Colour, position: tuple[int, int], line_px: int
+) -> None:
     words = " ".join(WORDS[rng.integers(len(WORDS))] for _ in range(int(rng.integers(1, 4))))
     font = int(rng.integers(0, 5))
     size = max(0.2, line_px / 45)
-    cv2.putText(page, words, place, font, size, ink, int(rng.integers(1, 3)), cv2.LINE_AA)
+    cv2.putText(page, words, position, font, size, ink, int(rng.integers(1, 3)), cv2.LINE_AA)
 
 
 def _button(rng: np.random.Generator, page: Pixels, y: int, step: int) -> None:
-    """A rounded, coloured button with a word on it: what a detector is most easily misled by."""
+    """Paint a rounded, coloured button with a word, which misleads detectors most."""
     width = page.shape[1]
     tall = max(8, int(step * rng.uniform(0.8, 1.6)))
     x0 = int(width * rng.uniform(0.03, 0.3))
@@ -101,11 +103,11 @@ def _button(rng: np.random.Generator, page: Pixels, y: int, step: int) -> None:
     _text(rng, page, light, (x0 + (x1 - x0) // 4, y + tall * 2 // 3), tall)
 
 
-def _icon(rng: np.random.Generator, page: Pixels, ink: Colour, place: tuple[int, int], size: int) -> None:
+def _icon(rng: np.random.Generator, page: Pixels, ink: Colour, position: tuple[int, int], size: int) -> None:
     kind = rng.random()
-    x, y = place
+    x, y = position
     if kind < 0.3:
-        cv2.circle(page, place, size, ink, -1 if rng.random() < 0.5 else 1, cv2.LINE_AA)
+        cv2.circle(page, position, size, ink, -1 if rng.random() < 0.5 else 1, cv2.LINE_AA)
     elif kind < 0.6:
         cv2.rectangle(page, (x - size, y - size), (x + size, y + size), ink, -1 if rng.random() < 0.5 else 1)
     elif kind < 0.8:
@@ -117,7 +119,7 @@ def _icon(rng: np.random.Generator, page: Pixels, ink: Colour, place: tuple[int,
 
 
 def _badge(rng: np.random.Generator, page: Pixels, owner: Owner, scene: tuple[int, int, int, int]) -> None:
-    """A label on a corner of the picture: "-20 %", a heart, an arrow."""
+    """Paint a label on a corner of the picture, like "-20 %" or a heart."""
     x0, y0, x1, y1 = scene
     size = max(3, int((x1 - x0) * rng.uniform(0.03, 0.07)))
     x = x0 + 2 * size if rng.random() < 0.5 else x1 - 2 * size

@@ -1,4 +1,4 @@
-"""Light that falls on a whole scene: dark rooms, coloured lamps, spots; and hard shadows of products."""
+"""Change the light of a scene, like dark rooms, coloured lamps and spots, and cast hard shadows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-#: Mean of a dark scene's pixels, 0 to 255.
+#: Minimum mean of a dark scene's pixels, 0 to 255.
 MIN_MEAN = 22.0
 
 
 def light_scene(rng: np.random.Generator, image: Pixels) -> Pixels:
-    """Show a scene in another light: dark, coloured, from one side, or through a window.
+    """Change the light of a scene: dark, coloured, from one side, or through a window.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -34,9 +34,9 @@ def light_scene(rng: np.random.Generator, image: Pixels) -> Pixels:
     gain = rng.uniform(0.45, 1.05) if gamma > 1 else rng.uniform(0.9, 1.25)
     lit = (image.astype(np.float32) / 255 * light) ** gamma * (gain * 255)
     if gamma > 1 and rng.random() < 0.6:
-        # A dark photograph is a noisy one.
+        # Dark photographs are noisy.
         lit += rng.standard_normal(image.shape).astype(np.float32) * rng.uniform(1, 9)
-    # A darker scene shows nothing that could be learnt.
+    # Keep a minimum brightness: darker scenes contain no signal.
     lit *= max(1.0, MIN_MEAN / max(1.0, float(lit.mean())))
     return np.clip(lit, 0, 255).astype(np.uint8)
 
@@ -56,7 +56,7 @@ def _spot(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float
 
 
 def _window(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """Bright panes on a darker scene, slanted, with soft edges."""
+    """Draw bright slanted panes with soft edges."""
     shade = np.full((height, width), rng.uniform(0.35, 0.75), np.float32)
     slant, pane = rng.uniform(-0.6, 0.6) * width, rng.uniform(0.1, 0.35) * width
     left = rng.uniform(-0.3, 0.6) * width
@@ -68,11 +68,11 @@ def _window(rng: np.random.Generator, height: int, width: int) -> NDArray[np.flo
 
 
 def cast_hard_shadow(rng: np.random.Generator, canvas: Pixels, patch: Pixels, top: int, left: int) -> None:
-    """Darken the ground by a product's silhouette, laid down from its foot, as the sun or a lamp casts it.
+    """Darken the floor by a product's silhouette from its foot, like a shadow of sun or lamp.
 
     Args:
         canvas: (H, W, 3) uint8 RGB, changed in place.
-        patch: (h, w, 4) uint8, the product that will be pasted at (left, top).
+        patch: (h, w, 4) uint8, the product to be pasted at (left, top).
     """
     height, width = canvas.shape[:2]
     h = patch.shape[0]
@@ -80,7 +80,7 @@ def cast_hard_shadow(rng: np.random.Generator, canvas: Pixels, patch: Pixels, to
     foot = h * rng.uniform(0.9, 1.0)
     length = rng.uniform(0.25, 1.3) * (-1 if rng.random() < 0.3 else 1)
     slant = rng.uniform(-1.3, 1.3)
-    # y of the shadow = foot + length * (y - foot); x moves by the slant with the height above the foot.
+    # y of the shadow is foot + length * (y - foot); x shifts by the slant times the height above the foot.
     matrix = np.array(
         [
             [1, -slant, left + slant * foot],
@@ -88,8 +88,8 @@ def cast_hard_shadow(rng: np.random.Generator, canvas: Pixels, patch: Pixels, to
         ],
         np.float64,
     )
-    laid = cv2.warpAffine(shade, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    soft = cv2.GaussianBlur(laid, (0, 0), float(rng.uniform(0.5, 5)))
+    shadow = cv2.warpAffine(shade, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    soft = cv2.GaussianBlur(shadow, (0, 0), float(rng.uniform(0.5, 5)))
     tint = np.array([1, 1, rng.uniform(0.75, 1.0)], np.float32)
     dark = np.asarray(soft, np.float32)[..., None] * rng.uniform(0.25, 0.8) * tint
     canvas[:] = np.clip(canvas * (1 - dark), 0, 255)

@@ -1,6 +1,6 @@
-"""Products made of parts, still one object: seats in another colour, prints, straps; and hands before them.
+"""Add parts to products, such as seats in another colour, prints and straps, and hands in front of them.
 
-A detector that has seen only products of one piece answers with the cushion of a sofa.
+A detector trained on products of one piece finds only the cushion of a sofa.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Pixels = NDArray[np.uint8]
 
 
 def add_parts(rng: np.random.Generator, patch: Pixels) -> Pixels:
-    """Give some areas within a cut-out other colours or tones; its outline stays, or gains a strap.
+    """Recolour some areas of a cut-out; its outline stays, or gains a strap.
 
     Args:
         patch: (h, w, 4) uint8, colour premultiplied by alpha.
@@ -33,12 +33,12 @@ def add_parts(rng: np.random.Generator, patch: Pixels) -> Pixels:
         result = np.asarray(result * (1 - area) + other * area, np.uint8)
         result[..., 3] = patch[..., 3]
     if rng.random() < 0.2 and (result[..., 3] > 127).any():
-        result = _with_strap(rng, result)
+        result = _add_strap(rng, result)
     return result
 
 
 def squeeze(rng: np.random.Generator, patch: Pixels) -> Pixels:
-    """Make a cut-out thinner along its shorter side: tools, lamps and poles are rare among products."""
+    """Make a cut-out thinner along its shorter side, because thin products are rare."""
     height, width = patch.shape[:2]
     ratio = rng.uniform(0.3, 0.7)
     size = (max(4, int(width * ratio)), height) if height >= width else (width, max(4, int(height * ratio)))
@@ -46,7 +46,7 @@ def squeeze(rng: np.random.Generator, patch: Pixels) -> Pixels:
 
 
 def paint_hand(rng: np.random.Generator, canvas: Pixels, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Paint an arm with fingers that reach from outside over the edge of `box` (x0, y0, x1, y1).
+    """Paint an arm whose fingers reach over the edge of `box` (x0, y0, x1, y1).
 
     Returns:
         (H, W) bool, the pixels covered.
@@ -78,12 +78,12 @@ def _stroke(alpha: Pixels, start: NDArray[np.float64], end: NDArray[np.float64],
     cv2.line(alpha, _point(start), _point(end), 255, max(1, int(thick)), cv2.LINE_AA)
 
 
-def _point(place: NDArray[np.float64]) -> tuple[int, int]:
-    return int(place[0]), int(place[1])
+def _point(position: NDArray[np.float64]) -> tuple[int, int]:
+    return int(position[0]), int(position[1])
 
 
 def _area(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """Draw where a part lies, 0 to 1 (height, width): a band, a box, a disc, or one side of a line."""
+    """Draw the alpha of a part, 0 to 1 (height, width): a band, a box, a disc, or one side of a line."""
     alpha = np.zeros((height, width), np.uint8)
     centre = np.array([rng.uniform(0.15, 0.85) * width, rng.uniform(0.15, 0.85) * height])
     kind = rng.random()
@@ -103,15 +103,15 @@ def _area(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float
 
 
 def _plain(rng: np.random.Generator, patch: Pixels) -> Pixels:
-    """Paint a cut-out in one colour of its own shading."""
+    """Paint a cut-out in one colour with its own shading."""
     grey = patch[..., :3].mean(2, keepdims=True)
     colour = rng.uniform(0.2, 1.6, 3)
     tinted = np.minimum(grey * colour, patch[..., 3:])
     return np.concatenate([tinted, patch[..., 3:]], 2).astype(np.uint8)
 
 
-def _with_strap(rng: np.random.Generator, patch: Pixels) -> Pixels:
-    """Hang a thin loop on a cut-out: a strap, a cable, a handle."""
+def _add_strap(rng: np.random.Generator, patch: Pixels) -> Pixels:
+    """Add a thin loop to a cut-out, like a strap, a cable or a handle."""
     height, width = patch.shape[:2]
     margin = int(0.3 * max(height, width))
     wide = np.pad(patch, ((margin, 0), (margin, margin), (0, 0)))

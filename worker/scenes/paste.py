@@ -1,4 +1,4 @@
-"""A cut-out's geometry, and the shadow that it casts."""
+"""Transform cut-outs, and cast their shadows."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 
-def scaled(patch: Pixels, size: tuple[int, int]) -> Pixels:
-    """A patch at (width, height): averaged when it shrinks, interpolated when it grows."""
+def scale(patch: Pixels, size: tuple[int, int]) -> Pixels:
+    """Scale a patch to (width, height): averaged when it shrinks, interpolated when it grows."""
     shrinks = size[0] < patch.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(patch, size, interpolation=method), np.uint8)
 
 
-def turn(patch: Pixels, degrees: float) -> Pixels:
-    """Rotate about the centre, growing the frame to hold the corners."""
+def rotate(patch: Pixels, degrees: float) -> Pixels:
+    """Rotate about the centre, with a frame that contains the corners."""
     h, w = patch.shape[:2]
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, 1.0)
     cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
     out_w, out_h = int(h * sin + w * cos) + 1, int(h * cos + w * sin) + 1
     matrix[0, 2] += out_w / 2 - w / 2
     matrix[1, 2] += out_h / 2 - h / 2
-    turned = cv2.warpAffine(patch, matrix, (out_w, out_h), flags=cv2.INTER_LINEAR)
-    return np.asarray(turned, np.uint8)
+    rotated = cv2.warpAffine(patch, matrix, (out_w, out_h), flags=cv2.INTER_LINEAR)
+    return np.asarray(rotated, np.uint8)
 
 
 def cast_shadow(
     rng: np.random.Generator, canvas: Pixels, patch: Pixels, top: int, left: int, catalogue: bool
 ) -> None:
-    """A soft shadow: beside the product, or flattened at its foot. One in three products has none."""
+    """Cast a soft shadow next to the product or flat at its foot; one in three products has none."""
     if rng.random() < 0.35:
         return
     height, width = canvas.shape[:2]

@@ -1,4 +1,4 @@
-"""Light, colour and camera: what happens to pixels between a product and a shopper's picture."""
+"""Simulate light, colour and camera between a product and a shopper's picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Pixels = NDArray[np.uint8]
 
 
 def relight(rng: np.random.Generator, patch: Pixels) -> Pixels:
-    """Another light on one cut-out: (h, w, 4) uint8, colour premultiplied by alpha, in and out."""
+    """Change the light of a cut-out: (h, w, 4) uint8, colour premultiplied by alpha, in and out."""
     alpha = patch[..., 3:].astype(np.float32)
     colour = patch[..., :3].astype(np.float32) * rng.uniform(0.7, 1.25)
     if rng.random() < 0.6:
@@ -25,14 +25,14 @@ def relight(rng: np.random.Generator, patch: Pixels) -> Pixels:
         ramp = np.linspace(left, right, patch.shape[1], dtype=np.float32)
         colour *= ramp[None, :, None]
     if rng.random() < 0.3:
-        # Cut edges differ: a matte a little too wide or too soft.
+        # Vary the cut edges: a matte a little too wide or too soft.
         alpha = np.asarray(cv2.GaussianBlur(alpha, (3, 3), 0), np.float32)[..., None]
         colour = np.asarray(cv2.GaussianBlur(colour, (3, 3), 0), np.float32)
     return np.concatenate([np.clip(colour, 0, alpha), alpha], 2).astype(np.uint8)
 
 
 def recolour(rng: np.random.Generator, patch: Pixels) -> Pixels:
-    """Other colours on one cut-out: (h, w, 4) uint8, colour premultiplied by alpha, in and out."""
+    """Change the colours of a cut-out: (h, w, 4) uint8, colour premultiplied by alpha, in and out."""
     mix = np.eye(3)[rng.permutation(3)] * rng.uniform(0.5, 1) + rng.dirichlet((1, 1, 1), 3) * rng.uniform(
         0, 0.6
     )
@@ -41,10 +41,10 @@ def recolour(rng: np.random.Generator, patch: Pixels) -> Pixels:
 
 
 def degrade(rng: np.random.Generator, image: Pixels, *, gentle: bool) -> Pixels:
-    """The camera's share: exposure, blur, lost resolution, noise, JPEG. (H, W, 3) uint8 in and out.
+    """Simulate a camera: exposure, blur, lost resolution, noise, JPEG. (H, W, 3) uint8 in and out.
 
     Args:
-        gentle: a catalogue picture, which keeps its exposure and its sharpness.
+        gentle: keep exposure and sharpness, as in a catalogue picture.
     """
     if not gentle:
         image = _expose(rng, image)
@@ -60,7 +60,7 @@ def degrade(rng: np.random.Generator, image: Pixels, *, gentle: bool) -> Pixels:
 
 
 def _expose(rng: np.random.Generator, image: Pixels) -> Pixels:
-    """Gamma, gain and white balance as one table a channel."""
+    """Change gamma, gain and white balance, as one table per channel."""
     ramp = np.linspace(0, 1, 256, dtype=np.float32)
     gamma = rng.uniform(0.75, 1.35)
     gains = rng.uniform(0.85, 1.15) * (rng.uniform(0.92, 1.08, 3) if rng.random() < 0.5 else np.ones(3))
@@ -69,7 +69,7 @@ def _expose(rng: np.random.Generator, image: Pixels) -> Pixels:
 
 
 def _soften(rng: np.random.Generator, image: Pixels) -> Pixels:
-    """Out of focus, shaken, or taken at a lower resolution; most pictures are none of them."""
+    """Blur by focus, by motion or by lower resolution; most pictures are unchanged."""
     height, width = image.shape[:2]
     chance = rng.random()
     if chance < 0.2:

@@ -1,7 +1,7 @@
-"""Painted backgrounds: the vivid, abstract pictures of walls, posters and desktops.
+"""Paint backgrounds like the vivid, abstract pictures of walls, posters and desktops.
 
-Their curves and discs have the sharp edges and smooth shading of products. A detector that has seen only
-photographs behind its products takes them for some.
+Their curves and discs have the sharp edges and smooth shading of products. A detector trained only on
+photographs as backgrounds takes them for products.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Field = NDArray[np.float32]
 
 
 def paint_wallpaper(rng: np.random.Generator, height: int, width: int) -> Pixels:
-    """Ribbons, overlapping shapes, or discs of light.
+    """Paint ribbons, overlapping shapes, or discs of light.
 
     Returns:
         (height, width, 3) uint8 RGB, writable.
@@ -31,7 +31,7 @@ def paint_wallpaper(rng: np.random.Generator, height: int, width: int) -> Pixels
 
 
 def _palette(rng: np.random.Generator, count: int) -> Field:
-    """Some colours (count, 3), 0 to 255; most often of neighbouring hues."""
+    """Draw colours (count, 3), 0 to 255, most often of neighbouring hues."""
     hue = rng.uniform(0, 180) + rng.normal(0, 25 if rng.random() < 0.6 else 90, count)
     saturation = rng.uniform(20, 255) * rng.uniform(0.6, 1, count)
     value = rng.uniform(40, 255, count)
@@ -40,20 +40,20 @@ def _palette(rng: np.random.Generator, count: int) -> Field:
 
 
 def _smooth(rng: np.random.Generator, height: int, width: int, cells: int) -> Field:
-    """A smooth random field (height, width) of about unit deviation, with `cells` hills along a side."""
+    """Draw a smooth random field (height, width) of about unit deviation, with `cells` hills per side."""
     coarse = rng.standard_normal((cells + 2, cells + 2)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _ribbons(rng: np.random.Generator, height: int, width: int) -> Field:
-    """Bands of colour that bend, hard or soft at their edges, shaded across."""
+    """Paint bent bands of colour with hard or soft edges, shaded across."""
     ys, xs = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
     angle = rng.uniform(0, np.pi)
     along = np.cos(angle) * xs + np.sin(angle) * ys + rng.uniform(0.05, 0.5) * _smooth(rng, height, width, 2)
     colours = _palette(rng, int(rng.integers(3, 8)))
-    place = along * rng.uniform(1, 5) * len(colours)
-    band = np.floor(place)
-    shade = np.asarray(place - band, np.float32)
+    position = along * rng.uniform(1, 5) * len(colours)
+    band = np.floor(position)
+    shade = np.asarray(position - band, np.float32)
     first = colours[band.astype(int) % len(colours)]
     if rng.random() < 0.5:
         return np.asarray(first * (rng.uniform(0.3, 0.9) + 0.5 * shade[..., None]), np.float32)
@@ -62,7 +62,7 @@ def _ribbons(rng: np.random.Generator, height: int, width: int) -> Field:
 
 
 def _shapes(rng: np.random.Generator, height: int, width: int) -> Field:
-    """Large round or cornered surfaces over one another, each shaded, some with a shadow."""
+    """Paint large round or cornered shapes over one another, shaded, some with a shadow."""
     count = int(rng.integers(3, 9))
     colours = _palette(rng, count + 1)
     picture = np.tile(colours[0], (height, width, 1)).astype(np.float32)
@@ -86,7 +86,7 @@ def _shapes(rng: np.random.Generator, height: int, width: int) -> Field:
 
 
 def _lights(rng: np.random.Generator, height: int, width: int) -> Field:
-    """Soft discs and streaks on a dark or bright haze, as lamps out of focus make them."""
+    """Paint soft discs and streaks on a dark or bright haze, like lamps out of focus."""
     colours = _palette(rng, 4)
     haze = np.clip(0.5 + 0.4 * _smooth(rng, height, width, 2), 0, 1)[..., None]
     picture = np.asarray(colours[0] * haze + colours[1] * (1 - haze), np.float32)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worker.calibration.calibration_store import Calibration, Part, What
+from worker.calibration.calibration_store import Calibration, MatchKind, QueryPart
 from worker.calibration.score_map import Hits
 from worker.search.grouping import best_two, shown
 from worker.search.query import Query
@@ -37,7 +37,7 @@ def min_score(query: Query, group: int) -> float | None:
     return least if options.min_score is None else max(least, options.min_score)
 
 
-def part_of(query: Query, group: int) -> Part:
+def part_of(query: Query, group: int) -> QueryPart:
     if group < len(query.objects):
         return "object"
     return "whole" if query.objects else "alone"
@@ -88,7 +88,7 @@ def _beside(query: Query, known: Calibration, group: int) -> tuple[float, float,
 
 
 def _said(
-    query: Query, known: Calibration, what: What, beside: Sequence[tuple[float, float, float]]
+    query: Query, known: Calibration, what: MatchKind, beside: Sequence[tuple[float, float, float]]
 ) -> list[list[float | None]]:
     """What the maps say of each chosen hit: of all groups at once, for a call takes longer than a hit."""
     found: list[list[float | None]] = [[None] * len(chosen) for chosen in query.chosen]

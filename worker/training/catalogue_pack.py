@@ -1,4 +1,4 @@
-"""A shop's own catalogue as training data: its product photos, cut out, in the form of the data pack."""
+"""Write a catalogue's product photos, cut out, as a data pack for training."""
 
 from __future__ import annotations
 
@@ -23,40 +23,43 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One picture of a product; ``read`` decodes it."""
+    """A picture of a product; ``read`` decodes it."""
 
     product_id: str
     read: Callable[[], Image]
 
 
-def write_pack(photos: Iterable[Photo], total: int, detector: Detector, folder: Path, told: Progress) -> int:
-    """Write cut-outs of the photos, painted backgrounds, and the list of products; return how many cut-outs.
+def write_pack(
+    photos: Iterable[Photo], total: int, detector: Detector, folder: Path, progress: Progress
+) -> int:
+    """Write cut-outs, painted backgrounds and the list of products; return the number of cut-outs.
 
-    What is there from an earlier, killed run is kept. Products are numbered, so that no name of a shop's
-    becomes a path. Each picture counts as a view of its product.
+    Files of an earlier, killed run are reused. Products are numbered, so that no product id becomes a path.
+    Each picture counts as a view of its product.
 
     Args:
-        photos: those of one product need not follow one another.
-        total: how many there are, for the progress.
-        detector: finds the product where the ground is not plain.
+        photos: in any order.
+        total: their number, for the progress.
+        detector: finds products whose background is not plain.
+        progress: called with the stage, the number of items done, and their total.
     """
     (folder / "cutouts").mkdir(parents=True, exist_ok=True)
     (folder / "products").mkdir(exist_ok=True)
     numbers: dict[str, str] = {}
     views: dict[str, int] = defaultdict(int)
-    made = 0
+    written = 0
     for done, photo in enumerate(photos, 1):
         name = numbers.setdefault(photo.product_id, f"p{len(numbers):07}")
         path = folder / "cutouts" / f"{name}-v{views[name]}.webp"
         views[name] += 1
         if path.exists() or _write_cutout(photo, detector, path):
-            made += 1
-        told("cut-outs", done, total)
+            written += 1
+        progress("cut-outs", done, total)
     rows = [{"product_id": n, "split": "train", "shop_id": p} for p, n in numbers.items()]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / "products" / "products.jsonl").write_text(text, encoding="utf-8")
     _write_backgrounds(folder / "backgrounds")
-    return made
+    return written
 
 
 def _write_cutout(photo: Photo, detector: Detector, path: Path) -> bool:
@@ -74,7 +77,7 @@ def _write_cutout(photo: Photo, detector: Detector, path: Path) -> bool:
 
 
 def _write_backgrounds(folder: Path) -> None:
-    """Painted ones: a shop has no photographs without products."""
+    """Paint backgrounds, because shops have no photographs without products."""
     folder.mkdir(exist_ok=True)
     for number in range(BACKGROUNDS):
         path = folder / f"{number:03}.jpg"
@@ -83,6 +86,6 @@ def _write_backgrounds(folder: Path) -> None:
         rng = np.random.default_rng([17, number])
         paint = paint_wallpaper(rng, 480, 640)
         if number % 2:
-            # Another painted picture stands for the photographs that some of these show parts of.
+            # A painted picture replaces the photograph that some backgrounds take parts of.
             paint = paint_background(rng, 480, 640, lambda r, behind=paint: behind)  # type: ignore[misc]
         Pictures.fromarray(paint).save(path, quality=90)

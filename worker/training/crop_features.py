@@ -1,4 +1,4 @@
-"""Features of composed crops from a frozen trunk, kept on disk in small files: a killed run goes on."""
+"""Compute features of composed crops with a frozen trunk, cached in small files to resume from."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from worker.vision.runtimes.preprocessed import Pooled
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
-#: Scenes or cut-outs a file.
+#: Scenes or cut-outs per file.
 CHUNK = 40
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class Features:
-    """``values (N, F) float32``, and what each row shows."""
+    """Features ``values (N, F) float32``, and the crop of each row."""
 
     values: Floats
     rows: list[Row]
 
 
 def open_trunk_runtime(model: ModelFile, trunk: str, cache_dir: Path, threads: int) -> Runtime:
-    """Return the trunk of an embedder, from ``(N, S, S, 3) uint8`` to pooled features ``(N, F)``.
+    """Open the trunk of an embedder, from ``(N, S, S, 3) uint8`` to pooled features ``(N, F)``.
 
     Args:
-        trunk: changes when the trunk's weights do.
+        trunk: fingerprint of the trunk's weights.
     """
     key = f"pooled {trunk} {model.architecture} {model.mean} {model.std} {model.channels}"
     source = NetworkSource(key, model.input_px, lambda: Pooled(build_network(model), model).eval())
@@ -52,9 +52,9 @@ def open_trunk_runtime(model: ModelFile, trunk: str, cache_dir: Path, threads: i
 
 
 def crop_spec(model: ModelFile) -> CropSpec:
-    """How this embedder's crops are cut."""
+    """Return how an embedder's crops are cut."""
     fill = (round(model.crop.fill[0]), round(model.crop.fill[1]), round(model.crop.fill[2]))
-    # The network sees one view at a time, and most often the one with the background.
+    # The network takes one view at a time, most often the one with the background.
     mode: Literal["box", "mask"] = "mask" if model.crop.mode == "mask" else "box"
     return CropSpec(mode, fill, model.crop.margin, model.resize, model.input_px)
 
@@ -66,14 +66,14 @@ def crop_features(
     spec: CropSpec,
     trunk: Runtime,
     folder: Path,
-    told: Progress,
+    progress: Progress,
 ) -> Features:
-    """Compute, or read from an earlier run, the features of clean and composed crops.
+    """Compute the features of clean and composed crops, or read those of an earlier run.
 
     Args:
-        cutouts: each gives one clean crop; every scene shows one of them in turn, and up to two others.
-        scenes: how many composed photographs.
-        folder: of these cut-outs, backgrounds and trunk alone.
+        cutouts: each has one clean crop; every scene contains the next one, and up to two others.
+        scenes: number of composed photographs.
+        folder: cache of these cut-outs, backgrounds and trunk only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     composer = Composer(cutouts, backgrounds, CROP_CONFIG)
@@ -83,20 +83,23 @@ def crop_features(
     parts = []
     for done, (kind, numbers) in enumerate(jobs, 1):
         path = folder / f"{kind}-{numbers[0]:06}.npz"
-        made = (
-            _clean(cutouts, numbers, spec) if kind == "clean" else _scenes(composer, cutouts, numbers, spec)
-        )
-        parts.append(read_or_make(path, made, trunk))
-        told(f"crops in {folder.name}", min(done * CHUNK, len(jobs) * CHUNK), len(jobs) * CHUNK)
+        if kind == "clean":
+            crops = _generate_clean(cutouts, numbers, spec)
+        else:
+            crops = _generate_composed(composer, cutouts, numbers, spec)
+        parts.append(read_or_compute(path, crops, trunk))
+        progress(f"crops in {folder.name}", min(done * CHUNK, len(jobs) * CHUNK), len(jobs) * CHUNK)
     values = np.concatenate([values for values, _ in parts])
     return Features(values, [row for _, rows in parts for row in rows])
 
 
-def read_or_make(path: Path, crops: Iterator[tuple[Row, Image]], trunk: Runtime) -> tuple[Floats, list[Row]]:
-    """Return the features at ``path``; where there are none, first compute and write those of the crops.
+def read_or_compute(
+    path: Path, crops: Iterator[tuple[Row, Image]], trunk: Runtime
+) -> tuple[Floats, list[Row]]:
+    """Read the features at ``path``; if the file is missing, compute and write them first.
 
     Args:
-        crops: made only if they are needed.
+        crops: consumed only if the file is missing.
     """
     if not path.exists():
         _write(path, list(crops), trunk)
@@ -106,39 +109,41 @@ def read_or_make(path: Path, crops: Iterator[tuple[Row, Image]], trunk: Runtime)
 def calibration_crops(
     cutouts: Sequence[Cutout], backgrounds: Sequence[Path], count: int, spec: CropSpec
 ) -> list[Image]:
-    """Composed and clean crops, half of each, for the INT8 form."""
+    """Return composed and clean crops, half of each, to calibrate the INT8 form."""
     composer = Composer(cutouts, backgrounds, CROP_CONFIG)
     step = max(1, len(cutouts) // (count // 2))
-    clean = (crop for _, crop in _clean(cutouts, range(0, len(cutouts), step), spec))
+    clean = (crop for _, crop in _generate_clean(cutouts, range(0, len(cutouts), step), spec))
     crops = list(islice(clean, count // 2))
-    composed = (crop for _, crop in _scenes(composer, cutouts, range(count), spec))
+    composed = (crop for _, crop in _generate_composed(composer, cutouts, range(count), spec))
     crops += islice(composed, count - len(crops))
     return crops
 
 
-def _clean(cutouts: Sequence[Cutout], numbers: Sequence[int], spec: CropSpec) -> Iterator[tuple[Row, Image]]:
+def _generate_clean(
+    cutouts: Sequence[Cutout], numbers: Sequence[int], spec: CropSpec
+) -> Iterator[tuple[Row, Image]]:
     for number in numbers:
         cutout = cutouts[number]
         rgba = np.array(Pictures.open(cutout.path).convert("RGBA"))
         yield Row(cutout.product_id, cutout.path.stem, "clean"), on_white(rgba, spec)
 
 
-def _scenes(
+def _generate_composed(
     composer: Composer, cutouts: Sequence[Cutout], numbers: Sequence[int], spec: CropSpec
 ) -> Iterator[tuple[Row, Image]]:
     for number in numbers:
         rng = np.random.default_rng([23, number])
         order = rng.permutation(len(cutouts))[: int(rng.integers(1, 4))]
-        wanted = [cutouts[i] for i in order[1:]] + [cutouts[number % len(cutouts)]]
-        for row, crop in cut_scene(composer, [23, number], wanted, spec):
+        chosen = [cutouts[i] for i in order[1:]] + [cutouts[number % len(cutouts)]]
+        for row, crop in cut_scene(composer, [23, number], chosen, spec):
             if row.kind == spec.mode:
                 yield row, crop
 
 
-def _write(path: Path, made: list[tuple[Row, Image]], trunk: Runtime) -> None:
-    crops = [crop for _, crop in made]
+def _write(path: Path, labelled: list[tuple[Row, Image]], trunk: Runtime) -> None:
+    crops = [crop for _, crop in labelled]
     values = [trunk.infer(np.stack(crops[i : i + BATCH]))[0] for i in range(0, len(crops), BATCH)]
-    rows = json.dumps([row.__dict__ for row, _ in made])
+    rows = json.dumps([row.__dict__ for row, _ in labelled])
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         np.savez(file, values=np.concatenate(values) if values else np.zeros((0, 0), np.float32), rows=rows)
@@ -146,5 +151,5 @@ def _write(path: Path, made: list[tuple[Row, Image]], trunk: Runtime) -> None:
 
 
 def _read(path: Path) -> tuple[Floats, list[Row]]:
-    with np.load(path) as held:
-        return held["values"], [Row(**row) for row in json.loads(str(held["rows"]))]
+    with np.load(path) as arrays:
+        return arrays["values"], [Row(**row) for row in json.loads(str(arrays["rows"]))]

@@ -1,9 +1,10 @@
-"""A fixed set of training crops on disk, so that trunks can be compared on the same pixels.
+"""Write a fixed set of training crops to disk, so that trunks are compared on the same pixels.
 
     python -m worker.training.crop_set --data DIR --out DIR --scenes 9000
 
-Per cut-out a clean crop on white; per object of a composed scene the crop in mask mode with an imperfect
-mask and the crop in box mode. `crops.npy` (N, 224, 224, 3) uint8 RGB, `crops.json` what each row is.
+It has a clean crop on white per cut-out, and per object of a composed scene one crop in mask mode with an
+imperfect mask and one in box mode. `crops.npy` is (N, 224, 224, 3) uint8 RGB, `crops.json` describes its
+rows.
 """
 
 from __future__ import annotations
@@ -35,23 +36,23 @@ CHUNK = 40
 
 @dataclass(frozen=True)
 class Row:
-    """What one crop shows. `kind` is clean, mask or box; golden for a golden query."""
+    """The label of a crop; `kind` is clean, mask or box, or golden for a golden query."""
 
     product_id: str
     view: str
     kind: str
 
     @property
-    def shown_first(self) -> bool:
-        """Whether it is the picture by which a gallery shows the product."""
+    def is_gallery(self) -> bool:
+        """Return whether it is the product's picture in a gallery."""
         return self.kind == "clean" and self.view.endswith("-v0")
 
 
 def cut_scene(
-    composer: Composer, seed: Sequence[int], wanted: Sequence[Cutout], spec: CropSpec
+    composer: Composer, seed: Sequence[int], cutouts: Sequence[Cutout], spec: CropSpec
 ) -> Iterator[tuple[Row, Pixels]]:
-    """Both crops of every object of one composed scene."""
-    scene = composer.compose(list(seed), wanted)
+    """Compose a scene and yield both crops of each of its objects."""
+    scene = composer.compose(list(seed), cutouts)
     rng = np.random.default_rng([*seed, 1])
     mask_spec, box_spec = replace(spec, mode="mask"), replace(spec, mode="box")
     for cutout, box, mask in zip(scene.sources, scene.boxes, scene.masks, strict=True):
@@ -64,27 +65,27 @@ def cut_scene(
         yield Row(cutout.product_id, view, "box"), crop_object(scene.image, box, None, box_spec)
 
 
-class _Maker:
-    """Makes the crops of a run of scenes in one process; its pictures stay decoded between runs."""
+class _SceneCutter:
+    """Cuts the crops of scenes in one process, which caches decoded pictures between calls."""
 
     composer: Composer | None = None
 
     @classmethod
-    def scenes(
+    def cut(
         cls, data: Path, held_out: bool, seed: int, numbers: Sequence[int], spec: CropSpec
     ) -> list[tuple[Row, Pixels]]:
         cv2.setNumThreads(1)
         cutouts = list_cutouts(data, held_out=held_out)
         if cls.composer is None:
             cls.composer = Composer(cutouts, list_backgrounds(data, held_out=held_out), CROP_CONFIG)
-        made = []
+        crops = []
         for number in numbers:
             rng = np.random.default_rng([seed, number])
             order = rng.permutation(len(cutouts))[: int(rng.integers(1, 4))]
-            # One cut-out in turn, so that none is left out, and up to two others at random.
-            wanted = [cutouts[i] for i in order[1:]] + [cutouts[number % len(cutouts)]]
-            made += list(cut_scene(cls.composer, [seed, number], wanted, spec))
-        return made
+            # The next cut-out, so that none is left out, and up to two others at random.
+            chosen = [cutouts[i] for i in order[1:]] + [cutouts[number % len(cutouts)]]
+            crops += list(cut_scene(cls.composer, [seed, number], chosen, spec))
+        return crops
 
 
 def build(
@@ -96,9 +97,9 @@ def build(
     pixels = [on_white(np.array(Image.open(c.path).convert("RGBA")), spec) for c in cutouts]
     started = time.monotonic()
     chunks = [list(range(i, min(i + CHUNK, scenes))) for i in range(0, scenes, CHUNK)]
-    # Spawned: a fork of a process that has threads of gRPC or OpenMP hangs or crashes.
+    # Spawn, because a forked process with threads of gRPC or OpenMP hangs or crashes.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        jobs = iter([pool.submit(_Maker.scenes, data, held_out, seed, chunk, spec) for chunk in chunks])
+        jobs = iter([pool.submit(_SceneCutter.cut, data, held_out, seed, chunk, spec) for chunk in chunks])
         for number, job in enumerate(jobs, 1):
             for row, crop in job.result():
                 rows.append(row)
@@ -113,13 +114,13 @@ def build(
 
 
 def load(out: Path) -> tuple[Any, list[Row]]:
-    """The crops, mapped from disk, and their rows."""
+    """Load the crops, memory-mapped, and their rows."""
     rows = [Row(**row) for row in json.loads((out / "crops.json").read_text(encoding="utf-8"))]
     return np.load(out / "crops.npy", mmap_mode="r"), rows
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """Parse the command line and write the set."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Crops for training: the product's own crop rule, with the faults of a real detector added."""
+"""Cut crops for training as the worker does, with the errors of a real detector."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MASK_STRIDE: Final = 4
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How an embedder wants its crops, as the registry says it."""
+    """How an embedder's crops are cut, as in the registry."""
 
     mode: Literal["box", "mask"] = "mask"
     fill: tuple[int, int, int] = (255, 255, 255)
@@ -32,12 +32,12 @@ class CropSpec:
 
 
 def crop_object(image: Pixels, box: NDArray[np.float32], mask: Soft | None, spec: CropSpec) -> Pixels:
-    """Cut one object out as the worker does.
+    """Cut out an object as the worker does.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        box: (4,) xyxy, pixels; what lies outside the picture is left out.
-        mask: (H, W) in 0..1, or None to keep the background whatever the mode.
+        box: (4,) xyxy in pixels, clipped to the picture.
+        mask: (H, W) in 0..1, or None to keep the background in any mode.
 
     Returns:
         (input_px, input_px, 3) uint8 RGB.
@@ -59,7 +59,7 @@ def crop_object(image: Pixels, box: NDArray[np.float32], mask: Soft | None, spec
 def jitter_box(
     rng: np.random.Generator, box: NDArray[np.float32], share: float = 0.06
 ) -> NDArray[np.float32]:
-    """Move each side as a detector's error would: normal, `share` of the box's side is one deviation."""
+    """Shift each side by a normal error whose deviation is `share` of the box's side."""
     w, h = box[2] - box[0], box[3] - box[1]
     moved = box + rng.normal(0, share, 4) * np.array([w, h, w, h])
     if moved[2] - moved[0] < 4 or moved[3] - moved[1] < 4:
@@ -68,7 +68,7 @@ def jitter_box(
 
 
 def imperfect_mask(rng: np.random.Generator, mask: NDArray[np.bool_]) -> Soft:
-    """What a detector makes of a true mask: coarse, soft at the edge, too wide or too narrow, bitten.
+    """Degrade a true mask as a detector would: coarse, soft, too wide or narrow, with parts missing.
 
     Args:
         mask: (H, W) bool.
@@ -77,7 +77,7 @@ def imperfect_mask(rng: np.random.Generator, mask: NDArray[np.bool_]) -> Soft:
         (H, W) float32 in 0..1.
     """
     height, width = mask.shape
-    # Prototypes have a quarter of the detector's input resolution: fine parts are lost for good.
+    # Prototypes have a quarter of the detector's input resolution, which loses fine parts.
     scale = DETECTOR_PX / MASK_STRIDE / max(height, width)
     small_w, small_h = max(8, round(width * scale)), max(8, round(height * scale))
     coarse = cv2.resize(mask.astype(np.float32), (small_w, small_h), interpolation=cv2.INTER_AREA)
@@ -87,7 +87,7 @@ def imperfect_mask(rng: np.random.Generator, mask: NDArray[np.bool_]) -> Soft:
     level = 0.5 + float(rng.normal(0, 0.12))
     logits = (coarse - level) * rng.uniform(8, 20) + noise * rng.uniform(0, 1.6)
     if rng.random() < 0.15:
-        # A whole part taken for background, or background taken for the object.
+        # A part taken for background, or background taken for the object.
         centre = (int(rng.integers(small_w)), int(rng.integers(small_h)))
         axes = (int(rng.integers(2, small_w // 4 + 3)), int(rng.integers(2, small_h // 4 + 3)))
         bite = np.zeros_like(coarse)
@@ -98,14 +98,14 @@ def imperfect_mask(rng: np.random.Generator, mask: NDArray[np.bool_]) -> Soft:
 
 
 def on_white(rgba: Pixels, spec: CropSpec) -> Pixels:
-    """A cut-out as a catalogue shows it, (input_px, input_px, 3) uint8. `rgba` (h, w, 4), straight alpha."""
+    """Paste a cut-out (h, w, 4), straight alpha, on white; return (input_px, input_px, 3) uint8."""
     alpha = np.asarray(rgba[..., 3:], np.float32) / np.float32(255)
     flat = (rgba[..., :3] * alpha + 255 * (1 - alpha) + 0.5).astype(np.uint8)
     return crop_object(flat, _box_of(alpha[..., 0] > 0.1), np.asarray(alpha[..., 0], np.float32), spec)
 
 
 def box_on_white(image: Pixels, tolerance: int = 10) -> NDArray[np.float32]:
-    """The box (4,) xyxy of what is not white in a catalogue picture; the whole frame if all is white."""
+    """Return the box (4,) xyxy of all that is not white; the whole frame if everything is white."""
     dark = np.asarray((image < 255 - tolerance).any(2), np.bool_)
     if not dark.any():
         return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
@@ -113,6 +113,6 @@ def box_on_white(image: Pixels, tolerance: int = 10) -> NDArray[np.float32]:
 
 
 def _box_of(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The tight box (4,) xyxy of a mask (H, W) that is not empty."""
+    """Return the tight box (4,) xyxy of a mask (H, W) that is not empty."""
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)

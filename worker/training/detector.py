@@ -1,9 +1,9 @@
-"""Train the product detector: yolov8n-seg with one class, on composed photographs.
+"""Train the product detector, yolov8n-seg with one class, on composed photographs.
 
     python -m worker.training.detector --data DIR --out DIR --start yolov8n.onnx --minutes 60
 
-Kill it at any time; the same command goes on from the last checkpoint. `OUT/detector.safetensors` holds
-the averaged weights of that checkpoint.
+The same command resumes from the last checkpoint after a kill. `OUT/detector.safetensors` has the averaged
+weights of that checkpoint.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from worker.training.starts import fresh_detector, isolate_ultralytics, start_de
 
 LOSS_GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, overlap_mask=True, mask_ratio=4, epochs=1)
 WARMUP_STEPS = 60
-CHECKPOINT_S = 240
-VALIDATE_S = 600
-JUDGED = 150  # pictures a validation
+CHECKPOINT_INTERVAL_S = 240
+VALIDATION_INTERVAL_S = 600
+LOG_INTERVAL_S = 20
+#: Pictures per validation.
+VALIDATION_PICTURES = 150
 EMA_DECAY = 0.998
 
 
 def build(weights: Path | None) -> Any:
-    """yolov8n-seg for one class, fresh or with a safetensors state dict."""
+    """Build yolov8n-seg for one class, with random weights or a safetensors state dict."""
     model = fresh_detector()
     if weights is not None:
         model.load_state_dict(
@@ -49,31 +51,31 @@ def build(weights: Path | None) -> Any:
 
 
 def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weights with decay; biases and batch norm without."""
+    """Split parameters into weights with decay, and biases and batch norm without."""
     decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     return [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 def first_model(args: argparse.Namespace, stream: Iterator[Batch]) -> Any:
-    """A model to begin with: from `--weights`, from the ONNX of `--start`, or from scratch."""
+    """Build the start model from `--weights`, from the ONNX file of `--start`, or from scratch."""
     if args.start is None:
         return build(args.weights)
     model, taken = start_detector(args.start, (next(stream)["img"].float() / 255 for _ in range(12)))
-    print(f"start: {taken} convolutions taken over", flush=True)
+    print(f"start: {taken} convolutions adopted", flush=True)
     return model
 
 
 @dataclass
 class History:
-    """(step, sum of the losses) and (step, quality on held-out products) since the training began."""
+    """Losses (step, sum) and qualities (step, recall@.5 %, recall@.75 %) since the start of training."""
 
     losses: list[tuple[int, float]] = field(default_factory=list)
     qualities: list[tuple[int, float, float]] = field(default_factory=list)
 
 
 def train(args: argparse.Namespace) -> History:
-    """Train until the budget is spent, writing checkpoints and averaged weights to `--out`."""
+    """Train until the budget is spent; write checkpoints and averaged weights to `--out`."""
     isolate_ultralytics()
     from ultralytics.utils.loss import v8SegmentationLoss
 
@@ -90,7 +92,7 @@ def train(args: argparse.Namespace) -> History:
         budget.step, budget.spent_s = saved["step"], saved["spent_s"]
         history = History(saved.get("losses", []), saved.get("qualities", []))
     batches = SceneBatches(composers, args.batch, args.seed, budget.step)
-    # Spawned: a fork of a process that has threads of gRPC or OpenMP hangs or crashes.
+    # Spawn, because a forked process with threads of gRPC or OpenMP hangs or crashes.
     loader = DataLoader(
         batches,
         batch_size=None,
@@ -108,7 +110,7 @@ def train(args: argparse.Namespace) -> History:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
     ema.eval().requires_grad_(False)
-    # The first layers see the most pixels, are the costliest to train and the least in need of it.
+    # The first layers process most pixels: they are the most expensive to train, and need it least.
     model.model[: args.freeze].requires_grad_(False)
     model.args = LOSS_GAINS
     model.to(memory_format=torch.channels_last)
@@ -124,37 +126,37 @@ def train(args: argparse.Namespace) -> History:
         budget.advance()
         losses = items if losses is None else losses.lerp(items, 0.05)
         now = time.monotonic()
-        if now - printed_at > 20:
+        if now - printed_at > LOG_INTERVAL_S:
             printed_at = now
             parts = " ".join(
                 f"{n} {v:.3f}" for n, v in zip(("box", "mask", "cls", "dfl"), losses, strict=True)
             )
             print(f"{budget.describe(args.batch)} | {parts}", flush=True)
             history.losses.append((budget.step, float(losses.sum())))
-        if now - validated_at > VALIDATE_S:
-            judge(ema, validation, budget.step, history)
+        if now - validated_at > VALIDATION_INTERVAL_S:
+            record_quality(ema, validation, budget.step, history)
             validated_at = time.monotonic()
-        if now - saved_at > CHECKPOINT_S:
+        if now - saved_at > CHECKPOINT_INTERVAL_S:
             saved_at = now
-            keep(args.out, model, ema, optimizer, budget, history)
-    judge(ema, validation, budget.step, history)
-    keep(args.out, model, ema, optimizer, budget, history)
+            save(args.out, model, ema, optimizer, budget, history)
+    record_quality(ema, validation, budget.step, history)
+    save(args.out, model, ema, optimizer, budget, history)
     return history
 
 
-def judge(ema: Any, composer: Composer, step: int, history: History) -> None:
-    """Say how good the averaged weights are, and write it into the history."""
+def record_quality(ema: Any, composer: Composer, step: int, history: History) -> None:
+    """Validate the averaged weights, print their quality and add it to the history."""
     quality = validate(ema, composer)
     print(f"validation: {quality}", flush=True)
-    # Plain numbers: a checkpoint loads nothing else.
+    # Plain numbers, because a checkpoint may contain nothing else.
     history.qualities.append((step, float(100 * quality.recall_50), float(100 * quality.recall_75)))
 
 
 def scene_config(size_px: int, rich: bool) -> ComposerConfig:
-    """Scenes to train on: plain ones, or those that real photographs' failures taught.
+    """Return the configuration of training scenes: plain ones, or rich ones after failures on real photos.
 
-    Measured on real photographs: shadows were taken for parts of products, cushions and seats for whole
-    ones, stripes of the ground and buttons of screenshots for products; dark ones showed nothing.
+    On real photographs the detector took shadows for parts of products, cushions and seats for whole ones,
+    and stripes of floors and buttons of screenshots for products; it found nothing in dark ones (measured).
     """
     plain = ComposerConfig(size_px=size_px, scale=(0.13, 0.97), wallpaper=0.18, recolour=0.15)
     if not rich:
@@ -176,9 +178,9 @@ def scene_config(size_px: int, rich: bool) -> ComposerConfig:
 
 
 def open_composer(data: Path, size_px: int, rich: bool, *, held_out: bool) -> Composer:
-    """Open a composer of a data pack; rich scenes use its labelled photographs.
+    """Create a composer for a data pack; rich scenes use its labelled photographs.
 
-    A photograph with a mask is no background: what it shows is an object, and must not be taught as none.
+    Labelled photographs are no backgrounds, because their objects would be taught as background.
     """
     backgrounds = list_backgrounds(data, held_out=held_out)
     photos = list_photos(data, backgrounds) if rich else []
@@ -190,7 +192,7 @@ def open_composer(data: Path, size_px: int, rich: bool, *, held_out: bool) -> Co
 def train_step(
     model: Any, loss_of: Any, optimizer: torch.optim.Optimizer, batch: Batch, half: bool = False
 ) -> Tensor:
-    """One step; returns the box, mask, class and distribution losses (4,).
+    """Run one step; return the box, mask, class and distribution losses (4,).
 
     Args:
         half: run the network in bfloat16; the loss and the weights stay in float32.
@@ -217,14 +219,14 @@ def _to_float(value: Any) -> Any:
 
 
 def validate(model: Any, composer: Composer) -> Quality:
-    """Quality on composed pictures of held-out products on held-out backgrounds."""
-    return measure_composed(model, composer, count=JUDGED, seed=7)
+    """Measure the quality on composed pictures of held-out products and backgrounds."""
+    return measure_composed(model, composer, count=VALIDATION_PICTURES, seed=7)
 
 
-def keep(
+def save(
     out: Path, model: Any, ema: Any, optimizer: torch.optim.Optimizer, budget: Budget, history: History
 ) -> None:
-    """Write the checkpoint to go on from, and the averaged weights to use."""
+    """Write the checkpoint to resume from, and the averaged weights."""
     state = {
         "model": model.state_dict(),
         "ema": ema.state_dict(),
@@ -239,28 +241,28 @@ def keep(
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="products/, cutouts/ and backgrounds/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint and weights go here")
-    parser.add_argument("--start", type=Path, help="a yolov8n ONNX export to start from")
+    parser.add_argument("--start", type=Path, help="yolov8n ONNX export to start from")
     parser.add_argument("--weights", type=Path, help="safetensors of an earlier training to start from")
-    parser.add_argument("--minutes", type=float, help="running time; or give --steps")
+    parser.add_argument("--minutes", type=float, help="running time, or use --steps")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=320)
-    parser.add_argument("--sizes", type=_sizes, help="several sizes in turns, such as 320,416")
+    parser.add_argument("--sizes", type=_sizes, help="several sizes in alternation, such as 320,416")
     parser.add_argument("--rich", action="store_true", help="shadows, grounds, light, parts, screenshots")
     parser.add_argument("--bf16", action="store_true", help="the network in bfloat16: faster with AVX-512")
-    parser.add_argument("--constant", action="store_true", help="no decay of the rate: to go on for days")
+    parser.add_argument("--constant", action="store_true", help="no decay of the rate, to continue for days")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=1e-2)
     parser.add_argument("--freeze", type=int, default=0, help="first layers that keep their weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--workers", type=int, default=1, help="processes that compose")
+    parser.add_argument("--workers", type=int, default=1, help="processes that compose scenes")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     return args

@@ -1,4 +1,4 @@
-"""How good a detector is: recall, false objects, box and mask overlap."""
+"""Evaluate a detector: recall, false objects, box and mask overlap."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Boxes = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in one picture: boxes (N, 4) xyxy pixels, scores (N,), masks (N, H, W) bool."""
+    """Detections of one picture: boxes (N, 4) xyxy pixels, scores (N,), masks (N, H, W) bool."""
 
     boxes: Boxes
     scores: NDArray[np.float32]
@@ -31,7 +31,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Quality:
-    """Shares are 0 to 1. `mask_iou` is NaN where the truth has no masks."""
+    """Quality of a detector; shares are 0 to 1. `mask_iou` is NaN where the truth has no masks."""
 
     pictures: int
     objects: int
@@ -50,7 +50,7 @@ class Quality:
 
 
 def find(model: Any, image: NDArray[np.uint8], size: int = 320, confidence: float = CONFIDENCE) -> Found:
-    """Run the detector on one picture, (H, W, 3) uint8 RGB; boxes and masks in its own pixels."""
+    """Run the detector on a picture (H, W, 3) uint8 RGB; return boxes and masks in its pixels."""
     from ultralytics.utils.nms import non_max_suppression
 
     height, width = image.shape[:2]
@@ -83,7 +83,7 @@ def find(model: Any, image: NDArray[np.uint8], size: int = 320, confidence: floa
 
 
 def overlap(first: Boxes, second: Boxes) -> NDArray[np.float32]:
-    """Intersection over union of every pair: (N, 4) and (M, 4) xyxy to (N, M)."""
+    """Return the intersection over union of all pairs: (N, 4) and (M, 4) xyxy to (N, M)."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     common = np.prod(np.clip(high - low, 0, None), 2)
@@ -92,7 +92,7 @@ def overlap(first: Boxes, second: Boxes) -> NDArray[np.float32]:
 
 
 def match(truth: Boxes, found: Boxes, threshold: float) -> list[tuple[int, int]]:
-    """Pairs (truth, found), each used once, best overlap first, none below the threshold."""
+    """Match boxes greedily: pairs (truth, found), each used once, the highest IoU first."""
     table = overlap(truth, found)
     pairs = []
     while table.size and table.max() >= threshold:
@@ -103,7 +103,7 @@ def match(truth: Boxes, found: Boxes, threshold: float) -> list[tuple[int, int]]
 
 
 def measure(results: Iterable[tuple[Boxes, NDArray[np.bool_] | None, Found]]) -> Quality:
-    """Quality over pictures of (true boxes, true masks or None, found)."""
+    """Measure the quality over pictures of (true boxes, true masks or None, found)."""
     pictures = objects = hits50 = hits75 = false = 0
     ious: list[float] = []
     mask_ious: list[float] = []
@@ -132,26 +132,26 @@ def measure(results: Iterable[tuple[Boxes, NDArray[np.bool_] | None, Found]]) ->
     )
 
 
-def best_threshold(model: Any, composer: Composer, count: int, seed: int, most_false: float) -> float:
-    """Return the lowest confidence with at most so many false objects a composed picture; 0.9 if none has."""
+def best_threshold(model: Any, composer: Composer, count: int, seed: int, max_false: float) -> float:
+    """Return the lowest confidence with at most ``max_false`` false objects per picture, else 0.9."""
     model.eval()
     scenes = [composer.compose((seed, index)) for index in range(count)]
     found = [find(model, scene.image, composer.config.size_px, 0.05) for scene in scenes]
     for threshold in np.arange(0.05, 0.9, 0.01):
-        kept = [_above(each, float(threshold)) for each in found]
-        quality = measure((s.boxes, None, f) for s, f in zip(scenes, kept, strict=True))
-        if quality.false_per_picture <= most_false:
+        filtered = [_filter(each, float(threshold)) for each in found]
+        quality = measure((s.boxes, None, f) for s, f in zip(scenes, filtered, strict=True))
+        if quality.false_per_picture <= max_false:
             return round(float(threshold), 2)
     return 0.9
 
 
-def _above(found: Found, threshold: float) -> Found:
+def _filter(found: Found, threshold: float) -> Found:
     chosen = found.scores >= threshold
     return Found(found.boxes[chosen], found.scores[chosen], found.masks[chosen])
 
 
 def measure_composed(model: Any, composer: Composer, count: int, seed: int) -> Quality:
-    """Quality on composed pictures, whose masks are known."""
+    """Measure the quality on composed pictures, which have masks."""
 
     def results() -> Iterator[tuple[Boxes, NDArray[np.bool_], Found]]:
         for index in range(count):

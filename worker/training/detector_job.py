@@ -1,4 +1,4 @@
-"""`vitrine train detector`: from a data pack, or a catalogue made into one, to a registered model."""
+"""Train and register a detector from a data pack, for `vitrine train detector`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from worker.scenes.cutouts import list_backgrounds, list_cutouts
 from worker.training.embedder_job import MADE_BY, check_name
 from worker.training.quantise import PICTURES, network_inputs, photographs, write_int8_form
 from worker.training.report import write_card, write_report
-from worker.training.ship import halve, move_confidence, register
+from worker.training.ship import load_halved, move_confidence, register
 from worker.vision.models import ModelFile, find_model
 
-#: The threshold is set so that there are no more on held-out composed pictures.
-MOST_FALSE = 0.3
-JUDGED = 200
-SHOWN = 24
+#: Maximum number of false objects per held-out composed picture, which determines the threshold.
+MAX_FALSE = 0.3
+#: Held-out pictures for the threshold.
+THRESHOLD_PICTURES = 200
+#: Pictures in the report.
+REPORT_PICTURES = 24
 
 
 @dataclass(frozen=True)
 class DetectorJob:
-    """What to train, from what, and where to; see ``EmbedderJob``. ``start`` must be a yolov8n-seg."""
+    """Inputs and outputs of a training, as in ``EmbedderJob``; ``start`` must be a yolov8n-seg."""
 
     data: Path
     out: Path
@@ -47,11 +49,10 @@ class DetectorJob:
 
 
 def train_detector(job: DetectorJob) -> dict[str, Any]:
-    """Train, write report and card, register; return the figures. Progress goes to standard error.
+    """Train, write report and card, register; return the figures. Progress is printed to stderr.
 
     Raises:
-        InvalidInput: the start is of another architecture, nothing is there to train on, or the name is
-            taken.
+        InvalidInput: the start has another architecture, there are too few cut-outs, or the name is in use.
         Misconfigured: the start cannot be loaded, or ``models`` cannot be written.
     """
     began = time.monotonic()
@@ -62,8 +63,8 @@ def train_detector(job: DetectorJob) -> dict[str, Any]:
             "Training starts from a yolov8n-seg of the class product, under a name of its own."
         )
     if not list_cutouts(job.data, held_out=False) or not list_cutouts(job.data, held_out=True):
-        raise InvalidInput("There are too few products that can be cut out: some dozens are needed.")
-    # ultralytics is imported here, after its settings were given a place.
+        raise InvalidInput("Too few products can be cut out: training needs some dozens.")
+    # Import ultralytics only after its settings folder is set.
     os.environ.update(YOLO_CONFIG_DIR=str(job.out / "ultralytics"), YOLO_VERBOSE="false")
     (job.out / "ultralytics").mkdir(parents=True, exist_ok=True)
     from worker.training.detector import build, parse, train
@@ -85,7 +86,7 @@ def train_detector(job: DetectorJob) -> dict[str, Any]:
         list_backgrounds(job.data, held_out=True),
         ComposerConfig(size_px=model.input_px),
     )
-    threshold = best_threshold(build(weights).eval(), held, JUDGED, 8, MOST_FALSE)
+    threshold = best_threshold(build(weights).eval(), held, THRESHOLD_PICTURES, 8, MAX_FALSE)
     entry = _ship(job, model, weights, threshold)
     scenes = photographs(job.data, PICTURES, 448, 41)
     trained = find_model(job.models, job.name, "detector")
@@ -98,16 +99,16 @@ def train_detector(job: DetectorJob) -> dict[str, Any]:
         "recall@.75": round(history.qualities[-1][2], 1),
         "minutes": round((time.monotonic() - began) / 60, 1),
     }
-    pictures = [image for image, _ in scenes[:SHOWN]]
+    pictures = [image for image, _ in scenes[:REPORT_PICTURES]]
     write_report(job.out / "report.html", job.name, figures, history.losses, history.qualities, pictures)
     write_card(job.models / f"{job.name}.md", job.name, entry, figures, job.command)
     return figures
 
 
 def _ship(job: DetectorJob, start: ModelFile, weights: Path, threshold: float) -> dict[str, Any]:
-    """Write the weights in half precision, their threshold moved to the default, and register them."""
+    """Write the weights in half precision with the default threshold, and register them."""
     file = job.models / f"{job.name}.safetensors"
-    state = halve(weights)
+    state = load_halved(weights)
     move_confidence(state, threshold)
     try:
         save_file(state, file)

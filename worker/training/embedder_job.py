@@ -1,4 +1,4 @@
-"""`vitrine train embedder`: from a data pack, or a catalogue made into one, to a registered model."""
+"""Train and register an embedder from a data pack, for `vitrine train embedder`."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ from worker.training.head import fingerprint
 from worker.training.head_tuning import Tuning, first_head, recalls, tune
 from worker.training.quantise import min_cosine, write_int8_form
 from worker.training.report import write_card, write_report
-from worker.training.ship import halve, register
+from worker.training.ship import load_halved, register
 from worker.vision.embedder import build_network
 from worker.vision.models import DEFAULT, ModelFile, find_model, list_models
 from worker.vision.runtimes import Runtime
 
-#: Share of the products that no step sees: they judge.
+#: Percentage of the products that are held out for validation.
 HELD_OUT_PERCENT = 12
+#: Crops that calibrate the INT8 form.
 CALIBRATION = 240
-LEAST_INT8_COSINE = 0.98
-LEAST_PRODUCTS = 20
-#: Scenes of held-out products, at least.
-LEAST_JUDGED = 120
-#: In a registry's `source`, the mark of what may be trained again under its name.
+#: Minimum cosine between INT8 and FP32 embeddings of an INT8 form that is kept.
+MIN_INT8_COSINE = 0.98
+#: Minimum number of products to train on.
+MIN_PRODUCTS = 20
+#: Minimum number of scenes of held-out products.
+MIN_HELD_OUT_SCENES = 120
+#: Mark in the registry's `source` of a model that may be trained again under its name.
 MADE_BY = "trained by `vitrine train`"
 NAME = r"[A-Za-z0-9._-]{1,64}"
 
@@ -51,18 +54,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class EmbedderJob:
-    """What to train, from what, and where to.
+    """Inputs and outputs of a training.
 
     Attributes:
-        data: a data pack.
-        out: checkpoints, features and the report; the same folder goes on after a kill.
+        data: folder of a data pack.
+        out: folder of checkpoints, features and the report, from which a killed training resumes.
         models: folder of ``registry.json``; the trained model is registered there.
-        start: a registry name or a path: its trunk is kept, its head is where training begins.
+        start: a registry name or a path: its trunk is kept, and its head is the start of training.
         name: of the trained model.
-        fresh: begin with principal axes instead of the start's head: for weights without one.
-        match: only products whose id begins so.
-        scenes: composed photographs for training; a tenth as many judge.
-        command: what was typed, for the card.
+        fresh: start with principal axes instead of the start's head, for weights without one.
+        match: prefix of the product ids to use.
+        scenes: number of composed photographs for training; a tenth as many are held out.
+        command: the command line, for the card.
     """
 
     data: Path
@@ -85,11 +88,11 @@ class Material:
     """Features of all crops.
 
     Attributes:
-        train: to learn from, golden queries last.
-        held: of held-out products: they choose the head.
-        judged: golden queries that neither teach nor choose.
-        golden: how many golden queries were used, held out and left out; empty without any.
-        sources: cut-outs and backgrounds to learn from.
+        train: for training, golden queries last.
+        held: of held-out products, which select the best head.
+        judged: golden queries that are neither trained on nor used for selection.
+        golden: numbers of golden queries used, held out and left out; empty without any.
+        sources: cut-outs and backgrounds for training.
     """
 
     train: Features
@@ -99,22 +102,22 @@ class Material:
     sources: tuple[list[Cutout], list[Path]]
 
 
-def train_embedder(job: EmbedderJob, told: Progress, golden: GoldenSet | None = None) -> dict[str, Any]:
+def train_embedder(job: EmbedderJob, progress: Progress, golden: GoldenSet | None = None) -> dict[str, Any]:
     """Train, write report and card, register; return the figures.
 
     Args:
-        golden: photos whose product is known, as further photos of their products.
+        golden: photos with known products, as further photos of their products.
 
     Raises:
-        InvalidInput: too few products, no golden query to learn from, or a name that is taken by a
-            shipped default.
+        InvalidInput: there are too few products, or no golden queries to train on, or the name is that of a
+            shipped model.
         Misconfigured: the start cannot be loaded, or ``models`` cannot be written.
     """
     began = time.monotonic()
     model = find_model(job.models, job.start, "embedder")
     _check_name(job, model)
     network = build_network(model)
-    material = _material(job, model, fingerprint(network), golden, told)
+    material = _material(job, model, fingerprint(network), golden, progress)
     start = first_head(network.head, material.train, fresh=job.fresh)
     tuning = tune(
         start,
@@ -124,7 +127,7 @@ def train_embedder(job: EmbedderJob, told: Progress, golden: GoldenSet | None = 
         rate=job.rate,
         seed=job.seed,
         folder=job.out,
-        told=told,
+        progress=progress,
     )
     network.head = tuning.head
     entry = _ship(job, model, network)
@@ -145,7 +148,7 @@ def _check_name(job: EmbedderJob, start: ModelFile) -> None:
 
 
 def check_name(models: Path, name: str) -> None:
-    """Raise InvalidInput for a name that a trained model may not take."""
+    """Raise InvalidInput for a name that a trained model may not have."""
     if not re.fullmatch(NAME, name) or name == DEFAULT:
         raise InvalidInput("A name has 1 to 64 letters, digits, dots, hyphens and underscores.", "name")
     for model in list_models(models):
@@ -154,30 +157,30 @@ def check_name(models: Path, name: str) -> None:
 
 
 def _material(
-    job: EmbedderJob, model: ModelFile, trunk: str, golden: GoldenSet | None, told: Progress
+    job: EmbedderJob, model: ModelFile, trunk: str, golden: GoldenSet | None, progress: Progress
 ) -> Material:
     spec = crop_spec(model)
     runtime = open_trunk_runtime(model, trunk, job.out, job.threads)
-    # Everything that changes a crop or its features names the folder, so that nothing stale is taken up.
+    # The folder's name depends on everything that changes a crop or its features, so that none is stale.
     facts = f"{trunk} {spec} {job.match} {job.data.absolute()}"
     folder = job.out / f"features-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
-    train, held, sources = _features(job, spec, runtime, folder, told)
+    train, held, sources = _features(job, spec, runtime, folder, progress)
     if golden is None:
         return Material(train, held, None, {}, sources)
     shares = split_golden(golden.photos, job.data, train, held)
 
-    def of(stage: str, photos: list[GoldenPhoto]) -> Features:
-        return golden_features(stage, photos, spec, golden.detector, runtime, folder / "golden", told)
+    def compute(stage: str, photos: list[GoldenPhoto]) -> Features:
+        return golden_features(stage, photos, spec, golden.detector, runtime, folder / "golden", progress)
 
-    used = of("golden queries to learn from", shares.used)
-    judged = of("golden queries held out", shares.held_out)
+    used = compute("golden queries to train on", shares.used)
+    judged = compute("golden queries held out", shares.held_out)
     counts = {"used": len(used.rows), "held_out": len(judged.rows), "left_out": shares.left_out}
     train = Features(np.concatenate([train.values, used.values]), [*train.rows, *used.rows])
     return Material(train, held, judged, counts, sources)
 
 
 def _features(
-    job: EmbedderJob, spec: CropSpec, trunk: Runtime, place: Path, told: Progress
+    job: EmbedderJob, spec: CropSpec, trunk: Runtime, cache: Path, progress: Progress
 ) -> tuple[Features, Features, tuple[list[Cutout], list[Path]]]:
     parts: list[Features] = []
     sources: tuple[list[Cutout], list[Path]] | None = None
@@ -188,16 +191,16 @@ def _features(
             if cutout.product_id.startswith(job.match)
         ]
         products = {cutout.product_id for cutout in cutouts}
-        least = 2 if held_out else LEAST_PRODUCTS
-        if len(products) < least:
+        minimum = 2 if held_out else MIN_PRODUCTS
+        if len(products) < minimum:
             raise InvalidInput(
-                f"Training needs {LEAST_PRODUCTS} products that can be cut out, and 2 more to judge by: "
-                f"there are {len(products)} to {'judge by' if held_out else 'learn from'}."
+                f"Training needs {MIN_PRODUCTS} products that can be cut out, and 2 more to validate with: "
+                f"there are {len(products)} to {'validate with' if held_out else 'train on'}."
             )
         backgrounds = list_backgrounds(job.data, held_out=held_out)
-        scenes = max(LEAST_JUDGED, job.scenes // 10) if held_out else job.scenes
-        folder = place / ("held-out" if held_out else "training")
-        parts.append(crop_features(cutouts, backgrounds, scenes, spec, trunk, folder, told))
+        scenes = max(MIN_HELD_OUT_SCENES, job.scenes // 10) if held_out else job.scenes
+        folder = cache / ("held-out" if held_out else "training")
+        parts.append(crop_features(cutouts, backgrounds, scenes, spec, trunk, folder, progress))
         sources = sources or (cutouts, backgrounds)
     assert sources is not None
     return parts[0], parts[1], sources
@@ -208,7 +211,7 @@ def _ship(job: EmbedderJob, start: ModelFile, network: torch.nn.Module) -> dict[
     full, file = job.out / "embedder.safetensors", job.models / f"{job.name}.safetensors"
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, full)
     try:
-        save_file(halve(full), file)
+        save_file(load_halved(full), file)
         file.chmod(0o644)
     except OSError as error:
         raise Misconfigured(
@@ -229,7 +232,7 @@ def _ship(job: EmbedderJob, start: ModelFile, network: torch.nn.Module) -> dict[
 
 
 def _architecture(start: ModelFile, network: torch.nn.Module) -> str:
-    """The registry's word for it: weights given by path do not carry one."""
+    """Return the registry's name of the architecture, which weights given by path do not have."""
     if start.architecture != "auto":
         return start.architecture
     from worker.vision.resnet import RESNETS, ResNetEmbedder
@@ -240,18 +243,18 @@ def _architecture(start: ModelFile, network: torch.nn.Module) -> str:
 
 
 def _give_int8(job: EmbedderJob, name: str, crops: list[Any]) -> float:
-    """Quantise the registered model, but keep no form that is not alike enough; return the least cosine."""
+    """Quantise the registered model, unless the form differs too much; return the minimum cosine."""
     model = find_model(job.models, name, "embedder")
     write_int8_form(job.models, model, crops[:CALIBRATION], job.out)
-    least, _ = min_cosine(find_model(job.models, name, "embedder"), crops[CALIBRATION:], job.out)
-    if least < LEAST_INT8_COSINE:
+    lowest, _ = min_cosine(find_model(job.models, name, "embedder"), crops[CALIBRATION:], job.out)
+    if lowest < MIN_INT8_COSINE:
         entries = json.loads((job.models / "registry.json").read_text(encoding="utf-8"))["models"]
         entry = next(each for each in entries if each["name"] == name)
         form = entry.pop("int8")
         register(job.models, entry)
         for file in (form["graph"], form["numbers"]):
             (job.models / file).unlink()
-    return round(least, 4)
+    return round(lowest, 4)
 
 
 def _figures(
@@ -273,7 +276,7 @@ def _figures(
 
 
 def _golden_figures(material: Material, start: torch.nn.Linear, tuning: Tuning) -> dict[str, Any]:
-    """How many golden queries there were, and what those that were held out find, before and after."""
+    """Return the numbers of golden queries, and the recall of held-out ones before and after."""
     figures: dict[str, Any] = {f"golden_{what}": count for what, count in material.golden.items()}
     if not figures.get("golden_held_out"):
         return figures

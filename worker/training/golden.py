@@ -1,4 +1,4 @@
-"""Golden queries as further photos of their products: most to learn from, a fixed share to judge by."""
+"""Use golden queries as further photos of their products: most for training, a share held out."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.contracts.base import Box
 from shared.errors import InvalidInput
 from worker.scenes.cutouts import is_held_out
-from worker.training.crop_features import CHUNK, Features, read_or_make
+from worker.training.crop_features import CHUNK, Features, read_or_compute
 from worker.training.crop_set import Row
 from worker.training.crops import CropSpec
 from worker.vision import Detector, Image
-from worker.vision.crops import Box, cut_out, transfer_mask
+from worker.vision.crops import cut_out, transfer_mask
 from worker.vision.models import CropPlan
 from worker.vision.runtimes import Runtime
 
-#: Share of the photos that no step sees, by a hash of each: the same photo is always on the same side.
+#: Percentage of photos held out, by a hash of each, so that a photo is always on the same side.
 GOLDEN_HELD_OUT_PERCENT = 25
 KIND = "golden"
 
@@ -29,11 +30,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class GoldenPhoto:
-    """An object of a photo, and the product that it is; ``read`` decodes the photo.
+    """An object of a photo with its product; ``read`` decodes the photo.
 
     Attributes:
-        product_id: as the shop says it.
-        box: the object; None where it is the most prominent one.
+        product_id: of the shop.
+        box: of the object; None for the most prominent one.
         digest: SHA-256 of the photo's file.
     """
 
@@ -45,7 +46,7 @@ class GoldenPhoto:
 
 @dataclass(frozen=True)
 class GoldenSet:
-    """Golden queries, and what finds the products in them."""
+    """Golden queries, and the detector that finds their objects."""
 
     photos: Sequence[GoldenPhoto]
     detector: Detector
@@ -53,12 +54,12 @@ class GoldenSet:
 
 @dataclass(frozen=True)
 class Shares:
-    """What becomes of golden queries; their products are named as the data pack names them.
+    """Golden queries by use, with the product ids of the data pack.
 
     Attributes:
-        used: to learn from.
-        held_out: to judge by: a quarter of the photos, and those that show a held-out product.
-        left_out: how many are of products that were not cut out for this training.
+        used: for training.
+        held_out: for validation: a quarter of the photos, and those of held-out products.
+        left_out: number of those whose product was not cut out for this training.
     """
 
     used: list[GoldenPhoto]
@@ -67,30 +68,30 @@ class Shares:
 
 
 def split_golden(photos: Sequence[GoldenPhoto], data: Path, train: Features, held: Features) -> Shares:
-    """Say which golden queries are learnt from and which judge. All objects of a photo go the same way.
+    """Split golden queries into training and validation; objects of one photo stay together.
 
     Raises:
-        InvalidInput: there is nothing to learn from.
+        InvalidInput: none is left for training.
     """
     lines = (data / "products" / "products.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     names = {row.get("shop_id", row["product_id"]): row["product_id"] for row in rows}
-    learnt, judging = ({row.product_id for row in part.rows if row.shown_first} for part in (train, held))
+    trained, validating = ({row.product_id for row in part.rows if row.is_gallery} for part in (train, held))
     known = [
         GoldenPhoto(names[photo.product_id], photo.box, photo.digest, photo.read)
         for photo in photos
-        if names.get(photo.product_id) in learnt | judging
+        if names.get(photo.product_id) in trained | validating
     ]
     kept_back = {
         photo.digest
         for photo in known
-        if photo.product_id in judging or is_held_out(photo.digest, GOLDEN_HELD_OUT_PERCENT)
+        if photo.product_id in validating or is_held_out(photo.digest, GOLDEN_HELD_OUT_PERCENT)
     }
     used = [photo for photo in known if photo.digest not in kept_back]
     if not used:
         raise InvalidInput(
-            f"Of {len(photos)} golden queries {len(known)} are of products that could be cut out, and all of "
-            "those are held out: give more of them, or train without --golden.",
+            f"Of {len(photos)} golden queries {len(known)} have products that could be cut out, and all of "
+            "those are held out: add golden queries, or train without --golden.",
             "golden",
         )
     held_out = [photo for photo in known if photo.digest in kept_back]
@@ -104,13 +105,13 @@ def golden_features(
     detector: Detector,
     trunk: Runtime,
     folder: Path,
-    told: Progress,
+    progress: Progress,
 ) -> Features:
-    """Compute, or read from an earlier run, the features of golden queries, each cut out as a search would.
+    """Compute the features of golden queries, cut out as in a search, or read those of an earlier run.
 
     Args:
-        stage: what the progress says.
-        folder: of this trunk and these crops' rule alone.
+        stage: name of the stage for the progress.
+        folder: cache of this trunk and crop rule only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values, rows = [], []
@@ -118,10 +119,10 @@ def golden_features(
         part = photos[start : start + CHUNK]
         facts = repr([(photo.product_id, photo.box, photo.digest) for photo in part])
         key = hashlib.sha256(f"{detector.version} {facts}".encode()).hexdigest()[:16]
-        some, what = read_or_make(folder / f"{key}.npz", _crops(part, spec, detector), trunk)
-        values.append(some)
-        rows += what
-        told(stage, start + len(part), len(photos))
+        part_values, part_rows = read_or_compute(folder / f"{key}.npz", _crops(part, spec, detector), trunk)
+        values.append(part_values)
+        rows += part_rows
+        progress(stage, start + len(part), len(photos))
     return Features(np.concatenate(values) if values else np.zeros((0, 0), np.float32), rows)
 
 
@@ -130,9 +131,9 @@ def _crops(photos: Sequence[GoldenPhoto], spec: CropSpec, detector: Detector) ->
     for photo in photos:
         image = photo.read()
         found = detector.detect([image])[0]
-        # Where nothing is found, the whole photo is what a search would take.
-        seen = next(iter(found), None) if photo.box is None else transfer_mask(photo.box, found)
+        # Without a detection, use the whole photo, as a search does.
+        detection = next(iter(found), None) if photo.box is None else transfer_mask(photo.box, found)
         yield (
             Row(photo.product_id, photo.digest, KIND),
-            cut_out(image, seen, spec.input_px, plan, spec.resize),
+            cut_out(image, detection, spec.input_px, plan, spec.resize),
         )

@@ -1,4 +1,4 @@
-"""Train an embedder's linear head on features of its frozen trunk: seconds, once the features are there.
+"""Train an embedder's linear head on features of its frozen trunk; takes seconds once those are cached.
 
 python -m worker.training.head --crops DIR --architecture NAME --weights FILE --out FILE
 """
@@ -26,7 +26,7 @@ TEMPERATURE = 0.07
 
 
 def principal_head(features: Floats, dim: int, whitening: float = 0.5) -> nn.Linear:
-    """The linear map onto the leading principal axes, each divided by its deviation to the power given.
+    """Create a head that projects onto the leading principal axes, scaled by whitening.
 
     Args:
         features: (N, F) float32 pooled features, N >= dim.
@@ -43,7 +43,7 @@ def principal_head(features: Floats, dim: int, whitening: float = 0.5) -> nn.Lin
 
 
 def contrast(embeddings: Tensor, labels: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """InfoNCE with every other crop of the same product as a positive.
+    """Compute InfoNCE with all other crops of the same product as positives.
 
     Args:
         embeddings: (B, D) float32, L2-normalised.
@@ -55,14 +55,14 @@ def contrast(embeddings: Tensor, labels: Tensor, temperature: float = TEMPERATUR
     logits = embeddings @ embeddings.T / temperature
     itself = torch.eye(len(labels), dtype=torch.bool)
     same = (labels[:, None] == labels[None]) & ~itself
-    # Each positive stands alone against the negatives: positives do not push one another away.
+    # Each positive competes with the negatives only, so that positives do not repel one another.
     negatives = logits.masked_fill(same | itself, -1e9).logsumexp(1, keepdim=True)
     losses = functional.softplus(negatives - logits)
     return losses[same].mean() if bool(same.any()) else losses.sum() * 0
 
 
 class ProductSampler:
-    """Batches of a few crops of many products; every product's first crop is a clean one."""
+    """Draws batches of a few crops of many products; the first crop of each product is clean."""
 
     def __init__(self, rows: Sequence[Row], kinds: Sequence[str], seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ class ProductSampler:
         self.products = sorted(self._clean.keys() & self._composed.keys())
 
     def draw(self, products: int, each: int) -> tuple[NDArrayInt, Tensor]:
-        """Row numbers (products * each,) and labels of the same length."""
+        """Draw row numbers (products * each,) and labels of the same length."""
         chosen = self._rng.choice(len(self.products), min(products, len(self.products)), replace=False)
         numbers, labels = [], []
         for label in chosen:
@@ -100,16 +100,16 @@ def train_head(
     each: int = 3,
     whitening: float = 0.5,
 ) -> nn.Linear:
-    """A head from its principal start.
+    """Train a head from its principal start.
 
     Args:
         features: (N, F) float32, of the crops in `rows`.
-        kinds: which composed crops count: `mask`, `box` or both.
+        kinds: of composed crops to use: `mask`, `box` or both.
     """
     torch.manual_seed(seed)
     used = [i for i, row in enumerate(rows) if row.kind in (*kinds, "clean")]
     head = principal_head(features[used], dim, whitening)
-    # One scale for all features, so that the rate means the same for every trunk.
+    # Scale by the features, so that the rate is comparable between trunks.
     scale = float(np.abs(features).mean())
     x = torch.from_numpy(features)
     sampler = ProductSampler(rows, kinds, seed)
@@ -122,7 +122,7 @@ def train_head(
     for _ in range(steps):
         numbers, labels = sampler.draw(products, each)
         batch = x[torch.from_numpy(numbers)]
-        # A little noise stands for the crops that were not made.
+        # A little noise augments the crops.
         batch = batch + torch.randn_like(batch) * 0.1 * scale
         loss = contrast(functional.normalize(head(batch), dim=1), labels)
         optimizer.zero_grad()
@@ -132,28 +132,28 @@ def train_head(
     return head
 
 
-def choose(rows: Sequence[Row], composed: int, seed: int = 0) -> list[int]:
-    """Row numbers of every clean crop and of `composed` others at random, in order."""
+def sample_rows(rows: Sequence[Row], composed: int, seed: int = 0) -> list[int]:
+    """Return the numbers of all clean crops and of `composed` random others, in order."""
     clean = [i for i, row in enumerate(rows) if row.kind == "clean"]
     other = [i for i, row in enumerate(rows) if row.kind != "clean"]
     picked = np.random.default_rng(seed).permutation(len(other))[:composed]
     return sorted(clean + [other[i] for i in picked])
 
 
-def features_of(
+def load_features(
     model: EmbedderModule, architecture: str, folder: Path, composed: int
 ) -> tuple[Floats, list[Row]]:
-    """Pooled features (N, F) of a crop set's chosen rows, computed once and kept beside the crops."""
+    """Load pooled features (N, F) of sampled rows of a crop set, computed once and cached in its folder."""
     crops, rows = load(folder)
-    numbers = choose(rows, composed)
+    numbers = sample_rows(rows, composed)
     cache = folder / f"features-{fingerprint(model)}-{composed}.npy"
     if not cache.exists():
-        np.save(cache, run(accelerated(model.pooled), PREPROCESS[architecture], Picked(crops, numbers)))
+        np.save(cache, run(accelerated(model.pooled), PREPROCESS[architecture], SelectedRows(crops, numbers)))
     return np.load(cache), [rows[i] for i in numbers]
 
 
 def fingerprint(model: nn.Module) -> str:
-    """A short hash of a trunk's weights, the head left out."""
+    """Return a short hash of a trunk's weights, without the head."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if not name.startswith("head."):
@@ -161,8 +161,8 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-class Picked:
-    """Some rows of a mapped array, in slices, so that they need not all be in memory."""
+class SelectedRows:
+    """Selected rows of a memory-mapped array, read in slices."""
 
     def __init__(self, source: Any, numbers: Sequence[int]) -> None:
         self._source, self._numbers = source, numbers
@@ -175,51 +175,51 @@ class Picked:
 
 
 def held_out_recall(head: nn.Linear, train: tuple[Floats, list[Row]], held: tuple[Floats, list[Row]]) -> str:
-    """R@1 / R@10 of held-out products' composed crops among the first views of all products.
+    """Format R@1 / R@10 of held-out products' composed crops among the first views of all products.
 
-    `same` asks with the view that the gallery shows, `view` with another.
+    `same` searches with the gallery's view, `view` with another.
     """
     with torch.inference_mode():
         embedded = [functional.normalize(head(torch.from_numpy(f)), dim=1).numpy() for f, _ in (train, held)]
     gallery, names = [], []
     for values, rows in zip(embedded, (train[1], held[1]), strict=True):
         for value, row in zip(values, rows, strict=True):
-            if row.kind == "clean" and row.view.endswith("-v0"):
+            if row.is_gallery:
                 gallery.append(value)
                 names.append(row.product_id)
     ids, table = np.asarray(names), np.stack(gallery)
     parts = []
     for kind in ("mask", "box"):
         for first in (True, False):
-            asked = [i for i, r in enumerate(held[1]) if r.kind == kind and r.view.endswith("-v0") is first]
-            order = np.argsort(-(embedded[1][asked] @ table.T), 1)[:, :10]
-            right = ids[order] == np.asarray([held[1][i].product_id for i in asked])[:, None]
+            queries = [i for i, r in enumerate(held[1]) if r.kind == kind and r.view.endswith("-v0") is first]
+            order = np.argsort(-(embedded[1][queries] @ table.T), 1)[:, :10]
+            right = ids[order] == np.asarray([held[1][i].product_id for i in queries])[:, None]
             name = f"{kind} {'same' if first else 'view'}"
             parts.append(f"{name} {100 * right[:, 0].mean():.1f}/{100 * right.any(1).mean():.1f}")
     return "  ".join(parts)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """Parse the command line, train and save."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--crops", type=Path, required=True, help="what crop_set wrote")
-    parser.add_argument("--held", type=Path, required=True, help="the same of held-out products")
+    parser.add_argument("--crops", type=Path, required=True, help="output of crop_set")
+    parser.add_argument("--held", type=Path, required=True, help="output of crop_set --held-out")
     parser.add_argument("--architecture", choices=sorted(PREPROCESS), required=True)
     parser.add_argument("--weights", type=Path, required=True, help="the trunk: .pth, .onnx or .safetensors")
     parser.add_argument("--out", type=Path, required=True, help="safetensors of trunk and head")
     parser.add_argument("--kinds", nargs="+", default=["mask", "box"])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument(
-        "--composed", type=int, default=10_000, help="composed crops used; all clean ones are"
+        "--composed", type=int, default=10_000, help="number of composed crops, besides all clean ones"
     )
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     crops, _ = load(args.crops)
     model = open_trunk(args.architecture, args.weights, np.asarray(crops[:: max(1, len(crops) // 512)]))
-    held = features_of(model, args.architecture, args.held, 10**6)
-    train = features_of(model, args.architecture, args.crops, args.composed)
+    held = load_features(model, args.architecture, args.held, 10**6)
+    train = load_features(model, args.architecture, args.crops, args.composed)
     print(f"principal {held_out_recall(principal_head(train[0], 256), train, held)}", flush=True)
     model.head = train_head(*train, args.kinds, steps=args.steps, rate=args.rate)
     print(f"trained   {held_out_recall(model.head, train, held)}", flush=True)

@@ -1,4 +1,4 @@
-"""An embedder's head, tuned on features of a frozen trunk: checkpoints, and the best by held-out products."""
+"""Tune an embedder's head on features of a frozen trunk, with checkpoints and selection of the best."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from worker.training.crop_features import Features, Floats
 from worker.training.head import ProductSampler, contrast, principal_head
 from worker.training.progress import load_checkpoint, save_checkpoint
 
+#: Products per batch, and crops per product.
 PRODUCTS, EACH = 256, 3
-MEASURE_EVERY = 50
-#: Deviation of the noise that stands for crops which were not made, as a share of the mean feature.
+#: Steps between two measurements.
+MEASURE_INTERVAL = 50
+#: Deviation of the noise that augments features, as a share of the mean feature.
 NOISE = 0.1
 
 
 @dataclass
 class Tuning:
-    """What became of a head.
+    """The result of tuning a head.
 
     Attributes:
-        head: the best by held-out products; the first one where none was better.
-        losses: (step, loss) now and then.
+        head: the best on held-out products; the start where none was better.
+        losses: (step, loss) at measurements.
         recalls: (step, recall@1 %, recall@10 %) of held-out products' composed crops; step 0 is the start.
     """
 
@@ -39,12 +41,12 @@ class Tuning:
 
     @property
     def best(self) -> tuple[int, float, float]:
-        """The measurement of the head that was kept; of equal ones the earliest."""
+        """Return the measurement of the best head; of equal ones the earliest."""
         return max(self.recalls, key=lambda each: (each[1] + each[2] / 100, -each[0]))
 
 
 def first_head(start: nn.Linear, train: Features, *, fresh: bool) -> nn.Linear:
-    """The head to begin with: the start's own, or the principal axes of the training features."""
+    """Return the start head: a copy of the given one, or principal axes of the training features."""
     if fresh:
         return principal_head(train.values, start.out_features)
     head = nn.Linear(start.in_features, start.out_features)
@@ -61,16 +63,16 @@ def tune(
     rate: float,
     seed: int,
     folder: Path,
-    told: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> Tuning:
-    """Tune a head so that crops of one product come together; goes on from ``folder/head.pt`` after a kill.
+    """Tune a head so that crops of one product are close; resume from ``folder/head.pt`` after a kill.
 
-    A checkpoint of other crops is not taken up.
+    A checkpoint of other crops is ignored.
 
     Args:
-        start: (F) to (D), left as it is.
-        train: crops of the products to learn from.
-        held: crops of products that no step sees.
+        start: (F) to (D), not changed.
+        train: crops of products for training.
+        held: crops of held-out products.
         rate: learning rate, in units of the mean weight.
     """
     torch.manual_seed(seed)
@@ -100,39 +102,39 @@ def tune(
         batch = x[torch.from_numpy(numbers)]
         loss = _step(head, optimizer, batch + torch.randn_like(batch) * noise, labels)
         schedule.step()
-        if step % MEASURE_EVERY == 0 or step == steps:
+        if step % MEASURE_INTERVAL == 0 or step == steps:
             tuning.losses.append((step, float(loss)))
             tuning.recalls.append((step, *recalls(head, train, held)))
             if tuning.best[0] == step:
                 tuning.head.load_state_dict(head.state_dict())
             facts = {"done": step, "steps": steps, "data": data}
-            _keep(folder, head, optimizer, schedule, tuning, facts)
-        told("head", step, steps)
+            _save(folder, head, optimizer, schedule, tuning, facts)
+        progress("head", step, steps)
     return tuning
 
 
 def recalls(
-    head: nn.Linear, train: Features, held: Features, asked: Features | None = None
+    head: nn.Linear, train: Features, held: Features, queries: Features | None = None
 ) -> tuple[float, float]:
-    """Recall@1 and @10 in percent among all products' first views.
+    """Compute recall@1 and @10 in percent among all products' first views.
 
     Args:
-        asked: what is asked, at least one crop; without it, the composed crops of held-out products.
+        queries: at least one crop; by default the composed crops of held-out products.
     """
     gallery, names = [], []
     for part in (train, held):
-        for value, row in zip(_embedded(head, part), part.rows, strict=True):
-            if row.shown_first:
+        for value, row in zip(_embed(head, part), part.rows, strict=True):
+            if row.is_gallery:
                 gallery.append(value)
                 names.append(row.product_id)
-    asked = held if asked is None else asked
-    numbers = [i for i, row in enumerate(asked.rows) if row.kind != "clean"]
-    order = np.argsort(-(_embedded(head, asked)[numbers] @ np.stack(gallery).T), axis=1)[:, :10]
-    right = np.asarray(names)[order] == np.asarray([asked.rows[i].product_id for i in numbers])[:, None]
+    queries = held if queries is None else queries
+    numbers = [i for i, row in enumerate(queries.rows) if row.kind != "clean"]
+    order = np.argsort(-(_embed(head, queries)[numbers] @ np.stack(gallery).T), axis=1)[:, :10]
+    right = np.asarray(names)[order] == np.asarray([queries.rows[i].product_id for i in numbers])[:, None]
     return 100 * float(right[:, 0].mean()), 100 * float(right.any(axis=1).mean())
 
 
-def _embedded(head: nn.Linear, part: Features) -> Floats:
+def _embed(head: nn.Linear, part: Features) -> Floats:
     with torch.inference_mode():
         found = functional.normalize(head(torch.from_numpy(part.values)), dim=1).numpy()
     return np.asarray(found, np.float32)
@@ -146,7 +148,7 @@ def _step(head: nn.Linear, optimizer: torch.optim.Optimizer, batch: Tensor, labe
     return loss.detach()
 
 
-def _keep(
+def _save(
     folder: Path, head: nn.Linear, optimizer: Any, schedule: Any, tuning: Tuning, facts: dict[str, Any]
 ) -> None:
     state = {

@@ -1,4 +1,4 @@
-"""What both trainings share: a budget in minutes or steps, a schedule over it, safe checkpoints."""
+"""Budgets, schedules, averaging and checkpoints that all trainings share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import nn
 
 @dataclass
 class Budget:
-    """How long a training lasts, in steps or in minutes of its own running time.
+    """The length of a training, in steps or in minutes of its own running time.
 
-    Minutes suit a machine that is shared: the schedule follows the clock, and the last, slow part of
-    training is never lost to a slow neighbour. Time spent before a kill counts through `spent_s`.
+    Minutes suit a shared machine: the schedule follows the clock, so that the last part with a low rate is
+    never cut off. Time before a kill counts through `spent_s`.
     """
 
     steps: int | None = None
@@ -31,11 +31,11 @@ class Budget:
             raise ValueError("give either steps or minutes")
 
     def start(self) -> None:
-        """Begin to count time: what was done before, such as preparing data, is not training."""
+        """Start to count time, after the preparation of data."""
         self._last = time.monotonic()
 
     def advance(self) -> None:
-        """Count one step and the time since the last."""
+        """Count one step and the time since the last one."""
         now = time.monotonic()
         self.spent_s += now - self._last
         self._last = now
@@ -43,7 +43,7 @@ class Budget:
 
     @property
     def fraction(self) -> float:
-        """The part of the budget that is used, 0 to 1."""
+        """Return the used share of the budget, 0 to 1."""
         if self.steps is not None:
             return min(1.0, self.step / self.steps)
         assert self.minutes is not None
@@ -51,42 +51,42 @@ class Budget:
 
     @property
     def eta_s(self) -> float:
-        """Seconds left, by the rate so far; infinite before the first step."""
+        """Return the estimated seconds left; infinite before the first step."""
         return self.spent_s * (1 / self.fraction - 1) if self.fraction > 0 else math.inf
 
-    def describe(self, pictures_a_step: int) -> str:
-        """Step, rate and time left, for a progress line."""
-        rate = self.step * pictures_a_step / max(self.spent_s, 1e-9)
+    def describe(self, pictures_per_step: int) -> str:
+        """Format step, rate and time left as a progress line."""
+        rate = self.step * pictures_per_step / max(self.spent_s, 1e-9)
         return (
             f"step {self.step} {100 * self.fraction:.1f}% {rate:.1f} pictures/s ETA {self.eta_s / 60:.1f} min"
         )
 
 
 def rate_factor(budget: Budget, warmup_steps: int, floor: float = 0.03) -> float:
-    """Learning rate as a part of its peak: linear warm-up, then half a cosine down to `floor`."""
+    """Return the learning rate as a share of its peak: linear warm-up, then a cosine to `floor`."""
     warm = min(1.0, (budget.step + 1) / max(1, warmup_steps))
     return warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * budget.fraction)))
 
 
 def average(ema: nn.Module, model: nn.Module, step: int, decay: float, slow: int) -> None:
-    """Move the averaged weights towards the model's, after so many steps; faster in the first ones.
+    """Update the exponential moving average of the model's weights, faster in the first steps.
 
     Args:
-        decay: what is kept of the average in the end.
-        slow: after about so many steps half of that much is kept.
+        decay: final decay per step.
+        slow: number of steps after which the decay is about half of that.
     """
-    kept = decay * min(1.0, (1 + step) / (slow + step))
+    current_decay = decay * min(1.0, (1 + step) / (slow + step))
     fresh = model.state_dict()
     with torch.no_grad():
         for name, value in ema.state_dict().items():
             if value.is_floating_point():
-                value.lerp_(fresh[name], 1 - kept)
+                value.lerp_(fresh[name], 1 - current_decay)
             else:
                 value.copy_(fresh[name])
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint that a kill at any moment leaves whole: the old one or the new one."""
+    """Write a checkpoint atomically: a kill leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".tmp")
     torch.save(state, fresh)
@@ -94,7 +94,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The checkpoint at `path`, tensors and plain values only; None where there is none."""
+    """Load a checkpoint of tensors and plain values, None where there is none."""
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

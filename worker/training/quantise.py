@@ -1,8 +1,8 @@
-"""Give shipped models their INT8 form: calibrated on catalogue pictures and composed photographs.
+"""Write the INT8 forms of shipped models, calibrated on catalogue pictures and composed photographs.
 
     python -m worker.training.quantise --models DIR --data DIR [--name NAME ...]
 
-Of the data, training products and training backgrounds only. The same files give the same form.
+It uses training products and backgrounds only. The same files give the same form.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from worker.vision.embedder import embedder_source, load_embedder
 from worker.vision.models import ModelFile, list_models
 from worker.vision.runtimes.quantise import quantise, write_form
 
+#: Pictures for calibration, and to compare both precisions.
 PICTURES = 240
 CHECKED = 48
 SEED = 41
 
 
 def photographs(data: Path, count: int, side_px: int, seed: int) -> list[tuple[Image, list[Detection]]]:
-    """Compose photographs, one of four on white, and say what is in them."""
+    """Compose photographs, one of four on white; return them with their objects."""
     config = ComposerConfig(size_px=side_px, scale=(0.25, 0.95), catalogue=0.25, wallpaper=0.1, empty=0.0)
     composer = Composer(list_cutouts(data, held_out=False), list_backgrounds(data, held_out=False), config)
     found = []
@@ -53,7 +54,7 @@ def photographs(data: Path, count: int, side_px: int, seed: int) -> list[tuple[I
 
 
 def network_inputs(model: ModelFile, scenes: Sequence[tuple[Image, list[Detection]]]) -> list[Image]:
-    """What the network is given for these photographs: one picture of each."""
+    """Return the network's input for each photograph."""
     if model.kind == "detector":
         return [fit_into_square(image, model.input_px, LETTERBOX_GREY)[0] for image, _ in scenes]
     return [
@@ -65,7 +66,7 @@ def network_inputs(model: ModelFile, scenes: Sequence[tuple[Image, list[Detectio
 def write_int8_form(
     models: Path, model: ModelFile, pictures: Sequence[Image], cache_dir: Path
 ) -> dict[str, Any]:
-    """Quantise one model and write the form into the registry; return the form's entry."""
+    """Quantise a model and register the form; return the form's entry."""
     if model.kind == "embedder":
         source, end_to_end = embedder_source(model), False
     else:
@@ -87,7 +88,7 @@ def write_int8_form(
 def min_cosine(model: ModelFile, pictures: Sequence[Image], cache_dir: Path) -> tuple[float, float]:
     """Return the lowest and the mean cosine between an embedder's INT8 and FP32 embeddings of crops.
 
-    Of the network alone, whose precision it is: one view of an object, without its colours.
+    Only the network is compared: one view of each object, without colours.
     """
     network, plan = model.model_copy(update={"colour": None}), model.crop.model_copy(update={"mode": "box"})
     both = [
@@ -99,13 +100,13 @@ def min_cosine(model: ModelFile, pictures: Sequence[Image], cache_dir: Path) -> 
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """Parse the command line, quantise and compare."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", type=Path, required=True, help="where registry.json is")
+    parser.add_argument("--models", type=Path, required=True, help="folder of registry.json")
     parser.add_argument("--data", type=Path, required=True, help="products/, cutouts/ and backgrounds/")
-    parser.add_argument("--name", action="append", help="only these models; all without it")
+    parser.add_argument("--name", action="append", help="only these models; by default all")
     args = parser.parse_args(argv)
     scenes = photographs(args.data, PICTURES + CHECKED, 448, SEED)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,8 +118,8 @@ def main(argv: list[str] | None = None) -> None:
             write_int8_form(args.models, model, pictures[:PICTURES], Path(folder))
             line = f"{model.name}: INT8 in {time.monotonic() - began:.0f} s"
             if model.kind == "embedder":
-                again = next(m for m in list_models(args.models) if m.name == model.name)
-                low, mean = min_cosine(again, pictures[PICTURES:], Path(folder))
+                quantised = next(m for m in list_models(args.models) if m.name == model.name)
+                low, mean = min_cosine(quantised, pictures[PICTURES:], Path(folder))
                 line += f", cosine to FP32 at least {low:.4f}, mean {mean:.4f}"
             print(line, flush=True)
 

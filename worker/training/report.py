@@ -1,4 +1,4 @@
-"""What a training leaves for people: a page with its curves and pictures, and a model card."""
+"""Write the report of a training, with curves and pictures, and its model card."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def write_report(
     recalls: Sequence[tuple[int, float, float]],
     pictures: Sequence[Image],
 ) -> None:
-    """Write the page; it needs no other file and no network.
+    """Write a self-contained HTML report.
 
     Args:
         losses: (step, loss).
         recalls: (step, recall@1 %, recall@10 %), or empty.
-        pictures: examples of what was trained on.
+        pictures: examples of the training pictures.
     """
-    curves = [curve("loss", {"loss": list(losses)})]
+    curves = [draw_curve("loss", {"loss": list(losses)})]
     if recalls:
         lines = {
             "recall@1 %": [(step, one) for step, one, _ in recalls],
             "recall@10 %": [(step, ten) for step, _, ten in recalls],
         }
-        curves.append(curve("held-out products", lines))
+        curves.append(draw_curve("held-out products", lines))
     rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in figures.items())
     page = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -47,15 +47,15 @@ def write_report(
         f"<body><h1>Training of {escape(name)}</h1>",
         f"<table>{rows}</table>",
         *curves,
-        "<h2>What it was trained on</h2><p>",
+        "<h2>Training pictures</h2><p>",
         *(_inline(picture) for picture in pictures),
         "</p></body></html>",
     ]
     path.write_text("\n".join(page), encoding="utf-8")
 
 
-def curve(title: str, lines: dict[str, list[tuple[int, float]]]) -> str:
-    """Return one or several lines over the steps as an SVG element; empty where there are no points."""
+def draw_curve(title: str, lines: dict[str, list[tuple[int, float]]]) -> str:
+    """Draw lines over the steps as an SVG element; empty where there are no points."""
     points = [point for line in lines.values() for point in line]
     if not points:
         return ""
@@ -63,7 +63,7 @@ def curve(title: str, lines: dict[str, list[tuple[int, float]]]) -> str:
     low, high, last = min(values), max(values), max(max(steps), 1)
     span = (high - low) or 1.0
 
-    def place(step: int, value: float) -> str:
+    def to_point(step: int, value: float) -> str:
         x = EDGE + (WIDTH - 2 * EDGE) * step / last
         y = HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (value - low) / span
         return f"{x:.1f},{y:.1f}"
@@ -77,14 +77,14 @@ def curve(title: str, lines: dict[str, list[tuple[int, float]]]) -> str:
     ]
     for number, (label, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
-        where = " ".join(place(*point) for point in line)
-        parts.append(f'<polyline points="{where}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        coordinates = " ".join(to_point(*point) for point in line)
+        parts.append(f'<polyline points="{coordinates}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(_text(EDGE + 10 + 130 * number, 20, label, colour))
     return "".join([*parts, "</svg>"])
 
 
 def write_card(path: Path, name: str, entry: dict[str, Any], figures: dict[str, Any], command: str) -> None:
-    """Write the model card beside the weights: data, licence, command, figures."""
+    """Write a model card: data, licence, command, figures."""
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     text = f"""# {name}
 {entry["kind"].capitalize()}, {entry["architecture"]}, trained by `vitrine train`.
@@ -92,11 +92,11 @@ def write_card(path: Path, name: str, entry: dict[str, Any], figures: dict[str, 
 | | |
 |---|---|
 | start | {entry["source"]} |
-| licence | {entry["licence"]}: check that of the pictures before the weights leave the house |
+| licence | {entry["licence"]}: check the licence of the pictures before publishing the weights |
 | weights | `{entry["file"]}`, SHA-256 `{entry["sha256"]}` |
 
 ## Measured
-Recall in percent is of composed photographs of held-out products, among the first pictures of all products.
+Recall, in percent, is of composed photographs of held-out products among the first pictures of all products.
 
 | | |
 |---|---|
@@ -106,21 +106,21 @@ Recall in percent is of composed photographs of held-out products, among the fir
 ```
 {command}
 ```
-{_said_of_golden(figures)}"""
+{_golden_section(figures)}"""
     path.write_text(text, encoding="utf-8")
 
 
-def _said_of_golden(figures: dict[str, Any]) -> str:
-    """The card's part on golden queries; empty where none were given."""
+def _golden_section(figures: dict[str, Any]) -> str:
+    """Format the card's section on golden queries; empty without any."""
     if "golden_used" not in figures:
         return ""
     used, held_out, left_out = (figures[f"golden_{what}"] for what in ("used", "held_out", "left_out"))
     return f"""
 ## Golden queries
-{used} were learnt from, as further photos of their products. {held_out} were held out, photo by photo: they
-neither taught nor chose these weights, and the rows `golden_before` and `golden_after` are of them alone.
-{left_out} are of products that were not cut out for this training, and were left out. A quality gate that
-asks the same photos asks what this model has learnt: the figures above are the fair ones.
+{used} were trained on, as further photos of their products. {held_out} were held out by photo: they were used
+neither for training nor for selection, and the rows `golden_before` and `golden_after` are of them alone.
+{left_out} were left out, because their products were not cut out for this training. A quality gate with the
+same photos measures training data: the figures above are unbiased.
 """
 
 

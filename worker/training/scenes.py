@@ -1,4 +1,4 @@
-"""Composed scenes as batches for the detector's loss."""
+"""Convert composed scenes to batches for the detector's loss."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from torch.utils.data import IterableDataset
 
 from worker.scenes.composer import Composer, Scene
 
-GREY = 114  # the letterbox colour of every YOLO
-MASK_STRIDE = 4  # prototypes have a quarter of the input's resolution
+#: The letterbox colour of every YOLO.
+GREY = 114
+#: Prototypes have a quarter of the input's resolution.
+MASK_STRIDE = 4
 
 Batch = dict[str, Tensor]
 
 
 def letterbox(image: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], float, int, int]:
-    """Fit a picture centred into a grey square.
+    """Fit a picture into a grey square, centred.
 
     Returns:
-        The (size, size, 3) uint8 square, the scale, and the left and top offsets in pixels: a point p of
-        the picture lies at p * scale + offset.
+        The (size, size, 3) uint8 square, the scale, and the left and top offsets in pixels: a point p of the
+        picture is at p * scale + offset.
     """
     height, width = image.shape[:2]
     scale = size / max(height, width)
@@ -40,11 +42,11 @@ def letterbox(image: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], f
 
 
 def to_batch(scenes: list[Scene], size: int) -> Batch:
-    """Scenes as ultralytics' segmentation loss takes them.
+    """Convert scenes to the batch of ultralytics' segmentation loss.
 
     Returns:
         `img` (B, 3, S, S) uint8 RGB; `bboxes` (N, 4) float32 cxcywh as fractions; `cls` (N, 1); `batch_idx`
-        (N,); `masks` (B, S/4, S/4) uint8, 0 for nothing and i + 1 for the picture's object i.
+        (N,); `masks` (B, S/4, S/4) uint8, 0 for background and i + 1 for the picture's object i.
     """
     images, boxes, owners, masks = [], [], [], []
     for index, scene in enumerate(scenes):
@@ -69,9 +71,9 @@ def to_batch(scenes: list[Scene], size: int) -> Batch:
 
 
 class SceneBatches(IterableDataset[Batch]):
-    """An endless stream of composed batches; batch k depends on the seed and k alone.
+    """An endless stream of composed batches; batch k depends only on the seed and k.
 
-    With several composers, batches are theirs in turns: that is how a detector is trained at several sizes.
+    Several composers alternate, so that a detector is trained at several sizes.
     """
 
     def __init__(self, composers: Sequence[Composer], batch: int, seed: int, first: int = 0) -> None:

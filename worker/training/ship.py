@@ -1,4 +1,4 @@
-"""Turn trained weights into a shipped model: half precision, checked, hashed, registered.
+"""Ship trained weights as a model: in half precision, checked, hashed, registered.
 
     python -m worker.training.ship --models DIR --entry entry.json --weights FILE [--check DIR]
 
@@ -23,13 +23,13 @@ from torch import Tensor
 from worker.training.crop_set import load
 from worker.training.trunks import PREPROCESS, open_trunk, run
 
-LEAST_COSINE: Final = 0.9999
+MIN_COSINE: Final = 0.9999
 CHECKED_CROPS: Final = 64
 DEFAULT_CONFIDENCE: Final = 0.25  # as in worker/vision/detector.py
 
 
-def halve(weights: Path) -> dict[str, Tensor]:
-    """A state dict with its floats in float16.
+def load_halved(weights: Path) -> dict[str, Tensor]:
+    """Load a state dict with its floats in float16.
 
     Raises:
         ValueError: a value is too large for half precision.
@@ -43,9 +43,9 @@ def halve(weights: Path) -> dict[str, Tensor]:
 
 
 def move_confidence(state: dict[str, Tensor], threshold: float) -> None:
-    """Shift a YOLO's class biases so that what had the confidence `threshold` has the default, 0.25.
+    """Shift a YOLO's class biases so that confidence `threshold` becomes the default, 0.25.
 
-    The best threshold moves with every training; people and settings should not have to know it.
+    The best threshold differs between trainings, and settings should not depend on it.
     """
     shift = math.log(DEFAULT_CONFIDENCE / (1 - DEFAULT_CONFIDENCE)) - math.log(threshold / (1 - threshold))
     biases = [name for name in state if re.fullmatch(r"model\.\d+\.cv3\.\d\.2\.bias", name)]
@@ -56,14 +56,14 @@ def move_confidence(state: dict[str, Tensor], threshold: float) -> None:
 
 
 def min_cosine(architecture: str, first: Path, second: Path, crops: Any) -> float:
-    """The lowest cosine between two weight files' embeddings of the same crops (N, H, W, 3) uint8."""
+    """Return the lowest cosine of two weight files' embeddings of crops (N, H, W, 3) uint8."""
     prepare = PREPROCESS[architecture]
     one, two = (run(open_trunk(architecture, path), prepare, crops) for path in (first, second))
     return float(np.min(np.sum(one * two, 1)))
 
 
 def register(models: Path, entry: dict[str, Any]) -> None:
-    """Put an entry into registry.json, in the place of the one of its name, else at the end of its kind."""
+    """Write an entry into registry.json; it replaces the entry of its name, or is appended."""
     path = models / "registry.json"
     entries = json.loads(path.read_text(encoding="utf-8"))["models"] if path.exists() else []
     names = [e["name"] for e in entries]
@@ -75,20 +75,20 @@ def register(models: Path, entry: dict[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+    """Parse the command line, ship and check."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", type=Path, required=True, help="where registry.json is")
+    parser.add_argument("--models", type=Path, required=True, help="folder of registry.json")
     parser.add_argument("--entry", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors in float32")
-    parser.add_argument("--check", type=Path, help="a crop set on which both precisions must agree")
-    parser.add_argument("--confidence", type=float, help="the detector's best threshold, to become 0.25")
+    parser.add_argument("--check", type=Path, help="crop set on which both precisions must agree")
+    parser.add_argument("--confidence", type=float, help="the detector's best threshold, which becomes 0.25")
     args = parser.parse_args(argv)
     entry = json.loads(args.entry.read_text(encoding="utf-8"))
     file = args.models / f"{entry['name']}.safetensors"
     args.models.mkdir(parents=True, exist_ok=True)
-    state = halve(args.weights)
+    state = load_halved(args.weights)
     if args.confidence is not None:
         move_confidence(state, args.confidence)
     save_file(state, file)
@@ -96,8 +96,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.check is not None:
         crops = np.asarray(load(args.check)[0][:CHECKED_CROPS])
         cosine = min_cosine(entry["architecture"], args.weights, file, crops)
-        print(f"least cosine between float32 and float16: {cosine:.6f}", flush=True)
-        if cosine < LEAST_COSINE:
+        print(f"minimum cosine between float32 and float16: {cosine:.6f}", flush=True)
+        if cosine < MIN_COSINE:
             raise SystemExit(f"half precision changes the embeddings too much: cosine {cosine:.6f}")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     register(args.models, {**entry, "file": file.name, "sha256": digest})

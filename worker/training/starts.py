@@ -1,8 +1,8 @@
-"""Starting points: public ONNX files turned back into trainable torch models.
+"""Convert public ONNX files back to trainable torch models.
 
-An exported graph has its batch norm folded into the convolutions. Trained like that it falls apart within
-a few steps, so `open_batch_norm` measures each layer's output on real pictures and puts a batch norm
-there whose statistics are those measured: the function stays the same, and training is stable again.
+An exported graph has its batch norm folded into the convolutions, and training it diverges within a few
+steps. `open_batch_norm` measures each layer's output on real pictures and inserts a batch norm with the
+measured statistics: the function stays the same, and training is stable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HALF_RESNET50 = ResNetConfig(layers=(3, 4, 6, 3), width=0.5, caffe=True)
 
 
 def read_initialisers(path: Path) -> dict[str, Tensor]:
-    """Every constant of an ONNX file by name."""
+    """Read the constants of an ONNX file by name."""
     onnx: Any = importlib.import_module("onnx")
     graph = onnx.load(str(path)).graph
     return {i.name: torch.from_numpy(np.array(onnx.numpy_helper.to_array(i))) for i in graph.initializer}
@@ -34,15 +34,15 @@ def open_batch_norm(
     pairs: dict[nn.BatchNorm2d, tuple[nn.Conv2d, Tensor]],
     batches: Iterable[Tensor],
 ) -> None:
-    """Give each batch norm the statistics of its input, leaving the model's function as it was.
+    """Set each batch norm to the statistics of its input, without changing the model's function.
 
-    While the batches run, a batch norm stands for the folded bias alone. Then, with mean m and variance v
-    of the convolution's output: running mean m, running variance v, gamma sqrt(v + eps), beta bias + m.
+    While the batches run, a batch norm adds only the folded bias. Then, with mean m and variance v of the
+    convolution's output, it has running mean m, running variance v, gamma sqrt(v + eps) and beta bias + m.
 
     Args:
         model: run on each batch, in evaluation mode.
         pairs: each batch norm with the convolution before it and that convolution's folded bias (C,).
-        batches: (B, 3, H, W) float32, as the model takes them; a few hundred pictures are enough.
+        batches: (B, 3, H, W) float32, model inputs; a few hundred pictures suffice.
     """
     sums: dict[nn.BatchNorm2d, list[Tensor]] = {}
     hooks = []
@@ -62,10 +62,10 @@ def open_batch_norm(
     with torch.no_grad():
         for norm, (_, bias) in pairs.items():
             if norm not in sums:
-                raise ValueError("a batch norm saw no picture: its layer is not part of the forward pass")
+                raise ValueError("a batch norm got no input: its layer is not part of the forward pass")
             number, total, squares = sums[norm]
             mean = total / number
-            # A channel that hardly moves would get a gamma near zero and never learn: keep a floor.
+            # A nearly constant channel would get a gamma near zero and never learn, so keep a minimum.
             variance = (squares / number - mean**2).clamp_min(1e-4)
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(variance)
@@ -96,15 +96,15 @@ def fresh_detector() -> Any:
 
 
 def start_detector(onnx_path: Path, batches: Iterable[Tensor]) -> tuple[Any, int]:
-    """yolov8n-seg for one class from a yolov8n ONNX export whose initialisers keep ultralytics' names.
+    """Build yolov8n-seg for one class from a yolov8n ONNX export with ultralytics' initialiser names.
 
     Args:
         onnx_path: the export.
         batches: (B, 3, 320, 320) float32 RGB in 0..1, for the batch norm.
 
     Returns:
-        The `SegmentationModel`, and how many convolutions were taken over. Class layers, mask prototypes
-        and mask coefficients start fresh.
+        The `SegmentationModel`, and the number of convolutions adopted. Class layers, mask prototypes and
+        mask coefficients have random weights.
     """
     model = fresh_detector()
     constants = read_initialisers(onnx_path)
@@ -130,7 +130,7 @@ def start_detector(onnx_path: Path, batches: Iterable[Tensor]) -> tuple[Any, int
 
 
 def start_resnet(onnx_path: Path, batches: Iterable[Tensor]) -> ResNetEmbedder:
-    """The half-width ResNet-50 trunk from an ONNX graph with folded batch norm, and a fresh head.
+    """Build the half-width ResNet-50 from an ONNX graph with folded batch norm, with a random head.
 
     The graph lists its convolutions in execution order: the stem, then per block the projection (first
     block of a stage only) and the three of the bottleneck.

@@ -1,4 +1,4 @@
-"""The trunks that embedders are made of, with the preprocessing that belongs to each."""
+"""Load the trunks of embedders, with their preprocessing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """x = (pixel - mean) / std with pixels 0..255; mean and std in red, green, blue order."""
+    """Computes (pixel - mean) / std with pixels 0..255; mean and std in red, green, blue order."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     channels: Literal["rgb", "bgr"]
 
     def __call__(self, crops: NDArray[np.uint8]) -> Tensor:
-        """(B, H, W, 3) uint8 RGB to (B, 3, H, W) float32 in the order of `channels`."""
+        """Map (B, H, W, 3) uint8 RGB to (B, 3, H, W) float32 in the order of `channels`."""
         x = (torch.from_numpy(np.ascontiguousarray(crops)).float() - torch.tensor(self.mean)) / torch.tensor(
             self.std
         )
@@ -50,17 +50,17 @@ PREPROCESS: Final[dict[str, Preprocess]] = {
 def open_trunk(
     architecture: str, weights: Path, calibration: NDArray[np.uint8] | None = None
 ) -> EmbedderModule:
-    """An embedder from safetensors of ours, the published Lite0 `.pth`, or the ResNet's ONNX.
+    """Load an embedder from our safetensors, the published Lite0 `.pth`, or the ResNet's ONNX.
 
     Args:
         architecture: a key of `PREPROCESS`.
-        weights: the file; its ending says which of the three it is.
-        calibration: (N, 224, 224, 3) uint8 RGB crops, needed by an ONNX start to open its batch norm.
+        weights: the file; its suffix distinguishes the three.
+        calibration: (N, 224, 224, 3) uint8 RGB crops, which an ONNX file needs for its batch norm.
     """
     model: EmbedderModule
     if weights.suffix == ".onnx":
         if calibration is None:
-            raise ValueError("an ONNX start needs pictures to open its batch norm")
+            raise ValueError("an ONNX file needs calibration pictures for its batch norm")
         prepare = PREPROCESS[architecture]
         parts = np.array_split(calibration, max(1, len(calibration) // 32))
         model = start_resnet(weights, (prepare(part) for part in parts))
@@ -79,16 +79,16 @@ def open_trunk(
 
 
 def run(function: Callable[[Tensor], Tensor], prepare: Preprocess, crops: Any, batch: int = 32) -> Floats:
-    """Apply a trunk or an embedder to (N, H, W, 3) uint8 crops, batch by batch: (N, D) float32."""
-    made = []
+    """Apply a trunk or an embedder to (N, H, W, 3) uint8 crops in batches; return (N, D) float32."""
+    results = []
     with torch.inference_mode():
         for part in _slices(len(crops), batch):
-            made.append(function(prepare(np.asarray(crops[part]))).numpy())
-    return np.concatenate(made) if made else np.zeros((0, 0), np.float32)
+            results.append(function(prepare(np.asarray(crops[part]))).numpy())
+    return np.concatenate(results) if results else np.zeros((0, 0), np.float32)
 
 
 def accelerated(function: Callable[[Tensor], Tensor], threads: int = 1) -> Callable[[Tensor], Tensor]:
-    """The same function through ONNX Runtime: two to four times torch's speed on a CPU.
+    """Export a function to ONNX Runtime, which is two to four times as fast as torch on a CPU.
 
     Args:
         function: a bound method of a module in evaluation mode, (B, 3, 224, 224) to (B, D).
@@ -124,5 +124,5 @@ def _slices(count: int, size: int) -> Iterable[slice]:
 
 
 def _floats(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights are stored as float16 and computed with as float32."""
+    """Convert stored float16 weights to float32."""
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}

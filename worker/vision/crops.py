@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.contracts.base import Box
 from worker.vision import Detection, Image
 from worker.vision.models import CropPlan, Rgb
 
 #: The grey that every YOLO was trained with.
 LETTERBOX_GREY: Rgb = (114.0, 114.0, 114.0)
 
-Box = tuple[float, float, float, float]
 PixelBox = tuple[int, int, int, int]
 
 

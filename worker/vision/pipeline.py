@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.contracts.base import Box
 from worker.vision import Detection, Detector, Embedder, Embeddings, Image
 from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
 from worker.vision.batching import run_in_batches
-from worker.vision.crops import Box, transfer_mask
+from worker.vision.crops import transfer_mask
 from worker.vision.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
 from worker.vision.embedder import load_embedder
 from worker.vision.models import CropMode, find_model, stable_name
@@ -160,10 +161,10 @@ class Pipeline:
         pause: Callable[[], None] | None = None,
     ) -> list[list[CatalogueEmbedding]]:
         """Embed the results of ``find_objects``; raises the errors of ``embed_catalogue``."""
-        kept: list[list[Detection | None]] = [[*detections] or [None] for detections in found]
-        jobs = [(image, d) for image, ds in zip(images, kept, strict=True) for d in ds]
+        targets: list[list[Detection | None]] = [[*detections] or [None] for detections in found]
+        jobs = [(image, d) for image, ds in zip(images, targets, strict=True) for d in ds]
         rows = iter(self._embed(run_in_batches(self._crop, jobs, self.batch), pause))
-        return [[CatalogueEmbedding(d or WHOLE, next(rows)) for d in ds] for ds in kept]
+        return [[CatalogueEmbedding(d or WHOLE, next(rows)) for d in ds] for ds in targets]
 
     def warm_up(self) -> None:
         """Run both models for one image and for a full batch, so that the first search is not slow."""

@@ -116,7 +116,7 @@ def convert_once(source: NetworkSource, folder: Path) -> None:
             fresh.rename(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise Misconfigured(f"Converted models cannot be kept in {folder.parent}: {reason}.") from error
+        raise Misconfigured(f"Converted models cannot be stored in {folder.parent}: {reason}.") from error
 
 
 def convert(source: NetworkSource) -> openvino.Model:

@@ -20,7 +20,7 @@ class TorchRuntime:
             Misconfigured: no such device, or the network cannot be built.
         """
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise Misconfigured(f"models.device is {device}, but PyTorch sees no CUDA device: use cpu.")
+            raise Misconfigured(f"models.device is {device}, but PyTorch finds no CUDA device: use cpu.")
         try:
             self._device = torch.device(device)
             network = source.build().to(self._device)
