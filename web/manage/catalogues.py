@@ -32,7 +32,7 @@ def _render_start(status: int = 200, **values: object) -> Response:
 
 @blueprint.post("/manage/catalogues")
 def create_catalogue() -> AnyResponse:
-    """Create a catalogue; show errors beside the form."""
+    """Create a catalogue; show errors next to the form."""
     fields = read_form()
     try:
         name = check_name("catalogue", fields.pop("name", ""))

@@ -1,6 +1,6 @@
 """Compute chart geometry that the templates draw as SVG, without scripts or libraries.
 
-Charts use a view box of 600 by 100 that the page stretches. Labels are HTML beside it, so that they keep
+Charts use a view box of 600 by 100 that the page stretches. Labels are HTML next to it, so that they keep
 their size on a phone.
 """
 

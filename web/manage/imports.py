@@ -47,7 +47,7 @@ def _render_form(status: int = 200, **values: object) -> Response:
 @blueprint.post(IMPORT_FORM)
 @creates_work
 def start_import() -> AnyResponse:
-    """Create the import job; show errors beside the form."""
+    """Create the import job; show errors next to the form."""
     try:
         return redirect_to_job(_accept_import())
     except VitrineError as error:
