@@ -21,7 +21,7 @@ ARGUMENT = "currency"
 #: Choice of the shop's own currency, without conversion.
 OWN = "own"
 _EXTENSION = "vitrine-rates"
-_LETTER_BESIDE_DIGIT = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_LETTER_NEXT_TO_DIGIT = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 #: Territories of languages spoken mainly in one; other languages imply none.
 _TERRITORIES = {
     "cs": "CZ",
@@ -102,7 +102,7 @@ def format_price(price: Decimal | float | str | None, currency: str | None) -> s
 def format_amount(amount: Decimal, currency: str) -> str:
     """Format an amount with CLDR's symbol, digits and order for the reader."""
     # CLDR puts a space between letters and digits ("KWD 3.500"), which Babel omits.
-    return _LETTER_BESIDE_DIGIT.sub(
+    return _LETTER_NEXT_TO_DIGIT.sub(
         "\N{NO-BREAK SPACE}", format_currency(amount, currency, locale=reader().locale)
     )
 
