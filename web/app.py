@@ -1,4 +1,4 @@
-"""`create_app`: wires settings, services, checks, routes and error answers into one application."""
+"""Create the web application: services, checks, routes and error handling."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from shared.broker.result_channel import ResultWaiter
 from shared.catalogue.duplicates import DuplicateRepository
 from shared.catalogue.golden import GoldenRepository
 from shared.catalogue.indexes import IndexRepository
+from shared.catalogue.product_list import ProductList
+from shared.catalogue.ranking import RankingRepository
 from shared.catalogue.shop_window import ShopWindow
 from shared.catalogue.store import CatalogueStore
 from shared.factories import open_database, open_image_store, open_picture_sandbox
 from shared.health.presence import Presence
+from shared.jobs.dry_runs import DryRuns
 from shared.jobs.repository import JobRepository
 from shared.money.rates import RatesBook
+from shared.searches.feedback import FeedbackRepository
+from shared.searches.history import SearchHistory
+from shared.searches.metrics import SearchMetricsRepository
 from shared.searches.repository import SearchRepository
 from shared.settings import Settings
 from shared.storage.disk import DiskGuard
 from shared.webhooks.repository import WebhookRepository
-from web import manage
-from web import storefront as pages
+from web import manage, storefront
 from web.api import (
     catalogues,
     docs,
@@ -42,19 +47,19 @@ from web.api import (
     similar,
     webhooks,
 )
-from web.api.accepting import guard_broker
+from web.api.broker_guard import guard_broker
 from web.http.compression import compress_pages
 from web.http.errors import register_errors
 from web.http.forms import VitrineRequest
 from web.http.security import protect
 from web.http.url_fetches import MAX_FETCHES
-from web.i18n import speak
-from web.i18n.money import handle_money
+from web.i18n import register_languages
+from web.i18n.money import register_prices
 from web.manage import sign_in
 from web.services import EXTENSION, Services
-from web.storefront.installed import STATIC, version_of
+from web.storefront.installed import STATIC, hash_folder
 
-#: Request threads that neither `Prefer: wait` nor waiting for a decoder may take.
+#: Request threads reserved from `Prefer: wait` and from waiting for a decoder.
 _SPARE_THREADS = 2
 _MAX_FORM_PARTS = 50
 _MAX_FORM_FIELD_BYTES = 256_000
@@ -62,13 +67,13 @@ _YEAR_S = 31_536_000
 
 
 def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) -> Flask:
-    """Build the web application. The database schema must be there: `shared.database.migrate`.
+    """Create the web application on a migrated database (`shared.database.migrate`).
 
     Args:
-        publisher: publishes tasks to the workers; made from the settings when left out.
+        publisher: publishes tasks to the workers; built from the settings by default.
     """
-    # The version is in the addresses: a browser may keep such a file for ever.
-    files = f"/static/{version_of(STATIC)}"
+    # The address contains a content hash, so browsers may cache static files without expiry.
+    files = f"/static/{hash_folder(STATIC)}"
     app = Flask("web", static_folder=STATIC, static_url_path=files, template_folder="templates")
     app.request_class = VitrineRequest
     app.config.update(
@@ -77,7 +82,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
         MAX_FORM_MEMORY_SIZE=_MAX_FORM_FIELD_BYTES,
         SEND_FILE_MAX_AGE_DEFAULT=_YEAR_S,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own provider has it
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
     if settings.web.proxies:
         hops = settings.web.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -85,17 +90,17 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
     protect(app, settings)
     guard_broker(app)
     compress_pages(app)
-    register_errors(app, sign_in.refused_page)
-    speak(app)
-    handle_money(app, RatesBook(settings.rates_path))
+    register_errors(app, sign_in.render_refused_page)
+    register_languages(app)
+    register_prices(app, RatesBook(settings.rates_path))
     owners = (catalogues, indexes, ranking, duplicates, feedback, jobs, events, webhooks, operations)
-    for part in (searches, similar, *owners, images, docs, pages, manage, sign_in):
+    for part in (searches, similar, *owners, images, docs, storefront, manage, sign_in):
         app.register_blueprint(part.blueprint)
     return app
 
 
 def build_services(settings: Settings, publisher: TaskPublisher | None) -> Services:
-    """Open what the views work with: one of each per process."""
+    """Open the services that the views share, once per process."""
     database = open_database(settings)
     store = open_image_store(settings)
     decoders = settings.web.decoders
@@ -104,11 +109,17 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         settings=settings,
         database=database,
         searches=SearchRepository(database),
+        search_history=SearchHistory(database),
+        search_metrics=SearchMetricsRepository(database),
+        feedback=FeedbackRepository(database),
         jobs=JobRepository(database),
+        dry_runs=DryRuns(database),
         webhooks=WebhookRepository(database),
         indexes=IndexRepository(database),
         golden=GoldenRepository(database),
         duplicates=DuplicateRepository(database),
+        ranking=RankingRepository(database),
+        product_list=ProductList(database),
         catalogue=CatalogueStore(database),
         window=ShopWindow(database),
         store=store,

@@ -1,4 +1,4 @@
-"""gunicorn's configuration, read from Vitrine's settings: they refuse an open address without a key."""
+"""Configure gunicorn from Vitrine's settings, which refuse a public address without a key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ worker_class = "web.http.server_worker.BoundedWorker"
 worker_connections = 512
 workers = _settings.web.workers
 threads = _settings.web.threads
-# Longer than the longest request: an upload over a slow line, then `Prefer: wait`.
+# Longer than the longest request: an upload over a slow connection followed by `Prefer: wait`.
 timeout = 120
 graceful_timeout = 30
 keepalive = 15
@@ -37,11 +37,11 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 max_requests = 0
-# Forwarded headers are believed by ProxyFix alone, and only as many hops as the settings say.
+# Only ProxyFix trusts forwarded headers, for the configured number of hops.
 forwarded_allow_ips = ""
 proc_name = "vitrine-web"
 control_socket_disable = True
-# The application logs each request itself, with its id.
+# The application logs each request with its id.
 accesslog = None
 loglevel = _settings.log.level.lower()
 logconfig_dict = {
@@ -51,18 +51,18 @@ logconfig_dict = {
 
 
 def on_starting(server: Any) -> None:
-    """Check the schema in the master: a worker that cannot start would be started again and again."""
+    """Check the schema in the master, because gunicorn would restart a failing worker in a loop."""
     try:
         open_migrated_database(_settings).close()
     except DatabaseUnavailable as error:
-        # Requests answer 503 until it is back.
-        server.log.warning("The schema is not checked: %s", error.message)
+        # Requests are answered 503 until the database is back.
+        server.log.warning("The schema was not checked: %s", error.message)
     except Misconfigured as error:
         raise SystemExit(f"The web cannot start: {error.message}") from error
 
 
 def post_worker_init(worker: Any) -> None:
-    """Tune the process, and let open event streams see that it is to end: they would hold it up."""
+    """Tune the process, and let event streams detect its shutdown, which they would otherwise delay."""
     worker.wsgi.extensions[SERVING] = lambda: worker.alive
     worker.wsgi.extensions[EXTENSION].photos.warm_up()
     tune_gc()

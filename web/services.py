@@ -1,4 +1,4 @@
-"""What the views work with: built once by `create_app`, read by `services()`."""
+"""The services that views share: built once by `create_app`, returned by `services()`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from shared.broker.result_channel import ResultWaiter
 from shared.catalogue.duplicates import DuplicateRepository
 from shared.catalogue.golden import GoldenRepository
 from shared.catalogue.indexes import IndexRepository
+from shared.catalogue.product_list import ProductList
+from shared.catalogue.ranking import RankingRepository
 from shared.catalogue.shop_window import ShopWindow
 from shared.catalogue.store import CatalogueStore
 from shared.database import Database
 from shared.health.presence import Presence
+from shared.jobs.dry_runs import DryRuns
 from shared.jobs.repository import JobRepository
 from shared.sandbox import PictureSandbox
+from shared.searches.feedback import FeedbackRepository
+from shared.searches.history import SearchHistory
+from shared.searches.metrics import SearchMetricsRepository
 from shared.searches.repository import SearchRepository
 from shared.settings import Settings
 from shared.storage.disk import DiskGuard
@@ -33,23 +39,30 @@ EXTENSION = "vitrine"
 
 @dataclass(frozen=True)
 class Services:
-    """The parts behind the HTTP surface.
+    """Repositories, stores, clients and limits of one web process.
 
-    ``waiters`` counts the request threads that may sleep on a search at once; it leaves two for
-    everybody else, so that slow searches never make the health check silent; ``streams`` how many of
-    these may hold an event stream. ``photos`` decodes what shoppers send and ``pictures`` what catalogues
-    hold, both in child processes: this process decodes nothing. ``fetches`` bounds the threads that wait for
-    addresses which callers name.
+    Attributes:
+        photos, pictures: decode shoppers' photos and catalogue pictures in child processes; the web process
+            itself decodes nothing.
+        fetches: limits the threads that fetch URLs which callers name.
+        waiters: limits the threads that wait for a search; two threads stay free for other requests.
+        streams: limits how many of the waiters may hold an event stream.
     """
 
     settings: Settings
     database: Database
     searches: SearchRepository
+    search_history: SearchHistory
+    search_metrics: SearchMetricsRepository
+    feedback: FeedbackRepository
     jobs: JobRepository
+    dry_runs: DryRuns
     webhooks: WebhookRepository
     indexes: IndexRepository
     golden: GoldenRepository
     duplicates: DuplicateRepository
+    ranking: RankingRepository
+    product_list: ProductList
     catalogue: CatalogueStore
     window: ShopWindow
     store: ImageStore
@@ -69,5 +82,5 @@ class Services:
 
 
 def services() -> Services:
-    """The services of the application that answers the present request."""
+    """Return the services of the current application."""
     return cast(Services, current_app.extensions[EXTENSION])

@@ -1,4 +1,4 @@
-"""What gunicorn serves: ``gunicorn -c web/gunicorn_conf.py web.wsgi:app``."""
+"""The WSGI application for gunicorn: ``gunicorn -c web/gunicorn_conf.py web.wsgi:app``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ secure_data_folder(_settings.data_dir)
 app = create_app(_settings)
 
 _parts: Services = app.extensions[EXTENSION]
-# Containers of one image give their processes the same numbers.
+# Process ids repeat between containers, so the name includes the host.
 _name = f"web@{socket.gethostname()}:{os.getpid()}"
 _parts.presence.start_heartbeat(_name, "web", lambda: {"threads": _settings.web.threads})

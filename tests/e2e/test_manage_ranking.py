@@ -43,13 +43,13 @@ def test_what_scores_mean_is_learnt_at_a_press(
     expect(page.locator("#boosts")).to_contain_text("× 1.25")
     if scripts:
         sound(window)
-    page.get_by_role("button", name="Learn what scores mean").click()
+    page.get_by_role("button", name="Calibrate scores").click()
     page.wait_for_url("**/manage/jobs/*")
     job = page.url.rpartition("/")[2]
     assert room.shop.parts.jobs.status(job).kind == "calibrate"
     page.goto(f"{room.url}/manage/catalogues/demo")
     expect(page.locator("#meaning")).to_contain_text("Calibration")
-    expect(page.get_by_role("button", name="Learn what scores mean")).to_have_count(0)
+    expect(page.get_by_role("button", name="Calibrate scores")).to_have_count(0)
     window.close()
 
 

@@ -111,7 +111,7 @@ def promoted(stack: Stack, window: Window) -> None:
     page.get_by_role("button", name="Start re-processing").click()
     page.wait_for_url(re.compile("/manage/jobs/"))
     wait_job(page)
-    page.get_by_role("link", name="Look at the figures and compare results").click()
+    page.get_by_role("link", name="View the figures and compare results").click()
     expect(page.get_by_role("heading", name="Quality gate")).to_be_visible()
     sample = page.get_by_role("article").first
     for side in ("Before", "After"):
@@ -121,8 +121,8 @@ def promoted(stack: Stack, window: Window) -> None:
     page.goto(f"{stack.url}/manage/catalogues/winter/indexes")
     passed = page.get_by_role("button", name="Promote: make it live")
     if not passed.count():  # these two embedders agree on little: the gate may well say so
-        page.get_by_text("Promote it all the same").first.click()
-        passed = page.get_by_role("button", name="Promote against the gate")
+        page.get_by_text("Promote anyway").first.click()
+        passed = page.get_by_role("button", name="Override the gate and promote")
     passed.click()
     page.wait_for_url(re.compile("/manage/jobs/"))
     wait_job(page)

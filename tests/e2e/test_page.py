@@ -73,7 +73,7 @@ def test_a_photo_is_turned_into_products_under_an_address(shop: Stack, window: W
     window.wait_state("empty")
     assert window.fits()
     assert window.faults() == []
-    assert "Prices in the demo are invented." in window.page.inner_text("main")
+    assert "Demo prices are invented." in window.page.inner_text("main")
 
     send(window, shop.url, photo)
     window.wait_state("done")
@@ -121,7 +121,7 @@ def test_what_is_no_photo_is_explained(shop: Stack, window: Window, tmp_path: Pa
 
 def test_an_unknown_address_has_a_friendly_page(shop: Stack, window: Window) -> None:
     window.page.goto(f"{shop.url}/s/00000000-0000-0000-0000-000000000000")
-    assert "There is nothing here" in window.page.inner_text("main")
+    assert "Not found" in window.page.inner_text("main")
     assert window.fits()
     assert window.faults() == []
 

@@ -115,7 +115,7 @@ def test_of_ten_pictures_one_is_picked(room: Showroom, window: Window) -> None:
     window.page.goto(room.url)
     drop(window, *[file(builders.jpeg(seed=n, width=100 + n, height=90), f"{n}.jpg") for n in range(10)])
     window.wait_state("pick")
-    assert "Five photos of one thing are the most" in window.page.inner_text("#pick")
+    assert "at most five photos of one item" in window.page.inner_text("#pick")
     assert not window.page.locator("#pick-all").is_visible()
     assert window.page.locator(".picks button").count() == 10
     assert window.fits()
@@ -140,7 +140,7 @@ def test_several_photos_of_one_thing_are_searched_together(room: Showroom, windo
     assert window.page.evaluate("document.activeElement.id") == "pick"
     assert window.fits()
     assert window.faults() == []
-    window.page.get_by_role("button", name="Search with all of them").click()
+    window.page.get_by_role("button", name="Search with all").click()
     window.wait_state("done")
     assert searches(room) == before + 1
     asked = room.shop.parts.searches.load_earlier(window.page.url.rpartition("/")[2]).asked
@@ -205,7 +205,7 @@ def test_heic_goes_up_as_it_is(room: Showroom, window: Window) -> None:
     [
         (b"hello", "letter.txt", "text/plain", "not a picture"),
         (b"", "empty.jpg", "image/jpeg", "empty"),
-        (b"\0" * 2_100_000, "raw.heic", "image/heic", "is the most"),
+        (b"\0" * 2_100_000, "raw.heic", "image/heic", "the limit is"),
     ],
 )
 def test_what_cannot_be_searched_is_said_before_it_travels(
@@ -230,7 +230,7 @@ def test_an_upload_whose_answer_is_lost_is_sent_again_and_is_one_search(
     window.page.goto(room.url)
     room.losing = 2  # the server hears it, the phone never learns
     window.page.set_input_files("#image", photo)
-    window.page.wait_for_selector("text=Trying again in")
+    window.page.wait_for_selector("text=Retrying in")
     window.wait_state("done")
     assert len(keys) == 3
     assert len(set(keys)) == 1
@@ -241,7 +241,7 @@ def test_a_search_goes_on_when_the_network_is_back(room: Showroom, window: Windo
     room.holding.set()
     window.page.goto(room.url)
     window.page.set_input_files("#image", photo)
-    window.page.wait_for_selector("text=Looking for products")
+    window.page.wait_for_selector("text=Searching for products")
     window.context.set_offline(True)
     window.page.wait_for_selector("text=You are offline")
     room.holding.clear()
@@ -256,7 +256,7 @@ def test_cancelling_leads_back(room: Showroom, window: Window, photo: Path) -> N
     try:
         window.page.goto(room.url)
         window.page.set_input_files("#image", photo)
-        window.page.wait_for_selector("text=Looking for products")
+        window.page.wait_for_selector("text=Searching for products")
         window.page.get_by_role("button", name="Cancel").click()
         window.wait_state("empty")
     finally:

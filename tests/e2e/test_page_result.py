@@ -134,7 +134,7 @@ def test_wishes_narrow_the_answer_down(room: Showroom, window: Window, photo: Pa
     assert wait_titles(window, "Thing 6") == ["Thing 6", "Thing 9"]
     assert window.page.get_by_role("radio", name="Chairs").is_checked()
 
-    window.page.get_by_role("combobox", name="Sort").select_option(label="Most expensive first")
+    window.page.get_by_role("combobox", name="Sort").select_option(label="Price: high to low")
     assert wait_titles(window, "Thing 9") == ["Thing 9", "Thing 6"]
 
     window.page.locator(".pop summary").click()
@@ -148,7 +148,7 @@ def test_wishes_narrow_the_answer_down(room: Showroom, window: Window, photo: Pa
     window.page.get_by_label("to", exact=True).fill("")
     window.page.get_by_role("button", name="Apply").click()
     window.page.wait_for_selector(".nothing >> visible=true")
-    window.page.get_by_role("link", name="Show all without filters").click()
+    window.page.get_by_role("link", name="Clear filters").click()
     assert len(wait_titles(window, "Thing 0")) > 5
     assert sent == []
 
@@ -178,12 +178,12 @@ def test_similar_products_and_the_product_sheet(room: Showroom, window: Window, 
     window.page.goto(f"{room.url}/p/demo/thing-1")
     window.page.wait_for_selector("#similar-hits .hit-title")
     sheet = window.page.inner_text("main")
-    for part in ("Thing 1", "€2.50", "Lamps", "material", "oak", "40, 50, 60", "sale", "See it in the shop"):
+    for part in ("Thing 1", "€2.50", "Lamps", "material", "oak", "40, 50, 60", "sale", "View in shop"):
         assert part in sheet
     assert window.page.locator(".slide img").count() == 2
     assert window.complaints() == []
     window.page.goto(f"{room.url}/p/demo/taken-out")
-    assert "This product is gone" in window.page.inner_text("main")
+    assert "This product is no longer available" in window.page.inner_text("main")
 
 
 def test_without_scripts_everything_but_the_frame(room: Showroom, chromium: Browser, photo: Path) -> None:
@@ -196,7 +196,7 @@ def test_without_scripts_everything_but_the_frame(room: Showroom, chromium: Brow
     assert window.texts(".hit-title")[0] == "Ding 0"
     page.locator(".chip", has_text="Stühle").click()
     page.locator(".pop summary").click()
-    page.click(".wishes button[type=submit]")
+    page.click(".refinements button[type=submit]")
     page.wait_for_url("**/s/*?of=*")
     page.wait_for_selector(".hit-title")
     assert set(window.texts(".hit-category")) == {"Stühle"}
@@ -231,7 +231,7 @@ def test_what_is_opened_and_left_out_is_told_where_it_may_be(
         window = chromium.open(PHONE, language="en-IE")
         search(window, room, photo)
         with window.page.expect_response("**/v1/feedback") as unwanted:
-            window.page.get_by_role("button", name="Not what I look for: Thing 1", exact=True).first.click()
+            window.page.get_by_role("button", name="Not what I want: Thing 1", exact=True).first.click()
         assert unwanted.value.status == 201
         assert "Thing 1" not in window.texts(".hit-title")
         assert window.page.evaluate("document.activeElement.className") == "hit-link"

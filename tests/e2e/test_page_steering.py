@@ -90,7 +90,7 @@ def test_a_screen_reader_hears_which_product_is_meant(room: Showroom, chromium: 
     page.get_by_role("button", name="Less like Thing 1", exact=True).first.click()
     wait_next(window, asked)
     examples = page.get_by_role("list", name="Your examples")
-    examples.get_by_role("button", name="Less like Thing 1 Take it away").click()
+    examples.get_by_role("button", name="Less like Thing 1 Remove").click()
     page.wait_for_selector(".example", state="detached")
     window.close()
 

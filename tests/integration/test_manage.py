@@ -14,7 +14,7 @@ from shared.contracts.search import Boost
 from shared.database.tables import Calibration, IndexVersionRow
 from tests.manage_builders import PAGE, add_version, done, dropped, job_at, see, send
 from tests.web_builders import IMAGE_ID, Shop, open_shop
-from web.i18n.error_words import reason_said
+from web.i18n.error_texts import describe_failure
 
 KEY = "a-long-secret-key"
 
@@ -37,9 +37,9 @@ def test_the_start_page_shows_catalogues_and_makes_them(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"name": "Winter!"}, "small letters"),
-        ({}, "small letters"),
-        ({"name": "demo"}, "There is a catalogue of this name already"),
+        ({"name": "Winter!"}, "lowercase letters"),
+        ({}, "lowercase letters"),
+        ({"name": "demo"}, "A catalogue with this name already exists"),
         ({"name": "w", "currency": "euro"}, "three capital letters"),
         ({"name": "w", "evil": "1"}, "evil"),
     ],
@@ -104,8 +104,8 @@ def test_an_import_is_checked_first_and_then_started_without_sending_it_again(sh
 @pytest.mark.parametrize(
     ("fields", "status", "says"),
     [
-        ({"catalogue": "demo"}, 422, "Choose a file first"),
-        ({"catalogue": "Demo!", "file": dropped()}, 422, "Say which catalogue"),
+        ({"catalogue": "demo"}, 422, "Choose a file"),
+        ({"catalogue": "Demo!", "file": dropped()}, 422, "Enter a catalogue name"),
         ({"catalogue": "demo", "file": dropped("photo.heic")}, 415, "photo.heic cannot be imported"),
         ({"catalogue": "demo", "file": dropped(data=b""), "x": ""}, 422, "empty"),
         ({"catalogue": "demo", "file": dropped("m.csv"), "mode": "all"}, 422, "mode"),
@@ -146,13 +146,13 @@ def test_why_pictures_failed_is_said_in_the_readers_language(shop: Shop) -> None
     done(shop, job, bad=1)
     words = shop.app.test_client().get(f"/manage/jobs/{job}", headers={**PAGE, "Accept-Language": "de"}).text
     with shop.app.test_request_context(headers={"Accept-Language": "de"}):
-        said = reason_said("missing_image")
-        assert reason_said("invalid_price") == "", "its message names the price, which no sentence does"
+        said = describe_failure("missing_image")
+        assert describe_failure("invalid_price") == "", "its message names the price, which no sentence does"
     assert said in words
     assert "Bild" in said
     assert "It is gone." in words
     with shop.app.test_request_context():
-        assert reason_said("missing_image") == ""
+        assert describe_failure("missing_image") == ""
 
 
 def test_a_job_is_paused_resumed_and_cancelled(shop: Shop) -> None:
@@ -169,7 +169,7 @@ def test_a_job_is_paused_resumed_and_cancelled(shop: Shop) -> None:
 def test_a_catalogue_is_deleted_once_its_name_was_typed(shop: Shop) -> None:
     assert "Type its name, demo" in see(shop, "/manage/catalogues/demo")
     wrong = send(shop, "/manage/catalogues/demo/delete", name="dem")
-    assert (wrong.status_code, "nothing was deleted" in wrong.text) == (422, True)
+    assert (wrong.status_code, "Nothing was deleted" in wrong.text) == (422, True)
     assert shop.parts.catalogue.get("demo").products == 1
     job = job_at(send(shop, "/manage/catalogues/demo/delete", name="demo"))
     assert "demo" in see(shop, f"/manage/jobs/{job}")
@@ -210,34 +210,34 @@ def test_a_catalogue_says_what_its_scores_mean_and_what_comes_first(shop: Shop) 
     page = "/manage/catalogues/demo"
     add_version(shop, 1, "live")
     text = see(shop, page)
-    assert "Not learnt from this catalogue yet" in text
-    assert "Nothing in particular" in text
+    assert "Not calibrated for this catalogue yet" in text
+    assert "Products are ranked by similarity alone" in text
     assert "vitrine boosts demo --set" in text
 
     job = job_at(send(shop, f"{page}/calibrate"))
     assert shop.parts.jobs.status(job).kind == "calibrate"
     text = see(shop, page)
     assert f"/manage/jobs/{job}" in text
-    assert "Learn what scores mean" not in text, "one at a time"
+    assert "Calibrate scores" not in text, "one at a time"
     refused = send(shop, f"{page}/calibrate")
     assert refused.status_code == 409
     shop.parts.jobs.cancel(job)
-    assert "Learn what scores mean" in see(shop, page)
+    assert "Calibrate scores" in see(shop, page)
 
     learnt(shop, {"why_not": "It has 3 products with <b>pictures</b>."}, curves={})
     text = see(shop, page)
-    assert "too little to learn from" in text
+    assert "Too little data to calibrate" in text
     assert "3 products with &lt;b&gt;pictures" in text
     first = {"object": {"first": {"ece": 0.0184}}, "whole": {"first": {"ece": None}}}
     learnt(shop, {"same": first}, curves={"same": {}})
-    assert "Mean error of best matches: 1.8 % of an object, – of a whole photo." in see(shop, page)
+    assert "Mean error of the best match: 1.8 % for an object, – for a whole photo." in see(shop, page)
 
     wanted = [Boost(filter='category = "Chairs" and price < 50', factor=1.25)]
     RankingRepository(shop.parts.database).set_boosts("demo", wanted)
     text = see(shop, page)
     assert "category = &#34;Chairs&#34; and price &lt; 50" in text
     assert "× 1.25" in text
-    assert "Nothing in particular" not in text
+    assert "Products are ranked by similarity alone" not in text
 
 
 def learnt(shop: Shop, report: dict[str, object], curves: dict[str, object]) -> None:

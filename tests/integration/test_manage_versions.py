@@ -58,21 +58,21 @@ def test_old_and_new_results_of_a_query_stand_side_by_side(shop: Shop) -> None:
 
 
 def test_duplicates_are_looked_for_shown_and_deleted(shop: Shop) -> None:
-    assert "Nobody has looked" in see(shop, "/manage/catalogues/demo/duplicates")
+    assert "No duplicate search has run" in see(shop, "/manage/catalogues/demo/duplicates")
     job = job_at(send(shop, "/manage/catalogues/demo/duplicates"))
     assert shop.parts.jobs.status(job).kind == "duplicates"
     assert job in see(shop, "/manage/catalogues/demo/duplicates")
     nothing = send(shop, "/manage/catalogues/demo/duplicates/delete")
-    assert (nothing.status_code, "Nothing was ticked" in nothing.text) == (422, True)
+    assert (nothing.status_code, "Nothing was selected" in nothing.text) == (422, True)
     gone = job_at(send(shop, "/manage/catalogues/demo/duplicates/delete", product_id="chair-1"))
     assert shop.parts.jobs.status(gone).total == 1
 
 
 def test_operations_shows_what_the_status_says_and_draws_the_hour(shop: Shop) -> None:
     empty = see(shop, "/operations")
-    assert "Nobody searched in the last hour" in empty
-    assert "No probe so far" in empty
-    assert "No process said" in empty
+    assert "No searches in the last hour" in empty
+    assert "No probes yet" in empty
+    assert "No process reported" in empty
     with shop.parts.database.write() as session:
         for n in (1, 2):
             stages = {"detect": 10.0, "embed": 5.0 * n}

@@ -14,7 +14,7 @@ from shared.errors import Refused
 from shared.imports.kinds import UPLOADS
 from shared.jobs.queue import JobQueue
 from tests.web_builders import IMAGE_ID, Shop, open_shop, picture
-from web.api.import_sources import allowed_source
+from web.api.import_sources import resolve_source
 
 ZIP = {"Content-Type": "application/zip"}
 IMPORTS = "/v1/catalogues/winter/imports"
@@ -218,7 +218,7 @@ def test_a_folder_is_read_only_under_the_roots(shop: Shop, tmp_path: Path) -> No
     cut_short = shop.client.post(IMPORTS, json={"source": f"{tmp_path}/open/goods\0"})
     assert (cut_short.status_code, cut_short.json["error"]["code"]) == (422, "invalid_input")
     with pytest.raises(Refused):
-        allowed_source(f"{tmp_path}/open/goods\0", (str(tmp_path),), url_import=False)
+        resolve_source(f"{tmp_path}/open/goods\0", (str(tmp_path),), url_import=False)
 
 
 def test_jobs_are_listed_paged_and_cancelled(shop: Shop) -> None:
@@ -303,7 +303,7 @@ def test_a_prefix_of_s3_is_read_only_under_the_roots(tmp_path: Path) -> None:
         answer = shop.client.post(IMPORTS, json={"source": bad})
         assert (answer.status_code, answer.json["error"]["code"]) == (403, "refused"), bad
     with pytest.raises(Refused):
-        allowed_source("s3://goods/winter/a\0.csv", ("s3://goods/winter",), url_import=False)
+        resolve_source("s3://goods/winter/a\0.csv", ("s3://goods/winter",), url_import=False)
 
 
 def test_a_manifest_by_address_needs_the_setting(tmp_path: Path) -> None:

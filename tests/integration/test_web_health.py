@@ -11,8 +11,8 @@ from sqlalchemy import func, select, update
 from shared.broker.health import BrokerReport, BrokerState
 from shared.database.tables import Job, Search
 from tests.web_builders import Shop, open_shop, picture
-from web.api import accepting
-from web.api.waiting import PATIENCE_S
+from web.api import broker_guard
+from web.api.waiting import EXPLAIN_AFTER_S
 
 OK = BrokerReport(BrokerState.WRITABLE, "ok", True, 1, 2)
 FULL = BrokerReport(
@@ -43,7 +43,7 @@ def accepting_routes(shop: Shop) -> list[tuple[str, str]]:
     found = []
     for rule in shop.app.url_map.iter_rules():
         view = shop.app.view_functions[rule.endpoint]
-        if hasattr(view, accepting._ATTRIBUTE) or accepting.accepts_work(view):
+        if hasattr(view, broker_guard._ATTRIBUTE) or broker_guard.accepts_work(view):
             path = rule.rule.replace("<catalogue>", "demo").replace("<product_id>", "chair-1")
             path = path.replace("<job_id>", "x").replace("<action>", "rebuild")
             found += [(method, path) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
@@ -127,7 +127,7 @@ def test_who_waits_for_long_is_told_why(shop: Shop, monkeypatch: pytest.MonkeyPa
     age(shop, task_id)
     assert shop.client.get(f"/v1/tasks/{task_id}").json["waiting_for"]["code"] == "unavailable"
     page = shop.client.get(f"/s/{task_id}", headers={"Accept": "text/html"}).text
-    words = "This is taking longer than usual: part of the search is being restarted."
+    words = "This is taking longer than usual: part of the search is restarting."
     assert words in page
     assert shop.client.get(f"/s/{task_id}/part").text.startswith(f"queued\n{words}")
     german = shop.client.get(f"/s/{task_id}/part", headers={"Accept-Language": "de"})
@@ -147,6 +147,6 @@ def picture_file() -> object:
 
 
 def age(shop: Shop, task_id: str) -> None:
-    old = time.time() - 2 * PATIENCE_S
+    old = time.time() - 2 * EXPLAIN_AFTER_S
     with shop.parts.database.write() as session:
         session.execute(update(Search).where(Search.id == task_id).values(created_at=old))

@@ -10,9 +10,9 @@ import pytest
 
 from shared.contracts import SearchOptions
 from tests.web_builders import IMAGE_ID, Shop, open_shop, upload
-from web.storefront.installed import version_of
-from web.storefront.products import filter_fields
-from web.storefront.refining import Wishes
+from web.storefront.installed import hash_folder
+from web.storefront.products import list_attributes
+from web.storefront.refining import Refinements
 
 PAGE = {"Accept": "text/html"}
 
@@ -38,28 +38,28 @@ def asked_with(shop: Shop, address: str) -> SearchOptions:
 @pytest.mark.parametrize(
     "wishes",
     [
-        Wishes(),
-        Wishes("Chairs"),
-        Wishes(least="5"),
-        Wishes(most="9.50"),
-        Wishes("A b", "5", "9.50"),
-        Wishes(likely=0.5),
-        Wishes("Chairs", like=("a", "b"), unlike=("c",)),
+        Refinements(),
+        Refinements("Chairs"),
+        Refinements(min_price="5"),
+        Refinements(max_price="9.50"),
+        Refinements("A b", "5", "9.50"),
+        Refinements(min_probability=0.5),
+        Refinements("Chairs", like=("a", "b"), unlike=("c",)),
     ],
 )
-def test_wishes_come_back_from_the_search_they_made(wishes: Wishes) -> None:
+def test_wishes_come_back_from_the_search_they_made(wishes: Refinements) -> None:
     options = SearchOptions(
         category=wishes.category or None,
         filter=wishes.filter,
-        min_probability=wishes.likely or None,
+        min_probability=wishes.min_probability or None,
         like=wishes.like,
         unlike=wishes.unlike,
     )
-    assert Wishes.of(options) == wishes
+    assert Refinements.from_options(options) == wishes
 
 
 def test_a_filter_that_no_page_wrote_is_no_wish() -> None:
-    assert Wishes.of(SearchOptions(filter='colour = "red" and price <= 5')) == Wishes()
+    assert Refinements.from_options(SearchOptions(filter='colour = "red" and price <= 5')) == Refinements()
 
 
 def test_a_form_asks_again_without_an_upload(shop: Shop, found: str) -> None:
@@ -131,7 +131,7 @@ def test_the_sheet_tells_what_the_catalogue_says(shop: Shop) -> None:
 
 
 def test_facts_are_what_can_be_read() -> None:
-    told = filter_fields({"size_cm": [1, 2.5], "oak": True, "deep": {"a": 1}, "empty": "", "text": "so"})
+    told = list_attributes({"size_cm": [1, 2.5], "oak": True, "deep": {"a": 1}, "empty": "", "text": "so"})
     assert told == [("size cm", "1, 2.5"), ("oak", "✓"), ("text", "so")]
 
 
@@ -160,10 +160,10 @@ def test_files_have_their_version_in_the_address(shop: Shop, tmp_path: Path) -> 
     assert tag.startswith("W/")
     assert shop.client.get(script[1], headers={"If-None-Match": tag}).status_code == 304
     (tmp_path / "a.css").write_text("a")
-    before = version_of(tmp_path)
-    version_of.cache_clear()
+    before = hash_folder(tmp_path)
+    hash_folder.cache_clear()
     (tmp_path / "a.css").write_text("b")
-    assert version_of(tmp_path) != before
+    assert hash_folder(tmp_path) != before
 
 
 def test_the_worker_keeps_files_of_the_page_alone(shop: Shop) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.web_builders import Shop, open_shop
-from web.i18n import LANGUAGES, duration, negotiate, number, when
+from web.i18n import LANGUAGES, format_duration, format_number, format_time, negotiate
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +87,17 @@ def test_numbers_durations_and_moments(
     shop: Shop, tag: str, figure: str, short: str, long: str, moment: str
 ) -> None:
     with shop.app.test_request_context("/", headers={"Accept-Language": tag}):
-        assert number(12345.6) == figure
-        assert duration(0.4213) == short
-        assert duration(185) == long
-        assert when(datetime(2026, 11, 21, 14, 5, tzinfo=UTC)) == moment
-        assert when(1795269900) == moment
+        assert format_number(12345.6) == figure
+        assert format_duration(0.4213) == short
+        assert format_duration(185) == long
+        assert format_time(datetime(2026, 11, 21, 14, 5, tzinfo=UTC)) == moment
+        assert format_time(1795269900) == moment
 
 
 def test_numbers_of_a_column_have_as_many_decimals_each(shop: Shop) -> None:
     def written(language: str) -> list[str]:
         with shop.app.test_request_context("/", headers={"Accept-Language": language}):
-            return [number(value, 2) for value in (0.4, 0.385, 1.0)]
+            return [format_number(value, 2) for value in (0.4, 0.385, 1.0)]
 
     assert written("en") == ["0.40", "0.38", "1.00"]
     assert written("de") == ["0,40", "0,38", "1,00"]

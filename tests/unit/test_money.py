@@ -13,7 +13,7 @@ import pytest
 from shared.errors import InvalidInput
 from shared.money.rates import SHIPPED, Rates, RatesBook, Table, read_rates
 from tests.web_builders import Shop, open_shop
-from web.i18n.money import OWN, money, rates_note, wanted_currency
+from web.i18n.money import OWN, choose_currency, format_price, rates_note
 
 DAY = "2026-01-02"
 
@@ -136,7 +136,7 @@ def test_the_data_folder_wins_and_a_change_is_seen_at_once(tmp_path: Path) -> No
     ],
 )
 def test_which_currency(chosen: list[str | None], place: tuple[str, str | None], code: str | None) -> None:
-    assert wanted_currency(chosen, place, rates(USD="1.1", CHF="0.9", JPY="160", SEK="11")) == code
+    assert choose_currency(chosen, place, rates(USD="1.1", CHF="0.9", JPY="160", SEK="11")) == code
 
 
 @pytest.mark.parametrize(
@@ -158,16 +158,16 @@ def test_which_currency(chosen: list[str | None], place: tuple[str, str | None],
 def test_what_a_price_looks_like(shop: Shop, tag: str, wanted: str, price: str, text: str) -> None:
     query = f"/?currency={wanted}" if wanted else "/"
     with shop.app.test_request_context(query, headers={"Accept-Language": tag}):
-        assert money(Decimal(price), "EUR") == text
+        assert format_price(Decimal(price), "EUR") == text
 
 
 def test_the_note_says_the_day_once_a_price_was_converted(shop: Shop) -> None:
     with shop.app.test_request_context("/?currency=USD", headers={"Accept-Language": "en"}):
-        assert money(Decimal(1), "USD") == "$1.00"
-        assert money(None, "EUR") == ""
-        assert money(Decimal("1.5"), None) == "1.5"
+        assert format_price(Decimal(1), "USD") == "$1.00"
+        assert format_price(None, "EUR") == ""
+        assert format_price(Decimal("1.5"), None) == "1.5"
         assert rates_note() == ""
-        assert money(Decimal(1), "EUR") == "≈\u00a0$1.10"
+        assert format_price(Decimal(1), "EUR") == "≈\u00a0$1.10"
         assert "January 2, 2026" in rates_note()
 
 
@@ -177,7 +177,7 @@ def test_with_broken_rates_prices_stay_as_the_shop_has_them(shop: Shop) -> None:
     assert page.status_code == 200
     assert "Set-Cookie" not in page.headers
     with shop.app.test_request_context("/?currency=USD"):
-        assert money(Decimal(1), "EUR") == "€1.00"
+        assert format_price(Decimal(1), "EUR") == "€1.00"
 
 
 def test_the_switch_is_kept_in_a_cookie(shop: Shop) -> None:

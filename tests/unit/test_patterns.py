@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.pattern_inputs import PACKAGES, ROOT, Used, growth, patterns
-from web.http.bodies import strict_json
+from web.http.bodies import parse_json
 
 #: A linear pattern grows 4 times with a text 4 times as long, a quadratic one 16 times.
 _MAX_GROWTH = 9.0
@@ -53,4 +53,4 @@ def test_patterns_of_contracts_run_on_a_linear_engine() -> None:
 def test_a_body_of_the_largest_size_is_read_in_linear_time(text: str) -> None:
     """Quadratic, each would take hours: this test would not end within the suite's limit."""
     with pytest.raises(Exception, match=r"JSON|twice"):
-        strict_json(text)
+        parse_json(text)

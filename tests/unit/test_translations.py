@@ -148,4 +148,4 @@ def test_the_start_page_is_in_the_language_and_reads_its_way(shop: Shop, languag
     assert "Find it by photo" not in page
     gone = shop.client.get("/nowhere", headers={"Accept-Language": language, "Accept": "text/html"})
     assert gone.status_code == 404
-    assert spoken.gettext("There is nothing here") in gone.text
+    assert spoken.gettext("Not found") in gone.text

@@ -12,7 +12,7 @@ import shared.errors
 import web
 from shared.contracts import SearchOptions
 from shared.errors import InvalidInput
-from web.http.errors import STATUS, parsed
+from web.http.errors import STATUS, parse_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def test_version_is_the_one_of_pyproject() -> None:
 )
 def test_a_wrong_field_is_named(data: dict[str, object], field: str, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        parsed(SearchOptions, data)
+        parse_model(SearchOptions, data)
     assert caught.value.field == field
     assert words in caught.value.message
     assert "pydantic" not in caught.value.message

@@ -1,1 +1,1 @@
-"""Everything under /v1, and the operators' endpoints."""
+"""The API under /v1 and the operators' endpoints."""

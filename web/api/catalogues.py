@@ -1,4 +1,4 @@
-"""Catalogues, their products and imports. What changes a catalogue is a job: 202 and where to poll."""
+"""Catalogues, products and imports. Changes are jobs, answered 202 with the address to poll."""
 
 from __future__ import annotations
 
@@ -31,158 +31,160 @@ from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.errors import InvalidInput, StorageUnavailable, UnsupportedFormat
 from shared.imports.kinds import UPLOADS
 from shared.retention.picture_sweep import PicturesSwept, read_sweep_count
-from web.api.import_sources import allowed_source
+from web.api.import_sources import resolve_source
 from web.api.jobs import caller_jobs, publish_job
 from web.api.openapi import Parameter, operation
-from web.http.bodies import idempotency, json_body, optional_json, query_fields, read_file, strict_json
-from web.http.errors import as_invalid_input, parsed
+from web.http.bodies import parse_json, read_file, read_idempotency, read_json, read_optional_json, read_query
+from web.http.errors import parse_model, to_invalid_input
 from web.services import services
 
 blueprint = Blueprint("catalogues", __name__)
 
 MAX_PICTURES = 32
-#: How often pictures are stored again because old ones were deleted meanwhile.
-_TRIES = 3
-_PIECE_BYTES = 1 << 20
+#: Maximum attempts to store pictures while a sweep of old pictures runs concurrently.
+_MAX_ATTEMPTS = 3
+_CHUNK_BYTES = 1 << 20
 _NAMES: dict[str, TypeAdapter[str]] = {
     "catalogue": TypeAdapter(CatalogueName),
     "product_id": TypeAdapter(NewProductId),
 }
-REPEATABLE = Parameter("Idempotency-Key", "The same key and request make one job", "header")
+REPEATABLE = Parameter("Idempotency-Key", "Requests with the same key and content create one job", "header")
 _OPTIONS = tuple(
-    Parameter(name, f"{field.description}. Of an upload; the JSON form has it as a field")
+    Parameter(name, f"{field.description}. For uploads; a JSON request has it as a field")
     for name, field in ImportOptions.model_fields.items()
 )
 
 
 class CatalogueIn(Contract):
-    """A catalogue as it is made."""
+    """The settings of a new catalogue."""
 
-    currency: Currency = Field("EUR", description="Of prices that name none")
+    currency: Currency = Field("EUR", description="Default currency of prices")
 
 
 class ProductUpload(Contract):
-    """The multipart form of a product: its data and its pictures, which replace the earlier ones."""
+    """The multipart form of a product: its data and pictures, which replace the previous ones."""
 
     product: ProductIn
     image: list[bytes] = Field(description="The pictures, the main one first")
 
 
-def checked(name: str, value: str) -> str:
-    """Return a name from an address if it has the right form, else raise InvalidInput."""
+def check_name(name: str, value: str) -> str:
+    """Validate a name from a URL; raise InvalidInput if its form is wrong."""
     try:
         return _NAMES[name].validate_python(value)
     except ValidationError as error:
-        reason = as_invalid_input(error)
+        reason = to_invalid_input(error)
         raise InvalidInput(f"{name}: {reason.message}", name) from error
 
 
 @blueprint.get("/v1/catalogues")
-@operation("All catalogues", "Catalogues", {200: [CatalogueOut]})
-def every() -> Response:
+@operation("List all catalogues", "Catalogues", {200: [CatalogueOut]})
+def list_catalogues() -> Response:
     return jsonify([c.model_dump(mode="json") for c in services().catalogue.list_catalogues()])
 
 
 @blueprint.put("/v1/catalogues/<catalogue>")
 @operation(
-    "Make a catalogue, unless it exists",
+    "Create a catalogue unless it exists",
     "Catalogues",
     {200: CatalogueOut},
     bodies={"application/json": CatalogueIn},
     errors=(400, 422),
 )
-def make(catalogue: str) -> Response:
-    wanted = parsed(CatalogueIn, optional_json())
-    made = services().catalogue.create(checked("catalogue", catalogue), wanted.currency)
-    return jsonify(made.model_dump(mode="json"))
+def create_catalogue(catalogue: str) -> Response:
+    body = parse_model(CatalogueIn, read_optional_json())
+    created = services().catalogue.create(check_name("catalogue", catalogue), body.currency)
+    return jsonify(created.model_dump(mode="json"))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>")
-@operation("One catalogue", "Catalogues", {200: CatalogueOut}, errors=(404,))
-def one(catalogue: str) -> Response:
+@operation("Get a catalogue", "Catalogues", {200: CatalogueOut}, errors=(404,))
+def get_catalogue(catalogue: str) -> Response:
     return jsonify(services().catalogue.get(catalogue).model_dump(mode="json"))
 
 
 @blueprint.delete("/v1/catalogues/<catalogue>")
 @operation(
-    "Delete a catalogue with all that it holds; its name is free at once",
+    "Delete a catalogue with all its data; its name is free immediately",
     "Catalogues",
     {202: JobOut},
     errors=(404, 409),
 )
-def delete(catalogue: str) -> Response:
-    return job_answer(services().jobs.create_drop(checked("catalogue", catalogue)))
+def delete_catalogue(catalogue: str) -> Response:
+    return answer_with_job(services().jobs.create_drop(check_name("catalogue", catalogue)))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/products/<product_id>")
-@operation("One product with its pictures", "Products", {200: ProductOut}, errors=(404,))
-def product(catalogue: str, product_id: str) -> Response:
+@operation("Get a product with its pictures", "Products", {200: ProductOut}, errors=(404,))
+def get_product(catalogue: str, product_id: str) -> Response:
     return jsonify(services().catalogue.product(catalogue, product_id).model_dump(mode="json"))
 
 
 @blueprint.put("/v1/catalogues/<catalogue>/products/<product_id>")
 @operation(
-    "Write a product; JSON alone keeps its pictures",
+    "Create or replace a product; JSON alone keeps its pictures",
     "Products",
     {202: JobOut},
     bodies={"multipart/form-data": ProductUpload, "application/json": ProductIn},
     errors=(400, 404, 411, 413, 415, 422),
 )
 def put_product(catalogue: str, product_id: str) -> Response:
-    checked("product_id", product_id)
+    check_name("product_id", product_id)
     parts = services()
     if request.mimetype != "multipart/form-data":
-        written = parsed(ProductIn, json_body())
-        return job_answer(caller_jobs().create_put(catalogue, product_id, written, None))
-    written = parsed(ProductIn, strict_json(_product_part()))
+        product = parse_model(ProductIn, read_json())
+        return answer_with_job(caller_jobs().create_put(catalogue, product_id, product, None))
+    product = parse_model(ProductIn, parse_json(_read_product()))
     jobs = caller_jobs()
     jobs.require_room(catalogue)
-    pictures = _pictures()
-    for _ in range(_TRIES):
+    pictures = _read_pictures()
+    for _ in range(_MAX_ATTEMPTS):
         since = read_sweep_count(parts.database)
         keys = [parts.store.put(picture, "images") for picture in pictures]
         with suppress(PicturesSwept):
-            return job_answer(jobs.create_put(catalogue, product_id, written, keys, since))
-    raise StorageUnavailable("Old pictures are being deleted at this moment: try again.")
+            return answer_with_job(jobs.create_put(catalogue, product_id, product, keys, since))
+    raise StorageUnavailable("Old pictures are being deleted at the moment. Try again.")
 
 
 @blueprint.patch("/v1/catalogues/<catalogue>/products/<product_id>")
 @operation(
-    "Change some of a product's data: objects are merged, null takes away; its pictures stay",
+    "Change fields of a product: objects are merged, null removes a field, pictures stay",
     "Products",
     {202: JobOut},
     bodies={"application/json": ProductIn},
     errors=(400, 404, 413, 415, 422),
 )
 def patch_product(catalogue: str, product_id: str) -> Response:
-    checked("product_id", product_id)
-    patch = json_body()
+    check_name("product_id", product_id)
+    patch = read_json()
     if not isinstance(patch, dict):
         raise InvalidInput("Send the fields to change as a JSON object.")
-    now = services().catalogue.product(catalogue, product_id)
+    current = services().catalogue.product(catalogue, product_id)
     try:
-        apply_patch(now, patch)
+        apply_patch(current, patch)
     except ValidationError as error:
-        raise as_invalid_input(error) from error
-    return job_answer(caller_jobs().create_patch(catalogue, product_id, patch))
+        raise to_invalid_input(error) from error
+    return answer_with_job(caller_jobs().create_patch(catalogue, product_id, patch))
 
 
-def _product_part() -> str:
+def _read_product() -> str:
     text = request.form.get("product")
     if text is None or set(request.form) != {"product"}:
-        raise InvalidInput("Send the product as JSON in the one form field `product`.", "product")
+        raise InvalidInput(
+            "Send the product as JSON in the form field `product`, and no other text field.", "product"
+        )
     return text
 
 
-def _pictures() -> list[bytes]:
-    """The pictures that came along, each probed: the first of them is stored when all are sound."""
+def _read_pictures() -> list[bytes]:
+    """Read and probe the uploaded pictures; none is stored unless all are valid."""
     files = request.files.getlist("image")
     if not files or set(request.files) != {"image"}:
         raise InvalidInput(
-            "Send the pictures as file fields `image`; JSON alone keeps the old ones.", "image"
+            "Send the pictures as file fields `image`. Send only JSON to keep the current ones.", "image"
         )
     if len(files) > MAX_PICTURES:
-        raise InvalidInput(f"A product has at most {MAX_PICTURES} pictures.", "image")
+        raise InvalidInput(f"A product may have at most {MAX_PICTURES} pictures.", "image")
     parts = services()
     pictures = [read_file(file, "image") for file in files]
     for picture in pictures:
@@ -193,26 +195,26 @@ def _pictures() -> list[bytes]:
 @blueprint.delete("/v1/catalogues/<catalogue>/products/<product_id>")
 @operation("Delete a product", "Products", {202: JobOut}, errors=(404,))
 def delete_product(catalogue: str, product_id: str) -> Response:
-    return job_answer(caller_jobs().create_delete(catalogue, [product_id]))
+    return answer_with_job(caller_jobs().create_delete(catalogue, [product_id]))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/reconcile")
 @operation(
-    "Compare catalogue and index row by row, and mend the index if asked to",
+    "Compare catalogue and index row by row, and repair the index on request",
     "Catalogues",
     {202: JobOut},
     bodies={"application/json": ReconcileRequest},
     errors=(400, 404, 422, 503),
 )
-def reconcile(catalogue: str) -> Response:
-    name = checked("catalogue", catalogue)
-    wanted = parsed(ReconcileRequest, optional_json())
-    return job_answer(caller_jobs().create(JobKind.RECONCILE, name, stored(wanted)))
+def reconcile_catalogue(catalogue: str) -> Response:
+    name = check_name("catalogue", catalogue)
+    body = parse_model(ReconcileRequest, read_optional_json())
+    return answer_with_job(caller_jobs().create(JobKind.RECONCILE, name, stored(body)))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/imports")
 @operation(
-    "Import an archive, a manifest, or a source that the server can read; makes the catalogue",
+    "Import an archive, a manifest, or a source that the server can read; creates the catalogue",
     "Imports",
     {202: JobOut},
     bodies={**{media: media for media in UPLOADS}, "application/json": ImportRequest},
@@ -220,37 +222,38 @@ def reconcile(catalogue: str) -> Response:
     errors=(400, 403, 409, 411, 413, 415, 422, 503),
 )
 def start_import(catalogue: str) -> Response:
-    name = checked("catalogue", catalogue)
+    name = check_name("catalogue", catalogue)
     if request.mimetype in UPLOADS:
-        options = parsed(ImportOptions, query_fields())
-        return job_answer(import_upload(name, UPLOADS[request.mimetype], options, request.stream))
+        upload = parse_model(ImportOptions, read_query())
+        return answer_with_job(import_upload(name, UPLOADS[request.mimetype], upload, request.stream))
     if request.mimetype != "application/json":
         raise UnsupportedFormat(f"Send {', '.join(UPLOADS)}, or JSON with `source`.", "Content-Type")
-    body = json_body()
-    wanted = parsed(ImportRequest, {**query_fields(), **body} if isinstance(body, dict) else body)
+    body = read_json()
+    options = parse_model(ImportRequest, {**read_query(), **body} if isinstance(body, dict) else body)
     services().disk.require_space()
     settings = services().settings
-    source = allowed_source(wanted.source, settings.jobs.import_roots, url_import=settings.web.url_import)
+    source = resolve_source(options.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     services().catalogue.create(name)
-    how = stored(wanted, exclude={"source"})
-    return job_answer(caller_jobs().create_import(name, source, idempotency(name, wanted), how))
+    stored_options = stored(options, exclude={"source"})
+    repeat = read_idempotency(name, options)
+    return answer_with_job(caller_jobs().create_import(name, source, repeat, stored_options))
 
 
 def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: IO[bytes]) -> AcceptedRequest:
-    """Stream an upload into the store, then commit the job; a repeated request leaves no second copy."""
+    """Store an upload and create its import job; a repeated request leaves no second copy."""
     parts = services()
     if not request.content_length:
-        raise InvalidInput("The body is empty.")
+        raise InvalidInput("The body is empty. Send an archive or a manifest.")
     parts.disk.require_space()
     jobs = caller_jobs()
-    if "Idempotency-Key" not in request.headers:  # which may have made its job before
+    if "Idempotency-Key" not in request.headers:  # a repeated request may already have its job
         jobs.require_room(catalogue)
     upload = f"{secrets.token_hex(32)}-upload.{ending}"
     digest = hashlib.sha256()
     try:
-        most = parts.settings.jobs.max_import_bytes
-        parts.store.put_stream(upload, _pieces(stream, digest), "imports", most)
-        repeat: Idempotent | None = idempotency(catalogue, digest.hexdigest(), options)
+        max_bytes = parts.settings.jobs.max_import_bytes
+        parts.store.put_stream(upload, _read_chunks(stream, digest), "imports", max_bytes)
+        repeat: Idempotent | None = read_idempotency(catalogue, digest.hexdigest(), options)
         parts.catalogue.create(catalogue)
         accepted = jobs.create_import(catalogue, {"archive": upload}, repeat, stored(options))
     except BaseException:
@@ -261,18 +264,18 @@ def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: I
     return accepted
 
 
-def _pieces(stream: IO[bytes], digest: Any) -> Iterator[bytes]:
-    while piece := stream.read(_PIECE_BYTES):
-        digest.update(piece)
-        yield piece
+def _read_chunks(stream: IO[bytes], digest: Any) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        yield chunk
 
 
-def job_answer(accepted: AcceptedRequest) -> Response:
-    """Publish the job and answer 202 with where to poll it."""
+def answer_with_job(accepted: AcceptedRequest) -> Response:
+    """Publish a new job and answer 202 with the address to poll."""
     if accepted.created:
         publish_job(accepted.id)
     answer = jsonify(services().jobs.status(accepted.id).model_dump(mode="json"))
     answer.status_code = 202
-    answer.headers["Location"] = url_for("jobs.one", job_id=accepted.id)
+    answer.headers["Location"] = url_for("jobs.get_job", job_id=accepted.id)
     answer.headers["Retry-After"] = "1"
     return answer

@@ -1,4 +1,4 @@
-"""The documentation page: drawn from the OpenAPI document, readable without a network."""
+"""Render the API documentation from the OpenAPI document, without external resources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, current_app, render_template
 
-from web.api.openapi import document
+from web.api.openapi import build_document
 from web.services import services
 
 blueprint = Blueprint("docs", __name__)
@@ -30,43 +30,44 @@ _VALUES = {
 
 
 @blueprint.get("/docs")
-def page() -> str:
-    """Every call, its parameters, bodies and answers, and every model."""
+def show_docs() -> str:
+    """Render all calls with their parameters, bodies and answers, and all models."""
     keyed = services().settings.web.api_key is not None
-    described = document(current_app, keyed)
-    return render_template("docs.html", **outline(described, keyed), info=described["info"], keyed=keyed)
+    document = build_document(current_app, keyed)
+    return render_template("docs.html", **_group_by_tag(document, keyed), info=document["info"], keyed=keyed)
 
 
-def outline(described: dict[str, Any], keyed: bool) -> dict[str, Any]:
-    """Order the document for reading: calls by tag, then the models."""
+def _group_by_tag(document: dict[str, Any], keyed: bool) -> dict[str, Any]:
+    """Arrange the OpenAPI document for the template: calls by tag, and models."""
     tags: dict[str, list[dict[str, Any]]] = {}
-    for path, methods in described["paths"].items():
+    for path, methods in document["paths"].items():
         for method, call in methods.items():
-            one = {
+            entry = {
                 "id": call["operationId"],
                 "method": method.upper(),
                 "path": path,
                 "summary": call["summary"],
                 "parameters": call["parameters"],
                 "bodies": {
-                    m: name_of(c["schema"]) for m, c in call.get("requestBody", _NO_BODY)["content"].items()
+                    m: describe_schema(c["schema"])
+                    for m, c in call.get("requestBody", _NO_BODY)["content"].items()
                 },
-                "answers": {s: _contents(a) for s, a in call["responses"].items()},
-                "curl": curl(call["operationId"], method.upper(), path, keyed),
+                "answers": {s: _describe_answer(a) for s, a in call["responses"].items()},
+                "curl": _build_curl(call["operationId"], method.upper(), path, keyed),
             }
-            tags.setdefault(call["tags"][0], []).append(one)
+            tags.setdefault(call["tags"][0], []).append(entry)
     models = {
         name: [
             (
                 field,
-                name_of(schema),
+                describe_schema(schema),
                 field in model.get("required", ()),
                 _default(schema),
                 schema.get("description", ""),
             )
             for field, schema in model.get("properties", {}).items()
         ]
-        for name, model in described["components"]["schemas"].items()
+        for name, model in document["components"]["schemas"].items()
     }
     return {"tags": tags, "models": models}
 
@@ -74,19 +75,19 @@ def outline(described: dict[str, Any], keyed: bool) -> dict[str, Any]:
 _NO_BODY: dict[str, Any] = {"content": {}}
 
 
-def name_of(schema: dict[str, Any]) -> str:
-    """A schema in a few words: ``SearchResult``, ``list of Hit``, ``number or null``."""
+def describe_schema(schema: dict[str, Any]) -> str:
+    """Describe a schema briefly: ``SearchResult``, ``list of Hit``, ``number or null``."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
-        return " or ".join(name_of(choice) for choice in schema["anyOf"])
+        return " or ".join(describe_schema(choice) for choice in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(json.dumps(value) for value in schema["enum"])
     if schema.get("type") == "array":
         inner: dict[str, Any] = schema.get("items") or next(iter(schema.get("prefixItems", [])), {})
-        return f"list of {name_of(inner)}"
+        return f"list of {describe_schema(inner)}"
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
-        return f"object of {name_of(schema['additionalProperties'])}"
+        return f"object of {describe_schema(schema['additionalProperties'])}"
     kind = str(schema.get("format") or schema.get("type") or "any")
     bounds = [
         f"{word} {schema[key]}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in schema
@@ -98,13 +99,13 @@ def _default(schema: dict[str, Any]) -> str:
     return json.dumps(schema["default"]) if schema.get("default") is not None else ""
 
 
-def _contents(answer: dict[str, Any]) -> tuple[str, str]:
-    shapes = [name_of(content["schema"]) for content in answer.get("content", {}).values()]
+def _describe_answer(answer: dict[str, Any]) -> tuple[str, str]:
+    shapes = [describe_schema(content["schema"]) for content in answer.get("content", {}).values()]
     return answer["description"], ", ".join(shapes)
 
 
-def curl(operation_id: str, method: str, path: str, keyed: bool) -> str:
-    """A call that can be pasted into a shell."""
+def _build_curl(operation_id: str, method: str, path: str, keyed: bool) -> str:
+    """Build a curl command that can be pasted into a shell."""
     for name, value in _VALUES.items():
         path = path.replace(f"{{{name}}}", value)
     key = ' -H "Authorization: Bearer $KEY"' if keyed else ""

@@ -1,4 +1,4 @@
-"""Duplicates of a catalogue: a job looks for them, and its groups are shown page by page or as CSV."""
+"""Duplicates of a catalogue: find them with a job, list them in pages, export them as CSV."""
 
 from __future__ import annotations
 
@@ -7,58 +7,58 @@ from typing import cast
 
 from flask import Blueprint, Response, jsonify, request
 
-from shared.catalogue.duplicates import KIND, MAX_PAGE, DuplicateRepository
+from shared.catalogue.duplicates import KIND, MAX_PAGE
 from shared.contracts import JobOut
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicatesRequest
 from shared.contracts.stored import stored
 from shared.errors import InvalidInput
-from web.api.catalogues import checked, job_answer
+from web.api.catalogues import answer_with_job, check_name
 from web.api.jobs import caller_jobs
 from web.api.openapi import Parameter, operation
-from web.http.bodies import asked_number, optional_json
+from web.http.bodies import read_number, read_optional_json
 from web.http.csv_safety import csv_line
-from web.http.errors import parsed
+from web.http.errors import parse_model
 from web.services import services
 
 blueprint = Blueprint("duplicates", __name__)
 
-_KIND = Parameter("kind", "exact or near; both if left out")
+_KIND = Parameter("kind", "exact or near; default: both")
 _COLUMNS = ("group", "kind", "keep", "product_id", "title", "similarity", "image_url")
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/duplicates")
 @operation(
-    "Look for products that show the same thing",
+    "Find products that show the same item",
     "Duplicates",
     {202: JobOut},
     bodies={"application/json": DuplicatesRequest},
     errors=(400, 404, 422, 503),
 )
-def look(catalogue: str) -> Response:
-    name = checked("catalogue", catalogue)
-    wanted = parsed(DuplicatesRequest, optional_json())
-    return job_answer(caller_jobs().create(KIND, name, stored(wanted)))
+def find_duplicates(catalogue: str) -> Response:
+    name = check_name("catalogue", catalogue)
+    body = parse_model(DuplicatesRequest, read_optional_json())
+    return answer_with_job(caller_jobs().create(KIND, name, stored(body)))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/duplicates")
 @operation(
-    "The groups that the last such job found, page by page",
+    "List the groups that the last duplicate search found, in pages",
     "Duplicates",
     {200: DuplicatePage},
     parameters=(
         _KIND,
-        Parameter("cursor", "The next_cursor of the page before"),
-        Parameter("limit", f"Groups: 1 to {MAX_PAGE}; 50 if left out", type="integer"),
-        Parameter("locale", "Of titles; en if left out"),
+        Parameter("cursor", "The next_cursor of the previous page"),
+        Parameter("limit", f"Groups: 1 to {MAX_PAGE}; default 50", type="integer"),
+        Parameter("locale", "Locale of titles; default en"),
     ),
     errors=(404, 410, 422),
 )
-def groups(catalogue: str) -> Response:
-    page = _ledger().groups(
-        checked("catalogue", catalogue),
-        asked_kind(),
+def list_duplicates(catalogue: str) -> Response:
+    page = services().duplicates.groups(
+        check_name("catalogue", catalogue),
+        read_kind(),
         request.args.get("cursor"),
-        asked_number("limit", 1, MAX_PAGE, 50),
+        read_number("limit", 1, MAX_PAGE, 50),
         request.args.get("locale", "en"),
     )
     return jsonify(page.model_dump(mode="json"))
@@ -66,36 +66,34 @@ def groups(catalogue: str) -> Response:
 
 @blueprint.get("/v1/catalogues/<catalogue>/duplicates.csv")
 @operation(
-    "All groups as a CSV file, a line a product; no cell runs as a formula",
+    "Export all groups as CSV, one line per product; no cell runs as a formula",
     "Duplicates",
     {200: "text/csv"},
     parameters=(_KIND,),
     errors=(404, 422),
 )
-def groups_csv(catalogue: str) -> Response:
-    name, kind, ledger = checked("catalogue", catalogue), asked_kind(), _ledger()
-    ledger.groups(name, kind, None, 1)  # an error must come before the first byte
-    answer = Response(_csv(ledger.iterate_all(name, kind)), mimetype="text/csv")
+def export_duplicates(catalogue: str) -> Response:
+    name, kind, duplicates = check_name("catalogue", catalogue), read_kind(), services().duplicates
+    duplicates.groups(name, kind, None, 1)  # raises its errors before the first byte is sent
+    answer = Response(_to_csv(duplicates.iterate_all(name, kind)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="duplicates.csv"'
     return answer
 
 
-def _csv(found: Iterator[DuplicateGroup]) -> Iterator[str]:
+def _to_csv(groups: Iterator[DuplicateGroup]) -> Iterator[str]:
     yield csv_line(_COLUMNS)
-    for group in found:
-        for each in group.products:
-            keep = "yes" if each.product_id == group.keep else ""
-            score = f"{each.similarity:.4f}"
-            yield csv_line((group.id, group.kind, keep, each.product_id, each.title, score, each.image_url))
+    for group in groups:
+        for product in group.products:
+            keep = "yes" if product.product_id == group.keep else ""
+            score = f"{product.similarity:.4f}"
+            yield csv_line(
+                (group.id, group.kind, keep, product.product_id, product.title, score, product.image_url)
+            )
 
 
-def asked_kind() -> DuplicateKind | None:
-    """The kind that the address asks for, None for both; raises InvalidInput for another word."""
+def read_kind() -> DuplicateKind | None:
+    """Read the query parameter ``kind``, None for both; raise InvalidInput for other values."""
     kind = request.args.get("kind")
     if kind not in (None, "exact", "near"):
-        raise InvalidInput("kind: exact or near.", "kind")
+        raise InvalidInput("kind must be exact or near.", "kind")
     return cast(DuplicateKind | None, kind)
-
-
-def _ledger() -> DuplicateRepository:
-    return services().duplicates

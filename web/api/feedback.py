@@ -1,4 +1,4 @@
-"""Feedback on hits: said by shops, where the operator allows it, and read by whoever judges the search."""
+"""Feedback on hits: add it if the operator allows it, list it and export it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from flask import Blueprint, Response, jsonify
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.database.tables import MAX_ROW_ID
 from shared.errors import NotFound, Refused
-from shared.searches.feedback import PHOTOS, FeedbackRepository
-from web.api.catalogues import checked
+from shared.searches.feedback import PHOTOS
+from web.api.catalogues import check_name
 from web.api.openapi import Parameter, operation
-from web.http.bodies import asked_number, json_body
+from web.http.bodies import read_json, read_number
 from web.http.csv_safety import csv_line
-from web.http.errors import parsed
+from web.http.errors import parse_model
 from web.services import services
 
 blueprint = Blueprint("feedback", __name__)
@@ -25,26 +25,23 @@ _COLUMNS = ("id", "query_id", "object", "product_id", "kind", "rank", "score", "
 
 @blueprint.post("/v1/feedback")
 @operation(
-    "Say what somebody did with a hit; the same said twice is kept once. Off unless the operator allows it",
+    "Record what a shopper did with a hit, once per hit and kind. Off unless the operator allows it",
     "Feedback",
     {201: FeedbackOut, 200: FeedbackOut},
     bodies={"application/json": FeedbackIn},
     errors=(400, 403, 404, 409, 410, 422),
 )
-def say() -> tuple[Response, int]:
+def add_feedback() -> tuple[Response, int]:
     parts = services()
     if not parts.settings.feedback.enabled:
-        raise Refused(
-            "Feedback is not kept here: the operator allows it with VITRINE_FEEDBACK__ENABLED=true."
-        )
-    ledger = FeedbackRepository(parts.database)
-    said = ledger.check(parsed(FeedbackIn, json_body()))
-    kept, new = ledger.add(said, _kept_photo(said.photo))
-    return jsonify(kept.model_dump(mode="json")), 201 if new else 200
+        raise Refused("Feedback is off. The operator enables it with VITRINE_FEEDBACK__ENABLED=true.")
+    feedback = parts.feedback.check(parse_model(FeedbackIn, read_json()))
+    stored, created = parts.feedback.add(feedback, _copy_photo(feedback.photo))
+    return jsonify(stored.model_dump(mode="json")), 201 if created else 200
 
 
-def _kept_photo(key: str | None) -> str | None:
-    """Copy the photo of a search to where it outlives its time to live; None where it is gone by now."""
+def _copy_photo(key: str | None) -> str | None:
+    """Copy the photo of a search to permanent storage; return None if it has expired."""
     if key is None:
         return None
     store = services().store
@@ -56,50 +53,50 @@ def _kept_photo(key: str | None) -> str | None:
 
 @blueprint.get("/v1/catalogues/<catalogue>/feedback")
 @operation(
-    "What was said of a catalogue's hits, the oldest first",
+    "List the feedback on a catalogue's hits, oldest first",
     "Feedback",
     {200: [FeedbackOut]},
     parameters=(
-        Parameter("after", "The id of the last one of the page before"),
-        Parameter("limit", f"1 to {MAX_PAGE}; {MAX_PAGE} if left out", type="integer"),
+        Parameter("after", "The id of the last entry of the previous page"),
+        Parameter("limit", f"1 to {MAX_PAGE}; default {MAX_PAGE}", type="integer"),
     ),
     errors=(404, 422),
 )
-def some(catalogue: str) -> Response:
-    after = asked_number("after", 0, MAX_ROW_ID, 0)
-    limit = asked_number("limit", 1, MAX_PAGE, MAX_PAGE)
-    found = FeedbackRepository(services().database).list_page(checked("catalogue", catalogue), after, limit)
+def list_feedback(catalogue: str) -> Response:
+    after = read_number("after", 0, MAX_ROW_ID, 0)
+    limit = read_number("limit", 1, MAX_PAGE, MAX_PAGE)
+    found = services().feedback.list_page(check_name("catalogue", catalogue), after, limit)
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/feedback.csv")
 @operation(
-    "The same as a CSV file, all of it; no cell runs as a formula",
+    "Export all feedback as CSV; no cell runs as a formula",
     "Feedback",
     {200: "text/csv"},
     errors=(404,),
 )
-def as_csv(catalogue: str) -> Response:
-    name, ledger = checked("catalogue", catalogue), FeedbackRepository(services().database)
-    ledger.list_page(name, 0, 1)  # an error must come before the first byte
-    answer = Response(_csv(ledger.iterate_all(name)), mimetype="text/csv")
+def export_feedback(catalogue: str) -> Response:
+    name, feedback = check_name("catalogue", catalogue), services().feedback
+    feedback.list_page(name, 0, 1)  # raises its errors before the first byte is sent
+    answer = Response(_to_csv(feedback.iterate_all(name)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = 'attachment; filename="feedback.csv"'
     return answer
 
 
 @blueprint.get("/v1/feedback/<int:feedback_id>/photo")
-@operation("The photo that feedback is about", "Feedback", {200: "image/jpeg"}, errors=(404,))
-def photo(feedback_id: int) -> Response:
+@operation("Get the photo of a feedback entry", "Feedback", {200: "image/jpeg"}, errors=(404,))
+def get_feedback_photo(feedback_id: int) -> Response:
     if feedback_id > MAX_ROW_ID:
         raise NotFound("There is no such feedback.")
     parts = services()
-    key = FeedbackRepository(parts.database).photo(feedback_id)
+    key = parts.feedback.photo(feedback_id)
     return Response(parts.store.get(key, PHOTOS), mimetype="image/jpeg")
 
 
-def _csv(found: Iterator[FeedbackOut]) -> Iterator[str]:
+def _to_csv(entries: Iterator[FeedbackOut]) -> Iterator[str]:
     yield csv_line(_COLUMNS)
-    for f in found:
+    for f in entries:
         number = "" if f.object is None else str(f.object)
         place = (str(f.id), f.query_id, number, f.product_id)
         yield csv_line((*place, f.kind, str(f.rank), f"{f.score:.4f}", f.created_at.isoformat()))

@@ -1,4 +1,4 @@
-"""Catalogue images as browsers want them: small, re-encoded, cached for ever."""
+"""Serve catalogue pictures resized, re-encoded and cacheable without expiry."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from web.services import services
 blueprint = Blueprint("images", __name__)
 
 SIZES = RENDITIONS_PX
-_USUAL = 640
+_DEFAULT_SIZE_PX = 640
 _YEAR_S = 31_536_000
 
 
 @blueprint.get("/v1/images/<image_id>")
 @operation(
-    "A catalogue image, re-encoded",
+    "Get a catalogue picture, re-encoded",
     "Products",
     {200: "image/webp"},
     parameters=(Parameter("size", f"Longest side in pixels: {', '.join(map(str, SIZES))}", type="integer"),),
     errors=(404, 422),
 )
-def image(image_id: str) -> AnyResponse:
-    size = request.args.get("size", str(_USUAL))
+def get_image(image_id: str) -> AnyResponse:
+    size = request.args.get("size", str(_DEFAULT_SIZE_PX))
     if size not in map(str, SIZES):
-        raise InvalidInput(f"size: one of {', '.join(map(str, SIZES))}.", "size")
+        raise InvalidInput(f"size must be one of {', '.join(map(str, SIZES))}.", "size")
     key = services().catalogue.image_key(image_id)
-    answer = Response(_rendition(key, int(size)), mimetype="image/webp")
-    # The id follows from the content, so the bytes behind an address never change.
+    answer = Response(_load_rendition(key, int(size)), mimetype="image/webp")
+    # The id is derived from the content, so the bytes at an address never change.
     scope = "public" if services().settings.web.api_key is None else "private"
     answer.headers["Cache-Control"] = f"{scope}, max-age={_YEAR_S}, immutable"
     answer.set_etag(f"{key}-{size}")
     return answer.make_conditional(request)
 
 
-def _rendition(key: str, size: int) -> bytes:
+def _load_rendition(key: str, size: int) -> bytes:
     parts = services()
     name = rendition_name(key, size)
     with suppress(NotFound):
         return parts.store.get(name, "renditions")
-    made = parts.pictures.rendition(parts.store.get(key, "images"), size, "WEBP")
-    with suppress(StorageUnavailable):  # a full disk must not hide pictures that can still be read
-        parts.store.put_named(name, made, "renditions")
-    return made
+    rendition = parts.pictures.rendition(parts.store.get(key, "images"), size, "WEBP")
+    with suppress(StorageUnavailable):  # on a full disk the picture is served without being cached
+        parts.store.put_named(name, rendition, "renditions")
+    return rendition

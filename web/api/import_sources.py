@@ -1,4 +1,4 @@
-"""What a caller may name as the source of an import, instead of uploading it."""
+"""Check the source that an import request names instead of uploading a file."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from shared.errors import InvalidInput, Refused
 from shared.imports.kinds import S3, is_manifest, is_under_s3_roots
 
 
-def allowed_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> dict[str, str]:
-    """Return where a job reads from: ``path``, ``s3`` or ``url`` with its value.
-
-    A path is returned with its links resolved.
+def resolve_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> dict[str, str]:
+    """Resolve a source to ``path``, ``s3`` or ``url`` with its value; links in a path are resolved.
 
     Raises:
-        Refused: it lies elsewhere than under ``roots``, links counted in. The answer is the same
-            whether it exists or not.
-        InvalidInput: an address that is no manifest's.
+        Refused: the source, with links resolved, is not under ``roots``. The answer does not reveal
+            whether it exists.
+        InvalidInput: the URL is not that of a manifest.
     """
     if source.startswith(("http://", "https://")):
         if not url_import:
-            raise Refused("URL import is off (VITRINE_WEB__URL_IMPORT): send the file itself.", "source")
+            raise Refused("URL import is off (VITRINE_WEB__URL_IMPORT). Upload the file.", "source")
         if not is_manifest(source.partition("?")[0]):
-            raise InvalidInput("An address must be of a manifest: .csv, .jsonl or .parquet.", "source")
+            raise InvalidInput("The URL must be that of a manifest: .csv, .jsonl or .parquet.", "source")
         return {"url": source}
     if source.startswith(S3):
         if is_under_s3_roots(source, roots):
@@ -33,7 +31,7 @@ def allowed_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> 
         if any(real.is_relative_to(folder) for folder in folders) and real.exists():
             return {"path": str(real)}
     raise Refused(
-        "The server reads only what exists under its import roots (VITRINE_JOBS__IMPORT_ROOTS). "
-        "Send the files as an archive instead.",
+        "The server reads only existing files under its import roots (VITRINE_JOBS__IMPORT_ROOTS). "
+        "Upload the files as an archive instead.",
         "source",
     )

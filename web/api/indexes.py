@@ -1,4 +1,4 @@
-"""Index versions: listed, re-processed, promoted, rolled back, pruned and rebuilt; golden queries."""
+"""Index versions and golden queries: list, re-process, promote, roll back, prune and rebuild."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
-from web.api.catalogues import REPEATABLE, checked, job_answer
+from web.api.catalogues import REPEATABLE, answer_with_job, check_name
 from web.api.openapi import Parameter, operation
-from web.http.bodies import asked_number, form_fields, idempotency, only_file, optional_json
-from web.http.errors import parsed
+from web.http.bodies import read_form, read_idempotency, read_number, read_optional_json, read_single_file
+from web.http.errors import parse_model
 from web.services import services
 
 blueprint = Blueprint("indexes", __name__)
 
-Wanted = TypeVar("Wanted", bound=Contract)
+Model = TypeVar("Model", bound=Contract)
 
 
 class GoldenUpload(GoldenIn):
@@ -37,123 +37,126 @@ class GoldenUpload(GoldenIn):
 
 @blueprint.get("/v1/catalogues/<catalogue>/indexes")
 @operation(
-    "A catalogue's index versions, the newest first", "Index versions", {200: [IndexOut]}, errors=(404,)
+    "List a catalogue's index versions, newest first", "Index versions", {200: [IndexOut]}, errors=(404,)
 )
-def every(catalogue: str) -> Response:
-    found = services().indexes.list_versions(checked("catalogue", catalogue))
+def list_indexes(catalogue: str) -> Response:
+    found = services().indexes.list_versions(check_name("catalogue", catalogue))
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/reprocess")
 @operation(
-    "Put the catalogue's pictures through its models again, in place, or through others, into a new index",
+    "Re-process the catalogue's pictures: with the same models in place, with others into a new index",
     "Index versions",
     {202: JobOut},
     bodies={"application/json": ReprocessRequest},
     parameters=(REPEATABLE,),
     errors=(400, 404, 409, 422, 503),
 )
-def reprocess(catalogue: str) -> Response:
-    name, wanted = checked("catalogue", catalogue), _wanted(ReprocessRequest)
-    repeat = idempotency("reprocess", name, wanted)
-    return job_answer(services().indexes.reprocess(name, wanted, repeat))
+def reprocess_catalogue(catalogue: str) -> Response:
+    name, body = check_name("catalogue", catalogue), _read_body(ReprocessRequest)
+    repeat = read_idempotency("reprocess", name, body)
+    return answer_with_job(services().indexes.reprocess(name, body, repeat))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/promote")
 @operation(
-    "Make an index that is ready the live one",
+    "Make a ready index the live one",
     "Index versions",
     {202: JobOut},
     bodies={"application/json": PromoteRequest},
     errors=(400, 404, 409, 422, 503),
 )
-def promote(catalogue: str) -> Response:
-    wanted = _wanted(PromoteRequest)
-    return job_answer(services().indexes.promote(checked("catalogue", catalogue), wanted))
+def promote_index(catalogue: str) -> Response:
+    body = _read_body(PromoteRequest)
+    return answer_with_job(services().indexes.promote(check_name("catalogue", catalogue), body))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/rollback")
 @operation(
-    "Make the index that was live before live again, and give it what changed since",
+    "Make the previous live index live again, after adding later changes to it",
     "Index versions",
     {202: JobOut},
     bodies={"application/json": RollbackRequest},
     errors=(400, 404, 409, 422, 503),
 )
-def rollback(catalogue: str) -> Response:
-    wanted = _wanted(RollbackRequest)
-    return job_answer(services().indexes.rollback(checked("catalogue", catalogue), wanted))
+def roll_back_index(catalogue: str) -> Response:
+    body = _read_body(RollbackRequest)
+    return answer_with_job(services().indexes.rollback(check_name("catalogue", catalogue), body))
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/prune")
 @operation(
-    "Drop index versions that nobody goes back to",
+    "Drop old index versions",
     "Index versions",
     {202: JobOut},
     bodies={"application/json": PruneRequest},
     errors=(400, 404, 409, 422, 503),
 )
-def prune(catalogue: str) -> Response:
-    return job_answer(services().indexes.prune(checked("catalogue", catalogue), _wanted(PruneRequest)))
+def prune_indexes(catalogue: str) -> Response:
+    return answer_with_job(
+        services().indexes.prune(check_name("catalogue", catalogue), _read_body(PruneRequest))
+    )
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/rebuild")
 @operation(
-    "Write an index anew from the database, after Milvus was wiped or replaced",
+    "Rebuild an index from the database, after Milvus was wiped or replaced",
     "Index versions",
     {202: JobOut},
     bodies={"application/json": ChooseIndex},
     errors=(400, 404, 409, 422, 503),
 )
-def rebuild(catalogue: str) -> Response:
-    wanted = _wanted(ChooseIndex)
-    return job_answer(services().indexes.rebuild(checked("catalogue", catalogue), wanted.index))
+def rebuild_index(catalogue: str) -> Response:
+    body = _read_body(ChooseIndex)
+    return answer_with_job(services().indexes.rebuild(check_name("catalogue", catalogue), body.index))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/golden")
 @operation(
-    "Photos whose right answer is known",
+    "List golden queries: photos whose product is known",
     "Index versions",
     {200: [GoldenOut]},
     parameters=(
-        Parameter("after", "The id of the last one of the page before"),
-        Parameter("limit", "1 to 1000; 1000 if left out", type="integer"),
+        Parameter("after", "The id of the last entry of the previous page"),
+        Parameter("limit", "1 to 1000; default 1000", type="integer"),
     ),
     errors=(404, 422),
 )
-def golden(catalogue: str) -> Response:
-    limit = asked_number("limit", 1, 1000, 1000)
-    found = services().golden.list_page(checked("catalogue", catalogue), request.args.get("after"), limit)
+def list_golden_queries(catalogue: str) -> Response:
+    limit = read_number("limit", 1, 1000, 1000)
+    found = services().golden.list_page(check_name("catalogue", catalogue), request.args.get("after"), limit)
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
 @blueprint.post("/v1/catalogues/<catalogue>/golden")
 @operation(
-    "Add a photo and the product that it shows",
+    "Add a golden query: a photo and the product that it shows",
     "Index versions",
     {201: GoldenOut},
     bodies={"multipart/form-data": GoldenUpload},
     errors=(400, 404, 411, 413, 415, 422),
 )
-def add_golden(catalogue: str) -> tuple[Response, int]:
-    name, parts = checked("catalogue", catalogue), services()
-    wanted = parsed(GoldenIn, form_fields(lists=("box",)))
-    photo = only_file("image")
+def add_golden_query(catalogue: str) -> tuple[Response, int]:
+    name, parts = check_name("catalogue", catalogue), services()
+    body = parse_model(GoldenIn, read_form(lists=("box",)))
+    photo = read_single_file("image")
     parts.photos.probe(photo)
-    parts.catalogue.product(name, wanted.product_id)  # or the photo of a query that is refused would stay
-    made = parts.golden.add(name, wanted, parts.store.put(photo, "golden"))
+    parts.catalogue.product(name, body.product_id)  # fails before the photo is stored
+    made = parts.golden.add(name, body, parts.store.put(photo, "golden"))
     return jsonify(made.model_dump(mode="json")), 201
 
 
 @blueprint.delete("/v1/catalogues/<catalogue>/golden/<golden_id>")
 @operation("Remove a golden query", "Index versions", {204: None}, errors=(404,))
-def remove_golden(catalogue: str, golden_id: str) -> tuple[str, int]:
+def remove_golden_query(catalogue: str, golden_id: str) -> tuple[str, int]:
     parts = services()
-    photo = parts.golden.remove(checked("catalogue", catalogue), golden_id)
+    photo = parts.golden.remove(check_name("catalogue", catalogue), golden_id)
     if photo is not None:
         parts.store.delete(photo, "golden")
     return "", 204
 
 
-def _wanted(model: type[Wanted]) -> Wanted:
-    return parsed(model, optional_json())
+def _read_body(model: type[Model]) -> Model:
+    """Read an optional JSON body as ``model``."""
+    return parse_model(model, read_optional_json())

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 from the views and the pydantic models themselves: nothing is written down twice."""
+"""Build the OpenAPI 3.1 document from the views' decorators and the pydantic models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.contracts import ErrorAnswer, JobOut, TaskStatus
 from web import __version__
 
 View = TypeVar("View", bound=Callable[..., Any])
-_ATTRIBUTE = "__operation__"
+_ATTRIBUTE = "__described_"
 _PATH_ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
 _REF = "#/components/schemas/{model}"
 
@@ -27,21 +27,21 @@ class Parameter:
 
     name: str
     description: str
-    place: str = "query"
+    location: str = "query"
     type: str = "string"
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What a view takes and answers.
+    """The documented requests and answers of a view.
 
-    Args:
+    Attributes:
         summary: one sentence.
-        tag: the heading it stands under.
-        answers: model, list of a model as ``[model]``, media type, or None, by status.
-        bodies: model or media type, by request content type.
-        parameters: besides those in the path.
-        errors: statuses of the errors worth naming; all have the one shape.
+        tag: heading in the documentation.
+        answers: by status: a model, ``[model]`` for a list, a media type, or None.
+        bodies: model or media type by request content type.
+        parameters: query parameters and headers; those in the path are read from the route.
+        errors: documented error statuses; all use ``ErrorAnswer``.
     """
 
     summary: str
@@ -61,7 +61,7 @@ def operation(
     parameters: tuple[Parameter, ...] = (),
     errors: tuple[int, ...] = (),
 ) -> Callable[[View], View]:
-    """Describe a view; its route is read from the URL map."""
+    """Attach an ``Operation`` to a view; its route is read from the URL map."""
 
     def mark(view: View) -> View:
         setattr(view, _ATTRIBUTE, Operation(summary, tag, answers, bodies or {}, parameters, errors))
@@ -70,38 +70,40 @@ def operation(
     return mark
 
 
-def accepts_work(view: Callable[..., Any]) -> bool:
-    """Tell whether a described view makes a search or a job: it answers 202 with one."""
-    marked: Operation | None = getattr(view, _ATTRIBUTE, None)
-    return marked is not None and marked.answers.get(HTTPStatus.ACCEPTED) in (JobOut, TaskStatus)
+def has_accepted_answer(view: Callable[..., Any]) -> bool:
+    """Return whether a documented view creates a search or a job: it answers 202 with one."""
+    described: Operation | None = getattr(view, _ATTRIBUTE, None)
+    return described is not None and described.answers.get(HTTPStatus.ACCEPTED) in (JobOut, TaskStatus)
 
 
-def described(app: Flask) -> list[tuple[str, str, Operation]]:
-    """Every described view as (path, method, operation), in the order of the routes."""
+def _list_operations(app: Flask) -> list[tuple[str, str, Operation]]:
+    """List the documented views as (path, method, operation) in the order of the routes."""
     found = []
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
-        marked: Operation | None = getattr(view, _ATTRIBUTE, None)
-        if marked is None:
+        described: Operation | None = getattr(view, _ATTRIBUTE, None)
+        if described is None:
             continue
         path = _PATH_ARGUMENT.sub(r"{\1}", rule.rule)
-        found += [(path, method, marked) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
+        found += [
+            (path, method, described) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+        ]
     return found
 
 
-def document(app: Flask, keyed: bool) -> dict[str, Any]:
-    """The OpenAPI document.
+def build_document(app: Flask, keyed: bool) -> dict[str, Any]:
+    """Build the OpenAPI document.
 
     Args:
-        keyed: whether calls under /v1 need the API key.
+        keyed: calls under /v1 need the API key.
     """
-    operations = described(app)
+    operations = _list_operations(app)
     _, schemas = models_json_schema(
         [(model, "validation") for model in _models(operations)], ref_template=_REF
     )
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, marked in operations:
-        paths.setdefault(path, {})[method.lower()] = _describe(path, method, marked)
+    for path, method, described in operations:
+        paths.setdefault(path, {})[method.lower()] = _describe(path, method, described)
     answer: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -122,34 +124,34 @@ def document(app: Flask, keyed: bool) -> dict[str, Any]:
 
 def _models(operations: list[tuple[str, str, Operation]]) -> list[type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {ErrorAnswer.__name__: ErrorAnswer}
-    for _, _, marked in operations:
-        for shape in (*marked.answers.values(), *marked.bodies.values()):
+    for _, _, described in operations:
+        for shape in (*described.answers.values(), *described.bodies.values()):
             model = shape[0] if isinstance(shape, list) else shape
             if isinstance(model, type) and issubclass(model, BaseModel):
                 found[model.__name__] = model
     return list(found.values())
 
 
-def _describe(path: str, method: str, marked: Operation) -> dict[str, Any]:
+def _describe(path: str, method: str, described: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": _operation_id(path, method),
-        "summary": marked.summary,
-        "tags": [marked.tag],
+        "summary": described.summary,
+        "tags": [described.tag],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in re.findall(r"{(\w+)}", path)
         ]
         + [
-            {"name": p.name, "in": p.place, "description": p.description, "schema": {"type": p.type}}
-            for p in marked.parameters
+            {"name": p.name, "in": p.location, "description": p.description, "schema": {"type": p.type}}
+            for p in described.parameters
         ],
-        "responses": {str(status): _answer(status, shape) for status, shape in marked.answers.items()}
-        | {str(status): _answer(status, ErrorAnswer) for status in marked.errors},
+        "responses": {str(status): _answer(status, shape) for status, shape in described.answers.items()}
+        | {str(status): _answer(status, ErrorAnswer) for status in described.errors},
     }
-    if marked.bodies:
+    if described.bodies:
         found["requestBody"] = {
             "required": True,
-            "content": {media: {"schema": _schema(shape)} for media, shape in marked.bodies.items()},
+            "content": {media: {"schema": _schema(shape)} for media, shape in described.bodies.items()},
         }
     return found
 

@@ -1,4 +1,4 @@
-"""For operators: is it alive, is it ready, what is it doing, and what does it offer."""
+"""Operators' endpoints: liveness, readiness, status, metrics and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,71 +10,70 @@ from flask import Blueprint, Response, current_app, jsonify
 from shared.contracts import Health
 from shared.health.queue_counts import waiting_by_lane
 from shared.process.metrics import CLOCK_SKEW, CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
-from shared.searches.metrics import SearchMetricsRepository
 from web import __version__
-from web.api.openapi import document, operation
+from web.api.openapi import build_document, operation
 from web.api.search_metrics import SearchCollector
-from web.api.system_health import OK, note_health, own_parts, system_health
+from web.api.system_health import OK, check_own_parts, read_system_health, set_health_gauges
 from web.services import services
 
 blueprint = Blueprint("operations", __name__)
 
 
 @blueprint.get("/healthz")
-@operation("Whether the web process lives", "Operations", {200: "text/plain"})
-def alive() -> Response:
+@operation("Check that the web process is alive", "Operations", {200: "text/plain"})
+def get_liveness() -> Response:
     return Response("ok\n", mimetype="text/plain")
 
 
 @blueprint.get("/readyz")
-@operation("Whether this process can do its work", "Operations", {200: Health, 503: Health})
-def ready() -> tuple[Response, int]:
-    """Answer for this process alone: a worker that is away must not take the web out of rotation."""
-    parts = own_parts()
+@operation("Check that this process is ready", "Operations", {200: Health, 503: Health})
+def get_readiness() -> tuple[Response, int]:
+    """Check this process alone: a missing worker must not take the web out of rotation."""
+    parts = check_own_parts()
     health = Health(ready=all(state == OK for state in parts.values()), parts=parts)
     return jsonify(health.model_dump()), 200 if health.ready else 503
 
 
 @blueprint.get("/v1/status")
 @operation(
-    "Processes, queues, catalogues, open jobs, and how searches do", "Operations", {200: "application/json"}
+    "Get processes, queues, catalogues, open jobs and search metrics", "Operations", {200: "application/json"}
 )
-def status() -> Response:
-    return jsonify(status_now())
+def get_status() -> Response:
+    return jsonify(collect_status())
 
 
-def status_now() -> dict[str, Any]:
-    """What the whole of Vitrine does at this moment."""
+def collect_status() -> dict[str, Any]:
+    """Collect the current status of the whole system."""
     parts = services()
     waiting = waiting_by_lane(parts.database)
-    health = system_health()
+    health = read_system_health()
     return {
         "version": __version__,
-        **health.as_status(),
+        **health.to_status(),
         "processes": [asdict(process) for process in health.processes],
         "queues": {lane: counts["waiting"] for lane, counts in waiting.items()},
         "waiting": waiting,
         "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.list_catalogues()],
         "jobs": [job.model_dump(mode="json") for job in parts.jobs.list_unfinished()],
-        "searches": SearchMetricsRepository(parts.database).read_metrics().model_dump(mode="json"),
+        "searches": parts.search_metrics.read_metrics().model_dump(mode="json"),
     }
 
 
 @blueprint.get("/metrics")
-@operation("Prometheus metrics", "Operations", {200: "text/plain"}, errors=(401,))
-def metrics() -> Response:
+@operation("Get Prometheus metrics", "Operations", {200: "text/plain"}, errors=(401,))
+def get_metrics() -> Response:
     SEARCHES_WAITING.set(services().searches.count_waiting())
-    seen = services().presence.list_alive()
+    processes = services().presence.list_alive()
     for role in ("search", "catalogue", "maintenance", "web"):
-        of_role = [process for process in seen if process.role == role]
+        of_role = [process for process in processes if process.role == role]
         PROCESSES.labels(role).set(len(of_role))
         skews = [abs(float(process.details.get("clock_skew_s", 0.0))) for process in of_role]
         CLOCK_SKEW.labels(role).set(max(skews, default=0.0))
-    note_health(system_health())
-    searches = SearchCollector(SearchMetricsRepository(services().database))
+    set_health_gauges(read_system_health())
+    searches = SearchCollector(services().search_metrics)
     return Response(exposition(searches), content_type=CONTENT_TYPE)
 
 
 @blueprint.get("/openapi.json")
-def openapi() -> Response:
-    return jsonify(document(current_app, services().settings.web.api_key is not None))
+def get_openapi() -> Response:
+    return jsonify(build_document(current_app, services().settings.web.api_key is not None))

@@ -1,17 +1,16 @@
-"""What scores mean, and the order of hits: calibration, and boosts of a catalogue."""
+"""Calibration of scores, and boosts of a catalogue."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
-from shared.catalogue.ranking import RankingRepository
 from shared.contracts import JobOut
 from shared.contracts.indexes import ChooseIndex
 from shared.contracts.ranking import Boosts, CalibrationOut
-from web.api.catalogues import checked, job_answer
+from web.api.catalogues import answer_with_job, check_name
 from web.api.openapi import operation
-from web.http.bodies import json_body, optional_json
-from web.http.errors import parsed
+from web.http.bodies import read_json, read_optional_json
+from web.http.errors import parse_model
 from web.services import services
 
 blueprint = Blueprint("ranking", __name__)
@@ -19,48 +18,44 @@ blueprint = Blueprint("ranking", __name__)
 
 @blueprint.post("/v1/catalogues/<catalogue>/calibrate")
 @operation(
-    "Find out how probable it is, by a hit's score, that it is the right product",
+    "Calibrate scores: learn the probability that a hit with a score is the right product",
     "Ranking",
     {202: JobOut},
     bodies={"application/json": ChooseIndex},
     errors=(400, 404, 409, 422, 503),
 )
-def calibrate(catalogue: str) -> Response:
-    wanted = parsed(ChooseIndex, optional_json())
-    return job_answer(_ledger().calibrate(checked("catalogue", catalogue), wanted.index))
+def calibrate_scores(catalogue: str) -> Response:
+    body = parse_model(ChooseIndex, read_optional_json())
+    return answer_with_job(services().ranking.calibrate(check_name("catalogue", catalogue), body.index))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/calibrations")
 @operation(
-    "What was found out about the scores of each index version, the newest first",
+    "List the calibrations of all index versions, newest first",
     "Ranking",
     {200: [CalibrationOut]},
     errors=(404,),
 )
-def calibrations(catalogue: str) -> Response:
-    found = _ledger().calibrations(checked("catalogue", catalogue))
+def list_calibrations(catalogue: str) -> Response:
+    found = services().ranking.calibrations(check_name("catalogue", catalogue))
     return jsonify([each.model_dump(mode="json") for each in found])
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/boosts")
-@operation("What a catalogue shows first among what is near", "Ranking", {200: Boosts}, errors=(404,))
-def boosts(catalogue: str) -> Response:
-    return jsonify(_ledger().boosts(checked("catalogue", catalogue)).model_dump(mode="json"))
+@operation("Get the boosts of a catalogue", "Ranking", {200: Boosts}, errors=(404,))
+def get_boosts(catalogue: str) -> Response:
+    return jsonify(services().ranking.boosts(check_name("catalogue", catalogue)).model_dump(mode="json"))
 
 
 @blueprint.put("/v1/catalogues/<catalogue>/boosts")
 @operation(
-    "Set what a catalogue shows first among what is near, in place of what it had",
+    "Replace the boosts of a catalogue",
     "Ranking",
     {200: Boosts},
     bodies={"application/json": Boosts},
     errors=(400, 404, 422),
 )
 def set_boosts(catalogue: str) -> Response:
-    wanted = parsed(Boosts, json_body())
-    made = _ledger().set_boosts(checked("catalogue", catalogue), wanted.boosts)
-    return jsonify(made.model_dump(mode="json"))
-
-
-def _ledger() -> RankingRepository:
-    return RankingRepository(services().database)
+    body = parse_model(Boosts, read_json())
+    boosts = services().ranking.set_boosts(check_name("catalogue", catalogue), body.boosts)
+    return jsonify(boosts.model_dump(mode="json"))

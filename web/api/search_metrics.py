@@ -1,4 +1,4 @@
-"""What the database knows of all searches, for Prometheus: the same whichever web process is asked."""
+"""Export search metrics from the database to Prometheus, identical in every web process."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from shared.searches.metrics import BOUNDS_S, SearchMetricsRepository
 
 
 class SearchCollector(Collector):
-    """Histograms of the stages and the recall of the last probes. Labels are stages and catalogues."""
+    """Collects histograms by stage, and recall and number of the last probes by catalogue and k."""
 
-    def __init__(self, ledger: SearchMetricsRepository) -> None:
-        self._ledger = ledger
+    def __init__(self, repository: SearchMetricsRepository) -> None:
+        self._repository = repository
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
         stages = HistogramMetricFamily(
-            "vitrine_search_stage_seconds", "Time of searches by stage; total: from asked to answered",
+            "vitrine_search_stage_seconds", "Time of searches by stage; total: from request to answer",
             labels=["stage"],
         )  # fmt: skip
-        for stage, known in sorted(self._ledger.histograms().items()):
-            ends, so_far = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"], 0
+        for stage, histogram in sorted(self._repository.histograms().items()):
+            bounds, cumulative = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"], 0
             buckets: list[tuple[str, float]] = []
-            for end, count in zip(ends, known.counts, strict=True):
-                so_far += count
-                buckets.append((end, so_far))
-            stages.add_metric([stage], buckets=buckets, sum_value=known.total_ms / 1000)
+            for end, count in zip(bounds, histogram.counts, strict=True):
+                cumulative += count
+                buckets.append((end, cumulative))
+            stages.add_metric([stage], buckets=buckets, sum_value=histogram.total_ms / 1000)
         yield stages
         recall = GaugeMetricFamily(
-            "vitrine_search_recall", "Share of the true nearest that searches had, by the last probes",
+            "vitrine_search_recall", "Share of the true nearest neighbours found, in the last probes",
             labels=["catalogue", "k"],
         )  # fmt: skip
         probes = GaugeMetricFamily(
-            "vitrine_search_probes", "Probes from which the recall is told", labels=["catalogue"]
+            "vitrine_search_probes", "Number of probes behind the recall", labels=["catalogue"]
         )
-        for each in self._ledger.recall():
+        for each in self._repository.recall():
             recall.add_metric([each.catalogue, str(each.k)], each.recall)
             probes.add_metric([each.catalogue], each.probes)
         yield recall

@@ -1,4 +1,4 @@
-"""Searches: a photo, a product or an earlier photo in; a task id out; the answer when it is polled."""
+"""Searches by photo, product or earlier photo: create, poll and cancel them."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from shared.process.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES
 from shared.searches.cursors import read_cursor
 from shared.searches.repository import SearchSource
 from web.api.openapi import Parameter, operation
-from web.api.waiting import reason_of_wait
-from web.http.bodies import files_of, form_fields, idempotency, json_body
-from web.http.errors import parsed
+from web.api.waiting import explain_wait
+from web.http.bodies import read_files, read_form, read_idempotency, read_json
+from web.http.errors import parse_model
 from web.http.url_fetches import fetch_query_image
-from web.i18n.money import rates_in_force
+from web.i18n.money import current_rates
 from web.services import services
 
 blueprint = Blueprint("searches", __name__)
 
-#: Most photos of one thing in one search.
+#: Maximum number of photos of one item in one search.
 MAX_PHOTOS = 5
 _SOURCES = ("image_url", "product_id", "query_id")
-#: What a further page may be asked with; everything else is as the first page had it.
-_OF_A_PAGE = {"after", "top_k", "locale", "currency"}
+#: Fields allowed in a request for a further page; the others come from the first page.
+_PAGE_FIELDS = {"after", "top_k", "locale", "currency"}
 #: Waiters are notified over pub/sub. They also poll, because pub/sub can drop messages.
 _POLL_INTERVAL_S = 1.0
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
-HOW = (
-    Parameter("Prefer", "wait=N: answer 200 with the result if it is ready in N seconds", "header"),
-    Parameter("Idempotency-Key", "The same key and request make one search", "header"),
+_WAIT_PREFERENCE = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+COMMON_PARAMETERS = (
+    Parameter("Prefer", "wait=N: answer 200 with the result if it is ready within N seconds", "header"),
+    Parameter("Idempotency-Key", "Requests with the same key and content create one search", "header"),
 )
 
 
 class SearchUpload(SearchOptions):
-    """The multipart form of a search: the picture and the options as fields."""
+    """The multipart form of a search: photos and options."""
 
     image: bytes = Field(
-        description="The photo: JPEG, PNG, WEBP, AVIF or HEIC. Up to five of this name are of one thing"
+        description="The photo: JPEG, PNG, WEBP, AVIF or HEIC. Up to five such fields show the same item"
     )
 
 
@@ -58,110 +58,109 @@ class SearchUpload(SearchOptions):
     "Searches",
     {202: TaskStatus, 200: TaskStatus},
     bodies={"multipart/form-data": SearchUpload, "application/json": SearchRequest},
-    parameters=HOW,
+    parameters=COMMON_PARAMETERS,
     errors=(400, 401, 404, 409, 411, 413, 415, 422, 429, 503),
 )
-def create() -> Response:
-    """Accept a search: 202 with where to poll, or 200 with the result when the caller waits."""
-    return answered(accept_search())
+def create_search() -> Response:
+    """Accept a search; answer 202 with the address to poll, or 200 with the result after waiting."""
+    return answer_search(accept_search())
 
 
-def answered(accepted: AcceptedRequest) -> Response:
-    """Answer to an accepted search as its caller wants to wait."""
-    seconds = _wanted_s()
+def answer_search(accepted: AcceptedRequest) -> Response:
+    """Answer an accepted search, waiting as long as the caller prefers."""
+    seconds = _requested_wait_s()
     ended = _wait(accepted, seconds)
     if ended is not None and ended.status:
-        # As the worker wrote it: neither read from the database nor parsed.
+        # The worker published the answer with the notification, so no database read is needed.
         answer = Response(ended.status, mimetype="application/json")
     else:
-        status = services().searches.status_json(accepted.id, rates_in_force())
+        status = services().searches.status_json(accepted.id, current_rates())
         answer = jsonify(status)
-        # Who did not ask to wait gets 202 always, also where the worker was quicker than this line.
+        # Callers that did not ask to wait always get 202, even if the worker has already finished.
         if seconds <= 0 or status["state"] in OPEN_STATES:
             answer.status_code = 202
             answer.headers["Retry-After"] = "1"
-    answer.headers["Location"] = url_for("searches.poll", task_id=accepted.id)
+    answer.headers["Location"] = url_for("searches.poll_search", task_id=accepted.id)
     return answer
 
 
 def accept_search() -> AcceptedRequest:
-    """Store the picture and commit the row: a search that was promised is never lost.
+    """Store the photos and commit the search, so that an accepted search is never lost.
 
     Raises:
-        VitrineError: whatever is wrong with the request; then nothing was accepted.
+        VitrineError: the request is invalid or refused; nothing was accepted.
     """
-    _refuse_the_many()
+    _enforce_limits()
     if request.mimetype == "multipart/form-data":
-        options = _checked(parsed(SearchOptions, form_fields(lists=("box", "like", "unlike"))))
-        return _by_photos(options, files_of("image", MAX_PHOTOS))
+        options = _validate(parse_model(SearchOptions, read_form(lists=("box", "like", "unlike"))))
+        return _accept_photos(options, read_files("image", MAX_PHOTOS))
     if request.mimetype == "application/json":
-        return _by_request(parsed(SearchRequest, json_body()))
+        return _accept_reference(parse_model(SearchRequest, read_json()))
     raise UnsupportedFormat(
         "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
     )
 
 
-def accept_request(wanted: SearchRequest) -> AcceptedRequest:
-    """The same for a search without an upload, which a page's form asks for."""
-    _refuse_the_many()
-    return _by_request(wanted)
+def accept_request(body: SearchRequest) -> AcceptedRequest:
+    """Accept a search without an upload, such as that of a page's form."""
+    _enforce_limits()
+    return _accept_reference(body)
 
 
-def _refuse_the_many() -> None:
-    """Raise Overloaded when one address asks too often, or when too many searches wait already:
-    a queue that only grows serves nobody."""
+def _enforce_limits() -> None:
+    """Raise Overloaded if an address searches too often or too many searches are waiting."""
     services().disk.require_space()
     wait_s = services().rate.count(request.remote_addr or "")
     if wait_s is not None:
         SEARCHES_REFUSED.inc()
         g.retry_after_s = wait_s
-        most = services().settings.web.searches_per_minute
-        raise Overloaded(f"More than {most} searches a minute came from your address.")
+        limit = services().settings.web.searches_per_minute
+        raise Overloaded(f"More than {limit} searches per minute came from your address. Try again later.")
     waiting = services().searches.count_waiting()
     if waiting >= services().settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
-        raise Overloaded(f"{waiting} searches wait already. Try again shortly.")
+        raise Overloaded(f"{waiting} searches are already waiting. Try again shortly.")
 
 
-def _by_request(wanted: SearchRequest) -> AcceptedRequest:
-    if wanted.after is not None:
-        return _further_page(wanted, wanted.after)
-    sources = [name for name in _SOURCES if getattr(wanted, name) is not None]
-    if len(sources) > 1 or not (sources or wanted.like):
-        raise InvalidInput("Name exactly one of image_url, product_id and query_id, or like.", "image_url")
-    given = wanted.model_dump(exclude=set(_SOURCES), exclude_unset=True)
-    options = _checked(SearchOptions.model_validate(given))
-    if wanted.query_id is not None:
-        asked = _again(wanted.query_id)
-        # A box is drawn on the first photo: it says nothing of the others.
-        return _accept(options, asked if wanted.box is None else replace(asked, more_photos=()))
-    if wanted.image_url is None:
-        return _accept(options, SearchSource(product_id=wanted.product_id))
+def _accept_reference(body: SearchRequest) -> AcceptedRequest:
+    if body.after is not None:
+        return _accept_next_page(body, body.after)
+    sources = [name for name in _SOURCES if getattr(body, name) is not None]
+    if len(sources) > 1 or not (sources or body.like):
+        raise InvalidInput("Send exactly one of image_url, product_id and query_id, or like.", "image_url")
+    given = body.model_dump(exclude=set(_SOURCES), exclude_unset=True)
+    options = _validate(SearchOptions.model_validate(given))
+    if body.query_id is not None:
+        source = _find_source(body.query_id)
+        # A box refers to the first photo only, so the others are left out.
+        return _accept(options, source if body.box is None else replace(source, more_photos=()))
+    if body.image_url is None:
+        return _accept(options, SearchSource(product_id=body.product_id))
     if not services().settings.web.url_import:
-        raise InvalidInput("URL import is off: send the picture itself.", "image_url")
-    return _by_photos(options, [fetch_query_image(wanted.image_url)])
+        raise InvalidInput("URL import is off. Upload the picture.", "image_url")
+    return _accept_photos(options, [fetch_query_image(body.image_url)])
 
 
-def _further_page(wanted: SearchRequest, after: str) -> AcceptedRequest:
-    """Accept the search for a page: that of the first page again, from another place on."""
-    others = sorted(wanted.model_fields_set - _OF_A_PAGE)
+def _accept_next_page(body: SearchRequest, after: str) -> AcceptedRequest:
+    """Accept the search for a further page, with the source and options of the first page."""
+    others = sorted(body.model_fields_set - _PAGE_FIELDS)
     if others:
         raise InvalidInput(
-            f"A page goes with after, top_k, locale, currency only: {others[0]} is as on the first page.",
+            f"A further page takes only after, top_k, locale and currency. Remove {others[0]}.",
             others[0],
         )
     first = services().searches.load_earlier(read_cursor(after).search)
     if first.state != "succeeded":
-        raise InvalidInput("The search that this page belongs to has no answer.", "after")
-    chosen = {name: getattr(wanted, name) for name in wanted.model_fields_set}
-    return _accept(_checked(first.options.model_copy(update=chosen)), first.source)
+        raise InvalidInput("The search of the first page did not succeed.", "after")
+    chosen = {name: getattr(body, name) for name in body.model_fields_set}
+    return _accept(_validate(first.options.model_copy(update=chosen)), first.source)
 
 
-def _by_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
+def _accept_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
     if options.after is not None:
-        raise InvalidInput("A page is asked for as JSON, without the photo.", "after")
+        raise InvalidInput("Request a further page as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
-        raise InvalidInput("A box is drawn on one photo: send that one alone.", "box")
+        raise InvalidInput("A box applies to one photo. Send only that photo.", "box")
     parts = services()
     keys, limits = [], parts.settings.images
     for data in photos:
@@ -170,25 +169,26 @@ def _by_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
     return _accept(options, SearchSource(keys[0], tuple(keys[1:])))
 
 
-def _again(query_id: str) -> SearchSource:
+def _find_source(query_id: str) -> SearchSource:
+    """Return the source of an earlier search by photo."""
     earlier = services().searches.load_earlier(query_id)
     key = earlier.source.query_key
     if key is None:
-        raise InvalidInput("That search was by product: it has no photo.", "query_id")
+        raise InvalidInput("That search was by product and has no photo.", "query_id")
     if not earlier.embedded and not services().store.exists(key, "queries"):
-        raise Expired("The photo of that search has expired: send it again.", "query_id")
+        raise Expired("The photo of that search has expired. Send it again.", "query_id")
     return earlier.source
 
 
-def _accept(options: SearchOptions, asked: SearchSource) -> AcceptedRequest:
-    """Commit the search, then publish its task; a refused or repeated request publishes nothing."""
+def _accept(options: SearchOptions, source: SearchSource) -> AcceptedRequest:
+    """Commit the search and publish its task; a refused or repeated request publishes nothing."""
     parts = services()
     accepted = parts.searches.accept(
         options.catalogue,
         options,
-        asked,
+        source,
         ttl_s=parts.settings.search.result_ttl_s,
-        idempotency=idempotency(options, repr(asked)),
+        idempotency=read_idempotency(options, repr(source)),
     )
     if accepted.created:
         SEARCHES_ACCEPTED.inc()
@@ -198,13 +198,12 @@ def _accept(options: SearchOptions, asked: SearchSource) -> AcceptedRequest:
     return accepted
 
 
-def _checked(options: SearchOptions) -> SearchOptions:
-    """Return the options; raise InvalidInput for what the contract cannot tell: too many hits, a filter that
-    cannot be read."""
-    most = services().settings.search.top_k_max
-    if options.top_k > most:
-        raise InvalidInput(f"top_k: at most {most} hits a group.", "top_k")
-    rates = rates_in_force()
+def _validate(options: SearchOptions) -> SearchOptions:
+    """Return the options; raise InvalidInput for a wrong top_k, currency, filter or boost."""
+    limit = services().settings.search.top_k_max
+    if options.top_k > limit:
+        raise InvalidInput(f"top_k: at most {limit} hits per group.", "top_k")
+    rates = current_rates()
     if options.currency is not None and (rates is None or options.currency not in rates.currencies):
         raise InvalidInput(
             f"There is no rate for {options.currency}: `vitrine rates show` lists the currencies.", "currency"
@@ -216,20 +215,20 @@ def _checked(options: SearchOptions) -> SearchOptions:
     return options
 
 
-def _wanted_s() -> float:
-    found = _WAIT.search(request.headers.get("Prefer", ""))
+def _requested_wait_s() -> float:
+    found = _WAIT_PREFERENCE.search(request.headers.get("Prefer", ""))
     return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
 
 
 def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:
-    """Wait up to ``seconds`` for the search's end, if a thread can be spared; return the notification."""
+    """Wait up to ``seconds`` for the end of the search if a waiter slot is free; return the notification."""
     parts = services()
     if seconds <= 0 or not parts.waiters.acquire(blocking=False):
         return None
     try:
         end = time.monotonic() + seconds
         with parts.result_waiter.waiting_for(accepted.id) as pending:
-            # A new one has not ended yet.
+            # A new search has not ended yet, so the database read is skipped.
             is_open = accepted.created or parts.searches.is_open(accepted.id)
             while is_open and (left := end - time.monotonic()) > 0:
                 if (ended := pending.wait(min(_POLL_INTERVAL_S, left))) is not None:
@@ -242,11 +241,14 @@ def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:
 
 @blueprint.get("/v1/tasks/<task_id>")
 @operation(
-    "State of a search, with its result once it is there", "Searches", {200: TaskStatus}, errors=(404, 410)
+    "Get the state of a search, with its result when it is ready",
+    "Searches",
+    {200: TaskStatus},
+    errors=(404, 410),
 )
-def poll(task_id: str) -> Response:
-    status = services().searches.status_json(task_id, rates_in_force())
-    reason = reason_of_wait(status["state"], datetime.fromisoformat(status["created_at"]))
+def poll_search(task_id: str) -> Response:
+    status = services().searches.status_json(task_id, current_rates())
+    reason = explain_wait(status["state"], datetime.fromisoformat(status["created_at"]))
     if reason is not None:
         status["waiting_for"] = reason.model_dump(mode="json")
     answer = jsonify(status)
@@ -257,23 +259,27 @@ def poll(task_id: str) -> Response:
 
 @blueprint.delete("/v1/tasks/<task_id>")
 @operation("Cancel a search", "Searches", {200: TaskStatus}, errors=(404, 410))
-def cancel(task_id: str) -> Response:
+def cancel_search(task_id: str) -> Response:
     return jsonify(services().searches.cancel(task_id).model_dump(mode="json"))
 
 
 @blueprint.get("/v1/searches/<task_id>/image")
-@operation("The photo of a search, as it was stored", "Searches", {200: "image/jpeg"}, errors=(404, 410))
-def photo(task_id: str) -> Response:
-    data = query_photo(task_id)
+@operation("Get the photo of a search", "Searches", {200: "image/jpeg"}, errors=(404, 410))
+def get_search_photo(task_id: str) -> Response:
+    data = load_query_photo(task_id)
     if data is None:
-        raise NotFound("That search was by product: it has no photo.")
+        raise NotFound("That search was by product and has no photo.")
     answer = Response(data, mimetype="image/jpeg")
     answer.headers["Cache-Control"] = "private, max-age=3600"
     return answer
 
 
-def query_photo(search_id: str) -> bytes | None:
-    """The stored JPEG of a search, None when it was by product; Expired when it is gone."""
+def load_query_photo(search_id: str) -> bytes | None:
+    """Load the photo of a search as JPEG; return None for a search by product.
+
+    Raises:
+        Expired: the photo was deleted.
+    """
     key = services().searches.query_key(search_id)
     if key is None:
         return None

@@ -1,4 +1,4 @@
-"""What resembles a product: the short form of a search by its id, for a shop's product page."""
+"""Find products similar to a product: a short form of a search by its id, for product pages."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from flask import Blueprint, Response
 
 from shared.contracts import SearchRequest, TaskStatus
 from web.api.openapi import Parameter, operation
-from web.api.searches import HOW, accept_request, answered
-from web.http.bodies import query_fields
-from web.http.errors import parsed
+from web.api.searches import COMMON_PARAMETERS, accept_request, answer_search
+from web.http.bodies import read_query
+from web.http.errors import parse_model
 
 blueprint = Blueprint("similar", __name__)
 
 _OPTIONS = tuple(
-    Parameter(name, SearchRequest.model_fields[name].description or "As of any search")
+    Parameter(name, SearchRequest.model_fields[name].description or "As for any search")
     for name in ("top_k", "category", "filter", "min_score", "like", "unlike", "locale", "currency")
 )
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/products/<product_id>/similar")
 @operation(
-    "What resembles a product, by any of its pictures",
+    "Find products similar to any picture of a product",
     "Searches",
     {202: TaskStatus, 200: TaskStatus},
-    parameters=(*_OPTIONS, *HOW),
+    parameters=(*_OPTIONS, *COMMON_PARAMETERS),
     errors=(401, 404, 409, 422, 429, 503),
 )
-def similar(catalogue: str, product_id: str) -> Response:
-    options = query_fields(lists=("like", "unlike"))
-    wanted = parsed(SearchRequest, {**options, "catalogue": catalogue, "product_id": product_id})
-    return answered(accept_request(wanted))
+def search_similar(catalogue: str, product_id: str) -> Response:
+    options = read_query(lists=("like", "unlike"))
+    body = parse_model(SearchRequest, {**options, "catalogue": catalogue, "product_id": product_id})
+    return answer_search(accept_request(body))

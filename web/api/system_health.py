@@ -1,4 +1,4 @@
-"""What is wrong with this process, and with the whole system: each broken dependency by its name."""
+"""Check this process and the whole system, and name each broken dependency."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.process.metrics import (
 from web.services import services
 
 OK = "ok"
-#: Part of the system, and the role whose presence proves it.
+#: Part of the system and the process role that provides it.
 _ROLES = {"search_worker": "search", "catalogue_worker": "catalogue", "maintenance": "maintenance"}
 
 
@@ -31,7 +31,7 @@ class SystemHealth:
     """The state of the system.
 
     Attributes:
-        parts: ``ok`` or what is wrong, by part.
+        parts: ``ok`` or the problem, by part.
         missing: pairs of catalogue and collection that Milvus lacks.
     """
 
@@ -41,7 +41,7 @@ class SystemHealth:
     processes: list[ProcessInfo] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)
 
-    def as_status(self) -> dict[str, Any]:
+    def to_status(self) -> dict[str, Any]:
         """Return the entries of ``GET /v1/status``."""
         return {
             "ready": all(state == OK for state in self.parts.values()),
@@ -66,37 +66,37 @@ class SystemHealth:
         }
 
 
-def own_parts() -> dict[str, str]:
-    """``ok`` or what is wrong with what this process itself needs; each check has its own timeout."""
+def check_own_parts() -> dict[str, str]:
+    """Check the dependencies of this process; each check has its own timeout."""
     parts = services()
     return {
-        "database": _problem_of(parts.database.check),
+        "database": _check(parts.database.check),
         "broker": parts.broker.report().message,
         "image_store": OK if parts.store.healthy() else "not writable, or its disk is full",
     }
 
 
-def system_health() -> SystemHealth:
+def read_system_health() -> SystemHealth:
     """Read the state of all processes, lanes and indexes."""
-    services_, parts = services(), own_parts()
-    broker = services_.broker.report()
+    app, parts = services(), check_own_parts()
+    broker = app.broker.report()
     if parts["database"] != OK:
         return SystemHealth(parts | dict.fromkeys(_ROLES, "unknown: the database does not answer"), broker)
-    processes = services_.presence.list_alive()
+    processes = app.presence.list_alive()
     for part, role in _ROLES.items():
-        seen = any(process.role == role for process in processes)
-        parts[part] = OK if seen else "not seen in the last 20 s"
-    monitor = LaneMonitor(services_.database, services_.settings.search.lease_s)
+        present = any(process.role == role for process in processes)
+        parts[part] = OK if present else "not seen in the last 20 s"
+    monitor = LaneMonitor(app.database, app.settings.search.lease_s)
     lanes = [monitor.read(lane) for lane in Lane]
     for lane in lanes:
         parts[f"{lane.lane}_lane"] = lane.message
-    parts["index"] = _index_problem(processes)
+    parts["index"] = _check_index(processes)
     missing = _missing_collections(processes)
     parts["collections"] = "; ".join(_missing_message(*each) for each in missing) or OK
     return SystemHealth(parts, broker, lanes, processes, missing)
 
 
-def note_health(health: SystemHealth) -> None:
+def set_health_gauges(health: SystemHealth) -> None:
     """Set the gauges of ``/metrics``."""
     BROKER_WRITABLE.set(health.broker.state is BrokerState.WRITABLE)
     BROKER_BYTES.set(health.broker.used_bytes)
@@ -109,7 +109,7 @@ def note_health(health: SystemHealth) -> None:
         COLLECTION_MISSING.labels(catalogue).set(1)
 
 
-def _problem_of(check: Callable[[], object]) -> str:
+def _check(check: Callable[[], object]) -> str:
     try:
         check()
     except VitrineError as error:
@@ -117,22 +117,22 @@ def _problem_of(check: Callable[[], object]) -> str:
     return OK
 
 
-def _index_problem(processes: list[ProcessInfo]) -> str:
-    """``ok`` if a worker reaches Milvus, else what the workers report of it."""
+def _check_index(processes: list[ProcessInfo]) -> str:
+    """Return ``ok`` if a worker reaches Milvus, else the problem that the workers report."""
     workers = [each for each in processes if each.role in ("search", "catalogue")]
     problems = [each.details.get("index_problem") for each in workers]
     if None in problems:
         return OK
-    return str(problems[0]) if problems else "unknown: no worker is there to ask Milvus"
+    return str(problems[0]) if problems else "unknown: no worker is running to check Milvus"
 
 
 def _missing_collections(processes: list[ProcessInfo]) -> list[tuple[str, str]]:
-    """What the worker that reported last found missing."""
+    """Return the missing collections that the most recent worker report names."""
     workers = [each for each in processes if each.role in ("search", "catalogue")]
     if not workers:
         return []
-    found = max(workers, key=lambda each: each.seen_at).details.get("missing_collections", [])
-    return [(str(each["catalogue"]), str(each["collection"])) for each in found]
+    missing = max(workers, key=lambda each: each.seen_at).details.get("missing_collections", [])
+    return [(str(each["catalogue"]), str(each["collection"])) for each in missing]
 
 
 def _missing_message(catalogue: str, collection: str) -> str:

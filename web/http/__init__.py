@@ -1,1 +1,1 @@
-"""HTTP plumbing: access, bodies, limits, errors, and the server."""
+"""HTTP plumbing: access checks, bodies, limits, errors and the server."""

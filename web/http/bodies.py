@@ -1,4 +1,4 @@
-"""Reads what callers send, strictly: JSON without traps, forms without surprises, pictures once."""
+"""Read request bodies strictly: JSON, forms, query parameters and files."""
 
 from __future__ import annotations
 
@@ -21,156 +21,160 @@ from shared.errors import BodyTooLarge, InvalidInput, UnsupportedFormat
 MAX_JSON_BYTES = 1_000_000
 MAX_JSON_DEPTH = 32
 _MAX_DIGITS = 40
-#: A string, whole or cut off by the end, or a bracket. A string is matched without backtracking and from one
-#: place only: a pattern that fails at the end of an open string, and begins anew at each quote, is quadratic.
+#: A bracket or a string; the end of the text also ends a string. Possessive quantifiers keep it linear: a
+#: pattern that fails at the end of an open string and restarts at each quote is quadratic.
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
 
 
-def json_body() -> Any:
-    """The request's JSON document.
+def read_json() -> Any:
+    """Parse the request body as strict JSON.
 
     Raises:
-        UnsupportedFormat: the content type is another.
+        UnsupportedFormat: the content type is not application/json.
         BodyTooLarge: over MAX_JSON_BYTES.
         BadRequest: not strict JSON (duplicate names, NaN, over-long numbers, too deep).
     """
     if request.mimetype != "application/json":
-        raise UnsupportedFormat("Send this call as application/json.", "Content-Type")
+        raise UnsupportedFormat("Send the body as application/json.", "Content-Type")
     if (request.content_length or 0) > MAX_JSON_BYTES:
-        raise BodyTooLarge(f"A JSON body may have {MAX_JSON_BYTES} bytes.")
-    return strict_json(request.get_data())
+        raise BodyTooLarge(f"A JSON body may have at most {MAX_JSON_BYTES} bytes.")
+    return parse_json(request.get_data())
 
 
-def optional_json() -> Any:
-    """The request's JSON document, an empty object where nothing was sent. Raises as ``json_body``."""
-    return json_body() if request.content_length else {}
+def read_optional_json() -> Any:
+    """Parse the request body as JSON; return an empty object for an empty body. Raises as ``read_json``."""
+    return read_json() if request.content_length else {}
 
 
-def strict_json(data: bytes | str) -> Any:
-    """Parse JSON that means the same to everybody.
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON that every parser reads in the same way.
 
     Raises:
-        BadRequest: anything else (400).
-        InvalidInput: it holds text that no database keeps.
+        BadRequest: not strict JSON (duplicate names, NaN, over-long numbers, too deep).
+        InvalidInput: it contains text that databases cannot store.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         if _depth(text) > MAX_JSON_DEPTH:
             raise BadRequest(f"The JSON is nested deeper than {MAX_JSON_DEPTH}.")
-        found = json.loads(
+        document = json.loads(
             text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_int=lambda digits: int(_short(digits)),
-            parse_float=_finite,
+            object_pairs_hook=_to_dict,
+            parse_constant=_refuse_constant,
+            parse_int=lambda digits: int(_check_digits(digits)),
+            parse_float=_to_float,
         )
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not valid JSON.") from error
-    if (wrong := find_unstorable(found, MAX_JSON_DEPTH)) is not None:
-        raise InvalidInput(wrong)
-    return found
+    if (problem := find_unstorable(document, MAX_JSON_DEPTH)) is not None:
+        raise InvalidInput(problem)
+    return document
 
 
 def _depth(text: str) -> int:
-    """Return the deepest nesting; brackets inside strings do not count."""
-    deepest = depth = 0
-    for found in _JSON_TOKEN.finditer(text):
-        bracket = found[0]
+    """Return the maximum nesting depth; brackets inside strings do not count."""
+    max_depth = depth = 0
+    for token in _JSON_TOKEN.finditer(text):
+        bracket = token[0]
         if bracket[0] != '"':
             depth += 1 if bracket in "[{" else -1
-            deepest = max(deepest, depth)
-    return deepest
+            max_depth = max(max_depth, depth)
+    return max_depth
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise BadRequest("A name occurs twice in one JSON object.")
-    return found
+    return fields
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise BadRequest(f"{name} is not JSON.")
 
 
-def _short(digits: str) -> str:
+def _check_digits(digits: str) -> str:
     if len(digits) > _MAX_DIGITS:
         raise BadRequest(f"A number has more than {_MAX_DIGITS} digits.")
     return digits
 
 
-def _finite(digits: str) -> float:
-    number = float(_short(digits))
+def _to_float(digits: str) -> float:
+    number = float(_check_digits(digits))
     if not math.isfinite(number):
-        raise BadRequest(f"{digits} is too large for a number: send it as text.")
+        raise BadRequest(f"{digits} is too large for a JSON number. Send it as text.")
     return number
 
 
-def form_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
-    """The form's text fields: each once, empty ones left out, those in ``lists`` split at commas.
+def read_form(lists: Iterable[str] = ()) -> dict[str, Any]:
+    """Read the text fields of the form; skip empty ones and split those in ``lists`` at commas.
 
     Raises:
-        InvalidInput: a field came twice, or holds what no database keeps.
+        InvalidInput: a field was sent twice, or contains text that databases cannot store.
     """
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, values in request.form.lists():
         if len(values) > 1:
             raise InvalidInput(f"The field {name!r} was sent {len(values)} times.", name)
-        if (wrong := find_unstorable([name, values[0]], 1)) is not None:
-            raise InvalidInput(wrong, name)
+        if (problem := find_unstorable([name, values[0]], 1)) is not None:
+            raise InvalidInput(problem, name)
         if values[0] != "":
-            found[name] = values[0].strip("[]() ").split(",") if name in lists else values[0]
-    return found
+            fields[name] = values[0].strip("[]() ").split(",") if name in lists else values[0]
+    return fields
 
 
-def query_fields(lists: Iterable[str] = ()) -> dict[str, Any]:
-    """The address' parameters, each of which may come once, those in ``lists`` split at commas."""
+def read_query(lists: Iterable[str] = ()) -> dict[str, Any]:
+    """Read the query parameters, splitting those in ``lists`` at commas.
+
+    Raises:
+        InvalidInput: a parameter was sent twice.
+    """
     for name, values in request.args.lists():
         if len(values) > 1:
-            raise InvalidInput(f"The parameter {name!r} came {len(values)} times.", name)
+            raise InvalidInput(f"The parameter {name!r} was sent {len(values)} times.", name)
     return {name: text.split(",") if name in lists else text for name, text in request.args.items()}
 
 
-def asked_number(name: str, least: int, most: int, otherwise: int) -> int:
-    """A number that the address asks for; raises InvalidInput unless it lies between the two, included."""
-    text = request.args.get(name, str(otherwise))
-    if not (text.isdecimal() and len(text) <= _MAX_DIGITS and least <= int(text) <= most):
-        raise InvalidInput(f"{name}: a number from {least} to {most}.", name)
+def read_number(name: str, minimum: int, maximum: int, default: int) -> int:
+    """Read an integer query parameter; raise InvalidInput unless it is from ``minimum`` to ``maximum``."""
+    text = request.args.get(name, str(default))
+    if not (text.isdecimal() and len(text) <= _MAX_DIGITS and minimum <= int(text) <= maximum):
+        raise InvalidInput(f"{name}: a number from {minimum} to {maximum}.", name)
     return int(text)
 
 
-def only_file(name: str) -> bytes:
-    """The bytes of the one file ``name``; raises as ``files_of``."""
-    return files_of(name, 1)[0]
+def read_single_file(name: str) -> bytes:
+    """Read the one file field ``name``. Raises as ``read_files``."""
+    return read_files(name, 1)[0]
 
 
-def files_of(name: str, most: int) -> list[bytes]:
-    """The bytes of the files ``name``, in the order in which they were sent.
+def read_files(name: str, max_files: int) -> list[bytes]:
+    """Read the file fields ``name`` in the order in which they were sent.
 
     Raises:
-        InvalidInput: there is none, there are more than ``most``, or other files came along.
+        InvalidInput: no file, more than ``max_files``, an empty one, or another file field.
     """
     for other in request.files:
         if other != name:
-            raise InvalidInput(f"There is no file field {other!r} here: send the picture as {name!r}.", other)
+            raise InvalidInput(f"Unknown file field {other!r}: send the picture as {name!r}.", other)
     files = request.files.getlist(name)
-    if not 1 <= len(files) <= most:
-        wanted = "one picture" if most == 1 else f"1 to {most} pictures"
-        raise InvalidInput(f"Send {wanted} as the file field {name!r}; {len(files)} came.", name)
+    if not 1 <= len(files) <= max_files:
+        expected = "one picture" if max_files == 1 else f"1 to {max_files} pictures"
+        raise InvalidInput(f"Send {expected} as the file field {name!r}, not {len(files)}.", name)
     return [read_file(file, name) for file in files]
 
 
 def read_file(file: FileStorage, name: str) -> bytes:
-    """The bytes of a file that was sent; raises InvalidInput when it is empty."""
+    """Read an uploaded file; raise InvalidInput if it is empty."""
     data: bytes = file.read()
     if not data:
         raise InvalidInput("The file is empty.", name)
     return data
 
 
-def idempotency(*parts: Contract | str | None) -> Idempotent | None:
-    """The request's ``Idempotency-Key`` with a digest of what it asks for, or None without the header."""
+def read_idempotency(*parts: Contract | str | None) -> Idempotent | None:
+    """Return the ``Idempotency-Key`` with a digest of the request's ``parts``, or None without the header."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None

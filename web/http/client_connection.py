@@ -1,4 +1,4 @@
-"""What the main loop knows of a client's connection, and of the request that arrives on it."""
+"""The state of a client's connection and of the request that arrives on it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from web.http.client_socket import ClientSocket
 
 #: Blanks around the value are stripped afterwards: with them in the pattern, a head of 32 kB took 7 s.
 _LENGTHS = re.compile(rb"(?im)^content-length:(.*)$")
-#: A longer number, or anything else, is for the parser to judge.
+#: Longer numbers and other forms are left to the parser.
 _NUMBER = re.compile(rb"[0-9]{1,15}")
 _UNKNOWN_LENGTH = re.compile(rb"(?im)^(?:transfer-encoding|expect):")
-#: What gunicorn discards of a body, at most, before it uses the connection again.
+#: Maximum unread body that gunicorn discards before it reuses the connection.
 _DRAINABLE_BYTES = 65_536
 _HEALTH = re.compile(rb"(?:GET|HEAD) /healthz(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
 
@@ -31,16 +31,17 @@ class Phase(Enum):
 
 
 class HonestRequest(Request):  # type: ignore[misc]  # gunicorn publishes no types
-    """A request whose answer says `Connection: close` where the connection will not be used again.
+    """A request that announces `Connection: close` if its connection will not be reused.
 
-    The rest of a body that the application did not read is discarded after the answer, unless it is there in
-    full. gunicorn would answer `keep-alive`, and a client's next request would meet a closed connection.
+    After the answer the server discards an unread body, and closes the connection unless the body has
+    arrived in full. gunicorn would answer `keep-alive`, and the client's next request would meet a closed
+    connection.
     """
 
     must_close: bool
 
     def should_close(self) -> bool:
-        """Return whether the connection ends with this request; once it does, it does for good."""
+        """Return whether the connection ends with this request; a True is final."""
         if not self.must_close and self._has_unread_body():
             self.must_close = True
         return bool(super().should_close())
@@ -54,7 +55,7 @@ class HonestRequest(Request):  # type: ignore[misc]  # gunicorn publishes no typ
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn publishes no types
-    """A connection with what the main loop has gathered of its next request."""
+    """A connection and the bytes received so far of its next request."""
 
     def __init__(self, cfg: Any, sock: ClientSocket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
@@ -64,11 +65,11 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn publishes no types
         self.deadline = 0.0
         self.seen_at = 0.0
         self.holds_slot = False
-        # gunicorn would wait for the first byte in a thread otherwise.
+        # Otherwise gunicorn waits for the first byte in a thread.
         self.data_ready = True
 
     def init(self) -> None:
-        """Make the parser, and hand it what was gathered."""
+        """Create the parser and pass it the bytes received so far."""
         super().init()
         self.parser.mesg_class = HonestRequest
         if self.gathered:
@@ -76,20 +77,20 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn publishes no types
             self.gathered = bytearray()
 
     def is_health_check(self) -> bool:
-        """Return whether the gathered request, all of it, is one for `/healthz`."""
+        """Return whether the complete received request is one for `/healthz`."""
         return self.head_bytes == len(self.gathered) and _HEALTH.match(self.gathered) is not None
 
     def begin_body(self, head_bytes: int) -> None:
-        """Note where the head ends, and how long a body it announces."""
+        """Record the size of the head and the announced length of the body."""
         self.phase, self.head_bytes = Phase.BODY, head_bytes
         self.sock.begin_body(body_length(bytes(self.gathered[:head_bytes])))
 
 
 def body_length(head: bytes) -> int | None:
-    """Return the length in bytes of the body that a head announces; None when only the parser can tell.
+    """Return the length in bytes of the body that a head announces; None if only the parser can tell.
 
-    A head that gives its length in a form of its own must not pass for one without a body: its reader
-    would hold a thread that is kept free of incomplete bodies.
+    A head with its length in an unusual form must not pass for one without a body: reading it would hold a
+    thread that is reserved for complete requests.
     """
     lengths = [value.strip(b" \t\r") for value in _LENGTHS.findall(head)]
     if _UNKNOWN_LENGTH.search(head) is not None or len(lengths) > 1:

@@ -1,7 +1,7 @@
-"""A client's socket on which no read or write of a request thread blocks for long.
+"""A client's socket whose reads and writes never block a request thread for long.
 
-How long a client may keep us waiting is a budget: waiting spends it, and each received byte earns a little
-back. A client on a slow line, which sends steadily, never runs out; one that sends a byte a second does.
+Each client has a waiting-time budget: waiting spends it, and each received byte earns some back. A client on
+a slow line that sends steadily never exhausts it; a client that sends one byte a second does.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-#: Budget at the start of a body, and the most that a fast client can save up for a pause.
+#: Budget at the start of a body; also its maximum, which a fast client can spend on a pause.
 MAX_WAIT_S = 10.0
 #: Steady senders above this rate are never cut off.
 MIN_BYTES_PER_S = 8_000
-#: The limit of one write, for a client that does not take its answer.
+#: Maximum duration of one write, for a client that does not read its answer.
 MAX_BLOCK_S = 10.0
-#: So that a client which reads steadily above the same rate gets the longest answer in full.
+#: A client that reads steadily above the minimum rate then gets the longest answer in full.
 _SEND_PIECE_BYTES = int(MAX_BLOCK_S * MIN_BYTES_PER_S)
-#: The kernel then holds most answers in full, so that a slow reader holds no thread.
+#: The kernel can then buffer most answers in full, so a slow reader holds no thread.
 _SEND_BUFFER_BYTES = 2**20
 
 
 class SlowClient(TimeoutError):
-    """The client sent its body, or took its answer, too slowly. The application answers it 408."""
+    """The client sent its body or read its answer too slowly; the application answers 408."""
 
     def __init__(self) -> None:
-        # With this number gunicorn takes it for a client that went away, and logs no traceback.
+        # With this errno gunicorn treats the client as disconnected and logs no traceback.
         super().__init__(errno.ECONNRESET, "the client is too slow")
 
 
 class ClientSocket(socket.socket):
-    """See the module's first lines.
+    """A socket with a waiting-time budget (see the module docstring).
 
     Attributes:
-        budget_s: for how many seconds more the client may keep us waiting.
-        missing_bytes: of the present body; None while the length is not known.
-        on_complete: called once, in the reading thread, when the present body is there in full.
-        lingers: whoever serves this socket reads the rest of a refused body after the answer.
+        budget_s: remaining seconds that the client may keep the server waiting.
+        missing_bytes: of the current body; None while the length is unknown.
+        on_complete: called once, in the reading thread, when the current body has arrived in full.
+        lingers: the server reads the rest of a refused body after the answer.
     """
 
     lingers = True
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        # Some systems refuse options for a connection that its client has reset already.
+        # Some systems refuse options on a connection that the client has already reset.
         with suppress(OSError):
             self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self.budget_s = MAX_WAIT_S
@@ -60,14 +60,14 @@ class ClientSocket(socket.socket):
         return cls(accepted.family, accepted.type, accepted.proto, accepted.detach())
 
     def setblocking(self, flag: bool) -> None:
-        """Block, but never for longer than a limit; gunicorn calls it before it reads and writes."""
+        """Set blocking mode with a time limit; gunicorn calls this before it reads and writes."""
         self.settimeout(MAX_BLOCK_S if flag else 0.0)
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Receive as ``socket.recv``, within the budget.
+        """Receive as ``socket.recv`` within the budget.
 
         Raises:
-            SlowClient: the budget is spent.
+            SlowClient: the budget is exhausted.
         """
         limit_s = self.gettimeout()
         if limit_s == 0.0:
@@ -88,14 +88,14 @@ class ClientSocket(socket.socket):
             self.settimeout(limit_s)
         self.spend(time.monotonic() - began)
         self.earn(len(piece))
-        self._note(len(piece))
+        self._count_down(len(piece))
         return piece
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send as ``socket.sendall``, with the time limit of one write for each piece of the data.
+        """Send as ``socket.sendall``, with a time limit for each piece of the data.
 
         Raises:
-            SlowClient: the client does not take the data.
+            SlowClient: the client does not read the data.
         """
         view = memoryview(data).cast("B")
         try:
@@ -105,21 +105,21 @@ class ClientSocket(socket.socket):
             raise SlowClient from error
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send as ``socket.sendfile``; raises SlowClient when the client does not take the data."""
+        """Send as ``socket.sendfile``; raise SlowClient if the client does not read the data."""
         try:
             return super().sendfile(file, offset, count)
         except TimeoutError as error:
             raise SlowClient from error
 
     def spend(self, seconds: float) -> None:
-        """Take from the budget what was waited."""
+        """Subtract waiting time from the budget."""
         self.budget_s = max(0.0, self.budget_s - seconds)
 
     def earn(self, received: int) -> None:
-        """Add to the budget for bytes that came."""
+        """Add to the budget for received bytes."""
         self.budget_s = min(MAX_WAIT_S, self.budget_s + received / MIN_BYTES_PER_S)
 
-    def _note(self, received: int) -> None:
+    def _count_down(self, received: int) -> None:
         if self.missing_bytes is not None:
             self.missing_bytes -= received
             if self.missing_bytes <= 0 and self.on_complete is not None:
@@ -127,5 +127,5 @@ class ClientSocket(socket.socket):
                 done()
 
     def begin_body(self, missing_bytes: int | None) -> None:
-        """Start a body of which so many bytes are still missing."""
+        """Reset the budget for a new body with ``missing_bytes`` still to arrive."""
         self.budget_s, self.missing_bytes, self.on_complete = MAX_WAIT_S, missing_bytes, None

@@ -1,4 +1,4 @@
-"""Cells of CSV files that people open in a spreadsheet: no text of a stranger becomes a formula there."""
+"""Escape CSV cells so that spreadsheets never run untrusted text as a formula."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import csv
 import io
 from collections.abc import Sequence
 
-#: What makes a spreadsheet read a cell as a formula; the wide forms do so in East Asian locales.
+#: Characters that start a formula; spreadsheets in East Asian locales also accept the full-width forms.
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 
 
 def safe_cell(text: str) -> str:
-    """Return ``text`` as a cell that a spreadsheet shows and does not run.
+    """Escape ``text`` so that a spreadsheet shows it and does not run it.
 
-    A cell that could be a formula gets an apostrophe in front, also when blanks precede it. Every such
-    cell does, a negative number too: who needs numbers back reads the JSON form. NUL characters, which
-    cut a cell short in some programs, are left out. Separators and quotes are the CSV writer's to quote.
+    A cell that could be a formula gets a leading apostrophe, even after blanks. This includes negative
+    numbers: clients that need numbers read the JSON form. NUL characters, which truncate a cell in some
+    programs, are removed. The CSV writer quotes separators and quotes.
     """
     text = text.replace("\0", "")
-    # The first character that is no blank, or the first of all: a tab or line break is a blank.
+    # Check the first non-blank character, and the very first one because tabs and line breaks are blanks.
     starts = {text[:1], text.lstrip()[:1]}
     return "'" + text if starts & _FORMULA_STARTS else text
 
 
 def csv_line(cells: Sequence[str]) -> str:
-    """Return a line of a CSV file, its end included, each cell made safe."""
+    """Build a CSV line, with its line end, from escaped cells."""
     line = io.StringIO()
     csv.writer(line).writerow([safe_cell(cell) for cell in cells])
     return line.getvalue()

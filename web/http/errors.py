@@ -1,4 +1,4 @@
-"""The one table from error code to HTTP status, and the one shape of every error answer."""
+"""Map errors to HTTP statuses and to the API's error shape."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shared.contracts import ErrorAnswer, ErrorBody
 from shared.errors import InvalidInput, StorageUnavailable, VitrineError
 from shared.process.log import get_logger
 from web.http.client_socket import SlowClient
-from web.i18n.error_words import detail, said
+from web.i18n.error_texts import error_detail, error_text
 
 log = get_logger("vitrine.web")
 Model = TypeVar("Model", bound=BaseModel)
 _SIGN_IN_PAGE = "vitrine.sign_in_page"
 
-#: Must agree with the tree drawn in shared/errors.py; a test holds them together.
+#: Must agree with the error tree in shared/errors.py; a test checks it.
 STATUS: dict[str, int] = {
     "invalid_input": 422,
     "unsupported_format": 415,
@@ -73,40 +73,40 @@ _CODE_OF_STATUS = {
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
-def parsed(model: type[Model], data: object) -> Model:
-    """Build ``model`` from what a caller sent.
+def parse_model(model: type[Model], data: object) -> Model:
+    """Validate a caller's data as ``model``.
 
     Raises:
-        InvalidInput: naming the first field that is wrong.
+        InvalidInput: names the first invalid field.
     """
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise as_invalid_input(error) from error
+        raise to_invalid_input(error) from error
 
 
-def as_invalid_input(error: ValidationError) -> InvalidInput:
-    """Translate pydantic's first complaint into one sentence and a field name."""
+def to_invalid_input(error: ValidationError) -> InvalidInput:
+    """Convert pydantic's first error into one sentence and a field name."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or None
     if first["type"] == "extra_forbidden":
-        return InvalidInput(f"There is no field {field!r} here. /docs lists the fields.", field)
+        return InvalidInput(f"Unknown field {field!r}. /docs lists the fields.", field)
     reason = first["msg"].removeprefix("Value error, ")
     return InvalidInput(f"{field}: {reason}." if field else f"{reason}.", field)
 
 
-def as_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
-    """What an exception is to a caller: the error, the HTTP status, extra headers."""
+def to_error_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
+    """Convert an exception into an error body, an HTTP status and extra headers."""
     request_id = g.get("request_id")
-    if _is_of_slow_client(error):
-        error = RequestTimeout("The body came too slowly: send it again, over a faster connection.")
+    if _is_slow_client_error(error):
+        error = RequestTimeout("The body arrived too slowly. Send it again over a faster connection.")
     if isinstance(error, HTTPException):
         return _from_http(error, request_id)
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        error = StorageUnavailable("The disk is full: nothing was accepted. Try again later.")
+        error = StorageUnavailable("The disk is full, so nothing was accepted. Try again later.")
     if not isinstance(error, VitrineError):
         log.error("unexpected error", exc_info=error)
-        message = "Something went wrong here. Name the request id to whoever runs this server."
+        message = "Internal error. Give this request ID to your administrator."
         return ErrorBody(code="internal", message=message, request_id=request_id), 500, {}
     status = STATUS.get(error.code, 500)
     headers = {"Retry-After": str(g.get("retry_after_s", RETRY_AFTER_S))} if error.retryable else {}
@@ -118,8 +118,8 @@ def as_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:
     return body, status, headers
 
 
-def _is_of_slow_client(error: BaseException) -> bool:
-    """Whether the body could not be read in time; Werkzeug and form readers put their own error around it."""
+def _is_slow_client_error(error: BaseException) -> bool:
+    """Return whether a slow client caused the error, which Werkzeug and form parsers may have wrapped."""
     inner: BaseException | None = error
     for _ in range(_MAX_CAUSES):
         if inner is None or isinstance(inner, SlowClient):
@@ -133,20 +133,20 @@ def _from_http(error: HTTPException, request_id: str | None) -> tuple[ErrorBody,
     phrase = HTTPStatus(status).phrase
     code = _CODE_OF_STATUS.get(status) or phrase.lower().replace(" ", "_")
     body = ErrorBody(code=code, message=error.description or phrase, request_id=request_id)
-    kept = ("allow", "retry-after", "location")
-    headers = {name: value for name, value in error.get_headers() if name.lower() in kept}
+    forwarded = ("allow", "retry-after", "location")
+    headers = {name: value for name, value in error.get_headers() if name.lower() in forwarded}
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return body, status, headers
 
 
-def error_answer(error: Exception) -> Response:
-    """The answer to an exception: JSON, or a page when a browser asked for one."""
-    body, status, headers = as_body(error)
-    if wants_page() and status == HTTPStatus.UNAUTHORIZED:
+def build_error_answer(error: Exception) -> Response:
+    """Answer an exception as JSON, or as a page if a browser asked for one."""
+    body, status, headers = to_error_body(error)
+    if is_page_request() and status == HTTPStatus.UNAUTHORIZED:
         sign_in_page: Callable[[], Response] = current_app.extensions[_SIGN_IN_PAGE]
         answer = sign_in_page()
-    elif wants_page():
+    elif is_page_request():
         answer = Response(render_template("error.html", error=body, status=status), mimetype="text/html")
     else:
         answer = jsonify(ErrorAnswer(error=body).model_dump(mode="json"))
@@ -155,19 +155,19 @@ def error_answer(error: Exception) -> Response:
     return answer
 
 
-def wants_page() -> bool:
-    """Whether a browser asks for a page, rather than a program for an answer."""
+def is_page_request() -> bool:
+    """Return whether the request asks for a page and not for JSON."""
     if request.path.startswith("/v1/"):
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
 def register_errors(app: Flask, sign_in_page: Callable[[], Response]) -> None:
-    """Answer every exception of every route in the one shape.
+    """Register the error handler of all routes and the error filters.
 
     Args:
-        sign_in_page: renders what a browser gets that needs a key.
+        sign_in_page: renders the page for browsers that lack the key.
     """
     app.extensions[_SIGN_IN_PAGE] = sign_in_page
-    app.jinja_env.filters.update(said=said, detail=detail)
-    app.register_error_handler(Exception, error_answer)
+    app.jinja_env.filters.update(error_text=error_text, error_detail=error_detail)
+    app.register_error_handler(Exception, build_error_answer)

@@ -1,4 +1,4 @@
-"""Forms, read by Werkzeug, with one difference: a malformed form is an error, not an empty form."""
+"""Parse forms with Werkzeug, but refuse malformed forms instead of treating them as empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from werkzeug.formparser import FormDataParser
 
 
 class StrictFormParser(FormDataParser):
-    """Refuses forms that are cut off or malformed."""
+    """Werkzeug's form parser, which refuses truncated or malformed forms."""
 
     def parse(
         self,
@@ -20,11 +20,11 @@ class StrictFormParser(FormDataParser):
         content_length: int | None,
         options: dict[str, str] | None = None,
     ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
-        """Return the stream, the texts and the files.
+        """Parse the form into the stream, the text fields and the files.
 
         Raises:
-            BadRequest: the form is cut off or malformed.
-            RequestEntityTooLarge: it has too many parts, or too long a text.
+            BadRequest: the form is truncated or malformed.
+            RequestEntityTooLarge: too many parts, or a text field is too long.
         """
         self.silent = False
         try:
@@ -34,6 +34,6 @@ class StrictFormParser(FormDataParser):
 
 
 class VitrineRequest(Request):
-    """Flask's request with forms read by ``StrictFormParser``."""
+    """Flask's request with forms parsed by ``StrictFormParser``."""
 
     form_data_parser_class = StrictFormParser

@@ -1,4 +1,4 @@
-"""Answers to requests that no thread sees, in the bytes that go to the client."""
+"""Raw HTTP answers that the main loop sends without a request thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 
 def _answer(status: str, code: str, message: str) -> bytes:
-    """Build an answer in the one shape of errors, for requests that no thread sees."""
+    """Build an error answer in the API's error shape."""
     body = json.dumps({"error": {"code": code, "message": message, "field": None, "request_id": None}})
     lines = (
         f"HTTP/1.1 {status}",
@@ -18,6 +18,12 @@ def _answer(status: str, code: str, message: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-TOO_SLOW = _answer("408 Request Timeout", "request_timeout", "The request came too slowly.")
-TOO_LONG = _answer("431 Request Header Fields Too Large", "invalid_input", "The head is too long.")
-TOO_MANY = _answer("503 Service Unavailable", "unavailable", "Too many requests wait: try again shortly.")
+TOO_SLOW = _answer(
+    "408 Request Timeout",
+    "request_timeout",
+    "The request arrived too slowly. Send it again over a faster connection.",
+)
+TOO_LONG = _answer("431 Request Header Fields Too Large", "invalid_input", "The request head is too long.")
+TOO_MANY = _answer(
+    "503 Service Unavailable", "unavailable", "Too many requests are waiting. Try again shortly."
+)

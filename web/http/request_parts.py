@@ -1,11 +1,11 @@
-"""Parse the parts of a request that the caller writes freely: Host, Origin, Referer, `next`, method."""
+"""Parse the untrusted parts of a request: Host, Origin, Referer, `next` and method."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import SplitResult, urlsplit
 
-#: Methods that a route may have. Any other is answered 405 and counted as OTHER_METHOD.
+#: Methods that routes may have. Others are answered 405 and counted as OTHER_METHOD.
 KNOWN_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 OTHER_METHOD = "other"
 _EMPTY = urlsplit("")
@@ -13,9 +13,9 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,253})(?::[0-9]{
 
 
 def split_address(text: str | None) -> SplitResult:
-    """Split an address that a caller sent; a malformed one is empty, as if it had not been sent.
+    """Split a caller's address; treat a malformed one as if it had not been sent.
 
-    ``urlsplit`` raises ValueError for `http://[` and its like, and again when some parts are read.
+    ``urlsplit`` raises ValueError for `http://[`, for example, and some of its properties raise it later.
     """
     try:
         parts = urlsplit(text or "")
@@ -26,15 +26,15 @@ def split_address(text: str | None) -> SplitResult:
 
 
 def host_name(host: str) -> str:
-    """Return the name or address in a Host header, without its port; empty when it is malformed."""
+    """Return the name or address in a Host header without its port; empty if malformed."""
     return split_address(f"//{host}").hostname or ""
 
 
 def is_host(text: str) -> bool:
-    """Whether a Host header is a name or an address with at most a port."""
+    """Return whether a Host header is a name or an address with an optional port."""
     return _HOST.fullmatch(text) is not None
 
 
 def method_label(method: str) -> str:
-    """Return the metric label of a method: the labels are a closed set, whatever callers send."""
+    """Return the metric label of a method; unknown methods share one label."""
     return method if method in KNOWN_METHODS else OTHER_METHOD

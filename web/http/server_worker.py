@@ -1,14 +1,14 @@
-"""gunicorn's threaded worker, whose threads serve complete requests only.
+"""Serve only complete requests in the threads of gunicorn's threaded worker.
 
-gunicorn 27 gives a request thread to a connection as soon as a byte arrives, and waits there for the rest
-without a limit: eight sockets that send one header byte a second stop a server of eight threads. It also
-waits in its main loop, up to two seconds each, for clients to close. Here the main loop gathers the head of
+gunicorn 27 assigns a request thread to a connection as soon as a byte arrives, and that thread waits for the
+rest without a limit: eight sockets that send one header byte a second stop a server of eight threads. It also
+waits in its main loop, up to two seconds each, for clients to close. Here the main loop collects the head of
 a request, and up to ``GATHERED_BODY_BYTES`` of its body, without a thread and against a deadline. A longer
-body is read by a thread against the budget of ``ClientSocket``; all but two threads may do so at once. When
-there is no room for a connection, the one that has been incomplete for longest is closed. `/healthz` has a
-thread of its own.
+body is read by a thread against the budget of ``ClientSocket``; all but two threads may do so at once. At
+the connection limit, the connection that has been incomplete for longest is closed. `/healthz` has its own
+thread.
 
-It overrides internals of gunicorn, whose version the requirements pin; ``gunicorn_conf`` refuses another one.
+It overrides internals of gunicorn. The requirements pin its version, and ``gunicorn_conf`` refuses others.
 
 Tests: tests/integration/test_slow_clients.py.
 """
@@ -33,26 +33,26 @@ from web.http.raw_answers import TOO_LONG, TOO_MANY, TOO_SLOW
 #: From the first byte of a request, or the connection, to the end of its head.
 HEAD_DEADLINE_S = 10.0
 MAX_HEAD_BYTES = 32_768
-#: A body up to this size never holds a thread while it arrives. At most 50 MB for all connections.
+#: Maximum body that is received without a thread; at most 50 MB for all connections together.
 GATHERED_BODY_BYTES = 65_536
-#: Threads that no incomplete body may hold.
+#: Threads reserved for complete requests.
 SPARE_THREADS = 2
-#: Requests that may wait for a thread; further ones are answered 503.
+#: Maximum number of requests that wait for a thread; further ones are answered 503.
 MAX_QUEUED = 200
-#: After an answer that ends the connection, for a client that still sends; it would see a reset otherwise.
+#: Limits for discarding input after the last answer; without it, a client that still sends gets a reset.
 LINGER_S, LINGER_BYTES = 2.0, 32_000_000
-#: The body is drained before a connection is used again; what does not come by then ends the connection.
+#: Time to drain an unread body before a connection is reused; a longer one closes the connection.
 _DRAIN_S = 1.0
 _EXPIRY_INTERVAL_S = 0.25
 _PIECE_BYTES = 65_536
 
 
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes no types
-    """See the module's first lines. Everything but ``handle`` runs in the main loop's thread."""
+    """A gunicorn worker (see the module docstring). Only ``handle`` runs outside the main loop's thread."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        # In the order of their arrival: the first is the one to close when there is no room.
+        # In order of arrival; the first is closed at the connection limit.
         self.incomplete: dict[Connection, None] = {}
         self.queue: deque[Connection] = deque()
         self.free_slots = max(1, self.cfg.threads - SPARE_THREADS)
@@ -60,10 +60,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
         self.health_pool = ThreadPoolExecutor(1, "health")
         self._expire_at = 0.0
 
-    # --- connections come ---------------------------------------------------------------------------
+    # --- accepting ---------------------------------------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection, closing the oldest incomplete one when there is no room."""
+        """Accept a connection; close the oldest incomplete one at the connection limit."""
         try:
             accepted, address = listener.accept()
         except OSError as error:
@@ -100,11 +100,11 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
             del self.incomplete[connection]
             self.poller.unregister(connection.sock)
 
-    # --- requests are gathered ----------------------------------------------------------------------
+    # --- receiving requests ----------------------------------------------------------------------
 
     def _receive(self, connection: Connection, _: object) -> None:
         if connection not in self.incomplete:
-            return  # an event of the same poll closed it
+            return  # another event of the same poll closed it
         try:
             piece = connection.sock.recv(_PIECE_BYTES)
         except BlockingIOError:
@@ -122,10 +122,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
         self._advance(connection, at_end=not piece)
 
     def _advance(self, connection: Connection, *, at_end: bool) -> None:
-        """Move on with what was gathered: wait for more, or hand the request to a thread."""
+        """Process the received bytes: wait for more, or hand the request to a thread."""
         now, sock = time.monotonic(), connection.sock
         if connection.phase is Phase.IDLE:
-            # One empty line may stand before a request (RFC 9112, 2.2); many would look like an end.
+            # Empty lines may precede a request (RFC 9112, 2.2).
             while connection.gathered[:2] == b"\r\n":
                 del connection.gathered[:2]
             if not connection.gathered:
@@ -155,7 +155,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
             connection.seen_at, connection.deadline = now, now + sock.budget_s
 
     def _hand_over(self, connection: Connection, *, needs_slot: bool = False) -> None:
-        """Give the request to a thread, or let it wait for its turn when its body is long."""
+        """Submit the request to a thread, or queue it for a slot if its body is long."""
         waiting = self.handed_over + len(self.queue) - self.cfg.threads
         if waiting >= MAX_QUEUED and not connection.is_health_check():
             self._refuse(connection, TOO_MANY)
@@ -173,7 +173,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
             self.free_slots -= 1
             connection = self.queue.popleft()
             connection.holds_slot = True
-            # The slot is for the reading alone: a search that waits for its answer leaves it to others.
+            # The slot covers reading only; a search that waits for its result frees it.
             connection.sock.on_complete = partial(self.method_queue.defer, self._free_slot, connection)
             self.enqueue_req(connection)
 
@@ -194,10 +194,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
         deadline = time.monotonic() + _DRAIN_S
         return keepalive and bool(connection.parser.finish_body(deadline=deadline))
 
-    # --- connections go -----------------------------------------------------------------------------
+    # --- ending connections -----------------------------------------------------------------------------
 
     def finish_request(self, connection: Connection, future: Future[Any]) -> None:
-        """Wait for the connection's next request, or end it, once a thread is done with it."""
+        """Keep the connection for its next request or close it, after a thread has answered."""
         self.handed_over -= 1
         self._free_slot(connection)
         try:
@@ -210,11 +210,11 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
             else:
                 self._linger(connection)
         except Exception:
-            self.log.exception("a connection could not be kept")
+            self.log.exception("keep-alive failed")
             self._drop(connection)
 
     def _linger(self, connection: Connection) -> None:
-        """Say that nothing more comes, and discard what the client still sends."""
+        """Close the sending side, and discard what the client still sends."""
         connection.gathered, connection.head_bytes = bytearray(), 0
         connection.phase, connection.deadline = Phase.LINGER, time.monotonic() + LINGER_S
         try:
@@ -238,14 +238,14 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
         connection.close()
 
     def murder_pending(self) -> None:
-        """End what is past its deadline; gunicorn calls it in each turn of its loop."""
+        """End connections past their deadlines; gunicorn calls this in each loop iteration."""
         now = time.monotonic()
         if now < self._expire_at:
             return
         self._expire_at = now + _EXPIRY_INTERVAL_S
         for connection in [each for each in self.incomplete if each.deadline <= now]:
             if connection.phase is Phase.BODY:
-                # The application may refuse it without the body, and says so in its own words otherwise.
+                # The application may answer without the body; if it reads the body, it answers 408.
                 connection.sock.budget_s = 0.0
                 self._hand_over(connection)
             elif connection.phase is Phase.HEAD:
@@ -254,13 +254,13 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes n
                 self._drop(connection)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Let idle connections end by ``deadline``, since this worker stops."""
+        """Let idle connections end by ``deadline`` while the worker stops."""
         for connection in self.incomplete:
             if connection.phase is Phase.IDLE:
                 connection.deadline = min(connection.deadline, deadline)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Close everything that waits when ``force`` says that the worker's time is over."""
+        """Close all waiting connections if ``force`` is set, at the end of the worker's grace period."""
         if force:
             for connection in list(self.incomplete):
                 self._drop(connection)

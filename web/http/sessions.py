@@ -1,11 +1,10 @@
-"""The cookie of somebody who has shown the key to a page: signed, and good for half a day.
+"""Sign and verify the session cookie of a browser that has presented the API key.
 
-It holds nothing but its end and a signature made with the key, so that no server has to remember it, and
-another key ends them all.
+The cookie contains its expiry and a signature made with the key. The server stores no sessions, and a new
+key invalidates all of them.
 
-No form needs a token beside it: the cookie is ``SameSite=Strict``, so that no other site's page can have it
-sent, and what a browser posts for such a page is refused before it is read, by its Origin and Sec-Fetch-Site
-(``web.http.security``), also where there is no cookie because no key is set.
+Forms need no CSRF token. The cookie is ``SameSite=Strict``, so other sites cannot make a browser send it, and
+``web.http.security`` refuses cross-site posts by Origin and Sec-Fetch-Site even if no key is set.
 """
 
 from __future__ import annotations
@@ -22,34 +21,34 @@ COOKIE = "vitrine_session"
 SESSION_S = 12 * 3600
 
 
-def is_open(settings: Settings, cookie: str) -> bool:
-    """Whether the cookie was made with the present key and has not ended."""
-    end, _, signature = cookie.partition(".")
+def is_valid(settings: Settings, cookie: str) -> bool:
+    """Return whether the cookie is signed with the current key and has not expired."""
+    expiry, _, signature = cookie.partition(".")
     if not _key(settings):
         return False
-    if not (end.isascii() and end.isdecimal() and len(end) <= 12):
+    if not (expiry.isascii() and expiry.isdecimal() and len(expiry) <= 12):
         return False
-    return hmac.compare_digest(signature.encode(errors="replace"), _signature(settings, end).encode()) and (
-        int(end) > time.time()
-    )
+    return hmac.compare_digest(
+        signature.encode(errors="replace"), _signature(settings, expiry).encode()
+    ) and (int(expiry) > time.time())
 
 
-def is_the_key(settings: Settings, offered: str) -> bool:
-    """Whether this is the key; compared in the same time whatever it is. An empty one never is."""
+def is_api_key(settings: Settings, offered: str) -> bool:
+    """Return whether this is the API key, in constant time; an empty one never is."""
     key = _key(settings)
     return bool(key and offered) and hmac.compare_digest(offered.encode(errors="replace"), key)
 
 
-def begin(response: Response, settings: Settings, *, secure: bool) -> None:
-    """Give the browser a session.
+def start(response: Response, settings: Settings, *, secure: bool) -> None:
+    """Set the session cookie.
 
     Args:
-        secure: whether it came by https: the cookie then never goes another way.
+        secure: restrict the cookie to https; set it for requests that came by https.
     """
-    end = str(int(time.time()) + SESSION_S)
+    expiry = str(int(time.time()) + SESSION_S)
     response.set_cookie(
         COOKIE,
-        f"{end}.{_signature(settings, end)}",
+        f"{expiry}.{_signature(settings, expiry)}",
         max_age=SESSION_S,
         secure=secure,
         httponly=True,
@@ -57,8 +56,8 @@ def begin(response: Response, settings: Settings, *, secure: bool) -> None:
     )
 
 
-def finish(response: Response) -> None:
-    """Take the session away from the browser."""
+def end(response: Response) -> None:
+    """Delete the session cookie."""
     response.delete_cookie(COOKIE, httponly=True, samesite="Strict")
 
 
@@ -66,7 +65,7 @@ def _key(settings: Settings) -> bytes:
     return b"" if settings.web.api_key is None else settings.web.api_key.get_secret_value().encode()
 
 
-def _signature(settings: Settings, end: str) -> str:
-    """Made with a secret of its own: nothing else that the key signs is ever a session."""
+def _signature(settings: Settings, expiry: str) -> str:
+    """Sign an expiry with a derived secret, so that no other signature of the key is a session."""
     secret = hmac.new(_key(settings), b"vitrine session", hashlib.sha256).digest()
-    return hmac.new(secret, end.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(secret, expiry.encode(), hashlib.sha256).hexdigest()

@@ -1,7 +1,7 @@
-"""The reader's language: which it is, and what templates need to speak it.
+"""Choose the reader's language, and provide translation and formatting to templates.
 
-The only importer of Flask-Babel's wiring. Texts are English msgids; `make words` collects them into
-web/locales, and docs/languages.md says how a translation is corrected or a language added.
+Only this module sets up Flask-Babel. Texts are English msgids; `make words` collects them into
+web/locales. See docs/languages.md for correcting a translation or adding a language.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from babel.units import format_unit
 from flask import Flask, Response, g, request
 from flask_babel import Babel
 
-#: Ours, by the name of their folder in web/locales, each called as its readers call it.
+#: Supported languages by their folder in web/locales, with their native names.
 LANGUAGES: dict[str, str] = {
     "en": "English",
     "de": "Deutsch",
@@ -55,12 +55,12 @@ _TRADITIONAL = {"hant", "tw", "hk", "mo"}
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads the page.
+    """The language preferences of a request.
 
-    Args:
+    Attributes:
         language: one of LANGUAGES.
-        locale: of numbers, dates and money: the language with the reader's territory.
-        titles: of product titles, which may come in more languages than ours: ``de_CH``, ``et``.
+        locale: the language with the reader's territory, for numbers, dates and money.
+        titles: preferred locale of product titles, which exist in more languages: ``de_CH``, ``et``.
     """
 
     language: str
@@ -69,17 +69,17 @@ class Reader:
 
     @property
     def tag(self) -> str:
-        """As HTML writes it: ``zh-Hant``."""
+        """The language tag for HTML: ``zh-Hant``."""
         return self.language.replace("_", "-")
 
     @property
     def territory(self) -> str | None:
-        """Of the locale, None when the reader said none."""
+        """Territory of the locale, None if unknown."""
         return self.locale.territory
 
 
-def known(tag: str) -> str | None:
-    """Return which of LANGUAGES a tag such as ``pt-BR`` means, or None."""
+def match_language(tag: str) -> str | None:
+    """Return the supported language of a tag such as ``pt-BR``, or None."""
     if not _TAG.match(tag):
         return None
     head, *rest = tag.replace("_", "-").lower().split("-")
@@ -90,21 +90,23 @@ def known(tag: str) -> str | None:
 
 
 def negotiate(chosen: Iterable[str | None], accepted: Iterable[str]) -> Reader:
-    """Decide who reads.
+    """Choose the language of a reader.
 
     Args:
-        chosen: by the reader's own switch, the newest first.
-        accepted: the tags of Accept-Language, the dearest first.
+        chosen: language switch values, newest first.
+        accepted: the tags of Accept-Language, most preferred first.
     """
-    wishes = [tag for tag in accepted if _TAG.match(tag)]
-    switched = next((found for tag in chosen if tag and (found := known(tag))), None)
-    language = switched or next((found for tag in wishes if (found := known(tag))), DEFAULT)
-    place = next((where for tag in wishes if known(tag) == language and (where := _territory(tag))), None)
-    locale = _locale(language, place)
-    if switched or not wishes:
+    valid = [tag for tag in accepted if _TAG.match(tag)]
+    switched = next((found for tag in chosen if tag and (found := match_language(tag))), None)
+    language = switched or next((found for tag in valid if (found := match_language(tag))), DEFAULT)
+    territory = next(
+        (found for tag in valid if match_language(tag) == language and (found := _territory(tag))), None
+    )
+    locale = _locale(language, territory)
+    if switched or not valid:
         titles = str(locale)
     else:
-        head, *rest = wishes[0].replace("_", "-").split("-")
+        head, *rest = valid[0].replace("_", "-").split("-")
         titles = "_".join([head.lower(), *rest[:2]])
     return Reader(language, locale, titles)
 
@@ -118,11 +120,11 @@ def _locale(language: str, territory: str | None) -> Locale:
     try:
         return Locale.parse(f"{language}_{territory}" if territory else language)
     except (UnknownLocaleError, ValueError):
-        return Locale.parse(language)  # CLDR does not know the pair, as German in Japan
+        return Locale.parse(language)  # unknown to CLDR, such as German in Japan
 
 
 def reader() -> Reader:
-    """Return who reads the answer to the present request."""
+    """Return the reader of the current request."""
     if "reader" not in g:
         g.reader = negotiate(
             (request.args.get(ARGUMENT), request.cookies.get(COOKIE)), request.accept_languages.values()
@@ -130,14 +132,14 @@ def reader() -> Reader:
     return cast(Reader, g.reader)
 
 
-def number(value: float | Decimal, decimals: int | None = None) -> str:
-    """Filter: 12345.6 as the reader writes it, with so many decimals where numbers stand in a column."""
+def format_number(value: float | Decimal, decimals: int | None = None) -> str:
+    """Filter: format a number for the reader's locale, with a fixed number of decimals if given."""
     pattern = None if decimals is None else "#,##0." + decimals * "0"
     return format_decimal(value, format=pattern, locale=reader().locale)
 
 
-def duration(seconds: float) -> str:
-    """Filter: ``0.42 sec``, ``3 min 5 sec``, ``2 hr 10 min``, in the reader's words."""
+def format_duration(seconds: float) -> str:
+    """Filter: format a duration for the reader's locale: ``0.42 sec``, ``3 min 5 sec``, ``2 hr 10 min``."""
     locale = reader().locale
 
     def part(value: float, unit: str) -> str:
@@ -155,34 +157,34 @@ def duration(seconds: float) -> str:
     return f"{part(whole // 86_400, 'day')} {part(whole % 86_400 // 3600, 'hour')}"
 
 
-def when(moment: datetime | float) -> str:
-    """Filter: a moment (seconds since 1970, or with its zone) as the reader writes it, in UTC.
+def format_time(moment: datetime | float) -> str:
+    """Filter: format a time (Unix seconds or an aware datetime) for the reader's locale, in UTC.
 
-    The server does not know the reader's zone; ``<time datetime>`` lets a script tell it.
+    The server does not know the reader's time zone; a script converts ``<time datetime>`` elements.
     """
     if not isinstance(moment, datetime):
         moment = datetime.fromtimestamp(moment, UTC)
     return f"{format_datetime(moment.astimezone(UTC), 'medium', locale=reader().locale)} UTC"
 
 
-def speak(app: Flask) -> None:
-    """Give the application languages: the switch and its cookie, ``_()``, the filters."""
+def register_languages(app: Flask) -> None:
+    """Register translation, the language switch with its cookie, and the format filters."""
     Babel(
         app,
         default_locale=DEFAULT,
         default_translation_directories="locales",
         locale_selector=lambda: reader().language,
     )
-    app.jinja_env.filters.update(number=number, duration=duration, when=when)
+    app.jinja_env.filters.update(number=format_number, duration=format_duration, time=format_time)
 
     @app.context_processor
     def _of_reader() -> dict[str, object]:
-        who = reader()
+        current = reader()
         return {
-            "language": who.tag,
-            "direction": who.locale.text_direction,
-            "languages": {name.replace("_", "-"): called for name, called in LANGUAGES.items()},
-            "title_locale": who.titles,
+            "language": current.tag,
+            "direction": current.locale.text_direction,
+            "languages": {name.replace("_", "-"): native for name, native in LANGUAGES.items()},
+            "title_locale": current.titles,
         }
 
     @app.after_request
@@ -191,12 +193,12 @@ def speak(app: Flask) -> None:
             return response
         response.headers["Content-Language"] = reader().tag
         response.vary.update(("Accept-Language", "Cookie"))
-        wanted = request.args.get(ARGUMENT)
-        if wanted and known(wanted):
-            keep(response, COOKIE, reader().language)
+        tag = request.args.get(ARGUMENT)
+        if tag and match_language(tag):
+            set_preference_cookie(response, COOKIE, reader().language)
         return response
 
 
-def keep(response: Response, name: str, value: str) -> None:
-    """Set a cookie of the reader's taste: for a year, for this site, not for scripts."""
+def set_preference_cookie(response: Response, name: str, value: str) -> None:
+    """Set a preference cookie for a year, for this site only and hidden from scripts."""
     response.set_cookie(name, value, max_age=YEAR_S, secure=request.is_secure, httponly=True, samesite="Lax")

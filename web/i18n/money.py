@@ -1,4 +1,4 @@
-"""Prices in the reader's money: which it is, how it is written, and of which day the rates are."""
+"""Show prices in the reader's currency, with a note on the date of the rates."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from flask import Flask, Response, current_app, g, request
 from flask_babel import gettext as _
 
 from shared.money.rates import Rates, RatesBook
-from web.i18n import keep, reader
+from web.i18n import reader, set_preference_cookie
 
 COOKIE = "vitrine_currency"
 ARGUMENT = "currency"
-#: The reader's choice to see each price as the shop has it.
+#: Choice of the shop's own currency, without conversion.
 OWN = "own"
 _EXTENSION = "vitrine-rates"
-_SIGN_MEETS_DIGIT = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
-#: Languages whose bare tag says a country too. Those of many countries say none.
-_ONE_COUNTRY = {
+_LETTER_NEXT_TO_DIGIT = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+#: Territories of languages spoken mainly in one; other languages imply none.
+_TERRITORIES = {
     "cs": "CZ",
     "da": "DK",
     "fi": "FI",
@@ -42,12 +42,12 @@ _ONE_COUNTRY = {
 
 
 @dataclass
-class Purse:
-    """The reader's money while one answer is made.
+class PriceContext:
+    """Price conversion state of one request.
 
-    Args:
-        currency: to convert into; None: each price stays as the shop has it.
-        days: of the rates that were used so far.
+    Attributes:
+        currency: target currency; None: no conversion.
+        days: dates of the rates used so far.
     """
 
     rates: Rates | None
@@ -55,12 +55,12 @@ class Purse:
     days: set[date] = field(default_factory=set)
 
 
-def wanted_currency(chosen: list[str | None], locale_of: tuple[str, str | None], rates: Rates) -> str | None:
-    """Decide on a currency: what the reader chose, else that of the country, else none.
+def choose_currency(chosen: list[str | None], locale_of: tuple[str, str | None], rates: Rates) -> str | None:
+    """Choose a currency: the reader's choice, else that of the territory, else None.
 
     Args:
-        chosen: by the reader's switch, the newest first; OWN is a choice too.
-        locale_of: language and territory, None when unknown.
+        chosen: currency switch values, newest first, including OWN.
+        locale_of: language, and territory or None.
     """
     for code in chosen:
         if code == OWN:
@@ -68,82 +68,82 @@ def wanted_currency(chosen: list[str | None], locale_of: tuple[str, str | None],
         if code in rates.currencies:
             return code
     language, territory = locale_of
-    country = territory or _ONE_COUNTRY.get(language)
-    used = get_territory_currencies(country) if country else []
+    territory = territory or _TERRITORIES.get(language)
+    used = get_territory_currencies(territory) if territory else []
     return next((code for code in used if code in rates.currencies), None)
 
 
-def purse() -> Purse:
-    """Return the money of who reads the answer to the present request."""
-    if "purse" not in g:
-        rates = rates_in_force()
+def price_context() -> PriceContext:
+    """Return the price context of the current request."""
+    if "price_context" not in g:
+        rates = current_rates()
         chosen = [request.args.get(ARGUMENT), request.cookies.get(COOKIE)]
-        who = reader()
-        found = wanted_currency(chosen, (who.language, who.territory), rates) if rates else None
-        g.purse = Purse(rates, found)
-    return cast(Purse, g.purse)
+        current = reader()
+        found = choose_currency(chosen, (current.language, current.territory), rates) if rates else None
+        g.price_context = PriceContext(rates, found)
+    return cast(PriceContext, g.price_context)
 
 
-def money(price: Decimal | float | str | None, currency: str | None) -> str:
-    """Filter: the price as the reader writes it, in the reader's currency, with ``≈`` when converted."""
+def format_price(price: Decimal | float | str | None, currency: str | None) -> str:
+    """Filter: format a price in the reader's currency and locale, with ``≈`` if converted."""
     if price is None:
         return ""
-    amount, mine = Decimal(str(price)), purse()
+    amount, context = Decimal(str(price)), price_context()
     if currency is None:
         return format(amount, "f")
-    if mine.rates is not None and mine.currency is not None:
-        found = mine.rates.convert(amount, currency, mine.currency)
-        if found is not None:
-            mine.days.add(found.rates_date)
-            return "≈\N{NO-BREAK SPACE}" + written(found.amount, found.currency)
-    return written(amount, currency)
+    if context.rates is not None and context.currency is not None:
+        converted = context.rates.convert(amount, currency, context.currency)
+        if converted is not None:
+            context.days.add(converted.rates_date)
+            return "≈\N{NO-BREAK SPACE}" + format_amount(converted.amount, converted.currency)
+    return format_amount(amount, currency)
 
 
-def written(amount: Decimal, currency: str) -> str:
-    """Return an amount with CLDR's sign, digits and order for the reader."""
-    # CLDR sets a space between letters and digits ("KWD 3.500"); Babel leaves it out.
-    return _SIGN_MEETS_DIGIT.sub(
+def format_amount(amount: Decimal, currency: str) -> str:
+    """Format an amount with CLDR's symbol, digits and order for the reader."""
+    # CLDR puts a space between letters and digits ("KWD 3.500"), which Babel omits.
+    return _LETTER_NEXT_TO_DIGIT.sub(
         "\N{NO-BREAK SPACE}", format_currency(amount, currency, locale=reader().locale)
     )
 
 
 def rates_note() -> str:
-    """Return the sentence on the rates' day, empty while no price above it was converted."""
-    days = purse().days
+    """Return the note on the rates' date; empty while no price was converted."""
+    days = price_context().days
     if not days:
         return ""
     day = format_date(min(days), "long", locale=reader().locale)
     note: str = _(
-        "Prices marked ≈ are converted with the rates of %(date)s. The shop's own price counts.", date=day
+        "Prices marked ≈ are converted at the rates of %(date)s. The shop's own price applies.", date=day
     )
     return note
 
 
-def currencies() -> dict[str, str]:
-    """Return what the switch offers: code to the reader's name for it, by code."""
-    mine = purse()
-    known = sorted(mine.rates.currencies) if mine.rates else []
-    return {code: get_currency_name(code, locale=reader().locale) for code in known}
+def list_currencies() -> dict[str, str]:
+    """Return the currencies of the switch: code to name in the reader's language."""
+    rates = price_context().rates
+    codes = sorted(rates.currencies) if rates else []
+    return {code: get_currency_name(code, locale=reader().locale) for code in codes}
 
 
-def handle_money(app: Flask, book: RatesBook) -> None:
-    """Give the application money: the filter, the switch and its cookie, the note."""
+def register_prices(app: Flask, book: RatesBook) -> None:
+    """Register the price filter, the currency switch with its cookie, and the note on rates."""
     app.extensions[_EXTENSION] = book
-    app.jinja_env.filters["money"] = money
+    app.jinja_env.filters["price"] = format_price
     app.jinja_env.globals["rates_note"] = rates_note
 
     @app.context_processor
     def _of_reader() -> dict[str, object]:
-        return {"currencies": currencies, "currency": purse().currency}
+        return {"currencies": list_currencies, "currency": price_context().currency}
 
     @app.after_request
     def _remember(response: Response) -> Response:
         code = request.args.get(ARGUMENT)
-        if response.mimetype == "text/html" and (code == OWN or code in currencies()):
-            keep(response, COOKIE, code)
+        if response.mimetype == "text/html" and (code == OWN or code in list_currencies()):
+            set_preference_cookie(response, COOKIE, code)
         return response
 
 
-def rates_in_force() -> Rates | None:
-    """Return the rates as they are now; None when they cannot be read."""
+def current_rates() -> Rates | None:
+    """Return the current rates; None if they cannot be read."""
     return cast(RatesBook, current_app.extensions[_EXTENSION]).rates()

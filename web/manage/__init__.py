@@ -1,6 +1,6 @@
-"""The pages of whoever keeps a catalogue or runs the server. Server-rendered: scripts only make them live.
+"""The pages of shop owners and operators, rendered by the server; scripts only refresh them.
 
-They call what the views under /v1 call; nothing is decided here that the API decides.
+They call the same repositories and helpers as the views under /v1 and contain no rules of their own.
 """
 
 from web.manage import catalogues, duplicates, imports, indexes, jobs, operations, products, ranking

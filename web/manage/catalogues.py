@@ -1,4 +1,4 @@
-"""The owner's start page, and a catalogue's own: what is in it, what is live, what was done last."""
+"""The catalogue list and the page of one catalogue; create and delete catalogues."""
 
 from __future__ import annotations
 
@@ -7,78 +7,78 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, VitrineError
-from web.api.accepting import accepting_work
-from web.api.catalogues import CatalogueIn, checked
-from web.http.bodies import form_fields
-from web.http.errors import parsed, wants_page
-from web.manage.frame import blueprint, page_of, see, to_job
-from web.manage.ranking import meaning_of
+from web.api.broker_guard import creates_work
+from web.api.catalogues import CatalogueIn, check_name
+from web.http.bodies import read_form
+from web.http.errors import is_page_request, parse_model
+from web.manage.frame import blueprint, redirect_to, redirect_to_job, render_page
+from web.manage.ranking import load_ranking_summary
 from web.services import services
 
 _RECENT = 5
 
 
 @blueprint.get("/manage")
-def start() -> Response:
-    """All catalogues, and what was done last."""
-    return _start()
+def show_start() -> Response:
+    """Show all catalogues with their latest jobs."""
+    return _render_start()
 
 
-def _start(status: int = 200, **values: object) -> Response:
+def _render_start(status: int = 200, **values: object) -> Response:
     parts = services()
     catalogues, latest = parts.catalogue.list_catalogues(), parts.jobs.latest_by_catalogue()
-    return page_of("start.html", status, catalogues=catalogues, latest=latest, **values)
+    return render_page("start.html", status, catalogues=catalogues, latest=latest, **values)
 
 
 @blueprint.post("/manage/catalogues")
-def create() -> AnyResponse:
-    """Make a catalogue; what is wrong is said beside the form."""
-    given = form_fields()
+def create_catalogue() -> AnyResponse:
+    """Create a catalogue; show errors next to the form."""
+    fields = read_form()
     try:
-        name = checked("catalogue", given.pop("name", ""))
-        wanted = parsed(CatalogueIn, given)
+        name = check_name("catalogue", fields.pop("name", ""))
+        options = parse_model(CatalogueIn, fields)
         if name in [each.name for each in services().catalogue.list_catalogues()]:
-            raise InvalidInput(_("There is a catalogue of this name already."), "name")
-        services().catalogue.create(name, wanted.currency)
+            raise InvalidInput(_("A catalogue with this name already exists."), "name")
+        services().catalogue.create(name, options.currency)
     except VitrineError as error:
-        if not wants_page():
+        if not is_page_request():
             raise
-        return _start(422, wrong=_why(error), given=request.form)
-    return see(url_for("manage.catalogue", catalogue=name))
+        return _render_start(422, problem=_explain(error), submitted=request.form)
+    return redirect_to(url_for("manage.show_catalogue", catalogue=name))
 
 
-def _why(error: VitrineError) -> str:
-    words: dict[str | None, str] = {
+def _explain(error: VitrineError) -> str:
+    texts: dict[str | None, str] = {
         "catalogue": _(
-            "A name has 1 to 48 small letters, digits, hyphens and underscores, and begins with a letter "
-            "or a digit: winter-2026."
+            "Use 1 to 48 lowercase letters, digits, hyphens and underscores, starting with a letter or "
+            "digit: winter-2026."
         ),
-        "currency": _("A currency has three capital letters: EUR, USD, JPY."),
+        "currency": _("A currency code has three capital letters: EUR, USD, JPY."),
     }
-    return words.get(error.field, error.message)
+    return texts.get(error.field, error.message)
 
 
 @blueprint.get("/manage/catalogues/<catalogue>")
-def catalogue(catalogue: str) -> Response:
-    """One catalogue at a glance."""
+def show_catalogue(catalogue: str) -> Response:
+    """Show a catalogue with its live index, calibration and recent jobs."""
     parts = services()
-    shown = parts.catalogue.get(catalogue)
+    details = parts.catalogue.get(catalogue)
     jobs = parts.jobs.list_recent(catalogue, _RECENT)
-    return page_of(
+    return render_page(
         "catalogue.html",
-        catalogue=shown.name,
-        shown=shown,
+        catalogue=details.name,
+        details=details,
         jobs=jobs,
-        meaning=meaning_of(shown.name, jobs),
+        ranking=load_ranking_summary(details.name, jobs),
         golden=len(parts.golden.list_page(catalogue, None, 1000)),
         versions=parts.indexes.list_versions(catalogue),
     )
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/delete")
-@accepting_work
+@creates_work
 def delete_catalogue(catalogue: str) -> AnyResponse:
-    """Delete it with all that it holds, once its name was typed."""
+    """Delete a catalogue with all its data if its name was typed as confirmation."""
     if request.form.get("name", "").strip() != catalogue:
-        raise InvalidInput(_("Type the name of the catalogue to delete it: nothing was deleted."), "name")
-    return to_job(services().jobs.create_drop(checked("catalogue", catalogue)))
+        raise InvalidInput(_("Type the catalogue's name to delete it. Nothing was deleted."), "name")
+    return redirect_to_job(services().jobs.create_drop(check_name("catalogue", catalogue)))

@@ -1,7 +1,7 @@
-"""Charts as geometry: what the templates draw as SVG, with no script and no library.
+"""Compute chart geometry that the templates draw as SVG, without scripts or libraries.
 
-All are drawn in a field of 600 by 100 that the page stretches; words and numbers stand beside it in HTML, so
-that they keep their size on a phone.
+Charts use a view box of 600 by 100 that the page stretches. Labels are HTML next to it, so that they keep
+their size on a phone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STEPS = (1.0, 2.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Bar:
-    """A rectangle of a bar chart; ``x`` and ``y`` are its upper left corner."""
+    """A rectangle of a bar chart; ``x`` and ``y`` are the upper left corner."""
 
     x: float
     y: float
@@ -28,7 +28,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars from left to right, and the value at the upper edge."""
+    """The bars from left to right, and the value at the upper edge."""
 
     top: float
     bars: list[Bar]
@@ -36,15 +36,15 @@ class Bars:
 
 @dataclass(frozen=True)
 class Lines:
-    """One path a series, and the values at the lower and the upper edge."""
+    """One path per series, and the values at the lower and the upper edge."""
 
     bottom: float
     top: float
     paths: list[str]
 
 
-def bars(values: Sequence[float]) -> Bars:
-    """Return a bar for each value of at least 0, on a scale from 0 to a round number."""
+def build_bars(values: Sequence[float]) -> Bars:
+    """Build a bar for each non-negative value, on a scale from 0 to a round number."""
     top = round_up(max(values, default=0.0))
     step = WIDTH / max(len(values), 1)
     return Bars(
@@ -61,19 +61,19 @@ def bars(values: Sequence[float]) -> Bars:
     )
 
 
-def lines(
+def build_lines(
     series: Sequence[Sequence[float | None]], bottom: float | None = 0.0, top: float | None = None
 ) -> Lines:
-    """Return each series as an SVG path that is broken where a value is missing.
+    """Build an SVG path for each series, interrupted at missing values.
 
     Args:
         series: of equal length.
-        bottom: value at the lower edge; None: a little below the least.
-        top: value at the upper edge; None: a round number above the greatest.
+        bottom: value at the lower edge; None: slightly below the minimum.
+        top: value at the upper edge; None: a round number above the maximum.
     """
-    there = [value for each in series for value in each if value is not None]
-    high = top if top is not None else round_up(max(there, default=0.0))
-    low = bottom if bottom is not None else min([*there, high]) - 0.1 * (high - min([*there, high]))
+    present = [value for each in series for value in each if value is not None]
+    high = top if top is not None else round_up(max(present, default=0.0))
+    low = bottom if bottom is not None else min([*present, high]) - 0.1 * (high - min([*present, high]))
     span = (high - low) or 1.0
 
     def point(n: int, value: float, count: int) -> str:
@@ -88,14 +88,14 @@ def lines(
             if missing:
                 continue
             points = [point(n, value, len(each)) for n, value in run if value is not None]
-            # A lone point is a line of no length, which round caps make a dot.
+            # A single point is a line of zero length, which round caps render as a dot.
             pieces.append("M" + " L".join(points if len(points) > 1 else points * 2))
         paths.append(" ".join(pieces))
     return Lines(low, high, paths)
 
 
 def round_up(value: float) -> float:
-    """Return the next 1, 2 or 5 times a power of ten: a scale that is easy to read; 1 for 0."""
+    """Round up to 1, 2 or 5 times a power of ten; 0 becomes 1."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

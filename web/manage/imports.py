@@ -1,4 +1,4 @@
-"""Imports from the owner's page: a file that is dropped or chosen, checked first, then done."""
+"""The import form: upload a file or name a source, with an optional dry run first."""
 
 from __future__ import annotations
 
@@ -13,75 +13,75 @@ from shared.contracts import ImportOptions, ImportRequest
 from shared.database.idempotency import AcceptedRequest
 from shared.errors import InvalidInput, UnsupportedFormat, VitrineError
 from shared.imports.kinds import UPLOADS, media_type
-from web.api.accepting import accepting_work
-from web.api.catalogues import checked, import_upload
-from web.api.import_sources import allowed_source
+from web.api.broker_guard import creates_work
+from web.api.catalogues import check_name, import_upload
+from web.api.import_sources import resolve_source
 from web.api.jobs import caller_jobs
-from web.http.bodies import form_fields
-from web.http.errors import as_body, parsed, wants_page
+from web.http.bodies import read_form
+from web.http.errors import is_page_request, parse_model, to_error_body
 from web.http.security import IMPORT_FORM
-from web.manage.frame import blueprint, page_of, to_job
+from web.manage.frame import blueprint, redirect_to_job, render_page
 from web.services import services
 
 
 @blueprint.get("/manage/import")
-def import_form() -> Response:
-    """The form: what, into which catalogue, and how."""
-    return _form()
+def show_import_form() -> Response:
+    """Show the import form."""
+    return _render_form()
 
 
-def _form(status: int = 200, **values: object) -> Response:
+def _render_form(status: int = 200, **values: object) -> Response:
     parts = services()
-    return page_of(
+    return render_page(
         "import.html",
         status,
         chosen=request.values.get("catalogue") or "",
         catalogues=[each.name for each in parts.catalogue.list_catalogues()],
         reads_sources=bool(parts.settings.jobs.import_roots or parts.settings.web.url_import),
         action=IMPORT_FORM,
-        given=request.form,
+        submitted=request.form,
         **values,
     )
 
 
 @blueprint.post(IMPORT_FORM)
-@accepting_work
+@creates_work
 def start_import() -> AnyResponse:
-    """Take the file, and make the job; what is wrong is said beside the form."""
+    """Create the import job; show errors next to the form."""
     try:
-        return to_job(_accept())
+        return redirect_to_job(_accept_import())
     except VitrineError as error:
-        if not wants_page():
+        if not is_page_request():
             raise
-        return _form(as_body(error)[1], wrong=error.message, where=error.field)
+        return _render_form(to_error_body(error)[1], problem=error.message, problem_field=error.field)
 
 
-def _accept() -> AcceptedRequest:
-    given: dict[str, Any] = form_fields()
-    name = _name(given.pop("catalogue", ""))
-    source = given.pop("source", None)
+def _accept_import() -> AcceptedRequest:
+    fields: dict[str, Any] = read_form()
+    name = _check_name(fields.pop("catalogue", ""))
+    source = fields.pop("source", None)
     file = request.files.get("file")
     if source is not None:
-        return _of_source(name, {**given, "source": source})
+        return _import_source(name, {**fields, "source": source})
     if file is None or not file.filename:
-        raise InvalidInput(_("Choose a file first, or drop one on the form."), "file")
-    ending, options = _ending(file), parsed(ImportOptions, given)
+        raise InvalidInput(_("Choose a file, or drop one on the form."), "file")
+    ending, options = _file_ending(file), parse_model(ImportOptions, fields)
     if not file.stream.read(1):
-        raise InvalidInput(_("The file is empty: choose another one."), "file")
+        raise InvalidInput(_("The file is empty. Choose another one."), "file")
     file.stream.seek(0)
     return import_upload(name, ending, options, file.stream)
 
 
-def _name(given: str) -> str:
+def _check_name(text: str) -> str:
     try:
-        return checked("catalogue", given)
+        return check_name("catalogue", text)
     except InvalidInput as error:
-        text = _("Say which catalogue: small letters, digits, hyphens and underscores, at most 48.")
-        raise InvalidInput(text, "catalogue") from error
+        message = _("Enter a catalogue name: at most 48 lowercase letters, digits, hyphens and underscores.")
+        raise InvalidInput(message, "catalogue") from error
 
 
-def _ending(file: FileStorage) -> str:
-    """What the file is, told by its name: browsers give archives all sorts of types."""
+def _file_ending(file: FileStorage) -> str:
+    """Return the format by the file's name, because browsers send archives with various media types."""
     media = media_type(file.filename or "")
     if media is None:
         raise UnsupportedFormat(
@@ -95,9 +95,9 @@ def _ending(file: FileStorage) -> str:
     return UPLOADS[media]
 
 
-def _of_source(name: str, given: dict[str, Any]) -> AcceptedRequest:
-    wanted, parts = parsed(ImportRequest, given), services()
+def _import_source(name: str, fields: dict[str, Any]) -> AcceptedRequest:
+    options, parts = parse_model(ImportRequest, fields), services()
     roots = parts.settings.jobs.import_roots
-    source = allowed_source(wanted.source, roots, url_import=parts.settings.web.url_import)
+    source = resolve_source(options.source, roots, url_import=parts.settings.web.url_import)
     parts.catalogue.create(name)
-    return caller_jobs().create_import(name, source, None, wanted.model_dump(exclude={"source"}))
+    return caller_jobs().create_import(name, source, None, options.model_dump(exclude={"source"}))

@@ -1,4 +1,4 @@
-"""Index versions: what the quality gate measured, old and new results side by side, and which one is live."""
+"""Index versions: the quality gate's figures, old and new results side by side, and actions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from flask import Response, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.catalogue.product_list import ProductList
 from shared.contracts.base import Contract
 from shared.contracts.indexes import (
     ChooseIndex,
@@ -19,42 +18,42 @@ from shared.contracts.indexes import (
     RollbackRequest,
 )
 from shared.errors import NotFound
-from web.api.accepting import accepting_work
-from web.api.catalogues import checked
-from web.http.bodies import form_fields
-from web.http.errors import parsed
+from web.api.broker_guard import creates_work
+from web.api.catalogues import check_name
+from web.http.bodies import read_form
+from web.http.errors import parse_model
 from web.i18n import reader
 from web.manage import names
-from web.manage.frame import blueprint, page_of, to_job
+from web.manage.frame import blueprint, redirect_to_job, render_page
 from web.services import services
 
-Wanted = TypeVar("Wanted", bound=Contract)
+Model = TypeVar("Model", bound=Contract)
 
 _SAMPLE_PX = 320
-#: Where the image store has the photos that the gate asked with.
-_KINDS = {"golden": "golden", "shopper": "queries", "catalogue": "images"}
-#: Jobs that fill, move or drop index versions.
-_MOVERS = ("reprocess", "rebuild", "promote", "rollback", "prune")
+#: Image store folders of the quality gate's query photos, by their source.
+_FOLDERS = {"golden": "golden", "shopper": "queries", "catalogue": "images"}
+#: Kinds of jobs that fill, promote or drop index versions.
+_INDEX_JOBS = ("reprocess", "rebuild", "promote", "rollback", "prune")
 
 
 @blueprint.get("/manage/catalogues/<catalogue>/indexes")
-def indexes(catalogue: str) -> Response:
-    """All versions, and what can be done with them."""
+def show_indexes(catalogue: str) -> Response:
+    """Show all index versions with their actions."""
     parts = services()
     versions = parts.indexes.list_versions(catalogue)
-    busy = [j for j in parts.jobs.list_unfinished(catalogue) if j.kind in _MOVERS]
-    return page_of(
+    open_jobs = [j for j in parts.jobs.list_unfinished(catalogue) if j.kind in _INDEX_JOBS]
+    return render_page(
         "indexes.html",
         catalogue=catalogue,
         versions=[each for each in versions if each.state != "pruned"],
         pruned=[each.number for each in versions if each.state == "pruned"],
-        busy=busy,
-        offered=_offered(),
+        open_jobs=open_jobs,
+        models=_list_models(),
     )
 
 
-def _offered() -> dict[str, list[str]]:
-    """Names of the registry's models by what they do; none where the web has no copy of it."""
+def _list_models() -> dict[str, list[str]]:
+    """List the names of the registry's models by kind; empty if the web has no registry."""
     path = services().settings.models_folder / "registry.json"
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
@@ -67,62 +66,62 @@ def _offered() -> dict[str, list[str]]:
 
 
 @blueprint.get("/manage/catalogues/<catalogue>/indexes/<int:number>")
-def version(catalogue: str, number: int) -> Response:
-    """One version: its gate's figures, and queries with what the old and the new version found."""
-    shown = _version(catalogue, number)
-    gate = (shown.report or {}).get("gate") or {}
+def show_index(catalogue: str, number: int) -> Response:
+    """Show an index version with its gate figures and the old and new results of sample queries."""
+    details = _find_version(catalogue, number)
+    gate = (details.report or {}).get("gate") or {}
     samples: list[dict[str, Any]] = gate.get("samples", [])
-    wanted = {p for each in samples for p, _ in [*each["before"], *each["after"]]}
-    wanted |= {each["product_id"] for each in samples if each["product_id"]}
-    return page_of(
+    product_ids = {p for each in samples for p, _ in [*each["before"], *each["after"]]}
+    product_ids |= {each["product_id"] for each in samples if each["product_id"]}
+    return render_page(
         "version.html",
         catalogue=catalogue,
-        shown=shown,
+        details=details,
         gate=gate,
         samples=samples,
-        check_name=names.of_check,
-        known=ProductList(services().database).read_titles(catalogue, wanted, reader().titles),
+        check_name=names.translate_check,
+        products=services().product_list.read_titles(catalogue, product_ids, reader().titles),
     )
 
 
-def _version(catalogue: str, number: int) -> IndexOut:
-    for each in services().indexes.list_versions(checked("catalogue", catalogue)):
+def _find_version(catalogue: str, number: int) -> IndexOut:
+    for each in services().indexes.list_versions(check_name("catalogue", catalogue)):
         if each.number == number:
             return each
-    raise NotFound(f"There is no index {number} in this catalogue: the list of its versions says which are.")
+    raise NotFound(f"This catalogue has no index {number}. Choose one from the list of its versions.")
 
 
 @blueprint.get("/manage/catalogues/<catalogue>/indexes/<int:number>/samples/<int:sample>")
-def sample_photo(catalogue: str, number: int, sample: int) -> Response:
-    """The photo of a query that the gate recorded; shoppers' photos are gone when their time is over."""
-    samples = services().indexes.gate(checked("catalogue", catalogue), number).get("samples", [])
+def get_sample_photo(catalogue: str, number: int, sample: int) -> Response:
+    """Serve the photo of a sample query; photos of shoppers expire."""
+    samples = services().indexes.gate(check_name("catalogue", catalogue), number).get("samples", [])
     if sample >= len(samples):
-        raise NotFound("The gate recorded no such query.")
-    parts, found = services(), samples[sample]
-    data = parts.store.get(found["key"], _KINDS[found["source"]])
-    made = parts.pictures.rendition(data, _SAMPLE_PX, "WEBP")
-    answer = Response(made, mimetype="image/webp")
+        raise NotFound("The quality gate has no such query.")
+    parts, query = services(), samples[sample]
+    data = parts.store.get(query["key"], _FOLDERS[query["source"]])
+    rendition = parts.pictures.rendition(data, _SAMPLE_PX, "WEBP")
+    answer = Response(rendition, mimetype="image/webp")
     answer.headers["Cache-Control"] = "private, max-age=3600"
     return answer
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/indexes/<action>")
-@accepting_work
-def move(catalogue: str, action: str) -> AnyResponse:
-    """Re-process, promote, roll back, prune or rebuild; then look at the job."""
-    ledger, name = services().indexes, checked("catalogue", catalogue)
+@creates_work
+def run_index_action(catalogue: str, action: str) -> AnyResponse:
+    """Re-process, promote, roll back, prune or rebuild; redirect to the job."""
+    repository, name = services().indexes, check_name("catalogue", catalogue)
     if action == "reprocess":
-        return to_job(ledger.reprocess(name, _wanted(ReprocessRequest)))
+        return redirect_to_job(repository.reprocess(name, _read_form(ReprocessRequest)))
     if action == "promote":
-        return to_job(ledger.promote(name, _wanted(PromoteRequest)))
+        return redirect_to_job(repository.promote(name, _read_form(PromoteRequest)))
     if action == "rollback":
-        return to_job(ledger.rollback(name, _wanted(RollbackRequest)))
+        return redirect_to_job(repository.rollback(name, _read_form(RollbackRequest)))
     if action == "prune":
-        return to_job(ledger.prune(name, _wanted(PruneRequest)))
+        return redirect_to_job(repository.prune(name, _read_form(PruneRequest)))
     if action == "rebuild":
-        return to_job(ledger.rebuild(name, _wanted(ChooseIndex).index))
-    raise NotFound(f"Use the buttons of {url_for('manage.indexes', catalogue=name)}.")
+        return redirect_to_job(repository.rebuild(name, _read_form(ChooseIndex).index))
+    raise NotFound(f"Use the buttons of {url_for('manage.show_indexes', catalogue=name)}.")
 
 
-def _wanted(model: type[Wanted]) -> Wanted:
-    return parsed(model, form_fields())
+def _read_form(model: type[Model]) -> Model:
+    return parse_model(model, read_form())

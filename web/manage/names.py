@@ -1,4 +1,4 @@
-"""What the owner's pages call the states, kinds and findings of the ledger, in the reader's language."""
+"""Translate states, kinds, phases, stages and checks for the owner's pages."""
 
 from __future__ import annotations
 
@@ -16,74 +16,74 @@ _STATES: Final[_Names] = {
     "succeeded": _("done"),
     "failed": _("failed"),
     "cancelled": _("cancelled"),
-    "building": _("being filled"),
+    "building": _("building"),
     "ready": _("ready"),
     "live": _("live"),
     "retired": _("retired"),
     "pruned": _("dropped"),
-    "deleting": _("being deleted"),
+    "deleting": _("deleting"),
 }
 _KINDS: Final[_Names] = {
     "import": _("Import"),
-    "put": _("Product written"),
-    "delete": _("Products deleted"),
-    "reconcile": _("Comparison with the index"),
+    "put": _("Product update"),
+    "delete": _("Product deletion"),
+    "reconcile": _("Index comparison"),
     "reprocess": _("Re-processing"),
-    "rebuild": _("Rebuild of the index"),
+    "rebuild": _("Index rebuild"),
     "promote": _("Promotion"),
     "rollback": _("Rollback"),
     "prune": _("Old versions dropped"),
-    "duplicates": _("Search for duplicates"),
-    "drop": _("Catalogue deleted"),
+    "duplicates": _("Duplicate search"),
+    "drop": _("Catalogue deletion"),
     "calibrate": _("Calibration"),
 }
 _PHASES: Final[_Names] = {
-    "plan": _("Listing the products"),
-    "work": _("Working through the products"),
+    "plan": _("Listing products"),
+    "work": _("Processing products"),
     "finish": _("Checking and finishing"),
 }
 _STAGES: Final[_Names] = {
     "decode": _("Reading and decoding"),
     "detect": _("Finding objects"),
-    "crop": _("Cutting objects out"),
+    "crop": _("Cropping objects"),
     "embed": _("Embedding"),
     "write": _("Writing"),
-    "search": _("Looking up the index"),
-    "hydrate": _("Reading the products"),
+    "search": _("Searching the index"),
+    "hydrate": _("Loading products"),
     "wait": _("Waiting"),
-    "total": _("Altogether"),
+    "total": _("Total"),
 }
 _CHECKS: Final[_Names] = {
-    "failed_share": _("Pictures that are missing"),
-    "bad_embeddings": _("Embeddings that are not sound"),
+    "failed_share": _("Missing pictures"),
+    "bad_embeddings": _("Invalid embeddings"),
     "golden_loss": _("Golden queries lost"),
-    "known_item_loss": _("Own pictures no longer found"),
-    "known_item": _("Own pictures found"),
-    "overlap": _("Results that stay the same"),
-    "score_drift": _("Shift of the mean score"),
+    "known_item_loss": _("Catalogue pictures no longer found"),
+    "known_item": _("Catalogue pictures found"),
+    "overlap": _("Unchanged results"),
+    "score_drift": _("Mean score shift"),
 }
 
 
-def of_state(state: str) -> str:
-    """A job's or an index version's state."""
+def translate_state(state: str) -> str:
+    """Translate the state of a job or an index version."""
     return str(_STATES.get(state, state))
 
 
-def of_kind(kind: str) -> str:
-    """What a job does."""
+def translate_kind(kind: str) -> str:
+    """Translate the kind of a job."""
     return str(_KINDS.get(kind, kind))
 
 
-def of_phase(phase: str) -> str:
-    """What a job that runs is at."""
+def translate_phase(phase: str) -> str:
+    """Translate the phase of a running job."""
     return str(_PHASES.get(phase, phase))
 
 
-def of_stage(stage: str) -> str:
-    """A stage of the work on pictures."""
+def translate_stage(stage: str) -> str:
+    """Translate a processing stage."""
     return str(_STAGES.get(stage, stage))
 
 
-def of_check(check: str) -> str:
-    """A check of the quality gate."""
+def translate_check(check: str) -> str:
+    """Translate a check of the quality gate."""
     return str(_CHECKS.get(check, check))

@@ -1,48 +1,47 @@
-"""A catalogue's products: looked through, found by id or title, and one by one with what was seen in them."""
+"""A catalogue's products: list, find by id or title, show with detected objects, delete."""
 
 from __future__ import annotations
 
 from flask import Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.catalogue.product_list import ProductList
 from shared.catalogue.titles import choose_title
-from web.api.accepting import accepting_work
+from web.api.broker_guard import creates_work
 from web.api.jobs import caller_jobs
 from web.i18n import reader
-from web.manage.frame import PAGE, blueprint, page_of, to_job
+from web.manage.frame import PAGE, blueprint, redirect_to_job, render_page
 from web.services import services
 
-_LONGEST = 200
+_MAX_TEXT = 200
 
 
 @blueprint.get("/manage/catalogues/<catalogue>/products")
-def products(catalogue: str) -> Response:
-    """A page of products; ``q`` looks for a text in ids and titles."""
-    text = request.args.get("q", "").strip()[:_LONGEST]
-    after = request.args.get("after", "")[:_LONGEST]
-    found = ProductList(services().database).page(catalogue, text, after, PAGE, reader().titles)
-    return page_of("products.html", catalogue=catalogue, found=found, text=text, after=after)
+def show_products(catalogue: str) -> Response:
+    """Show a page of products; ``q`` filters by a text in ids and titles."""
+    text = request.args.get("q", "").strip()[:_MAX_TEXT]
+    after = request.args.get("after", "")[:_MAX_TEXT]
+    page = services().product_list.page(catalogue, text, after, PAGE, reader().titles)
+    return render_page("products.html", catalogue=catalogue, page=page, text=text, after=after)
 
 
 @blueprint.get("/manage/catalogues/<catalogue>/products/<product_id>")
-def product(catalogue: str, product_id: str) -> Response:
-    """One product: its data, and its pictures with the boxes that the live index has."""
+def show_product(catalogue: str, product_id: str) -> Response:
+    """Show a product's data, and its pictures with the boxes of the live index."""
     parts = services()
-    shown = parts.catalogue.product(catalogue, product_id)
-    seen = ProductList(parts.database).read_objects(image.image_id for image in shown.images)
-    return page_of(
+    product = parts.catalogue.product(catalogue, product_id)
+    objects = parts.product_list.read_objects(image.image_id for image in product.images)
+    return render_page(
         "product.html",
         catalogue=catalogue,
-        shown=shown,
-        seen=seen,
-        title=choose_title(shown.titles, reader().titles, shown.product_id),
-        currency=shown.currency or parts.catalogue.get(catalogue).currency,
+        product=product,
+        objects=objects,
+        title=choose_title(product.titles, reader().titles, product.product_id),
+        currency=product.currency or parts.catalogue.get(catalogue).currency,
     )
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/products/<product_id>/delete")
-@accepting_work
+@creates_work
 def delete_product(catalogue: str, product_id: str) -> AnyResponse:
-    """Delete it, from all its indexes too."""
-    return to_job(caller_jobs().create_delete(catalogue, [product_id]))
+    """Delete a product from the catalogue and all its indexes."""
+    return redirect_to_job(caller_jobs().create_delete(catalogue, [product_id]))

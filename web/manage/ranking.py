@@ -1,4 +1,4 @@
-"""What a catalogue's scores mean, and what it shows first."""
+"""Calibration and boosts on a catalogue's page."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from datetime import datetime
 
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.catalogue.ranking import KIND, RankingRepository
+from shared.catalogue.ranking import KIND
 from shared.contracts import ENDED_STATES, JobOut
 from shared.contracts.ranking import CalibrationOut
 from shared.contracts.search import Boost
-from web.api.accepting import accepting_work
-from web.api.catalogues import checked
-from web.manage.frame import blueprint, to_job
+from web.api.broker_guard import creates_work
+from web.api.catalogues import check_name
+from web.manage.frame import blueprint, redirect_to_job
 from web.services import services
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What is known of the live version's scores.
+class RankingSummary:
+    """The calibration of the live index version, and the boosts.
 
     Attributes:
-        made_at: when it was learnt; None where that was never tried.
-        why_not: in English, where there was too little to learn from.
-        object_error, whole_error: mean distance between what is said of first hits and what is true, 0 to 1,
-            on photos that were not learnt from; None where it was not measured.
-        going_on: jobs that learn it now.
-        boosts: in force for searches that say nothing else.
+        calibrated_at: time of the last calibration; None if there was none.
+        failure_reason: in English, if the data was too little to calibrate; else None.
+        object_error, photo_error: expected calibration error of first hits, 0 to 1, on held-out photos;
+            None if it was not measured.
+        open_jobs: calibration jobs that have not ended.
+        boosts: defaults for searches without boosts of their own.
     """
 
-    made_at: datetime | None
-    why_not: str | None
+    calibrated_at: datetime | None
+    failure_reason: str | None
     object_error: float | None
-    whole_error: float | None
-    going_on: Sequence[JobOut]
+    photo_error: float | None
+    open_jobs: Sequence[JobOut]
     boosts: Sequence[Boost]
 
 
-def meaning_of(catalogue: str, jobs: Sequence[JobOut]) -> Meaning:
-    """Return what the catalogue's page says of scores; ``jobs`` are its latest."""
-    ledger = RankingRepository(services().database)
-    live = next((each for each in ledger.calibrations(catalogue) if each.live), None)
-    return Meaning(
-        made_at=live.created_at if live else None,
-        why_not=None if live is None or live.calibrated else live.report.get("why_not") or "",
-        object_error=_error(live, "object"),
-        whole_error=_error(live, "whole"),
-        going_on=[job for job in jobs if job.kind == KIND and job.state not in ENDED_STATES],
-        boosts=ledger.boosts(catalogue).boosts,
+def load_ranking_summary(catalogue: str, jobs: Sequence[JobOut]) -> RankingSummary:
+    """Load the ranking summary of a catalogue; ``jobs`` are its latest."""
+    repository = services().ranking
+    live = next((each for each in repository.calibrations(catalogue) if each.live), None)
+    return RankingSummary(
+        calibrated_at=live.created_at if live else None,
+        failure_reason=None if live is None or live.calibrated else live.report.get("why_not") or "",
+        object_error=_calibration_error(live, "object"),
+        photo_error=_calibration_error(live, "whole"),
+        open_jobs=[job for job in jobs if job.kind == KIND and job.state not in ENDED_STATES],
+        boosts=repository.boosts(catalogue).boosts,
     )
 
 
-def _error(found: CalibrationOut | None, part: str) -> float | None:
-    if found is None or not found.calibrated:
+def _calibration_error(calibration: CalibrationOut | None, part: str) -> float | None:
+    if calibration is None or not calibration.calibrated:
         return None
-    error: float | None = found.report.get("same", {}).get(part, {}).get("first", {}).get("ece")
+    error: float | None = calibration.report.get("same", {}).get(part, {}).get("first", {}).get("ece")
     return error
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/calibrate")
-@accepting_work
-def calibrate(catalogue: str) -> AnyResponse:
-    """Learn what the live version's scores mean."""
-    return to_job(RankingRepository(services().database).calibrate(checked("catalogue", catalogue)))
+@creates_work
+def calibrate_scores(catalogue: str) -> AnyResponse:
+    """Start the calibration of the live index version."""
+    return redirect_to_job(services().ranking.calibrate(check_name("catalogue", catalogue)))

@@ -1,4 +1,4 @@
-"""Signing in: a page asks for the key once, and a cookie stands for it from then on."""
+"""Sign in with the key, which a session cookie then replaces; sign out."""
 
 from __future__ import annotations
 
@@ -19,65 +19,69 @@ START = "/manage"
 
 
 @blueprint.get("/sign-in")
-def ask() -> AnyResponse:
-    """The form; with nothing to sign in to, the way on."""
+def show_sign_in() -> AnyResponse:
+    """Show the sign-in form; redirect if no key is set."""
     if services().settings.web.api_key is None:
-        return redirect(_own_path(request.args.get("next")), 303)
-    return _page(_own_path(request.args.get("next")), HTTPStatus.OK)
+        return redirect(_safe_path(request.args.get("next")), 303)
+    return _render_form(_safe_path(request.args.get("next")), HTTPStatus.OK)
 
 
 @blueprint.post("/sign-in")
-def enter() -> AnyResponse:
-    """Check the key; the right one brings the browser back to where it was."""
-    parts, after = services(), _own_path(request.form.get("next"))
+def sign_in_with_key() -> AnyResponse:
+    """Check the key, start a session and redirect to the previous page."""
+    parts, next_path = services(), _safe_path(request.form.get("next"))
     if parts.settings.web.api_key is None:
-        return redirect(after, 303)
-    if not sessions.is_the_key(parts.settings, request.form.get("key", "").strip()):
+        return redirect(next_path, 303)
+    if not sessions.is_api_key(parts.settings, request.form.get("key", "").strip()):
         wait_s = parts.wrong_sign_ins.count(request.remote_addr)
         if wait_s is not None:
-            text = _(
-                "Too many tries came from your address. Try again in %(seconds)s seconds.", seconds=wait_s
-            )
-            page = _page(after, HTTPStatus.TOO_MANY_REQUESTS, text)
+            text = _("Too many attempts from your address. Try again in %(seconds)s seconds.", seconds=wait_s)
+            page = _render_form(next_path, HTTPStatus.TOO_MANY_REQUESTS, text)
             page.headers["Retry-After"] = str(wait_s)
             return page
-        wrong = _("That is not the key. The operator finds it in VITRINE_WEB__API_KEY.")
-        return _page(after, HTTPStatus.FORBIDDEN, wrong)
-    answer = cast(Response, redirect(after, 303))
-    sessions.begin(answer, parts.settings, secure=request.is_secure)
+        problem = _("Wrong key. The administrator finds it in VITRINE_WEB__API_KEY.")
+        return _render_form(next_path, HTTPStatus.FORBIDDEN, problem)
+    answer = cast(Response, redirect(next_path, 303))
+    sessions.start(answer, parts.settings, secure=request.is_secure)
     return answer
 
 
 @blueprint.post("/sign-out")
-def leave() -> AnyResponse:
-    """End the session of this browser."""
+def sign_out() -> AnyResponse:
+    """End the browser's session."""
     answer = cast(Response, redirect("/sign-in", 303))
-    sessions.finish(answer)
+    sessions.end(answer)
     return answer
 
 
-def refused_page() -> Response:
-    """What a page's visitor sees who may not see it: the form, and the way back to where he was."""
-    why = ""
+def render_refused_page() -> Response:
+    """Render the sign-in form for a request without access, with the page to return to."""
+    notice = ""
     if sessions.COOKIE in request.cookies:
-        why = _("Your session has ended, or the key was changed. Sign in again to go on.")
+        notice = _("Your session has ended, or the key was changed. Sign in again to continue.")
     if request.method in ("GET", "HEAD"):
-        after = _own_path(request.full_path.removesuffix("?"))
+        next_path = _safe_path(request.full_path.removesuffix("?"))
     else:
-        came_from = split_address(request.referrer)
-        after = _own_path(came_from.path if came_from.netloc == request.host else None)
-        why = " ".join([why, _("What you sent was not done: send it again once you are signed in.")]).strip()
-    return _page(after, HTTPStatus.UNAUTHORIZED, why)
+        referrer = split_address(request.referrer)
+        next_path = _safe_path(referrer.path if referrer.netloc == request.host else None)
+        notice = " ".join(
+            [notice, _("Your last action was not carried out. Repeat it after signing in.")]
+        ).strip()
+    return _render_form(next_path, HTTPStatus.UNAUTHORIZED, notice)
 
 
-def _page(after: str, status: HTTPStatus, why: str = "") -> Response:
-    return Response(render_template("sign_in.html", after=after, why=why), status, mimetype="text/html")
+def _render_form(next_path: str, status: HTTPStatus, notice: str = "") -> Response:
+    return Response(
+        render_template("sign_in.html", next_path=next_path, notice=notice), status, mimetype="text/html"
+    )
 
 
-def _own_path(path: str | None) -> str:
-    """``path`` if it leads to a page of this server, else the owner's start page."""
+def _safe_path(path: str | None) -> str:
+    """Return ``path`` if it is a page of this server, else the owner's start page."""
     path = path or START
     parts = split_address(path)
     # A malformed address has no path.
-    plain = path.isprintable() and "\\" not in path and not (parts.scheme or parts.netloc or not parts.path)
-    return path if plain and path.startswith("/") and not path.startswith(("//", "/sign-")) else START
+    is_local = (
+        path.isprintable() and "\\" not in path and not (parts.scheme or parts.netloc or not parts.path)
+    )
+    return path if is_local and path.startswith("/") and not path.startswith(("//", "/sign-")) else START

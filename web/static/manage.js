@@ -1,10 +1,10 @@
-// The owner's pages work without this; it makes them live: progress as it comes, uploads with a bar, files
-// that are dropped, moments in the reader's own zone. All words come with the page.
+// Enhances the owner's pages, which work without it: live progress, upload progress, dropped files, and times
+// in the reader's time zone. All texts come with the page.
 "use strict";
 
-const AT_MOST_EVERY_MS = 1000;
-const WHEN_STREAMS_ARE_FULL_MS = 3000;
-const said = new Map(); // what the server last said each live part is
+const MIN_REFRESH_INTERVAL_MS = 1000;
+const POLL_INTERVAL_MS = 3000;
+const lastHtml = new Map(); // the last HTML of each live part by id
 
 function liveParts(root) {
   return [...root.querySelectorAll("[data-live]")];
@@ -15,14 +15,14 @@ function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) time.textContent = form.format(new Date(time.dateTime));
 }
 
-function sameThing(root, held) {
+function findSame(root, held) {
   const sign = (each) => each.href || each.id || each.textContent;
   return [...root.querySelectorAll("a, button, summary, input, select")].find((each) => sign(each) === sign(held));
 }
 
 function replace(part, fresh) {
-  if (said.get(part.id) === fresh.innerHTML) return;
-  said.set(part.id, fresh.innerHTML);
+  if (lastHtml.get(part.id) === fresh.innerHTML) return;
+  lastHtml.set(part.id, fresh.innerHTML);
   const held = part.contains(document.activeElement) ? document.activeElement : null;
   const open = [...part.querySelectorAll("details[open] > summary")].map((each) => each.textContent);
   part.replaceChildren(...fresh.childNodes);
@@ -31,9 +31,9 @@ function replace(part, fresh) {
   }
   localTimes(part);
   if (!held) return;
-  const again = sameThing(part, held) || part;
-  if (again === part) part.tabIndex = -1;
-  again.focus({ preventScroll: true });
+  const target = findSame(part, held) || part;
+  if (target === part) part.tabIndex = -1;
+  target.focus({ preventScroll: true });
 }
 
 function show(id, on) {
@@ -41,8 +41,8 @@ function show(id, on) {
   if (thing) thing.hidden = !on;
 }
 
-// Returns the body of the page as it now is, or null when the server cannot be reached.
-async function renew() {
+// Refreshes the live parts; returns the body of the new page, or null if the server cannot be reached.
+async function refresh() {
   let answer;
   try {
     answer = await fetch(location.href, { headers: { Accept: "text/html" } });
@@ -50,7 +50,7 @@ async function renew() {
     show("lost", true);
     return null;
   }
-  if (answer.status === 401) location.reload(); // the session ended: the page that says so leads back here
+  if (answer.status === 401) location.reload(); // the session has ended; the sign-in page leads back here
   show("lost", answer.status >= 500);
   if (!answer.ok) return null;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -62,35 +62,35 @@ async function renew() {
   return page.body;
 }
 
-function every(milliseconds) {
+function refreshEvery(milliseconds) {
   const timer = setInterval(async () => {
     if (document.hidden) return;
-    const body = await renew();
+    const body = await refresh();
     if (body && !body.dataset.every && !body.dataset.events) clearInterval(timer);
   }, milliseconds);
 }
 
 function follow(address) {
   const stream = new EventSource(address);
-  let waits = false;
-  const news = () => {
-    if (waits) return;
-    waits = true;
+  let isScheduled = false;
+  const scheduleRefresh = () => {
+    if (isScheduled) return;
+    isScheduled = true;
     setTimeout(async () => {
-      waits = false;
-      const body = await renew();
+      isScheduled = false;
+      const body = await refresh();
       if (body && !body.dataset.events) stream.close();
-    }, AT_MOST_EVERY_MS);
+    }, MIN_REFRESH_INTERVAL_MS);
   };
-  stream.addEventListener("state", news);
-  stream.addEventListener("progress", news);
+  stream.addEventListener("state", scheduleRefresh);
+  stream.addEventListener("progress", scheduleRefresh);
   stream.onerror = () => {
-    if (stream.readyState === EventSource.CLOSED) every(WHEN_STREAMS_ARE_FULL_MS);
-    else news();
+    if (stream.readyState === EventSource.CLOSED) refreshEvery(POLL_INTERVAL_MS);
+    else scheduleRefresh();
   };
 }
 
-function complain(text) {
+function showError(text) {
   show("sending", false);
   const wrong = document.getElementById("wrong");
   wrong.textContent = text;
@@ -110,9 +110,9 @@ function send(form, submitter) {
     if (call.status < 400) { location.assign(call.responseURL); return; }
     const page = new DOMParser().parseFromString(call.responseText, "text/html");
     const text = page.getElementById("wrong")?.textContent || page.querySelector("main p")?.textContent || "";
-    complain(text);
+    showError(text);
   };
-  call.onerror = () => complain(form.dataset.lost);
+  call.onerror = () => showError(form.dataset.lost);
   show("wrong", false);
   show("sending", true);
   call.send(body);
@@ -140,4 +140,4 @@ localTimes(document);
 const upload = document.querySelector("form[data-upload]");
 if (upload) takeDrops(upload);
 if (document.body.dataset.events) follow(document.body.dataset.events);
-else if (document.body.dataset.every) every(Number(document.body.dataset.every));
+else if (document.body.dataset.every) refreshEvery(Number(document.body.dataset.every));

@@ -1,4 +1,4 @@
-"""The pages that a shopper sees. The server draws them: they work without scripts, and can be shared."""
+"""The shopper's pages, rendered by the server so that they work without scripts and can be shared."""
 
 from __future__ import annotations
 

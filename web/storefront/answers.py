@@ -1,4 +1,4 @@
-"""An answer as the page shows it: the photo with its objects, the groups of hits, the ways to narrow down."""
+"""Build the view model of a result page: photo with objects, groups of hits, refinements."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from shared.catalogue.shop_window import WindowProduct
 from shared.contracts import Box, Hit, SearchResult, TaskStatus
 from shared.errors import VitrineError
 from shared.searches.repository import EarlierSearch
-from web.api.searches import query_photo
+from web.api.searches import load_query_photo
 from web.i18n import reader
 from web.services import services
-from web.storefront.refining import Wishes
-from web.storefront.titles import retitled
+from web.storefront.refining import Refinements
+from web.storefront.titles import translate_titles
 
 DEMO = "demo"
-_MOST_CATEGORIES = 12
+_MAX_CATEGORIES = 12
 
 
 @dataclass(frozen=True)
 class Group:
-    """Hits that belong together: those of one object, or of the whole photo.
+    """The hits of one object or of the whole photo.
 
     Attributes:
-        anchor: its place in the page.
-        next: what the group's next page is asked for with.
-        object: its number in the answer, None of the whole photo.
+        anchor: id of its element in the page.
+        next: cursor of the group's next page.
+        number: number shown in the photo, 0 for the whole photo.
+        object: index of the object in the result, None for the whole photo.
     """
 
     anchor: str
@@ -46,7 +47,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Mark:
-    """An object in the photo that can be tapped. Its link leads to its group, here or on another page."""
+    """A link from an object in the photo to its group, on this or another page."""
 
     name: str
     number: int
@@ -56,14 +57,14 @@ class Mark:
 
     @property
     def area(self) -> float:
-        """Of the box, as a fraction of the photo: small boxes are drawn over large ones."""
+        """Area of the box as a fraction of the photo; small boxes are drawn over large ones."""
         x0, y0, x1, y1 = self.box or (0.0, 0.0, 1.0, 1.0)
         return (x1 - x0) * (y1 - y0)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """The searched photo; width and height in pixels, so that the page never jumps."""
+    """The searched photo; width and height in pixels prevent layout shifts."""
 
     url: str
     width: int
@@ -72,10 +73,11 @@ class Photo:
 
 @dataclass(frozen=True)
 class Example:
-    """A product that steers the search: more like this one, or less.
+    """A product that refines the search as a positive or negative example.
 
     Attributes:
-        image_url: None where the product is gone.
+        image_url: None if the product was deleted.
+        wanted: True for a positive example.
     """
 
     product_id: str
@@ -86,17 +88,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished search with all that its page draws.
+    """The view model of a finished search.
 
     Attributes:
-        feedback: whether what a reader does with its hits is told.
-        root: id of the first search of this photo or product, which later ones narrow down.
-        product_id: searched with instead of a photo.
-        like: that product, unless it is gone.
-        photos: how many photos of one thing were searched with, even if they are gone by now.
-        calibrated: whether it is known how probable each hit is.
-        categories: of the first answer, the commonest first.
-        category_names: what they are called in the reader's language.
+        feedback: the page reports what the shopper does with hits.
+        root: id of the first search of this photo or product, which later searches refine.
+        product_id: the searched product, None for a search by photo.
+        like: that product, None if it was deleted.
+        photos: number of searched photos, including expired ones.
+        calibrated: hits have probabilities.
+        categories: those of the first result, most frequent first.
+        category_names: their names in the reader's language.
     """
 
     id: str
@@ -112,7 +114,7 @@ class Answer:
     categories: Sequence[str]
     category_names: Mapping[str, str]
     currency: str | None
-    wishes: Wishes
+    refinements: Refinements
     examples: Sequence[Example]
     calibrated: bool
     box: Box | None
@@ -121,36 +123,36 @@ class Answer:
 
     @property
     def invented(self) -> bool:
-        """Whether the prices are: those of the demo."""
+        """Whether the prices are invented, as those of the demo are."""
         return self.catalogue == DEMO
 
     @property
     def count(self) -> int:
-        """How many products there are in all groups."""
+        """Number of distinct products in all groups."""
         return len({hit.product_id for group in self.groups for hit in group.hits})
 
 
-def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | None:
-    """Put together what the page of a search shows; None unless it has an answer.
+def build_answer(status: TaskStatus, root_id: str | None, sort: str) -> Answer | None:
+    """Build the view model of a search; return None without a result.
 
     Args:
-        root_id: the first search, where this one narrows it down, as the address says.
+        root_id: the first search that this one refines, from the URL.
         sort: one of SORTS.
     """
     if status.result is None:
         return None
-    result = retitled(status.result)
-    asked = services().searches.load_earlier(status.id)
-    root = _root_of(asked, root_id) or status
+    result = translate_titles(status.result)
+    search = services().searches.load_earlier(status.id)
+    root = _find_root(search, root_id) or status
     first = root.result or result
-    further = asked.options.after is not None
-    narrowed = root is not status and asked.options.box is not None
+    further = search.options.after is not None
+    narrowed = root is not status and search.options.box is not None
     groups = _groups(result, framed=narrowed, further=further)
-    product_id = asked.source.product_id
+    product_id = search.source.product_id
     if product_id is not None and not further:
         groups = [replace(group, name=_("Similar products")) for group in groups[-1:]]
-    marks = _marks(_groups(first), url_for("pages.shopper.shared", search_id=root.id) if narrowed else "")
-    wishes = Wishes.of(asked.options)
+    page = url_for("pages.shopper.show_search", search_id=root.id) if narrowed else ""
+    refinements = Refinements.from_options(search.options)
     hits = [*(hit for group in groups for hit in group.hits), *_hits(first)]
     found = {hit.product_id for hit in hits}
     return Answer(
@@ -159,57 +161,57 @@ def answer_of(status: TaskStatus, root_id: str | None, sort: str) -> Answer | No
         root=root.id,
         catalogue=result.catalogue,
         product_id=product_id,
-        like=_like(result.catalogue, None if further else product_id),
-        photos=0 if asked.source.query_key is None else 1 + len(asked.source.more_photos),
-        photo=None if further else photo_of(root.id),
+        like=_load_product(result.catalogue, None if further else product_id),
+        photos=0 if search.source.query_key is None else 1 + len(search.source.more_photos),
+        photo=None if further else load_photo(root.id),
         groups=[replace(group, hits=_sorted(group.hits, sort)) for group in groups],
-        marks=marks,
-        categories=_categories(first, asked.options.category),
+        marks=_marks(_groups(first), page),
+        categories=_categories(first, search.options.category),
         category_names=services().window.category_names(result.catalogue, found, reader().titles),
         currency=next((hit.currency for hit in hits if hit.currency), None),
-        wishes=wishes,
-        examples=_examples(result.catalogue, wishes),
+        refinements=refinements,
+        examples=_load_examples(result.catalogue, refinements),
         calibrated=result.calibration is not None,
-        box=asked.options.box,
+        box=search.options.box,
         sort=sort,
         spent_s=sum(result.timings_ms.values()) / 1000,
     )
 
 
-def _like(catalogue: str, product_id: str | None) -> WindowProduct | None:
+def _load_product(catalogue: str, product_id: str | None) -> WindowProduct | None:
     if product_id is None:
         return None
     return services().window.find_product(catalogue, product_id, reader().titles)
 
 
-def _examples(catalogue: str, wishes: Wishes) -> list[Example]:
+def _load_examples(catalogue: str, refinements: Refinements) -> list[Example]:
     found = []
-    for product_id in (*wishes.like, *wishes.unlike):
-        shown = _like(catalogue, product_id)
+    for product_id in (*refinements.like, *refinements.unlike):
+        shown = _load_product(catalogue, product_id)
         title, image_url = (shown.title, shown.image_url) if shown else (product_id, None)
-        found.append(Example(product_id, title, image_url, product_id in wishes.like))
+        found.append(Example(product_id, title, image_url, product_id in refinements.like))
     return found
 
 
-def _root_of(asked: EarlierSearch, root_id: str | None) -> TaskStatus | None:
-    """The first search, if the address names one of the same photo or product that is still kept."""
+def _find_root(search: EarlierSearch, root_id: str | None) -> TaskStatus | None:
+    """Return the first search if it still exists and has the same photo or product."""
     if root_id is None:
         return None
     try:
         first = services().searches.load_earlier(root_id).source
-        same = (first.query_key, first.product_id) == (asked.source.query_key, asked.source.product_id)
+        same = (first.query_key, first.product_id) == (search.source.query_key, search.source.product_id)
         return services().searches.status(root_id) if same else None
     except VitrineError:
         return None
 
 
 def _groups(result: SearchResult, *, framed: bool = False, further: bool = False) -> list[Group]:
-    """Each object, then the whole photo; of a frame that was drawn, and of a further page, only that one."""
+    """List the groups: each object, then the whole photo; only one for a drawn frame or a further page."""
     several = len(result.objects) > 1
     found = [
         Group(
             f"object-{number}",
-            _("Object %(number)s", number=number) if several else _("The object"),
+            _("Object %(number)s", number=number) if several else _("Object"),
             thing.box,
             thing.hits,
             thing.next,
@@ -234,11 +236,11 @@ def _hits(result: SearchResult) -> chain[Hit]:
     return chain(*(thing.hits for thing in result.objects), result.whole.hits)
 
 
-def _categories(result: SearchResult, chosen: str | None) -> list[str]:
-    """What the first answer's products are; also the chosen one, wherever it came from."""
+def _categories(result: SearchResult, selected: str | None) -> list[str]:
+    """List the most frequent categories of the first result, including the selected one."""
     of_product = {hit.product_id: hit.category for hit in _hits(result) if hit.category}
-    common = [name for name, _count in Counter(of_product.values()).most_common(_MOST_CATEGORIES)]
-    return common if not chosen or chosen in common else [chosen, *common]
+    common = [name for name, _count in Counter(of_product.values()).most_common(_MAX_CATEGORIES)]
+    return common if not selected or selected in common else [selected, *common]
 
 
 def _sorted(hits: Sequence[Hit], sort: str) -> list[Hit]:
@@ -249,13 +251,13 @@ def _sorted(hits: Sequence[Hit], sort: str) -> list[Hit]:
     return priced + [hit for hit in hits if hit.price is None]
 
 
-def photo_of(search_id: str) -> Photo | None:
-    """The photo of a search; None when it was by product or the photo is gone already."""
+def load_photo(search_id: str) -> Photo | None:
+    """Load the photo's address and size; return None for a search by product or an expired photo."""
     try:
-        data = query_photo(search_id)
+        data = load_query_photo(search_id)
         if data is None:
             return None
         size = services().photos.probe(data)
     except VitrineError:
         return None
-    return Photo(url_for("searches.photo", task_id=search_id), size.width, size.height)
+    return Photo(url_for("searches.get_search_photo", task_id=search_id), size.width, size.height)

@@ -1,4 +1,4 @@
-"""What makes the page an application on a phone: manifest, service worker, the page without a network."""
+"""The installable app: web app manifest, service worker and offline page."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from web.i18n import reader
 blueprint = Blueprint("installed", __name__)
 
 STATIC = Path(__file__).parent.parent / "static"
-GROUND = "#faf7f2"
+BACKGROUND = "#faf7f2"
 _ICONS = (
     ("icon-192.png", 192, "any"),
     ("icon-512.png", 512, "any"),
     ("icon-maskable-512.png", 512, "maskable"),
 )
-#: Kept on the device from the first visit on; what a page of results needs, but no result.
+#: Files that the service worker caches at the first visit; results are never cached.
 _SHELL = ("vitrine.css", "shop.css", "icon.svg", "icons/icon-192.png")
 
 
 @cache
-def version_of(folder: Path) -> str:
-    """Name what is served from ``folder``: other contents, another name."""
+def hash_folder(folder: Path) -> str:
+    """Return a hash of a folder's contents, which versions the addresses of its files."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
@@ -35,8 +35,8 @@ def version_of(folder: Path) -> str:
 
 
 @blueprint.get("/manifest.webmanifest")
-def manifest() -> Response:
-    """What a phone needs to put Vitrine among its applications, and into its menu of sharing."""
+def get_manifest() -> Response:
+    """Serve the web app manifest, with which phones install the app and share photos to it."""
     who = reader()
     answer = jsonify(
         {
@@ -49,8 +49,8 @@ def manifest() -> Response:
             "start_url": "/",
             "scope": "/",
             "display": "standalone",
-            "background_color": GROUND,
-            "theme_color": GROUND,
+            "background_color": BACKGROUND,
+            "theme_color": BACKGROUND,
             "categories": ["shopping"],
             "icons": [
                 {
@@ -74,19 +74,21 @@ def manifest() -> Response:
 
 
 @blueprint.get("/sw.js")
-def service_worker() -> Response:
-    """The script that stands between the page and the network. It keeps no result and no product."""
+def get_service_worker() -> Response:
+    """Serve the service worker, which caches no results and no products."""
     scripts = sorted(f"shop/{path.name}" for path in STATIC.glob("shop/*.js"))
-    kept = [url_for("static", filename=name) for name in (*_SHELL, *scripts)]
-    text = render_template("sw.js", version=version_of(STATIC), shell=kept, offline=url_for(".offline"))
+    cached = [url_for("static", filename=name) for name in (*_SHELL, *scripts)]
+    text = render_template(
+        "sw.js", version=hash_folder(STATIC), shell=cached, offline=url_for(".show_offline")
+    )
     answer = Response(text, mimetype="text/javascript")
-    # A worker lives under the policy of its own answer, and it must be able to fetch.
+    # A service worker has the policy of its own response, and it must be able to fetch.
     answer.headers["Content-Security-Policy"] = PAGE_POLICY
     answer.headers["Cache-Control"] = "no-cache"
     return answer
 
 
 @blueprint.get("/offline")
-def offline() -> str:
-    """What is seen without a network; it was kept on the device before."""
+def show_offline() -> str:
+    """Show the offline page, which the service worker caches."""
     return render_template("offline.html")

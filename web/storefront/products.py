@@ -1,4 +1,4 @@
-"""The product sheet: one product with its pictures, what the catalogue says of it, and its like."""
+"""The product page: pictures, data and similar products."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from web.http.security import require_key
 from web.i18n import reader
 from web.services import services
 from web.storefront.answers import DEMO
-from web.storefront.scripts import MODULES, script_words
+from web.storefront.scripts import MODULES, script_texts
 from web.storefront.shopper import SHARP_PX, THUMBNAIL_PX
 
 blueprint = Blueprint("products", __name__)
 
-#: Of a picture on the sheet; it is served twice as sharp too.
+#: Picture size on the product page; also served at double size for high-density screens.
 _LARGE_PX = 640
-_MOST_FACTS = 24
+_MAX_ATTRIBUTES = 24
 
 
 @blueprint.get("/p/<catalogue>/<product_id>")
-def sheet(catalogue: str, product_id: str) -> str:
-    """One product in the reader's language."""
+def show_product(catalogue: str, product_id: str) -> str:
+    """Show a product in the reader's language."""
     require_key(services().settings)
     product = services().catalogue.product(catalogue, product_id)
     locale = reader().titles
@@ -35,28 +35,28 @@ def sheet(catalogue: str, product_id: str) -> str:
         title=choose_title(product.titles, locale, product_id),
         category=choose_title(product.categories, locale, product.category),
         currency=product.currency or services().window.currency(catalogue),
-        facts=filter_fields(product.attributes),
+        attributes=list_attributes(product.attributes),
         invented=catalogue == DEMO,
         large_px=_LARGE_PX,
         thumbnail_px=THUMBNAIL_PX,
         sharp_px=SHARP_PX,
-        words=script_words(),
+        texts=script_texts(),
         modules=MODULES["product"],
     )
 
 
-def filter_fields(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What can be read of a product's attributes, as (name, text): texts, numbers, and lists of them."""
+def list_attributes(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List a product's readable attributes as (name, text): texts, numbers, and lists of these."""
     found: list[tuple[str, str]] = []
     for name, value in attributes.items():
         values = value if isinstance(value, list) else [value]
-        texts = [_written(each) for each in values if isinstance(each, str | int | float)]
+        texts = [_to_text(each) for each in values if isinstance(each, str | int | float)]
         if texts and all(texts):
             found.append((name.replace("_", " "), ", ".join(texts)))
-    return found[:_MOST_FACTS]
+    return found[:_MAX_ATTRIBUTES]
 
 
-def _written(value: str | int | float) -> str:
+def _to_text(value: str | int | float) -> str:
     if isinstance(value, bool):
         return "✓" if value else "✗"
     return str(value).strip()

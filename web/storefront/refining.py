@@ -1,4 +1,4 @@
-"""A reader's wishes: what a page's form asks for, and what an earlier search was asked with."""
+"""Refinements of a search: read them from a page's form or from an earlier search."""
 
 from __future__ import annotations
 
@@ -11,99 +11,113 @@ from flask import request
 
 from shared.contracts import SearchOptions, SearchRequest
 from shared.errors import InvalidInput
-from web.http.bodies import form_fields
-from web.http.errors import parsed
+from web.http.bodies import read_form
+from web.http.errors import parse_model
 
-#: How an answer may be put in order; the first is how it comes.
+#: Sort orders of a result; the first is the default.
 SORTS = ("nearest", "cheapest", "dearest")
 _PRICE = re.compile(r"^\d{1,12}(?:\.\d{1,4})?$")
-_BETWEEN = re.compile(r"^(?:price >= (?P<least>[\d.]+))?(?: and )?(?:price <= (?P<most>[\d.]+))?$")
-_BY_FORM = ("query_id", "product_id", "after", "catalogue", "locale", "category", "min_probability", "box")
-#: From which probability on a match counts as likely.
+_PRICE_RANGE = re.compile(r"^(?:price >= (?P<minimum>[\d.]+))?(?: and )?(?:price <= (?P<maximum>[\d.]+))?$")
+_FORM_FIELDS = (
+    "query_id",
+    "product_id",
+    "after",
+    "catalogue",
+    "locale",
+    "category",
+    "min_probability",
+    "box",
+)
+#: Minimum probability of a likely match.
 LIKELY = 0.5
 
-#: Products by which a search is steered, and the buttons that add one to either, or take it away.
+#: Example fields of a search, and the buttons that add an example to either or remove it.
 _EXAMPLES = ("like", "unlike")
-_PRESSED = ("more", "less", "drop")
+_EXAMPLE_BUTTONS = ("more", "less", "drop")
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """How an answer is narrowed down; empty texts where a reader wishes nothing.
+class Refinements:
+    """Refinements of a search; empty texts mean none.
 
     Attributes:
-        least, most: price as the catalogue has it, both included.
-        likely: the least probability of a match, 0 where any is good.
-        like, unlike: ids of the products that are examples of what is wanted, and of what is not.
+        min_price, max_price: inclusive, in the catalogue's currency.
+        min_probability: minimum probability of a match, 0 for all matches.
+        like, unlike: product ids of positive and negative examples.
     """
 
     category: str = ""
-    least: str = ""
-    most: str = ""
-    likely: float = 0.0
+    min_price: str = ""
+    max_price: str = ""
+    min_probability: float = 0.0
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
 
     @property
-    def any(self) -> bool:
-        return bool(self.category or self.least or self.most or self.likely or self.steered)
+    def is_set(self) -> bool:
+        """Whether there is any refinement."""
+        return bool(
+            self.category or self.min_price or self.max_price or self.min_probability or self.has_examples
+        )
 
     @property
-    def steered(self) -> bool:
-        """Whether there are examples; scores then are no longer those of the photo, and nothing is likely."""
+    def has_examples(self) -> bool:
+        """Whether there are examples; hits then have no probabilities, because scores mix several vectors."""
         return bool(self.like or self.unlike)
 
     @property
     def filter(self) -> str | None:
-        """The prices in the language of filters."""
-        parts = [f"price >= {self.least}"] if self.least else []
-        parts += [f"price <= {self.most}"] if self.most else []
+        """The price range as a filter expression, None without prices."""
+        parts = [f"price >= {self.min_price}"] if self.min_price else []
+        parts += [f"price <= {self.max_price}"] if self.max_price else []
         return " and ".join(parts) or None
 
     @classmethod
-    def of(cls, options: SearchOptions) -> Wishes:
-        """Read them back from a search; a filter that no page wrote is none of them."""
-        found = _BETWEEN.match(options.filter or "")
-        least, most = (found["least"] or "", found["most"] or "") if found else ("", "")
-        likely = options.min_probability or 0.0
-        return cls(options.category or "", least, most, likely, options.like, options.unlike)
+    def from_options(cls, options: SearchOptions) -> Refinements:
+        """Read the refinements of a search; filters that no page wrote are ignored."""
+        prices = _PRICE_RANGE.match(options.filter or "")
+        minimum, maximum = (prices["minimum"] or "", prices["maximum"] or "") if prices else ("", "")
+        probability = options.min_probability or 0.0
+        return cls(options.category or "", minimum, maximum, probability, options.like, options.unlike)
 
 
-def wanted_by_form() -> SearchRequest:
-    """What the form of a page asks for: an earlier photo, a product or a further page again.
+def read_search_form() -> SearchRequest:
+    """Read a search by an earlier photo, a product or a cursor from a page's form.
 
     Raises:
-        InvalidInput: naming the field that is wrong.
+        InvalidInput: names the invalid field.
     """
-    fields = form_fields(lists=("box", *_EXAMPLES))
-    wanted: dict[str, Any] = {name: fields[name] for name in _BY_FORM if name in fields}
-    wishes = Wishes(least=_price(fields, "price_min"), most=_price(fields, "price_max"))
-    if wishes.filter is not None:
-        wanted["filter"] = wishes.filter
-    examples = _examples(fields)
+    fields = read_form(lists=("box", *_EXAMPLES))
+    search: dict[str, Any] = {name: fields[name] for name in _FORM_FIELDS if name in fields}
+    prices = Refinements(
+        min_price=_read_price(fields, "price_min"), max_price=_read_price(fields, "price_max")
+    )
+    if prices.filter is not None:
+        search["filter"] = prices.filter
+    examples = _read_examples(fields)
     if any(examples.values()):
-        wanted |= examples
-        wanted.pop("min_probability", None)  # of examples nobody knows how probable a hit is
-    return parsed(SearchRequest, wanted)
+        search |= examples
+        search.pop("min_probability", None)  # searches by example have no probabilities
+    return parse_model(SearchRequest, search)
 
 
-def _examples(fields: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The examples there were, with the one that was pressed: it is added, changes sides, or goes."""
-    pressed = {fields[name] for name in _PRESSED if name in fields}
-    kept = {name: [each for each in fields.get(name, []) if each not in pressed] for name in _EXAMPLES}
-    for name, button in zip(_EXAMPLES, _PRESSED, strict=False):
-        kept[name] += [fields[button]] if button in fields else []
-    return kept
+def _read_examples(fields: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Read the current examples and apply the pressed button: add, move or remove one."""
+    pressed = {fields[name] for name in _EXAMPLE_BUTTONS if name in fields}
+    examples = {name: [each for each in fields.get(name, []) if each not in pressed] for name in _EXAMPLES}
+    for name, button in zip(_EXAMPLES, _EXAMPLE_BUTTONS, strict=False):
+        examples[name] += [fields[button]] if button in fields else []
+    return examples
 
 
-def _price(fields: Mapping[str, Any], name: str) -> str:
+def _read_price(fields: Mapping[str, Any], name: str) -> str:
     text = str(fields.get(name, "")).strip().replace(",", ".")
     if text and not _PRICE.match(text):
         raise InvalidInput("A price is a number, such as 49 or 49.90.", name)
     return text
 
 
-def sort_wanted() -> str:
-    """The order in which the address wants the answer."""
-    wanted = request.args.get("sort", SORTS[0])
-    return wanted if wanted in SORTS else SORTS[0]
+def read_sort() -> str:
+    """Read the sort order from the URL."""
+    sort = request.args.get("sort", SORTS[0])
+    return sort if sort in SORTS else SORTS[0]

@@ -1,4 +1,4 @@
-"""The shopper's scripts: which files they are, and what they say, since no text is written in a script."""
+"""The files and the translated texts of the shopper's scripts, which contain no texts themselves."""
 
 from __future__ import annotations
 
@@ -7,60 +7,60 @@ from typing import Any
 from flask_babel import gettext as _
 
 from web.i18n import DEFAULT, reader
-from web.i18n.error_words import error_words
+from web.i18n.error_texts import error_texts
 
-#: What the two entry scripts import: asked for together, not one after the other.
+#: Modules of both entry scripts; pages preload them together instead of one after the other.
 _SHARED = (
     "answers.js",
     "frame.js",
-    "installed.js",
+    "install.js",
     "pictures.js",
     "result.js",
     "screen.js",
     "server.js",
     "share.js",
-    "words.js",
+    "texts.js",
 )
 MODULES = {
-    "search": (*_SHARED, "flow.js", "past.js", "photo.js", "verdicts.js", "ways.js"),
+    "search": (*_SHARED, "feedback.js", "flow.js", "history.js", "inputs.js", "photo.js"),
     "product": _SHARED,
 }
 
 
-def script_words() -> dict[str, Any]:
-    """Return the texts by the names that scripts know them by; %(name)s is filled in there.
+def script_texts() -> dict[str, Any]:
+    """Return the scripts' translated texts by name; the scripts fill in %(name)s.
 
-    ``errors`` has a sentence for each error code, and none in English, where the answers have their own.
+    ``errors`` maps error codes to sentences; it is empty in English, where the API's messages are used.
     """
     return {
-        "errors": {} if reader().language == DEFAULT else error_words(),
+        "errors": {} if reader().language == DEFAULT else error_texts(),
         "preparing": _("Preparing the photo"),
         "sending": _("Sending the photo"),
-        "looking": _("Looking for products"),
-        "queued": _("Waiting for its turn"),
-        "again": _("The connection is weak. Trying again in %(seconds)s s"),
-        "busy_server": _("Many people are searching. Trying again in %(seconds)s s"),
-        "offline": _("You are offline. It goes on by itself as soon as there is a connection."),
-        "unreachable": _("The server cannot be reached. Check the connection and try again."),
-        "wrong": _("Something went wrong. Try again in a moment."),
-        "too_long": _("This takes too long. Try again later."),
-        "no_picture": _("That is not a picture. Send a JPEG, PNG, WebP, AVIF or HEIC photo."),
-        "too_big": _("This file has %(size)s MB, and %(most)s MB is the most. Take a smaller photo."),
+        "searching": _("Searching for products"),
+        "queued": _("Waiting in the queue"),
+        "retrying": _("Weak connection. Retrying in %(seconds)s s"),
+        "busy_server": _("Many people are searching. Retrying in %(seconds)s s"),
+        "offline": _("You are offline. The search continues automatically once you are connected."),
+        "unreachable": _("The server cannot be reached. Check your connection and try again."),
+        "internal": _("Something went wrong. Try again in a moment."),
+        "too_long": _("This is taking too long. Try again later."),
+        "not_a_picture": _("This file is not a picture. Use a JPEG, PNG, WebP, AVIF or HEIC photo."),
+        "too_big": _("This file has %(size)s MB; the limit is %(max)s MB. Use a smaller photo."),
         "empty_file": _("This file is empty. Choose another photo."),
         "failed": _("That did not work"),
         "many": _("Many people are searching"),
         "expired": _("This search has expired"),
-        "missing": _("There is nothing here"),
+        "missing": _("Not found"),
         "start_title": _("Vitrine: find it by photo"),
-        "result_title": _("Search result"),
+        "result_title": _("Search results"),
         "copied": _("Copied"),
         "share": _("Share"),
         "pick": _("Search with this picture: %(name)s"),
-        "dismissed": _("It is left out. Thank you."),
-        "past": _("Search of %(when)s"),
+        "dismissed": _("Removed. Thank you."),
+        "search_from": _("Search from %(when)s"),
         "corner_top_left": _("Corner of the frame, top left"),
         "corner_top_right": _("Corner of the frame, top right"),
         "corner_bottom_left": _("Corner of the frame, bottom left"),
         "corner_bottom_right": _("Corner of the frame, bottom right"),
-        "place": _("%(x)s percent across, %(y)s percent down"),
+        "position": _("%(x)s percent across, %(y)s percent down"),
     }

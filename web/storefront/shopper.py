@@ -1,4 +1,4 @@
-"""The start page, a search under its own address, and the forms that lead from one to the next."""
+"""The start page, the page of a search, and the forms that start searches."""
 
 from __future__ import annotations
 
@@ -10,104 +10,106 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import TaskStatus
 from shared.contracts.states import OPEN_STATES
-from web.api.accepting import accepting_work
+from web.api.broker_guard import creates_work
 from web.api.images import SIZES
 from web.api.searches import MAX_PHOTOS, accept_request, accept_search
-from web.api.waiting import reason_for_reader, reason_of_wait
+from web.api.waiting import explain_wait, translate_wait_reason
 from web.http.security import require_key
 from web.i18n import reader
 from web.services import services
-from web.storefront.answers import DEMO, answer_of, photo_of
-from web.storefront.refining import LIKELY, SORTS, sort_wanted, wanted_by_form
-from web.storefront.scripts import MODULES, script_words
+from web.storefront.answers import DEMO, build_answer, load_photo
+from web.storefront.refining import LIKELY, SORTS, read_search_form, read_sort
+from web.storefront.scripts import MODULES, script_texts
 
 blueprint = Blueprint("shopper", __name__)
 
-#: Of a picture in a grid, and of the same on a screen with two pixels for one.
+#: Picture size in a grid, and for screens of double density.
 THUMBNAIL_PX, SHARP_PX = SIZES[2], SIZES[3]
-_SHOWN = 12
-#: The window is dressed anew so often.
-_TURN_S = 3600
+_WINDOW_SIZE = 12
+#: Interval after which the start page shows other products.
+_ROTATION_S = 3600
 
 
 @blueprint.get("/")
-def start() -> str:
-    """The empty page: drop, paste, choose or take a photo, or start from something in the window."""
+def show_start() -> str:
+    """Show the start page with the photo form and a selection of products."""
     require_key(services().settings)
     catalogues = services().window.catalogues()
-    chosen = request.args.get("catalogue", "")
-    if chosen not in catalogues:
-        chosen = DEMO if DEMO in catalogues else next(iter(catalogues), "")
-    turn = int(time.time() // _TURN_S)
-    shown = services().window.sample_products(chosen, reader().titles, _SHOWN, turn) if chosen else []
-    return _page(None, catalogues=catalogues, chosen=chosen, shown=shown)
+    selected = request.args.get("catalogue", "")
+    if selected not in catalogues:
+        selected = DEMO if DEMO in catalogues else next(iter(catalogues), "")
+    turn = int(time.time() // _ROTATION_S)
+    products = (
+        services().window.sample_products(selected, reader().titles, _WINDOW_SIZE, turn) if selected else []
+    )
+    return _render_page(None, catalogues=catalogues, selected=selected, products=products)
 
 
 @blueprint.post("/s")
-@accepting_work
-def create() -> AnyResponse:
-    """Take a photo from a browser without scripts, or what a form of a result asks for.
+@creates_work
+def create_search() -> AnyResponse:
+    """Accept a search from a form: a photo without scripts, or a refinement of a result.
 
-    Answers with the way to the result: a redirect, or JSON to a script that asks for it.
+    The answer is a redirect to the result, or JSON with its address for scripts.
     """
     require_key(services().settings)
     by_form = request.mimetype == "application/x-www-form-urlencoded"
-    accepted = accept_request(wanted_by_form()) if by_form else accept_search()
+    accepted = accept_request(read_search_form()) if by_form else accept_search()
     kept: dict[str, Any] = {name: request.form[name] for name in ("of", "sort") if request.form.get(name)}
-    address = url_for("pages.shopper.shared", search_id=accepted.id, **kept)
+    address = url_for("pages.shopper.show_search", search_id=accepted.id, **kept)
     if request.accept_mimetypes.best == "application/json":
         return jsonify({"id": accepted.id, "url": address})
     return redirect(address, 303)
 
 
 @blueprint.get("/s/<search_id>")
-def shared(search_id: str) -> str:
-    """A search under its own address, waiting or done."""
+def show_search(search_id: str) -> str:
+    """Show a search, waiting or finished."""
     require_key(services().settings)
     status = services().searches.status(search_id)
     catalogue = services().searches.load_earlier(search_id).options.catalogue
-    return _page(status, catalogues=services().window.catalogues(), chosen=catalogue, shown=[])
+    return _render_page(status, catalogues=services().window.catalogues(), selected=catalogue, products=[])
 
 
 @blueprint.get("/s/<search_id>/part")
-def part(search_id: str) -> Response:
-    """Only the result, for the script of an open page; 202 with the state while there is none."""
+def show_part(search_id: str) -> Response:
+    """Render only the result for scripts; answer 202 with the state while it is not ready."""
     require_key(services().settings)
     status = services().searches.status(search_id)
     if status.state in OPEN_STATES:
-        reason = _reason_of(status)
+        reason = _explain_wait(status)
         text = f"{status.state}\n{reason}" if reason else status.state
         return Response(text, 202, {"Retry-After": "1"}, mimetype="text/plain")
-    return Response(render_template("part.html", **_result_of(status)), mimetype="text/html")
+    return Response(render_template("part.html", **_result_context(status)), mimetype="text/html")
 
 
-def _reason_of(status: TaskStatus) -> str:
-    return reason_for_reader(reason_of_wait(status.state, status.created_at))
+def _explain_wait(status: TaskStatus) -> str:
+    return translate_wait_reason(explain_wait(status.state, status.created_at))
 
 
-def _page(status: TaskStatus | None, **more: object) -> str:
+def _render_page(status: TaskStatus | None, **values: object) -> str:
     settings = services().settings
     return render_template(
         "search.html",
         search_id=status.id if status else None,
-        waiting_reason=_reason_of(status) if status else "",
-        waiting_photo=photo_of(status.id) if status and status.result is None else None,
-        is_demo=more["chosen"] == DEMO,
+        waiting_reason=_explain_wait(status) if status else "",
+        waiting_photo=load_photo(status.id) if status and status.result is None else None,
+        is_demo=values["selected"] == DEMO,
         side_px=settings.images.query_side_px,
-        most_bytes=settings.images.max_bytes,
-        most_photos=MAX_PHOTOS,
-        words=script_words(),
+        max_bytes=settings.images.max_bytes,
+        max_photos=MAX_PHOTOS,
+        texts=script_texts(),
         modules=MODULES["search"],
-        **(_result_of(status) if status else {"status": None, "thumbnail_px": THUMBNAIL_PX}),
-        **more,
+        **(_result_context(status) if status else {"status": None, "thumbnail_px": THUMBNAIL_PX}),
+        **values,
     )
 
 
-def _result_of(status: TaskStatus) -> dict[str, object]:
-    """What the template of a result needs."""
+def _result_context(status: TaskStatus) -> dict[str, object]:
+    """Return the template variables of a result."""
     return {
         "status": status,
-        "answer": answer_of(status, request.args.get("of"), sort_wanted()),
+        "answer": build_answer(status, request.args.get("of"), read_sort()),
         "sorts": SORTS,
         "likely": LIKELY,
         "thumbnail_px": THUMBNAIL_PX,

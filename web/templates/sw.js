@@ -1,5 +1,5 @@
-// Keeps the page's own files on the device, so that it opens at once, and says so when it is offline.
-// Results and products are never kept: what is shown is what the shop has now.
+// Caches the page's own files, so that it opens at once, and shows a page for when it is offline.
+// Results and products are never cached, so the page always shows the shop's current data.
 "use strict";
 
 const SHELL = {{ ("vitrine-shell-" ~ version) | tojson }};
@@ -25,16 +25,16 @@ self.addEventListener("fetch", (event) => {
   const url = new URL(request.url);
   if (url.origin !== location.origin) return;
   if (request.method === "POST" && url.pathname === "/s" && url.searchParams.has("shared")) {
-    event.respondWith(takeShared(request));
+    event.respondWith(storeShared(request));
   } else if (request.method === "GET" && FILES.includes(url.pathname)) {
-    event.respondWith(caches.match(request).then((kept) => kept || fetch(request)));
+    event.respondWith(caches.match(request).then((cached) => cached || fetch(request)));
   } else if (request.method === "GET" && request.mode === "navigate") {
     event.respondWith(fetch(request).catch(() => caches.match(OFFLINE)));
   }
 });
 
-// A picture from the phone's menu of sharing: put down for the page, which makes it small and sends it.
-async function takeShared(request) {
+// Stores a picture that was shared to the app for the page, which shrinks and uploads it.
+async function storeShared(request) {
   const picture = (await request.formData()).get("image");
   const cache = await caches.open(SHARED);
   if (picture) await cache.put("/shared", new Response(picture, { headers: { "Content-Type": picture.type } }));

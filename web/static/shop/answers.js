@@ -1,33 +1,33 @@
-// Waits for the answer of a search at its address, as long as it may take and wherever the device goes.
-import { Trouble, call, insist, rest } from "./server.js";
-import { say } from "./words.js";
+// Polls a search until it has a result, with back-off and across lost connections.
+import { RequestError, call, withRetries, pause } from "./server.js";
+import { translate } from "./texts.js";
 
-const FIRST_WAIT_MS = 120;
-const LONGEST_WAIT_MS = 2000;
-const MOST_POLLS = 75;
+const MIN_WAIT_MS = 120;
+const MAX_WAIT_MS = 2000;
+const MAX_POLLS = 75;
 
-// Returns the server's HTML, or null once `stopped` says that nobody waits any more.
-export async function answered(address, tell, stopped = () => false) {
+// Returns the result as HTML, or null once `stopped` returns true.
+export async function waitForResult(address, notify, stopped = () => false) {
   const url = new URL(address, location.origin);
-  const asked = () => call(`${url.pathname}/part${url.search}`, { headers: { Accept: "text/html" } });
-  let waitMs = FIRST_WAIT_MS;
-  for (let polls = 0; polls < MOST_POLLS && !stopped(); polls += 1) {
-    const answer = await insist(asked, tell, stopped);
+  const poll = () => call(`${url.pathname}/part${url.search}`, { headers: { Accept: "text/html" } });
+  let waitMs = MIN_WAIT_MS;
+  for (let polls = 0; polls < MAX_POLLS && !stopped(); polls += 1) {
+    const answer = await withRetries(poll, notify, stopped);
     const text = await answer.text();
     if (answer.status === 200) return stopped() ? null : text;
-    // The state, and after ten seconds a second line that says why.
+    // The first line is the state; after ten seconds a second line gives the reason.
     const [state, reason] = text.split("\n");
-    if (reason) tell(reason);
-    else if (waitMs === LONGEST_WAIT_MS && state === "queued") tell(say("queued"));
-    await rest(waitMs);
-    waitMs = Math.min(waitMs * 1.3, LONGEST_WAIT_MS);
+    if (reason) notify(reason);
+    else if (waitMs === MAX_WAIT_MS && state === "queued") notify(translate("queued"));
+    await pause(waitMs);
+    waitMs = Math.min(waitMs * 1.3, MAX_WAIT_MS);
   }
   if (stopped()) return null;
-  throw new Trouble(say("too_long"), 503);
+  throw new RequestError(translate("too_long"), 503);
 }
 
-// Asks for what the fields of a form say; returns the new search's id and address.
-export async function send(fields, tell, stopped) {
+// Starts the search of a form; returns its id and address.
+export async function send(fields, notify, stopped) {
   const body = new URLSearchParams(fields);
-  return (await insist(() => call("/s", { method: "POST", body }), tell, stopped)).json();
+  return (await withRetries(() => call("/s", { method: "POST", body }), notify, stopped)).json();
 }

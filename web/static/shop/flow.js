@@ -1,15 +1,15 @@
-// A search from the photo to the answer, and from one answer to the next.
-import { answered, send } from "./answers.js";
-import { remember } from "./past.js";
+// The flow of a search from photo to result, and from one result to the next.
+import { waitForResult, send } from "./answers.js";
+import { remember } from "./history.js";
 import { shrink } from "./photo.js";
 import { append, onFrame, place } from "./result.js";
 import { at, body, fail, phase, preview, show, toast } from "./screen.js";
-import { Trouble, call, insist, newKey, upload } from "./server.js";
-import { say } from "./words.js";
+import { RequestError, call, withRetries, newKey, upload } from "./server.js";
+import { translate } from "./texts.js";
 
 const MEGABYTE = 1_000_000;
 
-let current = { stopped: false, id: null }; // only the newest search draws
+let current = { stopped: false, id: null }; // only the newest search updates the page
 
 function begin() {
   current.stopped = true;
@@ -18,100 +18,100 @@ function begin() {
   return current;
 }
 
-// What the search waits for, said where it is looked for.
+// Shows what the search waits for: in the progress view, or as a toast over a result.
 function waiting(text) {
-  if (body.dataset.state === "busy") phase(text || say("looking"));
+  if (body.dataset.state === "busy") phase(text || translate("searching"));
   else toast(text);
 }
 
-// Searches with a photo, or with several of one thing.
+// Searches with one photo, or with several of the same item.
 export async function search(files) {
   if (!files.length) return;
   const mine = begin();
   const form = at("ask");
   show("busy");
   preview(URL.createObjectURL(files[0]));
-  phase(say("preparing"));
+  phase(translate("preparing"));
   try {
     files.forEach(refuse);
     const photos = [];
-    for (const file of files) photos.push(await shrink(file, Number(form.dataset.sidePx))); // one is in memory
-    for (const photo of photos) refuseLarge(photo, Number(form.dataset.mostBytes));
+    for (const file of files) photos.push(await shrink(file, Number(form.dataset.sidePx))); // one at a time, to limit memory
+    for (const photo of photos) refuseLarge(photo, Number(form.dataset.maxBytes));
     const fields = new FormData(form);
     fields.delete("image");
     for (const photo of photos) fields.append("image", photo, "photo");
     const key = newKey();
-    const tell = (share) => !mine.stopped && (share < 1 ? phase(say("sending"), share) : phase(say("looking")));
-    tell(0);
-    const task = await insist(() => upload(fields, key, tell), waiting, () => mine.stopped);
+    const notify = (share) => !mine.stopped && (share < 1 ? phase(translate("sending"), share) : phase(translate("searching")));
+    notify(0);
+    const task = await withRetries(() => upload(fields, key, notify), waiting, () => mine.stopped);
     mine.id = task.id;
     remember(task.id, photos);
     await follow(`/s/${task.id}`, mine);
-  } catch (trouble) {
-    if (!mine.stopped) fail(trouble, () => search(files));
+  } catch (error) {
+    if (!mine.stopped) fail(error, () => search(files));
   }
 }
 
-// What can be said before anything is sent.
+// Refuses files that cannot be searched before they are uploaded.
 function refuse(file) {
-  if (file.size === 0) throw new Trouble(say("empty_file"), 422);
-  if (file.type && !file.type.startsWith("image/")) throw new Trouble(say("no_picture"), 415);
+  if (file.size === 0) throw new RequestError(translate("empty_file"), 422);
+  if (file.type && !file.type.startsWith("image/")) throw new RequestError(translate("not_a_picture"), 415);
 }
 
-function refuseLarge(photo, mostBytes) {
-  if (photo.size <= mostBytes) return;
-  const [size, most] = [photo.size, mostBytes].map((bytes) => Math.ceil(bytes / MEGABYTE));
-  throw new Trouble(say("too_big", { size, most }), 413);
+function refuseLarge(photo, maxBytes) {
+  if (photo.size <= maxBytes) return;
+  const [size, max] = [photo.size, maxBytes].map((bytes) => Math.ceil(bytes / MEGABYTE));
+  throw new RequestError(translate("too_big", { size, max }), 413);
 }
 
-// Waits for the answer at this address, then puts it in place.
+// Waits for the result at this address, then shows it.
 async function follow(address, mine, push = true) {
   const url = new URL(address, location.origin);
-  const html = await answered(url, waiting, () => mine.stopped);
+  const html = await waitForResult(url, waiting, () => mine.stopped);
   if (html === null) return;
   if (push && url.href !== location.href) history.pushState({}, "", url);
   show("done");
   place(html);
-  document.title = `${say("result_title")} · Vitrine`;
+  document.title = `${translate("result_title")} · Vitrine`;
 }
 
-// Opens a search that was made before. With `photos`, one that has expired is made again from them.
+// Opens an earlier search. If it has expired, it is repeated with `photos`.
 export async function open(address, { push = true, photos = null } = {}) {
   const mine = begin();
   if (body.dataset.state === "done") at("groups")?.setAttribute("aria-busy", "true");
   else {
     show("busy");
     if (photos) preview(URL.createObjectURL(photos[0]));
-    phase(say("looking"));
+    phase(translate("searching"));
   }
   try {
     await follow(address, mine, push);
     if (push) window.scrollTo(0, 0);
-  } catch (trouble) {
+  } catch (error) {
     if (mine.stopped) return;
-    if (photos && [404, 410].includes(trouble.status)) await search(photos);
-    else fail(trouble, () => open(address, { push, photos }));
+    if (photos && [404, 410].includes(error.status)) await search(photos);
+    else fail(error, () => open(address, { push, photos }));
   }
 }
 
-// Asks for what a form of the result says; the answer takes the place of the one that is seen.
+// Runs the search of a form in the result and replaces the result.
 export async function ask(fields, picture = "") {
   const mine = begin();
   if (picture) {
     show("busy");
     preview(picture);
-    phase(say("looking"));
+    phase(translate("searching"));
   } else at("groups").setAttribute("aria-busy", "true");
   try {
     const { id, url } = await send(fields, waiting, () => mine.stopped);
     mine.id = id;
     await follow(url, mine);
     if (picture) window.scrollTo(0, 0);
-  } catch (trouble) {
+  } catch (error) {
     if (mine.stopped) return;
     at("groups")?.removeAttribute("aria-busy");
-    if (picture) fail(trouble, () => ask(fields, picture));
-    else toast(trouble.message);
+    if (picture) fail(error, () => ask(fields, picture));
+    else toast(error.message);
   }
 }
 
@@ -120,10 +120,10 @@ export async function more(form) {
   button.setAttribute("aria-disabled", "true");
   try {
     const { url } = await send(new FormData(form), toast);
-    const html = await answered(url, toast, () => !form.isConnected);
+    const html = await waitForResult(url, toast, () => !form.isConnected);
     if (html !== null) append(form, html);
-  } catch (trouble) {
-    toast(trouble.message);
+  } catch (error) {
+    toast(error.message);
     button.removeAttribute("aria-disabled");
   }
 }
@@ -131,7 +131,7 @@ export async function more(form) {
 export function cancel() {
   const { id } = current;
   begin();
-  if (id) call(`/v1/tasks/${id}`, { method: "DELETE" }).catch(() => { /* then it ends by itself */ });
+  if (id) call(`/v1/tasks/${id}`, { method: "DELETE" }).catch(() => { /* the search then ends without a reader */ });
   history.replaceState({}, "", "/");
   show("empty");
 }

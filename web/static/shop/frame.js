@@ -1,13 +1,13 @@
-// The frame over the photo: its corners are dragged, moved with the arrow keys, or by the buttons beside;
-// a tap elsewhere in the photo sets it there. Whoever changes it gets a new answer, without an upload.
-import { say } from "./words.js";
+// The adjustable frame over the photo: drag its corners, use arrow keys or buttons, or tap in the photo.
+// Each change searches again without an upload.
+import { translate } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEAST = 0.05;
+const MIN_SIDE = 0.05;
 const STEP = 0.02;
 const LONG_STEP = 0.1;
-const TAP_SIDE = 0.4;
-const PAUSE_MS = 700;
+const TAP_FRAME_SIDE = 0.4;
+const SEARCH_DELAY_MS = 700;
 const CORNERS = { top_left: [0, 1], top_right: [2, 1], bottom_left: [0, 3], bottom_right: [2, 3] };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const NUDGES = {
@@ -24,7 +24,7 @@ function draw(kind, attributes) {
 }
 
 export class Frame {
-  // `changed` is called with [x0, y0, x1, y1] as fractions of the photo once the reader has done.
+  // `changed` is called with [x0, y0, x1, y1] as fractions of the photo after a change.
   constructor(side, changed) {
     this.svg = side.querySelector(".photo svg");
     this.changed = changed;
@@ -35,27 +35,27 @@ export class Frame {
     this.handles = Object.entries(CORNERS).map(([name, edges]) => this.handle(name, edges));
     this.svg.querySelector("image").after(this.shade);
     this.svg.append(this.area, ...this.handles.map(({ group }) => group));
-    this.svg.querySelector("image").addEventListener("click", (event) => this.tapped(event));
+    this.svg.querySelector("image").addEventListener("click", (event) => this.onTap(event));
     const pad = side.querySelector(".adjust");
     pad.hidden = false;
-    pad.addEventListener("click", (event) => this.nudged(event.target.closest("[data-nudge]")));
+    pad.addEventListener("click", (event) => this.onNudge(event.target.closest("[data-nudge]")));
     new ResizeObserver(() => this.paint()).observe(this.svg);
   }
 
   handle(name, edges) {
     const group = draw("g", {
-      class: "handle", tabindex: "0", role: "slider", "aria-label": say(`corner_${name}`),
+      class: "handle", tabindex: "0", role: "slider", "aria-label": translate(`corner_${name}`),
       "aria-valuemin": "0", "aria-valuemax": "100",
     });
     const reach = draw("circle", { class: "handle-reach" });
     const dot = draw("circle", { class: "handle-dot" });
     group.append(reach, dot);
     group.addEventListener("pointerdown", (event) => this.drag(event, group, edges));
-    group.addEventListener("keydown", (event) => this.typed(event, edges));
+    group.addEventListener("keydown", (event) => this.onKey(event, edges));
     return { group, reach, dot, edges };
   }
 
-  // Moves the frame there without telling anybody.
+  // Moves the frame without calling `changed`.
   set(box) {
     this.box = box || [0, 0, 1, 1];
     this.paint();
@@ -68,7 +68,7 @@ export class Frame {
     for (const [name, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0, rx: 6 / scale })) {
       this.area.setAttribute(name, value);
     }
-    const margin = 9 / scale; // the dot stays whole where the frame meets the photo's edge
+    const margin = 9 / scale; // keeps the dot inside the photo at its edges
     for (const { group, reach, dot, edges: [across, down] } of this.handles) {
       const x = within(this.box[across] * this.width, margin, this.width - margin);
       const y = within(this.box[down] * this.height, margin, this.height - margin);
@@ -80,7 +80,7 @@ export class Frame {
       dot.setAttribute("r", 8 / scale);
       const [percentX, percentY] = [this.box[across], this.box[down]].map((edge) => Math.round(edge * 100));
       group.setAttribute("aria-valuenow", percentX);
-      group.setAttribute("aria-valuetext", say("place", { x: percentX, y: percentY }));
+      group.setAttribute("aria-valuetext", translate("position", { x: percentX, y: percentY }));
     }
   }
 
@@ -91,8 +91,8 @@ export class Frame {
 
   moveCorner([across, down], x, y) {
     const box = [...this.box];
-    box[across] = across === 0 ? within(x, 0, box[2] - LEAST) : within(x, box[0] + LEAST, 1);
-    box[down] = down === 1 ? within(y, 0, box[3] - LEAST) : within(y, box[1] + LEAST, 1);
+    box[across] = across === 0 ? within(x, 0, box[2] - MIN_SIDE) : within(x, box[0] + MIN_SIDE, 1);
+    box[down] = down === 1 ? within(y, 0, box[3] - MIN_SIDE) : within(y, box[1] + MIN_SIDE, 1);
     this.set(box);
   }
 
@@ -105,42 +105,42 @@ export class Frame {
     const move = (moved) => this.moveCorner(edges, ...this.point(moved));
     const end = () => {
       group.removeEventListener("pointermove", move);
-      if (this.box.join() !== before) this.tell(0);
+      if (this.box.join() !== before) this.notify(0);
     };
     group.addEventListener("pointermove", move);
     group.addEventListener("lostpointercapture", end, { once: true });
   }
 
-  typed(event, [across, down]) {
+  onKey(event, [across, down]) {
     const arrow = ARROWS[event.key];
     if (!arrow) return;
     event.preventDefault();
     const step = event.shiftKey ? LONG_STEP : STEP;
     this.moveCorner([across, down], this.box[across] + arrow[0] * step, this.box[down] + arrow[1] * step);
-    this.tell(PAUSE_MS);
+    this.notify(SEARCH_DELAY_MS);
   }
 
-  nudged(button) {
+  onNudge(button) {
     const move = button && NUDGES[button.dataset.nudge];
     if (!move) return;
     const box = this.box.map((edge, n) => edge + move[n] * STEP * 2);
-    if (box[2] - box[0] < LEAST || box[3] - box[1] < LEAST) return;
+    if (box[2] - box[0] < MIN_SIDE || box[3] - box[1] < MIN_SIDE) return;
     const [dx, dy] = [0, 1].map((n) => Math.max(0, -box[n]) - Math.max(0, box[n + 2] - 1));
     const shifted = move[0] === move[2] && move[1] === move[3] ? [box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy] : box;
     this.set(shifted.map((edge) => within(edge, 0, 1)));
-    this.tell(PAUSE_MS);
+    this.notify(SEARCH_DELAY_MS);
   }
 
-  tapped(event) {
+  onTap(event) {
     const [x, y] = this.point(event);
-    const half = TAP_SIDE / 2;
+    const half = TAP_FRAME_SIDE / 2;
     const [cx, cy] = [within(x, half, 1 - half), within(y, half, 1 - half)];
     this.set([cx - half, cy - half, cx + half, cy + half]);
-    this.tell(0);
+    this.notify(0);
   }
 
-  tell(pauseMs) {
+  notify(delayMs) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.changed(this.box.map((edge) => Number(edge.toFixed(4)))), pauseMs);
+    this.timer = setTimeout(() => this.changed(this.box.map((edge) => Number(edge.toFixed(4)))), delayMs);
   }
 }

@@ -1,11 +1,11 @@
-// Goes back to the page that was wanted as soon as the server can be reached again.
-const LOOK_MS = 3000;
+// Reloads the requested page once the server is reachable again.
+const POLL_INTERVAL_MS = 3000;
 
-async function look() {
+async function checkServer() {
   try {
     if ((await fetch("/healthz", { cache: "no-store" })).ok) location.reload();
   } catch { /* not yet */ }
 }
 
-window.addEventListener("online", look);
-setInterval(look, LOOK_MS);
+window.addEventListener("online", checkServer);
+setInterval(checkServer, POLL_INTERVAL_MS);

@@ -1,6 +1,6 @@
-// Makes a photo small enough to travel: upright, at most so many pixels long, JPEG. What the browser
-// cannot decode (HEIC in most) is sent as it is; the server can.
-const LIGHT_BYTES = 1_500_000;
+// Shrinks a photo for the upload: upright, at most `sidePx` long, JPEG. Formats that the browser cannot
+// decode (HEIC in most) are sent unchanged; the server decodes them.
+const SMALL_FILE_BYTES = 1_500_000;
 const QUALITY = 0.9;
 
 export async function shrink(file, sidePx) {
@@ -11,7 +11,7 @@ export async function shrink(file, sidePx) {
     return file;
   }
   const scale = Math.min(1, sidePx / Math.max(picture.width, picture.height));
-  if (scale === 1 && file.size < LIGHT_BYTES) {
+  if (scale === 1 && file.size < SMALL_FILE_BYTES) {
     picture.close();
     return file;
   }

@@ -1,6 +1,6 @@
-// The product sheet: what is similar comes by itself, and can be asked for again where it did not.
-import { answered, send } from "./answers.js";
-import { install } from "./installed.js";
+// The product page: loads similar products, with a button to try again after an error.
+import { waitForResult, send } from "./answers.js";
+import { install } from "./install.js";
 import { watchPictures } from "./pictures.js";
 import { parsed } from "./result.js";
 import { announce, at, body } from "./screen.js";
@@ -8,7 +8,7 @@ import { offerShare } from "./share.js";
 
 const form = document.querySelector("form.ask-similar");
 
-function tell(text) {
+function showStatus(text) {
   at("similar-trouble").textContent = text;
   at("similar-trouble").hidden = !text;
 }
@@ -17,15 +17,15 @@ async function fill() {
   form.hidden = true;
   at("similar-hits").hidden = false;
   try {
-    const { url } = await send(new FormData(form), tell);
-    const fresh = parsed(await answered(url, tell));
+    const { url } = await send(new FormData(form), showStatus);
+    const fresh = parsed(await waitForResult(url, showStatus));
     const hits = fresh.querySelector(".hits") || fresh.querySelector(".nothing, .trouble p");
-    tell("");
+    showStatus("");
     at("similar-hits").replaceChildren(hits);
     watchPictures(at("similar-hits"));
     announce(fresh.querySelector("[data-announce]")?.dataset.announce || "");
-  } catch (trouble) {
-    tell(trouble.message);
+  } catch (error) {
+    showStatus(error.message);
     at("similar-hits").hidden = true;
     form.hidden = false;
   }

@@ -1,4 +1,4 @@
-// A result in the page: the server drew it; here it is put in place, its groups chosen, its frame moved.
+// Shows a result that the server rendered: inserts it, switches groups, moves the frame.
 import { Frame } from "./frame.js";
 import { watchPictures } from "./pictures.js";
 import { announce, at } from "./screen.js";
@@ -7,14 +7,14 @@ import { offerShare } from "./share.js";
 let frame = null;
 let reframe = () => {};
 
-// `changed` is called with the fields of a search when the reader has drawn another frame.
+// `changed` is called with the fields of a search after the frame was changed.
 export function onFrame(changed) {
   reframe = changed;
 }
 
 export function parsed(html) {
   const template = document.createElement("template");
-  template.innerHTML = html; // our own server's templates, which escape every value
+  template.innerHTML = html; // rendered by the server, whose templates escape all values
   return template.content;
 }
 
@@ -22,7 +22,7 @@ function photoOf(root) {
   return root.querySelector(".photo svg image")?.getAttribute("href");
 }
 
-// Puts the answer there. What stays the same (the photo, its frame, who has the focus) stays in place.
+// Shows a result. An unchanged photo keeps its element, frame and focus.
 export function place(html) {
   const fresh = parsed(html);
   const result = at("result");
@@ -37,10 +37,10 @@ export function place(html) {
     frame = null;
     result.replaceChildren(fresh);
   }
-  dress(chosen);
+  activate(chosen);
 }
 
-export function dress(wanted) {
+export function activate(wanted) {
   const result = at("result");
   const side = result.querySelector(".side");
   if (side && !frame && side.querySelector(".photo svg")) frame = new Frame(side, reframed);
@@ -49,8 +49,8 @@ export function dress(wanted) {
   const groups = [...result.querySelectorAll(".group")].map(({ id }) => id);
   const hash = location.hash.slice(1);
   if (groups.length) choose([hash, wanted].find((id) => groups.includes(id)) || groups[0]);
-  const told = result.querySelector("[data-announce]");
-  if (told) announce(told.dataset.announce);
+  const announced = result.querySelector("[data-announce]");
+  if (announced) announce(announced.dataset.announce);
 }
 
 export function choose(id) {
@@ -69,15 +69,15 @@ export function choose(id) {
 function reframed(box) {
   const result = at("result");
   const { root, catalogue, locale } = result.querySelector(".found").dataset;
-  const wishes = result.querySelector("form.wishes");
-  const fields = wishes ? new FormData(wishes) : new FormData();
+  const form = result.querySelector("form.refinements");
+  const fields = form ? new FormData(form) : new FormData();
   for (const [name, value] of Object.entries({ query_id: root, of: root, catalogue, locale, box: box.join() })) {
     fields.set(name, value);
   }
   reframe(fields);
 }
 
-// More of a group: the cards come after those that are there, and the first of them gets the focus.
+// Appends the cards of a further page and focuses the first of them.
 export function append(form, html) {
   const fresh = parsed(html);
   const cards = [...fresh.querySelectorAll(".hit")];

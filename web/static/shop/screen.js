@@ -1,5 +1,5 @@
-// Which of the page's states is seen, and what it says.
-import { say } from "./words.js";
+// Switches the page's states and shows their texts.
+import { translate } from "./texts.js";
 
 export const body = document.body;
 export const at = (id) => document.getElementById(id);
@@ -12,14 +12,14 @@ export function show(state) {
   body.dataset.state = state;
   at("trouble").hidden = state !== "error";
   if (state === "busy" || state === "empty") at("result").replaceChildren();
-  if (state === "empty") document.title = say("start_title");
+  if (state === "empty") document.title = translate("start_title");
 }
 
 export function announce(text) {
   at("announce").textContent = text;
 }
 
-// A word beside a result that stays.
+// Shows a short text over a result.
 export function toast(text) {
   at("toast").textContent = text;
   at("toast").hidden = !text;
@@ -32,15 +32,15 @@ export function phase(text, share) {
   else at("progress").value = share;
 }
 
-export function fail(trouble, retry) {
+export function fail(error, retry) {
   show("error");
-  at("trouble-title").textContent = say(TITLES[trouble.status] || "failed");
-  at("trouble-text").textContent = trouble.message;
-  at("retry").hidden = !retry || !(trouble.passing ?? false);
+  at("trouble-title").textContent = translate(TITLES[error.status] || "failed");
+  at("trouble-text").textContent = error.message;
+  at("retry").hidden = !retry || !(error.retryable ?? false);
   at("retry").onclick = retry;
 }
 
-// Shows what is searched with, by its address, while the answer is waited for.
+// Shows the searched photo by its address while the search runs.
 export function preview(address) {
   const image = at("preview");
   URL.revokeObjectURL(image.src);

@@ -1,12 +1,12 @@
-// The search page: from the ways in to the answer. Without scripts its forms and links do the same.
+// The search page, from the photo inputs to the result. Without scripts, its forms and links do the same.
 import { ask, cancel, more, open, search } from "./flow.js";
-import { install } from "./installed.js";
-import { showPast } from "./past.js";
+import { install } from "./install.js";
+import { showHistory } from "./history.js";
 import { watchPictures } from "./pictures.js";
-import { choose, dress } from "./result.js";
+import { choose, activate } from "./result.js";
 import { at, body, show } from "./screen.js";
-import { dismiss, tell } from "./verdicts.js";
-import { openWays } from "./ways.js";
+import { dismiss, report } from "./feedback.js";
+import { openInputs } from "./inputs.js";
 
 const result = at("result");
 
@@ -18,7 +18,7 @@ result.addEventListener("click", (event) => {
   const unwanted = event.target.closest(".dismiss");
   if (unwanted) dismiss(unwanted.closest(".hit"));
   const link = event.target.closest("a");
-  if (link?.matches(".hit-link")) tell(link.parentElement, "click");
+  if (link?.matches(".hit-link")) report(link.parentElement, "click");
   if (!link || !plain(event)) return;
   const { group } = link.dataset;
   const href = link.getAttribute("href");
@@ -42,7 +42,7 @@ result.addEventListener("submit", (event) => {
   else refine(form, event.submitter);
 });
 
-// Asks with the wishes; whoever pressed a button that went with the old answer stands before the new one.
+// Searches with the refinements; moves the focus to the result if the pressed button is gone.
 async function refine(form, button) {
   const fields = new FormData(form);
   if (button?.name) fields.set(button.name, button.value);
@@ -53,7 +53,7 @@ async function refine(form, button) {
   if (groups?.getBoundingClientRect().top < 0) groups.scrollIntoView();
 }
 
-// A category, an order, or what is ticked holds at once.
+// Categories, sort orders and checkboxes apply immediately.
 result.addEventListener("change", (event) => {
   if (event.target.matches("select, [type=radio], [type=checkbox]")) event.target.form.requestSubmit();
 });
@@ -61,7 +61,7 @@ result.addEventListener("change", (event) => {
 at("cancel").addEventListener("click", cancel);
 
 window.addEventListener("popstate", () => {
-  if (location.hash === "#main") return; // to the content, not to another page
+  if (location.hash === "#main") return; // the skip link, not another page
   if (location.pathname.startsWith("/s/")) open(location.href, { push: false });
   else show("empty");
 });
@@ -70,9 +70,9 @@ function start() {
   const { state } = body.dataset;
   watchPictures(document);
   if (state === "busy") open(location.href, { push: false });
-  else if (state === "done") dress();
-  openWays(search);
-  showPast((entry) => open(`/s/${entry.id}`, { photos: entry.photos || [entry.photo] }));
+  else if (state === "done") activate();
+  openInputs(search);
+  showHistory((entry) => open(`/s/${entry.id}`, { photos: entry.photos || [entry.photo] }));
   install();
 }
 start();

@@ -1,12 +1,12 @@
-// Talking to the server over a network that may be weak, asleep or away.
-import { say, sayError } from "./words.js";
+// Requests to the server, with timeouts, retries and back-off for weak networks.
+import { translate, translateError } from "./texts.js";
 
-const TOO_LONG_MS = 20_000;
-const UPLOAD_TOO_LONG_MS = 90_000;
-const RESTS_MS = [1000, 2000, 4000, 8000, 16_000];
-const PASSING = [0, 408, 429, 502, 503, 504];
+const TIMEOUT_MS = 20_000;
+const UPLOAD_TIMEOUT_MS = 90_000;
+const BACKOFF_MS = [1000, 2000, 4000, 8000, 16_000];
+const RETRYABLE_STATUSES = [0, 408, 429, 502, 503, 504];
 
-export class Trouble extends Error {
+export class RequestError extends Error {
   constructor(message, status, retryAfterMs = 0) {
     super(message);
     this.status = status;
@@ -14,48 +14,48 @@ export class Trouble extends Error {
   }
 
   // Whether the same request may succeed a little later.
-  get passing() {
-    return PASSING.includes(this.status);
+  get retryable() {
+    return RETRYABLE_STATUSES.includes(this.status);
   }
 }
 
-function asTrouble(status, text, retryAfter) {
-  let message = say("wrong");
+function toError(status, text, retryAfter) {
+  let message = translate("internal");
   try {
     const { error } = JSON.parse(text);
-    message = sayError(error.code) || error.message;
-  } catch { /* not ours: a proxy's page, perhaps */ }
-  return new Trouble(message, status, 1000 * (Number(retryAfter) || 0));
+    message = translateError(error.code) || error.message;
+  } catch { /* not an answer of Vitrine, perhaps a proxy's page */ }
+  return new RequestError(message, status, 1000 * (Number(retryAfter) || 0));
 }
 
 export async function call(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, {
-      signal: AbortSignal.timeout(TOO_LONG_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
       ...options,
       headers: { Accept: "application/json", ...options.headers },
     });
   } catch {
-    throw new Trouble(say("unreachable"), 0);
+    throw new RequestError(translate("unreachable"), 0);
   }
   if (answer.ok) return answer;
-  throw asTrouble(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  throw toError(answer.status, await answer.text(), answer.headers.get("Retry-After"));
 }
 
-// Sends a form with a photo; `key` makes one search of it, however often it is sent.
-export function upload(form, key, tell) {
+// Uploads a form with a photo; with the idempotency key, repeated uploads create one search.
+export function upload(form, key, notify) {
   return new Promise((done, fail) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/v1/searches");
-    request.timeout = UPLOAD_TOO_LONG_MS;
+    request.timeout = UPLOAD_TIMEOUT_MS;
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Idempotency-Key", key);
-    request.upload.onprogress = (event) => event.lengthComputable && tell(event.loaded / event.total);
-    request.onerror = request.ontimeout = () => fail(new Trouble(say("unreachable"), 0));
+    request.upload.onprogress = (event) => event.lengthComputable && notify(event.loaded / event.total);
+    request.onerror = request.ontimeout = () => fail(new RequestError(translate("unreachable"), 0));
     request.onload = () => {
       if (request.status < 300) done(JSON.parse(request.responseText));
-      else fail(asTrouble(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+      else fail(toError(request.status, request.responseText, request.getResponseHeader("Retry-After")));
     };
     request.send(form);
   });
@@ -65,8 +65,8 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Waits; a device that wakes up or finds a network again does not sit out the rest.
-export function rest(ms) {
+// Waits; ends early when the device wakes up or is online again.
+export function pause(ms) {
   return new Promise((done) => {
     const listening = new AbortController();
     const end = () => { clearTimeout(timer); listening.abort(); done(); };
@@ -77,26 +77,26 @@ export function rest(ms) {
   });
 }
 
-async function connected(tell) {
+async function waitUntilOnline(notify) {
   if (navigator.onLine) return;
-  tell(say("offline"));
-  while (!navigator.onLine) await rest(60_000);
-  tell("");
+  notify(translate("offline"));
+  while (!navigator.onLine) await pause(60_000);
+  notify("");
 }
 
-// Tries until it works, the trouble is no passing one, or `stopped` says so; tells what it waits for.
-export async function insist(attempt, tell, stopped = () => false) {
+// Repeats the attempt until it succeeds, fails for good, or `stopped` returns true; reports waits to `notify`.
+export async function withRetries(attempt, notify, stopped = () => false) {
   for (let tries = 0; ; tries += 1) {
-    await connected(tell);
+    await waitUntilOnline(notify);
     try {
       return await attempt();
-    } catch (trouble) {
-      if (!trouble.passing || stopped() || tries === RESTS_MS.length) throw trouble;
-      const waitMs = Math.max(RESTS_MS[tries], trouble.retryAfterMs);
+    } catch (error) {
+      if (!error.retryable || stopped() || tries === BACKOFF_MS.length) throw error;
+      const waitMs = Math.max(BACKOFF_MS[tries], error.retryAfterMs);
       const seconds = Math.ceil(waitMs / 1000);
-      tell(say(trouble.status === 429 ? "busy_server" : "again", { seconds }));
-      await rest(waitMs);
-      tell("");
+      notify(translate(error.status === 429 ? "busy_server" : "retrying", { seconds }));
+      await pause(waitMs);
+      notify("");
     }
   }
 }

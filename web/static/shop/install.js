@@ -1,22 +1,22 @@
-// The page as an application: its service worker, and the offer to install it.
+// The installable app: its service worker and the install button.
 import { at } from "./screen.js";
 
-const SPOKEN = "vitrine-offline-language";
+const LANGUAGE_KEY = "vitrine-offline-language";
 
-// The page for when it is offline was kept in the language of the first visit: kept anew in another.
-async function keepOfflinePage() {
+// Caches the offline page again when the language changes.
+async function cacheOfflinePage() {
   const { lang } = document.documentElement;
-  if (localStorage.getItem(SPOKEN) === lang) return;
+  if (localStorage.getItem(LANGUAGE_KEY) === lang) return;
   const name = (await caches.keys()).find((each) => each.startsWith("vitrine-shell-"));
   if (!name) return;
   await (await caches.open(name)).add("/offline");
-  localStorage.setItem(SPOKEN, lang);
+  localStorage.setItem(LANGUAGE_KEY, lang);
 }
 
 export function install() {
   if ("serviceWorker" in navigator) {
-    navigator.serviceWorker.register("/sw.js").then(() => navigator.serviceWorker.ready).then(keepOfflinePage)
-      .catch(() => { /* the page works without */ });
+    navigator.serviceWorker.register("/sw.js").then(() => navigator.serviceWorker.ready).then(cacheOfflinePage)
+      .catch(() => { /* the page works without a service worker */ });
   }
   window.addEventListener("beforeinstallprompt", (event) => {
     const button = at("install");

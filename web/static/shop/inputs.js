@@ -1,18 +1,18 @@
-// The ways in: camera, gallery, drop, paste, the phone's menu of sharing. Several pictures show one thing,
-// or one of them is picked.
+// Photo inputs: camera, gallery, drop, paste and the phone's share menu. Of several photos, all are searched
+// together or one is picked.
 import { at, body, show } from "./screen.js";
-import { say } from "./words.js";
+import { translate } from "./texts.js";
 
 const SHARED = "vitrine-shared";
 
-export function openWays(search) {
-  if (!at("image")) return; // there is no catalogue to search in
+export function openInputs(search) {
+  if (!at("image")) return; // no catalogue to search in
   const take = (files) => (files.length > 1 ? pick(files, search) : search(files));
 
   for (const id of ["image", "camera"]) {
     at(id).addEventListener("change", (event) => {
       take([...event.target.files]);
-      event.target.value = ""; // the same photo can be chosen again
+      event.target.value = ""; // so that the same photo can be chosen again
     });
   }
   document.addEventListener("paste", (event) => {
@@ -43,10 +43,10 @@ function pick(files, search) {
     const image = document.createElement("img");
     button.type = "button";
     button.className = "tile";
-    button.setAttribute("aria-label", say("pick", { name: file.name }));
+    button.setAttribute("aria-label", translate("pick", { name: file.name }));
     image.alt = "";
     image.src = URL.createObjectURL(file);
-    image.onerror = () => image.replaceWith(file.name); // what the browser cannot show has its name
+    image.onerror = () => image.replaceWith(file.name); // formats that the browser cannot show get their name
     button.append(image);
     button.addEventListener("click", () => search([file]));
     const item = document.createElement("li");
@@ -54,7 +54,7 @@ function pick(files, search) {
     return item;
   });
   at("picks").replaceChildren(...tiles);
-  const many = files.length > Number(at("ask").dataset.mostPhotos);
+  const many = files.length > Number(at("ask").dataset.maxPhotos);
   at("pick-many").hidden = !many;
   at("pick-few").hidden = at("pick-all").hidden = many;
   at("pick-all").onclick = () => search(files);
@@ -62,7 +62,7 @@ function pick(files, search) {
   at("pick").focus();
 }
 
-// The service worker has put down what was shared with the application.
+// Searches with a picture that the service worker stored when it was shared to the app.
 async function takeShared(search) {
   if (!new URLSearchParams(location.search).has("shared") || !("caches" in window)) return;
   history.replaceState({}, "", "/");

@@ -1,12 +1,12 @@
-// The searches made on this device: the small photos and the way to the answer, kept here and nowhere else.
+// Recent searches, stored only on this device: photos and addresses of results.
 import { at } from "./screen.js";
-import { say } from "./words.js";
+import { translate } from "./texts.js";
 
 const NAME = "vitrine";
 const STORE = "searches";
-const MOST = 12;
+const MAX_ENTRIES = 12;
 
-function settled(request) {
+function toPromise(request) {
   return new Promise((done, fail) => {
     request.onsuccess = () => done(request.result);
     request.onerror = () => fail(request.error);
@@ -16,13 +16,13 @@ function settled(request) {
 async function store(mode) {
   const opening = indexedDB.open(NAME, 1);
   opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { keyPath: "when" });
-  return (await settled(opening)).transaction(STORE, mode).objectStore(STORE);
+  return (await toPromise(opening)).transaction(STORE, mode).objectStore(STORE);
 }
 
-// Newest first; none where the browser keeps nothing, as in some private windows.
+// Returns all entries, newest first; none if the browser stores nothing, as in some private windows.
 async function all() {
   try {
-    return (await settled((await store("readonly")).getAll())).reverse();
+    return (await toPromise((await store("readonly")).getAll())).reverse();
   } catch {
     return [];
   }
@@ -31,16 +31,16 @@ async function all() {
 export async function remember(id, photos) {
   try {
     const kept = await store("readwrite");
-    const keys = await settled(kept.getAllKeys());
-    for (const old of keys.slice(0, Math.max(0, keys.length + 1 - MOST))) kept.delete(old);
-    await settled(kept.put({ when: Date.now(), id, photo: photos[0], photos }));
-  } catch { /* a convenience: the search itself goes on */ }
+    const keys = await toPromise(kept.getAllKeys());
+    for (const old of keys.slice(0, Math.max(0, keys.length + 1 - MAX_ENTRIES))) kept.delete(old);
+    await toPromise(kept.put({ when: Date.now(), id, photo: photos[0], photos }));
+  } catch { /* the history is optional; the search continues */ }
 }
 
 async function clear() {
   try {
-    await settled((await store("readwrite")).clear());
-  } catch { /* there was nothing */ }
+    await toPromise((await store("readwrite")).clear());
+  } catch { /* there was no history */ }
   await draw();
 }
 
@@ -52,7 +52,7 @@ function tile(entry, open) {
   link.className = "tile";
   box.className = "hit-picture";
   link.href = `/s/${entry.id}`;
-  link.setAttribute("aria-label", say("past", { when: when.format(entry.when) }));
+  link.setAttribute("aria-label", translate("search_from", { when: when.format(entry.when) }));
   image.src = URL.createObjectURL(entry.photo);
   image.alt = "";
   image.onload = () => URL.revokeObjectURL(image.src);
@@ -75,8 +75,8 @@ async function draw() {
   at("past-tiles").replaceChildren(...entries.map((entry) => tile(entry, opener)));
 }
 
-// Shows the strip; `open` is called with the entry that is chosen.
-export async function showPast(open) {
+// Shows the strip; `open` is called with the selected entry.
+export async function showHistory(open) {
   opener = open;
   at("forget").onclick = clear;
   await draw();
