@@ -13,14 +13,22 @@ import pytest
 _PLACES = ("/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/local/lib/faketime")
 
 
-def library() -> Path:
-    """Return libfaketime's library for programs with threads; skip the test where there is none."""
+def find_library() -> Path | None:
+    """Return libfaketime's library for programs with threads; None where it is not installed."""
     for place in _PLACES:
         found = next(Path("/").glob(f"{place.lstrip('/')}/libfaketimeMT.so.1"), None)
         if found is not None:
             return found
-    # It is a package of the system, which only root can install; CI does, so there it always runs.
-    pytest.skip("libfaketime is not installed: apt-get install libfaketime")
+    return None
+
+
+def library() -> Path:
+    """Return libfaketime's library; skip the test where there is none."""
+    found = find_library()
+    if found is None:
+        # It is a package of the system, which only root can install; CI does, so there it always runs.
+        pytest.skip("libfaketime is not installed: apt-get install libfaketime")
+    return found
 
 
 class WrongClock:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
 
+from shared.contracts.states import OPEN_STATES
 from shared.database import Database
 from shared.database.tables import Search
-from shared.searches.repository import OPEN_STATES
 
 _OUTCOMES = select(
     Search.id,

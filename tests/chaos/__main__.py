@@ -77,6 +77,9 @@ def run(site: Site, disk: ImageDisk, args: argparse.Namespace) -> dict[str, obje
     began = time.monotonic()
     while (passed := time.monotonic() - began) < args.minutes * 60:
         site.settle(chance.expovariate(1 / args.pause_s))
+        for name in site.restart_ended():
+            record.ended[name] += 1
+            print(f"{passed:6.0f} s  {name} had ended, and is started again", flush=True)
         fault = choose(site, disk, chance)
         print(
             f"{passed:6.0f} s  {fault.name}; {record.accepted} accepted, {len(record.pending)} pending",
@@ -110,6 +113,7 @@ def report_of(
         "job_outcomes": dict(record.job_outcomes),
         "http_answers": dict(sorted(record.answers.items())),
         "faults": {name: len(times) for name, times in sorted(recoveries.items())},
+        "processes_that_ended_by_themselves": dict(record.ended),
         "recovery_s_median_and_max": {
             name: [round(sorted(times)[len(times) // 2], 1), round(max(times), 1)]
             for name, times in sorted(recoveries.items())

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import create_engine, text
 
-from tests.chaos.site import FAKETIME, WORKERS, ImageDisk, Site
+from tests.chaos.site import WORKERS, ImageDisk, Site
+from tests.faketime import find_library
 from tests.servers import PATIENCE_S
 
 #: How long a fault lasts, in seconds.
@@ -40,7 +41,7 @@ def choose(site: Site, disk: ImageDisk, chance: random.Random) -> Fault:
     kinds += [_freeze_broker, _kill_milvus, _freeze_milvus, _cut_database, _kill_maintenance]
     if disk.is_mounted:
         kinds.append(lambda site, chance: _fill_disk(disk))
-    if FAKETIME.exists():
+    if find_library() is not None:
         kinds.append(_skew_clock)
     return chance.choice(kinds)(site, chance)
 

@@ -23,6 +23,7 @@ class Record:
 
     Attributes:
         pending: accepted searches whose end was not seen yet, oldest first.
+        ended: processes that ended without a fault, and were started again, by name.
         outcomes: ended searches by state, or by error code where they failed.
         waits_s: seconds from acceptance to the first poll that showed the end.
         keys: task id by idempotency key.
@@ -34,6 +35,7 @@ class Record:
     """
 
     answers: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
     pending: deque[AcceptedRequest] = field(default_factory=deque)
     accepted: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from tests.conftest import new_postgres_database
+from tests.faketime import WrongClock
 from tests.servers import PATIENCE_S, free_port, start_postgres, wait_for
 from tests.stack import COMMANDS, ROOT, Stack
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 WORKERS = ("search-a", "search-b", "catalogue-a", "catalogue-b")
 SERVICES = ("web", *WORKERS, "maintenance-a", "maintenance-b")
 #: Size of the file system that holds the images, so that a test can fill it.
@@ -55,11 +55,7 @@ class Site(Stack):
             command[-1] = f"{role}-{which}@%h"
         environment = dict(self.env)
         if skew := self.skews.get(name):
-            environment |= {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME": f"{skew:+d}s",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+            environment |= WrongClock(self.folder / f"{name}.clock", skew).env
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", *command],
@@ -69,6 +65,13 @@ class Site(Stack):
                 stderr=log,
                 start_new_session=True,
             )
+
+    def restart_ended(self) -> list[str]:
+        """Start services again that ended by themselves, as every supervisor does; return their names."""
+        ended = [name for name in SERVICES if self.processes[name].poll() is not None]
+        for name in ended:
+            self.start_one(name)
+        return ended
 
 
 class ImageDisk:

@@ -31,7 +31,7 @@ class SearchFailed(Exception):
     """A search that ended with an error; Flower shows its code and message."""
 
 
-class SearchRequest(Request):  # type: ignore[misc]  # Celery publishes no types
+class SearchRequest(Request):
     """Celery's request in the parent process, which sends no event for the result ``REPORTED``.
 
     Celery's own way is to raise ``Ignore`` in the task. It formats two tracebacks and pickles one of them:
