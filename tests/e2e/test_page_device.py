@@ -205,7 +205,7 @@ def test_heic_goes_up_as_it_is(room: Showroom, window: Window) -> None:
     [
         (b"hello", "letter.txt", "text/plain", "not a picture"),
         (b"", "empty.jpg", "image/jpeg", "empty"),
-        (b"\0" * 2_100_000, "raw.heic", "image/heic", "is the most"),
+        (b"\0" * 2_100_000, "raw.heic", "image/heic", "the maximum is"),
     ],
 )
 def test_what_cannot_be_searched_is_said_before_it_travels(
