@@ -1,4 +1,4 @@
-"""Rows of catalogues: find one by its name, and lock it."""
+"""Find and lock rows of catalogues."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from shared.database.tables import Catalogue
 from shared.errors import UnknownCatalogue
 
-#: How a transaction keeps a catalogue as it is until its end. ``there``: it is not deleted meanwhile, and
-#: others may lock it so too. ``alone``: nor does anybody else lock it alone, so that what is checked of its
-#: jobs stays true. ``whole``: nobody else holds it at all.
+#: Row locks until the end of a transaction. ``key_share`` prevents the deletion of the catalogue and can be
+#: shared. ``no_key_update`` excludes other holders of itself, so that checks of the catalogue's jobs stay
+#: valid. ``update`` excludes all other locks.
 CatalogueLock = Literal["key_share", "no_key_update", "update"]
 
 
@@ -21,14 +21,14 @@ class _Lock(NamedTuple):
     key_share: bool
 
 
-#: Row locks of PostgreSQL; SQLite lets one writer in at a time anyhow.
+#: Arguments of ``with_for_update`` (PostgreSQL); SQLite has one writer at a time anyway.
 _LOCKS: Final[dict[CatalogueLock, _Lock]] = {
     "key_share": _Lock(read=True, key_share=True),
     "no_key_update": _Lock(read=False, key_share=True),
     "update": _Lock(read=False, key_share=False),
 }
 
-#: The name that a catalogue has, or had before it was deleted.
+#: Name of a catalogue, also after its deletion.
 display_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
 
 # Built at import: every search executes it.
@@ -36,7 +36,7 @@ _ID_OF = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
 
 
 def find_catalogue(session: Session, name: str, lock: CatalogueLock | None = None) -> Catalogue:
-    """Return the catalogue's row, held if asked to, or raise UnknownCatalogue."""
+    """Return the catalogue's row, locked if a lock is given, or raise UnknownCatalogue."""
     query = select(Catalogue).where(Catalogue.name == name)
     if lock is not None:
         row_lock = _LOCKS[lock]
