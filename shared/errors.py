@@ -1,4 +1,4 @@
-"""Every error that may cross a boundary of Vitrine, and nothing else does.
+"""All errors that cross a boundary of Vitrine.
 
 ::
 
@@ -46,8 +46,8 @@ class VitrineError(Exception):
     """Base of all errors.
 
     Args:
-        message: one sentence for the person who caused it: what is wrong, and what to do.
-        field: the name of the input that is wrong, when there is one.
+        message: one sentence for the caller: what is wrong, and what to do.
+        field: name of the invalid input, if there is one.
     """
 
     code: ClassVar[str] = "internal"
@@ -135,7 +135,7 @@ class UnknownWebhook(NotFound):
 
 
 class IndexMissing(NotFound):
-    """The collection of a catalogue's live index is gone from Milvus: waiting does not bring it back."""
+    """Milvus lacks the collection of a catalogue's live index: waiting does not restore it."""
 
     code = "index_missing"
 
@@ -184,12 +184,12 @@ class Misconfigured(VitrineError):
 
 
 def all_errors() -> dict[str, type[VitrineError]]:
-    """Return every error class by its code, the base included."""
+    """Return all error classes by code, the base included."""
     found: dict[str, type[VitrineError]] = {}
     waiting: list[type[VitrineError]] = [VitrineError]
     while waiting:
         kind = waiting.pop()
-        # One that has its parent's code is told as its parent.
+        # A class with its parent's code is represented by its parent.
         found.setdefault(kind.code, kind)
         waiting.extend(kind.__subclasses__())
     return found

@@ -1,4 +1,4 @@
-"""Opens what several processes need, from the settings: the one place that knows which value goes where."""
+"""Create components from the settings, for all processes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def open_migrated_database(settings: Settings, *, durable: bool = True) -> Datab
     """Open the database if its schema is this program's.
 
     Raises:
-        Misconfigured: the schema is newer than this program knows, or older than it needs.
-        DatabaseUnavailable: it cannot be reached.
+        Misconfigured: the schema is newer than this program knows, or older than it requires.
+        DatabaseUnavailable: the database cannot be reached.
     """
     database = open_database(settings, durable=durable)
     try:
@@ -42,8 +42,8 @@ def open_image_store(settings: Settings) -> ImageStore:
     """Open the image store.
 
     Raises:
-        Misconfigured: the address is of no known kind.
-        StorageUnavailable: the folder cannot be made.
+        Misconfigured: the address is of an unknown kind.
+        StorageUnavailable: the folder cannot be created.
     """
     images = settings.images
     return ImageStore(
@@ -52,12 +52,12 @@ def open_image_store(settings: Settings) -> ImageStore:
 
 
 def open_picture_sweeper(settings: Settings, database: Database, store: ImageStore) -> PictureSweeper:
-    """Make what deletes pictures that no product refers to."""
+    """Create the sweeper of pictures that no product refers to."""
     return PictureSweeper(database, store, settings.sweep.pictures_after_s, settings.jobs.keep_import_s)
 
 
 def open_import_sources(settings: Settings, store: ImageStore) -> ImportSources:
-    """Make what opens the sources of imports; nothing is opened yet."""
+    """Create the opener of import sources; nothing is opened yet."""
     images, jobs = settings.images, settings.jobs
     return ImportSources(
         store,
@@ -72,7 +72,7 @@ def open_import_sources(settings: Settings, store: ImageStore) -> ImportSources:
 
 
 def image_limits(settings: Settings, *, catalogue: bool) -> ImageLimits:
-    """Return what a picture may be: a catalogue may hold formats and sizes that no shopper needs."""
+    """Return the limits of pictures: a catalogue may have formats and sizes that no shopper needs."""
     images = settings.images
     return ImageLimits(
         max_bytes=images.max_bytes,
@@ -91,12 +91,12 @@ def open_picture_sandbox(
     wait_s: float = SHOPPER_WAIT_S,
     max_waiting: int | None = None,
 ) -> PictureSandbox:
-    """Make what decodes pictures in child processes, which all sandboxes of this process share.
+    """Create the sandbox that decodes pictures in child processes, which all sandboxes share.
 
     Args:
-        children: pictures decoded at the same time.
-        wait_s: how long to wait for a free child.
-        max_waiting: threads that may wait for one.
+        children: maximum number of pictures decoded concurrently.
+        wait_s: maximum wait for a free child.
+        max_waiting: maximum number of threads that wait for a child.
     """
     limits = image_limits(settings, catalogue=catalogue)
     cpu_s, wall_s = CATALOGUE_SECONDS if catalogue else SHOPPER_SECONDS

@@ -1,4 +1,4 @@
-"""Frozen models of what crosses HTTP: requests, answers, jobs. OpenAPI is generated from them."""
+"""Frozen models of HTTP requests and answers. OpenAPI is generated from them."""
 
 from shared.contracts.base import (
     Box,

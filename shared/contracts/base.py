@@ -1,4 +1,4 @@
-"""What the models of all contracts share: names, ids, and the one shape of errors."""
+"""Types shared by all contracts: names, ids, boxes and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 CatalogueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 ProductId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-#: Of a product that is written: browsers drop `.` and `..` from addresses, so nobody could open its page.
+#: Product id of a write. Browsers remove `.` and `..` from URLs, so that product's page could not be opened.
 NewProductId = Annotated[
     str,
     StringConstraints(
@@ -24,13 +24,13 @@ Box = tuple[Fraction, Fraction, Fraction, Fraction]
 
 
 class Contract(BaseModel):
-    """Base of the models: immutable, and unknown fields are errors.
+    """Base of all contracts: immutable, and unknown fields are errors.
 
-    Rows that are stored are read with ``shared.contracts.stored``, which ignores unknown fields.
+    ``shared.contracts.stored`` reads stored rows and ignores unknown fields.
 
     Attributes:
-        NEEDED_BY: fields that an older worker must not ignore, with the version of stored rows that
-            knows them; see ``shared.contracts.stored``.
+        NEEDED_BY: fields that an older worker must not ignore, with the minimum version of stored rows that
+            has them; see ``shared.contracts.stored``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +38,7 @@ class Contract(BaseModel):
 
 
 class ErrorBody(Contract):
-    """The one shape of every error."""
+    """Code, message and context of an error."""
 
     code: str
     message: str
@@ -51,7 +51,7 @@ class ErrorAnswer(Contract):
 
 
 class Health(Contract):
-    """Readiness, part by part."""
+    """Readiness by part."""
 
     ready: bool
-    parts: dict[str, str] = Field(description="`ok`, or what is wrong, by part")
+    parts: dict[str, str] = Field(description="`ok`, or the error, by part")

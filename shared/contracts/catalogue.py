@@ -14,17 +14,17 @@ from shared.errors import InvalidInput
 from shared.net.addresses import parse_web_address
 
 Title = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-#: In bytes of UTF-8, which is what the index counts; the database counts characters, which are fewer.
+#: In bytes of UTF-8, as the index counts; the database counts characters, which are at most as many.
 MAX_CATEGORY_BYTES = 256
-#: Levels of lists and objects in attributes: deeper ones are an attack or a mistake.
+#: Maximum nesting of lists and objects in attributes: deeper values are an attack or a mistake.
 MAX_ATTRIBUTE_DEPTH = 16
 
 
 class ProductIn(Contract):
-    """A product as a catalogue keeper writes it; pictures come beside it.
+    """The data of a product without its pictures, as it is written.
 
-    What index and database can hold is checked here, so that a row is refused when it is read and not when
-    it is written: docs/import.md lists the limits.
+    The limits of index and database are checked here, so that a row is rejected when it is read and not when
+    it is written. docs/import.md lists them.
     """
 
     titles: dict[Locale, Title] = Field(default_factory=dict)
@@ -40,7 +40,7 @@ class ProductIn(Contract):
     @classmethod
     def _fits_the_index(cls, category: str) -> str:
         if (size := len(category.encode(errors="replace"))) > MAX_CATEGORY_BYTES:
-            raise ValueError(f"at most {MAX_CATEGORY_BYTES} bytes of UTF-8, and it has {size}")
+            raise ValueError(f"at most {MAX_CATEGORY_BYTES} bytes of UTF-8 are allowed, it has {size}")
         return category
 
     @field_validator("url")
@@ -66,11 +66,11 @@ class ImageOut(Contract):
     url: str
     width: int
     height: int
-    box: Box | None = Field(description="The main object, null where none was found")
+    box: Box | None = Field(description="The main object; null if none was detected")
 
 
 class ProductOut(Contract):
-    """A product as it is stored. It may be older than today's limits, which are for what is written."""
+    """A product as stored. It may exceed the limits of ``ProductIn`` if it was written before them."""
 
     titles: dict[str, str]
     category: str

@@ -1,4 +1,4 @@
-"""Imports as they are asked for."""
+"""Requests of imports and reconciliations."""
 
 from __future__ import annotations
 
@@ -12,32 +12,30 @@ ImportMode = Literal["upsert", "sync", "metadata_only"]
 
 
 class ImportOptions(Contract):
-    """How an import is done."""
+    """Options of an import."""
 
     mode: ImportMode = Field(
         "upsert",
-        description="upsert: writes what the manifest names. sync: and deletes the products that it does "
-        "not name. metadata_only: writes data only; products keep their pictures, and none is made",
+        description="upsert: writes the products of the manifest. sync: also deletes all other products. "
+        "metadata_only: updates the data of existing products and keeps their pictures",
     )
     dry_run: bool = Field(False, description="Change nothing, and report what the import would do")
-    repair: bool = Field(
-        False, description="Mend what differs between catalogue and index when the import is done"
-    )
+    repair: bool = Field(False, description="Repair differences between catalogue and index after the import")
     max_delete_share: Fraction = Field(
-        0.5, description="A sync that would delete more of the catalogue's products is refused, whole"
+        0.5, description="Maximum share of products that a sync may delete; above it, the sync is refused"
     )
 
 
 class ImportRequest(ImportOptions):
-    """The JSON form of an import: a folder, archive or manifest that the server can read."""
+    """An import of a folder, archive or manifest that the server can read."""
 
     source: str = Field(
         max_length=4096,
-        description="Path or s3:// address under one of jobs.import_roots, or a manifest's web address",
+        description="Path or s3:// address under one of jobs.import_roots, or web address of a manifest",
     )
 
 
 class ReconcileRequest(Contract):
-    """A comparison of catalogue and index."""
+    """Options of a comparison of catalogue and index."""
 
     repair: bool = Field(False, description="Write missing rows from the database, delete orphans")

@@ -1,4 +1,4 @@
-"""Index versions, re-processing and golden queries, as they are asked for and shown."""
+"""Requests and states of index versions, re-processing and golden queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ReprocessScope = Literal["all", "stale", "failed"]
 
 
 class ReprocessRequest(Contract):
-    """A re-processing. Without other models than the live index's it mends that index in place."""
+    """A re-processing. With the models of the live index, that index is updated in place."""
 
     detector: str | None = Field(
         None, max_length=4096, description="Registry name, path of weights, or `none`; null: the live index's"
@@ -24,38 +24,42 @@ class ReprocessRequest(Contract):
     )
     scope: ReprocessScope = Field(
         "all",
-        description="all; stale: pictures that the models did not make, or not in this version; failed: "
-        "pictures that the index lacks. Other models need all",
+        description="all; stale: pictures embedded by other models or versions; failed: pictures that the "
+        "index lacks. Other models require all",
     )
-    filter: str | None = Field(None, max_length=4096, description="Only these products; in place only")
+    filter: str | None = Field(
+        None, max_length=4096, description="Only products that match; with the models of the live index only"
+    )
     promote: Literal["auto", "manual"] = Field(
-        "manual", description="auto: the new index goes live if the quality gate lets it through"
+        "manual", description="auto: the new index goes live if it passes the quality gate"
     )
     repair: bool = Field(
-        True, description="Mend what differs between catalogue and index at the end; a new index always is"
+        True, description="Repair differences between catalogue and index at the end; always for a new index"
     )
 
 
 class ChooseIndex(Contract):
-    """Which index version is meant."""
+    """The index version of a request."""
 
-    index: int | None = Field(None, ge=1, le=2**31 - 1, description="Its number; null: the obvious one")
+    index: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="Its number; null: the default of the request"
+    )
 
 
 class PromoteRequest(ChooseIndex):
-    """A promotion; without a number, of the version that is ready."""
+    """A promotion; by default of the version that is ready."""
 
-    force: bool = Field(False, description="Also against the quality gate, and without waiting for workers")
+    force: bool = Field(False, description="Ignore the quality gate, and do not wait for workers")
 
 
 class RollbackRequest(PromoteRequest):
-    """A rollback; without a number, to the version that was live before."""
+    """A rollback; by default to the version that was live before."""
 
 
 class PruneRequest(ChooseIndex):
-    """Which versions are dropped; without a number, those that nobody goes back to."""
+    """Versions to drop; by default those that no rollback needs."""
 
-    all: bool = Field(False, description="Everything that is neither live nor being filled")
+    all: bool = Field(False, description="All versions that are neither live nor being filled")
 
 
 class IndexOut(Contract):
@@ -66,18 +70,22 @@ class IndexOut(Contract):
     collection: str
     detector: str
     embedder: str
-    images: int = Field(description="Pictures that it has")
-    rebuilding: bool = Field(description="Whether a collection is being filled that will take its place")
-    complete: bool = Field(description="Whether it has every change of the catalogue")
+    images: int = Field(description="Number of its pictures")
+    rebuilding: bool = Field(
+        description="Whether a new collection is being filled that will replace the current one"
+    )
+    complete: bool = Field(description="Whether it has all changes of the catalogue")
     job_id: str | None = Field(description="The job that filled it")
-    report: dict[str, Any] | None = Field(description="Comparison with the catalogue, and the gate's verdict")
+    report: dict[str, Any] | None = Field(
+        description="Comparison with the catalogue, and verdict of the quality gate"
+    )
     created_at: datetime
     promoted_at: datetime | None
     retired_at: datetime | None
 
 
 class GoldenIn(Contract):
-    """A golden query as it is made; the photo comes along as the form's file."""
+    """A new golden query; its photo is the file of the form."""
 
     product_id: ProductId
     box: Box | None = Field(None, description="The object in the photo; null: the most prominent one")
@@ -91,7 +99,7 @@ class GoldenIn(Contract):
 
 
 class GoldenOut(Contract):
-    """A photo whose right answer is known."""
+    """A photo with a known right product."""
 
     id: str
     product_id: str

@@ -1,4 +1,4 @@
-"""Jobs as they are asked for and polled."""
+"""Jobs as clients poll them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.contracts.states import JobState, inline_values
 
 
 class JobCounts(Contract):
-    """What became of the products of a job."""
+    """Numbers of products of a job by outcome."""
 
     new: int = 0
     changed: int = 0
@@ -22,7 +22,7 @@ class JobCounts(Contract):
 
 
 class StageSeconds(Contract):
-    """Seconds that the workers spent in each stage; stages overlap, so the sum may exceed the clock."""
+    """Seconds of all workers by stage; stages overlap, so the sum may exceed the elapsed time."""
 
     decode: float = 0.0
     detect: float = 0.0
@@ -31,11 +31,10 @@ class StageSeconds(Contract):
 
 
 class JobOut(Contract):
-    """A job as it is polled.
+    """The state and progress of a job.
 
-    ``rate_per_s`` is that of the last minute while the job runs, and of the whole job without its pauses
-    once it ended. ``eta_low_s`` and ``eta_high_s`` are the time left if the job goes on one standard
-    deviation faster or slower than it did in that minute.
+    ``rate_per_s`` covers the last minute of a running job, and the whole time without pauses of an ended one.
+    ``eta_low_s`` and ``eta_high_s`` are the time left at one standard deviation above and below that rate.
     """
 
     id: str
@@ -44,27 +43,27 @@ class JobOut(Contract):
     state: Annotated[JobState, inline_values(JobState)]
     phase: str = Field("work", description="plan: listing the products; work; finish: the last step")
     options: dict[str, Any] = Field(default_factory=dict)
-    retry_of: str | None = Field(None, description="The job whose failures this one does again")
+    retry_of: str | None = Field(None, description="The job whose failures this one retries")
     waits_for: str | None = Field(
-        None, description="Why a job that the system began does not go on now: what it gives way to"
+        None, description="Why a background job does not continue now: the job that it yields to"
     )
-    total: int | None = Field(description="Products; null while the manifest is being read")
+    total: int | None = Field(description="Number of products; null while the manifest is read")
     done: int
     counts: JobCounts
-    images: int = Field(description="Images embedded")
+    images: int = Field(description="Number of embedded images")
     images_reused: int = Field(
-        0, description="New images that were not, because others with their bytes were"
+        0, description="Number of new images whose embeddings were copied from images with the same bytes"
     )
-    image_failures: int = Field(description="Pictures that could not be used")
+    image_failures: int = Field(description="Number of pictures that could not be used")
     stages_s: StageSeconds = StageSeconds()
-    rate_per_s: float | None = Field(description="Products a second")
-    eta_s: float | None = Field(description="Seconds left; null unless it runs")
+    rate_per_s: float | None = Field(description="Products per second")
+    eta_s: float | None = Field(description="Seconds left; null unless the job runs")
     eta_low_s: float | None = None
     eta_high_s: float | None = None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    report: dict[str, Any] | None = Field(None, description="What the job found out at its end")
+    report: dict[str, Any] | None = Field(None, description="Report of the job, by kind")
     error: ErrorBody | None
 
 
@@ -79,16 +78,20 @@ class Failure(Contract):
 
 
 class FailurePage(Contract):
-    """Failures in the order in which they were found."""
+    """A page of failures, in the order in which they occurred."""
 
-    reasons: dict[str, int] | None = Field(None, description="All failures by reason; on the first page only")
+    reasons: dict[str, int] | None = Field(
+        None, description="Number of all failures by reason; on the first page only"
+    )
     failures: list[Failure]
     next: str | None = Field(description="Pass as `after` for the next page")
 
 
 class RetryRequest(Contract):
-    """Which failures are done again."""
+    """Failures to retry."""
 
     reason: str | None = Field(
-        None, max_length=64, description="Only those with this code; null: all, and what was never done"
+        None,
+        max_length=64,
+        description="Only failures with this code; null: all failures and unprocessed products",
     )

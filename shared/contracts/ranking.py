@@ -1,4 +1,4 @@
-"""What scores mean, and in which order hits are shown, as an owner sets and sees it."""
+"""Calibrations and boosts of catalogues."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from shared.contracts.search import MAX_BOOSTS, Boost
 
 
 class Boosts(Contract):
-    """The boosts of a catalogue, for searches that say nothing else."""
+    """The default boosts of a catalogue."""
 
     boosts: tuple[Boost, ...] = Field((), max_length=MAX_BOOSTS)
 
 
 class CalibrationOut(Contract):
-    """What was found out about the scores of an index version."""
+    """The calibration of an index version's scores."""
 
-    index: int = Field(description="The index version's number")
+    index: int = Field(description="Number of the index version")
     live: bool
-    calibrated: bool = Field(description="false: there was too little to learn from, `report` says what")
+    calibrated: bool = Field(
+        description="false: the catalogue has too little data; `report` shows what is missing"
+    )
     report: dict[str, Any]
     created_at: datetime

@@ -1,4 +1,4 @@
-"""Searches and their answers."""
+"""Requests and results of searches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from shared.contracts.base import Box, CatalogueName, Contract, Currency, ErrorB
 from shared.contracts.states import SearchState, inline_values
 from shared.filters import MAX_CHARS
 
-#: What the factors of all boosts of a hit may come to.
+#: Limits of the product of all factors of a hit.
 MIN_BOOST_FACTOR, MAX_BOOST_FACTOR = 0.5, 2.0
 MAX_BOOSTS = 8
 
 
 class Boost(Contract):
-    """What a shop would rather show, or rather not."""
+    """A factor for the scores of some products."""
 
     filter: str = Field(min_length=1, max_length=MAX_CHARS, description="Which products: docs/filters.md")
     factor: float = Field(
@@ -33,17 +33,17 @@ _BOOSTS = TypeAdapter(tuple[Boost, ...])
 
 
 class SearchOptions(Contract):
-    """What a caller may ask of a search besides the picture."""
+    """Options of a search besides its photo."""
 
     catalogue: CatalogueName = "demo"
-    top_k: int = Field(20, ge=1, le=1000, description="Most hits a group")
-    box: Box | None = Field(None, description="x0, y0, x1, y1 as fractions: search this crop only")
-    detect: bool = Field(True, description="false: only the whole image is searched")
+    top_k: int = Field(20, ge=1, le=1000, description="Maximum number of hits per group")
+    box: Box | None = Field(None, description="x0, y0, x1, y1 as fractions: search with this crop only")
+    detect: bool = Field(True, description="false: search with the whole image only")
     category: str | None = Field(None, max_length=256, description="Only products of this category")
     filter: str | None = Field(
         None,
         max_length=MAX_CHARS,
-        description='Only products that pass, such as `price < 200 and colour = "red"`: docs/filters.md',
+        description='Only products that match, such as `price < 200 and colour = "red"`: docs/filters.md',
     )
     min_score: float | None = Field(None, ge=-1, le=1, allow_inf_nan=False)
     min_probability: float | None = Field(
@@ -51,26 +51,28 @@ class SearchOptions(Contract):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Only hits with at least this `probability`; of photos, in calibrated catalogues",
+        description="Only hits with at least this `probability`; for photos in calibrated catalogues",
     )
     boosts: tuple[Boost, ...] | None = Field(
         None,
         max_length=MAX_BOOSTS,
-        description="In place of the catalogue's own, none with an empty list; in a form, as JSON",
+        description="Replaces the catalogue's boosts; an empty list disables them; in a form, as JSON",
     )
     like: tuple[ProductId, ...] = Field(
-        (), max_length=20, description="Products that are more what is wanted"
+        (), max_length=20, description="Products that the hits should resemble"
     )
-    unlike: tuple[ProductId, ...] = Field((), max_length=20, description="Products that are not wanted")
-    repeat: bool = Field(False, description="true: a product may be in several groups")
+    unlike: tuple[ProductId, ...] = Field(
+        (), max_length=20, description="Products that the hits should not resemble"
+    )
+    repeat: bool = Field(False, description="true: a product may appear in several groups")
     after: str | None = Field(
         None,
         max_length=200,
-        description="`next` of a group: the page after it; goes with top_k, locale and currency only",
+        description="`next` of a group, for its next page; only top_k, locale and currency may be added",
     )
     locale: Locale = "en"
     currency: Currency | None = Field(
-        None, description="Prices in this currency, where there is a rate; null: as the shop has them"
+        None, description="Convert prices to this currency if there is a rate; null: no conversion"
     )
 
     @field_validator("boosts", mode="before")
@@ -92,7 +94,7 @@ class SearchOptions(Contract):
 
 
 class SearchRequest(SearchOptions):
-    """The JSON form of a search: one of the three sources, or `like` alone, or `after`."""
+    """A search by one of the three sources, by `like` alone, or for the next page (`after`)."""
 
     image_url: str | None = Field(None, max_length=2048)
     product_id: ProductId | None = None
@@ -100,24 +102,24 @@ class SearchRequest(SearchOptions):
 
 
 class Explanation(Contract):
-    """Why a hit stands where it stands, where boosts had a say."""
+    """How boosts affected the rank of a hit."""
 
-    ordered_by: float = Field(description="The score times the factors, which come to 0.5 to 2 at most")
-    boosts: list[Boost] = Field(description="Those that the product passes")
+    ordered_by: float = Field(description="The score times the factors, whose product is limited to 0.5 to 2")
+    boosts: list[Boost] = Field(description="The boosts whose filter the product matches")
 
 
 class Hit(Contract):
-    """One product found."""
+    """A product in a search result."""
 
     product_id: str
-    score: float = Field(description="Cosine, -1 to 1; higher is nearer")
+    score: float = Field(description="Cosine similarity, -1 to 1")
     probability: float | None = Field(
         None,
-        description="That it is the product asked for: of ten hits with 0.8, eight are. Null where the "
-        "catalogue is not calibrated, and in searches that are not by photo alone",
+        description="Probability that it is the searched product: eight of ten hits with 0.8 are. Null if "
+        "the catalogue is not calibrated, and for searches that are not by photo alone",
     )
     probability_kind: float | None = Field(
-        None, description="That it is of the same category as the product asked for"
+        None, description="Probability that it has the category of the searched product"
     )
     image_id: str
     image_url: str
@@ -125,67 +127,67 @@ class Hit(Contract):
     category: str
     price: Decimal | None
     currency: str | None
-    price_original: Decimal | None = Field(None, description="The shop's, where `price` is converted")
-    currency_original: str | None = Field(None, description="Of `price_original`")
+    price_original: Decimal | None = Field(None, description="The shop's price if `price` is converted")
+    currency_original: str | None = Field(None, description="Currency of `price_original`")
     url: str | None
     box: Box | None = Field(description="The matched object in the product's picture")
-    query_box: Box | None = Field(None, description="The part of the searched photo that it matches")
-    query_image_id: str | None = Field(None, description="By product: which of its pictures it matches")
-    explanation: Explanation | None = Field(None, description="Null where the search had no boosts")
+    query_box: Box | None = Field(None, description="The part of the query photo that it matches")
+    query_image_id: str | None = Field(
+        None, description="For a search by product: the picture of that product that it matches"
+    )
+    explanation: Explanation | None = Field(None, description="Null if the search had no boosts")
 
 
 class PredictedCategory(Contract):
-    """What a group's hits say it is. It filters nothing; ask again with `category` to have only that."""
+    """The category predicted from the hits of a group. It filters nothing; use `category` for that."""
 
     value: str
-    confidence: float = Field(description="The share of the hits' votes that it has; 1 where it was given")
-    given: bool = Field(description="Whether it is the `category` that the search asked for")
+    confidence: float = Field(description="Its share of the hits' votes; 1 if it was given")
+    given: bool = Field(description="Whether it is the `category` of the request")
 
 
 class FoundObject(Contract):
-    """One object of the query image and its hits.
+    """An object of the query image and its hits.
 
-    Objects come in the order of prominence = confidence * area ** 0.25 * (1 - offset / 2), where area is the
-    box's share of the picture and offset is 0 in its middle and 1 in a corner. Doubtful ones come last.
+    Objects are ordered by prominence = confidence * area ** 0.25 * (1 - offset / 2), where area is the box's
+    share of the picture and offset is 0 in its middle and 1 in a corner. Doubtful objects come last.
     """
 
     box: Box
     label: str
     confidence: float
-    doubtful: bool = Field(
-        False, description="The detector is not sure that it is an object: show it faintly, or on demand"
-    )
+    doubtful: bool = Field(False, description="Detected with low confidence: show it faintly or on demand")
     hits: list[Hit]
     category: PredictedCategory | None = Field(
-        None, description="Null where no hit has a category, and on further pages"
+        None, description="Null if no hit has a category, and on further pages"
     )
-    next: str | None = Field(None, description="Ask with it as `after` for more of this group")
+    next: str | None = Field(None, description="Pass as `after` for the next page of this group")
 
 
 class WholeImage(Contract):
     hits: list[Hit]
     category: PredictedCategory | None = None
-    next: str | None = Field(None, description="Ask with it as `after` for more of this group")
+    next: str | None = Field(None, description="Pass as `after` for the next page of this group")
 
 
 class SearchResult(Contract):
-    """The answer to a search.
+    """The result of a search.
 
-    Of the objects, a product is with the one it is most like; with `repeat`, with each that finds it. A
-    doubtful object has all that it finds, and takes nothing from the others. The
-    whole image has its own nearest. The answer to `after` has that group's next page alone.
+    A product is listed with the object that it resembles most; with `repeat`, with each object that it
+    matches. Doubtful objects and the whole image list all their hits. The answer to `after` has only the next
+    page of that group.
     """
 
     query_id: str
     catalogue: str
-    filter: str | None = Field(None, description="The filter, category included, as it was understood")
+    filter: str | None = Field(None, description="The filter as parsed, category included")
     calibration: Literal["catalogue", "default"] | None = Field(
         None,
-        description="Whose `probability` this is: made of the catalogue's own pictures, or shipped with the "
-        "models and made of the demo's; null where there is none",
+        description="Source of `probability`: calibrated on this catalogue, or shipped with the models and "
+        "calibrated on the demo catalogue; null if there is none",
     )
     rates_date: date | None = Field(
-        None, description="Of the oldest rate that a price was converted with; null where none was"
+        None, description="Date of the oldest rate used for a conversion; null if none was"
     )
     objects: list[FoundObject]
     whole: WholeImage
@@ -194,7 +196,7 @@ class SearchResult(Contract):
 
 
 class TaskStatus(Contract):
-    """A search as the client polls it."""
+    """The state of a search as clients poll it."""
 
     id: str
     state: Annotated[SearchState, inline_values(SearchState)]

@@ -1,4 +1,4 @@
-"""How searches do, as it is shown."""
+"""Search metrics as the API returns them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.contracts.base import Contract
 
 
 class StageFigures(Contract):
-    """What one stage of searches took, in milliseconds."""
+    """Duration of a stage of searches in milliseconds."""
 
     count: int
     p50: float
@@ -19,11 +19,11 @@ class StageFigures(Contract):
 
 
 class RecallFigures(Contract):
-    """How many of the true nearest a catalogue's live searches found, by its last probes."""
+    """Recall of a catalogue's searches, measured by its last probes."""
 
     catalogue: str
     index: int = Field(description="Number of the index version")
-    k: int = Field(description="Of so many nearest")
+    k: int = Field(description="Number of nearest neighbours compared")
     probes: int
     recall: float = Field(description="Mean share, 0 to 1")
     worst: float
@@ -31,12 +31,12 @@ class RecallFigures(Contract):
 
 
 class Signals(Contract):
-    """The newest searches of the last hour, of all web and worker processes together."""
+    """Metrics of the searches of the last hour, over all web and worker processes."""
 
     window_s: int
     searches: int = Field(description="Answered searches in the window")
-    per_minute: list[int] = Field(description="Answered searches in each of its minutes, the oldest first")
+    per_minute: list[int] = Field(description="Answered searches in each minute of the window, oldest first")
     stages_ms: dict[str, StageFigures] = Field(
-        description="wait, decode, detect, crop, embed, search, hydrate, and total: from asked to answered"
+        description="wait, decode, detect, crop, embed, search, hydrate, and total: from request to answer"
     )
     recall: list[RecallFigures]

@@ -1,11 +1,11 @@
-"""Reading and writing of stored rows across versions.
+"""Read and write stored rows across versions.
 
-During an upgrade processes of two versions share one database. Stored JSON is therefore read tolerantly:
-fields that this version does not know are ignored, at every depth. Requests stay strict.
+During an upgrade, processes of two versions share one database. Stored JSON is therefore read tolerantly:
+unknown fields are ignored at every depth. Requests are validated strictly.
 
-A field that must not be ignored names the version that it needs. Its model lists it in ``NEEDED_BY``, the
-writer then puts ``"needs": N`` into the row, and a worker takes only rows that need ``READS`` or less: it
-leaves the others to a newer worker. To add such a field, increase ``READS`` and list the field under it.
+A field that must not be ignored requires a minimum version. Its model lists it in ``NEEDED_BY``, the writer
+puts ``"needs": N`` into the row, and a worker claims only rows that need ``READS`` or less. A newer worker
+claims the others. To add such a field, increase ``READS`` and list the field with that version.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from shared.errors import UnreadableRow
 
 Model = TypeVar("Model", bound=BaseModel)
 
-#: The newest version of stored rows that this program understands.
+#: The newest version of stored rows that this program can read.
 READS = 1
-#: The key under which a row names the version that it needs; rows without it need version 1.
+#: Key of the required version in a row; rows without it require version 1.
 NEEDS = "needs"
 
 
@@ -30,10 +30,10 @@ def read_stored(model: type[Model], data: Any, what: str) -> Model:
     """Read stored JSON as ``model``, ignoring fields that this version does not know.
 
     Args:
-        what: names the row in the error, such as ``The options of this search``.
+        what: name of the row for the error, such as ``The options of this search``.
 
     Raises:
-        UnreadableRow: a field is missing or wrong, or it is no object.
+        UnreadableRow: a field is missing or invalid, or the JSON is no object.
     """
     try:
         return model.model_validate(data, extra="ignore")
@@ -47,30 +47,30 @@ def read_stored(model: type[Model], data: Any, what: str) -> Model:
 
 
 def stored(contract: Contract, *, exclude: set[str] | None = None) -> dict[str, Any]:
-    """Return the contract as JSON to store, with the version that its fields need."""
+    """Return the contract as JSON to store, with the version that its fields require."""
     found = contract.model_dump(mode="json", exclude=exclude)
     version = needed_by(type(contract), contract.model_dump(exclude_defaults=True, exclude=exclude))
     return found if version <= 1 else {**found, NEEDS: version}
 
 
 def needed_by(model: type[Contract], fields: Iterable[str]) -> int:
-    """Return the version of stored rows that these fields of the model need."""
+    """Return the version of stored rows that these fields of the model require."""
     return max((model.NEEDED_BY.get(name, 1) for name in fields), default=1)
 
 
 def needs_of(data: Any) -> int:
-    """Return the version that stored JSON needs; 1 where it names none, or nothing that is a version."""
+    """Return the version that stored JSON requires; 1 if it has none or an invalid one."""
     version = data.get(NEEDS) if isinstance(data, dict) else None
     return version if isinstance(version, int) and not isinstance(version, bool) else 1
 
 
 def as_object(data: Any) -> dict[str, Any]:
-    """Return stored JSON if it is an object, else an empty one: for lists that one row must not spoil."""
+    """Return stored JSON if it is an object, else an empty one, so that one row cannot fail a whole list."""
     return data if isinstance(data, dict) else {}
 
 
 def iterate_texts(data: Any) -> Iterator[str]:
-    """Yield every text in stored JSON, at every depth: what a row of any version may refer to."""
+    """Yield every text in stored JSON, at every depth: the possible references of a row of any version."""
     if isinstance(data, str):
         yield data
     elif isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""Webhooks as they are made, listed and delivered."""
+"""Webhooks, their events and deliveries."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ EVENTS: tuple[str, ...] = get_args(Event)
 
 
 class WebhookIn(Contract):
-    """An address that wants to be told about events."""
+    """A new webhook."""
 
-    url: str = Field(min_length=1, max_length=2048, description="Where events are sent by POST")
-    events: list[Event] = Field([], max_length=len(EVENTS), description="Which; empty: all")
-    catalogue: CatalogueName | None = Field(None, description="Only this catalogue's; null: all")
+    url: str = Field(min_length=1, max_length=2048, description="Address that receives events by POST")
+    events: list[Event] = Field([], max_length=len(EVENTS), description="Events to send; empty: all")
+    catalogue: CatalogueName | None = Field(None, description="Only events of this catalogue; null: all")
 
 
 class WebhookOut(Contract):
-    """A webhook as it is listed."""
+    """A webhook without its secret."""
 
     id: str
     url: str
-    events: list[str] = Field(description="Which; empty: all")
+    events: list[str] = Field(description="Events to send; empty: all")
     catalogue: str | None
     created_at: datetime
 
 
 class WebhookMade(WebhookOut):
-    """A webhook that was just made, with the secret that no later answer shows."""
+    """A webhook that was just created, with the secret that no later answer contains."""
 
-    secret: str = Field(description="Signs what is sent; keep it: it is shown this once")
+    secret: str = Field(description="Key of the signatures; store it, because it is shown only once")
 
 
 class WebhookEvent(Contract):
-    """What a webhook receives as the body of a POST."""
+    """The body of a POST to a webhook."""
 
-    id: str = Field(description="Of the delivery: the same in each try, so that doubles can be dropped")
+    id: str = Field(description="Id of the delivery: equal in all attempts, to detect duplicates")
     event: str
     created_at: datetime
     catalogue: str | None
-    data: dict[str, Any] = Field(description="Of job events the job, as GET /v1/jobs/{id} shows it")
+    data: dict[str, Any] = Field(description="For job events the job, as in GET /v1/jobs/{id}")
 
 
 class DeliveryOut(Contract):
-    """An event on its way to a webhook."""
+    """The delivery of an event to a webhook."""
 
     id: str
     event: str
     state: Annotated[DeliveryState, inline_values(DeliveryState)]
     attempts: int
     status: int | None = Field(description="HTTP status of the last answer")
-    error: str | None = Field(description="Why the last try failed")
+    error: str | None = Field(description="Error of the last attempt")
     created_at: datetime
     finished_at: datetime | None
     next_try_at: datetime | None

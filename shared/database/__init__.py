@@ -1,4 +1,4 @@
-"""The SQL database: SQLite (WAL) or PostgreSQL behind one small class."""
+"""Open SQLite (WAL) or PostgreSQL, and run short transactions."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from shared.database import clock
 from shared.errors import DatabaseUnavailable, InvalidInput
 
 _READ = "vitrine_read"
-_LOOK = "vitrine_look"
+_NO_TRANSACTION = "vitrine_no_transaction"
 
 
 class WrittenJson(str):
-    """A text that is JSON already: a JSON column takes it as it is."""
+    """Text that is JSON already: a JSON column stores it unchanged."""
 
     __slots__ = ()
 
 
 class DamagedJson(str):
-    """The text of a JSON column that is no JSON: reading its row as a contract fails, and nothing else."""
+    """Text of a JSON column that is not valid JSON: only reading its row as a contract fails."""
 
     __slots__ = ()
 
 
 class Database:
-    """Opens short transactions. One per process: make it after a fork or spawn, never before.
+    """Opens short transactions. One per process: create it after a fork or spawn, never before.
 
-    The process's ``now_s`` tells this database's time from then on: see ``shared.database.clock``.
+    From then on, ``now_s`` returns this database's time: see ``shared.database.clock``.
 
     Args:
         url: a SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
-        pool_size: connections kept (PostgreSQL).
+        pool_size: number of pooled connections (PostgreSQL).
         busy_timeout_s: how long a writer waits for SQLite's lock.
-        durable: whether a commit is on disk when it returns. Without, a power cut may undo the newest
-            commits, and never damages the database: for work that is then simply done again.
+        durable: whether a commit is on disk when it returns. Otherwise a power cut may lose the newest
+            commits, but never damages the database; for work that is repeated in that case.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Database:
             )
             event.listen(self.engine, "connect", _prepare_sqlite(durable))
             event.listen(self.engine, "begin", _begin_sqlite)
-            self._looker: Engine = self.engine.execution_options(**{_LOOK: True})
+            self._query_engine: Engine = self.engine.execution_options(**{_NO_TRANSACTION: True})
             self.clock: clock.Clock = clock.HostClock()
         else:
             self.engine = create_engine(
@@ -79,7 +79,7 @@ class Database:
                     "options": f"-c synchronous_commit={'on' if durable else 'off'}",
                 },
             )
-            self._looker = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._query_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
             self.clock = clock.DatabaseClock(self.check)
             event.listen(self.engine, "begin", _measure_with(self.clock))
         clock.follow(self.clock)
@@ -88,49 +88,49 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that only reads: it never takes SQLite's write lock.
+        """Open a read-only transaction, which never takes SQLite's write lock.
 
         Raises:
-            DatabaseUnavailable: the server is away, the file locked or the disk full.
+            DatabaseUnavailable: the server is unavailable, the file locked or the disk full.
         """
-        with _translated(), Session(self._reader, expire_on_commit=False) as session:
+        with _translate_errors(), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def read_connection(self) -> Iterator[Connection]:
-        """A connection for questions that need no transaction: each sees what is committed by then.
+        """Open a connection for queries without a transaction: each sees all commits so far.
 
-        With a statement that is made once, a question costs a fifth of what it costs in ``read``: for what
-        every search asks.
+        With a prebuilt statement, a query costs a fifth of one in ``read``. Used for the queries of every
+        search.
 
         Raises:
-            DatabaseUnavailable: the server is away, the file locked or the disk full.
+            DatabaseUnavailable: as ``read``.
         """
-        with _translated(), self._looker.connect() as connection:
+        with _translate_errors(), self._query_engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A transaction that commits when the block ends, and rolls back when it raises.
+        """Open a transaction that commits when the block ends, and rolls back when it raises.
 
         Raises:
-            DatabaseUnavailable: the server is away, the file locked or the disk full.
+            DatabaseUnavailable: as ``read``.
         """
-        with _translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with _translate_errors(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def write_connection(self) -> Iterator[Connection]:
-        """The same without the ORM, for statements that are made once: what every search writes.
+        """Open a transaction without the ORM, for the prebuilt statements that every search executes.
 
         Raises:
-            DatabaseUnavailable: as ``write``.
+            DatabaseUnavailable: as ``read``.
         """
-        with _translated(), self.engine.begin() as connection:
+        with _translate_errors(), self.engine.begin() as connection:
             yield connection
 
     def check(self) -> None:
-        """Raise DatabaseUnavailable unless a query comes back."""
+        """Raise DatabaseUnavailable unless the database answers a query."""
         with self.read() as session:
             session.execute(text("SELECT 1"))
 
@@ -140,7 +140,7 @@ class Database:
 
 
 def execute_rowcount(session: Session, statement: Update | Delete) -> int:
-    """Execute an UPDATE or DELETE and return how many rows it met."""
+    """Execute an UPDATE or DELETE, and return the number of matched rows."""
     result = session.execute(statement)
     assert isinstance(result, CursorResult)
     return int(result.rowcount)
@@ -151,7 +151,7 @@ def _as_json(value: Any) -> str:
 
 
 def _from_json(text: str) -> Any:
-    # PostgreSQL stores only what is JSON; in SQLite one damaged row must not spoil the whole result.
+    # PostgreSQL stores valid JSON only; in SQLite one damaged row must not fail the whole query.
     try:
         return json.loads(text)
     except (ValueError, RecursionError, TypeError):
@@ -159,16 +159,16 @@ def _from_json(text: str) -> Any:
 
 
 def _refuse_data(context: ExceptionContext) -> None:
-    """Raise InvalidInput for a value that the database cannot hold: the row is wrong, not the database."""
+    """Raise InvalidInput for a value that the database cannot store: the input is wrong, not the database."""
     error = context.original_exception
     if isinstance(context.sqlalchemy_exception, DataError) or isinstance(
         error, OverflowError | UnicodeEncodeError
     ):
-        raise InvalidInput(f"The database cannot hold this value: {_cause(error)}") from error
+        raise InvalidInput(f"The database cannot store this value: {_cause(error)}") from error
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
@@ -176,21 +176,21 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         # PostgreSQL reports a lost connection under several classes; the flag is common to them.
         if error.connection_invalidated:
-            raise DatabaseUnavailable(f"The database went away: {_cause(error)}") from error
+            raise DatabaseUnavailable(f"The database connection was lost: {_cause(error)}") from error
         raise
 
 
 def _cause(error: BaseException) -> str:
-    """The driver's own words, without SQL text or parameters."""
+    """Return the driver's message without SQL text and parameters."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def _prepare_sqlite(durable: bool) -> Callable[[sqlite3.Connection, Any], None]:
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
-        # The driver must not open transactions by itself: `_begin_sqlite` says which kind is meant.
+        # The driver must not begin transactions by itself: `_begin_sqlite` chooses their kind.
         connection.isolation_level = None
-        # In WAL mode NORMAL leaves the log to the next checkpoint, or to the next durable commit.
+        # In WAL mode NORMAL syncs the log at the next checkpoint, or at the next durable commit.
         level = "FULL" if durable else "NORMAL"
         for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
@@ -199,10 +199,10 @@ def _prepare_sqlite(durable: bool) -> Callable[[sqlite3.Connection, Any], None]:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that turns into a writer fails at once when another one wrote;
-    # taking the lock at the start waits its turn instead.
+    # A deferred transaction that becomes a writer fails at once if another has written since. Taking the
+    # lock at the start waits for it instead.
     options = connection.get_execution_options()
-    if options.get(_LOOK, False):
+    if options.get(_NO_TRANSACTION, False):
         return
     reads = options.get(_READ, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
@@ -211,7 +211,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _measure_with(server: clock.DatabaseClock) -> Callable[[Connection], None]:
     def measure(connection: Connection) -> None:
         if server.is_due():
-            # Not now(): that is the moment at which the transaction began.
+            # Not now(), which is the start time of the transaction.
             server.measure(
                 lambda: float(
                     connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()

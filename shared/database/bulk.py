@@ -1,4 +1,4 @@
-"""Many rows in one statement: no round trip a row."""
+"""Insert or update many rows in one statement."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Values = Mapping[str, Any]
 
 
 def insert_rows(session: Session | Connection, table: type[Base], rows: Sequence[Values]) -> None:
-    """Insert rows, all with the same columns; none is fine."""
+    """Insert rows, all with the same columns; do nothing without rows."""
     if rows:
         connection = session.connection() if isinstance(session, Session) else session
-        connection.execute(_inserting(table), [dict(row) for row in rows])
+        connection.execute(_insert_statement(table), [dict(row) for row in rows])
 
 
 def upsert_rows(
-    session: Session, table: type[Base], rows: Sequence[Values], unique: Sequence[str], *wanted: str
+    session: Session, table: type[Base], rows: Sequence[Values], unique: Sequence[str], *returning: str
 ) -> list[tuple[Any, ...]]:
-    """Insert rows, or change those that have the same values in the ``unique`` columns.
+    """Insert rows, or update those with the same values in the ``unique`` columns.
 
     Args:
         rows: all with the same columns, no two with the same unique values.
         unique: columns of a unique constraint.
-        wanted: columns to return.
+        returning: columns to return.
 
     Returns:
-        The wanted columns of every row, in any order; empty where none is wanted.
+        Those columns of every row, in any order; empty without ``returning``.
     """
     if not rows:
         return []
@@ -42,14 +42,14 @@ def upsert_rows(
     statement: Any = make(target)
     changed = {name: statement.excluded[name] for name in rows[0] if name not in unique}
     statement = statement.on_conflict_do_update(index_elements=list(unique), set_=changed)
-    if wanted:
-        statement = statement.returning(*(target.c[name] for name in wanted))
+    if returning:
+        statement = statement.returning(*(target.c[name] for name in returning))
     result = session.connection().execute(statement, [dict(row) for row in rows])
-    return [tuple(row) for row in result] if wanted else []
+    return [tuple(row) for row in result] if returning else []
 
 
 @cache
-def _inserting(table: type[Base]) -> Insert:
+def _insert_statement(table: type[Base]) -> Insert:
     return insert(_table(table))
 
 

@@ -1,4 +1,4 @@
-"""Rows of catalogues: find one by its name, and lock it."""
+"""Find and lock rows of catalogues."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class _Lock(NamedTuple):
     key_share: bool
 
 
-#: Row locks of PostgreSQL; SQLite lets one writer in at a time anyhow.
+#: Arguments of ``with_for_update`` (PostgreSQL); SQLite has one writer at a time anyway.
 _LOCKS: Final[dict[CatalogueLock, _Lock]] = {
     "key_share": _Lock(read=True, key_share=True),
     "no_key_update": _Lock(read=False, key_share=True),
     "update": _Lock(read=False, key_share=False),
 }
 
-#: The name that a catalogue has, or had before it was deleted.
+#: Name of a catalogue, also after its deletion.
 display_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
 
 # Built at import: every search executes it.
@@ -36,7 +36,7 @@ _ID_OF = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
 
 
 def find_catalogue(session: Session, name: str, lock: CatalogueLock | None = None) -> Catalogue:
-    """Return the catalogue's row, held if asked to, or raise UnknownCatalogue."""
+    """Return the catalogue's row, locked if a lock is given, or raise UnknownCatalogue."""
     query = select(Catalogue).where(Catalogue.name == name)
     if lock is not None:
         row_lock = _LOCKS[lock]

@@ -1,6 +1,6 @@
-"""Filters as conditions on the table of products, for SQLite and PostgreSQL.
+"""Convert filters to SQL conditions on products, for SQLite and PostgreSQL.
 
-Every value is a bound parameter. Every part is true or false, never NULL, so that ``NOT`` means not.
+Every value is a bound parameter. Every part is true or false, never NULL, so that ``NOT`` inverts it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ from shared.filters.vocabulary import COLOURS
 
 
 def where(filter_: Filter) -> ColumnElement[bool]:
-    """Return the condition on ``Product`` that keeps what passes.
+    """Return the condition on ``Product`` that selects the matching products.
 
-    A colour is one of any of the product's pictures, whatever index version found it.
+    A colour matches that of an object in any of the product's pictures, in any index version.
     """
     if isinstance(filter_, Not):
         return not_(where(filter_.part))
@@ -81,18 +81,18 @@ def _leaf(leaf: Leaf) -> ColumnElement[bool]:
 
 
 def _on_price(leaf: Is | Compare | Exists) -> ColumnElement[bool]:
-    there = Product.price.is_not(None)
+    has_price = Product.price.is_not(None)
     if isinstance(leaf, Exists):
-        return there
+        return has_price
     if isinstance(leaf, Is):
-        return and_(there, Product.price.in_([Decimal(repr(value)) for value in leaf.values]))
-    return and_(there, IN_ORDER[leaf.order](Product.price, Decimal(repr(leaf.value))))
+        return and_(has_price, Product.price.in_([Decimal(repr(value)) for value in leaf.values]))
+    return and_(has_price, IN_ORDER[leaf.order](Product.price, Decimal(repr(leaf.value))))
 
 
 def _on_colour(leaf: Is | Exists) -> ColumnElement[bool]:
     names = COLOURS if isinstance(leaf, Exists) else leaf.values
-    seen = or_(false(), *(_HasColour(Detection.colours, bindparam(None, name, String)) for name in names))
-    return exists().where(Image.product == Product.id, Detection.image_id == Image.id, seen)
+    matches = or_(false(), *(_HasColour(Detection.colours, bindparam(None, name, String)) for name in names))
+    return exists().where(Image.product == Product.id, Detection.image_id == Image.id, matches)
 
 
 def _has_token(number: int) -> ColumnElement[bool]:
@@ -106,34 +106,34 @@ def _in_order(leaf: Compare) -> ColumnElement[bool]:
 
 
 class _HasToken(FunctionElement[bool]):
-    """``(facts, number)``: whether the number is one of the tokens."""
+    """``(facts, number)``: whether the tokens include the number."""
 
     type = Boolean()
     inherit_cache = True
 
 
 class _HasColour(FunctionElement[bool]):
-    """``(colours, name)``: whether the list has the name; false where there is no list."""
+    """``(colours, name)``: whether the list includes the name; false without a list."""
 
     type = Boolean()
     inherit_cache = True
 
 
 class _NumberOf(FunctionElement[float]):
-    """``(facts, key)``: the number that has an order, NULL where there is none."""
+    """``(facts, key)``: the ordered number of a field, or NULL."""
 
     type = Double()
     inherit_cache = True
 
 
 class _TextOf(FunctionElement[str]):
-    """``(facts, key)``: the text that has an order, as its bytes are ordered, NULL where there is none."""
+    """``(facts, key)``: the ordered text of a field, compared by its bytes, or NULL."""
 
     type = String()
     inherit_cache = True
 
 
-# What the functions below put together is names of columns and of parameters, as the compiler wrote them.
+# The functions below join compiled names of columns and parameters, never values.
 
 
 def _written(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> list[str]:
@@ -191,7 +191,7 @@ def _sqlite_order(clauses: list[str], kinds: str) -> str:
 
 
 def _postgresql_order(clauses: list[str], kind: str) -> str:
-    # CASE, for PostgreSQL may otherwise cast before it looks at the kind.
+    # CASE, because PostgreSQL may otherwise cast before it checks the type.
     facts, key = clauses
     found = f"{facts} -> 'order' -> {key}"
     return f"(CASE jsonb_typeof({found}) WHEN '{kind}' THEN {facts} -> 'order' ->> {key} END)"

@@ -1,4 +1,4 @@
-"""Idempotency keys: a request that is repeated returns the row that it created before."""
+"""Store idempotency keys, so that a repeated request returns the row that it created before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Idempotency
 from shared.errors import Conflict
 
-_MADE_BEFORE = select(Idempotency.digest, Idempotency.resource_id).where(
+_EARLIER_REQUEST = select(Idempotency.digest, Idempotency.resource_id).where(
     Idempotency.scope == bindparam("scope"), Idempotency.key == bindparam("key")
 )
 
@@ -25,26 +25,26 @@ class Idempotent(NamedTuple):
 
 
 class AcceptedRequest(NamedTuple):
-    """The row that a request made, or had made before."""
+    """The row that a request created, now or before."""
 
     id: str
     created: bool
 
 
 def find_earlier_request(session: Session | Connection, scope: str, request: Idempotent | None) -> str | None:
-    """Return the id that the same request made earlier, or None.
+    """Return the id of the row that the same request created earlier, or None.
 
     Raises:
-        Conflict: the key came earlier with another request.
+        Conflict: the key was used for another request.
     """
     if request is None:
         return None
-    row = session.execute(_MADE_BEFORE, {"scope": scope, "key": request.key}).one_or_none()
+    row = session.execute(_EARLIER_REQUEST, {"scope": scope, "key": request.key}).one_or_none()
     if row is None:
         return None
     if row.digest != request.digest:
         raise Conflict(
-            "This Idempotency-Key was used for another request: take a new key.", "Idempotency-Key"
+            "This Idempotency-Key was used for another request: send a new key.", "Idempotency-Key"
         )
     return str(row.resource_id)
 
@@ -52,7 +52,7 @@ def find_earlier_request(session: Session | Connection, scope: str, request: Ide
 def store_idempotency_key(
     session: Session | Connection, scope: str, request: Idempotent | None, resource_id: str
 ) -> None:
-    """Tie the key to the row that is being made in this transaction."""
+    """Store the key with the id of the row that this transaction creates."""
     if request is not None:
-        made = {"scope": scope, "resource_id": resource_id, "created_at": now_s(), **request._asdict()}
-        insert_rows(session, Idempotency, [made])
+        row = {"scope": scope, "resource_id": resource_id, "created_at": now_s(), **request._asdict()}
+        insert_rows(session, Idempotency, [row])

@@ -1,4 +1,4 @@
-"""Brings the schema to the newest version: ``python -m shared.database.migrate``."""
+"""Migrate the schema to the newest version: ``python -m shared.database.migrate``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from shared.database import Database
 from shared.database.revisions import require_not_newer
 from shared.errors import Misconfigured, VitrineError
 
-# Any number: it only has to be the same in every process that migrates.
+# An arbitrary number that all migrating processes share.
 _ADVISORY_LOCK = 7_242_031
 
 
 def migrate(database: Database) -> None:
-    """Run the missing migrations in one transaction; safe when two processes start together.
+    """Run the pending migrations in one transaction; safe for processes that start concurrently.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.

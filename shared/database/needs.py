@@ -1,4 +1,4 @@
-"""The condition that a worker understands a row: what its stored JSON says that it needs."""
+"""SQL condition on the version that stored JSON requires."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from shared.contracts.stored import NEEDS, READS
 
 
 def is_understood(column: Any) -> ColumnElement[bool]:
-    """Whether JSON in ``column`` needs no newer version than this program's.
+    """Return the condition that JSON in ``column`` requires no newer version than this program's.
 
-    JSON that is damaged, or no object, counts as understood: it is taken, and then fails alone.
+    Damaged JSON and JSON that is no object count as understood: the row is claimed and fails alone.
     """
     known = [str(version) for version in range(READS + 1)]
     return func.coalesce(_Needs(column), known[-1]).in_(known)
 
 
 class _Needs(FunctionElement[str]):
-    """The text under ``needs`` of a JSON column; NULL where there is none."""
+    """The text under ``needs`` in a JSON column, or NULL."""
 
     type = String()
     inherit_cache = True
@@ -36,5 +36,5 @@ def _of_postgresql(element: _Needs, compiler: Any, **how: Any) -> str:
 @compiles(_Needs, "sqlite")
 def _of_sqlite(element: _Needs, compiler: Any, **how: Any) -> str:
     column = compiler.process(element.clauses, **how)
-    # `json_extract` refuses the whole statement for one text that is no JSON.
+    # `json_extract` fails the whole statement for a single invalid text.
     return f"CASE WHEN json_valid({column}) THEN CAST(json_extract({column}, '$.{NEEDS}') AS TEXT) END"

@@ -1,4 +1,4 @@
-"""The schema revisions that this program works with, compared with the database's at each start."""
+"""Compare the schema revision of the database with those that this program knows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TABLE = "alembic_version"
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """Return the revisions that this program knows, the oldest first: the beginnings of the files' names."""
+    """Return the revisions that this program knows, oldest first, from the file names."""
     return tuple(sorted(file.name.partition("_")[0] for file in _VERSIONS.glob("[0-9]*.py")))
 
 
 def current_revision(database: Database) -> str | None:
-    """Return the database's revision, None where it has no schema yet.
+    """Return the database's revision, None without a schema.
 
     Raises:
         DatabaseUnavailable: it cannot be reached.
@@ -34,10 +34,10 @@ def current_revision(database: Database) -> str | None:
 
 
 def require_schema(database: Database) -> None:
-    """Refuse to work on a schema of another version; every process calls it once, at its start.
+    """Require the schema revision of this program; every process calls this once at its start.
 
     Raises:
-        Misconfigured: the schema is newer than this program knows, or older than it needs.
+        Misconfigured: the schema is newer than this program knows, or older than it requires.
         DatabaseUnavailable: the database cannot be reached.
     """
     require_not_newer(database)

@@ -1,4 +1,4 @@
-"""The tables: catalogue, ledger, and what surrounds them."""
+"""Tables: catalogues, searches and jobs, operations, ranking and metrics."""
 
 from shared.database.tables.base import MAX_ROW_ID, Base, Json
 from shared.database.tables.catalogue import (

@@ -1,5 +1,7 @@
-"""What all tables share. Times are seconds since 1970, UTC, as floats: they compare alike on SQLite
-and PostgreSQL."""
+"""Base class and column types of all tables.
+
+Times are seconds since 1970, UTC, as floats, which compare equally on SQLite and PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
-#: The largest number of a row: databases refuse to be asked for a larger one.
+#: Maximum row id: databases reject larger numbers in queries.
 MAX_ROW_ID = 2**31 - 1
 
 

@@ -1,4 +1,4 @@
-"""The catalogue: products, their images, the objects in them, and the index versions that hold them."""
+"""Tables of catalogues: products, images, detected objects, and index versions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Catalogue(Base):
     __tablename__ = "catalogues"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    # That of a deleted one is freed for another: its row stays for the sake of the job that deletes it.
+    # Replaced when the catalogue is deleted, to free the name: the row is kept for the deletion job.
     name: Mapped[str] = mapped_column(String(48), unique=True)
     deleted_name: Mapped[str | None] = mapped_column(String(48))
     currency: Mapped[str] = mapped_column(String(3), default="EUR")
-    # Grows with each transaction that changes products: who holds its row writes alone.
+    # Change number, incremented by each transaction that changes products and locked until its end.
     changes: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[float]
 
 
 class ModelVersion(Base):
-    """A detector and an embedder that work together: what a detection's box and embedding came from."""
+    """A detector and an embedder that produced boxes and embeddings together."""
 
     __tablename__ = "model_versions"
 
@@ -48,18 +48,18 @@ class IndexVersionRow(Base):
     alias: Mapped[str] = mapped_column(String(128))
     detector: Mapped[str] = mapped_column(String(128))
     embedder: Mapped[str] = mapped_column(String(128))
-    # How a worker loads them: the registry's names or paths; empty in rows older than these columns.
+    # Registry names or paths by which a worker loads the models; empty in rows older than these columns.
     detector_name: Mapped[str] = mapped_column(Text, default="")
     embedder_name: Mapped[str] = mapped_column(Text, default="")
     dim: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))  # building | ready | live | retired | pruned
-    # A second collection of this version, which a rebuild fills.
+    # Second collection of this version, which a rebuild fills.
     beside: Mapped[str | None] = mapped_column(String(128))
-    # Grows whenever it changes where products are written: what is on its way is then written again.
+    # Incremented whenever the target collections change: writes in flight are then repeated.
     epoch: Mapped[int] = mapped_column(default=0)
-    # The catalogue's change after which the collection may lack something; null while it is complete.
+    # Change number after which the collection may be incomplete; null while it is complete.
     stale_since: Mapped[int | None] = mapped_column(BigInteger)
-    beside_since: Mapped[int | None] = mapped_column(BigInteger)  # the same of the collection beside it
+    beside_since: Mapped[int | None] = mapped_column(BigInteger)  # stale_since of the second collection
     job_id: Mapped[str | None] = mapped_column(String(36))
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)  # verdict of the quality gate
     created_at: Mapped[float]
@@ -83,13 +83,13 @@ class Product(Base):
     url: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[list[str]] = mapped_column(Json)
     attributes: Mapped[dict[str, Any]] = mapped_column(Json)
-    # What filters ask, computed from the columns above: shared/filters/facts.py.
+    # Filter fields, computed from the columns above: shared/filters/facts.py.
     facts: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     digest: Mapped[str] = mapped_column(String(64))
-    # The catalogue's change that wrote it last.
+    # Change number of the last write.
     change: Mapped[int] = mapped_column(BigInteger, default=0)
     updated_at: Mapped[float]
-    # When the request that wrote it last was accepted: an older request does not overwrite it.
+    # Acceptance time of the request that wrote it last: an older request does not overwrite it.
     accepted_at: Mapped[float] = mapped_column(default=0.0, server_default="0")
 
     __table_args__ = (
@@ -99,7 +99,7 @@ class Product(Base):
 
 
 class DeletedProduct(Base):
-    """A product that is gone, kept for a while so that an older request does not bring it back."""
+    """A deleted product, kept for a while so that an older request does not restore it."""
 
     __tablename__ = "deleted_products"
 
@@ -111,7 +111,7 @@ class DeletedProduct(Base):
 
 
 class Image(Base):
-    """A picture of a product. ``id`` follows from catalogue, product and content."""
+    """A picture of a product. ``id`` is derived from catalogue, product and content."""
 
     __tablename__ = "images"
 
@@ -121,12 +121,12 @@ class Image(Base):
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     width: Mapped[int]
     height: Mapped[int]
-    # 64 bits, signed; null where it was never computed: near duplicates differ in few of them.
+    # 64 bits, signed; null if it was never computed. Near duplicates differ in few bits.
     perceptual_hash: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class PictureSweep(Base):
-    """Number of sweeps of pictures without references, in one row: shared/retention/picture_sweep.py."""
+    """Counter of picture sweeps, in one row: shared/retention/picture_sweep.py."""
 
     __tablename__ = "picture_sweeps"
 
@@ -135,7 +135,7 @@ class PictureSweep(Base):
 
 
 class Detection(Base):
-    """An object of a catalogue image and its embedding: what a rebuild of the index needs."""
+    """An object of a catalogue image with its embedding, from which an index can be rebuilt."""
 
     __tablename__ = "detections"
 
@@ -144,7 +144,7 @@ class Detection(Base):
     index_version: Mapped[int] = mapped_column(
         ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True, index=True
     )
-    # Which models made it; another than the index version's means that it is stale.
+    # Models that produced it; the row is stale if they differ from the index version's.
     models: Mapped[int | None]  # of `model_versions`
     x0: Mapped[float]
     y0: Mapped[float]
@@ -157,21 +157,21 @@ class Detection(Base):
 
 
 class GoldenQuery(Base):
-    """A photo whose right answer is known: what the quality gate and the calibration ask."""
+    """A photo with a known right product, for the quality gate and the calibration."""
 
     __tablename__ = "golden_queries"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"), index=True)
     product_id: Mapped[str] = mapped_column(String(64))
-    sha256: Mapped[str] = mapped_column(String(64))  # of the photo, kind "golden" in the image store
+    sha256: Mapped[str] = mapped_column(String(64))  # key of the photo, kind "golden" in the image store
     box: Mapped[list[float] | None] = mapped_column(Json)
     source: Mapped[str] = mapped_column(String(16))  # upload | feedback
     created_at: Mapped[float]
 
 
 class Calibration(Base):
-    """From a score to the probability that it is the same product, for one index version."""
+    """Maps from scores to probabilities for one index version."""
 
     __tablename__ = "calibrations"
 

@@ -1,4 +1,4 @@
-"""The ledger: accepted searches, jobs with their chunks and items, and what was asked before."""
+"""Tables of accepted work: searches, jobs with their chunks and items, and idempotency keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.database.tables.base import Base, Json
 
 
 class Search(Base):
-    """An accepted search: from 202 to its answer, and the answer until it expires."""
+    """An accepted search, and its result until it expires."""
 
     __tablename__ = "searches"
 
@@ -20,22 +20,22 @@ class Search(Base):
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
     options: Mapped[dict[str, Any]] = mapped_column(Json)
     query_key: Mapped[str | None] = mapped_column(String(64), index=True)
-    # Keys of further photos of the same thing.
+    # Keys of further photos of the same object.
     more_photos: Mapped[list[str] | None] = mapped_column(Json)
     product_id: Mapped[str | None] = mapped_column(String(64))
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
     holder: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[float] = mapped_column(default=0.0)
-    # When its message was last published; 0 where no message is under way. The column keeps its first name,
-    # because programs of two versions share the table while an upgrade rolls out.
+    # When its message was last published; 0 if none is in flight. The column keeps its first name, because
+    # programs of two versions share the table during an upgrade.
     published_at: Mapped[float] = mapped_column("rung_at", key="published_at", default=0.0)
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     expires_at: Mapped[float] = mapped_column(index=True)
     result: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    # The objects that were found and their embeddings (float16): asked again without a model.
+    # Detected objects and their embeddings (float16), for repeated searches without inference.
     objects: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
     embeddings: Mapped[bytes | None] = mapped_column(LargeBinary)
     models: Mapped[int | None]  # of `model_versions`
@@ -46,7 +46,7 @@ class Search(Base):
 
 
 class Idempotency(Base):
-    """Which row an ``Idempotency-Key`` made."""
+    """The row that the request with an ``Idempotency-Key`` created."""
 
     __tablename__ = "idempotency_keys"
 
@@ -64,24 +64,24 @@ class Job(Base):
     __tablename__ = "jobs"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))  # a name in worker/jobs
+    kind: Mapped[str] = mapped_column(String(16))  # a JobKind
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(16), index=True)
     phase: Mapped[str] = mapped_column(String(16), default="plan")  # plan | work | finish
     source: Mapped[dict[str, Any]] = mapped_column(Json)
     options: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    index_version: Mapped[int | None]  # that the job fills or moves
+    index_version: Mapped[int | None]  # that the job fills or switches
     retry_of: Mapped[str | None] = mapped_column(String(36))
-    # Of its chunks; the default is that of bulk work.
+    # Priority of its chunks; the default is that of bulk work.
     priority: Mapped[int] = mapped_column(default=10, server_default="10")
-    claimed_at: Mapped[float | None]  # when a chunk of it was last taken: whose turn it is
+    claimed_at: Mapped[float | None]  # time of the last claim of a chunk, for the turns of catalogues
     caller: Mapped[str | None] = mapped_column(String(64))  # null: the system
-    # Of a single update: updates of one product are done in the order in which they were accepted.
+    # Set for a single update: updates of one product run in the order in which they were accepted.
     product_id: Mapped[str | None] = mapped_column(String(64))
-    # Of a retry: when the job was accepted whose rows it does again; null: ``created_at``.
+    # Of a retry: acceptance time of the first job; null: ``created_at``.
     accepted_at: Mapped[float | None]
-    waits_for: Mapped[str | None] = mapped_column(Text)  # in words, while it gives way
+    waits_for: Mapped[str | None] = mapped_column(Text)  # reason while it yields to another job
     total: Mapped[int | None]
     new: Mapped[int] = mapped_column(default=0)
     changed: Mapped[int] = mapped_column(default=0)
@@ -91,15 +91,15 @@ class Job(Base):
     images: Mapped[int] = mapped_column(default=0)  # embedded
     images_reused: Mapped[int] = mapped_column(default=0)  # copied from a picture with the same bytes
     image_failures: Mapped[int] = mapped_column(default=0)
-    # Seconds that the workers spent in each stage.
+    # Seconds of all workers by stage.
     decode_s: Mapped[float] = mapped_column(default=0.0)
     detect_s: Mapped[float] = mapped_column(default=0.0)
     embed_s: Mapped[float] = mapped_column(default=0.0)
     write_s: Mapped[float] = mapped_column(default=0.0)
-    # Pairs of (time, products done) of the last minute or so, from which the rate is told.
+    # Samples (time, processed products) of the last minute, for the rate.
     pace: Mapped[list[list[float]] | None] = mapped_column(Json)
     paused_at: Mapped[float | None]
-    paused_s: Mapped[float] = mapped_column(default=0.0)  # of all pauses that ended
+    paused_s: Mapped[float] = mapped_column(default=0.0)  # sum of all ended pauses
     created_at: Mapped[float] = mapped_column(index=True)
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
@@ -128,10 +128,10 @@ class Job(Base):
 
 
 class Chunk(Base):
-    """A stretch of a job that one worker does at a time.
+    """A part of a job that one worker processes at a time.
 
-    Number 0 lists the items (stage ``plan``); the chunks of stage ``items`` do them; the one of stage
-    ``finish`` is held back until they are done.
+    Number 0 lists the items (stage ``plan``), chunks of stage ``items`` process them, and the chunk of stage
+    ``finish`` is held until they are done.
     """
 
     __tablename__ = "chunks"
@@ -140,7 +140,7 @@ class Chunk(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     number: Mapped[int]
     stage: Mapped[str] = mapped_column(String(8), default="items")  # plan | items | finish
-    priority: Mapped[int]  # lower goes first: one product put by hand before a bulk import
+    priority: Mapped[int]  # lower is more urgent: a single update before a bulk import
     first: Mapped[int]
     last: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))  # held | waiting | running | done | dead
@@ -148,6 +148,7 @@ class Chunk(Base):
     fence: Mapped[int] = mapped_column(default=0)
     holder: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[float] = mapped_column(default=0.0)
+    # Unused since version 0.1, which still inserts it; NOT NULL without a server default.
     rung_at: Mapped[float] = mapped_column(default=0.0)
     error: Mapped[str | None] = mapped_column(Text)
 
@@ -159,7 +160,7 @@ class Chunk(Base):
 
 
 class JobItem(Base):
-    """A product of a job, as the manifest gave it, and what became of it."""
+    """A product of a job as requested, and its outcome."""
 
     __tablename__ = "job_items"
 
@@ -177,7 +178,7 @@ class JobItem(Base):
 
 
 class JobFailure(Base):
-    """A product or picture that a job could not use, and why."""
+    """A product or picture that a job could not use, with the reason."""
 
     __tablename__ = "job_failures"
 

@@ -1,4 +1,4 @@
-"""What surrounds the ledger: processes, webhooks, feedback, and groups of duplicates."""
+"""Tables of operations: processes, webhooks, feedback, and groups of duplicates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.database.tables.base import Base, Json
 
 
 class Process(Base):
-    """A process that says it is ready, and when it last said so."""
+    """A ready process and its last heartbeat."""
 
     __tablename__ = "processes"
 
@@ -25,7 +25,7 @@ class Process(Base):
 
 
 class Webhook(Base):
-    """An address that is told about events."""
+    """An address that receives events."""
 
     __tablename__ = "webhooks"
 
@@ -39,7 +39,7 @@ class Webhook(Base):
 
 
 class Delivery(Base):
-    """An event on its way to a webhook."""
+    """The delivery of an event to a webhook."""
 
     __tablename__ = "deliveries"
 
@@ -59,7 +59,7 @@ class Delivery(Base):
 
 
 class Feedback(Base):
-    """What a shopper did with a hit. It names no person."""
+    """Feedback of a shopper on a hit. It identifies no person."""
 
     __tablename__ = "feedback"
 
@@ -71,10 +71,10 @@ class Feedback(Base):
     kind: Mapped[str] = mapped_column(String(16))  # click | not_this | right
     rank: Mapped[int]
     score: Mapped[float]
-    # Of the photo, kind "feedback" in the image store, and the object in it; null where there was none.
+    # Key of the photo, kind "feedback" in the image store, and the object's box in it; null without one.
     photo: Mapped[str | None] = mapped_column(String(64), index=True)
     box: Mapped[list[float] | None] = mapped_column(Json)
-    # A hash of search, object, product and kind: the same said twice is one row.
+    # Hash of search, object, product and kind: repeated feedback is one row.
     key: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[float]
 
@@ -85,7 +85,7 @@ class Feedback(Base):
 
 
 class Duplicate(Base):
-    """A member of a group of products that show the same thing, as a job found it."""
+    """A member of a group of duplicate products."""
 
     __tablename__ = "duplicates"
 
@@ -99,12 +99,12 @@ class Duplicate(Base):
 
 
 class DuplicatePair(Base):
-    """Two products of which a job took pictures for the same, until it makes groups of them."""
+    """Two products with duplicate pictures, until the job has built groups of them."""
 
     __tablename__ = "duplicate_pairs"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    # Row ids of the products, the smaller one left; either may be gone by now.
+    # Row ids of the products, the smaller one left; either may be deleted by now.
     left_product: Mapped[int] = mapped_column(primary_key=True)
     right_product: Mapped[int] = mapped_column(primary_key=True)
     left_image: Mapped[str] = mapped_column(String(32))

@@ -1,4 +1,4 @@
-"""What the owner of a catalogue wants of the order of its hits."""
+"""Table of ranking settings of catalogues."""
 
 from __future__ import annotations
 

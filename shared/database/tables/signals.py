@@ -1,4 +1,4 @@
-"""How searches do: what their stages took, and how complete their answers are."""
+"""Tables of search metrics: stage durations and recall probes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.database.tables.base import Base, Json
 
 
 class Probe(Base):
-    """A live search that was also answered exactly: the share of the true nearest that it had."""
+    """Recall of a live search, compared with an exact search."""
 
     __tablename__ = "probes"
 
@@ -24,7 +24,7 @@ class Probe(Base):
 
 
 class ProbeQuery(Base):
-    """A live search that waits to be answered exactly."""
+    """A live search that waits for its exact comparison."""
 
     __tablename__ = "probe_queries"
 
@@ -33,24 +33,24 @@ class ProbeQuery(Base):
     index_version: Mapped[int] = mapped_column(ForeignKey("index_versions.id", ondelete="CASCADE"))
     filter: Mapped[str | None] = mapped_column(Text)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)  # float32, little endian
-    keys: Mapped[list[str]] = mapped_column(Json)  # of the rows that the index gave, best first
+    keys: Mapped[list[str]] = mapped_column(Json)  # of the rows that the index returned, best first
     asked_at: Mapped[float]
 
 
 class Timing(Base):
-    """What the stages of one answered search took."""
+    """Stage durations of an answered search."""
 
     __tablename__ = "search_timings"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     finished_at: Mapped[float] = mapped_column(index=True)
     stages: Mapped[dict[str, float]] = mapped_column(Json)  # milliseconds
-    # Whether `stage_counts` has it.
+    # Whether `stage_counts` includes it.
     counted: Mapped[bool] = mapped_column(default=False, index=True)
 
 
 class StageCount(Base):
-    """How many searches ever took how long in a stage: a histogram that only grows."""
+    """A bucket of the cumulative histogram of a stage's durations."""
 
     __tablename__ = "stage_counts"
 
