@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from shared.database.tables import Catalogue
 from shared.errors import UnknownCatalogue
 
-#: How a transaction keeps a catalogue as it is until its end. ``there``: it is not deleted meanwhile, and
-#: others may lock it so too. ``alone``: nor does anybody else lock it alone, so that what is checked of its
-#: jobs stays true. ``whole``: nobody else holds it at all.
+#: Row locks until the end of a transaction. ``key_share`` prevents the deletion of the catalogue and can be
+#: shared. ``no_key_update`` excludes other holders of itself, so that checks of the catalogue's jobs stay
+#: valid. ``update`` excludes all other locks.
 CatalogueLock = Literal["key_share", "no_key_update", "update"]
 
 

@@ -1,8 +1,8 @@
-"""Filters: what products a search may return. docs/filters.md describes the language.
+"""Filters of products. docs/filters.md describes the language.
 
 ``parse`` parses a text into a filter. ``matches`` evaluates it on a product in memory,
-``shared.database.filter_sql.where`` in the database, and ``worker.vector_index`` in Milvus. All agree: a test
-compares them.
+``shared.database.filter_sql.where`` in the database, and ``worker.vector_index`` in Milvus. A test compares
+their results.
 """
 
 from shared.filters.facts import FilterFields, ProductData, filter_fields

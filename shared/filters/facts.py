@@ -1,12 +1,12 @@
-"""What filters know of a product: numbers that stand for its values, the same in SQL, in Milvus and here.
+"""Compute the filter fields of a product: tokens and ordered values, equal in SQL, Milvus and memory.
 
-A product's tags, attributes, currency and title words become *tokens*, one for each thing that a filter
-may ask: "attributes.material is oak", "the title has the word chair", "attributes.material is known".
-A token is a number of 63 bits, the hash of what it says, so that no text of a catalogue or of a filter
-ever becomes part of a query, and a database compares numbers only. Two different things share a token
-about once in 10^18. What is compared by order, single numbers and texts, is kept beside the tokens.
+A product's tags, attributes, currency and title words become *tokens*, one for each statement that a filter
+can test: "attributes.material is oak", "the title has the word chair", "attributes.material exists". A token
+is a 63-bit hash of its statement, so that no text of a catalogue or filter becomes part of a query, and a
+database compares numbers only. Two statements share a token about once in 10^18. Single numbers and texts,
+which have an order, are stored separately.
 
-docs/filters.md says the same for those who write filters.
+docs/filters.md explains this to authors of filters.
 """
 
 from __future__ import annotations
@@ -24,27 +24,26 @@ from typing import Any, Protocol
 
 from shared.filters.words import split_title
 
-#: Most tokens of attributes (tags and currency among them) and of titles: two to four for an attribute,
-#: one for a tag or a word. What does not fit cannot be filtered by.
+#: Maximum number of tokens of attributes, tags and currency, and of titles. An attribute has two to four, a
+#: tag or word has one. Values beyond the maximum cannot be filtered by.
 MAX_ATTRIBUTE_TOKENS = 600
 MAX_TITLE_TOKENS = 400
-#: Most tokens in all: those, and the colours.
+#: Maximum number of all tokens, colours included.
 MAX_TOKENS = 1024
-#: A text of more bytes, or with line breaks in it, can be equal to another but not less or more.
+#: Maximum size of an ordered text. Longer texts, and texts with line breaks, support equality only.
 MAX_ORDERED_BYTES = 150
-#: Names that may lead to a value, "attributes" included.
+#: Maximum number of names in the path of a value, "attributes" included.
 MAX_DEPTH = 8
-# Leading zeros, exponents and more digits than a
-# float keeps are names, not amounts.
+# Texts with leading zeros, exponents or more digits than a float has are names, not amounts.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,12})?")
-_MOST_EXACT = 10**15
+_MAX_EXACT = 10**15
 
-#: A value as filters see it, after ``plain``.
+#: A value after ``plain``.
 Plain = str | float
 
 
 class ProductData(Protocol):
-    """What of a product decides whether it passes a filter: ``ProductIn``, and the table's row, are such."""
+    """Fields of a product that filters use; ``ProductIn`` and the table's row have them."""
 
     @property
     def titles(self) -> Mapping[str, str]: ...
@@ -62,10 +61,10 @@ class ProductData(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FilterFields:
-    """What filters know of a product, or of one picture of it, besides id, category and price.
+    """Filter fields of a product, or of one of its pictures, besides id, category and price.
 
     Attributes:
-        tokens: sorted, each once, 0 to 2**63 - 1, at most ``MAX_TOKENS``.
+        tokens: sorted, unique, 0 to 2**63 - 1, at most ``MAX_TOKENS``.
         order: single numbers and short texts by the token of their field, in hexadecimal.
     """
 
@@ -73,22 +72,22 @@ class FilterFields:
     order: Mapping[str, float | str] = field(default_factory=dict)
 
     def with_colours(self, colours: Iterable[str]) -> FilterFields:
-        """Return the facts of a picture: the product's, and the colours of the object in it."""
+        """Return the fields of a picture: the product's, and the colours of its object."""
         added = _colour_tokens(tuple(colours))
         return FilterFields(tuple(sorted({*self.tokens, *added})), self.order) if added else self
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form in which the catalogue database keeps them."""
+        """Return the form that the database stores."""
         return {"tokens": list(self.tokens), "order": dict(self.order)}
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> FilterFields:
-        """Undo ``as_json``."""
-        return cls(tuple(kept.get("tokens", ())), kept.get("order", {}))
+    def from_json(cls, stored: Mapping[str, Any]) -> FilterFields:
+        """Restore the fields from the result of ``as_json``."""
+        return cls(tuple(stored.get("tokens", ())), stored.get("order", {}))
 
 
 def filter_fields(product: ProductData) -> FilterFields:
-    """Return the facts of a product, the same for the same product in every process."""
+    """Return the filter fields of a product; deterministic across processes."""
     tokens: set[int] = set()
     order: dict[str, float | str] = {}
     given = {"currency": product.currency, "tags": list(product.tags), "attributes": product.attributes}
@@ -106,31 +105,31 @@ def filter_fields(product: ProductData) -> FilterFields:
 
 
 def token(path: Sequence[str], value: Plain | None = None, kind: str = "") -> int:
-    """Return the number for "the field has this value", or without one for "the field is there".
+    """Return the token of "the field has this value", or without a value of "the field exists".
 
     Args:
-        path: the names that lead to the field, such as ``("attributes", "material")``.
+        path: the names in the field's path, such as ``("attributes", "material")``.
         value: after ``plain``.
-        kind: ``number`` or ``text`` for "the field is one value of this kind".
+        kind: ``number`` or ``text`` for "the field is a single value of this kind".
     """
-    said = json.dumps([list(path), kind, None if value is None else written(value)])
-    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1
+    statement = json.dumps([list(path), kind, None if value is None else written(value)])
+    return int.from_bytes(hashlib.blake2b(statement.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def order_key(path: Sequence[str]) -> str:
-    """Return the name under which ``FilterFields.order`` has the field."""
+    """Return the key of a field in ``FilterFields.order``."""
     return f"{token(path):016x}"
 
 
 def plain(value: Any) -> Plain | None:
-    """Return the value as filters see it: "120" is 120, and true is "true", for CSV files have no types.
+    """Normalise a value: "120" becomes 120, and true becomes "true", because CSV files have no types.
 
-    None for what is no single value: null, lists, objects.
+    Returns None for null, lists and objects.
     """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return float(value) if abs(value) < _MOST_EXACT else str(value)
+        return float(value) if abs(value) < _MAX_EXACT else str(value)
     if isinstance(value, float):
         return value + 0.0 if math.isfinite(value) else str(value)
     if isinstance(value, str):
@@ -139,12 +138,12 @@ def plain(value: Any) -> Plain | None:
 
 
 def written(value: Plain) -> str:
-    """Return the one spelling of a value."""
+    """Return the canonical text of a value."""
     return repr(value) if isinstance(value, float) else value
 
 
 def _fields(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], list[Plain], bool]]:
-    """Yield each field with its values, one or more, and whether they came as a list."""
+    """Yield the path of each field, its values, and whether they were a list."""
     if isinstance(value, Mapping):
         if len(path) < MAX_DEPTH:
             for name, part in value.items():
@@ -157,7 +156,7 @@ def _fields(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...]
 
 
 def _ordered(value: Plain) -> float | str | None:
-    """Return the value if it can be less or more than another."""
+    """Return the value if it supports comparison by order, else None."""
     if isinstance(value, str) and not (value.isprintable() and len(value.encode()) <= MAX_ORDERED_BYTES):
         return None
     return value
@@ -165,7 +164,7 @@ def _ordered(value: Plain) -> float | str | None:
 
 @lru_cache(maxsize=1024)
 def _colour_tokens(names: tuple[str, ...]) -> frozenset[int]:
-    """Return what says that an object has these colours; kept, for every row of the index asks."""
+    """Return the tokens of an object's colours; cached, because every row of the index needs them."""
     found = {token(("colour",), name) for name in names}
     return frozenset(found | {token(("colour",))} if found else found)
 

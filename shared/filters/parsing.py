@@ -1,4 +1,4 @@
-"""From the text of a filter to its tree. docs/filters.md has the language on one page."""
+"""Parse the text of a filter into a tree. docs/filters.md describes the language."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ MAX_CHARS = 2000
 MAX_VALUES = 100
 
 _GRAMMAR = r"""
-?start: some
-?some: every (OR every)*
-?every: one (AND one)*
-?one: NOT one -> negated
-    | "(" some ")"
+?start: any_of
+?any_of: all_of (OR all_of)*
+?all_of: condition (AND condition)*
+?condition: NOT condition -> negated
+    | "(" any_of ")"
     | EXISTS field -> exists
     | field EQUAL value -> equal
     | field UNEQUAL value -> unequal
@@ -72,7 +72,7 @@ TEXT: /"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*'/
 NUMBER: /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/
 %ignore /\s+/
 """
-#: What the grammar's terminals are called in messages.
+#: Names of the grammar's terminals in error messages.
 _NAMES = {
     "NAME": "a field",
     "TEXT": 'a "text"',
@@ -91,9 +91,9 @@ _NAMES = {
     "__ANON_0": "..",
     "$END": "the end",
 }
-#: Which operators each field knows; attributes know all.
-_EVERY = frozenset(["=", "order", "contains"])
-_KNOWS = {
+#: Operators of each field.
+_ALL_OPERATORS = frozenset(["=", "order", "contains"])
+_OPERATORS = {
     "category": frozenset("="),
     "product_id": frozenset("="),
     "currency": frozenset("="),
@@ -101,18 +101,19 @@ _KNOWS = {
     "tags": frozenset(("=", "contains")),
     "title": frozenset(("contains",)),
     "colour": frozenset(("=", "contains")),
-    "attributes": _EVERY,
+    "attributes": _ALL_OPERATORS,
 }
-_AS_WRITTEN = ("category", "product_id")
+#: Fields whose values are texts, even if they look like numbers.
+_TEXT_FIELDS = ("category", "product_id")
 _ESCAPES = re.compile(r"\\(u[0-9a-fA-F]{4}|.)")
 
 
 def parse(text: str) -> Filter:
-    """Return the filter that a text asks for.
+    """Parse a filter.
 
     Raises:
-        InvalidInput: it cannot be read (the message says where, and what was expected there), names a field
-            that does not exist, or is too long, too deep or too large. ``field`` is "filter".
+        InvalidInput: the text cannot be parsed (the message says where, and what was expected), names an
+            unknown field, or is too long, too deep or too large. ``field`` is "filter".
     """
     if len(text) > MAX_CHARS:
         raise _invalid(f"A filter has at most {MAX_CHARS:,} characters, not {len(text):,}.")
@@ -131,12 +132,12 @@ def _parser() -> Lark:
 
 
 class _Builder(Transformer[Token, Any]):
-    """Makes the tree as the parser goes; a method for each rule of the grammar."""
+    """Builds the tree during parsing; one method per rule of the grammar."""
 
-    def some(self, parts: list[Any]) -> Filter:
+    def any_of(self, parts: list[Any]) -> Filter:
         return AnyOf(tuple(p for p in parts if not isinstance(p, Token)))
 
-    def every(self, parts: list[Any]) -> Filter:
+    def all_of(self, parts: list[Any]) -> Filter:
         return AllOf(tuple(p for p in parts if not isinstance(p, Token)))
 
     def negated(self, parts: list[Any]) -> Filter:
@@ -167,7 +168,7 @@ class _Builder(Transformer[Token, Any]):
             return _is(path, [value], "contains", operator)
         words = split_query(_spelled(value))
         if not words:
-            raise _invalid(f"There is no word to look for in {str(value)[:40]} (character {_at(value)}).")
+            raise _invalid(f"{str(value)[:40]} contains no word (character {_at(value)}).")
         return HasWords(tuple(words))
 
     def ordered(self, parts: list[Any]) -> Filter:
@@ -178,7 +179,7 @@ class _Builder(Transformer[Token, Any]):
         values = [p for p in parts[1:] if p.type in ("TEXT", "NUMBER", "TRUE", "FALSE")]
         low, high = _compare(parts[0], ">=", values[0]), _compare(parts[0], "<=", values[1])
         if type(low.value) is not type(high.value):
-            raise _invalid(f"A range goes from number to number or from text to text ({_place(values[1])}).")
+            raise _invalid(f"A range needs two numbers or two texts ({_position(values[1])}).")
         return AllOf((low, high))
 
     def values(self, parts: list[Any]) -> Any:
@@ -188,17 +189,17 @@ class _Builder(Transformer[Token, Any]):
 
     def field(self, parts: list[Any]) -> Path:
         path = tuple(_spelled(p) if p.type == "TEXT" else str(p) for p in parts)
-        place = _place(parts[0])
-        if path[0] not in _KNOWS:
-            also = ", ".join(name for name in _KNOWS if name != "attributes")
+        position = _position(parts[0])
+        if path[0] not in _OPERATORS:
+            fields = ", ".join(name for name in _OPERATORS if name != "attributes")
             raise _invalid(
-                f"{path[0]!r} is no field ({place}): there are {also}, and attributes.NAME "
-                f"for attributes of your own, such as attributes.{path[0]}."
+                f"{path[0]!r} is no field ({position}): the fields are {fields}, and attributes.NAME "
+                f"for your own attributes, such as attributes.{path[0]}."
             )
         if path[0] == "attributes" and not 2 <= len(path) <= MAX_DEPTH:
-            raise _invalid(f"Write attributes.NAME, with at most {MAX_DEPTH - 1} names ({place}).")
+            raise _invalid(f"Write attributes.NAME, with at most {MAX_DEPTH - 1} names ({position}).")
         if path[0] != "attributes" and len(path) > 1:
-            raise _invalid(f"{path[0]} has nothing inside it ({place}).")
+            raise _invalid(f"{path[0]} has no fields of its own ({position}).")
         return path
 
 
@@ -208,42 +209,44 @@ def _is(path: Path, values: Iterable[Token], operator: str, at: Token) -> Is:
 
 
 def _value(path: Path, value: Token) -> Plain:
-    """Return a literal as the field has it, or say why the field cannot have it."""
-    if path[0] in _AS_WRITTEN:
+    """Convert a literal to a value of the field; raise InvalidInput if the field cannot have it."""
+    if path[0] in _TEXT_FIELDS:
         return _spelled(value)
     found = plain(_number(value) if value.type == "NUMBER" else _spelled(value))
     assert found is not None  # a literal is a single value
     if path == COLOUR and found not in COLOURS:
-        raise _invalid(f"{_spelled(value)!r} is no colour ({_place(value)}): there are {', '.join(COLOURS)}.")
+        raise _invalid(
+            f"{_spelled(value)!r} is no colour ({_position(value)}): the colours are {', '.join(COLOURS)}."
+        )
     if path == PRICE and not isinstance(found, float):
-        raise _invalid(f"price is a number below 10^15 ({_place(value)}).")
+        raise _invalid(f"price is a number below 10^15 ({_position(value)}).")
     return found
 
 
 def _number(value: Token) -> int | float:
     number = float(value) if re.search(r"[.eE]", value) else int(value)
     if math.isinf(number):
-        raise _invalid(f"This number is too large ({_place(value)}).")
+        raise _invalid(f"This number is too large ({_position(value)}).")
     return number
 
 
 def _compare(path: Path, order: Order, value: Token) -> Compare:
     _check(path, "order", value)
     if value.type in ("TRUE", "FALSE"):
-        raise _invalid(f"true and false have no order ({_place(value)}).")
+        raise _invalid(f"true and false have no order ({_position(value)}).")
     return Compare(path, order, _value(path, value))
 
 
 def _check(path: Path, operator: str, at: Token) -> None:
-    known = _KNOWS[path[0]]
-    if operator not in known:
+    operators = _OPERATORS[path[0]]
+    if operator not in operators:
         usable = {"=": "= != in", "order": "< <= > >= and ranges", "contains": "contains"}
-        offered = ", ".join(usable[each] for each in ("=", "order", "contains") if each in known)
-        raise _invalid(f"{path[0]} takes {offered} and exists ({_place(at)}).")
+        offered = ", ".join(usable[each] for each in ("=", "order", "contains") if each in operators)
+        raise _invalid(f"{path[0]} takes {offered} and exists ({_position(at)}).")
 
 
 def _spelled(value: Token) -> str:
-    """Return a literal as text: quoted ones without quotes and escapes, others as they stand."""
+    """Return the text of a literal, without quotes and escapes."""
     if value.type != "TEXT":
         return value.lower()
 
@@ -255,12 +258,12 @@ def _spelled(value: Token) -> str:
 
     text = _ESCAPES.sub(unescape, value[1:-1])
     try:
-        # What lies beyond the first 65,536 characters is written as two escapes, as in JSON.
+        # As in JSON, characters above U+FFFF are written as two escapes.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError as error:
-        raise _invalid(f"There is half a character in this text ({_place(value)}).") from error
+        raise _invalid(f"This text contains half a character ({_position(value)}).") from error
     if "\0" in text:
-        raise _invalid(f"There is a NUL character in this text ({_place(value)}).")
+        raise _invalid(f"This text contains a NUL character ({_position(value)}).")
     return text
 
 
@@ -268,12 +271,12 @@ def _at(token: Token) -> int:
     return (token.start_pos or 0) + 1
 
 
-def _place(token: Token) -> str:
+def _position(token: Token) -> str:
     return f"character {_at(token)}"
 
 
 def _explained(error: UnexpectedInput, text: str) -> str:
-    """Return one sentence: where the filter cannot be read, and what would have fitted there."""
+    """Return a sentence with the position of a syntax error and what was expected there."""
     expected: set[str] = set()
     position = len(text)
     if isinstance(error, UnexpectedCharacters):

@@ -1,4 +1,4 @@
-"""Whether a product passes a filter, decided in memory: what SQL and Milvus must agree with."""
+"""Evaluate filters in memory; SQL and Milvus must give the same results."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ IN_ORDER: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class IdentifiedProduct(ProductData, Protocol):
-    """A product with its id: the table's row and ``ProductOut`` are such."""
+    """A product with its id, such as the table's row or ``ProductOut``."""
 
     @property
     def product_id(self) -> str: ...
 
 
 class FilterRow(Protocol):
-    """What filters see of a row of the index: ``IndexRow`` is such."""
+    """The fields of an index row that filters use; ``IndexRow`` has them."""
 
     @property
     def product_id(self) -> str: ...
@@ -53,16 +53,16 @@ class FilterRow(Protocol):
 
 
 def matches(filter_: Filter, product: IdentifiedProduct, colours: Iterable[str] = ()) -> bool:
-    """Tell whether a product passes.
+    """Return whether a product matches.
 
     Args:
-        colours: of the object in the picture that is looked at; a product has none by itself.
+        colours: colours of the object in one of its pictures; a product has none by itself.
     """
     return passes(filter_, _Row(product, filter_fields(product).with_colours(colours)))
 
 
 def passes(filter_: Filter, row: FilterRow) -> bool:
-    """Tell whether a row of the index passes."""
+    """Return whether a row of the index matches."""
     if isinstance(filter_, Not):
         return not passes(filter_.part, row)
     if isinstance(filter_, AllOf):

@@ -1,7 +1,7 @@
-"""A filter as a tree: what the parser makes, and what is asked in memory, of SQL and of Milvus.
+"""The tree of a filter, which the parser builds and memory, SQL and Milvus evaluate.
 
-A field has no value, one, or (as a list) several. Every part is true or false, never unknown: what asks
-about a value that is not there is false, and its negation true.
+A field has no value, one, or (as a list) several. Every part is true or false, never unknown: a condition on
+a missing value is false, and its negation true.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from shared.errors import InvalidInput
 from shared.filters.facts import Plain
 
-#: Names that lead to a value: ``("price",)``, ``("attributes", "size", "width")``.
+#: Path of a field: ``("price",)``, ``("attributes", "size", "width")``.
 Path = tuple[str, ...]
 Order = Literal["<", "<=", ">", ">="]
 
@@ -22,8 +22,6 @@ PRICE: Path = ("price",)
 PRODUCT_ID: Path = ("product_id",)
 TITLE: Path = ("title",)
 COLOUR: Path = ("colour",)
-#: Fields that the catalogue and the index keep in columns of their own; all others are facts.
-COLUMNS = (CATEGORY, PRICE, PRODUCT_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Is:
     """One of the field's values is one of these (``=``, ``in``, ``contains``).
 
     Attributes:
-        values: texts as they are for category and product id; after ``plain`` for all others.
+        values: unchanged texts for category and product id; results of ``plain`` for other fields.
     """
 
     path: Path
@@ -40,7 +38,7 @@ class Is:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """The field is a single value, of the same kind as ``value``, and in this order to it."""
+    """The field is a single value of the same kind as ``value``, and compares to it in this order."""
 
     path: Path
     order: Order
@@ -49,7 +47,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class HasWords:
-    """The title has all these words, be it in several languages; from ``split_query``."""
+    """The titles in all languages together have all these words, from ``split_query``."""
 
     words: tuple[str, ...]
 
@@ -84,17 +82,17 @@ MAX_COMPARISONS = 32
 
 
 def category_is(category: str) -> Filter:
-    """Return the filter that keeps one category."""
+    """Return the filter that matches one category."""
     return Is(CATEGORY, (category,))
 
 
 def product_is_one_of(product_ids: list[str]) -> Filter:
-    """Return the filter that keeps these products."""
+    """Return the filter that matches these products."""
     return Is(PRODUCT_ID, tuple(product_ids))
 
 
 def both(first: Filter | None, second: Filter | None) -> Filter | None:
-    """Return the filter that keeps what both keep; None keeps everything."""
+    """Return the conjunction of two filters; None matches everything."""
     if first is None or second is None:
         return first if second is None else second
     return AllOf((first, second))
@@ -103,16 +101,17 @@ def both(first: Filter | None, second: Filter | None) -> Filter | None:
 def leaves(filter_: Filter) -> Iterator[Leaf]:
     """Yield the comparisons of a filter, from left to right.
 
+    Iterates with an explicit stack, so that the limits are checked before any code recurses.
+
     Raises:
-        InvalidInput: it is nested too deeply, or compares too often. A walk with a stack of its own finds
-            that out, so that what recurses afterwards may.
+        InvalidInput: the filter is nested too deeply, or has too many comparisons.
     """
     waiting: list[tuple[Filter, int]] = [(filter_, 1)]
     count = 0
     while waiting:
         node, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            raise InvalidInput(f"A filter is nested at most {MAX_DEPTH} deep: write it flatter.", "filter")
+            raise InvalidInput(f"A filter may be nested at most {MAX_DEPTH} deep.", "filter")
         if isinstance(node, Not):
             waiting.append((node.part, depth + 1))
         elif isinstance(node, AllOf | AnyOf):
@@ -120,5 +119,5 @@ def leaves(filter_: Filter) -> Iterator[Leaf]:
         else:
             count += 1
             if count > MAX_COMPARISONS:
-                raise InvalidInput(f"A filter makes at most {MAX_COMPARISONS} comparisons.", "filter")
+                raise InvalidInput(f"A filter may have at most {MAX_COMPARISONS} comparisons.", "filter")
             yield node

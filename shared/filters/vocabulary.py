@@ -1,4 +1,4 @@
-"""The names of colours: the eleven basic colour terms that most languages share."""
+"""Names of colours: the eleven basic colour terms that most languages share."""
 
 COLOURS = (
     "black",

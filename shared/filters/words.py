@@ -1,4 +1,4 @@
-"""The words of a title, in any language, in the form in which they are compared."""
+"""Split titles of any language into normalised words."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 import re
 import unicodedata
 
-# Accents of Latin, Greek and Cyrillic letters. Vowel signs of other scripts are letters of theirs.
+# Accents of Latin, Greek and Cyrillic letters. Vowel signs of other scripts count as letters.
 _ACCENTS = re.compile("[\u0300-\u036f]")
-#: Scripts that put no space between words: Thai, Lao, Myanmar, Khmer, Japanese and Chinese.
+#: Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, Japanese and Chinese.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -16,16 +16,16 @@ _UNSPACED = re.compile(
 
 
 def split_title(text: str) -> list[str]:
-    """Return the words of a title, each once, folded: case, accents and width make no difference.
+    """Return the distinct words of a title, without case, accents and width.
 
-    Where a script does not separate words, single characters and pairs of neighbours stand for them.
+    In scripts without word separators, single characters and pairs of neighbours replace words.
     """
     found = [part for run, spaced in _runs(text) for part in ([run] if spaced else [*run, *_pairs(run)])]
     return list(dict.fromkeys(found))
 
 
 def split_query(text: str) -> list[str]:
-    """Return the words that a title must have to contain the text; none when the text has no letter."""
+    """Return the words that a title must have to contain the text; empty if the text has no letter."""
     found = [
         part for run, spaced in _runs(text) for part in ([run] if spaced or len(run) == 1 else _pairs(run))
     ]
@@ -33,7 +33,7 @@ def split_query(text: str) -> list[str]:
 
 
 def _runs(text: str) -> list[tuple[str, bool]]:
-    """Return the stretches of letters and digits, and whether their script separates words."""
+    """Return runs of letters and digits, and whether their script separates words."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     folded = unicodedata.normalize("NFKC", _ACCENTS.sub("", decomposed)).casefold()
     runs = itertools.groupby(folded, key=_kind)

@@ -1,4 +1,4 @@
-"""A filter's one spelling: what ``parse`` understood, written in its language again."""
+"""Format a filter as canonical text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from shared.filters.tree import AllOf, AnyOf, Compare, Exists, Filter, HasWords,
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _WORDS = frozenset(("and", "or", "not", "exists", "in", "contains", "between", "true", "false"))
-# Quotes, backslashes, and whatever ends a line or cannot be seen.
+# Quotes, backslashes, line ends and invisible characters.
 _ESCAPED = re.compile(r'["\\]|[^\x20-\x7e\xa1-\uffff]')
 
 
 def format_filter(filter_: Filter) -> str:
-    """Return the filter as text, such that ``parse`` makes the same filter of it."""
+    """Return the filter as text that ``parse`` parses to the same filter."""
     if isinstance(filter_, Not):
         return f"not ({format_filter(filter_.part)})"
     if isinstance(filter_, AllOf | AnyOf):

@@ -1,1 +1,1 @@
-"""Health judged by the work that is done: per lane from the database, per process by a file it touches."""
+"""Health by completed work: of lanes from the database, of processes by a file that they touch."""

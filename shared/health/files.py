@@ -1,7 +1,7 @@
-"""A file per process whose modification time says when that process was last healthy.
+"""Write a file per process whose modification time is the last time at which it was healthy.
 
-A health check only compares a file's age: it imports nothing, needs no database, and works on a full disk.
-The path is a public interface: docker/health.py and the supervisor read it.
+A health check only compares the file's age: it imports nothing, needs no database, and works on a full disk.
+The path is a public interface that docker/health.py and the supervisor read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import time
 from pathlib import Path
 
-#: A process touches its file every few seconds, and counts as unhealthy when it is older than this.
+#: Age of a health file from which its process counts as unhealthy.
 MAX_AGE_S = 12.0
 TOUCH_INTERVAL_S = 2.0
 _KEEP_S = 7 * 86_400.0
@@ -26,7 +26,7 @@ def health_file(data_dir: Path, process: str) -> Path:
 
 
 def begin(path: Path) -> None:
-    """Start the file of this process, with its identity in it: an earlier process may have left one."""
+    """Create the file of this process with its identity, replacing that of an earlier process."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -35,7 +35,7 @@ def begin(path: Path) -> None:
 
 
 def touch(path: Path) -> None:
-    """Record that the process is healthy at this moment. A file system that fails changes nothing."""
+    """Record that the process is healthy now; file system errors are ignored."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -45,14 +45,14 @@ def touch(path: Path) -> None:
 
 
 def end(path: Path) -> bool:
-    """Kill the process that began the file, if it still runs; return whether it was killed.
+    """Kill the process that created the file, if it still runs; return whether it was killed.
 
-    A process that hangs may not hear SIGTERM, and what it works on is in the database.
+    Uses SIGKILL, because a hung process may not handle SIGTERM, and its work is in the database.
     """
     try:
         pid, started_at = (int(word) for word in path.read_text("ascii").split())
         if _started_at(pid) != started_at:
-            return False  # another process has the number now
+            return False  # another process has this id now
         os.kill(pid, signal.SIGKILL)
     except (OSError, ValueError):
         return False
@@ -60,13 +60,13 @@ def end(path: Path) -> bool:
 
 
 def mark_unhealthy(path: Path) -> None:
-    """Make the file old at once: the process knows that it does no work."""
+    """Make the file old: the process has detected that it does no work."""
     with contextlib.suppress(OSError):
         os.utime(path, (0, 0))
 
 
 def age_s(path: Path) -> float | None:
-    """Return the seconds since the process was last healthy; None where it never was."""
+    """Return the seconds since the process was last healthy; None if it never was."""
     try:
         return max(time.time() - path.stat().st_mtime, 0.0)
     except OSError:
@@ -74,13 +74,13 @@ def age_s(path: Path) -> float | None:
 
 
 def remove(path: Path) -> None:
-    """Forget an earlier process of this name, before a new one is started."""
+    """Delete the file of an earlier process before a new one starts."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
 
 
 def sweep(data_dir: Path) -> None:
-    """Delete the files of processes that ended days ago: each container leaves one."""
+    """Delete the files of processes that ended over a week ago; each container leaves one."""
     with contextlib.suppress(OSError):
         for path in (data_dir / "health").iterdir():
             if (age_s(path) or 0.0) > _KEEP_S:
@@ -88,15 +88,15 @@ def sweep(data_dir: Path) -> None:
 
 
 def _started_at(pid: int) -> int:
-    """When a process started, in clock ticks since boot (Linux)."""
+    """Return the start time of a process in clock ticks since boot (Linux)."""
     return int(Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()[19])
 
 
 class LoopHeartbeat:
-    """Touches the file of a process with one main loop, as long as no turn of the loop hangs.
+    """Touches the file of a process with one main loop, unless an iteration of the loop hangs.
 
     Args:
-        max_turn_s: a turn may take long, since it deletes files by thousands.
+        max_turn_s: maximum duration of an iteration, which may delete thousands of files.
     """
 
     def __init__(self, path: Path, max_turn_s: float = 600.0) -> None:
@@ -106,10 +106,10 @@ class LoopHeartbeat:
         self._turned_at = time.monotonic()
 
     def turn(self) -> None:
-        """Record that the loop goes on."""
+        """Record that an iteration has started."""
         self._turned_at = time.monotonic()
 
     def report(self) -> None:
-        """Touch the file unless the present turn hangs; call it from a thread."""
+        """Touch the file unless the current iteration hangs; call it from a thread."""
         if time.monotonic() - self._turned_at <= self._max_turn_s:
             touch(self._path)

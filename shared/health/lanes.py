@@ -1,8 +1,8 @@
-"""Whether the workers of a lane get work done, read from the rows that they write.
+"""Read from the rows that workers write whether the workers of a lane complete work.
 
-A heartbeat proves that a thread runs. It goes on while the consumer is stopped, consumes nothing, or fails
-at the same row again and again. So a lane is judged by its work: it is healthy while nothing waits long, or
-while its workers take, finish or put back items.
+A heartbeat proves only that a thread runs. It continues while the consumer is stopped, consumes nothing, or
+fails at the same row repeatedly. Therefore a lane is healthy while nothing waits long, or while its workers
+claim, finish or put back items.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from shared.database.needs import is_understood
 from shared.database.tables import Chunk, Job, Search
 from shared.jobs.turns import next_job
 
-#: A lane is not healthy when work waits, and no progress was recorded, for longer than this.
+#: Time without progress after which a lane with waiting work is not healthy.
 STALL_S = 10.0
-#: Between the end of a chunk and the claim of the next one nothing runs: a stall is confirmed after this.
+#: Delay before a stall is confirmed: nothing runs between the end of a chunk and the claim of the next one.
 _CONFIRM_S = 0.3
-#: Finished rows that are read to find the latest end. Rows are answered in the order of their creation.
+#: Number of recent rows among which the latest end is searched; rows are processed in order of creation.
 _RECENT_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class LaneHealth:
-    """How long work waits in a lane, and for how long no worker got anything done.
+    """Waiting time and idle time of a lane.
 
     Attributes:
-        oldest_s: age of the oldest item that a worker could take now, None where nothing waits.
-        idle_s: seconds since a worker last took, finished or put back an item of this lane, None where none
-            is on record.
+        oldest_s: age of the oldest claimable item; None if nothing waits.
+        idle_s: seconds since a worker last claimed, finished or put back an item; None without a record.
     """
 
     lane: Lane
@@ -52,7 +51,7 @@ class LaneHealth:
 
     @property
     def message(self) -> str:
-        """``ok``, or the stall in one sentence that names the lane."""
+        """``ok``, or a sentence about the stall that names the lane."""
         if self.healthy:
             return "ok"
         done = "ever" if self.idle_s is None else f"for {self.idle_s:.0f} s"
@@ -66,7 +65,7 @@ class LaneMonitor:
     """Reads the health of lanes.
 
     Args:
-        search_lease_s: how long the claim of a search holds: its claim was made that long before its end.
+        search_lease_s: duration of a search's lease, to compute the time of a claim from its end.
     """
 
     def __init__(self, database: Database, search_lease_s: float) -> None:
@@ -74,7 +73,7 @@ class LaneMonitor:
         self._search_lease_s = search_lease_s
 
     def read(self, lane: Lane) -> LaneHealth:
-        """Return the lane's health; a stall is read twice.
+        """Return the lane's health; a stall is confirmed by a second read.
 
         Raises:
             DatabaseUnavailable: the rows cannot be read.
@@ -90,7 +89,7 @@ class LaneMonitor:
         with self._database.read() as session:
             oldest = _oldest_search if lane is Lane.SEARCH else _oldest_chunk
             since, progress = oldest(session, now), None
-            # Progress matters, and is read, only when something has waited for long.
+            # Progress is read only if something has waited for long.
             if since is not None and now - since > STALL_S:
                 search = lane is Lane.SEARCH
                 progress = (self._search_progress if search else _catalogue_progress)(session, now)
@@ -109,7 +108,7 @@ class LaneMonitor:
         claimed = session.scalar(
             select(func.max(Search.lease_until)).where(Search.state == SearchState.RUNNING)
         )
-        # A search that was put back, because Milvus is away, may be tried again from `lease_until` on.
+        # A search that was put back because Milvus is unavailable may be retried from `lease_until` on.
         postponed = session.scalar(
             select(func.max(Search.lease_until)).where(
                 Search.state == SearchState.QUEUED, Search.lease_until > 0
@@ -120,19 +119,19 @@ class LaneMonitor:
 
 
 def _oldest_search(session: Session, now: float) -> float | None:
-    """Since when the oldest claimable search waits: since it came, or was put back."""
+    """Return since when the oldest claimable search has waited: its creation, or when it was put back."""
     since = select(
         func.min(func.greatest(Search.created_at, Search.lease_until))
         if session.get_bind().dialect.name == "postgresql"
         else func.min(func.max(Search.created_at, Search.lease_until))
     )
-    # A row of a newer version waits for a newer worker: no fault of those that are there.
-    mine = (Search.state == SearchState.QUEUED, Search.lease_until <= now, is_understood(Search.options))
-    return session.scalar(since.where(*mine))
+    # A row of a newer version waits for a newer worker and does not count.
+    claimable = (Search.state == SearchState.QUEUED, Search.lease_until <= now, is_understood(Search.options))
+    return session.scalar(since.where(*claimable))
 
 
 def _oldest_chunk(session: Session, now: float) -> float | None:
-    """Since when the job whose turn it is waits: since it came, or was last taken or put back."""
+    """Return since when the next job has waited: its creation, last claim, or when it was put back."""
     job_id = next_job(session, now)
     if job_id is None:
         return None
@@ -144,7 +143,10 @@ def _oldest_chunk(session: Session, now: float) -> float | None:
 
 
 def _catalogue_progress(session: Session, now: float) -> float | None:
-    """When the lane last got on: now while a chunk is held, since its worker is replaced if it hangs."""
+    """Return the time of the lane's last progress; a leased chunk counts as progress now.
+
+    A worker that hangs with a chunk is replaced by its own watchdog.
+    """
     held = select(Chunk.id).where(Chunk.state == ChunkState.RUNNING, Chunk.lease_until > now).limit(1)
     if session.scalar(held) is not None:
         return now

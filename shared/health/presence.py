@@ -1,4 +1,4 @@
-"""Which processes are alive and ready: each writes a row every few seconds."""
+"""Record live and ready processes by periodic heartbeats in the database."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from shared.database.tables import Process
 from shared.process.background import Periodic
 
 HEARTBEAT_INTERVAL_S = 5.0
-_REMEMBER_S = 86_400.0
+_KEEP_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """A process that said it is ready; times are seconds since 1970 by the database's clock.
+    """A ready process; times are seconds since 1970 by the database's clock.
 
-    ``details["clock_skew_s"]`` is by how much its host's wall clock is ahead of that.
+    ``details["clock_skew_s"]`` is how far its host's wall clock is ahead of that clock.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Presence:
         self._started_at: float | None = None
 
     def write_heartbeat(self, name: str, role: str, details: dict[str, Any]) -> None:
-        """Say that this process is ready."""
+        """Record that this process is ready."""
         with self._database.write() as session:
             now = now_s()
             self._started_at = self._started_at or now
@@ -63,12 +63,12 @@ class Presence:
             session.execute(delete(Process).where(Process.name == name))
 
     def delete_expired(self) -> int:
-        """Delete the rows of processes that ended without a word a day ago: each start writes one."""
+        """Delete the rows of processes whose last heartbeat is over a day old; return their number."""
         with self._database.write() as session:
-            return execute_rowcount(session, delete(Process).where(Process.seen_at < now_s() - _REMEMBER_S))
+            return execute_rowcount(session, delete(Process).where(Process.seen_at < now_s() - _KEEP_S))
 
     def list_alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
-        """Return the processes seen lately, by role and name."""
+        """Return the processes with a recent heartbeat, by role and name."""
         with self._database.read() as session:
             rows = session.scalars(
                 select(Process)
@@ -81,10 +81,10 @@ class Presence:
             ]
 
     def start_heartbeat(self, name: str, role: str, details: Callable[[], dict[str, Any] | None]) -> Periodic:
-        """Beat from a thread until what is returned is stopped.
+        """Write heartbeats from a thread until the returned object is stopped.
 
         Args:
-            details: called before each beat; None means not ready, and the beat is left out.
+            details: called before each heartbeat; None means not ready and skips it.
         """
 
         def beat() -> None:

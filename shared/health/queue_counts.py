@@ -1,4 +1,4 @@
-"""How much waits on each lane, and for how long: exact, by indexes of what is open."""
+"""Count waiting work by lane, exactly, using partial indexes of open rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _JOBS: Final = select(
     func.count(),
     func.coalesce(func.sum(case((Job.total > _DONE, Job.total - _DONE), else_=0)), 0),
 ).where(IS_OPEN)
-# What the system began may wait as long as anything else does.
+# Background jobs may wait as long as other work waits.
 _OLDEST_JOB: Final = select(func.min(Job.created_at)).where(
     IS_OPEN, Job.state == JobState.QUEUED, Job.priority < BACKGROUND
 )
@@ -32,11 +32,11 @@ _CHUNKS: Final = (
 
 
 def waiting_by_lane(database: Database) -> dict[str, dict[str, Any]]:
-    """Return what waits by lane, without paused jobs.
+    """Return the waiting work by lane, without paused jobs.
 
-    ``search``: ``waiting`` searches and ``oldest_s``. ``catalogue``: ``waiting`` products that open jobs
-    have still to do, as far as they are listed, ``chunks`` that no worker has, open ``jobs``, and
-    ``oldest_s`` of those that have not begun and were asked for. Ages are in seconds, null where none waits.
+    ``search``: ``waiting`` searches and ``oldest_s``. ``catalogue``: ``waiting`` products of open jobs, as
+    far as they are listed, waiting ``chunks``, open ``jobs``, and ``oldest_s`` of the jobs that have not
+    started, without background jobs. Ages are in seconds, null if nothing waits.
     """
     with database.read() as session:
         now = now_s()

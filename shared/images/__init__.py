@@ -1,6 +1,6 @@
-"""Safe pictures: bytes that strangers sent in, upright RGB arrays and clean files out.
+"""Decode untrusted pictures to upright RGB arrays and clean files.
 
-The only importer of Pillow and pillow_heif. Everything here is safe to call from many threads.
+The only importer of Pillow and pillow_heif. All functions are thread-safe.
 """
 
 from shared.images.decoding import (

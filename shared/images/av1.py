@@ -1,7 +1,8 @@
-"""Sizes in the AV1 bitstream of an AVIF file: the container states others, and libavif scales to those.
+"""Read frame sizes from the AV1 bitstream of an AVIF file.
 
-An AVIF whose ``ispe`` box says 512 by 512 may hold a frame of 16,000 by 16,000, which is decoded whole
-before it is made small. So every sequence header of every item is read, and so are those of image sequences.
+The container may state another size, to which libavif scales: an AVIF whose ``ispe`` box says 512 by 512 may
+contain a frame of 16,000 by 16,000, which is decoded before it is scaled down. Therefore all sequence headers
+of all items and image sequences are read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from shared.errors import UndecodableImage
 
 _SEQUENCE_HEADER: Final = 1
 _FRAME_TYPES: Final = (3, 6)
-#: Boxes that hold boxes, with the bytes of their own before those.
+#: Boxes that contain boxes, with the number of bytes before those.
 _CONTAINERS: Final = {
     b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0,
     b"stsd": 8, b"av01": 78, b"iinf": 6,
@@ -21,17 +22,17 @@ _CONTAINERS: Final = {
 _MAX_BOXES: Final = 10_000
 _MAX_EXTENTS: Final = 10_000
 _MAX_UNITS: Final = 10_000
-#: Of a unit, what its header can take; of a sample, what comes before its first frame.
+#: Maximum size of a unit's header, and of the data before the first frame of a sample.
 _HEADER_BYTES: Final = 256
 _SAMPLE_BYTES: Final = 4096
 _DAMAGED: Final = "The AVIF picture cannot be read, because it is damaged: export or take it again."
 
 
 def coded_sizes(data: bytes) -> list[tuple[int, int]]:
-    """Return width and height of every AV1 sequence header in an AVIF file.
+    """Return width and height of every AV1 sequence header in an AVIF file, in pixels.
 
     Raises:
-        UndecodableImage: there is none, it cannot be read, or a frame has another size than its sequence.
+        UndecodableImage: the file has none or an invalid one, or a frame has another size than its sequence.
     """
     found: list[tuple[int, int]] = []
     units_left = _MAX_UNITS
@@ -48,7 +49,7 @@ def coded_sizes(data: bytes) -> list[tuple[int, int]]:
 
 
 def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, begin and end of each box's content; containers are gone into."""
+    """Yield name, start and end of the content of each box, recursively."""
     at, count = start, 0
     while at + 8 <= end:
         size, name, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
@@ -57,17 +58,17 @@ def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[tuple[
         stop = end if size == 0 else at + size
         count += 1
         if stop > end or stop < at + head or count > _MAX_BOXES:
-            raise ValueError("a box leads out of its parent")
+            raise ValueError("a box exceeds its parent")
         yield name, at + head, stop
         if name in _CONTAINERS and depth < len(_CONTAINERS):
-            # Of iinf, the first version counts its entries in two bytes, later ones in four.
+            # Version 0 of iinf has a two-byte entry count, later versions have four bytes.
             own = _CONTAINERS[name] + (2 if name == b"iinf" and data[at + head] else 0)
             yield from _boxes(data, at + head + own, stop, depth + 1)
         at = stop
 
 
 def _streams(data: bytes) -> Iterator[bytes]:
-    """Yield every piece of the file that begins with AV1 units: configurations, items, samples."""
+    """Yield all parts of the file that start with AV1 units: configurations, items, samples."""
     boxes = list(_boxes(data, 0, len(data)))
     idat = next((start for name, start, _ in boxes if name == b"idat"), 0)
     coded = {number for name, start, _ in boxes if name == b"infe" for number in _coded_item(data, start)}
@@ -85,7 +86,7 @@ def _streams(data: bytes) -> Iterator[bytes]:
 
 
 def _coded_item(data: bytes, start: int) -> list[int]:
-    """Return the id of an ``infe`` entry if its item is AV1, such as neither Exif nor a grid is."""
+    """Return the id of an ``infe`` entry if its item is AV1, unlike Exif data or a grid."""
     width = 4 if data[start] == 3 else 2
     at = start + 4 + width + 2
     is_coded = data[start] >= 2 and data[at : at + 4] == b"av01"
@@ -105,7 +106,7 @@ class _Reader:
 
 
 def _items(data: bytes, start: int, idat: int, coded: set[int]) -> Iterator[bytes]:
-    """Yield the content of each coded item, which ``iloc`` places."""
+    """Yield the content of each coded item by its ``iloc`` entry."""
     version, reader = data[start], _Reader(data, start + 4)
     sizes = reader.number(2)
     offset_width, length_width, base_width = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
@@ -134,7 +135,7 @@ def _items(data: bytes, start: int, idat: int, coded: set[int]) -> Iterator[byte
 
 
 def _sizes(stream: bytes, units_left: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the size that each sequence header states, and how many units were walked through."""
+    """Return the size in each sequence header, and the number of units read."""
     at, units, header, found = 0, 0, None, []
     while at < len(stream) and not stream[at] & 0x81:  # a forbidden and a reserved bit
         if units == units_left:
@@ -185,7 +186,7 @@ class _Bits:
 
 
 class SequenceHeader:
-    """A sequence header as far as sizes need it.
+    """The fields of a sequence header that determine frame sizes.
 
     Source: AV1 Bitstream & Decoding Process Specification, 5.5 and 5.9.2.
     """
@@ -240,7 +241,7 @@ class SequenceHeader:
                 bits.take(4)
 
     def is_overridden(self, frame: bytes) -> bool:
-        """Whether a frame says that its size is another than the sequence's."""
+        """Return whether a frame overrides the size of its sequence."""
         if self._is_reduced:
             return False
         bits = _Bits(frame)

@@ -1,4 +1,4 @@
-"""Any of Pillow's pixel modes to 8-bit sRGB on white, with the colours a person would see."""
+"""Convert all of Pillow's pixel modes to 8-bit sRGB on white."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from PIL import Image, ImageChops, ImageCms
 from shared.errors import UndecodableImage
 
 _SIXTEEN_BIT_WHITE: Final = 65_535
-#: 65,535 must become 255: dividing by 257 does that, Pillow's convert() makes all above 255 white.
+#: Dividing by 257 maps 65,535 to 255, whereas Pillow's convert() makes all levels above 255 white.
 _SIXTEEN_TO_EIGHT: Final[NDArray[np.uint8]] = np.rint(np.arange(_SIXTEEN_BIT_WHITE + 1) / 257).astype(
     np.uint8
 )
-#: A profile larger than this is not a camera's or a printer's.
+#: No profile of a camera or printer is larger than this.
 _MAX_PROFILE_BYTES: Final = 4_000_000
 _BAND_ROWS: Final = 256
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Return a loaded picture as mode RGB: profile applied, transparent parts on white.
+    """Convert a loaded picture to mode RGB, with its profile applied and transparent parts on white.
 
     Raises:
-        UndecodableImage: its numbers are not colours (infinite, or beyond 16 bits).
+        UndecodableImage: its values are not colours (infinite, or beyond 16 bits).
     """
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith(("I", "F")):
@@ -35,16 +35,16 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert(picture.mode[:-1] + "A")
     if not picture.has_transparency_data:
         return _to_srgb(picture, profile)
-    # Pillow keeps four bytes a pixel, so at 50 megapixels each copy that is not made saves 200 MB.
-    seen = picture if picture.mode == "RGBA" else picture.convert("RGBA")
-    clear = ImageChops.invert(seen.getchannel("A"))
-    colours = _to_srgb(seen.convert("RGB"), profile)
+    # Pillow stores four bytes per pixel, so that each avoided copy saves 200 MB at 50 megapixels.
+    rgba = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    clear = ImageChops.invert(rgba.getchannel("A"))
+    colours = _to_srgb(rgba.convert("RGB"), profile)
     colours.paste("white", mask=clear)
     return colours
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Turn 16-bit, 32-bit and float grey into L, or LA where one grey level means transparent."""
+    """Convert 16-bit, 32-bit and float grey to L, or to LA if one grey level is transparent."""
     levels = np.asarray(picture)
     if picture.mode.startswith("I;16"):
         grey = Image.fromarray(_by_bands(levels, lambda band: _SIXTEEN_TO_EIGHT[band]))
@@ -57,11 +57,11 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     # Also false for NaN.
     if not (low >= 0 and high <= _SIXTEEN_BIT_WHITE):
         raise UndecodableImage(
-            "The picture's numbers are not colours that can be shown: save it with 8 or 16 bits a channel."
+            "The values of the picture are not colours: save it with 8 or 16 bits per channel."
         )
     if picture.mode == "I":
         return Image.fromarray(_by_bands(levels, lambda band: _SIXTEEN_TO_EIGHT[band]))
-    # Floats carry no unit: programs write 0 to 1, or the numbers of the 8-bit or 16-bit original.
+    # Floats have no unit: programs write 0 to 1, or the values of the 8-bit or 16-bit original.
     factor = 255.0 if high <= 1 else 1.0 if high <= 255 else 1 / 257
     return Image.fromarray(_by_bands(levels, lambda band: np.rint(band * factor).astype(np.uint8)))
 
@@ -69,7 +69,7 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 def _by_bands(
     levels: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[np.uint8]]
 ) -> NDArray[np.uint8]:
-    """Convert a grey picture some rows at a time: indices and floats take eight bytes a pixel meanwhile."""
+    """Convert a grey picture in bands, because intermediate indices and floats take eight bytes per pixel."""
     grey = np.empty(levels.shape, np.uint8)
     for top in range(0, len(levels), _BAND_ROWS):
         grey[top : top + _BAND_ROWS] = convert(levels[top : top + _BAND_ROWS])
@@ -77,7 +77,7 @@ def _by_bands(
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert to sRGB by the embedded profile, or by Pillow's rules where it has none that works."""
+    """Convert to sRGB by the embedded profile, or by Pillow's rules without a valid one."""
     if profile and len(profile) <= _MAX_PROFILE_BYTES:
         source = picture if picture.mode in ("L", "RGB", "CMYK", "LAB") else picture.convert("RGB")
         try:
@@ -90,6 +90,6 @@ def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            # A broken profile, or one of another colour space, is common and no reason to refuse.
+            # Broken profiles, and profiles of other colour spaces, are common and no reason to reject.
             pass
     return picture if picture.mode == "RGB" else picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""The one safe decoder: bytes from anywhere to upright RGB pixels, or one of our errors."""
+"""Decode untrusted bytes to upright RGB pixels, within limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-# Imported for their effect: each makes its format known, so that no call has to load plugins.
+# Imported for their side effect: each registers its format, so that no call has to load plugins.
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from shared.errors import ImageTooLarge, OutOfMemory, UndecodableImage, UnsupportedFormat, VitrineError
@@ -23,24 +23,24 @@ from shared.images.formats import PICTURES, recognise
 try:
     import pillow_heif
 
-    # An embedded thumbnail must never stand in for the picture; depth maps are not needed.
+    # An embedded thumbnail must never replace the picture; depth maps are not needed.
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     _HEIF_WORKS = True
 except ImportError:
     _HEIF_WORKS = False
 
-# Once, at import: the filters are the whole process's. The limits below do not depend on it.
+# At import, because warning filters are global to the process. The limits below do not depend on it.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
-#: What anybody may send. TIFF is left out: its parser is the largest, and no browser or phone makes it.
+#: Formats of shoppers' photos. TIFF has the largest parser, and no browser or phone writes it.
 DEFAULT_FORMATS: Final = frozenset(("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "BMP"))
-#: What a catalogue keeper, who holds a key, may import besides: studios deliver TIFF.
+#: Formats of catalogue pictures, which need an API key: studios deliver TIFF.
 CATALOGUE_FORMATS: Final = DEFAULT_FORMATS | {"TIFF"}
 
-#: libwebp holds four copies of a picture while it decodes, others hold three.
+#: libwebp needs four copies of a picture in memory while decoding, other decoders need three.
 _WEBP_SHARE: Final = 0.75
 _BAND_ROWS: Final = 256
-#: Passes that a JPEG of the maximum size may have; encoders write ten. Smaller ones may have more.
+#: Maximum number of scans of a JPEG of the maximum size; encoders write ten. Smaller ones may have more.
 _MAX_SCANS_OF_LARGEST: Final = 12
 _ORIENTATION_TAG: Final = 0x0112
 _UPRIGHT: Final = {
@@ -56,16 +56,16 @@ _UPRIGHT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What a picture may be; all are checked before a pixel is decoded.
+    """Limits of pictures, checked before a pixel is decoded.
 
     Attributes:
-        max_bytes: largest file.
-        max_pixels: maximum pixels, width times height.
-        max_jpeg_pixels: the same of a JPEG with one scan, as cameras write it. It is decoded at a fraction of
-            its size, row by row, so that it costs a tenth of another picture of as many pixels.
-        max_side_px: longest side.
-        min_side_px: shortest side; below it there is nothing to recognise.
-        formats: Pillow's names of the formats taken.
+        max_bytes: maximum file size.
+        max_pixels: maximum width times height.
+        max_jpeg_pixels: maximum width times height of a JPEG with one scan, as cameras write it. It is
+            decoded row by row at a fraction of its size, at a tenth of the cost of other pictures.
+        max_side_px: maximum length of the longer side.
+        min_side_px: minimum length of the shorter side; smaller pictures cannot be recognised.
+        formats: Pillow's names of the accepted formats.
     """
 
     max_bytes: int = 20_000_000
@@ -78,14 +78,14 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a picture's header says.
+    """The header of a picture.
 
     Attributes:
         format: one of ``shared.images.formats.PICTURES``.
         width: pixels as stored, before the EXIF orientation is applied.
         height: as ``width``.
         mode: Pillow's pixel mode, such as ``RGB`` or ``CMYK``.
-        animated: whether there are more frames than the first, which alone is ever used.
+        animated: whether the file has more than one frame; only the first is used.
     """
 
     format: str
@@ -99,9 +99,9 @@ def probe(data: bytes, limits: ImageLimits) -> ImageInfo:
     """Read the header only.
 
     Raises:
-        UnsupportedFormat: not a picture, or of a format not taken; the message names what it is.
-        ImageTooLarge: over a limit in bytes, pixels or side.
-        UndecodableImage: empty, damaged, cut off, or too small.
+        UnsupportedFormat: no picture, or an unsupported format, which the message names.
+        ImageTooLarge: over a limit of bytes, pixels or side length.
+        UndecodableImage: empty, damaged, truncated or too small.
         OutOfMemory: the process has no memory left.
     """
     with open_picture(data, limits) as picture:
@@ -109,7 +109,7 @@ def probe(data: bytes, limits: ImageLimits) -> ImageInfo:
         if kind == "GIF":
             animated = structure.count_gif_frames(data, at_most=2) > 1
         else:
-            # A JPEG's or HEIC's further pictures, and a TIFF's pages, are no animation.
+            # Further pictures of a JPEG or HEIC, and pages of a TIFF, are no animation.
             animated = kind in ("PNG", "WEBP", "AVIF") and bool(getattr(picture, "is_animated", False))
         return ImageInfo(kind, picture.width, picture.height, picture.mode, animated)
 
@@ -118,44 +118,44 @@ def decode(data: bytes, limits: ImageLimits, min_side_needed_px: int | None = No
     """Decode to ``(H, W, 3) uint8`` RGB: upright, in sRGB, transparent parts on white, first frame.
 
     Args:
-        data: the file's bytes.
-        limits: what is refused.
-        min_side_needed_px: make the picture 2, 4 or 8 times smaller, as long as its shorter side keeps at
-            least this many pixels; None decodes at full size. A JPEG is decoded at that size.
+        data: content of the file.
+        limits: limits of the picture.
+        min_side_needed_px: scale down by 2, 4 or 8 as long as the shorter side has at least this many pixels;
+            None decodes at full size. The decoder of JPEG does the scaling itself.
 
     Raises:
-        UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``probe``; and
-            UndecodableImage for a file whose pixels are cut off or damaged.
+        UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``probe``; UndecodableImage also
+            for truncated or damaged pixels.
     """
     with open_picture(data, limits) as picture:
         if min_side_needed_px is None:
             return _pixels(upright_rgb(picture, limits))
         upright = upright_rgb(picture, limits, (min_side_needed_px, min_side_needed_px))
-        # A JPEG's decoder did it already.
+        # The JPEG decoder has scaled already.
         factor = 1 if picture.format == "JPEG" else _factor(min(upright.size), min_side_needed_px)
         return _pixels(upright if factor == 1 else upright.reduce(factor))
 
 
 def _factor(side_px: int, min_side_px: int) -> int:
-    """Return by how much a side can be divided: 1, 2, 4 or 8."""
+    """Return the factor by which a side can be divided: 1, 2, 4 or 8."""
     return max(factor for factor in (1, 2, 4, 8) if factor == 1 or factor * min_side_px <= side_px)
 
 
 def decodable_formats() -> frozenset[str]:
-    """Return Pillow's names of the formats that can be decoded here: HEIC needs a package of its own."""
+    """Return Pillow's names of the decodable formats; HEIC needs a separate package."""
     return frozenset(PICTURES) if _HEIF_WORKS else frozenset(PICTURES) - {"HEIF"}
 
 
 @contextmanager
 def open_picture(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
-    """Open a picture whose header is within the limits, by the one parser of its format.
+    """Open a picture whose header is within the limits, with the parser of its format only.
 
-    Whatever Pillow raises in the body of the ``with`` becomes one of our errors, as in ``probe``.
+    Converts all exceptions of Pillow in the body of the ``with`` to the errors of ``probe``.
     """
     kind = _accepted_format(data, limits)
     try:
         layout = structure.check(data, kind)
-        # What the pixels' own header says: the container's word is checked below, but libraries may scale.
+        # The size in the bitstream: that of the container is checked below, but libraries may scale to it.
         for size in coded_sizes(data, kind):
             _check_size(size, limits, smallest_px=1, share=_WEBP_SHARE if kind == "WEBP" else 1.0)
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
@@ -170,31 +170,31 @@ def open_picture(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge(_too_many_pixels(limits.max_pixels, limits)) from error
     except Exception as error:
-        # Pillow's parsers share no base class: OSError, SyntaxError, ValueError, struct.error,
-        # EOFError, OverflowError, RuntimeError and more all mean that the file is not sound.
+        # The exceptions of Pillow's parsers share no base class: OSError, SyntaxError, ValueError,
+        # struct.error, EOFError, OverflowError, RuntimeError and more all mean that the file is damaged.
         raise UndecodableImage(
-            f"The {PICTURES[kind]} picture cannot be read, because it is cut off or damaged: "
+            f"The {PICTURES[kind]} picture cannot be read, because it is truncated or damaged: "
             "export or take it again."
         ) from error
 
 
 def upright_rgb(
-    picture: Image.Image, limits: ImageLimits, least_px: tuple[int, int] | None = None
+    picture: Image.Image, limits: ImageLimits, min_size_px: tuple[int, int] | None = None
 ) -> Image.Image:
-    """Load an opened picture as mode RGB, turned as its EXIF orientation says.
+    """Load an opened picture as mode RGB, rotated by its EXIF orientation.
 
     Args:
         picture: from ``open_picture``.
         limits: as given to ``open_picture``.
-        least_px: width and height, as stored, that a JPEG must keep when it is decoded smaller.
+        min_size_px: minimum width and height, as stored, of a JPEG that is decoded at a smaller size.
     """
-    if least_px is not None:
-        picture.draft(None, least_px)
+    if min_size_px is not None:
+        picture.draft(None, min_size_px)
     picture.load()
     if hasattr(picture, "_decoder"):
-        # WebP's and AVIF's decoders keep two more pictures, for a next frame that is never asked for.
+        # The decoders of WebP and AVIF keep two more pictures for a next frame, which is never read.
         picture._decoder = None
-    # Some parsers learn the true size only while they read the pixels.
+    # Some parsers find the true size only while reading the pixels.
     _check_size(picture.size, limits, smallest_px=1, is_streamed=picture.format == "JPEG")
     turn = _UPRIGHT.get(_orientation(picture))
     colours = to_rgb(picture)
@@ -202,7 +202,7 @@ def upright_rgb(
 
 
 def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
-    """Copy an RGB picture band by band: NumPy's own way holds it three times over."""
+    """Copy an RGB picture in bands, because NumPy's conversion needs three copies in memory."""
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     for top in range(0, picture.height, _BAND_ROWS):
         bottom = min(top + _BAND_ROWS, picture.height)
@@ -215,21 +215,21 @@ def _accepted_format(data: bytes, limits: ImageLimits) -> str:
         raise UndecodableImage("The file is empty: choose the picture again.")
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(
-            f"The file has {_megabytes(len(data))}, and {_megabytes(limits.max_bytes)} is the most: "
+            f"The file has {_megabytes(len(data))}, and the maximum is {_megabytes(limits.max_bytes)}: "
             "send a smaller one."
         )
     found = recognise(data)
-    taken = limits.formats & decodable_formats()
-    if found.picture is not None and found.picture in taken:
+    accepted = limits.formats & decodable_formats()
+    if found.picture is not None and found.picture in accepted:
         return found.picture
-    names = [name for picture, name in PICTURES.items() if picture in taken]
-    wanted = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
+    names = [name for picture, name in PICTURES.items() if picture in accepted]
+    formats = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
     what = f"This is {found.name}" if found.name else "This file is not a picture of a known format"
-    raise UnsupportedFormat(f"{what}: send {wanted} instead.")
+    raise UnsupportedFormat(f"{what}: send {formats} instead.")
 
 
 def coded_sizes(data: bytes, kind: str) -> list[tuple[int, int]]:
-    """Return width and height of what is coded, where a container could say something else of it."""
+    """Return the sizes in the bitstream for formats whose container may state another size."""
     if kind == "WEBP":
         canvas = structure.webp_canvas(data)
         return [] if canvas is None else [canvas]
@@ -237,10 +237,10 @@ def coded_sizes(data: bytes, kind: str) -> list[tuple[int, int]]:
 
 
 def _check_scans(size: tuple[int, int], scans: int, limits: ImageLimits) -> None:
-    """Bound what a JPEG's passes over the whole picture cost together."""
+    """Limit the total cost of a JPEG's scans."""
     if scans > 1 and size[0] * size[1] * scans > _MAX_SCANS_OF_LARGEST * limits.max_pixels:
         raise ImageTooLarge(
-            f"The picture is stored in {scans} passes, too many for its {size[0] * size[1] / 1e6:.0f} "
+            f"The picture is stored in {scans} scans, too many for its {size[0] * size[1] / 1e6:.0f} "
             "megapixels: save it as a baseline JPEG, or scale it down."
         )
 
@@ -281,10 +281,10 @@ def _megabytes(count: int) -> str:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; broken EXIF counts as upright, as in every viewer."""
+    """Return the EXIF orientation, 1 to 8; broken EXIF counts as upright, as in image viewers."""
     try:
         value = picture.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:
-        # The EXIF parser has no base class of errors either, and pixels do not need it.
+        # The exceptions of the EXIF parser share no base class, and the pixels can be read without it.
         return 1
     return value if isinstance(value, int) else 1

@@ -1,4 +1,4 @@
-"""Clean files out of untrusted ones: pixels only, no metadata, no payload."""
+"""Encode clean files from untrusted ones: pixels only, without metadata and payload."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from shared.images.decoding import ImageLimits, open_picture, upright_rgb
 from shared.images.formats import recognise
 
 _RENDITION_QUALITY = {"JPEG": 85, "WEBP": 80}
-#: Tried one after the other until the file is small enough; photos are at the first.
+#: JPEG qualities, tried in order until the file is small enough; ordinary photos need only the first.
 _QUALITIES = (90, 80, 65, 45)
 
 
 @dataclass(frozen=True, slots=True)
 class NormalisedImage:
-    """A picture as it is kept and served.
+    """A picture as it is stored and served.
 
     Attributes:
-        jpeg: the file, JPEG in sRGB, 4:4:4, without metadata.
+        jpeg: JPEG file in sRGB, 4:4:4, without metadata.
         width: pixels, upright.
         height: as ``width``.
-        source_format: what was sent, such as ``HEIF``.
+        source_format: format of the input, such as ``HEIF``.
     """
 
     jpeg: bytes
@@ -37,10 +37,10 @@ class NormalisedImage:
 def normalise(
     data: bytes, limits: ImageLimits, max_side_px: int = 1280, max_bytes: int = 1_000_000
 ) -> NormalisedImage:
-    """Scale down to ``max_side_px`` and encode again, so that nothing but the picture is kept.
+    """Scale a picture down to ``max_side_px`` and encode it again, so that only pixels are kept.
 
-    It never grows. Neither EXIF (with its place), profile, tables, comment nor trailing bytes survive. Where
-    the best quality takes more than ``max_bytes``, as noise does, it is written at a lower one, then smaller.
+    Never scales up. EXIF with its location, profile, tables, comments and trailing bytes are dropped. If the
+    best quality takes more than ``max_bytes``, as noise does, quality and then size are reduced.
 
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
@@ -51,7 +51,7 @@ def normalise(
         fitted = _fitted(picture, limits, max_side_px)
     while True:
         for quality in _QUALITIES:
-            # 4:4:4, because a red shirt's edge is what an embedder looks at.
+            # 4:4:4, because chroma subsampling blurs coloured edges, which the embedder uses.
             written = _written(fitted, "JPEG", quality=quality, subsampling=0)
             if len(written) <= max_bytes:
                 format = recognise(data).picture or ""
@@ -60,11 +60,11 @@ def normalise(
 
 
 def _check_shape(size: tuple[int, int], max_side_px: int, min_side_px: int) -> None:
-    """Refuse here what no search could use after it was made smaller; the picture's own size is named."""
+    """Reject pictures that would be too small after scaling; the error has their original size."""
     if min(_scaled(size, max_side_px)) < min_side_px:
         raise InvalidInput(
             f"The picture is {size[0]} by {size[1]} pixels, too long and thin for a search: no side may be "
-            f"more than {max_side_px // min_side_px} times the other. Crop it to what you look for.",
+            f"more than {max_side_px // min_side_px} times the other. Crop it to the searched object.",
             "image",
         )
 
@@ -72,7 +72,7 @@ def _check_shape(size: tuple[int, int], max_side_px: int, min_side_px: int) -> N
 def rendition(
     data: bytes, limits: ImageLimits, max_side_px: int, format: Literal["WEBP", "JPEG"] = "WEBP"
 ) -> bytes:
-    """Return a smaller copy for a page: pixels only, longest side at most ``max_side_px``.
+    """Return a smaller copy for a page: pixels only, longer side at most ``max_side_px``.
 
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
@@ -83,20 +83,20 @@ def rendition(
 
 
 def _fitted(picture: Image.Image, limits: ImageLimits, max_side_px: int) -> Image.Image:
-    """Load upright RGB, scaled down so that the longest side is at most ``max_side_px``."""
+    """Load upright RGB, scaled down so that the longer side is at most ``max_side_px``."""
     upright = upright_rgb(picture, limits, _scaled(picture.size, max_side_px))
     size = _scaled(upright.size, max_side_px)
     return upright if size == upright.size else upright.resize(size, Image.Resampling.BICUBIC)
 
 
 def _scaled(size: tuple[int, int], max_side_px: int) -> tuple[int, int]:
-    """Return the size with the longest side at most ``max_side_px``, and no side under one pixel."""
+    """Return the size scaled to a longer side of at most ``max_side_px``, and at least one pixel per side."""
     scale = min(1.0, max_side_px / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _written(picture: Image.Image, format: str, **options: int) -> bytes:
-    # Pillow copies profile and comment from `info` into what it writes.
+    # Pillow would write profile and comment from `info`.
     picture.info.clear()
     file = io.BytesIO()
     picture.save(file, format, **options)

@@ -1,6 +1,6 @@
-"""What a file is, told from its first bytes: which of our picture formats, or what else.
+"""Detect the format of a file from its first bytes.
 
-The answer picks the one parser that may see the file, so that no other is ever reached.
+The result selects the only parser that may read the file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-#: Pillow's name of a format, and the name that people know it by.
+#: Common names of picture formats by Pillow's names.
 PICTURES: Final = {
     "JPEG": "JPEG",
     "PNG": "PNG",
@@ -57,11 +57,11 @@ _HEAD_BYTES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """What a file turned out to be.
+    """The detected format of a file.
 
     Attributes:
-        picture: Pillow's name of the format when it is one of ``PICTURES``, else None.
-        name: what to call it in a sentence, with its article; None when nothing was recognised.
+        picture: Pillow's name of the format if it is one of ``PICTURES``, else None.
+        name: name with article for messages; None if the format is unknown.
     """
 
     picture: str | None
@@ -69,7 +69,7 @@ class FileKind:
 
 
 def recognise(data: bytes) -> FileKind:
-    """Say what ``data`` is. Reads at most its first kilobyte; never raises."""
+    """Detect the format of ``data`` from at most its first kilobyte; never raises."""
     picture = _picture(data)
     if picture is not None:
         return FileKind(picture, f"{'an' if picture == 'AVIF' else 'a'} {PICTURES[picture]} picture")
@@ -87,13 +87,13 @@ def _picture(data: bytes) -> str | None:
             return picture
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    # Two letters alone would take many a text for a bitmap.
+    # The two letters alone would match many texts.
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADER_BYTES:
         return "BMP"
     if data[4:8] == b"ftyp":
         length = min(int.from_bytes(data[:4], "big"), _HEAD_BYTES)
         brands = {data[8:12]} | {data[at : at + 4] for at in range(16, length, 4)}
-        # An AVIF also carries the general brand mif1, so it is asked for first.
+        # An AVIF also has the generic brand mif1, so its own brands are checked first.
         if brands & {b"avif", b"avis"}:
             return "AVIF"
         if brands & _HEIF_BRANDS:
@@ -102,7 +102,7 @@ def _picture(data: bytes) -> str | None:
 
 
 def _written(head: bytes) -> str | None:
-    """Name what people write: markup or plain text."""
+    """Detect markup and plain text."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if b"%pdf-" in text:
         return "a PDF document"
@@ -112,7 +112,7 @@ def _written(head: bytes) -> str | None:
         if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
             return "a web page"
         return "an XML file"
-    # A character may be cut at the end of the head, hence the errors that are left out.
+    # A character may be truncated at the end of the head, so decoding errors are ignored.
     written = text.decode("utf-8", errors="ignore")
     if (
         len(text) > 1

@@ -1,8 +1,8 @@
-"""Checks of a file's skeleton before a parser sees it: cheap to make, and costly to leave out.
+"""Check the structure of a file before a parser reads it.
 
-Small files can keep a decoder busy for hours or make it reserve gigabytes: a JPEG with a
-hundred thousand passes over the picture (75 bytes each), millions of empty segments or comments,
-a canvas of 16,383 by 16,383. Pillow limits none of these, and takes a PNG with wrong checksums.
+Small files can keep a decoder busy for hours or make it allocate gigabytes: a JPEG with a hundred thousand
+scans (75 bytes each), millions of empty segments or comments, a canvas of 16,383 by 16,383. Pillow limits
+none of these, and accepts a PNG with wrong checksums.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from shared.errors import UndecodableImage, UnsupportedFormat
 MAX_JPEG_SCANS: Final = 50
 MAX_JPEG_SEGMENTS: Final = 5_000
 MAX_JPEG_FILL_BYTES: Final = 65_536
-#: Encoders write no fill bytes within a scan; hardware that pads writes a few.
+#: Encoders write no fill bytes within a scan, except some hardware that pads with a few.
 MAX_JPEG_FILL_RUN: Final = 64
 MAX_PNG_CHUNKS: Final = 65_536
 MAX_GIF_BLOCKS_BEFORE_PICTURE: Final = 5_000
 MAX_GIF_BLOCKS: Final = 200_000
 
 _JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
-#: Within a scan, FF 00 is a byte of the picture and FF D0 to FF D7 restart the coder.
+#: Within a scan, FF 00 is an escaped byte of data, and FF D0 to FF D7 are restart markers.
 _JPEG_SCAN_END: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_BARE: Final = frozenset((0x01, *range(0xD0, 0xD9)))
 _JPEG_FILL: Final = b"\xff" * (MAX_JPEG_FILL_RUN + 1)
@@ -32,21 +32,19 @@ _SOS, _EOI = 0xDA, 0xD9
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset((0xC0, 0xC1))
 
-_CUT_OFF: Final = "The picture is cut off: send the whole file."
+_CUT_OFF: Final = "The picture is truncated: send the whole file."
 _DAMAGED: Final = "The picture is damaged: export or take it again."
-_OVERLOADED: Final = (
-    "The picture is built in far more parts than any camera makes: save it again as a plain JPEG."
-)
+_OVERLOADED: Final = "The picture has far more parts than cameras write: save it again as a plain JPEG."
 
 
 @dataclass(frozen=True, slots=True)
 class JpegLayout:
-    """How a JPEG's picture is stored.
+    """The layout of a JPEG.
 
     Attributes:
-        scans: passes over the picture.
-        is_streamed: whether a decoder needs to hold a few rows only, and can decode at a fraction of the
-            size; otherwise it holds the coefficients of the whole picture.
+        scans: number of scans.
+        is_streamed: whether a decoder needs only a few rows in memory and can decode at a fraction of the
+            size; otherwise it needs the coefficients of the whole picture.
     """
 
     scans: int
@@ -54,14 +52,14 @@ class JpegLayout:
 
 
 def check(data: bytes, picture: str) -> JpegLayout | None:
-    """Check the skeleton of a file whose format is ``picture`` (Pillow's name).
+    """Check the structure of a file whose format is ``picture`` (Pillow's name).
 
     Returns:
-        What a JPEG's skeleton is, None for other formats.
+        The layout of a JPEG, None for other formats.
 
     Raises:
-        UndecodableImage: it is cut off, damaged, or built to keep a decoder busy.
-        UnsupportedFormat: a variant that is not taken.
+        UndecodableImage: it is truncated, damaged, or built to keep a decoder busy.
+        UnsupportedFormat: an unsupported variant.
     """
     if picture == "JPEG":
         return _check_jpeg(data)
@@ -75,12 +73,12 @@ def check(data: bytes, picture: str) -> JpegLayout | None:
 
 
 def _is_compressed_bmp(data: bytes) -> bool:
-    """Tell the run-length kinds, which Pillow reads in a slow loop in Python."""
+    """Return whether a BMP is run-length encoded, which Pillow decodes in a slow Python loop."""
     return int.from_bytes(data[14:18], "little") >= 40 and data[30:34] in (b"\1\0\0\0", b"\2\0\0\0")
 
 
 def _check_jpeg(data: bytes) -> JpegLayout:
-    """Walk from segment to segment to the end of the first picture."""
+    """Check all segments up to the end of the first picture."""
     at, segments, scans, fill_bytes, frame = 2, 0, 0, 0, 0
     while True:
         found = _JPEG_MARKER.search(data, at, at + MAX_JPEG_FILL_BYTES)
@@ -111,7 +109,7 @@ def _check_jpeg(data: bytes) -> JpegLayout:
 
 
 def _check_png(data: bytes) -> None:
-    """Check every chunk's checksum, to the end mark."""
+    """Check the checksum of every chunk up to the end chunk."""
     at, view = 8, memoryview(data)
     for _ in range(MAX_PNG_CHUNKS):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -126,10 +124,10 @@ def _check_png(data: bytes) -> None:
 
 
 def count_gif_frames(data: bytes, at_most: int) -> int:
-    """Count the frames of a GIF, and stop at ``at_most``.
+    """Count the frames of a GIF, up to ``at_most``.
 
     Raises:
-        UndecodableImage: it is cut off before the last of them, or has too many blocks.
+        UndecodableImage: it is truncated before the last of them, or has too many blocks.
     """
     at, frames, blocks_left = 13 + _gif_table_bytes(data, 10), 0, MAX_GIF_BLOCKS_BEFORE_PICTURE
     while True:
@@ -148,13 +146,13 @@ def count_gif_frames(data: bytes, at_most: int) -> int:
 
 
 def _gif_table_bytes(data: bytes, at: int) -> int:
-    """Return the length of the colour table that the flags at ``at`` announce."""
+    """Return the length of the colour table given by the flags at ``at``."""
     flags = data[at] if at < len(data) else 0
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _skip_gif_blocks(data: bytes, at: int, blocks_left: int) -> tuple[int, int]:
-    """Return where a chain of sub-blocks ends, and how many more may follow."""
+    """Return the end of a chain of sub-blocks, and how many more are allowed."""
     while at < len(data):
         if blocks_left == 0:
             raise UndecodableImage(_OVERLOADED)
@@ -166,9 +164,9 @@ def _skip_gif_blocks(data: bytes, at: int, blocks_left: int) -> tuple[int, int]:
 
 
 def webp_canvas(data: bytes) -> tuple[int, int] | None:
-    """Return the width and height that a WebP's header states, or None if it has no sound header.
+    """Return width and height in the header of a WebP, or None without a valid header.
 
-    libwebp reserves eight bytes a pixel as soon as its decoder is made, so they are read before.
+    Read in advance, because libwebp allocates eight bytes per pixel when its decoder is created.
     """
     kind = data[12:16]
     if kind == b"VP8X" and len(data) >= 30:
