@@ -1,1 +1,1 @@
-"""Access: wrong keys and their limits."""
+"""Access control: counting and limiting wrong keys."""

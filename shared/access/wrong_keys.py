@@ -1,8 +1,8 @@
 """Count, limit and log wrong API keys by address.
 
-The right key always works, also from an address whose wrong keys are answered 429: otherwise a stranger
-behind the same proxy or router could lock the owner out. Guessing is ruled out by the key's length; the
-limit keeps the attempts cheap and the log shows them.
+The right key always works, also from an address whose wrong keys are answered with 429. Otherwise a stranger
+behind the same proxy or router could lock the owner out. The length of the key prevents guessing; the limit
+keeps attempts cheap, and the log shows them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from shared.process.metrics import AUTH_FAILURES
 
 log = get_logger("vitrine.web")
 
-#: Wrong keys of one address in a minute before they are answered 429.
+#: Maximum number of wrong keys and sign-ins per address and minute; above it, they are answered with 429.
 WRONG_KEYS_PER_MINUTE = 30
 WRONG_SIGN_INS_PER_MINUTE = 10
-#: One subscriber has a whole IPv6 network of this length.
+#: A subscriber has an IPv6 network with this prefix length.
 _IPV6_NETWORK_BITS = 64
 
 
 class WrongKeys:
-    """Counts the wrong keys of one way in.
+    """Counts the wrong keys of one authentication method.
 
     Args:
-        counter: counts by address, across all web processes.
+        counter: counts by address over all web processes.
         how: label of the metric: ``bearer`` or ``sign_in``.
     """
 
@@ -36,17 +36,17 @@ class WrongKeys:
         AUTH_FAILURES.labels(how)
 
     def count(self, address: str | None) -> int | None:
-        """Count and log one wrong key; return the seconds to wait once the address is over its limit."""
+        """Count and log a wrong key; return None, or the seconds to wait if the address is over its limit."""
         AUTH_FAILURES.labels(self._how).inc()
         count, wait_s = self._counter.tally(network_of(address or ""))
-        # Over the limit one line for each doubling: a flood of guesses must not become a flood of lines.
+        # Over the limit, only doublings are logged: a flood of guesses must not flood the log.
         if wait_s is None or count & (count - 1) == 0:
             log.warning("wrong API key", address=address, how=self._how, count_in_this_minute=count)
         return wait_s
 
 
 def network_of(address: str) -> str:
-    """Return what one caller is counted as: an IPv4 address, or an IPv6 /64 network."""
+    """Return the unit of counting of an address: the IPv4 address, or its IPv6 /64 network."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,1 +1,1 @@
-"""Everything that speaks to Redis: wake-up messages for workers, and notifications for waiters."""
+"""Redis: wake-up messages for workers, notifications for waiting requests, and counters."""

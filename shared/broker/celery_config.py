@@ -1,7 +1,7 @@
-"""The Celery configuration that both sides use.
+"""Celery configuration of publishers and workers.
 
-A message only wakes a worker and the database is the truth, so messages are acknowledged early: the
-maintenance process publishes a lost one again, and no redelivery can race with a lease.
+A message only wakes a worker; the database has the work. Therefore messages are acknowledged early: the
+maintenance process publishes lost ones again, and no redelivery can race with a lease.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from celery import Celery
 
 from shared.broker.task_names import LANE_OF, TaskName
 
-#: A search batch that takes longer has hung: its process is replaced.
+#: Time limit of a search batch, after which its process is replaced as hung.
 SEARCH_LIMIT_S = 25
 _OF_SEARCHES = {"time_limit": SEARCH_LIMIT_S, "soft_time_limit": SEARCH_LIMIT_S - 5}
-#: A chunk may take long, and its worker notices by itself when it hangs (``jobs.hang_s``). This is for
-#: one that hangs so badly that it cannot: a library that never lets go of the interpreter.
+#: Time limit of a chunk. Its worker usually detects a hang itself (``jobs.hang_s``); this limit covers a
+#: library that never releases the GIL.
 CHUNK_LIMIT_S = 6 * 3600
 #: Loading models takes seconds; the default of 4 s would kill every replacement process.
 PROCESS_START_LIMIT_S = 180
@@ -27,7 +27,7 @@ def make_celery(redis_url: str, socket_timeout_s: float = 5.0) -> Celery:
 
     Args:
         redis_url: the broker, ``redis://`` or ``rediss://``.
-        socket_timeout_s: without one, a half-open connection stalls a process for ever.
+        socket_timeout_s: limit that keeps a half-open connection from blocking a process for ever.
     """
     app = Celery("vitrine", broker=redis_url, set_as_current=False)
     app.conf.update(_settings(socket_timeout_s))
@@ -55,12 +55,12 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
             "socket_connect_timeout": min(2.0, socket_timeout_s),
             "socket_keepalive": True,
             "health_check_interval": 5,
-            # A message that a busy worker keeps for longer is delivered again, which is harmless.
+            # A message that a busy worker holds for longer is delivered again, which is harmless.
             "visibility_timeout": 900,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
         },
-        # Written out because Celery 6 turns it on, and then a broken connection loses the running task.
+        # Explicit, because the default of Celery 6 cancels the running task when the connection is lost.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_pool": "prefork",
         "worker_pool_start_method": "spawn",  # CUDA cannot be used in a forked child
@@ -68,7 +68,7 @@ def _settings(socket_timeout_s: float) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_proc_alive_timeout": PROCESS_START_LIMIT_S,
         "worker_send_task_events": True,
-        # The event of sending costs a search as much as its message; Flower shows it from its arrival on.
+        # The sent event costs as much as the message itself; Flower shows a task from its receipt on.
         "task_send_sent_event": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

@@ -1,4 +1,4 @@
-"""Whether the broker takes writes: it may answer PING for hours while it refuses every message."""
+"""Probe whether the broker accepts writes; it may answer PING while it refuses every message."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import redis
 from shared.broker.redis_clients import client_options
 from shared.errors import BrokerUnavailable
 
-#: Age from which a result is probed again. A probe is one round trip.
+#: Maximum age of a probe's result. A probe is one round trip.
 REFRESH_S = 1.0
-#: The same after a timeout, which costs a second: a frozen broker must not delay every request.
+#: Maximum age of a timeout, which takes a second: a frozen broker must not delay every request.
 REFRESH_AWAY_S = 3.0
-#: Share of ``maxmemory`` above which no new work is accepted: what was accepted needs some room on its way,
-#: and close to the limit each write passes or fails by chance.
+#: Share of ``maxmemory`` above which no new work is accepted. Accepted work needs some memory, and close to
+#: the limit a write succeeds or fails at random.
 FULL_SHARE = 0.98
 _KEY = "vitrine:writable"
 _KEY_LIFE_S = 60
-#: A word of Redis' own error.
+#: Text in Redis' own error.
 _FULL = "maxmemory"
 _MEGABYTE = 2**20
 
 
 class BrokerState(StrEnum):
-    """What the broker does with a write."""
+    """Reaction of the broker to a write."""
 
     WRITABLE = "writable"
-    #: It answers, and refuses writes: full, read-only, or its disk is full. It stays so until someone acts.
+    #: Refuses writes: memory or disk full, or read-only. An administrator has to act.
     REFUSING = "refusing"
-    #: It does not answer: restarting, frozen, or away.
+    #: Does not answer: restarting, frozen or stopped.
     AWAY = "away"
 
 
@@ -41,11 +41,11 @@ class BrokerReport:
     """The result of one probe.
 
     Attributes:
-        message: ``ok``, or what is wrong.
-        accepts_writes: whether the write of the probe passed. It may in a broker that is nearly full, which
-            counts as refusing: then workers go on, and make room.
-        used_bytes: memory in use, 0 where it is unknown.
-        max_bytes: ``maxmemory``, 0 where there is no limit or it is unknown.
+        message: ``ok``, or the error.
+        accepts_writes: whether the probe's write succeeded. It may succeed in a nearly full broker, whose
+            state is ``REFUSING``; workers then continue and free memory.
+        used_bytes: memory in use, 0 if unknown.
+        max_bytes: ``maxmemory``, 0 if there is no limit or it is unknown.
     """
 
     state: BrokerState
@@ -56,7 +56,7 @@ class BrokerReport:
 
 
 class BrokerHealth:
-    """Probes the broker by a small real write; remembers the result for a moment. Thread-safe.
+    """Probes the broker by a small write, and caches the result. Thread-safe.
 
     Args:
         redis_url: the broker.
@@ -69,7 +69,7 @@ class BrokerHealth:
         self._stale_at = 0.0
 
     def report(self) -> BrokerReport:
-        """Return the state, at most ``REFRESH_S`` old, or ``REFRESH_AWAY_S`` while it is away.
+        """Return a result that is at most ``REFRESH_S`` old, or ``REFRESH_AWAY_S`` after a timeout.
 
         One thread probes at a time; concurrent callers get the previous result.
         """
@@ -85,24 +85,24 @@ class BrokerHealth:
             self._lock.release()
 
     def expire(self) -> None:
-        """Probe at the next call: a publish has just failed."""
+        """Probe again at the next call, after a failed publish."""
         self._stale_at = min(self._stale_at, time.monotonic())
 
     def check(self) -> None:
-        """Raise BrokerUnavailable unless the broker takes writes."""
+        """Raise BrokerUnavailable unless the broker accepts writes."""
         report = self.report()
         if report.state is not BrokerState.WRITABLE:
             raise BrokerUnavailable(report.message)
 
     def require_writable(self) -> None:
-        """Raise BrokerUnavailable when the broker refuses writes.
+        """Raise BrokerUnavailable if the broker refuses writes.
 
-        A broker that is away passes: it is restarting most times, and the maintenance process publishes
-        again what was accepted in the meantime.
+        An unavailable broker is accepted, because it is usually restarting, and the maintenance process
+        publishes the work that is accepted until then.
         """
         report = self.report()
         if report.state is BrokerState.REFUSING:
-            raise BrokerUnavailable(f"The broker takes no work ({report.message}). Try again later.")
+            raise BrokerUnavailable(f"The broker accepts no work ({report.message}). Try again later.")
 
     def _probe(self) -> BrokerReport:
         refused: str | None = None
@@ -122,7 +122,7 @@ class BrokerHealth:
         return BrokerReport(BrokerState.REFUSING, _refusal(refused, used, limit), passed, used, limit)
 
     def _memory(self) -> tuple[int, int]:
-        """Return used and maximum bytes; zeros where this user may not ask."""
+        """Return used and maximum bytes; zeros without permission for INFO."""
         try:
             found = self._client.info("memory")
         except redis.exceptions.ResponseError:
@@ -131,7 +131,7 @@ class BrokerHealth:
 
 
 def _refusal(reason: str, used: int, limit: int) -> str:
-    """Say in a few words why a write was refused."""
+    """Return a short reason for a refused write."""
     if _FULL in reason:
         full = f", {used / _MEGABYTE:.0f} of {limit / _MEGABYTE:.0f} MB used" if limit else ""
         return f"not writable{full}: raise maxmemory"

@@ -1,4 +1,4 @@
-"""Connection options of every Redis client except Celery's."""
+"""Connection options of Redis clients other than Celery's, and queue lengths."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _TIMEOUT_S = 1.0
 
 
 def client_options() -> dict[str, Any]:
-    """Return options of a client that gives up after one second, without a retry.
+    """Return options with a timeout of one second and no retry.
 
-    A frozen broker must not cost a request or a batch more than that.
+    A frozen broker must not delay a request or a batch by more than that.
     """
     return {
         "socket_timeout": _TIMEOUT_S,
@@ -26,10 +26,10 @@ def client_options() -> dict[str, Any]:
 
 
 class QueueLengths:
-    """Counts the messages that wait in the queues.
+    """Counts the messages in the queues.
 
-    It is no use of Celery's own connection, which tries again until a moment of the wall clock: set back by
-    an hour while the broker is away, that moment is an hour off.
+    Does not use Celery's connection, which retries until a time of the wall clock: a clock that is set back
+    by an hour while the broker is unavailable prolongs the retries by an hour.
     """
 
     def __init__(self, redis_url: str) -> None:

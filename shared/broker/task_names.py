@@ -1,7 +1,7 @@
-"""Names of the Celery tasks, and the lane that each runs in.
+"""Names of the Celery tasks and of their lanes.
 
-A message carries the id of a database row and nothing else. The names are a public interface:
-dashboards label by them.
+A message has the id of a database row and nothing else. The names are a public interface, because dashboards
+use them as labels.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from enum import StrEnum
 
 
 class Lane(StrEnum):
-    """A queue with worker processes of its own."""
+    """A queue with its own worker processes."""
 
     SEARCH = "search"
     CATALOGUE = "catalogue"
 
 
 class TaskName(StrEnum):
-    """A task, as Celery and Flower show it."""
+    """Name of a task in Celery and Flower."""
 
     ANSWER_SEARCH = "search.answer"
     WORK_CHUNK = "catalogue.work_chunk"

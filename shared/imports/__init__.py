@@ -1,5 +1,5 @@
-"""Imports: where their files come from, and how a manifest in them becomes products.
+"""Read the files of imports, and their manifests as products.
 
-``kinds`` names what may be imported. ``opening`` opens it in the worker: a folder, an archive, an S3
-prefix, a manifest alone. ``shared.imports.manifest`` reads its rows.
+``kinds`` lists the supported files. ``opening`` opens a folder, an archive, an S3 prefix or a single manifest
+in the worker. ``manifest`` reads the rows.
 """

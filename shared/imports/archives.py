@@ -1,4 +1,4 @@
-"""Files in a zip or tar archive, found by an index that is small enough to keep between chunks."""
+"""Read members of zip and tar archives, by an index that is small enough to cache between chunks."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from shared.imports.kinds import is_manifest, is_parquet
 from shared.imports.seekable import SeekableFile
 from shared.storage.durable import translate_storage_errors
 
-#: Offset, packed size, unpacked size, CRC, method, flags. As bytes a place takes a third of an object's
-#: memory, and there are hundreds of thousands.
-_PLACE: Final = struct.Struct("<QQQIHH")
+#: Offset, packed size, unpacked size, CRC, method, flags. Packed as bytes, hundreds of thousands of entries
+#: take a third of the memory of objects.
+_ENTRY: Final = struct.Struct("<QQQIHH")
 _IN_TAR: Final = 0xFFFF
-#: The last record of a zip file with the longest comment.
+#: Maximum size of the last record of a zip file, with the longest comment.
 _ZIP_END_BYTES: Final = 22 + 65_535
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
-#: Of an entry of a zip's table of contents: the lengths of its name, extra fields and comment.
+#: Lengths of name, extra fields and comment in an entry of a zip's table of contents.
 _DIRECTORY_ENTRY: Final = struct.Struct("<28xHHH12x")
 _DIRECTORY_ENTRY_MARK: Final = b"PK\x01\x02"
 
 
 @dataclass(frozen=True)
 class Caps:
-    """What an archive may hold.
+    """Limits of an archive.
 
     Attributes:
-        directory_bytes: largest table of contents of a zip, or header of a tar's member.
-        image_bytes: largest member that is no manifest.
-        parquet_bytes: largest Parquet manifest that is packed: it is unpacked to disk to be read.
-        ratio: of the unpacked size to the packed one.
+        members: maximum number of members.
+        directory_bytes: maximum size of a zip's table of contents, or of a tar member's header.
+        image_bytes: maximum size of a member that is no manifest.
+        parquet_bytes: maximum size of a compressed Parquet manifest, which is unpacked to disk.
+        ratio: maximum ratio of the unpacked size to the packed size.
     """
 
     members: int = 500_000
@@ -51,18 +52,18 @@ class Caps:
 
 @dataclass(frozen=True)
 class ArchiveIndex:
-    """Where each member lies."""
+    """Entries of an archive's members by name."""
 
-    places: Mapping[str, bytes]
+    entries: Mapping[str, bytes]
     caps: Caps
 
 
 class ArchiveSource:
-    """The members of an archive. Its file may be read by many threads.
+    """The members of an archive. Safe for many threads.
 
     Args:
-        file: the archive, open for reading anywhere in it.
-        index: of this very archive.
+        file: the archive, open and seekable.
+        index: index of this archive.
     """
 
     manifest: str | None = None
@@ -73,32 +74,32 @@ class ArchiveSource:
         self._lock = threading.Lock()
 
     def names(self) -> Iterator[str]:
-        yield from sorted(self._index.places, key=lambda name: name.count("/"))
+        yield from sorted(self._index.entries, key=lambda name: name.count("/"))
 
     def open(self, name: str) -> BinaryIO:
-        """Open a member; it is unpacked while it is read, never as a whole."""
-        place = self._index.places.get(str(PurePosixPath(name)))
-        if place is None:
+        """Open a member, which is unpacked while it is read."""
+        entry = self._index.entries.get(str(PurePosixPath(name)))
+        if entry is None:
             raise ImageMissing(f"There is no file {name!r} in the import.")
-        offset, packed, size, crc, method, flags = _PLACE.unpack(place)
+        offset, packed, size, crc, method, flags = _ENTRY.unpack(entry)
         if size > self._index.caps.image_bytes and not is_manifest(name):
-            raise ImageMissing(f"{name!r} unpacks to {size:,} bytes, which is not allowed.")
+            raise ImageMissing(f"{name!r} unpacks to {size:,} bytes, over the limit for images.")
         if method == _IN_TAR:
             return io.BufferedReader(Window(self._file, self._lock, offset, size))
         window = Window(self._file, self._lock, self._data_offset(name, offset), packed)
         if method == zipfile.ZIP_STORED and is_manifest(name):
-            return io.BufferedReader(window)  # one may jump about in it, as Parquet does
+            return io.BufferedReader(window)  # seekable, as Parquet requires
         if is_parquet(name) and size > self._index.caps.parquet_bytes:
             raise InvalidManifest(
                 f"{name[:200]!r} unpacks to {size:,} bytes, over the limit (VITRINE_JOBS__MAX_IMPORT_BYTES): "
                 "store it in the zip file without compression, or send it alone."
             )
         if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ImageMissing(f"{name!r} is packed by a method that is not read: use deflate.")
+            raise ImageMissing(f"{name!r} is packed by an unsupported method: use deflate.")
         info = zipfile.ZipInfo(name)
         info.compress_size, info.file_size, info.CRC = packed, size, crc
         info.compress_type, info.flag_bits = method, flags
-        return io.BufferedReader(_Unpacked(name, zipfile.ZipExtFile(cast(Any, window), "r", info)))
+        return io.BufferedReader(_UnpackedMember(name, zipfile.ZipExtFile(cast(Any, window), "r", info)))
 
     def _data_offset(self, name: str, header: int) -> int:
         with self._lock, translate_storage_errors("read an import"):
@@ -112,48 +113,48 @@ class ArchiveSource:
 
 
 def index_archive(file: BinaryIO, ending: str, caps: Caps) -> ArchiveIndex:
-    """Read an archive's table of contents, with no member read and none trusted.
+    """Read the table of contents of an untrusted archive, without reading its members.
 
     Args:
         ending: ``zip`` or ``tar``.
 
     Raises:
-        InvalidManifest: it cannot be read, is over one of the caps, or holds what no import needs:
-            links, devices, and names that lead out of it.
+        InvalidManifest: the archive cannot be read, exceeds a limit, or contains links, devices or names that
+            lead out of it.
     """
     guarded = cast(BinaryIO, _Guarded(file, caps.directory_bytes))
-    places: dict[str, bytes] = {}
+    entries: dict[str, bytes] = {}
     file.seek(0)
-    for number, (name, place) in enumerate(_MEMBERS[ending](guarded, caps), start=1):
+    for number, (name, entry) in enumerate(_MEMBERS[ending](guarded, caps), start=1):
         if number > caps.members:
             raise _too_many(caps)
-        places[_checked_name(name)] = place
-    return ArchiveIndex(places, caps)
+        entries[_check_name(name)] = entry
+    return ArchiveIndex(entries, caps)
 
 
 def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
     _check_zip_directory(file, caps)
     try:
         archive = zipfile.ZipFile(cast(Any, _CountedDirectory(file, caps)))
-    # zipfile raises all of these over hostile bytes: the last two for versions and fields it cannot read.
+    # zipfile raises all of these for hostile bytes, the last two for unsupported versions and fields.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
         raise InvalidManifest("This is not a zip file that can be read: pack it again.") from error
     packed_bytes, unpacked_bytes = file.seek(0, io.SEEK_END), 0
     for member in archive.infolist():
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _no_file(member.filename)
+            raise _special_file(member.filename)
         if member.is_dir():
             continue
         if member.flag_bits & 1:
             raise InvalidManifest("The zip file has a password: pack it without one.")
-        # Members may overlap, so that a small file unpacks to a lot: the sum counts.
+        # Members may overlap, so that a small file unpacks to a large size: the sum is limited.
         unpacked_bytes += member.file_size
         if unpacked_bytes > caps.ratio * packed_bytes + caps.directory_bytes:
             raise InvalidManifest(f"The zip file unpacks to over {caps.ratio} times its size: refused.")
         yield (
             member.filename,
-            _PLACE.pack(
+            _ENTRY.pack(
                 member.header_offset,
                 member.compress_size,
                 member.file_size,
@@ -165,14 +166,14 @@ def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
 
 
 def _check_zip_directory(file: BinaryIO, caps: Caps) -> None:
-    """Count the entries of the table of contents, whatever it says: to parse a million takes 20 s."""
+    """Count the entries in the bytes of the table of contents, because parsing a million takes 20 s."""
     size = file.seek(0, io.SEEK_END)
     tail_at = max(0, size - _ZIP_END_BYTES)
     file.seek(tail_at)
     tail = file.read(_ZIP_END_BYTES)
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or end + 22 > len(tail):
-        return  # zipfile says what is wrong
+        return  # zipfile raises the error
     stated = int.from_bytes(tail[end + 12 : end + 16], "little")
     length = min(stated, caps.directory_bytes, tail_at + end)
     file.seek(tail_at + end - length)
@@ -186,13 +187,13 @@ def _tar_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                # It would keep them all.
+                # tarfile would keep all members in memory.
                 cast(Any, archive).members.clear()
                 if member.isdir():
                     continue
                 if not member.isreg() or member.issparse():
-                    raise _no_file(member.name)
-                yield member.name, _PLACE.pack(member.offset_data, member.size, member.size, 0, _IN_TAR, 0)
+                    raise _special_file(member.name)
+                yield member.name, _ENTRY.pack(member.offset_data, member.size, member.size, 0, _IN_TAR, 0)
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, struct.error) as error:
         raise InvalidManifest("This is not a tar file that can be read: pack it again.") from error
 
@@ -203,7 +204,7 @@ _MEMBERS: Final[dict[str, Callable[[BinaryIO, Caps], Iterator[tuple[str, bytes]]
 }
 
 
-def _checked_name(name: str) -> str:
+def _check_name(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise InvalidManifest(f"The archive has a file {name[:200]!r}, which leads out of it: pack it again.")
@@ -216,7 +217,7 @@ def _too_many(caps: Caps) -> InvalidManifest:
     )
 
 
-def _no_file(name: str) -> InvalidManifest:
+def _special_file(name: str) -> InvalidManifest:
     return InvalidManifest(
         f"{name[:200]!r} in the archive is a link or a device: pack the files themselves "
         "(tar with --dereference, zip without --symlinks)."
@@ -224,24 +225,24 @@ def _no_file(name: str) -> InvalidManifest:
 
 
 class _Guarded:
-    """A file whose single reads are bounded: tables and headers say by themselves how long they are."""
+    """A file with a limit for single reads, because tables and headers state their own length."""
 
-    def __init__(self, file: BinaryIO, most_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
         self._file = file
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self.seek, self.tell, self.seekable = file.seek, file.tell, lambda: True
 
     def read(self, size: int = -1) -> bytes:
-        if size > self._most_bytes:
+        if size > self._max_bytes:
             raise InvalidManifest("The archive's table of contents is too long: split it.")
-        return self._file.read(size if size >= 0 else self._most_bytes)
+        return self._file.read(size if size >= 0 else self._max_bytes)
 
 
 class _CountedDirectory:
-    """A zip file whose members are counted in the bytes of its table of contents, before `zipfile` builds an
-    object of each: 600,000 of them would take 11 s before they are refused.
+    """A zip file that counts the members in the bytes of its table of contents.
 
-    `zipfile` reads the table at once, by its length, and believes no number of members that the file states.
+    `zipfile` would build an object of each before any limit applies, which takes 11 s for 600,000 members. It
+    reads the table at once, by its length, and ignores the number of members that the file states.
     """
 
     def __init__(self, file: BinaryIO, caps: Caps) -> None:
@@ -262,7 +263,7 @@ class _CountedDirectory:
 
 
 class Window(SeekableFile):
-    """A part of a file that others read too."""
+    """A part of a file that several readers share."""
 
     def __init__(self, file: BinaryIO, lock: threading.Lock, start: int, length: int) -> None:
         super().__init__(length)
@@ -272,7 +273,7 @@ class Window(SeekableFile):
 
     def readinto(self, buffer: Any) -> int:
         wanted = min(len(buffer), self.left())
-        # A store that does not answer is no fault of the archive: the chunk is done again later.
+        # An unavailable store is no error of the archive: the chunk is retried later.
         with self._lock, translate_storage_errors("read an import"):
             self._file.seek(self._start + self._at)
             data = self._file.read(wanted)
@@ -281,8 +282,8 @@ class Window(SeekableFile):
         return len(data)
 
 
-class _Unpacked(io.RawIOBase):
-    """A member while it is unpacked; what is wrong with it is told in our own error."""
+class _UnpackedMember(io.RawIOBase):
+    """A member that is unpacked while it is read; decompression errors become ``ImageMissing``."""
 
     def __init__(self, name: str, member: zipfile.ZipExtFile) -> None:
         self._name = name

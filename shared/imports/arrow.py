@@ -1,8 +1,8 @@
-"""Reads Parquet manifests and zstd streams: the only importer of pyarrow, itself imported when needed.
+"""Read Parquet manifests and zstd streams: the only importer of pyarrow, itself imported on demand.
 
 Manifests are read in a child process only: ``shared.imports.parquet``.
 
-pyarrow is installed where imports are read: in the worker, not in the web image.
+pyarrow is installed in the worker, which reads imports, and not in the web image.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from shared.errors import InvalidManifest
 from shared.imports.records import MAX_COLUMNS, MAX_LINE, Numbered, flat_record
 
 _BATCH_ROWS = 1_000
-_LEAST_ROWS = 4
+_MIN_BATCH_ROWS = 4
 _BATCH_BYTES = 32 * 2**20
-#: One long value may stand for all rows of a batch: the worst that a column of a row group can become.
+#: Limit for a batch in which one long value, stored once, is repeated in all rows of a column.
 _WORST_BYTES = 128 * 2**20
-#: A batch that has more than was stated of it.
+#: Limit for a batch that is larger than its metadata states.
 _MAX_BATCH_BYTES = 2 * _BATCH_BYTES
-#: Of all rows together to the file; a small file may unpack to this much whatever the ratio.
+#: Maximum ratio of all rows to the file; a small file may unpack to the minimum whatever its ratio.
 _MAX_RATIO = 100
 _MIN_UNPACKED_BYTES = 128 * 2**20
-#: Of a row on average; a single long text is told as the fault of its row.
+#: Maximum average size of a row; a single long text is an error of its row.
 _MAX_ROW_BYTES = 4 * MAX_LINE
 _COLUMN_BYTES = 2**30
-#: Read at once of a column of a row group, however large the row group is.
+#: Bytes read at once from a column, whatever the size of its row group.
 _BUFFER_BYTES = 1 << 20
 
 
 def zstd_reader(file: BinaryIO) -> BinaryIO:
-    """Return what unpacks ``file`` while it is read; OSError where it is damaged."""
+    """Return a stream that unpacks ``file`` while it is read; raises OSError for damaged data."""
     return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
 
 
 def records_of(file: BinaryIO, size: int) -> Iterator[Numbered]:
     """Yield the rows of a Parquet file as records, row group by row group.
 
-    Called in a process with limited memory (``shared.sandbox``): a page says how large it is only when it is
-    unpacked, and what the footer says of it may be a lie.
+    Called in a process with limited memory (``shared.sandbox``): the size of a page is known only after
+    unpacking, and the footer may state a wrong one.
 
     Args:
-        size: of the file in bytes.
+        size: size of the file in bytes.
 
     Raises:
-        InvalidManifest: it is no Parquet file, has no column ``product_id``, or unpacks to far too much.
-        MemoryError: a page or a value is larger than this process may be.
+        InvalidManifest: no Parquet file, no column ``product_id``, or over a limit when unpacked.
+        MemoryError: a page or value exceeds the memory limit of this process.
     """
     number, total_bytes = 0, 0
     try:
@@ -72,7 +72,7 @@ def records_of(file: BinaryIO, size: int) -> Iterator[Numbered]:
                 number += 1
                 yield number, record
     except MemoryError:
-        # One of pyarrow's is an ArrowException too.
+        # pyarrow's MemoryError is also an ArrowException.
         raise
     except (pa.ArrowException, OSError, EOFError) as error:
         raise InvalidManifest(
@@ -81,37 +81,37 @@ def records_of(file: BinaryIO, size: int) -> Iterator[Numbered]:
 
 
 def _without_dictionaries(batch: Any) -> Any:
-    """Write out each row's value, so that the batch's size is that of its rows."""
+    """Decode dictionaries, so that the size of the batch is that of its rows."""
     columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _check_unpacked(batch: Any, number: int, total_bytes: int, size: int) -> None:
-    """Refuse a file that repeats one long value: it is kept once, and stands in all rows."""
+    """Reject a file that repeats one long value in all rows, although it stores it once."""
     if batch.nbytes > min(_MAX_BATCH_BYTES, _MAX_ROW_BYTES * len(batch)):
         raise InvalidManifest(
             f"The rows after row {number} of the Parquet manifest have {batch.nbytes // len(batch):,} bytes "
-            "each, far more than a product needs: shorten the texts."
+            "each, over the limit: shorten the texts."
         )
     if total_bytes > max_unpacked_bytes(size):
         raise unpacks_too_far(number)
 
 
 def max_unpacked_bytes(size: int) -> int:
-    """Return how much the rows of a file of ``size`` bytes may have together."""
+    """Return the maximum size of all rows of a file of ``size`` bytes."""
     return _MAX_RATIO * size + _MIN_UNPACKED_BYTES
 
 
 def unpacks_too_far(number: int) -> InvalidManifest:
-    """Return the error of a file whose rows up to ``number`` are over ``max_unpacked_bytes``."""
+    """Return the error for a file whose rows up to ``number`` exceed ``max_unpacked_bytes``."""
     return InvalidManifest(
         f"The Parquet manifest unpacks to over {_MAX_RATIO} times its size after row {number}: refused. "
-        "Send it as .csv or .jsonl if it is meant."
+        "Send it as .csv or .jsonl if this is intended."
     )
 
 
 def _batch_rows(table: Any) -> int:
-    """As many rows as memory should hold at once, by what the file says of their size."""
+    """Return the number of rows per batch, from the sizes in the metadata."""
     row_bytes = column_bytes = 1
     for n in range(table.metadata.num_row_groups):
         group = table.metadata.row_group(n)
@@ -124,7 +124,7 @@ def _batch_rows(table: Any) -> int:
             "smaller row groups."
         )
     rows = min(_BATCH_BYTES // row_bytes, _WORST_BYTES // column_bytes, _BATCH_ROWS)
-    return max(_LEAST_ROWS, rows)
+    return max(_MIN_BATCH_ROWS, rows)
 
 
 def _batch_records(batch: Any) -> Iterator[dict[str, Any] | str]:
@@ -141,7 +141,7 @@ def _batch_records(batch: Any) -> Iterator[dict[str, Any] | str]:
     for row in rows:
         for name in singles:
             if row[name] is not None:
-                # The digits that were written, not those of the wider number.
+                # The digits of the narrow float, not those of its conversion to a double.
                 row[name] = float(str(np.float32(row[name])))
         yield _record(row)
 
@@ -157,13 +157,13 @@ def _record(row: dict[str, Any]) -> dict[str, Any] | str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON could hold it, without its empty parts; raises ValueError if it cannot."""
+    """Convert a value to JSON types, without empty parts; raise ValueError if that is impossible."""
     if isinstance(value, dict):
         return {str(k): v for k, v in ((k, _plain(v)) for k, v in value.items()) if v is not None}
     if isinstance(value, list):
         return [v for v in map(_plain, value) if v is not None]
     if isinstance(value, float):
-        # pandas writes a number that is missing as NaN.
+        # pandas writes a missing number as NaN.
         if math.isinf(value):
             raise ValueError("an infinite number")
         return None if math.isnan(value) else value
@@ -171,7 +171,7 @@ def _plain(value: Any) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise ValueError("bytes that are no text") from None
+            raise ValueError("bytes that are not UTF-8 text") from None
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
     if isinstance(value, datetime | date | time):

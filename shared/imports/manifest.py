@@ -1,6 +1,6 @@
-"""Reads manifests as products: CSV, JSON Lines, Parquet, or a plain folder of images.
+"""Read manifests as products: CSV, JSON Lines, Parquet, or a plain folder of images.
 
-The format is described in docs/import.md.
+docs/import.md describes the formats.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shared.imports.sources import Source
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp")
 )
-#: Known columns; every other one becomes an attribute.
+#: Known columns; other columns become attributes.
 _PRODUCT_FIELDS = (
     "titles",
     "title",
@@ -39,17 +39,17 @@ _PRODUCT_FIELDS = (
 )
 _FIELDS = frozenset((*_PRODUCT_FIELDS, "product_id", "images", "image"))
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-#: Of lists and objects in attributes: deeper ones are an attack or a mistake.
+#: Maximum nesting of lists and objects in attributes: deeper values are an attack or a mistake.
 _MAX_DEPTH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A product of a manifest, or why it is none.
+    """A product of a manifest, or the error of its row.
 
     Attributes:
-        number: line of the manifest, from 1 (or the product's place in the folder).
-        problem: reason code and sentence; then ``product`` is None.
+        number: line of the manifest, or number of the product in the folder, from 1.
+        problem: reason code and message; ``product`` is then None, except for a product without images.
     """
 
     number: int
@@ -63,14 +63,14 @@ def find_manifest(source: Source) -> str | None:
     """Return the manifest's name, or None for a plain folder of images.
 
     Raises:
-        InvalidManifest: several files may be it.
+        InvalidManifest: several files may be the manifest.
     """
     if source.manifest is not None:
         return source.manifest
     found: list[str] = []
     for name in source.names():
         if found and name.count("/") > found[0].count("/"):
-            break  # what lies deeper is no candidate, however much of it there is
+            break  # deeper files are no candidates
         if name.lower().endswith(MANIFEST_SUFFIXES) and not _hidden(name):
             found.append(name)
     named = [n for n in found if PurePosixPath(n).stem.lower() in ("manifest", "products", "catalogue")]
@@ -82,10 +82,10 @@ def find_manifest(source: Source) -> str | None:
 
 
 def read_rows(source: Source) -> Iterator[Row]:
-    """Yield the products of a source one by one, in constant memory.
+    """Yield the products of a source in constant memory.
 
     Raises:
-        InvalidManifest: the file as a whole cannot be read; a bad row is a Row with a problem.
+        InvalidManifest: the manifest cannot be read; an invalid row is a ``Row`` with a problem.
     """
     name = find_manifest(source)
     if name is None:
@@ -119,9 +119,9 @@ def _hidden(name: str) -> bool:
 
 
 def _folder_rows(source: Source) -> Iterator[Row]:
-    """A file is a product; a sub-folder is a product with all its images.
+    """Yield a product per image at the top, and a product per sub-folder with all its images.
 
-    Of two folders of one name in different places the second is told as a duplicate, and not mixed in.
+    A second folder with the same name elsewhere becomes a row with the same id, which is a duplicate.
     """
     products: dict[str, list[str]] = {}
     for name in sorted(source.names()):
@@ -130,7 +130,7 @@ def _folder_rows(source: Source) -> Iterator[Row]:
             folder = path.stem if len(path.parts) == 1 else str(path.parent)
             products.setdefault(folder, []).append(name)
     if not products:
-        raise InvalidManifest("There are no images and no manifest here: see docs/import.md for the formats.")
+        raise InvalidManifest("The import has no images and no manifest: see docs/import.md for the formats.")
     for number, (folder, images) in enumerate(products.items(), start=1):
         key = PurePosixPath(folder).name
         title = key.replace("_", " ").replace("-", " ").strip()
@@ -142,15 +142,15 @@ def _folder_rows(source: Source) -> Iterator[Row]:
 
 
 def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
-    """Turn a record into a product, or say what is wrong with it."""
+    """Convert a record to a row with a product or a problem."""
     if isinstance(record, str):
         return Row(number, None, None, [], ("invalid_row", record))
-    if (wrong := find_unstorable(record, _MAX_DEPTH)) is not None:
-        return Row(number, None, None, [], ("invalid_row", wrong))
+    if (error := find_unstorable(record, _MAX_DEPTH)) is not None:
+        return Row(number, None, None, [], ("invalid_row", error))
     product_id = record.get("product_id")
     if product_id is None or product_id == "":
         return Row(number, None, None, [], ("missing_product_id", "This row has no product_id."))
-    # A spreadsheet or pandas may have made a number of it.
+    # Spreadsheets and pandas may convert ids to numbers.
     whole = isinstance(product_id, float) and product_id.is_integer()
     product_id = str(int(product_id) if whole else product_id)
     if not _ID.fullmatch(product_id) or product_id in (".", ".."):
@@ -162,10 +162,10 @@ def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
     try:
         images = _images(record, base)
         product = ProductIn.model_validate(_product(record))
-    except ValidationError as error:
-        return Row(number, product_id, None, [], _problem(error))
-    except ValueError as error:
-        return Row(number, product_id, None, [], ("invalid_row", str(error)))
+    except ValidationError as invalid:
+        return Row(number, product_id, None, [], _problem(invalid))
+    except ValueError as invalid:
+        return Row(number, product_id, None, [], ("invalid_row", str(invalid)))
     if not images:
         return Row(number, product_id, product, [], ("no_image", "This product names no image."))
     return Row(number, product_id, product, images)
@@ -175,25 +175,25 @@ def _images(record: dict[str, Any], base: str) -> list[str]:
     named = record.get("images") or record.get("image") or []
     names = [named] if isinstance(named, str) else named
     if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError("`images` is a list of addresses, or of file names relative to the manifest.")
+        raise ValueError("`images` must be a list of addresses, or of file names relative to the manifest.")
     return [name if "://" in name else base + name for name in dict.fromkeys(names)]
 
 
 def _product(record: dict[str, Any]) -> dict[str, Any]:
     fields = {k: record[k] for k in _PRODUCT_FIELDS if record.get(k) is not None}
     if title := fields.pop("title", None):
-        fields["titles"] = _joined({"en": str(title)}, fields.get("titles"))
+        fields["titles"] = _merge({"en": str(title)}, fields.get("titles"))
     price = fields.get("price")
     if isinstance(price, float):
-        fields["price"] = repr(price)  # the decimal digits that were written, not the binary ones
+        fields["price"] = repr(price)  # the shortest decimal digits, not the binary ones
     extra = {k: v for k, v in record.items() if k not in _FIELDS}
     if extra:
-        fields["attributes"] = _joined(fields.get("attributes"), extra)
+        fields["attributes"] = _merge(fields.get("attributes"), extra)
     return fields
 
 
-def _joined(first: Any, second: Any) -> Any:
-    """Two objects as one; what is none, such as a text, comes back alone, for the contract to refuse."""
+def _merge(first: Any, second: Any) -> Any:
+    """Merge two objects; return a value that is no object unchanged, for the contract to reject."""
     for each in (first, second):
         if each and not isinstance(each, dict):
             return each

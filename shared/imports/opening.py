@@ -1,4 +1,4 @@
-"""Opens what an import reads from, in the worker: for its plan, and again for each of its chunks."""
+"""Open the source of an import in the worker, for its plan and for each of its chunks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from shared.net.url_fetch import fetch, fetch_image
 from shared.storage.file_systems import S3Access, s3_files
 from shared.storage.image_store import ImageStore
 
-#: Archives whose indexes a process keeps: a job's chunks follow each other.
-_INDEXES = 2
+#: Number of archive indexes that a process caches, because the chunks of a job follow each other.
+_MAX_CACHED_INDEXES = 2
 _MANIFEST_DEADLINE_S = 600.0
 _PIECE_BYTES = 1 << 20
 _BEAT_PIECES = 64
@@ -34,14 +34,13 @@ Alive = Callable[[], None]
 
 @dataclass(frozen=True)
 class ImportPermissions:
-    """What imports may read besides what is uploaded.
+    """Sources that imports may read besides uploads, and their limits.
 
     Attributes:
         roots: folders and ``s3://`` prefixes.
         addresses: whether web addresses may be fetched.
-        max_image_bytes: of one image.
-        max_import_bytes: of a manifest behind an address, and of what a compressed tar or a packed Parquet
-            manifest unpacks to.
+        max_image_bytes: maximum size of an image.
+        max_import_bytes: maximum size of a fetched manifest, and of an unpacked tar or Parquet manifest.
     """
 
     roots: tuple[str, ...]
@@ -51,7 +50,7 @@ class ImportPermissions:
 
 
 class ImportSources:
-    """Opens the sources of jobs. One a process; it may be used by several threads.
+    """Opens the sources of jobs. One per process; safe for many threads.
 
     Args:
         s3: credentials and endpoint for ``s3://`` addresses.
@@ -73,12 +72,12 @@ class ImportSources:
         """Open the source of a job.
 
         Args:
-            source: ``archive``, ``path``, ``s3`` or ``url``, as the web committed it; empty for none.
-            alive: called now and then while something long is done; what it raises ends it.
+            source: ``archive``, ``path``, ``s3`` or ``url``, as the web committed it; empty for no source.
+            alive: called repeatedly during long steps; its exceptions abort them.
 
         Raises:
-            InvalidManifest: it cannot be read, or is over a cap.
-            Refused: it is not under the import roots, or not to be fetched.
+            InvalidManifest: the source cannot be read, or exceeds a limit.
+            Refused: the source is not below the import roots, or may not be fetched.
             StorageUnavailable: the image store or S3 does not answer.
         """
         try:
@@ -118,7 +117,7 @@ class ImportSources:
             if not is_under_s3_roots(address, self._allowed.roots):
                 raise Refused(f"{address} is not under the import roots (VITRINE_JOBS__IMPORT_ROOTS).")
             if archive_ending(address):
-                opener = lambda: open_s3(self._s3_files, address)  # noqa: E731  a name for two uses
+                opener = lambda: open_s3(self._s3_files, address)  # noqa: E731  shorter than a function
                 with self._one_file(job_id, address, opener, alive) as inner:
                     yield inner
             else:
@@ -127,12 +126,12 @@ class ImportSources:
             yield NoSource()
 
     def _allowed_path(self, path: Path) -> Path:
-        """Check again what the web checked: links may lead elsewhere by now."""
+        """Resolve the path and check it again: links may have changed since the web checked it."""
         folders = [Path(root).resolve() for root in self._allowed.roots if not root.startswith(S3)]
         try:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError) as error:
-            raise InvalidManifest(f"There is nothing at {path} any more.") from error
+            raise InvalidManifest(f"{path} does not exist any more.") from error
         if not any(real.is_relative_to(folder) for folder in folders):
             raise Refused(f"{path} is not under the import roots (VITRINE_JOBS__IMPORT_ROOTS).")
         return real
@@ -141,16 +140,16 @@ class ImportSources:
         try:
             return self._store.open(name, _KIND)
         except NotFound as error:
-            raise InvalidManifest("The uploaded import is gone: upload it again.") from error
+            raise InvalidManifest("The uploaded import was deleted: upload it again.") from error
 
     @contextmanager
     def _one_file(
         self, job_id: str, name: str, opener: Callable[[], BinaryIO], alive: Alive
     ) -> Iterator[Source]:
-        """Open an archive or a manifest that is one file.
+        """Open a single file: an archive or a manifest.
 
         Args:
-            name: it says by its ending what the file is.
+            name: its ending determines the kind of the file.
         """
         ending = archive_ending(name)
         if ending is None:
@@ -163,7 +162,7 @@ class ImportSources:
     def _plain(
         self, job_id: str, ending: str, opener: Callable[[], BinaryIO], alive: Alive
     ) -> Iterator[BinaryIO]:
-        """Open an archive that can be read anywhere in it; a compressed tar is made one first, once a job."""
+        """Open an archive that is seekable; a compressed tar is unpacked first, once per job."""
         if ending in ("zip", "tar"):
             with opener() as file:
                 yield file
@@ -180,22 +179,22 @@ class ImportSources:
 
     def _index(self, job_id: str, file: BinaryIO, ending: str) -> ArchiveIndex:
         with self._lock:
-            # By its size too: a file on the server may be replaced while it is imported.
+            # The key includes the size, because a file on the server may be replaced during the import.
             key = f"{job_id}/{file.seek(0, io.SEEK_END)}"
             if key not in self._indexes:
                 self._indexes[key] = index_archive(file, ending, self._caps)
-                while len(self._indexes) > _INDEXES:
+                while len(self._indexes) > _MAX_CACHED_INDEXES:
                     self._indexes.popitem(last=False)
             self._indexes.move_to_end(key)
             return self._indexes[key]
 
     def _behind_address(self, job_id: str, address: str, alive: Alive) -> Source:
-        """The manifest behind a web address, fetched once a job, when it is first read."""
+        """Return the source of a manifest at a web address, fetched once per job when it is first read."""
         if not self._allowed.addresses:
             raise Refused("URL import is off (VITRINE_WEB__URL_IMPORT): send the file itself.")
         suffix = PurePosixPath(address.partition("?")[0]).suffix.lower()
         if not is_manifest(suffix):
-            raise InvalidManifest("An address must be of a manifest: .csv, .jsonl or .parquet.")
+            raise InvalidManifest("The address must name a manifest: .csv, .jsonl or .parquet.")
         name = f"{derived_name_prefix(job_id)}-fetched{suffix}"
 
         def opener() -> BinaryIO:
@@ -208,11 +207,11 @@ class ImportSources:
     def _fetch_to_store(self, address: str, name: str, alive: Alive) -> None:
         most = self._allowed.max_import_bytes
 
-        def keep(pieces: Iterable[bytes]) -> None:
+        def store(pieces: Iterable[bytes]) -> None:
             self._store.put_stream(name, _beating(pieces, alive), _KIND, most)
 
         try:
-            fetch(address, most, keep, _MANIFEST_DEADLINE_S)
+            fetch(address, most, store, _MANIFEST_DEADLINE_S)
         except BodyTooLarge as error:
             raise InvalidManifest(
                 f"The manifest is larger than {most:,} bytes (VITRINE_JOBS__MAX_IMPORT_BYTES): split it."

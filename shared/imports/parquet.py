@@ -1,4 +1,4 @@
-"""Parquet manifests, read in a child process: pages and values state their own sizes, and may lie."""
+"""Read Parquet manifests in a child process, because the sizes that they state may be wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.sandbox.process import Child
 from shared.sandbox.protocol import ConnectionClosed, Head, raise_error
 from shared.storage.durable import translate_storage_errors
 
-#: Memory of the whole reading; processor time and deadline from one batch of rows to the next.
+#: Memory limit of the child; processor time and deadline are per batch of rows.
 BUDGET: Final = Budget(memory_bytes=512 * 2**20, cpu_s=10.0, wall_s=60.0)
 _COPY_BYTES: Final = 1 << 20
 _MAX_ROWS_BYTES: Final = 256 * 2**20
@@ -29,17 +29,17 @@ def parquet_records(file: BinaryIO, name: str, budget: Budget = BUDGET) -> Itera
     """Yield the rows of a Parquet file as records, in constant memory of this process.
 
     Args:
-        name: of the file, for its errors.
+        name: name of the file for error messages.
 
     Raises:
-        InvalidManifest: it is no Parquet file, has no column ``product_id``, or is over its budget.
+        InvalidManifest: no Parquet file, no column ``product_id``, or over the budget.
         Misconfigured: pyarrow is not installed.
         Unavailable: the child cannot be started, or was killed from outside.
     """
     if file.seekable():
         yield from _records(file, name, budget)
         return
-    # Parquet begins at its end: a member of an archive that is unpacked while it is read goes to disk.
+    # Parquet readers start at the end of the file, so a compressed member of an archive is copied to disk.
     with tempfile.TemporaryFile() as copy:
         shutil.copyfileobj(file, copy, _COPY_BYTES)
         yield from _records(cast(BinaryIO, copy), name, budget)
@@ -53,7 +53,7 @@ def _records(file: BinaryIO, name: str, budget: Budget) -> Iterator[Numbered]:
                 yield number, record
         except InvalidManifest as error:
             raise InvalidManifest(f"{name}: {error.message}") from error
-        except _TooExpensive as error:
+        except _BudgetExceeded as error:
             raise InvalidManifest(
                 f"{name}: the Parquet manifest takes more than {budget.memory_bytes // 2**20} MiB of memory "
                 f"or {budget.cpu_s:.0f} s of processor time for what follows row {number}. Write it again "
@@ -62,8 +62,8 @@ def _records(file: BinaryIO, name: str, budget: Budget) -> Iterator[Numbered]:
             ) from error
 
 
-class _TooExpensive(Exception):
-    """The child reached a limit."""
+class _BudgetExceeded(Exception):
+    """The child exceeded a limit."""
 
 
 class _Reader:
@@ -98,13 +98,13 @@ class _Reader:
                     return
                 else:
                     raise_error(head)
-                    raise _TooExpensive
+                    raise _BudgetExceeded
         except TimeoutError as error:
-            raise _TooExpensive from error
+            raise _BudgetExceeded from error
         except ConnectionClosed as error:
             if child.reap() in (signal.SIGKILL, signal.SIGTERM):
                 raise Unavailable("The reader of the manifest was killed from outside.") from error
-            raise _TooExpensive from error
+            raise _BudgetExceeded from error
 
     def _size(self) -> int:
         with translate_storage_errors("read an import"):
@@ -112,7 +112,7 @@ class _Reader:
 
     def _read(self, offset: int, size: int) -> bytes:
         if not 0 <= size <= MAX_READ_BYTES or offset < 0:
-            raise _TooExpensive
+            raise _BudgetExceeded
         with translate_storage_errors("read an import"):
             self._file.seek(offset)
             return self._file.read(size)

@@ -1,7 +1,7 @@
-"""The process that reads one Parquet manifest: ``python -m shared.imports.parquet_child CONNECTION ...``.
+"""Read one Parquet manifest: ``python -m shared.imports.parquet_child CONNECTION ...``.
 
-It has no file: it asks its parent for each piece, and sends rows as JSON, a batch at a time. Its memory is
-limited for as long as it lives, and its processor time from one batch to the next.
+The process has no file: it requests each part from its parent, and sends rows as JSON in batches. Its memory
+is limited in total, and its processor time per batch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from shared.sandbox.protocol import ConnectionClosed, Head, error_to_head, recei
 
 _BATCH_ROWS: Final = 500
 _BATCH_BYTES: Final = 1 << 20
-#: Of one read: pages are a megabyte, and no page of a manifest is a hundred times that.
+#: Maximum size of one read: pages have about a megabyte.
 MAX_READ_BYTES: Final = 128 * 2**20
 
 
 class RemoteFile(SeekableFile):
-    """A file whose bytes the parent reads."""
+    """A file that the parent process reads."""
 
     def __init__(self, connection: socket.socket, size: int) -> None:
         super().__init__(size)
@@ -44,10 +44,10 @@ class RemoteFile(SeekableFile):
 def serve(
     connection: socket.socket, records: Iterable[tuple[int, Any]], cpu_s: float, max_bytes: int
 ) -> int | None:
-    """Send all records, a batch for each request.
+    """Send all records in batches, each after the parent's acknowledgement.
 
     Returns:
-        None, or the number of the row at which they had more than ``max_bytes`` as JSON.
+        None, or the number of the row at which the JSON exceeded ``max_bytes``.
     """
     batch: list[tuple[int, str]] = []
     size, total = 0, 0
@@ -56,7 +56,7 @@ def serve(
         size += len(batch[-1][1])
         total += len(batch[-1][1])
         if total > max_bytes:
-            # Dictionaries within lists and objects show their size only now.
+            # The size of dictionaries within lists and objects is known only now.
             return number
         if len(batch) == _BATCH_ROWS or size >= _BATCH_BYTES:
             _send(connection, batch, cpu_s)
@@ -73,7 +73,7 @@ def _send(connection: socket.socket, batch: list[tuple[int, str]], cpu_s: float)
 
 
 def _answer(connection: socket.socket, head: Head) -> Head:
-    """Read the manifest; return the last frame."""
+    """Read the manifest; return the final frame."""
     try:
         from shared.imports import arrow
     except ModuleNotFoundError as error:

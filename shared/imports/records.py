@@ -1,6 +1,6 @@
-"""Reads the records of CSV and JSON Lines manifests one by one, and numbers them by their lines.
+"""Read the records of CSV and JSON Lines manifests, numbered by their lines.
 
-A line that cannot be read is told and left out; the lines after it are read all the same.
+An unreadable line is reported as an error, and reading continues with the next line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from shared.errors import InvalidManifest
 
-#: A record's number in the manifest, from 1, with its fields, or with what is wrong with it.
+#: Number of a record in the manifest, from 1, with its fields or an error message.
 Numbered = tuple[int, dict[str, Any] | str]
 
 MAX_LINE = 1_000_000
@@ -26,15 +26,15 @@ class _BadLine(ValueError):
     """A line that cannot be read."""
 
 
-class _NoText(_BadLine):
-    """It is not UTF-8."""
+class _NotUtf8(_BadLine):
+    """A line that is not UTF-8."""
 
 
 class _Lines:
-    """The lines of a text file, whichever of the three line endings each has, in constant memory."""
+    """Lines of a text file with any of the three line endings, in constant memory."""
 
     def __init__(self, file: BinaryIO) -> None:
-        # Bytes that are not UTF-8 are kept apart as surrogates, so that one bad line is one bad line.
+        # Invalid UTF-8 is decoded to surrogates, so that it affects only its own line.
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         self.number = 0
 
@@ -54,7 +54,7 @@ class _Lines:
             try:
                 line.encode()
             except UnicodeEncodeError as error:
-                raise _NoText(f"it is not UTF-8 text (character {error.start + 1})") from error
+                raise _NotUtf8(f"it is not UTF-8 text (character {error.start + 1})") from error
         return line
 
 
@@ -62,7 +62,7 @@ def json_records(file: BinaryIO) -> Iterator[Numbered]:
     """Yield the objects of a JSON Lines file.
 
     Raises:
-        InvalidManifest: it is no UTF-8 text from its beginning.
+        InvalidManifest: the first line is not UTF-8.
     """
     lines = _Lines(file)
     while True:
@@ -71,7 +71,7 @@ def json_records(file: BinaryIO) -> Iterator[Numbered]:
         except StopIteration:
             return
         except _BadLine as error:
-            if isinstance(error, _NoText) and lines.number == 1:
+            if isinstance(error, _NotUtf8) and lines.number == 1:
                 raise _unreadable(error) from error
             yield lines.number, f"This line cannot be read: {error}."
             continue
@@ -106,7 +106,7 @@ def csv_records(file: BinaryIO) -> Iterator[Numbered]:
     """Yield the rows of a CSV file as records.
 
     Raises:
-        InvalidManifest: its first line does not name the columns.
+        InvalidManifest: the first line does not name the columns.
     """
     lines = _Lines(file)
     try:
@@ -119,15 +119,15 @@ def csv_records(file: BinaryIO) -> Iterator[Numbered]:
         raise InvalidManifest(
             f"The first line of a CSV manifest names its columns, at most {MAX_COLUMNS}; one is `product_id`."
         )
-    if twice := next((name for n, name in enumerate(columns) if name and name in columns[:n]), None):
-        raise InvalidManifest(f"The manifest has the column `{twice}` twice: give one another name.")
+    if repeated := next((name for n, name in enumerate(columns) if name and name in columns[:n]), None):
+        raise InvalidManifest(f"The manifest has the column `{repeated}` twice: rename one.")
     while True:
         try:
             cells = next(reader)
         except StopIteration:
             return
         except (csv.Error, _BadLine) as error:
-            # The reader begins anew with the next line.
+            # The reader continues with the next line.
             yield lines.number, f"This line cannot be read: {error}."
             continue
         if len(cells) > len(columns):
@@ -137,9 +137,9 @@ def csv_records(file: BinaryIO) -> Iterator[Numbered]:
 
 
 def flat_record(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record that a row means: ``title_de`` is a title, ``a|b`` in ``tags`` are two tags.
+    """Convert flat cells to a record: ``title_de`` is a title, ``a|b`` in ``tags`` are two tags.
 
-    Cells that are no text stay as they are; empty ones are left out.
+    Cells that are no text are kept unchanged; empty ones are left out.
     """
     record: dict[str, Any] = {}
     localised: dict[str, dict[str, Any]] = {}
@@ -157,6 +157,6 @@ def flat_record(cells: Mapping[str, Any]) -> dict[str, Any]:
             record[column] = value
     for field, found in localised.items():
         given = record.setdefault(field, {})
-        if isinstance(given, dict):  # a text there is wrong, and told by whoever reads the record
+        if isinstance(given, dict):  # a text here is invalid and rejected when the record is read
             record[field] = {**given, **found}
     return record

@@ -1,4 +1,4 @@
-"""An S3 prefix as the source of an import. Credentials and endpoint are those of the image store."""
+"""Read imports from S3, with the credentials and endpoint of the image store."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from shared.errors import ImageMissing, InvalidManifest, Refused, StorageUnavail
 from shared.imports.kinds import S3, is_manifest
 from shared.storage.file_systems import BLOCK_BYTES
 
-_PAGE = 1000
+_PAGE_KEYS = 1000
 
 
 class S3Source:
     """The objects under a prefix.
 
     Args:
-        files: of ``s3_files``.
+        files: result of ``s3_files``.
         address: ``s3://bucket/prefix``.
-        manifest: name of the manifest under it, when the caller said which.
-        max_image_bytes: an image is read up to one byte more.
+        manifest: name of the manifest below it, if it is known.
+        max_image_bytes: maximum size of an image; one byte more is read to detect larger ones.
     """
 
     def __init__(self, files: Any, address: str, manifest: str | None, max_image_bytes: int) -> None:
@@ -46,12 +46,12 @@ class S3Source:
             level = deeper
 
     def _pages(self, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
-        """List one level of a prefix page by page: it may hold millions of pictures."""
+        """List one level of a prefix in pages, because it may have millions of pictures."""
         more: dict[str, str] = {}
         while True:
             with s3_errors(f"{S3}{bucket}/{folder}"):
                 page: dict[str, Any] = self._files.call_s3(
-                    "list_objects_v2", Bucket=bucket, Prefix=folder, Delimiter="/", MaxKeys=_PAGE, **more
+                    "list_objects_v2", Bucket=bucket, Prefix=folder, Delimiter="/", MaxKeys=_PAGE_KEYS, **more
                 )
             yield page
             if not page.get("IsTruncated"):
@@ -59,31 +59,31 @@ class S3Source:
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def open(self, name: str) -> BinaryIO:
-        # S3 knows no parent folders, but what speaks S3 may.
+        # S3 has no parent folders, but S3-compatible servers may resolve them.
         if "\0" in name or {"", ".", ".."} & set(name.split("/")):
             name = str(PurePosixPath(name))
             if name.startswith("/") or "\0" in name or ".." in name.split("/"):
-                raise ImageMissing(f"{name!r} is not a name under the prefix of the import.")
+                raise ImageMissing(f"{name!r} is not a name below the prefix of the import.")
         if is_manifest(name):
             return open_s3(self._files, f"{S3}{self._root}/{name}")
         return read_s3(self._files, f"{S3}{self._root}/{name}", self._max_image_bytes)
 
 
 def open_s3(files: Any, address: str) -> BinaryIO:
-    """Open an object for reading anywhere in it. Raises as ``s3_errors``."""
+    """Open an object as a seekable file. Raises as ``s3_errors``."""
     with s3_errors(address):
         file: BinaryIO = files.open(address.removeprefix(S3), "rb", block_size=BLOCK_BYTES)
     return file
 
 
 def read_s3(files: Any, address: str, max_bytes: int) -> BinaryIO:
-    """Read an object, and up to one byte more than ``max_bytes``, in one request. Raises as ``s3_errors``."""
+    """Read at most ``max_bytes + 1`` bytes of an object in one request. Raises as ``s3_errors``."""
     with s3_errors(address):
         path = address.removeprefix(S3)
         try:
             data: bytes = files.cat_file(path, start=0, end=max_bytes + 1)
         except OSError as error:
-            # An empty object has no range that could be asked for.
+            # An empty object has no valid byte range.
             if error.errno != errno.EINVAL or files.info(path)["size"] > 0:
                 raise
             data = b""
@@ -92,11 +92,11 @@ def read_s3(files: Any, address: str, max_bytes: int) -> BinaryIO:
 
 @contextmanager
 def s3_errors(address: str) -> Iterator[None]:
-    """Turn what the S3 client raises into our errors.
+    """Convert the exceptions of the S3 client to our errors.
 
     Raises:
-        ImageMissing: there is no such object or bucket.
-        Refused: the credentials may not read it.
+        ImageMissing: the object or bucket does not exist.
+        Refused: the credentials do not permit reading it.
         StorageUnavailable: S3 does not answer.
     """
     try:
@@ -104,25 +104,25 @@ def s3_errors(address: str) -> Iterator[None]:
     except VitrineError:
         raise
     except FileNotFoundError as error:
-        raise ImageMissing(f"There is nothing at {address}.") from error
+        raise ImageMissing(f"{address} does not exist.") from error
     except PermissionError as error:
         raise Refused(
-            f"The image store's S3 credentials may not read {address} (VITRINE_IMAGES__S3_KEY)."
+            f"The image store's S3 credentials do not permit reading {address} (VITRINE_IMAGES__S3_KEY)."
         ) from error
     except Exception as error:
-        # botocore, aiohttp and asyncio share no base class for "the server does not answer".
+        # The connection errors of botocore, aiohttp and asyncio share no base class.
         raise StorageUnavailable(f"Cannot read {address}: S3 does not answer.") from error
 
 
 def s3_source(files: Any, address: str, max_image_bytes: int) -> S3Source:
-    """Return the source at an address: a manifest with what lies beside it, or a whole prefix.
+    """Return the source of an address: a manifest with its folder, or a whole prefix.
 
     Raises:
-        InvalidManifest: the address names nothing in a bucket.
+        InvalidManifest: the address has no bucket.
     """
     folder, _, name = address.rpartition("/")
     if not is_manifest(name):
         return S3Source(files, address, None, max_image_bytes)
     if not folder.removeprefix(S3).strip("/"):
-        raise InvalidManifest(f"{address} is no address of a manifest: name the bucket too.")
+        raise InvalidManifest(f"{address} has no bucket: write s3://bucket/manifest.")
     return S3Source(files, folder, name, max_image_bytes)

@@ -1,4 +1,4 @@
-"""A readable file of known length whose bytes come from elsewhere: its position, and nothing else."""
+"""Base class of readable files of known length: seek and tell."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import io
 
 
 class SeekableFile(io.RawIOBase):
-    """Keeps a position; a subclass reads the bytes there and moves it on.
+    """Maintains a position; a subclass reads the bytes there and advances it.
 
     Args:
-        length: in bytes.
+        length: length in bytes.
     """
 
     def __init__(self, length: int) -> None:
@@ -31,5 +31,5 @@ class SeekableFile(io.RawIOBase):
         return self._at
 
     def left(self) -> int:
-        """Return the bytes from the position to the end."""
+        """Return the number of bytes from the position to the end."""
         return max(0, self._length - self._at)

@@ -1,4 +1,4 @@
-"""Where the files of an import come from: a folder, a manifest alone, nowhere; never from outside of it."""
+"""Sources of import files: a folder, a single manifest, or none."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from shared.errors import ImageMissing, InvalidManifest
 
 
 class Source(Protocol):
-    """Where a manifest and its images come from. Names are relative, with forward slashes."""
+    """Files of a manifest and its images. Names are relative, with forward slashes."""
 
     def names(self) -> Iterator[str]:
-        """Yield all files, those at the top first and the deepest last; else in no order."""
+        """Yield the names of all files by depth, otherwise in any order."""
         ...
 
     def open(self, name: str) -> BinaryIO:
-        """Raises ImageMissing when there is no such file, or it lies outside of the source."""
+        """Open a file; raise ImageMissing if it does not exist or is outside the source."""
         ...
 
     @property
     def manifest(self) -> str | None:
-        """The manifest's name, when the caller said which."""
+        """Name of the manifest, if it is known."""
         ...
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder. Nothing outside of it is ever opened, links included."""
+    """A folder. Files outside it are never opened, also not through links."""
 
     root: Path
     manifest: str | None = None
@@ -50,7 +50,7 @@ class FolderSource:
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         try:
-            # Neither sorted nor gathered: a folder may hold millions of pictures.
+            # Neither sorted nor collected: a folder may have millions of pictures.
             with os.scandir(self.root / folder) as entries:
                 yield from entries
         except OSError as error:
@@ -67,15 +67,15 @@ class FolderSource:
                 return open_regular(path)
         except (OSError, RuntimeError) as error:
             raise ImageMissing(f"There is no file {name!r} in the import.") from error
-        raise ImageMissing(f"{name!r} is not a file inside the folder of the import.")
+        raise ImageMissing(f"{name!r} is outside the folder of the import.")
 
 
 @dataclass(frozen=True)
 class ManifestAlone:
-    """A manifest that came without files: its images are named by their addresses.
+    """A manifest without image files: it names images by their addresses.
 
     Args:
-        manifest: its name, which says how it is read.
+        manifest: its name, whose ending selects the reader.
         opener: opens it.
     """
 
@@ -88,14 +88,14 @@ class ManifestAlone:
     def open(self, name: str) -> BinaryIO:
         if name != self.manifest:
             raise ImageMissing(
-                f"There is no file {name!r} in the import: the manifest came alone. Send an archive of "
+                f"There is no file {name!r} in the import: only the manifest was sent. Send an archive of "
                 "the manifest and its images, or name the images by their addresses."
             )
         return self.opener()
 
 
 class NoSource:
-    """Nothing: of jobs whose pictures are in the image store already."""
+    """No files, for jobs whose pictures are in the image store already."""
 
     manifest: str | None = None
 
@@ -103,26 +103,26 @@ class NoSource:
         return iter(())
 
     def open(self, name: str) -> BinaryIO:
-        raise ImageMissing(f"This job brought no files, so there is no {name!r}.")
+        raise ImageMissing(f"This job has no files, so there is no {name!r}.")
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
     except OSError:
-        return False  # a link that leads round in a circle
+        return False  # a cyclic link
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file that is no link; a pipe or a device would block or never end.
+    """Open a regular file that is no link, because a pipe or device could block or never end.
 
     Raises:
-        OSError: it cannot be opened.
-        ImageMissing: it is something else than a file.
+        OSError: the file cannot be opened.
+        ImageMissing: the path is no regular file.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ImageMissing(f"{path.name!r} is not a file.")
-    # What stands there now may be another thing than a moment ago.
+    # The file may have been replaced since the check, so the opened one is checked again.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     file = os.fdopen(handle, "rb")
     if not stat.S_ISREG(os.fstat(handle).st_mode):

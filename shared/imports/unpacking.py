@@ -1,4 +1,4 @@
-"""Compressed tar archives: unpacked piece by piece, under caps, for a plain tar can be read anywhere."""
+"""Unpack compressed tar archives to plain tar, which is seekable, within limits."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import BinaryIO
 from shared.errors import InvalidManifest, Misconfigured
 
 _PIECE_BYTES = 1 << 20
-#: A small archive may unpack to this much, whatever the ratio: tar's own padding compresses well.
-_LEAST_BYTES = 40 * 2**20
+#: Size to which a small archive may unpack whatever its ratio, because the padding of tar compresses well.
+_MIN_UNPACKED_BYTES = 40 * 2**20
 _UNREADABLE = "This is not a compressed tar that can be read: pack it again."
 
 
 def unpacked(file: BinaryIO, ending: str, max_bytes: int, ratio: int) -> Iterator[bytes]:
-    """Yield the plain tar in a compressed one.
+    """Yield the parts of the plain tar in a compressed tar.
 
     Args:
-        file: its own reading errors are ours already, so that an OSError is one of the archive.
+        file: the archive; read errors are translated already, so that an OSError means a damaged archive.
         ending: ``tgz`` or ``tzst``.
-        max_bytes: of the plain tar.
-        ratio: of the plain tar to the packed bytes that it came from.
+        max_bytes: maximum size of the plain tar.
+        ratio: maximum ratio of the plain tar to the packed bytes.
 
     Raises:
-        InvalidManifest: damaged, of another kind, or over a cap; what was yielded is to be deleted.
-        Misconfigured: zstd is asked for where pyarrow is not installed.
+        InvalidManifest: damaged, of another kind, or over a limit; the caller discards what was yielded.
+        Misconfigured: zstd needs pyarrow, which is not installed.
     """
     total_bytes = 0
     try:
@@ -40,7 +40,7 @@ def unpacked(file: BinaryIO, ending: str, max_bytes: int, ratio: int) -> Iterato
                         f"The archive unpacks to over {max_bytes:,} bytes (VITRINE_JOBS__MAX_IMPORT_BYTES): "
                         "split it, or import a folder."
                     )
-                if total_bytes > ratio * file.tell() + _LEAST_BYTES:
+                if total_bytes > ratio * file.tell() + _MIN_UNPACKED_BYTES:
                     raise InvalidManifest(f"The archive unpacks to over {ratio} times its size: refused.")
                 yield piece
     except (OSError, zlib.error, EOFError) as error:

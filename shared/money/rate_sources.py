@@ -1,4 +1,4 @@
-"""Where rates come from: a file or a web address, in the European Central Bank's form or our own."""
+"""Read and update exchange rates from a file or web address, in the ECB's format or our own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ECB = "European Central Bank, euro foreign exchange reference rates"
 
 
 def read_source(where: str, max_bytes: int = MAX_BYTES) -> Rates:
-    """Return the rates behind a path, or an http or https address of the public internet.
+    """Read the rates from a path, or from a public http or https address.
 
     Raises:
-        InvalidInput: there is no such file, or it holds no sound rates.
+        InvalidInput: the file does not exist, or has no valid rates.
         VitrineError: as ``shared.net.url_fetch.fetch``.
     """
     if where.startswith(("http://", "https://")):
@@ -36,17 +36,17 @@ def read_source(where: str, max_bytes: int = MAX_BYTES) -> Rates:
         except (OSError, ValueError) as error:
             raise InvalidInput(f"{where} cannot be read: {error}.", FIELD) from error
         if len(data) > max_bytes:
-            raise InvalidInput(f"{where} has more than {max_bytes:,} bytes: that is no file of rates.", FIELD)
+            raise InvalidInput(f"{where} has more than {max_bytes:,} bytes: it is no file of rates.", FIELD)
     return read_ecb(data) if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else read_rates(data)
 
 
 def read_ecb(data: bytes) -> Rates:
-    """Read the bank's daily XML: what a euro buys, in ``<Cube time>`` around ``<Cube currency rate>``.
+    """Parse the ECB's daily XML: rates per euro in ``<Cube currency rate>`` within ``<Cube time>``.
 
-    A document type, and so any entity, is refused: nothing is expanded and nothing is fetched.
+    A document type, and with it any entity, is rejected: nothing is expanded or fetched.
 
     Raises:
-        InvalidInput: it is not that.
+        InvalidInput: the data has another format.
     """
     days: list[str] = []
     rates: dict[str, str] = {}
@@ -58,11 +58,11 @@ def read_ecb(data: bytes) -> Rates:
             days.append(attributes["time"])
         if "currency" in attributes:
             if attributes["currency"] in rates:
-                raise InvalidInput("The rates are of more than one day: take the daily file.", FIELD)
+                raise InvalidInput("The rates are of more than one day: use the daily file.", FIELD)
             rates[attributes["currency"]] = attributes.get("rate", "")
 
     def refuse(*_: object) -> None:
-        raise InvalidInput("The rates have a document type, which the bank's file has not.", FIELD)
+        raise InvalidInput("The rates have a document type, which the ECB's file does not have.", FIELD)
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
@@ -70,41 +70,43 @@ def read_ecb(data: bytes) -> Rates:
     try:
         parser.Parse(data, True)
         if len(days) != 1:
-            raise InvalidInput("The rates name no single day: this is not the bank's daily file.", FIELD)
+            raise InvalidInput("The rates are not of a single day: use the ECB's daily file.", FIELD)
         table = Table.model_validate({"date": days[0], "source": _ECB, "rates": rates})
     except expat.ExpatError as error:
         raise InvalidInput(f"The rates are not XML: {error}.", FIELD) from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"The rates are wrong: {place}: {first['msg']}.", FIELD) from error
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"The rates are invalid: {field}: {first['msg']}.", FIELD) from error
     return Rates(base="EUR", tables=(table,))
 
 
 def updated(present: Rates | None, new: Rates, in_use: set[str]) -> Rates:
-    """Return the rates to keep: the new ones first; what they lack keeps its own date.
+    """Merge new rates into the present ones; currencies that the new rates lack keep their rates and dates.
 
     Args:
-        in_use: currencies that prices are in.
+        in_use: currencies of prices.
 
     Raises:
-        InvalidInput: older than what is there, of another base, or a currency in use would have no rate.
+        InvalidInput: the new rates are older, have another base, or a currency in use would have no rate.
     """
     if present is None:
         result = new
     else:
         if new.base != present.base:
-            raise InvalidInput(f"The rates are of {new.base}; those here are of {present.base}.", FIELD)
+            raise InvalidInput(
+                f"The base of the rates is {new.base}; that of the present ones is {present.base}.", FIELD
+            )
         newest, oldest = _newest(present), _newest(new)
         if oldest < newest:
-            raise InvalidInput(f"The rates are of {oldest}, older than those here, of {newest}.", FIELD)
+            raise InvalidInput(f"The rates are of {oldest}, older than the present ones of {newest}.", FIELD)
         result = present
         for table in reversed(new.tables):
             result = result.updated(table)
     if lacking := missing(result, in_use):
         raise InvalidInput(
-            f"The rates lack {', '.join(lacking)}, which prices of this shop are in: nothing was changed. "
-            "Take a source that has them, or a JSON file of your own.",
+            f"The rates lack {', '.join(lacking)}, which prices of this shop use: nothing was changed. "
+            "Use a source that has them, or your own JSON file.",
             FIELD,
         )
     return result
@@ -115,10 +117,10 @@ def _newest(rates: Rates) -> date:
 
 
 def write_rates(path: Path, rates: Rates) -> None:
-    """Write the file whole or not at all.
+    """Write the file atomically.
 
     Raises:
-        StorageUnavailable: the disk is full or the folder may not be written.
+        StorageUnavailable: the disk is full or the folder is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

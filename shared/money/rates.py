@@ -1,7 +1,7 @@
-"""Rates between currencies: one file with its dates and sources, and exact sums with it.
+"""Exchange rates with dates and sources, and exact conversion.
 
-The file that ships is written down by hand and says so; ``vitrine rates update`` puts a fresh one into
-the data folder, which wins. A rate is what one unit of the base buys.
+The shipped file was written manually and is marked so. ``vitrine rates update`` writes a newer one into the
+data folder, which takes precedence. A rate is the amount of a currency per unit of the base.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Table(Contract):
 
 @dataclass(frozen=True)
 class Sum:
-    """An amount of money after a conversion, and the day of the oldest rate that it took."""
+    """A converted amount of money, and the day of the oldest rate used."""
 
     amount: Decimal
     currency: str
@@ -62,7 +62,7 @@ class Sum:
 
 
 class Rates(Contract):
-    """All rates known; where tables have the same currency, the first counts."""
+    """Tables of rates; if several have a currency, the first one counts."""
 
     base: Currency
     tables: tuple[Table, ...] = Field(min_length=1, max_length=20)
@@ -79,9 +79,9 @@ class Rates(Contract):
         return frozenset((self.base, *(code for table in self.tables for code in table.rates)))
 
     def convert(self, amount: Decimal, source: str, target: str) -> Sum | None:
-        """Return the amount in another currency, with the digits that it is paid in.
+        """Convert an amount, rounded to the digits of the target currency.
 
-        None: a rate is missing, or nothing needs converting.
+        Returns None if a rate is missing or both currencies are equal.
         """
         if source == target:
             return None
@@ -93,28 +93,28 @@ class Rates(Contract):
         return Sum(exact.quantize(unit, ROUND_HALF_EVEN), target, min(sold[1], bought[1]))
 
     def _rate(self, currency: str) -> tuple[Decimal, Day] | None:
-        """The rate and its day; that of the base is true on every day."""
+        """Return the rate and its day; the rate of the base has the latest possible day."""
         if currency == self.base:
             return Decimal(1), Day.max
         return next(((t.rates[currency], t.date) for t in self.tables if currency in t.rates), None)
 
     def updated(self, new: Table) -> Rates:
-        """Return the rates with a new table first; what it lacks keeps its own date and source."""
+        """Return the rates with a new table first; other currencies keep their dates and sources."""
         seen = set(new.rates)
-        kept = []
+        remaining = []
         for table in self.tables:
             left = {code: rate for code, rate in table.rates.items() if code not in seen}
             seen.update(left)
             if left:
-                kept.append(table.model_copy(update={"rates": left}))
-        return Rates(base=self.base, tables=(new, *kept))
+                remaining.append(table.model_copy(update={"rates": left}))
+        return Rates(base=self.base, tables=(new, *remaining))
 
 
 def read_rates(data: bytes) -> Rates:
-    """Read our own form: ``{"base", "tables": [{"date", "source", "rates"}]}``, or one table with its base.
+    """Parse our own format: ``{"base", "tables": [{"date", "source", "rates"}]}``, or one table with a base.
 
     Raises:
-        InvalidInput: it is not that; the message says where.
+        InvalidInput: the data has another format; the message has the position.
     """
     try:
         document = json.loads(data, parse_float=Decimal, parse_constant=_no_number)
@@ -124,9 +124,9 @@ def read_rates(data: bytes) -> Rates:
         return Rates.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"The rates are wrong: {place or 'file'}: {reason}.", "rates") from error
+        raise InvalidInput(f"The rates are invalid: {field or 'file'}: {reason}.", "rates") from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"The rates are not JSON: {error}.", "rates") from error
 
@@ -136,9 +136,9 @@ def _no_number(text: str) -> None:
 
 
 def convert_prices(result: dict[str, Any], currency: str, rates: Rates) -> dict[str, Any]:
-    """Return the JSON of a SearchResult with its prices in another currency, where there is a rate.
+    """Convert the prices in the JSON of a SearchResult, as far as there are rates.
 
-    A converted price keeps the shop's own beside it; ``rates_date`` is that of the oldest rate used.
+    The shop's own price is added to a converted one; ``rates_date`` is that of the oldest rate used.
     """
     days: list[Day] = []
 
@@ -168,10 +168,10 @@ def convert_prices(result: dict[str, Any], currency: str, rates: Rates) -> dict[
 
 
 class RatesBook:
-    """The rates in force: those of the data folder when they are there, else the shipped ones.
+    """The current rates: those of the data folder if they exist, else the shipped ones.
 
     Args:
-        override: the file that ``vitrine rates update`` writes; a changed file is seen at the next call.
+        override: the file that ``vitrine rates update`` writes; a changed file is read at the next call.
     """
 
     def __init__(self, override: Path) -> None:
@@ -180,19 +180,19 @@ class RatesBook:
         self._rates: Rates | None = None
 
     def rates(self) -> Rates | None:
-        """Return them, or None when the file cannot be read: then prices stay as the shop has them."""
-        path, stamp = self._place()
+        """Return the rates, or None if the file cannot be read; prices are then not converted."""
+        path, stamp = self._current_file()
         if stamp != self._stamp:
             self._rates, self._stamp = _read(path), stamp
         return self._rates
 
-    def _place(self) -> tuple[Path, tuple[Path, float, int]]:
+    def _current_file(self) -> tuple[Path, tuple[Path, float, int]]:
         for path in (self.override, SHIPPED):
             try:
-                seen = path.stat()
+                status = path.stat()
             except OSError:
                 continue
-            return path, (path, seen.st_mtime, seen.st_size)
+            return path, (path, status.st_mtime, status.st_size)
         return SHIPPED, (SHIPPED, math.nan, 0)
 
 
@@ -205,5 +205,5 @@ def _read(path: Path) -> Rates | None:
 
 
 def missing(rates: Rates, in_use: Iterable[str]) -> list[str]:
-    """Return the currencies in use that have no rate."""
+    """Return the currencies in use without a rate."""
     return sorted(set(in_use) - rates.currencies)

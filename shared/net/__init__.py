@@ -1,1 +1,1 @@
-"""Addresses and connections."""
+"""Web addresses and safe connections to them."""

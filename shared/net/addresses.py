@@ -1,4 +1,4 @@
-"""The one place that parses web addresses which others wrote: every malformed one is an ``InvalidInput``."""
+"""Parse untrusted web addresses; every malformed one raises ``InvalidInput``."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ def parse_web_address(text: str, field: str | None = None) -> SplitResult:
     """Parse an http or https address.
 
     Args:
-        field: the input that an error names.
+        field: name of the input for the error.
 
     Raises:
-        InvalidInput: it has another scheme, control characters, no host, a host that no name server and
-            no certificate can have, or a port outside 0 to 65535.
+        InvalidInput: another scheme, control characters, no host, an invalid host name, or a port outside 0
+            to 65535.
     """
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text):
         raise _no_address(text, "it has line breaks or other control characters", field)
     try:
         parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port  # each parses, and each may raise
+        host, _ = parts.hostname, parts.port  # properties that parse and may raise
     except ValueError as error:
         raise _no_address(text, str(error), field) from error
     if parts.scheme not in ("http", "https"):
         raise _no_address(text, "it does not begin with http:// or https://", field)
     if not host:
         raise _no_address(text, "it names no host", field)
-    if (wrong := _wrong_host(host)) is not None:
-        raise _no_address(text, wrong, field)
+    if (error_text := _host_error(host)) is not None:
+        raise _no_address(text, error_text, field)
     return parts
 
 
 def join_address(base: str, name: str) -> str:
-    """Return the address that ``name`` means beside ``base``. Raises InvalidInput."""
+    """Resolve ``name`` relative to the address ``base``. Raises InvalidInput."""
     try:
         return urljoin(base, name)
     except ValueError as error:
         raise _no_address(name, str(error), None) from error
 
 
-def _wrong_host(host: str) -> str | None:
-    """Say what is wrong with a host, None if it is a name or an IP address."""
+def _host_error(host: str) -> str | None:
+    """Return the error of a host, None for a valid name or IP address."""
     if ":" in host:
         try:
             ipaddress.IPv6Address(host.partition("%")[0])
@@ -57,7 +57,7 @@ def _wrong_host(host: str) -> str | None:
             return "its host is no IPv6 address"
         return None
     try:
-        # What browsers do with names in other scripts; plain names stay as they are.
+        # Names in other scripts are encoded as in browsers; ASCII names are unchanged.
         name = host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError) as error:
         return f"its host is no name: {error}"

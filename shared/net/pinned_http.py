@@ -1,7 +1,7 @@
-"""HTTP with an address that was checked: the connection goes there, whatever the name says by then.
+"""Send HTTP requests to a checked IP address, whatever the name resolves to later.
 
-Each wait (for the connection, for every byte) ends with the deadline of the whole, so that a server
-which drips holds nobody up. The only module that speaks through httpcore.
+Every wait (for the connection and for every byte) ends with the deadline of the request, so that a slow
+server cannot block a thread. The only importer of httpcore for connections.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.errors import Unreachable
 
 @dataclass(frozen=True)
 class Target:
-    """A checked address: where to connect, and whom to ask for."""
+    """A checked address: the IP address to connect to, and the requested URL."""
 
     url: httpx.URL
     address: str
@@ -38,15 +38,15 @@ def exchange(
     field: str,
     step_s: float = 3.0,
 ) -> Iterator[httpcore.Response]:
-    """Ask the checked address for the URL. No proxy is used, whatever this machine's variables say.
+    """Send a request for the URL to the checked address, without proxies from the environment.
 
     Args:
-        end: of the monotonic clock, for everything together.
-        field: that an error names.
-        step_s: for each single wait.
+        end: deadline of the whole exchange, monotonic seconds.
+        field: name of the input for errors.
+        step_s: timeout of each single wait.
 
     Raises:
-        Unreachable: it did not answer, or not in time.
+        Unreachable: the server did not answer in time.
     """
     sent: list[tuple[bytes | str, bytes | str]] = [
         ("Host", target.url.netloc),
@@ -76,13 +76,13 @@ def exchange(
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Made once: reading the authorities takes longer than a picture."""
+    """Create the TLS context once, because loading the authorities takes longer than fetching a picture."""
     return httpx.create_ssl_context(trust_env=False)
 
 
 @dataclass(frozen=True)
 class _Pinned(httpcore.NetworkBackend):
-    """Connects to one address only, whatever name is asked for, and waits until ``end`` only."""
+    """Connects to one address only, whatever the requested name, and waits at most until ``end``."""
 
     address: str
     end: float
@@ -101,7 +101,7 @@ class _Pinned(httpcore.NetworkBackend):
 
 @dataclass(frozen=True)
 class _Timed(httpcore.NetworkStream):
-    """A connection on which no wait outlasts ``end``: one that drips ends with the deadline too."""
+    """A connection on which no wait exceeds ``end``, so that a trickling server hits the deadline too."""
 
     stream: httpcore.NetworkStream
     end: float

@@ -1,8 +1,8 @@
-"""Fetches from an address that a stranger gave, without being led into the private network.
+"""Fetch untrusted web addresses without reaching the private network (SSRF).
 
-The name is resolved once, every address it has must be a public one, and the connection goes to the
-address that was checked: a name that changes its mind between check and use gains nothing. Each wait
-(for the name, the connection, every byte) ends with the deadline of the whole.
+The name is resolved once, all its addresses must be public, and the connection goes to the checked address,
+so that a changed DNS answer has no effect. Every wait (for the name, the connection and every byte) ends with
+the deadline of the fetch.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ DEADLINE_S = 8.0
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (404, 410)
-#: Of IPv6 only this is given out; outside it lie IPv4 addresses in disguise (64:ff9b::/96, ::/96), site-local
-#: (fec0::/10) and segment-routing (5f00::/16) addresses.
+#: The only allocated range of IPv6 unicast. Outside it are embedded IPv4 addresses (64:ff9b::/96, ::/96),
+#: site-local (fec0::/10) and segment-routing (5f00::/16) addresses.
 _IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")
-# Special-purpose ranges of the IANA registries that the tables of some Python versions call global, such as
-# those of 3.11: relays and tunnels, which lead to IPv4 addresses in disguise, and documentation.
+# Special-purpose ranges of the IANA registries that some Python versions, such as 3.11, treat as global:
+# relays and tunnels, which embed IPv4 addresses, and documentation.
 _SPECIAL = tuple(
     map(
         ipaddress.ip_network,
@@ -46,42 +46,42 @@ _SPECIAL = tuple(
 )
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def fetch_image(url: str, max_bytes: int, deadline_s: float = DEADLINE_S) -> bytes:
-    """Return the bytes behind ``url``. Raises as ``fetch``."""
+    """Return the content of ``url``. Raises as ``fetch``."""
     return fetch(url, max_bytes, b"".join, deadline_s)
 
 
 def fetch(
-    url: str, max_bytes: int, take: Callable[[Iterable[bytes]], Found], deadline_s: float = DEADLINE_S
-) -> Found:
-    """Give the pieces of what is behind ``url`` to ``take``, and return what it returns.
+    url: str, max_bytes: int, take: Callable[[Iterable[bytes]], Result], deadline_s: float = DEADLINE_S
+) -> Result:
+    """Pass the content of ``url`` in parts to ``take``, and return its result.
 
     Args:
-        deadline_s: for everything together, redirects included.
+        deadline_s: deadline of the whole fetch, redirects included.
 
     Raises:
-        InvalidInput: no such address, or one that redirects without an end.
-        ImageMissing: the server says that there is nothing.
-        Unreachable: it did not deliver, or not in time.
-        Refused: it leads, or redirects, to where this server must not go.
-        BodyTooLarge: more than ``max_bytes``.
+        InvalidInput: malformed address, or too many redirects.
+        ImageMissing: the server answered 404 or 410.
+        Unreachable: the server did not answer successfully in time.
+        Refused: the address or a redirect leads into a private network.
+        BodyTooLarge: the content has more than ``max_bytes``.
     """
     end = time.monotonic() + deadline_s
     for _ in range(MAX_REDIRECTS + 1):
         target = resolve_target(url, lambda host, port: resolve_before(end, host, port))
-        with _asked(target, end) as answer:
-            onward = _redirect(target, answer)
-            if onward is None:
+        with _request(target, end) as answer:
+            location = _redirect(target, answer)
+            if location is None:
                 return take(_pieces(answer, max_bytes))
-        url = onward
+        url = location
     raise InvalidInput(f"The address redirects more than {MAX_REDIRECTS} times.", FIELD)
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All addresses of a name; raises Unreachable when it has none."""
+    """Return all addresses of a name, or raise Unreachable."""
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -90,18 +90,18 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def resolve_target(url: str, resolver: Resolver) -> Target:
-    """Return where to connect for ``url``.
+    """Resolve ``url`` to a checked target.
 
     Raises:
-        InvalidInput, Refused: the address is malformed, or not a public web address.
+        InvalidInput, Refused: the address is malformed or not public.
     """
     try:
         target = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise InvalidInput("That is not an address.", FIELD) from error
+        raise InvalidInput("This is not a web address.", FIELD) from error
     port = target.port or _PORTS.get(target.scheme)
     if target.scheme not in _PORTS or not target.host or port != _PORTS[target.scheme] or target.userinfo:
-        raise Refused("Only http and https addresses on their usual ports, without a login.", FIELD)
+        raise Refused("Only http and https addresses on their default ports, without a login.", FIELD)
     parse_web_address(url, FIELD)
     addresses = resolver(target.host, port)
     if not addresses or not all(is_public(address) for address in addresses):
@@ -110,7 +110,7 @@ def resolve_target(url: str, resolver: Resolver) -> Target:
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address belongs to the public internet, disguises taken off."""
+    """Return whether an IP address is public, embedded IPv4 addresses included."""
     try:
         address: Address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -126,7 +126,7 @@ def is_public(text: str) -> bool:
 
 
 def resolve_before(end: float, host: str, port: int) -> list[str]:
-    """As ``resolve``, which the system may let wait for long, with an end by the monotonic clock."""
+    """Do as ``resolve``, with a deadline in monotonic seconds, because the system call has none."""
     answers: queue.SimpleQueue[list[str] | Unreachable] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -145,21 +145,21 @@ def resolve_before(end: float, host: str, port: int) -> list[str]:
     return found
 
 
-def _asked(target: Target, end: float) -> AbstractContextManager[httpcore.Response]:
+def _request(target: Target, end: float) -> AbstractContextManager[httpcore.Response]:
     headers = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
     return exchange("GET", target, headers, None, end, FIELD)
 
 
 def _redirect(target: Target, answer: httpcore.Response) -> str | None:
-    """Return the address that a redirect names, None when the answer is what was asked for."""
+    """Return the location of a redirect, None for a successful answer; raise for others."""
     location = httpx.Headers(answer.headers).get("location")
     if answer.status in _REDIRECTS and location is not None:
         try:
             return str(target.url.join(location))
         except (httpx.InvalidURL, ValueError) as error:
-            raise InvalidInput("The address redirects to what is no address.", FIELD) from error
+            raise InvalidInput("The address redirects to an invalid address.", FIELD) from error
     if answer.status in _GONE:
-        raise ImageMissing(f"The address answered {answer.status}: there is nothing.", FIELD)
+        raise ImageMissing(f"The address answered {answer.status}: it does not exist.", FIELD)
     if answer.status != httpx.codes.OK:
         raise Unreachable(f"The address answered {answer.status}.", FIELD)
     return None
@@ -170,5 +170,5 @@ def _pieces(answer: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
     for piece in answer.iter_stream():
         size += len(piece)
         if size > max_bytes:
-            raise BodyTooLarge(f"What is behind the address has more than {max_bytes:,} bytes.", FIELD)
+            raise BodyTooLarge(f"The content of the address has more than {max_bytes:,} bytes.", FIELD)
         yield piece

@@ -1,1 +1,1 @@
-"""Parts that every process is built from: factories, logging, metrics, threads."""
+"""Parts of every process: logging, metrics, threads and back-off."""

@@ -1,7 +1,7 @@
-"""A thread that does something again and again beside a process's work, and ends when it is told to.
+"""Run a function periodically in a thread that can be stopped.
 
-A daemon thread that nobody ends goes on while what it uses is closed under it, which libraries with
-native code answer with a crash of the whole process.
+A daemon thread that is not stopped continues while its resources are closed. Libraries with native code may
+then crash the whole process.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from shared.errors import VitrineError
 
 log = logging.getLogger(__name__)
 
-#: The longest that a stop waits for a call on its way, such as one to a server that went silent.
+#: Maximum time that ``stop`` waits for a call in progress, such as one to a server that does not answer.
 STOP_S = 15.0
 
 
 class Periodic:
-    """Calls ``action`` every ``interval_s`` seconds from a thread, from the call of ``start`` on.
+    """Calls ``action`` every ``interval_s`` seconds from a thread after ``start``.
 
     Args:
-        name: the thread's, and what the log calls it.
-        starts_now: whether the first call comes at the start, or after the first ``interval_s``.
+        name: name of the thread and in the log.
+        starts_now: whether the first call is immediate, or after the first ``interval_s``.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Periodic:
         return self
 
     def stop(self) -> None:
-        """Return when no call is on its way and none will come, or after ``STOP_S``."""
+        """Stop the calls, and wait at most ``STOP_S`` for one in progress."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
@@ -55,5 +55,5 @@ class Periodic:
             try:
                 self._action()
             except VitrineError as error:
-                # What it needs is away: the next call may find it back.
+                # A service is unavailable: the next call may succeed.
                 log.info("%s: %s", self._name, error.message)

@@ -1,4 +1,4 @@
-"""Structured logging: one line is one event with fields, as text for people or JSON for collectors."""
+"""Structured logging: one event with fields per line, as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.types import EventDict, ExcInfo, Processor
 
-# Libraries that log every call at INFO: their warnings are wanted, their chatter is not.
+# Libraries that log every call at INFO: only their warnings are logged.
 _QUIET = (
     *("httpx", "httpcore", "urllib3", "botocore", "alembic", "PIL", "asyncio"),
-    # Two lines for every task, which Flower shows. What goes wrong is a warning or an error.
+    # Two lines per task, which Flower shows anyway. Failures are warnings or errors.
     *("celery.worker.strategy", "celery.app.trace"),
 )
 
@@ -25,17 +25,18 @@ bound = structlog.contextvars.bound_contextvars
 get_logger = structlog.get_logger
 
 
-#: C0 and C1 control characters, DEL, and the characters that some readers take for the end of a line.
+#: C0 and C1 control characters, DEL, bidirectional controls, and characters that some readers treat as line
+#: ends.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-#: How deep values of events are searched for texts.
+#: Maximum depth at which values of events are encoded.
 _MAX_DEPTH = 8
 
 
 def encode_controls(text: str, keep: str = "") -> str:
-    r"""Write control characters as escapes (``\x1b``): a terminal would obey them, a reader see two lines.
+    r"""Escape control characters (``\x1b``), which could control a terminal or forge a line.
 
     Args:
-        keep: characters that stay as they are.
+        keep: characters to leave unchanged.
     """
     return _CONTROL.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
@@ -48,9 +49,9 @@ def configure_logging(level: str, format: Literal["text", "json"], process_name:
     """Send structlog's and the standard library's events to standard error in one format.
 
     Args:
-        level: least level shown, ``DEBUG`` to ``ERROR``.
+        level: minimum level, ``DEBUG`` to ``ERROR``.
         format: ``text`` or ``json``.
-        process_name: goes into every event as ``process``.
+        process_name: value of ``process`` in every event.
     """
     shared = _shared_processors(process_name)
     structlog.configure(
@@ -94,9 +95,9 @@ def _shared_processors(process_name: str) -> list[Processor]:
 
 
 def _encode_event(_: Any, __: str, event: EventDict) -> EventDict:
-    """Encode control characters in the text and in every field: callers and rows choose some of them."""
+    """Encode control characters in the text and all fields, some of which contain untrusted input."""
     for name, value in event.items():
-        # An exception or a stack is written over several lines, by ``_write_traceback``.
+        # ``_write_traceback`` encodes exceptions and stacks, which have several lines.
         if name not in ("exc_info", "exception", "stack") and not name.startswith("_"):
             event[name] = _encoded(value, _MAX_DEPTH)
     return event
@@ -115,7 +116,7 @@ def _encoded(value: Any, depth: int) -> Any:
 
 
 def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
-    """Write a traceback, indented: no line of a message looks like the beginning of an event."""
+    """Write an indented traceback, so that none of its lines looks like an event."""
     text = io.StringIO()
     structlog.dev.plain_traceback(text, exc_info)
     lines = encode_controls(text.getvalue(), keep="\n\t").splitlines()
@@ -125,5 +126,5 @@ def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
 def _renderers(format: Literal["text", "json"]) -> list[Processor]:
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # Rich tracebacks print local variables, and a local variable may be a secret.
+    # Rich tracebacks would print local variables, which may be secrets.
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback)]

@@ -1,4 +1,4 @@
-"""What the web counts for Prometheus. Labels are closed sets: route patterns, never addresses or ids."""
+"""Prometheus metrics of the web. Labels are closed sets: route patterns, never addresses or ids."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 def exposition(of_database: Collector) -> bytes:
-    """Everything counted so far, in Prometheus' text form.
+    """Return all metrics in Prometheus' text format.
 
     Args:
-        of_database: collects what all processes know together: ``web.api.search_metrics``.
+        of_database: collector of the metrics of all processes: ``web.api.search_metrics``.
     """
-    known = CollectorRegistry()
-    known.register(of_database)
-    return generate_latest(REGISTRY) + generate_latest(known)
+    database_registry = CollectorRegistry()
+    database_registry.register(of_database)
+    return generate_latest(REGISTRY) + generate_latest(database_registry)

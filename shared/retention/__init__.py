@@ -1,1 +1,1 @@
-"""Retention: which stored files and rows nothing needs any more, and their deletion."""
+"""Retention: find and delete files and rows that are not needed any more."""

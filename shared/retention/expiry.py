@@ -1,4 +1,4 @@
-"""Which stored files nothing in the ledger needs any more, and which rows."""
+"""Find expired query images and uploads, and delete expired notes of deleted products."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from shared.database.clock import now_s
 from shared.database.tables import DeletedProduct, Job, Search
 from shared.imports.kinds import derived_name_prefix
 
-#: Notes of deleted products are kept at least this long: a failed job may be retried.
+#: Minimum time for which notes of deleted products are kept, because a failed job may be retried.
 KEEP_DELETED_S = 30 * 86_400.0
 
 
 def unused_query_images(database: Database, keys: Iterable[str], keep_s: float = 0.0) -> Iterator[str]:
-    """Yield those of ``keys`` that no search waits for, nor was made with in the last ``keep_s`` seconds.
+    """Yield the keys that no open search uses, and no search of the last ``keep_s`` seconds.
 
-    The same photo may be sent again shortly before its file is old: it lives as long as the last answer.
+    A photo that is sent again shortly before its file expires is kept as long as the newest result.
     """
     open_ = or_(Search.state.in_(OPEN_STATES), Search.created_at > now_s() - keep_s)
     with database.read() as session:
@@ -36,11 +36,10 @@ def unused_query_images(database: Database, keys: Iterable[str], keep_s: float =
 
 
 def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> Iterator[str]:
-    """Yield those of the uploads, and of what jobs made of them, that nobody may read from any more.
+    """Yield the uploads, and files that jobs derived from them, that no job can read any more.
 
-    A job that goes on, or is paused, needs its archive; one that ended with failures, or badly, keeps it
-    for ``keep_s`` seconds after its end, so that what failed can be tried again; a dry run does so too, for
-    the import that it was made for.
+    An open or paused job needs its archive. A failed job, a job with failures and a dry run keep it for
+    ``keep_s`` seconds after their end, for a retry or for the import.
     """
     with database.read() as session:
         jobs = session.execute(
@@ -59,16 +58,16 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
                 )
             )
         ).all()
-    # Whatever a row of another version calls it: what a source names is needed.
+    # Any text in a source may be a name, because a row of another version may use other keys.
     needed = set(iterate_texts([source for _, source in jobs]))
-    makers = {derived_name_prefix(job_id) for job_id, _ in jobs}
+    prefixes = {derived_name_prefix(job_id) for job_id, _ in jobs}
     for name in names:
-        if name not in needed and name.partition("-")[0] not in makers:
+        if name not in needed and name.partition("-")[0] not in prefixes:
             yield name
 
 
 def forget_deleted_products(database: Database) -> int:
-    """Delete the notes of deleted products that no job older than the deletion can bring back."""
+    """Delete the notes of deleted products that no older open job could restore; return their number."""
     with database.write() as session:
         oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state.not_in(ENDED_STATES)))
         horizon = now_s() - KEEP_DELETED_S

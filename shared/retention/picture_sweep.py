@@ -35,44 +35,44 @@ from shared.errors import Unavailable
 from shared.storage.image_names import RENDITIONS_PX, is_key, rendition_name
 from shared.storage.image_store import ImageStore
 
-#: Pictures that are looked up, and at the most deleted, together: the database waits so long.
-PIECE = 250
+#: Maximum number of pictures per transaction, which bounds its duration.
+BATCH_PICTURES = 250
 
 
 class PicturesSwept(Unavailable):
-    """Pictures were deleted since the caller began to store some: store them again."""
+    """Pictures may have been deleted since the caller started to store some: store them again."""
 
     code = "pictures_swept"
 
 
 def read_sweep_count(database: Database) -> int:
-    """Return the count of sweeps, to be read before pictures are stored and given to ``require_no_sweep``."""
+    """Return the count of sweeps; read it before storing pictures, and pass it to ``require_no_sweep``."""
     with database.read() as session:
         count = _count(session)
     if count % 2 == 0:
         return count
-    # One is at it, and the row is ours when it is done; or it died, and nobody else ends it.
+    # A sweep is running, and the row is locked until its end; or it died, and this call ends it.
     with database.write() as session:
         _end(session, count)
         return _count(session)
 
 
 def require_no_sweep(session: Session, since: int) -> None:
-    """Raise PicturesSwept unless all is there that was stored since ``read_sweep_count`` gave this count.
+    """Raise PicturesSwept if a sweep has started since ``read_sweep_count`` returned this count.
 
-    Called in the transaction that writes what refers to the pictures; until it ends, no sweep begins.
+    Call it in the transaction that writes the references to the pictures; no sweep can start until its end.
     """
-    held = select(PictureSweep.count).where(PictureSweep.id == 1).with_for_update(read=True)
-    if session.scalar(held) != since:
-        raise PicturesSwept("Pictures that nothing referred to were deleted meanwhile: it is done again.")
+    locked = select(PictureSweep.count).where(PictureSweep.id == 1).with_for_update(read=True)
+    if session.scalar(locked) != since:
+        raise PicturesSwept("Unreferenced pictures were deleted concurrently: the step is repeated.")
 
 
 class PictureSweeper:
-    """Finds and deletes pictures that nothing refers to.
+    """Finds and deletes unreferenced pictures.
 
     Args:
-        after_s: age from which they go.
-        keep_failed_s: how long after its end a job's failed products keep theirs, for a retry.
+        after_s: minimum age of deleted pictures.
+        keep_failed_s: how long the pictures of a job's failed products are kept after its end, for a retry.
     """
 
     def __init__(self, database: Database, store: ImageStore, after_s: float, keep_failed_s: float) -> None:
@@ -82,20 +82,20 @@ class PictureSweeper:
         self._keep_failed_s = keep_failed_s
 
     def unreferenced(self, shards: Iterable[str] = ()) -> Iterator[list[str]]:
-        """Yield the keys of such pictures, some at a time.
+        """Yield the keys of unreferenced pictures in batches.
 
         Args:
-            shards: only keys that begin with these two digits; none means all.
+            shards: only keys that start with one of these two digits; empty for all.
         """
         old = (key for key in self._store.older_than("images", self._after_s, shards) if is_key(key))
-        while piece := list(islice(old, PIECE)):
+        while batch := list(islice(old, BATCH_PICTURES)):
             with self._database.read() as session:
-                found = self._not_needed(session, piece)
+                found = self._find_unreferenced(session, batch)
             if found:
                 yield found
 
     def sweep(self, shards: Iterable[str] = (), most: int | None = None) -> int:
-        """Delete them, stopping soon after ``most`` of them; return how many were deleted."""
+        """Delete unreferenced pictures, at least ``most`` of them if given; return their number."""
         gone = 0
         for keys in self.unreferenced(shards):
             gone += self._delete(keys)
@@ -104,31 +104,31 @@ class PictureSweeper:
         return gone
 
     def _delete(self, keys: Sequence[str]) -> int:
-        """Delete those of the keys that still nothing refers to."""
+        """Delete the keys that are still unreferenced; return their number."""
         count = read_sweep_count(self._database)
         with self._database.write() as session:
-            # Committed before anything is deleted: should the end be lost, the count still tells of it.
+            # Committed before the deletion, so that the count shows a sweep that did not end.
             begun = update(PictureSweep).where(PictureSweep.count == count).values(count=count + 1)
             if not execute_rowcount(session, begun):
-                return 0  # another sweeper; what it leaves is found again
+                return 0  # another sweeper is running; the rest is found again later
         with self._database.write() as session:
-            # First, so that the row is held when it is looked at who refers to what.
+            # First, so that the row is locked while the references are checked.
             if not _end(session, count + 1):
                 return 0
-            doomed = self._not_needed(session, keys)
+            doomed = self._find_unreferenced(session, keys)
             self._store.delete_all(doomed, "images")
         derived = [rendition_name(key, size) for key in doomed for size in RENDITIONS_PX]
         self._store.delete_all(derived, "renditions")
         return len(doomed)
 
-    def _not_needed(self, session: Session, keys: Sequence[str]) -> list[str]:
+    def _find_unreferenced(self, session: Session, keys: Sequence[str]) -> list[str]:
         needed = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(keys))))
         if len(needed) < len(set(keys)):
-            needed |= self._of_jobs(session)
+            needed |= self._keys_of_jobs(session)
         return [key for key in keys if key not in needed]
 
-    def _of_jobs(self, session: Session) -> set[str]:
-        """Pictures of products that were put by hand, and are not in the catalogue yet."""
+    def _keys_of_jobs(self, session: Session) -> set[str]:
+        """Return the pictures of single updates that are not in the catalogue yet."""
         may_be_retried = and_(Job.finished_at > now_s() - self._keep_failed_s, Job.failed > 0)
         payloads = session.scalars(
             select(JobItem.payload)
@@ -139,7 +139,7 @@ class PictureSweeper:
                 or_(Job.state.not_in(ENDED_STATES), may_be_retried),
             )
         )
-        # Whatever a row of another version calls it: what a payload names is needed.
+        # Any text in a payload may be a key, because a row of another version may use other fields.
         return set(iterate_texts(list(payloads)))
 
 
@@ -148,7 +148,7 @@ def _count(session: Session) -> int:
 
 
 def _end(session: Session, odd: int) -> bool:
-    """End the sweep of this count in the caller's transaction; False if somebody else did."""
+    """End the sweep of this count in the caller's transaction; return False if it has ended already."""
     return bool(
         execute_rowcount(session, update(PictureSweep).where(PictureSweep.count == odd).values(count=odd + 1))
     )

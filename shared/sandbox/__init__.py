@@ -1,7 +1,7 @@
-"""The fence around hostile input: pictures and manifests are decoded in child processes with hard limits.
+"""Decode untrusted pictures and manifests in child processes with hard limits.
 
-``pool`` keeps the children of pictures warm, ``pictures`` is what web and workers call, ``parquet`` reads
-a Parquet manifest in a child of its own. Only ``child`` and what it imports run inside.
+Web and workers use ``pictures``, whose children ``pool`` keeps warm. ``shared.imports.parquet`` reads a
+Parquet manifest in a separate child. Only ``child`` and its imports run inside.
 """
 
 from shared.sandbox.budget import Budget

@@ -1,7 +1,7 @@
-"""The process inside the fence: ``python -m shared.sandbox.child CONNECTION MEMORY BYTES``.
+"""Run the sandboxed process: ``python -m shared.sandbox.child CONNECTION MEMORY BYTES``.
 
-It answers one request at a time. A fresh interpreter holds neither the parent's secrets nor its memory. It
-ends when its connection does, and by SIGPROF when a request takes more processor time than its budget.
+It answers one request at a time. A new interpreter has neither the parent's secrets nor its memory. It ends
+when its connection is closed, or by SIGPROF when a request exceeds its processor time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shared.sandbox.protocol import (
 
 _MAX_REQUEST_BYTES: Final = 2**31
 
-#: Does one request: the head and the body of the request in, those of the answer out.
+#: Function for one request: takes its head and body, returns those of the answer.
 Operation = Callable[[Head, bytes], tuple[Head, bytes | Body]]
 
 
@@ -38,7 +38,7 @@ def serve(
     """Answer requests until the parent closes the connection.
 
     Args:
-        operations: by the name in a request's ``op``.
+        operations: functions by the ``op`` of a request.
         baseline_bytes: address space of this process before the first request.
     """
     while True:
@@ -62,14 +62,14 @@ def _answer(operation: Operation, head: Head, data: bytes) -> tuple[Head, bytes 
     try:
         return operation(head, data)
     except (MemoryError, OutOfMemory):
-        # Not this machine's memory is short but the budget of one picture.
+        # The budget of the picture is exhausted, not the memory of the machine.
         return error_to_head(ImageTooLarge(TOO_EXPENSIVE)), b""
     except VitrineError as error:
         return error_to_head(error), b""
 
 
 def main() -> None:
-    """Import the decoders, warm them up, drop privileges, say that this process is ready, and serve."""
+    """Drop privileges, import and warm up the decoders, signal readiness, and serve."""
     hardening.drop_privileges()
     from shared.sandbox import operations
 

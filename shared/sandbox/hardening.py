@@ -1,7 +1,7 @@
-"""What a sandbox child takes away from itself before it sees any input; every step is best effort.
+"""Restrict a sandbox child before it reads any input; every step is best effort.
 
-Linux enforces all of it. Elsewhere a limit that the system does not know is left out, and the parent's
-deadline still holds.
+Linux enforces all restrictions. Other systems omit those that they do not support, and the parent's deadline
+still applies.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Final
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 _PR_SET_NO_NEW_PRIVS: Final = 38
-#: The connection to the parent, three standard streams, and one for a module that is imported late.
+#: Connection to the parent, standard streams, shared memory, and modules that are imported late.
 _MAX_OPEN_FILES: Final = 16
 
 
 def drop_privileges() -> None:
     """Give up the network, new files, core dumps and new privileges; must run before threads exist."""
-    # The terminal's Ctrl-C and a supervisor's SIGTERM are for the parent: the child ends with its connection.
+    # Ctrl-C and a supervisor's SIGTERM are for the parent: the child ends with its connection.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
-    # CPU time is counted by ITIMER_PROF; its signal ends the process, and no Python code is involved.
+    # ITIMER_PROF counts processor time; its signal ends the process without running Python code.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
@@ -43,7 +43,7 @@ def drop_privileges() -> None:
 
 
 def address_space_bytes() -> int:
-    """Return the size of this process's address space, 0 where the system does not tell."""
+    """Return the size of this process's address space, 0 if the system does not provide it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -51,11 +51,11 @@ def address_space_bytes() -> int:
 
 
 def limit_memory(total_bytes: int) -> None:
-    """Limit the address space of this process; the hard limit stays, so that it can be set again."""
+    """Limit the address space of this process; the hard limit is kept, so that the limit can be changed."""
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (total_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def limit_cpu(seconds: float) -> None:
-    """Let SIGPROF end this process after ``seconds`` more of processor time; 0 stops the count."""
+    """Let SIGPROF end this process after ``seconds`` of processor time; 0 removes the limit."""
     signal.setitimer(signal.ITIMER_PROF, seconds)

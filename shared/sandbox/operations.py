@@ -1,4 +1,4 @@
-"""What a sandbox child does with pictures. Runs inside the fence only; imports every decoder at once."""
+"""Operations of a sandbox child on pictures. Runs in the child only, and imports all decoders."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
 }
 
 
-#: 16 by 16 pixels each, as these formats' encoders take longer to load than all the rest.
+#: Files of 16 by 16 pixels, stored because the encoders of these formats are slow to load.
 _SMALL_FILES: Final = {
     "AVIF": (
         "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAA"
@@ -74,8 +74,8 @@ _SMALL_FILES: Final = {
 
 
 def warm_up() -> None:
-    """Use every decoder once, so that no later request loads code or opens a file."""
-    # One thread each: their memory and processor time are then those of one picture on any machine.
+    """Use every decoder once, so that no request loads code or opens a file."""
+    # One thread per decoder makes memory and processor time independent of the machine.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     if "HEIF" in decodable_formats():
         importlib.import_module("pillow_heif").options.DECODE_THREADS = 1
@@ -87,7 +87,7 @@ def warm_up() -> None:
 
 
 def _small_file(format: str) -> bytes:
-    """Return a file of 16 by 16 pixels, turned and with a profile where the format can say so."""
+    """Return a file of 16 by 16 pixels, rotated and with a profile if the format supports it."""
     exif = Image.Exif()
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

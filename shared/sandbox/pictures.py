@@ -1,4 +1,4 @@
-"""Pictures decoded inside the sandbox: the same four operations as ``shared.images``, in a child process."""
+"""Run the operations of ``shared.images`` in child processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.sandbox.budget import Budget
 from shared.sandbox.pool import ChildPool
 from shared.sandbox.protocol import Head
 
-#: Of an encoded answer: a rendition or a normalised photo.
+#: Maximum size of an encoded answer: a rendition or a normalised photo.
 _MAX_FILE_BYTES: Final = 64 * 2**20
 
 
@@ -21,9 +21,9 @@ class PictureSandbox:
     """Decodes pictures of one kind, such as shoppers' photos. Safe for many threads.
 
     Args:
-        limits: what is refused.
-        budget: what one picture may cost.
-        wait_s: how long a caller waits for a free child before Overloaded.
+        limits: limits of the pictures.
+        budget: limits of decoding one picture.
+        wait_s: maximum wait for a free child before Overloaded.
     """
 
     def __init__(self, pool: ChildPool, limits: ImageLimits, budget: Budget, wait_s: float) -> None:
@@ -54,7 +54,7 @@ class PictureSandbox:
         return body.reshape(head["shape"])
 
     def normalise(self, data: bytes, max_side_px: int, max_bytes: int) -> NormalisedImage:
-        """Return the picture as it is kept, as ``shared.images.normalise``. Raises as ``probe``."""
+        """Return the picture to store, as ``shared.images.normalise``. Raises as ``probe``."""
         head, body = self._run(
             "normalise", data, _MAX_FILE_BYTES, max_side_px=max_side_px, max_bytes=max_bytes
         )

@@ -1,4 +1,4 @@
-"""A pool of warm sandbox children; one request at a time each, lost ones are replaced."""
+"""A pool of warm sandbox children, each with one request at a time; lost children are replaced."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from shared.sandbox.protocol import Body, Head, raise_error
 
 log = get_logger("vitrine.sandbox")
 
-#: Below this share of its processor time, a child that missed its deadline was held up by other work.
+#: Share of its processor time below which a child that missed its deadline was starved by other processes.
 _STARVED_SHARE: Final = 0.5
-#: Ended from outside: the kernel when memory runs out, or a person. Not by what was decoded.
+#: Signals from outside, such as from the out-of-memory killer or an administrator, not caused by the input.
 _FROM_OUTSIDE: Final = frozenset((signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-#: A burst of ordinary photos has passed by then: one takes 20 ms.
+#: Time in which a burst of ordinary photos, of 20 ms each, is decoded.
 _QUEUE_WAIT_S: Final = 0.15
 _BUSY: Final = "All decoders are busy with other pictures. Try again shortly."
 
 
 class ChildPool:
-    """Safe for many threads. Children start when they are first needed, or in ``warm_up``.
+    """A pool of children, which start at the first use or in ``warm_up``. Safe for many threads.
 
     Args:
-        size: children, and so pictures decoded at the same time.
-        max_waiting: threads that may wait for a child; further ones wait for their turn to wait, and much
-            shorter, so that the threads of a web server are never all held up. None lets all wait.
+        size: number of children, and of pictures decoded concurrently.
+        max_waiting: maximum number of threads that wait for a child. Further threads wait only briefly, so
+            that the threads of a web server are never all blocked. None: no limit.
     """
 
     def __init__(self, size: int, max_waiting: int | None = None, start: Callable[[], Child] = Child) -> None:
@@ -41,7 +41,7 @@ class ChildPool:
         self._start = start
         self._waiting = None if max_waiting is None else threading.BoundedSemaphore(size + max_waiting)
         self._free = threading.BoundedSemaphore(size)
-        # The last one used is used next: its memory is warm.
+        # LIFO, because the last used child has the warmest memory.
         self._idle: list[Child] = []
         self._lock = threading.Lock()
         self._owner = os.getpid()
@@ -70,20 +70,20 @@ class ChildPool:
     def run(
         self, head: Head, body: bytes, budget: Budget, wait_s: float, max_body_bytes: int
     ) -> tuple[Head, Body]:
-        """Have a child do one request.
+        """Run one request in a child.
 
         Args:
-            wait_s: how long to wait for a child that is free.
-            max_body_bytes: of the answer.
+            wait_s: maximum wait for a free child.
+            max_body_bytes: maximum size of the answer.
 
         Raises:
-            Overloaded: no child was free in time, or none got enough processor time.
-            ImageTooLarge: the picture is over its budget; its child was killed.
+            Overloaded: no child was free in time, or it got too little processor time.
+            ImageTooLarge: the picture exceeded its budget; its child was killed.
             OutOfMemory: the machine had no memory left for the child, twice.
-            VitrineError: what the child found wrong with the picture.
+            VitrineError: the error of the picture from the child.
         """
         if not self._is_warm:
-            # The first requests of a process wait for its children: they are no sign of overload.
+            # The first requests of a process wait for its children to start, which is no overload.
             self._warm_up_once()
         if self._waiting is not None and not self._waiting.acquire(timeout=min(wait_s, _QUEUE_WAIT_S)):
             raise Overloaded(_BUSY)
@@ -104,7 +104,7 @@ class ChildPool:
             except ChildLost as lost:
                 if lost.signal not in _FROM_OUTSIDE:
                     raise
-                # It may have died of another picture's fault, or of nobody's: once more, in a new one.
+                # The picture may not be the cause: retry once in a new child.
                 head, body_out = self._call(head, body, budget, max_body_bytes)
         except ChildLost as lost:
             raise self._as_error(lost, budget) from lost
@@ -115,15 +115,15 @@ class ChildPool:
 
     def _call(self, head: Head, body: bytes, budget: Budget, max_body_bytes: int) -> tuple[Head, Body]:
         child = self._take()
-        kept = False
+        is_reusable = False
         try:
             answer = child.call(head, body, budget, max_body_bytes)
-            kept = True
+            is_reusable = True
             return answer
         finally:
-            if not kept:
+            if not is_reusable:
                 child.kill()
-                # At once, so that it is warm when the next picture comes.
+                # Started immediately, so that it is warm for the next picture.
                 child = self._start()
             with self._lock:
                 self._idle.append(child)
@@ -131,7 +131,7 @@ class ChildPool:
     def _take(self) -> Child:
         with self._lock:
             if self._owner != os.getpid():
-                # After a fork the children are another process's.
+                # After a fork, the children belong to the parent.
                 self._idle, self._owner = [], os.getpid()
             if self._idle:
                 return self._idle.pop()
@@ -151,7 +151,7 @@ class ChildPool:
             return [child.pid for child in self._idle]
 
     def close(self) -> None:
-        """End the idle children; those at work end with this process."""
+        """Kill the idle children; busy ones end with this process."""
         with self._lock:
             idle, self._idle = self._idle, []
         if self._owner == os.getpid():
@@ -161,7 +161,7 @@ class ChildPool:
 
 @cache
 def shared_pool(size: int, max_waiting: int | None = None) -> ChildPool:
-    """Return this process's pool of that size; it ends with the process."""
+    """Return this process's pool of this size; it is closed at exit."""
     pool = ChildPool(size, max_waiting)
     atexit.register(pool.close)
     return pool

@@ -1,4 +1,4 @@
-"""One child process of the sandbox, as its parent sees it: started, asked, killed."""
+"""Start, call and kill one child process of the sandbox."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from shared.sandbox.budget import Budget
 from shared.sandbox.protocol import Body, ConnectionClosed, Head, SharedMemory, receive_frame, send_frame
 
 _START_TIMEOUT_S: Final = 120.0
-#: Of the largest answer that does not go through the connection: 85 megapixels.
+#: Size of the shared memory for answers: 85 megapixels.
 MEMORY_BYTES: Final = 256 * 10**6
 _EXIT_TIMEOUT_S: Final = 1.0
 _ROOT: Final = Path(shared.__file__).parent.parent
-#: Of the parent's environment nothing else reaches a child: secrets are in there.
+#: Variables that a child inherits; the others may be secrets.
 _INHERITED: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 _SET: Final = {
-    # One thread, which also keeps the address space of an idle child small.
+    # One thread, which also reduces the address space of an idle child.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
-    # Buffers of large pictures go back to the system at once; those of ordinary ones stay for the next.
+    # Buffers of large pictures are returned to the system at once; those of ordinary ones are reused.
     "MALLOC_MMAP_THRESHOLD_": str(8 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
-    # Its usual allocator reserves a gigabyte of address space before it is asked for a byte.
+    # The default allocator of Arrow reserves a gigabyte of address space at the start.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 
 
 class ChildLost(Exception):
-    """The child died or was killed in the middle of a request.
+    """The child died or was killed during a request.
 
     Attributes:
-        cpu_s: processor time that it took for the request.
-        signal: that ended it; 0 when its deadline passed.
+        cpu_s: processor time of the request.
+        signal: signal that ended it; 0 if its deadline passed.
     """
 
     def __init__(self, cpu_s: float, signal: int) -> None:
@@ -51,10 +51,10 @@ class ChildLost(Exception):
 
 
 class Child:
-    """Starts a child; it imports its decoders while its parent goes on.
+    """A child process; it imports its decoders while the parent continues.
 
     Args:
-        module: what it runs, with the number of its connection as the only argument.
+        module: module to run, with the descriptors of connection and memory, and its size, as arguments.
     """
 
     def __init__(self, module: str = "shared.sandbox.child", memory_bytes: int = MEMORY_BYTES) -> None:
@@ -63,7 +63,7 @@ class Child:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         fds = inner.fileno(), self._memory.fd
         with inner:
-            # Not a fork: this process has threads, and memory that no child should hold.
+            # No fork, because this process has threads, and memory that a child must not have.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-s", "-m", module, *map(str, (*fds, memory_bytes))],
                 stdin=subprocess.DEVNULL,
@@ -83,7 +83,7 @@ class Child:
         """Wait until its decoders are loaded.
 
         Raises:
-            Unavailable: it does not start; its own error is on this process's standard error.
+            Unavailable: it does not start; its error is on the standard error of this process.
         """
         if self._ready:
             return
@@ -91,14 +91,14 @@ class Child:
             receive_frame(self._connection, 0, time.monotonic() + _START_TIMEOUT_S)
         except (ConnectionClosed, TimeoutError) as error:
             self.kill()
-            raise Unavailable("The sandbox of the decoders does not start: the log says why.") from error
+            raise Unavailable("The sandbox of the decoders does not start: see the log.") from error
         self._ready = True
 
     def call(self, head: Head, body: bytes, budget: Budget, max_body_bytes: int) -> tuple[Head, Body]:
         """Send a request and return the answer.
 
         Raises:
-            ChildLost: over its budget, or dead for another reason; it is no longer there.
+            ChildLost: the child exceeded its budget or died for another reason.
             Unavailable: it does not start.
         """
         self.wait_ready()
@@ -124,7 +124,7 @@ class Child:
         send_frame(self._connection, head, body)
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the child and release its resources."""
         if self._is_open:
             self._is_open = False
             self._process.kill()
@@ -133,8 +133,8 @@ class Child:
             self._memory.close()
 
     def reap(self) -> int:
-        """Return the signal that ended a child whose connection closed; 0 if it went on, and is killed."""
-        # The connection closes a moment before the kernel has the exit status.
+        """Return the signal that ended a child with a closed connection; kill it and return 0 if it runs."""
+        # The connection closes shortly before the exit status is available.
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_EXIT_TIMEOUT_S)
         signal = max(0, -(self._process.poll() or 0))
@@ -142,7 +142,7 @@ class Child:
         return signal
 
     def _cpu_s(self) -> float:
-        """Processor time of the child so far, 0 where the system does not tell."""
+        """Return the processor time of the child so far, 0 if the system does not provide it."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
         except OSError:

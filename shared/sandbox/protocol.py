@@ -1,8 +1,7 @@
 """Frames between a process and its sandbox child: a JSON head and a body of bytes, over a socket pair.
 
-JSON and raw bytes only: whatever took over a child can send nothing that runs in its parent. A child's large
-answers, which are pixels, go through memory that both have mapped: the socket would take a turn of both
-processes for each 200 kB.
+JSON and raw bytes only, so that a compromised child can send nothing that its parent executes. Large answers,
+which are pixels, use shared memory, because the socket would need a context switch per 200 kB.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from shared.errors import VitrineError, all_errors
 #: Lengths of head and body in bytes.
 _PREFIX: Final = struct.Struct("<IQ")
 _MAX_HEAD_BYTES: Final = 1 << 20
-#: Smaller bodies take one turn through the socket anyway.
+#: Smaller bodies fit into one write to the socket.
 _MIN_SHARED_BYTES: Final = 128 * 1024
-#: Memory of a smaller answer is kept for the next one.
+#: Memory up to this size is kept for the next answer.
 _MAX_KEPT_BYTES: Final = 16 * 2**20
 
 Head = dict[str, Any]
@@ -34,15 +33,15 @@ Body = NDArray[np.uint8]
 
 
 class ConnectionClosed(Exception):
-    """The other side is gone."""
+    """The other side closed the connection."""
 
 
 class SharedMemory:
-    """Memory of one child's answers, mapped by both sides; pages that were never written take no room.
+    """Memory for the answers of one child, mapped by both sides; unwritten pages use no memory.
 
     Args:
-        size: in bytes; of the largest answer.
-        fd: of the memory that the other side made; None makes it.
+        size: maximum size of an answer in bytes.
+        fd: descriptor of the memory that the other side created; None creates it.
     """
 
     def __init__(self, size: int, fd: int | None = None) -> None:
@@ -66,13 +65,13 @@ class SharedMemory:
         """Return a copy of the first ``size`` bytes; the other side may change them at any time."""
         copy = self._bytes[:size].copy()
         if size > _MAX_KEPT_BYTES:
-            # What was written goes back to the system.
+            # Return the written pages to the system.
             os.ftruncate(self.fd, 0)
             os.ftruncate(self.fd, self.size)
         return copy
 
     def close(self) -> None:
-        """Release the memory as soon as nothing refers to it."""
+        """Unmap the memory and close its descriptor."""
         self._bytes = np.empty(0, np.uint8)
         self._map.close()
         os.close(self.fd)
@@ -81,11 +80,11 @@ class SharedMemory:
 def send_frame(
     connection: socket.socket, head: Head, body: bytes | Body = b"", memory: SharedMemory | None = None
 ) -> None:
-    """Send one frame, a large body through ``memory`` if there is one.
+    """Send one frame, with a large body through ``memory`` if it is given.
 
     Raises:
-        ConnectionClosed: the other side is gone.
-        TimeoutError: the connection's timeout passed.
+        ConnectionClosed: the other side closed the connection.
+        TimeoutError: the timeout of the connection passed.
     """
     if memory is not None and isinstance(body, np.ndarray) and _MIN_SHARED_BYTES <= len(body) <= memory.size:
         memory.write(body)
@@ -108,14 +107,14 @@ def receive_frame(
     """Receive one frame.
 
     Args:
-        max_body_bytes: a longer body counts as a broken connection, before memory is taken for it.
-        until: monotonic seconds; None waits for ever.
+        max_body_bytes: maximum size of the body; a longer one is treated as a broken connection.
+        until: deadline in monotonic seconds; None: no deadline.
 
     Returns:
         The head, and the body as ``(N,) uint8``.
 
     Raises:
-        ConnectionClosed: the other side is gone, or sends no frames.
+        ConnectionClosed: the other side closed the connection, or sent an invalid frame.
         TimeoutError: ``until`` passed.
     """
     head_bytes, body_bytes = _PREFIX.unpack(_receive(connection, _PREFIX.size, until).tobytes())
@@ -149,11 +148,11 @@ def _receive(connection: socket.socket, size: int, until: float | None) -> Body:
 
 
 def error_to_head(error: VitrineError) -> Head:
-    """Return the frame head that carries one of our errors."""
+    """Convert one of our errors to a frame head."""
     return {"error": error.code, "message": error.message, "field": error.field}
 
 
 def raise_error(head: Head) -> None:
-    """Raise the error that a head carries, if it carries one."""
+    """Raise the error in a frame head, if it has one."""
     if "error" in head:
         raise all_errors().get(head["error"], VitrineError)(str(head.get("message")), head.get("field"))

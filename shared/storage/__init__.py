@@ -1,1 +1,1 @@
-"""Files: pictures, uploads, their durability, budgets, and expiry."""
+"""Storage of files: pictures and uploads, durable writes, and disk space."""

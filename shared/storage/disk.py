@@ -1,4 +1,4 @@
-"""Disk space: what must stay free before anything is accepted, and which files go first."""
+"""Check free disk space, and limit the total size of stored files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from shared.storage.image_store import ImageStore, StoredFile
 
 
 class DiskGuard:
-    """Refuses work while a disk is nearly full: the broker, the database and the index may be on it too.
+    """Refuses work while a disk is nearly full; broker, database and index may be on the same disk.
 
     Args:
-        folder: of the data; a database there needs space for every row.
+        folder: the data folder, whose database needs space for every row.
         min_free_bytes: low-water mark.
     """
 
@@ -24,7 +24,7 @@ class DiskGuard:
         self._min_free_bytes = min_free_bytes
 
     def require_space(self) -> None:
-        """Check both disks; two system calls.
+        """Check the disks of image store and data folder with two system calls.
 
         Raises:
             StorageUnavailable: one of them is below the low-water mark.
@@ -42,10 +42,10 @@ class DiskGuard:
 
 
 def trim(files: Sequence[StoredFile], max_bytes: int, delete: Callable[[str], bool]) -> int:
-    """Delete the oldest files until the rest has at most ``max_bytes``; return how many were deleted.
+    """Delete the oldest files until the rest has at most ``max_bytes``; return the number of deleted files.
 
     Args:
-        delete: deletes a file by its name and returns True, or False for one that is still needed.
+        delete: deletes a file by its name and returns True, or returns False if the file is still needed.
     """
     total_bytes, deleted = sum(file.size for file in files), 0
     for file in sorted(files, key=lambda file: file.written_at):

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and storage faults told in our own errors."""
+"""Write files atomically and durably, and translate storage errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from shared.errors import StorageUnavailable, VitrineError
 
 
 def write_durably(files: Mapping[Path, bytes], temporary: Path) -> None:
-    """Write files, each whole or not at all, and be sure that they survive a power cut.
+    """Write each file atomically, and sync all to disk.
 
-    Each step is done for all files before the next one: the first of them to be brought to the disk takes
-    what the file system notes of the others along, which is most of the cost.
+    Each step is done for all files before the next one, because the first fsync also writes the metadata of
+    the other files, which is most of the cost.
     """
     drafts = {path: temporary / secrets.token_hex(16) for path in files}
     opened: list[int] = []
@@ -37,13 +37,13 @@ def write_durably(files: Mapping[Path, bytes], temporary: Path) -> None:
 
 
 def move_durably(names: Mapping[Path, Path]) -> None:
-    """Give files that are on disk their final names, and make their folders; all survive a power cut."""
+    """Rename synced files to their final names, create their folders, and sync the folders."""
     folders = {path.parent for path in names.values()}
     changed = set(folders)
     for folder in folders:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            # New folders are entries of their parents, which must reach the disk too.
+            # The parents of new folders have new entries, which must be synced too.
             changed.update((folder.parent, folder.parent.parent))
     for draft, path in names.items():
         draft.replace(path)
@@ -67,7 +67,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def translate_storage_errors(what: str) -> Iterator[None]:
-    """Turn whatever a file system or the S3 client raises into one of our errors."""
+    """Convert the exceptions of a file system or S3 client to our errors."""
     try:
         yield
     except VitrineError:
@@ -78,7 +78,7 @@ def translate_storage_errors(what: str) -> Iterator[None]:
                 "The image store's disk is full: free some space or move the store."
             ) from error
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise StorageUnavailable(f"Cannot {what}: the image store says {reason!r}.") from error
+        raise StorageUnavailable(f"Cannot {what}: the image store reports {reason!r}.") from error
     except Exception as error:
-        # botocore, aiohttp and asyncio share no base class for "the server does not answer".
+        # The connection errors of botocore, aiohttp and asyncio share no base class.
         raise StorageUnavailable(f"Cannot {what}: the image store does not answer.") from error

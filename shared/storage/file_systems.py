@@ -1,4 +1,4 @@
-"""Folders and S3 as fsspec file systems: its only importer."""
+"""Open folders and S3 as fsspec file systems; the only importer of fsspec."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import fsspec
 
-#: Read ahead in an S3 object that is opened for reading anywhere in it: pictures are small.
+#: Read-ahead of a seekable S3 object; pictures are small.
 BLOCK_BYTES: Final = 1 << 20
 _S3_OPTIONS: Final = {
     "use_listings_cache": False,
-    # Each process and thread pool owns its connections; shared ones do not survive a fork.
+    # Each process and thread pool has its own connections, because shared ones do not survive a fork.
     "skip_instance_cache": True,
     "config_kwargs": {"connect_timeout": 3, "read_timeout": 15, "retries": {"total_max_attempts": 1}},
 }
@@ -23,7 +23,7 @@ class S3Access:
 
     Attributes:
         endpoint_url: address of an S3-compatible server.
-        key: access key; None leaves the search for credentials to the S3 client.
+        key: access key; None lets the S3 client find credentials.
         secret: secret key.
     """
 
@@ -33,22 +33,22 @@ class S3Access:
 
 
 def local_files() -> Any:
-    """The files of this machine."""
+    """Return the local file system."""
     return fsspec.filesystem("file")
 
 
 def s3_files(access: S3Access) -> Any:
-    """The objects that ``access`` reaches. Make it in the process that uses it, not before a fork."""
+    """Return the file system of S3. Create it in the process that uses it, not before a fork."""
     files = fsspec.filesystem(
         "s3", endpoint_url=access.endpoint_url, key=access.key, secret=access.secret, **_S3_OPTIONS
     )
-    # s3fs would try five times: longer than anybody waits, and our callers try again too.
+    # The default of five attempts exceeds the timeouts of callers, which retry themselves.
     files.retries = 2
     return files
 
 
 def written_at(info: dict[str, Any]) -> float:
-    """Return when a file was written, seconds since 1970, from what its file system says of it."""
+    """Return the modification time of a file in seconds since 1970, from its fsspec info."""
     if "mtime" in info:
         return float(info["mtime"])
     return float(info["LastModified"].timestamp())

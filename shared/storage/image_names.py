@@ -1,6 +1,6 @@
-"""What the files of the image store are called: keys, derived names and kinds, and the path of each.
+"""Names and paths of files in the image store: keys, derived names and kinds.
 
-No caller's text becomes a path: a key is a SHA-256, and the rest is of a form that is checked here.
+No untrusted text becomes a path: a key is a SHA-256, and other names are validated here.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Final
 
 from shared.errors import InvalidInput
 
-#: The folders of a kind, by the first two digits of a key.
+#: Folders of a kind, by the first two digits of a key.
 SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
-#: Starts with a dot, so that it can never be a kind.
+#: Starts with a dot, so that it cannot be a kind.
 TEMPORARY: Final = ".temporary"
 
-#: Longest sides, in pixels, in which a picture is shown. A closed list: each of them is stored once.
+#: Sizes of renditions: the longer side in pixels. A closed list, because each is stored.
 RENDITIONS_PX: Final = (96, 160, 320, 640, 1280)
 
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -24,31 +24,31 @@ _NAME: Final = re.compile(r"[0-9a-f]{64}-[a-z0-9]{1,16}\.[a-z0-9]{2,7}")
 
 
 def is_key(text: str) -> bool:
-    """Tell whether this is the SHA-256 of a content, 64 hexadecimal digits."""
+    """Return whether the text is a key: a SHA-256 of 64 hexadecimal digits."""
     return _KEY.fullmatch(text) is not None
 
 
 def kind_path(kind: str) -> str:
-    """Return the folder of a kind of image, below the store's; InvalidInput unless it is a word."""
+    """Return the relative folder of a kind, or raise InvalidInput."""
     if not _KIND.fullmatch(kind):
         raise InvalidInput("A kind of image is a lower-case word.")
     return kind
 
 
 def image_path(key: str, kind: str) -> str:
-    """Return the path of a key or derived name, below the store's; InvalidInput if it is neither."""
+    """Return the relative path of a key or derived name, or raise InvalidInput."""
     if not (is_key(key) or _NAME.fullmatch(key)):
         raise InvalidInput("An image's key is 64 hexadecimal digits.")
     return f"{kind_path(kind)}/{key[:2]}/{key}"
 
 
 def rendition_name(key: str, size_px: int) -> str:
-    """Return the name of a picture in one of ``RENDITIONS_PX``, kind ``renditions``."""
+    """Return the name of a rendition in one of ``RENDITIONS_PX``, kind ``renditions``."""
     return f"{key}-{size_px}.webp"
 
 
 def derived_path(name: str, kind: str) -> str:
-    """Return the path of a derived name, below the store's; InvalidInput if it is something else."""
+    """Return the relative path of a derived name, or raise InvalidInput."""
     if not _NAME.fullmatch(name):
         raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
     return image_path(name, kind)

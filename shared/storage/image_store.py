@@ -1,10 +1,10 @@
-"""Where the bytes of images live: a folder or an S3 bucket, by content hash.
+"""Store images by content hash in a folder or S3 bucket.
 
-A file is named by the SHA-256 of its content, so the same picture
-is kept once, a name can be checked against what it holds, and no caller's text becomes a path::
+A file is named by the SHA-256 of its content, so that equal pictures are stored once, content can be
+verified, and no untrusted text becomes a path::
 
     images/3f/3f2a...e1                a picture
-    renditions/3f/3f2a...e1-640.webp   something derived from it
+    renditions/3f/3f2a...e1-640.webp   a file derived from it
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from shared.storage.durable import move_durably, translate_storage_errors, write
 from shared.storage.file_systems import BLOCK_BYTES, S3Access, local_files, s3_files, written_at
 from shared.storage.image_names import TEMPORARY, derived_path, image_path, is_key, kind_path
 
-#: An existing image that is put again is made young again when it is older than this, so that a
-#: sweep by age (of an hour and more) never takes what was just put.
+#: Age from which an existing image that is put again gets a new modification time, so that a sweep by age (of
+#: an hour or more) never deletes what was just put.
 REFRESH_AFTER_S: Final = 1_800
-#: Below this a folder counts as full: no picture would fit.
+#: Free space below which a folder counts as full.
 MIN_STORE_FREE_BYTES: Final = 50_000_000
 
 
@@ -37,7 +37,7 @@ class StoredFile(NamedTuple):
     """A stored file.
 
     Attributes:
-        name: its key, or the name that it was given.
+        name: its key or derived name.
         size: bytes.
         written_at: seconds since 1970.
     """
@@ -50,16 +50,16 @@ class StoredFile(NamedTuple):
 class ImageStore:
     """Content-addressed bytes in ``file:///folder`` or ``s3://bucket/prefix``.
 
-    Safe for many threads and processes. Make it in the process that uses it, not before a fork.
+    Safe for many threads and processes. Create it in the process that uses it, not before a fork.
 
     Args:
-        url: where; a folder is created when missing, a bucket is not.
+        url: URL of the store; a missing folder is created, a missing bucket is not.
         endpoint_url: address of an S3-compatible server, for s3 only.
-        key: S3 access key; None leaves the search for credentials to the S3 client.
+        key: S3 access key; None lets the S3 client find credentials.
         secret: S3 secret key.
 
     Raises:
-        Misconfigured: the URL is of another kind or incomplete.
+        Misconfigured: the URL has another scheme or is incomplete.
         StorageUnavailable: the folder cannot be created.
     """
 
@@ -87,35 +87,35 @@ class ImageStore:
             )
 
     def put(self, data: bytes, kind: str = "images") -> str:
-        """Store ``data`` and return its key, 64 hexadecimal digits; it is on disk when this returns.
+        """Store ``data`` durably, and return its key, 64 hexadecimal digits.
 
         Putting the same bytes again writes nothing, but repairs a file of the wrong size.
 
         Raises:
-            StorageUnavailable: not stored, such as when the disk is full; nothing partial is left.
+            StorageUnavailable: not stored, for example because the disk is full; no partial file is left.
         """
         key = hashlib.sha256(data).hexdigest()
         self.put_all({key: data}, kind)
         return key
 
     def put_all(self, pieces: Mapping[str, bytes], kind: str = "images") -> None:
-        """Do as ``put`` for many at once, which spares a folder most of the waiting for its disk.
+        """Store many files at once, with fewer waits for the disk than ``put``.
 
         Args:
-            pieces: by their keys, which the caller computed.
+            pieces: contents by their keys, which the caller computed.
 
         Raises:
-            StorageUnavailable: not all are stored; nothing partial is left.
+            StorageUnavailable: not all are stored; no partial file is left.
         """
         with translate_storage_errors("store an image"):
             paths = {self._path(key, kind): data for key, data in pieces.items()}
             self._write_all({p: data for p, data in paths.items() if not self._has(p, len(data))})
 
     def put_named(self, name: str, data: bytes, kind: str) -> None:
-        """Store what was derived from an image, named ``<key>-<word>.<ending>``; the last one wins.
+        """Store a derived file, named ``<key>-<word>.<ending>``; it replaces an existing one.
 
         Raises:
-            InvalidInput: the name is of another form.
+            InvalidInput: the name has another form.
             StorageUnavailable: not stored.
         """
         path = f"{self._root}/{derived_path(name, kind)}"
@@ -123,11 +123,11 @@ class ImageStore:
             self._write_all({path: data})
 
     def put_stream(self, name: str, pieces: Iterable[bytes], kind: str, max_bytes: int) -> int:
-        """Store a file too large for memory, under a name as in ``put_named``; return its size in bytes.
+        """Store a file from a stream, under a name as in ``put_named``; return its size in bytes.
 
         Raises:
-            BodyTooLarge: more than ``max_bytes`` came; nothing is left.
-            InvalidInput: the name is of another form.
+            BodyTooLarge: the stream has more than ``max_bytes``; nothing is stored.
+            InvalidInput: the name has another form.
             StorageUnavailable: not stored.
         """
         path, size = f"{self._root}/{derived_path(name, kind)}", 0
@@ -135,11 +135,11 @@ class ImageStore:
             with translate_storage_errors("store an import"):
                 file = draft.open("xb")
             with file:
-                # Not translated: what the sender's side raises is no fault of the store.
+                # Exceptions of the sender are not translated, because they are no errors of the store.
                 for piece in pieces:
                     size += len(piece)
                     if size > max_bytes:
-                        raise BodyTooLarge(f"This is larger than {max_bytes:,} bytes: send it in parts.")
+                        raise BodyTooLarge(f"The file is larger than {max_bytes:,} bytes: send it in parts.")
                     with translate_storage_errors("store an import"):
                         file.write(piece)
                 with translate_storage_errors("store an import"):
@@ -154,7 +154,7 @@ class ImageStore:
 
     @contextmanager
     def _draft(self) -> Iterator[Path]:
-        """A name for a temporary file, on the store's own disk if it has one; gone afterwards."""
+        """Yield the path of a temporary file, on the store's disk if it has one; delete it afterwards."""
         if self._folder is None:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / "draft"
@@ -166,19 +166,19 @@ class ImageStore:
                 draft.unlink(missing_ok=True)
 
     def open(self, name: str, kind: str) -> BinaryIO:
-        """Open a stored file for reading anywhere in it. Raises as ``get``."""
+        """Open a stored file as a seekable file. Raises as ``get``."""
         path = self._path(name, kind)
         with self._present("open an import"):
             file: BinaryIO = self._files.open(path, "rb", block_size=BLOCK_BYTES)
         return file
 
     def get(self, key: str, kind: str = "images") -> bytes:
-        """Return the bytes of a key, or of the name that ``put_named`` was given.
+        """Return the content of a key or derived name.
 
         Raises:
-            InvalidInput: neither a key nor a name.
-            NotFound: nothing is stored under it.
-            StorageUnavailable: the store does not answer, or the content no longer matches its key.
+            InvalidInput: neither a key nor a derived name.
+            NotFound: no such file is stored.
+            StorageUnavailable: the store does not answer, or the content does not match its key.
         """
         path = self._path(key, kind)
         with self._present("read an image"):
@@ -188,9 +188,9 @@ class ImageStore:
         return data
 
     def exists(self, key: str, kind: str = "images") -> bool:
-        """Tell whether a key or name is stored. Raises as ``get``."""
+        """Return whether a key or derived name is stored. Raises as ``get``."""
         path = self._path(key, kind)
-        with translate_storage_errors("look for an image"):
+        with translate_storage_errors("find an image"):
             try:
                 self._files.info(path)
             except FileNotFoundError:
@@ -199,11 +199,11 @@ class ImageStore:
         return True
 
     def delete(self, key: str, kind: str = "images") -> None:
-        """Delete a key or name; a missing one is no error. Raises as ``get``."""
+        """Delete a key or derived name; a missing one is no error. Raises as ``get``."""
         self.delete_all([key], kind)
 
     def delete_all(self, keys: Iterable[str], kind: str = "images") -> None:
-        """Delete keys or names, a bucket's in one request; missing ones are no error. Raises as ``get``."""
+        """Delete files, on S3 in one request; missing ones are no error. Raises as ``get``."""
         paths = [self._path(key, kind) for key in keys]
         with translate_storage_errors("delete an image"):
             if self._folder is None and len(paths) > 1:
@@ -214,25 +214,25 @@ class ImageStore:
                     self._files.rm_file(path)
 
     def older_than(self, kind: str, age_s: float, shards: Iterable[str] = ()) -> Iterator[str]:
-        """Yield the keys and names of a kind that were put more than ``age_s`` seconds ago.
+        """Yield the names of a kind that were put more than ``age_s`` seconds ago.
 
-        An ``age_s`` under an hour may yield an image that was just put again: see ``REFRESH_AFTER_S``.
+        An ``age_s`` below an hour may yield an image that was just put again: see ``REFRESH_AFTER_S``.
 
         Args:
-            shards: only those that begin with these two digits; none means all.
+            shards: only names that start with one of these two digits; empty for all.
 
         Raises:
             StorageUnavailable: the store does not answer.
         """
         before, folder = time.time() - age_s, f"{self._root}/{kind_path(kind)}"
-        # Shard by shard: the names of thirty million images are not held at once.
+        # Listed by shard, so that the names of thirty million images are not in memory at once.
         for shard in [f"{folder}/{s}" for s in shards] or [found["name"] for found in self._list(folder)]:
             for file in self._list(shard):
                 if written_at(file) < before:
                     yield file["name"].rpartition("/")[2]
 
     def files(self, kind: str) -> Iterator[StoredFile]:
-        """Yield every file of a kind with its size and age.
+        """Yield all files of a kind with size and modification time.
 
         Raises:
             StorageUnavailable: the store does not answer.
@@ -242,16 +242,16 @@ class ImageStore:
                 yield StoredFile(file["name"].rpartition("/")[2], int(file["size"]), written_at(file))
 
     def sweep_temporary(self, older_than_s: float) -> int:
-        """Delete what a killed writer left half-written, and return how many files that were.
+        """Delete partial files of killed writers; return their number.
 
-        A bucket has none: S3 shows an object only when it is whole.
+        A bucket has none, because S3 shows complete objects only.
         """
         if self._folder is None:
             return 0
         swept, before = 0, time.time() - older_than_s
         with translate_storage_errors("sweep the image store"):
             for path in (self._folder / TEMPORARY).iterdir():
-                # Another sweep, or the writer itself, may be quicker.
+                # Another sweep, or the writer itself, may delete it first.
                 with suppress(FileNotFoundError):
                     if path.stat().st_mtime < before:
                         path.unlink()
@@ -259,21 +259,21 @@ class ImageStore:
         return swept
 
     def free_bytes(self) -> int | None:
-        """Return how much more a folder can take; None for a bucket, which states no limit."""
+        """Return the free bytes of a folder's disk; None for a bucket."""
         if self._folder is None:
             return None
         with translate_storage_errors("measure the image store"):
             return shutil.disk_usage(self._folder).free
 
     def healthy(self) -> bool:
-        """Tell whether images can be read and written now. Never raises."""
+        """Return whether images can be read and written now. Never raises."""
         try:
             free = self.free_bytes()
             if self._folder is None or free is None:
                 return self._reachable()
             return os.access(self._folder / TEMPORARY, os.W_OK | os.X_OK) and free >= MIN_STORE_FREE_BYTES
         except Exception:
-            # The S3 client's errors share no base class, and each of them is the answer no.
+            # The exceptions of the S3 client share no base class, and each means that the store is unhealthy.
             return False
 
     def _list(self, path: str) -> list[dict[str, Any]]:
@@ -287,7 +287,7 @@ class ImageStore:
 
     @contextmanager
     def _present(self, what: str) -> Iterator[None]:
-        """Translate as ``translate_storage_errors``, and an absent file into NotFound."""
+        """Translate errors as ``translate_storage_errors``, and a missing file to NotFound."""
         with translate_storage_errors(what):
             try:
                 yield
@@ -296,9 +296,11 @@ class ImageStore:
                 raise NotFound("There is no such image: it was deleted or never stored.") from error
 
     def _expect_reachable(self) -> None:
-        """Tell a missing image from a missing store: an unmounted disk must not look like a deletion."""
+        """Raise StorageUnavailable if the store itself is missing: an unmounted disk is no deletion."""
         if not self._reachable():
-            raise StorageUnavailable("The image store's folder or bucket is gone: mount or create it again.")
+            raise StorageUnavailable(
+                "The folder or bucket of the image store is missing: mount or create it."
+            )
 
     def _reachable(self) -> bool:
         if self._folder is None:
@@ -309,8 +311,8 @@ class ImageStore:
         return f"{self._root}/{image_path(key, kind)}"
 
     def _has(self, path: str, size: int) -> bool:
-        """Whether a file of that size is there; if so, it is young from now on."""
-        with suppress(FileNotFoundError):  # it may be swept between the look and the touch
+        """Return whether a recent file of this size is stored; renew its modification time if it is old."""
+        with suppress(FileNotFoundError):  # it may be deleted between the check and the update
             found = self._files.info(path)
             young = time.time() - written_at(found) <= REFRESH_AFTER_S
             if found["size"] == size and not young and self._folder is not None:

@@ -1,8 +1,7 @@
-"""Keep the data folder to its owner: the folder 0700 and its files 0600, from the first moment.
+"""Restrict the data folder to its owner: mode 0700 for folders and 0600 for files.
 
-Photos, webhook secrets and callers' addresses are in it. Every entry point sets the file mode creation mask
-before it opens anything, since programs that we start (Redis, Milvus) make their files with the mask that
-they inherit.
+It contains photos, webhook secrets and callers' addresses. Every entry point sets the umask before it opens
+files, and the programs that it starts (Redis, Milvus) inherit it.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ log = logging.getLogger(__name__)
 
 _PRIVATE_UMASK = 0o077
 _OTHERS = 0o077
-#: Secrets of docker-compose.yml, which containers read under numbers of their own; the folder is 0700.
-_LEFT_ALONE = frozenset({"secrets"})
+#: Secrets of docker-compose.yml, which containers read with other user ids; their folder is 0700.
+_EXCLUDED = frozenset({"secrets"})
 
 
 def set_private_umask() -> None:
-    """Make whatever this process and its children create its owner's alone."""
+    """Set the umask of this process and its children, so that new files are private to the owner."""
     os.umask(_PRIVATE_UMASK)
 
 
 def secure_data_folder(folder: Path, *, whole: bool = False) -> int:
-    """Make the data folder, or close an existing one to other users, and say so in the log.
+    """Create the data folder, or remove the permissions of other users from an existing one, and log it.
 
     Args:
-        whole: check every file below also where the folder itself was closed already.
+        whole: check all files below, even if the folder itself is private already.
 
     Returns:
-        How many files and folders were open to other users and are closed now. What belongs to another
-        user, as the root of a mounted volume may, stays as it is, with a warning.
+        Number of files and folders whose permissions were removed. Files of another user, such as the root
+        of a mounted volume, are left unchanged with a warning.
 
     Raises:
-        Misconfigured: the folder is one that others share, such as /tmp or a home folder.
-        StorageUnavailable: it cannot be made.
+        Misconfigured: the folder is shared, such as /tmp or a home folder.
+        StorageUnavailable: the folder cannot be created.
     """
     set_private_umask()
     _refuse_shared(folder)
@@ -55,7 +54,7 @@ def secure_data_folder(folder: Path, *, whole: bool = False) -> int:
 
 
 def make_data_folder(folder: Path) -> None:
-    """Make the data folder for its owner alone; raise StorageUnavailable when it cannot be written."""
+    """Create the data folder with mode 0700, or raise StorageUnavailable."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -72,7 +71,7 @@ def not_writable(folder: Path, error: OSError) -> StorageUnavailable:
 
 def _refuse_shared(folder: Path) -> None:
     real, shared = folder.resolve(), {Path("/")}
-    with contextlib.suppress(RuntimeError):  # a container's number may have no home
+    with contextlib.suppress(RuntimeError):  # a container's user id may have no home
         shared.add(Path.home().resolve())
     if real in shared or (real.is_dir() and real.stat().st_mode & stat.S_ISVTX):
         raise Misconfigured(
@@ -84,7 +83,7 @@ def _close_below(folder: Path | str, *, top: bool = False) -> int:
     closed = 0
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_symlink() or (top and entry.name in _LEFT_ALONE):
+            if entry.is_symlink() or (top and entry.name in _EXCLUDED):
                 continue
             try:
                 if entry.stat(follow_symlinks=False).st_mode & _OTHERS:

@@ -1,1 +1,1 @@
-"""Webhooks: addresses, events, and their delivery."""
+"""Webhooks: addresses, events and deliveries."""

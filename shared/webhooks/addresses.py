@@ -1,4 +1,4 @@
-"""Where a webhook may lead: out to the internet, and into this network only if the settings say so."""
+"""Check the addresses of webhooks: public ones, and private ones only if the settings allow it."""
 
 from __future__ import annotations
 
@@ -18,36 +18,38 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def check_address(url: str, allow_private: bool, deadline_s: float = DEADLINE_S) -> None:
-    """Raise as ``webhook_target`` if no event could be sent to ``url`` as it is now.
+    """Raise as ``webhook_target`` if events cannot be sent to ``url`` now.
 
     Args:
-        deadline_s: how long the host's name may take to be found: who asks holds a thread of the web.
+        deadline_s: limit for resolving the host, because the request occupies a web thread.
     """
     webhook_target(url, allow_private, partial(resolve_before, time.monotonic() + deadline_s))
 
 
 def webhook_target(url: str, allow_private: bool, resolver: Resolver) -> Target:
-    """Return where to connect for a webhook's address.
+    """Resolve the address of a webhook to a checked target.
 
-    Unlike a picture's address it may name a port: whoever may add a webhook has the API key.
+    Unlike the address of a picture it may have any port, because adding a webhook needs the API key.
 
     Args:
-        allow_private: whether it may lead to an address that is not of the public internet.
+        allow_private: whether the address may be in a private network.
         resolver: returns the addresses of a host.
 
     Raises:
-        InvalidInput: malformed.
-        Refused: not http or https, with a login, or into a private network.
+        InvalidInput: malformed, not http or https, or with a login.
+        Refused: in a private network.
         Unreachable: the host has no address.
     """
     try:
         target = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise InvalidInput("That is not an address.", FIELD) from error
+        raise InvalidInput("This is not a web address.", FIELD) from error
     if target.scheme not in _PORTS or not target.host:
-        raise InvalidInput("A webhook is an http or https address.", FIELD)
+        raise InvalidInput("A webhook must be an http or https address.", FIELD)
     if target.userinfo:
-        raise InvalidInput("A webhook's address has no login: the signature says who sends.", FIELD)
+        raise InvalidInput(
+            "The address of a webhook must have no login: the signature identifies the sender.", FIELD
+        )
     parse_web_address(url, FIELD)
     try:
         addresses = resolver(target.host, target.port or _PORTS[target.scheme])
@@ -56,7 +58,7 @@ def webhook_target(url: str, allow_private: bool, resolver: Resolver) -> Target:
     allowed: Callable[[str], bool] = (lambda _: True) if allow_private else is_public
     if not addresses or not all(allowed(address) for address in addresses):
         raise Refused(
-            "The address leads into a private network. If that is meant, as for a shop's own backend, set "
+            "The address leads into a private network. To allow this, as for a shop's own backend, set "
             "VITRINE_WEBHOOKS__ALLOW_PRIVATE=true on web and maintenance.",
             FIELD,
         )

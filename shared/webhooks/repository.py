@@ -1,7 +1,7 @@
-"""Webhooks: who wants to be told of which events, and the events on their way.
+"""Store webhooks and emit their events.
 
-An event is a row, written in the transaction that made it true, so that none is lost and none is told
-that did not happen. The maintenance process sends the rows: ``shared.webhooks.queue``.
+An event is a row, written in the transaction of its cause, so that no event is lost and none is sent for a
+rolled-back change. The maintenance process sends the rows: ``shared.webhooks.queue``.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Catalogue, Delivery, Webhook
 from shared.errors import Conflict, UnknownWebhook
 
-#: More would make the end of each job a mass mailing.
+#: Maximum number of webhooks, which limits the deliveries per event.
 MAX_WEBHOOKS = 50
 TEST_EVENT = "webhook.test"
 
 
 def emit(session: Session, event: str, catalogue: str, payload: dict[str, Any]) -> None:
-    """Note an event for every webhook that asked for it; call it in the transaction that makes it true.
+    """Emit an event to every webhook that subscribes to it, in the caller's transaction.
 
     Args:
         event: one of ``EVENTS``.
-        payload: what the receiver gets as ``data``, JSON-safe.
+        payload: JSON-safe ``data`` for the receiver.
     """
     if event not in EVENTS:
         raise ValueError(f"{event!r} is no event")
     for webhook in session.scalars(select(Webhook).where(Webhook.active)):
-        wanted = not webhook.events or event in list(webhook.events)
-        if wanted and webhook.catalogue in (None, catalogue):
+        is_subscribed = not webhook.events or event in list(webhook.events)
+        if is_subscribed and webhook.catalogue in (None, catalogue):
             _add_delivery(session, webhook.id, event, catalogue, payload)
 
 
 class WebhookRepository:
-    """Adds and removes webhooks, and shows what became of their events."""
+    """Adds, lists and removes webhooks, and lists their deliveries."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, url: str, events: Sequence[str], catalogue: str | None) -> WebhookMade:
-        """Add a webhook; what it returns is the only answer that has the secret.
+        """Add a webhook; return it with the secret, which no other call returns.
 
         Raises:
-            UnknownCatalogue: there is no such catalogue.
+            UnknownCatalogue.
             Conflict: there are ``MAX_WEBHOOKS`` already.
         """
         with self._database.write() as session:
@@ -74,7 +74,7 @@ class WebhookRepository:
             return WebhookMade(**_out(row).model_dump(), secret=row.secret)
 
     def list_webhooks(self) -> list[WebhookOut]:
-        """Return all webhooks, the oldest first."""
+        """Return all webhooks, oldest first."""
         with self._database.read() as session:
             return [_out(row) for row in session.scalars(select(Webhook).order_by(Webhook.created_at))]
 
@@ -84,7 +84,7 @@ class WebhookRepository:
             session.delete(_find(session, webhook_id))
 
     def deliveries(self, webhook_id: str, limit: int = 50) -> list[DeliveryOut]:
-        """Return the newest events of a webhook and what became of them. Raises UnknownWebhook."""
+        """Return the newest deliveries of a webhook. Raises UnknownWebhook."""
         with self._database.read() as session:
             _find(session, webhook_id)
             rows = session.scalars(
@@ -96,7 +96,7 @@ class WebhookRepository:
             return [_delivery_out(row) for row in rows]
 
     def test(self, webhook_id: str) -> DeliveryOut:
-        """Note an event of the kind ``webhook.test`` for one webhook. Raises UnknownWebhook."""
+        """Emit a ``webhook.test`` event to one webhook. Raises UnknownWebhook."""
         with self._database.write() as session:
             webhook = _find(session, webhook_id)
             text = "This is a test: Vitrine can reach this address."
@@ -105,7 +105,7 @@ class WebhookRepository:
 
 
 def catalogue_name(session: Session, catalogue_id: int) -> str:
-    """Return the name that events carry."""
+    """Return the name of a catalogue in events."""
     return session.scalars(select(display_name).where(Catalogue.id == catalogue_id)).one()
 
 

@@ -211,7 +211,7 @@ def test_a_manifest_alone_whose_images_are_objects(
     with sources.open("job-1", {"archive": name}, lambda: None) as opened:
         with pytest.raises(Refused, match="import roots"):
             opened.open(f"s3://{s3.bucket}/closed/a.jpg")
-        with pytest.raises(ImageMissing, match="came alone"):
+        with pytest.raises(ImageMissing, match="only the manifest was sent"):
             opened.open("a.jpg")
 
 

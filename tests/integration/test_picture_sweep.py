@@ -82,7 +82,7 @@ def test_only_what_nothing_refers_to_goes(shop: Shop) -> None:
 
 
 def test_it_stops_soon_after_what_it_may_delete(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_sweep, "PIECE", 2)
+    monkeypatch.setattr(picture_sweep, "BATCH_PICTURES", 2)
     keys = [shop.store.put(photo(seed)) for seed in range(7)]
     make_old(shop.store, *keys)
     assert sweeper(shop).sweep(most=3) == 4

@@ -120,7 +120,7 @@ def test_rows_that_cannot_be_converted_are_told_and_the_others_kept() -> None:
         (6, "missing_product_id"),
         (7, "invalid_product_id"),
     ]
-    assert "'data' holds bytes that are no text" in (rows[2].problem or ("", ""))[1]
+    assert "'data' holds bytes that are not UTF-8 text" in (rows[2].problem or ("", ""))[1]
     long = rows_of({"product_id": ["p1", "p2"], "image": ["a", "b"], "note": ["x" * 1_000_001, "x"]})
     assert [row.problem[0] if row.problem else None for row in long] == ["invalid_row", None]
 

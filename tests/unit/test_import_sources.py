@@ -132,7 +132,7 @@ def test_a_manifest_alone_has_no_other_file() -> None:
     source = ManifestAlone("manifest.csv", lambda: io.BytesIO(b"product_id"))
     assert list(source.names()) == [source.manifest] == ["manifest.csv"]
     assert source.open("manifest.csv").read() == b"product_id"
-    with pytest.raises(ImageMissing, match="came alone"):
+    with pytest.raises(ImageMissing, match="only the manifest was sent"):
         source.open("a.jpg")
     with pytest.raises(ImageMissing):
         NoSource().open("a.jpg")
