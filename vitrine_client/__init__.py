@@ -1,6 +1,6 @@
 """The Python client of Vitrine, for shops: ``from vitrine_client import Vitrine``. See docs/client.md.
 
-It needs httpx and pydantic, and nothing of the server's: no web framework, no queue, no model.
+It needs httpx, pydantic and lark, and nothing else of the server: no web framework, queue or model.
 """
 
 from shared.contracts import (

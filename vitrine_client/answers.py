@@ -1,4 +1,4 @@
-"""Reads the server's answers: models, and errors as the classes that they were."""
+"""Parse the server's answers to models, and its errors to exceptions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_answer(model: type[Model], answer: httpx.Response) -> Model:
-    """Return the answer as a model; VitrineError when it is something else.
+    """Parse an answer as a model, or raise VitrineError.
 
-    Fields that this version does not know are ignored: the server may be newer.
+    Unknown fields are ignored, because the server may be newer.
     """
     try:
         return model.model_validate_json(answer.content, extra="ignore")
@@ -24,7 +24,7 @@ def parse_answer(model: type[Model], answer: httpx.Response) -> Model:
 
 
 def parse_answers(model: type[Model], answer: httpx.Response) -> list[Model]:
-    """Return the answer as a list of models; VitrineError when it is something else."""
+    """Parse an answer as a list of models, or raise VitrineError."""
     try:
         return TypeAdapter(list[model]).validate_json(answer.content, extra="ignore")  # type: ignore[valid-type]
     except ValidationError as error:
@@ -32,7 +32,7 @@ def parse_answers(model: type[Model], answer: httpx.Response) -> list[Model]:
 
 
 def to_error(answer: httpx.Response) -> VitrineError:
-    """Return the error that a refusing answer stands for."""
+    """Convert an error answer to an exception."""
     try:
         return rebuild_error(answer.json()["error"])
     except (ValueError, KeyError, TypeError):
@@ -41,7 +41,7 @@ def to_error(answer: httpx.Response) -> VitrineError:
 
 
 def rebuild_error(body: dict[str, Any]) -> VitrineError:
-    """Return an error of the class that its code names."""
+    """Return an exception of the class with this error's code."""
     kind = all_errors().get(str(body["code"]), VitrineError)
     message = str(body["message"])
     if kind is VitrineError and body.get("request_id"):
@@ -50,12 +50,12 @@ def rebuild_error(body: dict[str, Any]) -> VitrineError:
 
 
 def retry_after_s(answer: httpx.Response, otherwise: float = 1.0) -> float:
-    """Return how long the server asks to wait; ``otherwise`` when it does not say."""
+    """Return the seconds in ``Retry-After``, or ``otherwise`` without the header."""
     value = answer.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else otherwise
 
 
 def _unexpected_answer(answer: httpx.Response) -> VitrineError:
     return VitrineError(
-        f"{answer.request.url} answered something else than Vitrine would: is it another program?"
+        f"The answer of {answer.request.url} is not Vitrine's: is another program running there?"
     )

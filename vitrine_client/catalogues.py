@@ -1,4 +1,4 @@
-"""Calls that make catalogues, write products, and import many."""
+"""Calls that manage catalogues, write products, and start imports."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from vitrine_client.searches import read_photo
 Sent = Callable[[int], None]
 
 _PIECE_BYTES = 1 << 18
-#: How long the server may take to store a large archive.
-_STORED_S = 600.0
+#: Timeout for the server to store a large archive.
+_STORE_TIMEOUT_S = 600.0
 
 
 class CatalogueCalls(Connection):
-    """Part of ``Vitrine``. What changes a catalogue is a job: ``wait_job`` follows it to its end."""
+    """Part of ``Vitrine``. Changes of a catalogue are jobs: ``wait_job`` waits for their end."""
 
     def catalogues(self) -> list[CatalogueOut]:
         """Return all catalogues."""
         return parse_answers(CatalogueOut, self._request("GET", "/v1/catalogues"))
 
     def make_catalogue(self, catalogue: str, currency: str = "EUR") -> CatalogueOut:
-        """Make a catalogue, unless it exists.
+        """Create a catalogue, unless it exists.
 
         Args:
-            currency: of prices that name none.
+            currency: default currency of prices.
         """
         answer = self._request("PUT", f"/v1/catalogues/{catalogue}", json={"currency": currency})
         return parse_answer(CatalogueOut, answer)
 
     def delete_catalogue(self, catalogue: str) -> JobOut:
-        """Delete a catalogue with all that it holds; return the job."""
+        """Delete a catalogue and its content; return the job."""
         return parse_answer(JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}"))
 
     def product(self, catalogue: str, product_id: str) -> ProductOut:
@@ -57,7 +57,7 @@ class CatalogueCalls(Connection):
         """Write a product; return the job.
 
         Args:
-            images: its pictures, files or their bytes, the main one first; None keeps those it has.
+            images: its pictures as files or bytes, the main one first; None keeps the present ones.
         """
         address = f"/v1/catalogues/{catalogue}/products/{product_id}"
         if images is None:
@@ -84,9 +84,9 @@ class CatalogueCalls(Connection):
         on_sent: Sent | None = None,
         options: ImportOptions | None = None,
     ) -> JobOut:
-        """Send an archive or a manifest as an import, which makes the catalogue; return the job.
+        """Upload an archive or manifest as an import, which creates the catalogue; return the job.
 
-        It is read while it is sent, so it may be larger than memory; it is not sent again by itself.
+        The file is streamed and may be larger than memory. A failed upload is not retried.
 
         Args:
             on_sent: called with the number of bytes sent so far.
@@ -102,17 +102,17 @@ class CatalogueCalls(Connection):
             headers=headers,
             params=(options or ImportOptions()).model_dump(mode="json", exclude_defaults=True),
             content=_pieces(archive, on_sent or (lambda _: None)),
-            timeout=httpx.Timeout(self._timeout_s, read=_STORED_S),
+            timeout=httpx.Timeout(self._timeout_s, read=_STORE_TIMEOUT_S),
         )
         return parse_answer(JobOut, answer)
 
     def import_on_server(self, source: str, catalogue: str, options: ImportOptions | None = None) -> JobOut:
-        """Import what the server can read: its path, or an s3:// or web address; return the job."""
+        """Start an import of a path on the server, or of an s3:// or web address; return the job."""
         wanted = {**(options or ImportOptions()).model_dump(mode="json"), "source": source}
         return parse_answer(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json=wanted))
 
     def reconcile(self, catalogue: str, repair: bool = False) -> JobOut:
-        """Start comparing catalogue and index; return the job, whose report says what differs."""
+        """Start a comparison of catalogue and index; return the job, whose report has the differences."""
         address = f"/v1/catalogues/{catalogue}/reconcile"
         return parse_answer(JobOut, self._request("POST", address, json={"repair": repair}))
 

@@ -1,4 +1,4 @@
-"""The client: every call of the API as a typed method."""
+"""The client, with a typed method for every call of the API."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class Vitrine(
     FeedbackCalls,
     WebhookCalls,
 ):
-    """Talks to one Vitrine. A context manager; may be used from several threads.
+    """Client of one Vitrine server. A context manager; safe for many threads.
 
     Args:
         base_url: ``http://host:port``.
         api_key: sent as ``Authorization: Bearer``, when set.
-        timeout_s: limit of one request without progress, not of a search or job.
-        retries: how often a request is sent again that the server answered with 429 or 503, after what
-            ``Retry-After`` says, or that never arrived. One that may have arrived is sent again only if
-            doing it twice is the same as doing it once.
+        timeout_s: timeout of one request without progress, not of a search or job.
+        retries: maximum number of retries of a request that the server answered with 429 or 503, after the
+            time in ``Retry-After``, or that never arrived. A request that may have arrived is retried only if
+            it is idempotent.
 
-    Every method raises ``Unavailable`` when Vitrine cannot be reached, and otherwise the error that the
-    server answered with, as its own class of ``vitrine_client``: its ``code`` is the server's, its
-    ``message`` says what to do, ``field`` which input is wrong, ``retryable`` whether waiting may help.
+    Every method raises ``Unavailable`` if the server cannot be reached, and otherwise the server's error as a
+    class of ``vitrine_client``, with its ``code``, a ``message`` that says what to do, the invalid input as
+    ``field``, and ``retryable``.
     """
 
     def status(self) -> dict[str, Any]:
-        """Return processes, queues, catalogues and running jobs, as ``GET /v1/status`` says them."""
+        """Return processes, queues, catalogues and running jobs, as in ``GET /v1/status``."""
         found: dict[str, Any] = self._request("GET", "/v1/status").json()
         return found
 
     def health(self) -> Health:
-        """Return the readiness, part by part."""
+        """Return the readiness by part."""
         return parse_answer(Health, self._request("GET", "/readyz", accepted=(200, 503)))

@@ -24,7 +24,7 @@ RETRY = Backoff(first_s=0.25, factor=2.0, max_s=30.0, jitter=0.5)
 
 
 class Connection:
-    """A connection to one Vitrine; may be used from several threads. See ``Vitrine``."""
+    """HTTP connection of the client. Safe for many threads. See ``Vitrine``."""
 
     def __init__(
         self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0, retries: int = 3
@@ -100,7 +100,7 @@ class Connection:
             raise Unavailable(f"The connection to {self.base_url} broke: {error}") from error
 
     def _not_running_message(self) -> str:
-        return f"Nothing answers at {self.base_url}: is Vitrine running there?"
+        return f"No server answers at {self.base_url}: is Vitrine running there?"
 
 
 def _is_loopback(base_url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calls that look for duplicates, and show them."""
+"""Calls that find and list duplicates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class DuplicateCalls(Connection):
     """Part of ``Vitrine``."""
 
     def find_duplicates(self, catalogue: str, wanted: DuplicatesRequest | None = None) -> JobOut:
-        """Start looking for products that show the same thing; return the job."""
+        """Start a search for duplicate products; return the job."""
         body = (wanted or DuplicatesRequest()).model_dump(mode="json")
         return parse_answer(
             JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/duplicates", json=body)
@@ -23,11 +23,11 @@ class DuplicateCalls(Connection):
     def duplicates(
         self, catalogue: str, kind: DuplicateKind | None = None, page: int = 100
     ) -> Iterator[DuplicateGroup]:
-        """Yield the groups that the last such job found, exact ones first.
+        """Yield the groups of the last such job, exact ones first.
 
         Args:
             kind: only groups of this kind.
-            page: groups a request.
+            page: number of groups per request.
         """
         params: dict[str, str | int] = {"limit": page} | ({"kind": kind} if kind else {})
         while True:
@@ -39,7 +39,7 @@ class DuplicateCalls(Connection):
             params["cursor"] = found.next_cursor
 
     def duplicates_csv(self, catalogue: str, kind: DuplicateKind | None = None) -> Iterator[bytes]:
-        """Yield the pieces of a CSV file of all groups, a line a product."""
+        """Yield all groups as the chunks of a CSV file, with a line per product."""
         params = {"kind": kind} if kind else {}
         with self._stream(f"/v1/catalogues/{catalogue}/duplicates.csv", params=params) as answer:
             yield from answer.iter_bytes()

@@ -1,4 +1,4 @@
-"""Calls that say what shoppers do with hits, and read what was said."""
+"""Calls that send and read feedback on hits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _PAGE = 1000
 
 
 class FeedbackCalls(Connection):
-    """Part of ``Vitrine``. The server takes feedback only where its operator allows it."""
+    """Part of ``Vitrine``. The server accepts feedback only if its settings enable it."""
 
     def say(
         self, query_id: str, product_id: str, kind: FeedbackKind, object: int | None = None
     ) -> FeedbackOut:
-        """Say what somebody did with a hit; the same said twice is kept once.
+        """Send feedback on a hit; repeated feedback is stored once.
 
         Args:
-            query_id: of the answer.
-            object: number of the object in it; None for the whole image's group.
+            query_id: `query_id` of the result.
+            object: number of the object in the result; None for the group of the whole image.
         """
         wanted = FeedbackIn(query_id=query_id, product_id=product_id, kind=kind, object=object)
         answer = self._request(
@@ -30,7 +30,7 @@ class FeedbackCalls(Connection):
         return parse_answer(FeedbackOut, answer)
 
     def feedback(self, catalogue: str) -> Iterator[FeedbackOut]:
-        """Yield what was said of a catalogue's hits, the oldest first."""
+        """Yield the feedback on a catalogue's hits, oldest first."""
         params: dict[str, str | int] = {"limit": _PAGE}
         while True:
             answer = self._request("GET", f"/v1/catalogues/{catalogue}/feedback", params=params)
@@ -41,10 +41,10 @@ class FeedbackCalls(Connection):
             params["after"] = page[-1].id
 
     def feedback_csv(self, catalogue: str) -> Iterator[bytes]:
-        """Yield the pieces of a CSV file of it."""
+        """Yield the feedback as the chunks of a CSV file."""
         with self._stream(f"/v1/catalogues/{catalogue}/feedback.csv") as answer:
             yield from answer.iter_bytes()
 
     def feedback_photo(self, feedback_id: int) -> bytes:
-        """Return the photo that feedback is about; NotFound where it was not kept."""
+        """Return the photo of a feedback, or raise NotFound if it was not stored."""
         return self._request("GET", f"/v1/feedback/{feedback_id}/photo").content

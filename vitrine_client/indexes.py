@@ -1,4 +1,4 @@
-"""Calls that fill, move and drop index versions, and keep golden queries."""
+"""Calls that manage index versions and golden queries."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class IndexCalls(Connection):
     """Part of ``Vitrine``."""
 
     def indexes(self, catalogue: str) -> list[IndexOut]:
-        """Return the catalogue's index versions, the newest first."""
+        """Return the catalogue's index versions, newest first."""
         return parse_answers(IndexOut, self._request("GET", f"/v1/catalogues/{catalogue}/indexes"))
 
     def reprocess(self, catalogue: str, wanted: ReprocessRequest) -> JobOut:
-        """Start putting the catalogue's pictures through models again."""
+        """Start re-processing the catalogue's pictures; return the job."""
         return self._index_job(catalogue, "reprocess", wanted)
 
     def promote(self, catalogue: str, wanted: PromoteRequest) -> JobOut:
-        """Start making an index that is ready the live one."""
+        """Start promoting a ready index version to the live one; return the job."""
         return self._index_job(catalogue, "promote", wanted)
 
     def rollback(self, catalogue: str, wanted: RollbackRequest) -> JobOut:
-        """Start going back to the index that was live before."""
+        """Start a rollback to the previously live index version; return the job."""
         return self._index_job(catalogue, "rollback", wanted)
 
     def prune(self, catalogue: str, wanted: PruneRequest) -> JobOut:
-        """Start dropping index versions that nobody goes back to."""
+        """Start dropping unneeded index versions; return the job."""
         return self._index_job(catalogue, "prune", wanted)
 
     def rebuild(self, catalogue: str, index: int | None = None) -> JobOut:
-        """Start writing an index anew from the database."""
+        """Start rebuilding an index version from the database; return the job."""
         return self._index_job(catalogue, "rebuild", ChooseIndex(index=index))
 
     def golden(self, catalogue: str) -> Iterator[GoldenOut]:
@@ -61,7 +61,7 @@ class IndexCalls(Connection):
             params["after"] = page[-1].id
 
     def add_golden(self, catalogue: str, photo: Photo, product_id: str, box: Box | None = None) -> GoldenOut:
-        """Add a photo, a file or its bytes, and the product that it shows."""
+        """Add a golden query: a photo as file or bytes, and the product in it."""
         fields = {"product_id": product_id}
         if box is not None:
             fields["box"] = ",".join(f"{v:.6f}" for v in box)

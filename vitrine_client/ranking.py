@@ -1,4 +1,4 @@
-"""Calls that calibrate catalogues, and set what they show first."""
+"""Calls that calibrate catalogues and set their boosts."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class RankingCalls(Connection):
     """Part of ``Vitrine``."""
 
     def calibrate(self, catalogue: str, index: int | None = None) -> JobOut:
-        """Start finding out what scores mean; return the job, whose report says how well it is known.
+        """Start a calibration; return the job, whose report has the calibration errors.
 
         Args:
-            index: number of an index version; the live one if it is None.
+            index: number of an index version; None for the live one.
         """
         body = ChooseIndex(index=index).model_dump(mode="json")
         return parse_answer(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/calibrate", json=body))
 
     def calibrations(self, catalogue: str) -> list[CalibrationOut]:
-        """Return what is known of each index version that was calibrated, the newest version first."""
+        """Return the calibrations of all index versions, newest version first."""
         return parse_answers(CalibrationOut, self._request("GET", f"/v1/catalogues/{catalogue}/calibrations"))
 
     def boosts(self, catalogue: str) -> Boosts:
-        """Return what the catalogue shows first among what is near."""
+        """Return the catalogue's boosts."""
         return self._get(Boosts, f"/v1/catalogues/{catalogue}/boosts")
 
     def set_boosts(self, catalogue: str, boosts: Sequence[Boost]) -> Boosts:
-        """Set that, in place of what it was."""
+        """Replace the catalogue's boosts; return them."""
         body = Boosts(boosts=tuple(boosts)).model_dump(mode="json")
         return parse_answer(Boosts, self._request("PUT", f"/v1/catalogues/{catalogue}/boosts", json=body))

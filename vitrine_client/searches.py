@@ -17,7 +17,7 @@ from shared.process.backoff import Backoff
 from vitrine_client.answers import parse_answer, rebuild_error, retry_after_s, to_error
 from vitrine_client.connection import Connection
 
-#: A file, or its bytes.
+#: Path or content of a file.
 Photo = Path | str | bytes
 
 #: Seconds that the server is asked to wait for the result before it answers (``Prefer: wait``).
@@ -26,7 +26,7 @@ _POLL = Backoff(first_s=0.1, factor=1.5, max_s=2.0)
 
 
 class SearchCalls(Connection):
-    """Part of ``Vitrine``. Deadlines are in seconds, and hold through an overloaded server too."""
+    """Part of ``Vitrine``. Deadlines are in seconds, and include waits for an overloaded server."""
 
     def search(
         self,
@@ -37,7 +37,7 @@ class SearchCalls(Connection):
         """Search by a photo, and return the result.
 
         Args:
-            photo: a file or its bytes; or up to five photos of one thing.
+            photo: a file or its bytes, or up to five photos of one object.
         """
         return self._search(deadline_s, **_with_photos(photo, options))
 
@@ -78,7 +78,7 @@ class SearchCalls(Connection):
         """Return the next page of a group, the only group in the answer.
 
         Args:
-            after: the ``next`` of the group in the answer before.
+            after: ``next`` of the group in the previous result.
             top_k, locale, currency: default to those of the first page.
         """
         wanted = {"after": after, "top_k": top_k, "locale": locale, "currency": currency}
@@ -149,7 +149,7 @@ class SearchCalls(Connection):
 
 
 def read_photo(photo: Photo) -> bytes:
-    """Return the bytes of a photo. Raises InvalidInput: there is no such file."""
+    """Return the content of a photo, or raise InvalidInput if the file cannot be read."""
     if isinstance(photo, bytes):
         return photo
     try:

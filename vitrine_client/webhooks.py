@@ -1,4 +1,4 @@
-"""Calls that add, show and remove webhooks."""
+"""Calls that manage webhooks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class WebhookCalls(Connection):
         return parse_answers(WebhookOut, self._request("GET", "/v1/webhooks"))
 
     def add_webhook(self, url: str, events: Sequence[str] = (), catalogue: str | None = None) -> WebhookMade:
-        """Add a webhook; return it with the secret that nothing shows again.
+        """Add a webhook; return it with its secret, which no other call returns.
 
         Args:
-            events: those that it wants; all when empty.
-            catalogue: only this one's.
+            events: events to send; empty for all.
+            catalogue: only events of this catalogue.
         """
         wanted = {"url": url, "events": list(events), "catalogue": catalogue}
         return parse_answer(WebhookMade, self._request("POST", "/v1/webhooks", json=wanted, accepted=(201,)))
@@ -31,10 +31,10 @@ class WebhookCalls(Connection):
         self._request("DELETE", f"/v1/webhooks/{webhook_id}", accepted=(204,))
 
     def deliveries(self, webhook_id: str, limit: int = 50) -> list[DeliveryOut]:
-        """Return what was sent to a webhook, the newest first."""
+        """Return the deliveries to a webhook, newest first."""
         address = f"/v1/webhooks/{webhook_id}/deliveries"
         return parse_answers(DeliveryOut, self._request("GET", address, params={"limit": limit}))
 
     def test_webhook(self, webhook_id: str) -> DeliveryOut:
-        """Send a test event to a webhook; return its delivery as it begins."""
+        """Send a test event to a webhook; return its initial delivery."""
         return parse_answer(DeliveryOut, self._request("POST", f"/v1/webhooks/{webhook_id}/test", json={}))

@@ -1,7 +1,7 @@
-"""The only reader of the environment: one frozen settings class with nested groups.
+"""Read the settings from the environment: one frozen class with nested groups.
 
-``VITRINE_REDIS__URL`` sets ``redis.url``. A name that ends in ``_FILE`` instead names a file
-that holds the value, as Docker secrets do: ``VITRINE_WEB__API_KEY_FILE=/run/secrets/key``.
+``VITRINE_REDIS__URL`` sets ``redis.url``. A variable whose name ends in ``_FILE`` has the path of a file with
+the value, as for Docker secrets: ``VITRINE_WEB__API_KEY_FILE=/run/secrets/key``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Defaults run on a laptop with nothing else installed."""
+    """All settings. The defaults work on one machine without other services."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -75,11 +75,11 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         validate_default=True,
-        # An error would show what was set, other groups' passwords included.
+        # An error would otherwise contain the input, passwords of other groups included.
         hide_input_in_errors=True,
     )
 
-    data_dir: Path = Field(Path(".vitrine"), description="Where the embedded services and the images live")
+    data_dir: Path = Field(Path(".vitrine"), description="Folder of the embedded services and the images")
     start_limit_s: float = Field(
         240.0,
         ge=10,
@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         assert isinstance(env_settings, EnvSettingsSource)
-        # SecretFiles reads those: here they would be fields that nobody knows.
+        # SecretFiles reads these; here they would be unknown fields.
         env_settings.env_vars = {
             name: value for name, value in env_settings.env_vars.items() if not name.endswith("_file")
         }
@@ -155,7 +155,7 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """The SQLAlchemy URL in force, password included."""
+        """The SQLAlchemy URL, password included."""
         if self.database.url is not None:
             return self.database.url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'vitrine.sqlite3'}"
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Reads ``VITRINE_GROUP__NAME_FILE`` as the path of a file that holds the value."""
+    """Reads ``VITRINE_GROUP__NAME_FILE`` as the path of a file with the value."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
@@ -193,35 +193,35 @@ class SecretFiles(PydanticBaseSettingsSource):
             if not (name.startswith(PREFIX) and name.endswith("_FILE")):
                 continue
             *groups, leaf = name[len(PREFIX) : -len("_FILE")].lower().split("__")
-            place = found
+            target = found
             for group in groups:
-                place = place.setdefault(group, {})
-            place[leaf] = Path(path).read_text(encoding="utf-8").strip()
+                target = target.setdefault(group, {})
+            target[leaf] = Path(path).read_text(encoding="utf-8").strip()
         return found
 
 
 @cache
 def get_settings() -> Settings:
-    """Read the environment once; for entry points only. Everything else is handed what it needs.
+    """Read the environment once; for entry points only, which pass values to other code.
 
     Raises:
-        Misconfigured: a value is wrong; the message names the variable.
+        Misconfigured: a value is invalid; the message names the variable.
     """
     try:
         return Settings()
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise Misconfigured(f"The settings are wrong: {' '.join(map(_said, found))}") from error
+        raise Misconfigured(f"The settings are invalid: {' '.join(map(_format_error, found))}") from error
     except SettingsError as error:
         raise Misconfigured(
-            f'The settings are wrong: {error}. Lists are written as JSON, such as ["/srv/shop"].'
+            f'The settings are invalid: {error}. Lists are written as JSON, such as ["/srv/shop"].'
         ) from error
     except (ValueError, OSError) as error:
-        raise Misconfigured(f"The settings are wrong: {error}") from error
+        raise Misconfigured(f"The settings are invalid: {error}") from error
 
 
-def _said(error: Any) -> str:
-    """One complaint with the variable that it is about, and never with the value."""
+def _format_error(error: Any) -> str:
+    """Format a validation error with its variable, but without the value."""
     variable = PREFIX + "__".join(str(part) for part in error["loc"]).upper()
     reason = error["msg"].removeprefix("Value error, ").rstrip(".")
     if error["type"] == "extra_forbidden":

@@ -188,7 +188,7 @@ def test_another_program_on_the_port_is_noticed(serve: Callable[..., Vitrine]) -
 
 def test_nobody_there_is_said() -> None:
     address = f"http://127.0.0.1:{find_free_ports(1)[0]}"
-    with Vitrine(address, retries=0) as client, pytest.raises(Unavailable, match="Nothing answers at"):
+    with Vitrine(address, retries=0) as client, pytest.raises(Unavailable, match="No server answers at"):
         client.health()
     with VitrineClient(address) as client, pytest.raises(Unavailable, match="vitrine up"):
         client.health()
