@@ -1,4 +1,4 @@
-"""A supervisor that stays when the command that started it returns."""
+"""Run the supervisor in the background."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _LOG_NAME = "vitrine.log"
 
 
 def start(say: Callable[[str], None]) -> dict[str, Any]:
-    """Start a supervisor in a session of its own; return what it said when all was ready.
+    """Start a supervisor in a session of its own; return its report when everything is ready.
 
     Args:
         say: called with each line of progress.
 
     Raises:
-        VitrineError: it could not start; the same error as in the foreground.
+        VitrineError: the start failed, with the same error as in the foreground.
     """
     log_path = get_settings().data_dir / "logs" / _LOG_NAME
-    # Before its first file: `mkdir` with parents would make it with the mask of the shell.
+    # Before the first file is created: `mkdir` with parents would use the umask of the shell.
     if closed := secure_data_folder(get_settings().data_dir):
         say(f"closed {closed} files and folders of the data folder to other users of this machine")
     log_path.parent.mkdir(exist_ok=True)
@@ -53,7 +53,7 @@ def start(say: Callable[[str], None]) -> dict[str, Any]:
             env=os.environ | {"PYTHONPATH": search_path},
         )
         os.close(writing)
-        # Whoever ends the command while it waits means the whole start.
+        # Terminating the command while it waits also stops the supervisor.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             for line in messages:
@@ -72,7 +72,7 @@ def start(say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def supervise(settings: Settings, descriptor: int) -> None:
-    """Run the supervisor in this process, which ``start`` made; report to the descriptor."""
+    """Run the supervisor in the process that ``start`` created; report to the descriptor."""
     narrator = PipeNarrator(descriptor, Console(highlight=False))
     supervisor = Supervisor(settings, narrator)
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -91,7 +91,7 @@ def supervise(settings: Settings, descriptor: int) -> None:
 
 
 def ready_document(supervisor: Supervisor) -> dict[str, Any]:
-    """Return addresses, and what a person must know about this start."""
+    """Return the addresses, passwords and notes of this start."""
     settings = supervisor.settings
     notes: list[str] = []
     with contextlib.suppress(VitrineError):

@@ -1,4 +1,4 @@
-"""The client of the commands: ``vitrine_client``, for a person at a terminal."""
+"""Client of the commands, based on ``vitrine_client``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from vitrine_client import Vitrine
 
 
 class VitrineClient(Vitrine):
-    """Says at once what is wrong, and how to start what is away: who typed a command can type it again."""
+    """A client without retries, because the user of a command can repeat it."""
 
     def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
         super().__init__(base_url, api_key, timeout_s, retries=0)

@@ -1,4 +1,4 @@
-"""Which Vitrine the commands talk to: ``VITRINE_URL``, or the one that runs on the data folder."""
+"""Connect commands to the server at ``VITRINE_URL``, or to the one on the data folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ KEY_VARIABLE = "VITRINE_API_KEY"
 
 
 def connect(timeout_s: float = 30.0) -> VitrineClient:
-    """Return a client as the environment says.
+    """Return a client for the environment.
 
-    The key of this machine's own settings goes to this machine's own server only.
+    The API key of the local settings is sent to the local server only.
     """
     url, key = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE)
     if url:

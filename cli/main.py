@@ -1,4 +1,4 @@
-"""The `vitrine` command. Commands are loaded when called, so that each starts fast."""
+"""The `vitrine` command. Commands are imported when called, so that each starts fast."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from cli.output import ExitCode, fail
 from shared.errors import VitrineError
 from shared.storage.private_files import set_private_umask
 
-#: Command, the place of its code, and the line that `vitrine --help` shows.
+#: Code and line in `vitrine --help` of each command.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("cli.commands.up:up", "Start everything on this machine."),
     "down": ("cli.commands.down:down", "Stop what `up` started."),
-    "status": ("cli.commands.status:status", "Say what runs, and with which models."),
+    "status": ("cli.commands.status:status", "Show readiness, processes and models."),
     "import": ("cli.commands.import_:import_", "Import products from a folder, manifest or archive."),
-    "migrate": ("cli.commands.migrate:migrate", "Bring the database to the schema of this version."),
-    "search": ("cli.commands.search:search", "Find the products in a photo."),
-    "catalogues": ("cli.commands.catalogues:catalogues", "List, make and delete catalogues."),
+    "migrate": ("cli.commands.migrate:migrate", "Migrate the database to the schema of this version."),
+    "search": ("cli.commands.search:search", "Search for products by photo."),
+    "catalogues": ("cli.commands.catalogues:catalogues", "List, create and delete catalogues."),
     "jobs": ("cli.commands.jobs:jobs", "List, watch, pause, cancel and retry jobs."),
-    "webhooks": ("cli.commands.webhooks:webhooks", "Tell other programs when jobs end."),
+    "webhooks": ("cli.commands.webhooks:webhooks", "Notify other programs of events."),
     "reconcile": ("cli.commands.reconcile:reconcile", "Compare a catalogue with its index, row by row."),
     "indexes": ("cli.commands.indexes:indexes", "List a catalogue's index versions."),
     "reprocess": (
         "cli.commands.reprocess:reprocess",
-        "Put a catalogue through models again.",
+        "Detect and embed a catalogue's pictures again.",
     ),
-    "promote": ("cli.commands.promote:promote", "Make an index that is ready the live one."),
-    "rollback": ("cli.commands.promote:rollback", "Go back to the index that was live before."),
-    "prune": ("cli.commands.promote:prune", "Drop index versions that nobody goes back to."),
-    "duplicates": ("cli.commands.duplicates:duplicates", "Find products that show the same thing."),
-    "calibrate": ("cli.commands.calibrate:calibrate", "Find out what the scores of hits mean."),
-    "boosts": ("cli.commands.boosts:boosts", "Show or set what a catalogue shows first among what is near."),
-    "rates": ("cli.commands.rates:rates", "Rates between currencies: show them, bring new ones."),
-    "feedback": ("cli.commands.feedback:feedback", "What shoppers did with hits, as golden queries."),
-    "golden": ("cli.commands.golden:golden", "Photos whose right answer is known, for the quality gate."),
-    "rebuild": ("cli.commands.rebuild:rebuild", "Write a catalogue's index anew, after Milvus was wiped."),
-    "sweep": ("cli.commands.sweep:sweep", "Delete the pictures that no product refers to."),
-    "evaluate": ("cli.commands.evaluate:evaluate", "Measure how well searches find products."),
-    "train": ("cli.commands.train:train", "Train detector and embedder."),
+    "promote": ("cli.commands.promote:promote", "Promote a ready index to the live one."),
+    "rollback": ("cli.commands.promote:rollback", "Switch back to the previously live index."),
+    "prune": ("cli.commands.promote:prune", "Drop unneeded index versions."),
+    "duplicates": ("cli.commands.duplicates:duplicates", "Find duplicate products."),
+    "calibrate": ("cli.commands.calibrate:calibrate", "Map scores of hits to probabilities."),
+    "boosts": ("cli.commands.boosts:boosts", "Show or set the boosts of a catalogue."),
+    "rates": ("cli.commands.rates:rates", "Show and update exchange rates."),
+    "feedback": ("cli.commands.feedback:feedback", "List and export feedback of shoppers."),
+    "golden": ("cli.commands.golden:golden", "Manage photos with a known right product."),
+    "rebuild": ("cli.commands.rebuild:rebuild", "Rebuild an index from the database."),
+    "sweep": ("cli.commands.sweep:sweep", "Delete unreferenced pictures."),
+    "evaluate": ("cli.commands.evaluate:evaluate", "Measure search quality on a labelled set."),
+    "train": ("cli.commands.train:train", "Train a detector or an embedder."),
 }
 
 
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
     """A group that imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name, (place, _) in _COMMANDS.items() if find_spec(place.partition(":")[0])]
+        return [name for name, (path, _) in _COMMANDS.items() if find_spec(path.partition(":")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
@@ -67,9 +67,9 @@ class LazyGroup(click.Group):
 def app() -> None:
     """Vitrine: a self-hosted shop-by-image engine.
 
-    Commands talk to the Vitrine at VITRINE_URL, with the key VITRINE_API_KEY; without them, to the one
-    on this machine. Exit codes: 0 done, 1 error, 2 wrong usage, 3 finished with some products failed,
-    4 not running or not reachable.
+    Commands connect to the server at VITRINE_URL with the key VITRINE_API_KEY, by default to the one on this
+    machine. Exit codes: 0 done, 1 error, 2 wrong usage, 3 finished with failed products, 4 not running or not
+    reachable.
     """
 
 

@@ -1,4 +1,4 @@
-"""Which models search now, as the workers tell it."""
+"""Read the models of searches from the status of workers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pydantic import BaseModel
 
 
 class ModelsInUse(BaseModel):
-    """The models of the search lane; None while no search worker is ready."""
+    """Models of the search lane; None if no search worker is ready."""
 
     detector: str | None = None
     embedder: str | None = None
     runtime: str | None = None
     device: str | None = None
     notes: list[str] = []
-    #: Every pair of models in memory: those of the settings first, then those of other index versions.
+    #: Pairs of loaded models: those of the settings first, then those of other index versions.
     loaded: list[dict[str, str]] = []
 
 

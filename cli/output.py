@@ -19,12 +19,12 @@ from rich.text import Text
 from shared.contracts import ErrorAnswer, ErrorBody, JobOut
 from shared.errors import VitrineError
 
-_LINE_EVERY_S = 10.0
+_LINE_INTERVAL_S = 10.0
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class ExitCode(IntEnum):
-    """What the exit codes mean; docs/cli.md has the same table."""
+    """Exit codes, as documented in docs/cli.md."""
 
     OK = 0
     ERROR = 1
@@ -40,7 +40,7 @@ def stderr_console() -> Console:
 
 
 def stdout_console() -> Console:
-    """Return the console on standard output; in a pipe it is wide enough to break no id."""
+    """Return the console on standard output; in a pipe it is wide enough not to break ids."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)
 
@@ -52,27 +52,27 @@ def json_option(command: Command) -> Command:
 
 
 def csv_option(command: Command) -> Command:
-    """Add ``--csv`` to a command that has ``--json`` too; ``require_one_form`` refuses both."""
+    """Add ``--csv`` to a command that also has ``--json``; ``require_one_form`` rejects both."""
     text = "Print a CSV file that is safe in a spreadsheet."
     return click.option("--csv", "as_csv", is_flag=True, help=text)(command)
 
 
 def require_one_form(as_csv: bool, as_json: bool) -> None:
-    """Raise UsageError if both forms are asked for."""
+    """Raise UsageError if both formats are requested."""
     if as_csv and as_json:
-        raise click.UsageError("--csv and --json are two forms of the same: choose one.")
+        raise click.UsageError("--csv and --json exclude each other: choose one.")
 
 
 def wait_option(waits: bool) -> Callable[[Command], Command]:
-    """Return what adds ``--wait/--no-wait`` to a command that starts a job; ``waits`` is the default."""
-    text = "Follow the job to its end (the default), or only start it."
+    """Return a decorator that adds ``--wait/--no-wait`` to a command; ``waits`` is the default."""
+    text = "Follow the job until it ends (the default), or only start it."
     if not waits:
-        text = "Follow the job to its end, or only start it (the default)."
+        text = "Follow the job until it ends, or only start it (the default)."
     return click.option("--wait/--no-wait", default=waits, help=text)
 
 
 def print_json(document: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
-    """Print the document, a model or a list of them on standard output."""
+    """Print a document, a model or a list of models as JSON on standard output."""
     if isinstance(document, BaseModel):
         document = document.model_dump(mode="json")
     elif isinstance(document, Sequence):
@@ -83,13 +83,13 @@ def print_json(document: BaseModel | dict[str, Any] | Sequence[Any]) -> None:
 
 
 def print_pieces(pieces: Iterable[bytes]) -> None:
-    """Print a file on standard output as it comes."""
+    """Print the chunks of a file on standard output."""
     for piece in pieces:
         click.echo(piece, nl=False)
 
 
 def plain_table(*columns: str) -> Table:
-    """Return a table without lines, to be filled and printed."""
+    """Return an empty table without borders."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column)
@@ -97,7 +97,7 @@ def plain_table(*columns: str) -> Table:
 
 
 def fail(error: VitrineError, as_json: bool) -> ExitCode:
-    """Print the error and return the exit code that it has."""
+    """Print an error, and return its exit code."""
     if as_json:
         body = ErrorBody(code=error.code, message=error.message, field=error.field)
         print_json(ErrorAnswer(error=body))
@@ -116,7 +116,7 @@ def duration(seconds: float) -> str:
 
 
 class Reporter(Protocol):
-    """Where the progress of an import is shown. A context manager."""
+    """Shows progress. A context manager."""
 
     def __enter__(self) -> Reporter: ...
     def __exit__(
@@ -124,12 +124,12 @@ class Reporter(Protocol):
     ) -> None: ...
 
     def step(self, what: str, done: int, total: int | None, unit: str, note: str = "") -> None:
-        """Show how far a step is; ``note`` says rate and time left when the caller knows better."""
+        """Show the progress of a step; ``note`` replaces the computed rate and time left."""
         ...
 
 
 class BarReporter:
-    """A progress bar with rate and ETA, for terminals."""
+    """Shows a progress bar with rate and time left, for terminals."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -155,16 +155,16 @@ class BarReporter:
         began = self._began.setdefault(what, time.monotonic())
         if what not in self._bars:
             self._bars[what] = self._progress.add_task(what, total=None, note="")
-        shown = note or pace(done, total, time.monotonic() - began, unit)
-        self._progress.update(self._bars[what], completed=done, total=total, note=shown)
+        text = note or pace(done, total, time.monotonic() - began, unit)
+        self._progress.update(self._bars[what], completed=done, total=total, note=text)
 
 
 class LineReporter:
-    """A line now and then, for logs."""
+    """Prints a line per step at most every ten seconds, for logs."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._said_at: dict[str, float] = {}
+        self._printed_at: dict[str, float] = {}
         self._began: dict[str, float] = {}
 
     def __enter__(self) -> LineReporter:
@@ -179,24 +179,24 @@ class LineReporter:
         now = time.monotonic()
         began = self._began.setdefault(what, now)
         is_last = total is not None and done >= total
-        if not is_last and now - self._said_at.get(what, began) < _LINE_EVERY_S:
+        if not is_last and now - self._printed_at.get(what, began) < _LINE_INTERVAL_S:
             return
-        if is_last and self._said_at.get(what) == float("inf"):
+        if is_last and self._printed_at.get(what) == float("inf"):
             return
-        self._said_at[what] = float("inf") if is_last else now
+        self._printed_at[what] = float("inf") if is_last else now
         of = "" if total is None else f" of {total}"
         self._say(f"{what}: {done}{of} {unit} {note or pace(done, total, now - began, unit)}".rstrip())
 
 
 def reporter_for(console: Console) -> Reporter:
-    """Return a bar on a terminal, lines elsewhere."""
+    """Return a progress bar for a terminal, else a line reporter."""
     if console.is_terminal:
         return BarReporter(console)
     return LineReporter(lambda text: console.print(Text(text), soft_wrap=True))
 
 
 def pace(done: int, total: int | None, elapsed_s: float, unit: str) -> str:
-    """Return rate and time left, empty while nothing is known."""
+    """Format rate and time left; empty without enough data."""
     if done == 0 or elapsed_s < 0.5:
         return ""
     rate = done / elapsed_s
@@ -205,7 +205,7 @@ def pace(done: int, total: int | None, elapsed_s: float, unit: str) -> str:
 
 
 def job_pace(job: JobOut) -> str:
-    """Return rate, time left and where the time goes, as the server sees them."""
+    """Format rate, time left and shares of the stages from the server's figures."""
     if job.state == "paused":
         return f"paused: vitrine jobs resume {job.id}"
     if job.rate_per_s is None:
@@ -224,7 +224,7 @@ def _time_left(job: JobOut) -> str:
 
 
 def stage_shares(job: JobOut) -> str:
-    """Return which share of the workers' time each stage took, empty while nothing is known."""
+    """Format the share of each stage in the workers' time; empty without data."""
     seconds = job.stages_s.model_dump()
     total = sum(seconds.values())
     if total <= 0:

@@ -1,4 +1,4 @@
-"""Makes one file of a folder or a manifest with its images, to be sent as an import."""
+"""Pack a folder, or a manifest with its images, into one file for an import."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _LOOKS_WHOLE: dict[str, Callable[[Path], bool]] = {
     "zip": zipfile.is_zipfile,
     "tar": tarfile.is_tarfile,
     "tgz": tarfile.is_tarfile,
-    "tzst": lambda path: path.stat().st_size > 0,  # Python has no zstd: the server finds out
+    "tzst": lambda path: path.stat().st_size > 0,  # Python has no zstd: the server checks it
 }
 
 
 @contextlib.contextmanager
 def packed_import(path: Path, on_packed: Packed) -> Iterator[Path]:
-    """Yield one file to send: ``path`` itself if it is an archive, else a temporary zip file.
+    """Yield one file to upload: ``path`` itself if it is an archive, else a temporary zip file.
 
-    Images are stored as they are: they are compressed already. One that is missing is left out, and
-    the job lists it with its reason. Images by address stay addresses: the server fetches them.
+    Images are stored uncompressed, because they are compressed already. Missing ones are left out, and the
+    job lists them as failures. The server fetches images that are named by address.
 
     Raises:
-        InvalidInput: there is nothing at ``path`` that can be imported.
-        InvalidManifest: the manifest as a whole cannot be read.
-        StorageUnavailable: no room for the temporary file.
+        InvalidInput: ``path`` cannot be imported.
+        InvalidManifest: the manifest cannot be read.
+        StorageUnavailable: no disk space for the temporary file.
     """
     if path.is_file() and (ending := archive_ending(path.name)) is not None:
         if not _LOOKS_WHOLE[ending](path):
-            raise InvalidInput(f"{path} is not a whole {path.suffix[1:]} file: pack it again.", "path")
+            raise InvalidInput(f"{path} is not a complete {path.suffix[1:]} file: pack it again.", "path")
         yield path
         return
     source = _source(path)
@@ -54,24 +54,24 @@ def packed_import(path: Path, on_packed: Packed) -> Iterator[Path]:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise InvalidInput(f"{path} cannot be packed: {error}", "path") from error
             raise StorageUnavailable(
-                f"The disk of {folder} is full: set TMPDIR to a folder with room for all the images."
+                f"The disk of {folder} is full: set TMPDIR to a folder with space for all images."
             ) from error
         yield archive
 
 
 def find_manifest_file(path: Path) -> Path:
-    """Return what to send of ``path`` where no picture is needed: its manifest, or all of an archive.
+    """Return the file to upload if no pictures are needed: the manifest of ``path``, or a whole archive.
 
     Raises:
         InvalidInput: there is no manifest.
-        InvalidManifest: several files may be it.
+        InvalidManifest: several files may be the manifest.
     """
     if path.is_file() and archive_ending(path.name) is not None:
         return path
     source = _source(path)
     name = find_manifest(source)
     if name is None:
-        raise InvalidInput(f"{path} has no manifest, so there is no data to import without pictures.", "path")
+        raise InvalidInput(f"{path} has no manifest: without pictures there is no data to import.", "path")
     return source.root / name
 
 
@@ -79,10 +79,10 @@ def _source(path: Path) -> FolderSource:
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
-        raise InvalidInput(f"There is nothing at {path}.", "path")
+        raise InvalidInput(f"{path} does not exist.", "path")
     if not is_manifest(path.name):
         raise InvalidInput(
-            f"{path} is no import: name a folder, a manifest (.csv, .jsonl, .parquet), or an archive "
+            f"{path} cannot be imported: give a folder, a manifest (.csv, .jsonl, .parquet), or an archive "
             "(.zip, .tar, .tar.gz, .tar.zst).",
             "path",
         )
@@ -99,7 +99,7 @@ def _pack(source: FolderSource, archive: Path, on_packed: Packed) -> None:
 
 
 def _names(source: FolderSource) -> list[str]:
-    """The manifest and every image it names, each once, as the manifest writes it."""
+    """Return the names of the manifest and of all its images, each once, as the manifest has them."""
     manifest = find_manifest(source)
     names = {manifest: None} if manifest is not None else {}
     for row in read_rows(source):
@@ -112,5 +112,5 @@ def _add(source: FolderSource, target: zipfile.ZipFile, name: str) -> None:
     with source.open(name) as file:
         member = zipfile.ZipInfo(name)
         member.file_size = os.fstat(file.fileno()).st_size
-        with target.open(member, "w") as place:
-            shutil.copyfileobj(file, place, _PIECE_BYTES)
+        with target.open(member, "w") as output:
+            shutil.copyfileobj(file, output, _PIECE_BYTES)

@@ -12,7 +12,7 @@ _SHOWN_KEYS = 3
 
 
 def report_lines(job: JobOut) -> Iterator[str]:
-    """Yield the lines that tell a job's report."""
+    """Yield the lines of a job's report."""
     report = job.report or {}
     if "dry_run" in report:
         yield from _dry_run(report["dry_run"])
@@ -23,7 +23,7 @@ def report_lines(job: JobOut) -> Iterator[str]:
     if "duplicates" in report:
         yield from _duplicates(report["duplicates"])
     if job.kind == "reprocess" and "index" in report:
-        yield from _what_next(job, report)
+        yield from _next_steps(job, report)
     if "calibrate" in report:
         yield from _calibrate(report["calibrate"])
     if "pruned" in report:
@@ -54,7 +54,7 @@ def _calibrate(found: dict[str, Any]) -> Iterator[str]:
 
 
 def gate_lines(gate: dict[str, Any]) -> Iterator[str]:
-    """Yield a quality gate's verdict, a line a check."""
+    """Yield the verdict and the checks of a quality gate."""
     yield f"Quality gate: {gate['verdict']}."
     words = {True: "ok", False: "REFUSED", None: "not measured"}
     for check in gate["checks"]:
@@ -68,7 +68,7 @@ def _duplicates(found: dict[str, Any]) -> Iterator[str]:
         yield f"{found['without_hash']:,} pictures have no hash: `vitrine import` them again to compare them."
 
 
-def _what_next(job: JobOut, report: dict[str, Any]) -> Iterator[str]:
+def _next_steps(job: JobOut, report: dict[str, Any]) -> Iterator[str]:
     if report["promoted"]:
         yield f"Index {report['index']} is live. `vitrine rollback {job.catalogue}` goes back."
     elif "gate" in report and report["gate"]["verdict"] == "passed":
@@ -81,7 +81,7 @@ def _what_next(job: JobOut, report: dict[str, Any]) -> Iterator[str]:
 
 
 def needs_attention(job: JobOut) -> bool:
-    """Tell whether a report holds something that a person has to see to."""
+    """Return whether a report requires an action of the administrator."""
     report = job.report or {}
     found = report.get("reconcile", {})
     if report.get("gate", {}).get("verdict") == "failed" and not report.get("promoted"):

@@ -1,4 +1,4 @@
-"""Starts every service in order, keeps them running, and stops them in order."""
+"""Start all services in order, keep them running, and stop them in order."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from shared.settings import Settings
 from shared.storage.private_files import secure_data_folder
 
 _TICK_S = 0.1
-#: The web server logs each question.
-_ASK_EVERY_S = 0.5
-_HINT_EVERY_S = 20.0
-#: Parts of `/v1/status` that no start waits for.
-_NOT_WAITED_FOR = ("search_lane", "catalogue_lane", "collections")
+#: Interval of readiness checks, each of which the web server logs.
+_CHECK_INTERVAL_S = 0.5
+_HINT_INTERVAL_S = 20.0
+#: Parts of `/v1/status` that a start does not wait for.
+_OPTIONAL_PARTS = ("search_lane", "catalogue_lane", "collections")
 
 
 class StopRequested(Exception):
-    """Ctrl-C or SIGTERM came."""
+    """Ctrl-C or SIGTERM was received."""
 
 
 class Supervisor:
     """Runs Vitrine on one machine.
 
     Args:
-        settings: with ports that are known (not 0).
-        narrator: where progress and logs go.
+        settings: settings with known ports (not 0).
+        narrator: output of progress and logs.
     """
 
     def __init__(self, settings: Settings, narrator: Narrator) -> None:
@@ -61,26 +61,26 @@ class Supervisor:
         self._programs: list[SupervisedService] = []
         self._ready = False
         self._signals = 0
-        # By the database's clock, as the processes' own times.
+        # By the database's clock, as the times in the rows of processes.
         self._began_at = 0.0
 
     @property
     def stopping(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether a stop was requested."""
         return self._signals > 0
 
     def request_stop(self, *_: object) -> None:
-        """Stop in order; called again, kill at once. A signal handler."""
+        """Request an orderly stop; the second call kills everything. A signal handler."""
         self._signals += 1
 
     def run(self, when_ready: Callable[[], None]) -> None:
-        """Start everything, call ``when_ready``, and stay until the end is asked for.
+        """Start all services, call ``when_ready``, and supervise until a stop is requested.
 
-        To be called in the main thread: the kernel ends the children when the thread that started
-        them ends.
+        Call it in the main thread, because the kernel ends the children when the thread that started them
+        ends.
 
         Raises:
-            VitrineError: it cannot be started; what was started is stopped again.
+            VitrineError: the start failed; started services are stopped.
         """
         self._lock.acquire()
         try:
@@ -102,7 +102,7 @@ class Supervisor:
             self._lock.release()
 
     def flower_password(self) -> str:
-        """Return Flower's password: the one set, else one made once for this data folder."""
+        """Return Flower's password: that of the settings, else one generated once for this data folder."""
         given = self.settings.flower.password
         if given is not None:
             return given.get_secret_value()
@@ -112,10 +112,11 @@ class Supervisor:
         checks.check_python()
         checks.check_folder(Path.cwd())
         checks.check_disk(self.settings.data_dir)
-        left = self._lock.list_leftovers()
-        if left:
-            self.narrator.say(f"ending what a killed Vitrine left behind: {', '.join(p.name for p in left)}")
-            stop_leftovers(left)
+        leftovers = self._lock.list_leftovers()
+        if leftovers:
+            names = ", ".join(process.name for process in leftovers)
+            self.narrator.say(f"stopping processes that a killed Vitrine left behind: {names}")
+            stop_leftovers(leftovers)
         check_free(checks.list_required_ports(self.settings))
 
     def _start(self) -> None:
@@ -125,12 +126,12 @@ class Supervisor:
         milvus = self._new_milvus()
         milvus_uri = milvus.uri if milvus else self.settings.milvus_uri
         environ = environment(self.settings, redis_url, milvus_uri, self.flower_password())
-        wanted = programs()
-        # What needs no index loads while the index does.
-        started = [(each, self._launch(each, environ)) for each in wanted if not each.needs_index]
+        all_programs = programs()
+        # Programs that do not need the index start while it loads.
+        started = [(each, self._launch(each, environ)) for each in all_programs if not each.needs_index]
         if milvus:
             self._start_milvus(milvus)
-        started += [(each, self._launch(each, environ)) for each in wanted if each.needs_index]
+        started += [(each, self._launch(each, environ)) for each in all_programs if each.needs_index]
         for program, entry in started:
             with self.narrator.waiting_for(program.title, entry.started_at):
                 self._wait(partial(self._is_ready, program), program.title, entry)
@@ -139,7 +140,7 @@ class Supervisor:
         self._publish()
 
     def _start_redis(self) -> str:
-        """Start the embedded broker unless another is set; return the address of the one in use."""
+        """Start the embedded broker unless another is set; return the broker's address."""
         if not checks.starts_redis(self.settings):
             return self.settings.redis_url
         folder, log_path = self.settings.data_dir / "redis", self.log_dir / "redis.log"
@@ -152,7 +153,7 @@ class Supervisor:
         return redis.url
 
     def _new_milvus(self) -> EmbeddedMilvus | None:
-        """Return the embedded index, not yet started; None when another is set."""
+        """Return the embedded index, not started yet; None if another is set."""
         wanted = self.settings.milvus
         if not checks.starts_milvus(self.settings):
             return None
@@ -199,7 +200,7 @@ class Supervisor:
             if program.role is None:
                 self.client.health()
                 return True
-            # The row of a process that was killed looks alive for a while: only newer ones count.
+            # The row of a killed process is recent for a while, so only newer processes count.
             return any(
                 each["role"] == program.role and each["started_at"] >= self._began_at
                 for each in self.client.status()["processes"]
@@ -208,33 +209,33 @@ class Supervisor:
             return False
 
     def _all_ready(self) -> bool:
-        """Whether each part runs. A lane may be behind, and a lost index needs a command, not patience."""
+        """Return whether each required part is ok; waiting does not fix the optional ones."""
         try:
             parts: dict[str, str] = self.client.status()["parts"]
         except VitrineError:
             return False
-        return all(state == "ok" for part, state in parts.items() if part not in _NOT_WAITED_FOR)
+        return all(state == "ok" for part, state in parts.items() if part not in _OPTIONAL_PARTS)
 
     def _wait(self, condition: Callable[[], bool], what: str, entry: SupervisedService | None = None) -> None:
-        """Keep everything running until the condition holds; say what a slow service said last."""
+        """Supervise until the condition holds; print the last log line of a slow service."""
         began = hinted = time.monotonic()
         while not condition():
-            asked = time.monotonic()
+            checked = time.monotonic()
             limit_s = self.settings.start_limit_s
-            if asked - began > limit_s:
+            if checked - began > limit_s:
                 raise Unavailable(
                     f"{what} was not ready after {limit_s:.0f} s; the logs are in {self.log_dir}. "
                     "On a slow or busy machine, set VITRINE_START_LIMIT_S to more seconds."
                 )
-            if entry is not None and asked - hinted > _HINT_EVERY_S:
-                hinted = asked
-                last = next(iter(entry.read_tail()[-1:]), "nothing yet")
+            if entry is not None and checked - hinted > _HINT_INTERVAL_S:
+                hinted = checked
+                last = next(iter(entry.read_tail()[-1:]), "none")
                 self.narrator.say(f"still waiting for {what}; its last line: {last}")
-            while time.monotonic() - asked < _ASK_EVERY_S:
+            while time.monotonic() - checked < _CHECK_INTERVAL_S:
                 self._tick()
 
     def _tick(self) -> None:
-        """Start again what ended, and sleep a moment."""
+        """Restart services that ended, and sleep briefly."""
         self._raise_if_stopping()
         if restart_ended((*self._servers, *self._programs), self.narrator.say, is_starting=not self._ready):
             self._publish()
@@ -245,10 +246,10 @@ class Supervisor:
             raise StopRequested
 
     def _stop_all(self) -> None:
-        """Our own processes together, workers first to hear it; then the index, then the broker."""
+        """Stop our own programs together, workers first; then the index, then the broker."""
         if not self._servers and not self._programs:
             return
-        self.narrator.say("stopping; Ctrl-C once more kills at once")
+        self.narrator.say("stopping; a second Ctrl-C kills all services")
         for group in (self._programs[::-1], *([entry] for entry in reversed(self._servers))):
             stop_together(group, self.narrator.say, lambda: self._signals > 1)
         self.narrator.say("stopped")

@@ -1,1 +1,1 @@
-"""One module for each command of `vitrine`, loaded when it is called."""
+"""Commands of `vitrine`, a module each, imported when called."""

@@ -1,4 +1,4 @@
-"""`vitrine boosts`: what a catalogue shows first among what is near."""
+"""`vitrine boosts`: show or set the boosts of a catalogue."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ FACTOR = click.FloatRange(MIN_BOOST_FACTOR, MAX_BOOST_FACTOR)
 @click.command(
     epilog="""\b
 Example: vitrine boosts shop --set 'tags contains "sale"' 1.2 --set 'attributes.stock = 0' 0.6
-vitrine boosts shop                                # what is set
+vitrine boosts shop                                # show the boosts
 vitrine boosts shop --clear
 """
 )
 @click.argument("catalogue")
 @click.option(
     "--set",
-    "wanted",
+    "new_boosts",
     multiple=True,
     type=(str, FACTOR),
     metavar="FILTER FACTOR",
-    help="Multiply the score of products that pass FILTER, for the order only; may be repeated.",
+    help="Multiply the score of products that match FILTER, for ranking only; may be repeated.",
 )
-@click.option("--clear", is_flag=True, help="Take all boosts away.")
+@click.option("--clear", is_flag=True, help="Remove all boosts.")
 @json_option
-def boosts(catalogue: str, wanted: tuple[tuple[str, float], ...], clear: bool, as_json: bool) -> None:
-    """Show or set what CATALOGUE shows first among what is near. A search may say otherwise."""
-    if wanted and clear:
-        raise click.UsageError("--set replaces what was set: --clear goes alone.")
+def boosts(catalogue: str, new_boosts: tuple[tuple[str, float], ...], clear: bool, as_json: bool) -> None:
+    """Show or set the boosts of CATALOGUE. A search can override them."""
+    if new_boosts and clear:
+        raise click.UsageError("--set replaces all boosts: do not combine it with --clear.")
     with connect() as client:
-        if wanted or clear:
-            made = [Boost(filter=filter_, factor=factor) for filter_, factor in wanted]
-            found = client.set_boosts(catalogue, made)
+        if new_boosts or clear:
+            boosts = [Boost(filter=filter_, factor=factor) for filter_, factor in new_boosts]
+            found = client.set_boosts(catalogue, boosts)
         else:
             found = client.boosts(catalogue)
     if as_json:

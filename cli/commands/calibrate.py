@@ -1,4 +1,4 @@
-"""`vitrine calibrate`: what the scores of a catalogue's hits mean."""
+"""`vitrine calibrate`: map scores of a catalogue's hits to probabilities."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from shared.errors import StorageUnavailable
 
 
 @click.command(
-    epilog="Example: vitrine calibrate shop --report calibration.svg\n\n"
-    "How it is done, and how far it can be trusted: docs/search.md."
+    epilog="Example: vitrine calibrate shop --report calibration.svg\n\nMethod and accuracy: docs/search.md."
 )
 @click.argument("catalogue")
-@click.option("--index", type=click.IntRange(min=1), help="Of this index version. [default: the live one]")
+@click.option(
+    "--index", type=click.IntRange(min=1), help="Number of the index version. [default: the live one]"
+)
 @click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the reliability diagram (SVG)."
 )
 @json_option
 def calibrate(catalogue: str, index: int | None, report: Path | None, as_json: bool) -> int:
-    """Find out how probable it is, by its score, that a hit of CATALOGUE is the right product.
+    """Measure the probability by score that a hit of CATALOGUE is the right product.
 
-    Photos composed of the catalogue's own pictures are searched for. Do it again when the catalogue has
-    grown or changed much, and for each new index version.
+    Searches with photos composed of the catalogue's own pictures. Repeat it after large changes of the
+    catalogue, and for each new index version.
     """
     console = stderr_console()
     with connect() as client:

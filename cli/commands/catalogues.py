@@ -1,4 +1,4 @@
-"""`vitrine catalogues`: listed, made, and deleted."""
+"""`vitrine catalogues`: list, create and delete catalogues."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cli.output import json_option, plain_table, print_json, stderr_console, std
 
 @click.group(epilog="Example: vitrine catalogues create winter --currency NOK")
 def catalogues() -> None:
-    """List, make and delete catalogues."""
+    """List, create and delete catalogues."""
 
 
 @catalogues.command(name="list", epilog="Example: vitrine catalogues list")
 @json_option
 def list_(as_json: bool) -> None:
-    """What there is, and how much it holds."""
+    """List catalogues with their numbers of products and images."""
     with connect() as client:
         found = client.catalogues()
     if as_json:
@@ -32,10 +32,10 @@ def list_(as_json: bool) -> None:
 
 @catalogues.command(epilog="Example: vitrine catalogues create winter --currency NOK")
 @click.argument("name")
-@click.option("--currency", default="EUR", show_default=True, help="Of prices that name none.")
+@click.option("--currency", default="EUR", show_default=True, help="Default currency of prices.")
 @json_option
 def create(name: str, currency: str, as_json: bool) -> None:
-    """Make the catalogue NAME, unless it exists. An import makes the one it goes to by itself."""
+    """Create the catalogue NAME, unless it exists. An import creates its catalogue automatically."""
     with connect() as client:
         made = client.make_catalogue(name, currency)
     if as_json:
@@ -48,15 +48,15 @@ def create(name: str, currency: str, as_json: bool) -> None:
 
 @catalogues.command(epilog="Example: vitrine catalogues delete winter --yes")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask: delete it.")
+@click.option("--yes", is_flag=True, help="Delete without confirmation.")
 @json_option
 def delete(name: str, yes: bool, as_json: bool) -> int:
-    """Delete the catalogue NAME: products, indexes, golden queries, and its jobs. It cannot be undone.
+    """Delete the catalogue NAME with products, indexes, golden queries and jobs. This cannot be undone.
 
-    Refused while jobs work on it: let them end, or cancel them.
+    Refused while jobs are open on it: wait for them, or cancel them.
     """
     if not yes:
         if as_json:
-            raise click.UsageError("With --json nobody is asked: say --yes.")
-        click.confirm(f"Delete {name} and all that it holds?", abort=True, err=True)
+            raise click.UsageError("--json cannot ask for confirmation: add --yes.")
+        click.confirm(f"Delete {name} and all its content?", abort=True, err=True)
     return run_job(lambda client: client.delete_catalogue(name), as_json)

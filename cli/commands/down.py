@@ -1,4 +1,4 @@
-"""`vitrine down`: stops what `vitrine up` started on this data folder."""
+"""`vitrine down`: stop the services that `vitrine up` started on this data folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cli.services.run_state import RunState, is_locked, read_run_state, read_sta
 from shared.errors import Unavailable
 from shared.settings import get_settings
 
-#: Workers may finish their batch (45 s), then index and broker end.
+#: Workers finish their batch within 45 s, then index and broker end.
 _GRACE_S = 90.0
 _KILL_GRACE_S = 15.0
 
@@ -23,15 +23,15 @@ _KILL_GRACE_S = 15.0
 @click.command(epilog="Example: vitrine down")
 @json_option
 def down(as_json: bool) -> None:
-    """Stop everything that `vitrine up` started, and wait for its end. The data stays."""
+    """Stop all services that `vitrine up` started, and wait for their end. The data is kept."""
     data_dir = get_settings().data_dir
     state = read_run_state(data_dir)
     if state is None and is_locked(data_dir):
-        raise Unavailable(f"Vitrine on {data_dir} is just starting or stopping: try again.")
+        raise Unavailable(f"Vitrine on {data_dir} is starting or stopping: try again.")
     if state is not None:
-        # The lock says that somebody runs; the start time, that this number is still the same process.
+        # The lock shows that a supervisor runs; the start time, that the id still belongs to it.
         if read_start_time(state.pid) != state.started:
-            raise Unavailable(f"{data_dir}/running.json does not tell who holds {data_dir}: stop it by hand.")
+            raise Unavailable(f"{data_dir}/running.json has no running process: stop Vitrine manually.")
         stderr_console().print(f"stopping Vitrine (process {state.pid})", soft_wrap=True)
         _stop(state, data_dir)
     if as_json:
@@ -41,7 +41,7 @@ def down(as_json: bool) -> None:
 
 
 def _stop(state: RunState, data_dir: Path) -> None:
-    # The second signal makes the supervisor kill what did not end.
+    # At the second signal, the supervisor kills the remaining processes.
     for grace_s in (_GRACE_S, _KILL_GRACE_S):
         with contextlib.suppress(ProcessLookupError):
             os.kill(state.pid, signal.SIGTERM)

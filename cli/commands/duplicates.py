@@ -1,4 +1,4 @@
-"""`vitrine duplicates`: products of a catalogue that show the same thing."""
+"""`vitrine duplicates`: find duplicate products of a catalogue."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ _DEFAULTS = DuplicatesRequest()
 
 @click.command(
     epilog="Example: vitrine duplicates shop --near --csv > duplicates.csv\n\n"
-    "What counts as a duplicate, and how sure that is: docs/duplicates.md."
+    "Definition and accuracy: docs/duplicates.md."
 )
 @click.argument("catalogue")
 @click.option(
     "--near/--exact",
     default=True,
-    help="--near (the default): pictures that look the same too; --exact: the same bytes only.",
+    help="--near (the default): include similar pictures; --exact: the same bytes only.",
 )
 @click.option(
     "--max-bits",
     type=click.IntRange(0, 32),
     default=_DEFAULTS.max_bits,
     show_default=True,
-    help="Near: most bits in which the pictures' hashes may differ.",
+    help="Near: maximum number of bits in which the hashes of pictures may differ.",
 )
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 1),
     default=_DEFAULTS.min_score,
     show_default=True,
-    help="Near: least likeness of the embeddings.",
+    help="Near: minimum cosine of the embeddings.",
 )
-@click.option("--last", is_flag=True, help="Show what was found last; do not look again.")
+@click.option("--last", is_flag=True, help="Show the last result without a new search.")
 @csv_option
 @json_option
 def duplicates(
@@ -61,14 +61,14 @@ def duplicates(
     as_csv: bool,
     as_json: bool,
 ) -> int:
-    """Find products of CATALOGUE that show the same thing, and say which to keep. Nothing is changed."""
+    """Find duplicate products of CATALOGUE, and suggest which to keep. Changes nothing."""
     require_one_form(as_csv, as_json)
-    wanted = DuplicatesRequest(near=near, max_bits=max_bits, min_score=min_score)
+    request = DuplicatesRequest(near=near, max_bits=max_bits, min_score=min_score)
     kind: DuplicateKind | None = None if near else "exact"
     code = ExitCode.OK
     with connect() as client:
         if not last:
-            job = _find(client, catalogue, wanted)
+            job = _find(client, catalogue, request)
             code = exit_code(job)
             if code is ExitCode.ERROR:
                 describe(client, job, stderr_console())
@@ -82,8 +82,8 @@ def duplicates(
     return code
 
 
-def _find(client: VitrineClient, catalogue: str, wanted: DuplicatesRequest) -> JobOut:
-    job = client.find_duplicates(catalogue, wanted)
+def _find(client: VitrineClient, catalogue: str, request: DuplicatesRequest) -> JobOut:
+    job = client.find_duplicates(catalogue, request)
     with reporter_for(stderr_console()) as reporter:
         return follow(client, job, reporter, lambda: False)
 

@@ -1,4 +1,4 @@
-"""`vitrine evaluate`: how well searches find products, measured on a labelled set."""
+"""`vitrine evaluate`: measure search quality on a labelled set."""
 
 from __future__ import annotations
 
@@ -26,23 +26,25 @@ if TYPE_CHECKING:
 @click.option(
     "--crop",
     type=click.Choice(["box", "mask", "both", "whole"]),
-    help="What is embedded. [default: the embedder's]",
+    help="Part of an object that is embedded. [default: the embedder's]",
 )
 @click.option(
     "--truth",
     type=click.Choice(["auto", "box", "mask"]),
     default="auto",
     show_default=True,
-    help="Search with the true boxes, or the true masks where DIR has some, not with what is detected.",
+    help="Search with the true boxes, or with true masks if DIR has them, instead of detections.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most so many photographs of each kind.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum number of photographs of each kind.")
 @click.option(
-    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with the worst cases."
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write an HTML page with the worst cases.",
 )
 @click.option(
     "--calibration",
     is_flag=True,
-    help="Also say whether probabilities are kept (a minute more); --report does too.",
+    help="Also measure the calibration of probabilities (a minute more); implied by --report.",
 )
 @json_option
 def evaluate(
@@ -56,10 +58,10 @@ def evaluate(
     calibration: bool,
     as_json: bool,
 ) -> None:
-    """Measure how well the products of DIR are found in its photographs.
+    """Measure how well searches with the photographs of DIR find its products.
 
-    DIR holds products/products.jsonl with the gallery, and benchmark.jsonl with photographs, true boxes and
-    products; docs/models.md has an example. The models run in this process: no server is needed.
+    DIR has products/products.jsonl with the gallery, and benchmark.jsonl with photographs, true boxes and
+    products; docs/models.md has an example. The models run in this process, without a server.
     """
     result = _measure(folder, detector, embedder, crop, truth, limit, calibration or report is not None)
     if report is not None:
@@ -84,7 +86,7 @@ def _measure(
     limit: int | None,
     calibrate: bool,
 ) -> Any:
-    # What needs the models' libraries is imported only when it is used.
+    # Imported here, because the libraries of the models are slow to load.
     from worker.evaluation.run import evaluate as measure
     from worker.vision.pipeline import NO_DETECTOR, build_pipeline
 

@@ -1,4 +1,4 @@
-"""`vitrine feedback`: what shoppers did with hits, as golden queries and as a table."""
+"""`vitrine feedback`: list feedback on hits, and export it as golden queries or CSV."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 @click.group(epilog="Example: vitrine feedback list shop")
 def feedback() -> None:
-    """What shoppers did with hits, where the operator allows it to be kept: docs/feedback.md."""
+    """List and export feedback of shoppers on hits, if its storage is enabled: docs/feedback.md."""
 
 
 @feedback.command(name="list", epilog="Example: vitrine feedback list shop")
 @click.argument("catalogue")
 @json_option
 def list_(catalogue: str, as_json: bool) -> None:
-    """What was said of the hits of CATALOGUE, the oldest first."""
+    """List the feedback on hits of CATALOGUE, oldest first."""
     with connect() as client:
         found = list(client.feedback(catalogue))
     if as_json:
@@ -61,15 +61,15 @@ def list_(catalogue: str, as_json: bool) -> None:
     "--to",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write golden queries there: benchmark.jsonl and the photos.",
+    help="Folder for golden queries: benchmark.jsonl and the photos.",
 )
-@click.option("--clicks", is_flag=True, help="Take a product that was clicked for the right one too.")
+@click.option("--clicks", is_flag=True, help="Also treat clicked products as right ones.")
 @csv_option
 @json_option
 def export(catalogue: str, folder: Path | None, clicks: bool, as_csv: bool, as_json: bool) -> None:
-    """Write the photos of CATALOGUE whose right answer shoppers told, as golden queries; or all as CSV."""
+    """Export photos of CATALOGUE with the right products from feedback as golden queries, or all as CSV."""
     if as_csv == (folder is not None):
-        raise click.UsageError("Say --to FOLDER for golden queries, or --csv for a table.")
+        raise click.UsageError("Use --to FOLDER for golden queries, or --csv for a table.")
     require_one_form(as_csv, as_json)
     with connect() as client:
         if folder is None:
@@ -89,28 +89,28 @@ def export(catalogue: str, folder: Path | None, clicks: bool, as_csv: bool, as_j
         )
 
 
-def select_right_answers(said: Iterable[FeedbackOut], kinds: set[str]) -> list[FeedbackOut]:
-    """Return one answer for each object of each photo: what was said to be right, else clicked, last.
+def select_right_answers(feedback_: Iterable[FeedbackOut], kinds: set[str]) -> list[FeedbackOut]:
+    """Return one feedback per object of each photo: the last verdict `right`, else the last click.
 
-    What somebody said is not this one is no answer, also if it was clicked before.
+    Products with a verdict `not_this` are excluded, also if they were clicked.
     """
     best: dict[tuple[str, int | None], FeedbackOut] = {}
-    refused: set[tuple[str, int | None, str]] = set()
-    everything = list(said)
-    for f in everything:
+    rejected: set[tuple[str, int | None, str]] = set()
+    entries = list(feedback_)
+    for f in entries:
         if f.kind == "not_this":
-            refused.add((f.query_id, f.object, f.product_id))
-    for f in everything:
-        place = f.query_id, f.object
-        if f.kind not in kinds or not f.photo or (*place, f.product_id) in refused:
+            rejected.add((f.query_id, f.object, f.product_id))
+    for f in entries:
+        target = f.query_id, f.object
+        if f.kind not in kinds or not f.photo or (*target, f.product_id) in rejected:
             continue
-        if place not in best or f.kind == "right" or best[place].kind == "click":
-            best[place] = f
+        if target not in best or f.kind == "right" or best[target].kind == "click":
+            best[target] = f
     return list(best.values())
 
 
 def write_golden(client: Vitrine, found: Iterable[FeedbackOut], folder: Path) -> tuple[int, int]:
-    """Write ``benchmark.jsonl`` and the photos; return how many photos and objects."""
+    """Write ``benchmark.jsonl`` and the photos; return the numbers of photos and objects."""
     by_search: dict[str, list[FeedbackOut]] = {}
     for f in found:
         by_search.setdefault(f.query_id, []).append(f)
@@ -126,8 +126,8 @@ def write_golden(client: Vitrine, found: Iterable[FeedbackOut], folder: Path) ->
 
 
 def _row(name: str, photo: bytes, objects: list[FeedbackOut]) -> dict[str, Any]:
-    seen = probe(photo, image_limits(get_settings(), catalogue=False))
-    width, height = seen.width, seen.height
+    info = probe(photo, image_limits(get_settings(), catalogue=False))
+    width, height = info.width, info.height
     scale = (width, height, width, height)
     boxes = [[round(v * s, 1) for v, s in zip(f.box or _WHOLE, scale, strict=True)] for f in objects]
     return {

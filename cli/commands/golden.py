@@ -1,4 +1,4 @@
-"""`vitrine golden`: photos whose right answer is known."""
+"""`vitrine golden`: manage photos with a known right product."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from cli.output import ExitCode, json_option, plain_table, print_json, stderr_co
 from shared.contracts.base import Box
 from shared.errors import InvalidManifest, UnknownProduct
 
-_catalogue = click.option("--catalogue", required=True, help="The catalogue that they are for.")
+_catalogue = click.option("--catalogue", required=True, help="Catalogue of the golden queries.")
 
 
 @click.group(epilog="Example: vitrine golden import ./labelled --catalogue shop")
 def golden() -> None:
-    """Photos whose right answer is known: the quality gate asks them before an index goes live."""
+    """Manage photos with a known right product, which the quality gate uses before an index goes live."""
 
 
 @golden.command(epilog="Example: vitrine golden add photo.jpg chair-7 --catalogue shop")
 @click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("product_id", metavar="PRODUCT")
 @_catalogue
-@click.option("--box", type=float, nargs=4, help="The product in it: X0 Y0 X1 Y1, 0 to 1 each.")
+@click.option("--box", type=float, nargs=4, help="Box of the product in the photo: X0 Y0 X1 Y1, 0 to 1 each.")
 @json_option
 def add(photo: Path, product_id: str, catalogue: str, box: Box | None, as_json: bool) -> None:
-    """Add PHOTO, and the PRODUCT that it shows."""
+    """Add PHOTO with the PRODUCT in it."""
     with connect() as client:
         made = client.add_golden(catalogue, photo, product_id, box)
     if as_json:
@@ -42,7 +42,7 @@ def add(photo: Path, product_id: str, catalogue: str, box: Box | None, as_json: 
 @_catalogue
 @json_option
 def list_(catalogue: str, as_json: bool) -> None:
-    """The golden queries of a catalogue."""
+    """List the golden queries of a catalogue."""
     with connect() as client:
         found = list(client.golden(catalogue))
     if as_json:
@@ -58,17 +58,20 @@ def list_(catalogue: str, as_json: bool) -> None:
 @golden.command(name="import", epilog="Example: vitrine golden import ./labelled --catalogue shop")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @_catalogue
-@click.option("--limit", type=click.IntRange(min=1), help="So many at most, evenly spread.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of queries, evenly spread.")
 @json_option
 def import_(folder: Path, catalogue: str, limit: int | None, as_json: bool) -> int:
-    """Add all objects of FOLDER/benchmark.jsonl: a line a photo, with `file`, `size` [width, height] and
-    `objects`, each a `product_id` and a `box` in pixels. Products that CATALOGUE has not are left out."""
-    wanted = list(read_golden_set(folder))
-    if limit is not None and limit < len(wanted):
-        wanted = [wanted[k * len(wanted) // limit] for k in range(limit)]
+    """Add all objects of FOLDER/benchmark.jsonl.
+
+    Each line is a photo with `file`, `size` [width, height] and `objects`, each with `product_id` and `box`
+    in pixels. Products that are not in CATALOGUE are skipped.
+    """
+    queries = list(read_golden_set(folder))
+    if limit is not None and limit < len(queries):
+        queries = [queries[k * len(queries) // limit] for k in range(limit)]
     added = unknown = 0
     with connect() as client:
-        for photo, product_id, box in wanted:
+        for photo, product_id, box in queries:
             try:
                 client.add_golden(catalogue, photo, product_id, box)
                 added += 1
@@ -96,7 +99,7 @@ def remove(golden_id: str, catalogue: str, as_json: bool) -> None:
 
 
 def read_golden_set(folder: Path) -> Iterator[tuple[Path, str, Box]]:
-    """Yield photo, product and box of all objects of FOLDER/benchmark.jsonl. Raises InvalidManifest."""
+    """Yield photo, product id and box (0 to 1) of all objects of benchmark.jsonl; raise InvalidManifest."""
     try:
         lines = (folder / "benchmark.jsonl").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

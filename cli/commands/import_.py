@@ -1,4 +1,4 @@
-"""`vitrine import`: pack, send, and follow the job to its end."""
+"""`vitrine import`: pack and upload products, and follow the job."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from shared.contracts import ENDED_STATES, ImportOptions, JobOut
 from shared.errors import Unavailable
 
 _POLL_S = 0.5
-#: A server that is being started again is waited for.
-_PATIENCE_S = 120.0
-_SHOWN_FAILURES = 5
+#: How long a restarting server is waited for.
+_MAX_UNAVAILABLE_S = 120.0
+_MAX_SHOWN_FAILURES = 5
 
 
 @click.command(
     name="import",
     epilog="Example: vitrine import ./products.csv --catalogue shop --sync --dry-run\n\n"
-    "The formats are in docs/import.md, the modes in docs/catalogue.md.",
+    "See docs/import.md for the formats, and docs/catalogue.md for the modes.",
 )
 @click.argument("source")
-@click.option("--catalogue", required=True, help="Catalogue to import into; made when it does not exist.")
-@click.option("--sync", is_flag=True, help="Delete the products that SOURCE does not name.")
-@click.option("--metadata-only", is_flag=True, help="Write data only: products keep their pictures.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what the import would do.")
-@click.option("--repair", is_flag=True, help="Mend the index where it differs when the import is done.")
+@click.option("--catalogue", required=True, help="Catalogue to import into; created if it does not exist.")
+@click.option("--sync", is_flag=True, help="Delete all products that SOURCE does not contain.")
+@click.option("--metadata-only", is_flag=True, help="Update data only; products keep their pictures.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; report what the import would do.")
+@click.option("--repair", is_flag=True, help="Repair differences of the index after the import.")
 @click.option(
     "--max-delete-share",
     type=click.FloatRange(0, 1),
     default=ImportOptions().max_delete_share,
     show_default=True,
-    help="Most of the catalogue that --sync may delete; more is refused whole.",
+    help="Maximum share of products that --sync may delete; above it, the import is refused.",
 )
 @wait_option(True)
 @json_option
@@ -67,11 +67,13 @@ def import_(
     wait: bool,
     as_json: bool,
 ) -> int:
-    """Import products from SOURCE: a folder of images, a manifest (.csv, .jsonl, .parquet), an archive
-    (.zip, .tar, .tar.gz, .tar.zst), or the address of something that the server reads by itself
-    (s3://bucket/prefix, https://shop.example/products.csv)."""
+    """Import products from SOURCE.
+
+    SOURCE is a folder of images, a manifest (.csv, .jsonl, .parquet), an archive (.zip, .tar, .tar.gz,
+    .tar.zst), or an address that the server reads (s3://bucket/prefix, https://shop.example/products.csv).
+    """
     if sync and metadata_only:
-        raise click.UsageError("--sync deletes products, and --metadata-only writes data only: choose one.")
+        raise click.UsageError("--sync deletes products, --metadata-only updates data only: choose one.")
     options = ImportOptions(
         mode="sync" if sync else "metadata_only" if metadata_only else "upsert",
         dry_run=dry_run,
@@ -97,7 +99,7 @@ def import_(
 def start(
     client: VitrineClient, source: str, catalogue: str, reporter: Reporter, options: ImportOptions
 ) -> JobOut:
-    """Start the import of a path of this machine, or of an address that the server reads."""
+    """Start the import of a local path, or of an address that the server reads."""
     if source.startswith(("s3://", "http://", "https://")):
         return client.import_on_server(source, catalogue, options)
     return send(client, Path(source), catalogue, reporter, options)
@@ -110,7 +112,7 @@ def send(
     reporter: Reporter,
     options: ImportOptions | None = None,
 ) -> JobOut:
-    """Pack what is at ``path`` and send it; return the job that imports it."""
+    """Pack and upload ``path``; return its import job."""
     with _to_send(path, options or ImportOptions(), reporter) as archive:
         total_bytes = archive.stat().st_size
         mebibytes = -(-total_bytes // 2**20)
@@ -129,30 +131,30 @@ def _to_send(path: Path, options: ImportOptions, reporter: Reporter) -> Abstract
 
 
 def follow(client: VitrineClient, job: JobOut, reporter: Reporter, should_stop: Callable[[], bool]) -> JobOut:
-    """Poll a job to its end, through a restart of the server; return its last state.
+    """Poll a job until it ends, also through a restart of the server; return its last state.
 
     Args:
-        should_stop: asked before each poll; True ends the waiting, not the job.
+        should_stop: called before each poll; True stops polling, not the job.
 
     Raises:
-        Unavailable: the server stayed away.
+        Unavailable: the server was unavailable for too long.
     """
-    seen_at = time.monotonic()
+    answered_at = time.monotonic()
     while job.state not in ENDED_STATES and not should_stop():
         time.sleep(_POLL_S)
         try:
             job = client.job(job.id)
         except Unavailable:
-            if time.monotonic() - seen_at > _PATIENCE_S:
+            if time.monotonic() - answered_at > _MAX_UNAVAILABLE_S:
                 raise
             continue
-        seen_at = time.monotonic()
+        answered_at = time.monotonic()
         reporter.step(job.kind, job.done, job.total, "products", job_pace(job))
     return job
 
 
 def describe(client: VitrineClient, job: JobOut, console: Console) -> None:
-    """Print what became of the products, and the first failures of each reason."""
+    """Print the outcome of a job, and the first failures of each reason."""
     counts = job.counts
     took = (
         duration((job.finished_at - job.started_at).total_seconds())
@@ -183,15 +185,15 @@ def describe(client: VitrineClient, job: JobOut, console: Console) -> None:
 def _describe_failures(client: VitrineClient, job: JobOut, console: Console) -> None:
     for reason, count in client.failure_reasons(job.id).items():
         console.print(Text(f"{reason}: {count:,}", style="bold"))
-        # There may be millions: only those that are shown are fetched.
-        for failure in islice(client.failures(job.id, reason, page=_SHOWN_FAILURES), _SHOWN_FAILURES):
+        # There may be millions of failures: only the printed ones are fetched.
+        for failure in islice(client.failures(job.id, reason, page=_MAX_SHOWN_FAILURES), _MAX_SHOWN_FAILURES):
             where = failure.product_id or "?"
             console.print(Text(f"  row {failure.row}, {where}: {failure.message}"), soft_wrap=True)
     console.print(f"All of them: vitrine jobs failures {job.id}", soft_wrap=True)
 
 
 def exit_code(job: JobOut) -> ExitCode:
-    """Return what a job's end means to a script."""
+    """Return the exit code for the outcome of a job."""
     if job.state in ("failed", "cancelled"):
         return ExitCode.ERROR
     return ExitCode.PARTIAL if job.counts.failed or needs_attention(job) else ExitCode.OK

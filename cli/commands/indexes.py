@@ -1,4 +1,4 @@
-"""`vitrine indexes`: the index versions of a catalogue, and what the quality gate said of them."""
+"""`vitrine indexes`: list the index versions of a catalogue with their quality gates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli.reports import gate_lines
 @click.argument("catalogue")
 @json_option
 def indexes(catalogue: str, as_json: bool) -> None:
-    """List the index versions of CATALOGUE: which is live, which may be promoted or gone back to."""
+    """List the index versions of CATALOGUE with state, models and quality gate."""
     with connect() as client:
         found = client.indexes(catalogue)
     if as_json:

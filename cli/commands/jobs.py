@@ -1,4 +1,4 @@
-"""`vitrine jobs`: what imports and other long work came to, and what can be done to them."""
+"""`vitrine jobs`: list, watch and control jobs."""
 
 from __future__ import annotations
 
@@ -36,11 +36,13 @@ def jobs() -> None:
 
 
 @jobs.command(name="list", epilog="Example: vitrine jobs list --catalogue shop")
-@click.option("--catalogue", help="Only this catalogue's.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Most jobs.")
+@click.option("--catalogue", help="Only jobs of this catalogue.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Maximum number of jobs."
+)
 @json_option
 def list_(catalogue: str | None, limit: int, as_json: bool) -> None:
-    """The newest jobs, newest first."""
+    """List the newest jobs, newest first."""
     with connect() as client:
         found = client.jobs(catalogue, limit)
     if as_json:
@@ -56,10 +58,10 @@ def list_(catalogue: str | None, limit: int, as_json: bool) -> None:
 
 @jobs.command(epilog="Example: vitrine jobs show JOB --wait")
 @click.argument("job_id", metavar="JOB")
-@click.option("--wait", is_flag=True, help="Follow it to its end.")
+@click.option("--wait", is_flag=True, help="Follow the job until it ends.")
 @json_option
 def show(job_id: str, wait: bool, as_json: bool) -> int:
-    """One job with its counts, and its first failures."""
+    """Show a job with its counts and first failures."""
     console = stderr_console()
     with connect() as client:
         job = client.job(job_id)
@@ -77,7 +79,7 @@ def show(job_id: str, wait: bool, as_json: bool) -> int:
 @click.argument("job_id", metavar="JOB")
 @json_option
 def watch(job_id: str, as_json: bool) -> int:
-    """Show a job's progress as it happens, until it ends: rate, time left, and where the time goes."""
+    """Show the live progress of a job until it ends: rate, time left, and shares of the stages."""
     console = stderr_console()
     with connect() as client:
         job = client.job(job_id)
@@ -93,13 +95,13 @@ def watch(job_id: str, as_json: bool) -> int:
 
 
 def _watch(client: VitrineClient, job: JobOut, reporter: Reporter) -> JobOut:
-    """Follow the server's events; when it tells none, or stops telling, ask now and then."""
+    """Follow the event stream of a job; poll if there is no stream or it ends early."""
     try:
-        for seen in client.job_events(job.id):
-            job = seen
+        for update in client.job_events(job.id):
+            job = update
             reporter.step(job.kind, job.done, job.total, "products", job_pace(job) or job.phase)
     except VitrineError:
-        pass  # too many listen, or the server is started again: asking finds out
+        pass  # too many event streams, or the server restarts: poll instead
     return follow(client, job, reporter, lambda: False)
 
 
@@ -109,7 +111,7 @@ def _watch(client: VitrineClient, job: JobOut, reporter: Reporter) -> JobOut:
 @csv_option
 @json_option
 def failures(job_id: str, reason: str | None, as_csv: bool, as_json: bool) -> None:
-    """What the job could not use, row by row."""
+    """List the failures of a job by row."""
     require_one_form(as_csv, as_json)
     with connect() as client:
         if as_csv:
@@ -133,7 +135,7 @@ def failures(job_id: str, reason: str | None, as_csv: bool, as_json: bool) -> No
 @click.argument("job_id", metavar="JOB")
 @json_option
 def pause(job_id: str, as_json: bool) -> None:
-    """Stop a job within a micro-batch, until it is resumed; what is done stays."""
+    """Pause a job after the current micro-batch; completed work is kept."""
     _act(lambda client: client.pause_job(job_id), as_json)
 
 
@@ -141,7 +143,7 @@ def pause(job_id: str, as_json: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 @json_option
 def resume(job_id: str, as_json: bool) -> None:
-    """Let a paused job go on where it was."""
+    """Resume a paused job."""
     _act(lambda client: client.resume_job(job_id), as_json)
 
 
@@ -149,7 +151,7 @@ def resume(job_id: str, as_json: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 @json_option
 def cancel(job_id: str, as_json: bool) -> None:
-    """End a job within a micro-batch; what is done stays."""
+    """Cancel a job after the current micro-batch; completed work is kept."""
     _act(lambda client: client.cancel_job(job_id), as_json)
 
 
@@ -159,7 +161,7 @@ def cancel(job_id: str, as_json: bool) -> None:
 @wait_option(False)
 @json_option
 def retry(job_id: str, reason: str | None, wait: bool, as_json: bool) -> int:
-    """Do again what failed in a job that has ended, and what it never got to, as a new job."""
+    """Retry the failures and unprocessed products of an ended job in a new job."""
     console = stderr_console()
     with connect() as client:
         job = client.retry_job(job_id, reason)

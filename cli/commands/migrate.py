@@ -1,4 +1,4 @@
-"""`vitrine migrate`: bring the database to the schema of this version."""
+"""`vitrine migrate`: migrate the database to the schema of this version."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shared.settings import get_settings
 @click.command(epilog="Example: vitrine migrate")
 @json_option
 def migrate(as_json: bool) -> None:
-    """Bring the database to the schema that this version needs. Make a backup first.
+    """Migrate the database to the schema of this version. Make a backup first.
 
-    It can be repeated, and run on several hosts at once. `vitrine up` does it by itself.
+    The command can be repeated, and run on several hosts concurrently. `vitrine up` migrates automatically.
     """
     database = open_database(get_settings())
     try:

@@ -1,4 +1,4 @@
-"""`vitrine promote`, `rollback` and `prune`: which index version is live, and which are kept."""
+"""`vitrine promote`, `rollback` and `prune`: switch and drop index versions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from cli.output import json_option, print_json, reporter_for, stderr_console
 from shared.contracts import JobOut
 from shared.contracts.indexes import PromoteRequest, PruneRequest, RollbackRequest
 
-_index = click.option("--index", type=click.IntRange(min=1), help="Its number; `vitrine indexes` lists them.")
+_index = click.option(
+    "--index", type=click.IntRange(min=1), help="Number of the index version, from `vitrine indexes`."
+)
 _force = click.option(
-    "--force", is_flag=True, help="Also against the quality gate, and without waiting for search workers."
+    "--force", is_flag=True, help="Ignore the quality gate, and do not wait for search workers."
 )
 
 
@@ -25,9 +27,9 @@ _force = click.option(
 @_force
 @json_option
 def promote(catalogue: str, index: int | None, force: bool, as_json: bool) -> int:
-    """Make the index of CATALOGUE that is ready the live one. No search fails or sees two at once."""
-    wanted = PromoteRequest(index=index, force=force)
-    return run_job(lambda client: client.promote(catalogue, wanted), as_json)
+    """Promote the ready index of CATALOGUE to the live one. No search fails or mixes two indexes."""
+    request = PromoteRequest(index=index, force=force)
+    return run_job(lambda client: client.promote(catalogue, request), as_json)
 
 
 @click.command(epilog="Example: vitrine rollback shop")
@@ -36,24 +38,24 @@ def promote(catalogue: str, index: int | None, force: bool, as_json: bool) -> in
 @_force
 @json_option
 def rollback(catalogue: str, index: int | None, force: bool, as_json: bool) -> int:
-    """Go back, at once, to the index of CATALOGUE that was live before; then give it what changed since."""
-    wanted = RollbackRequest(index=index, force=force)
-    return run_job(lambda client: client.rollback(catalogue, wanted), as_json)
+    """Switch CATALOGUE immediately to the previously live index; then apply the changes since."""
+    request = RollbackRequest(index=index, force=force)
+    return run_job(lambda client: client.rollback(catalogue, request), as_json)
 
 
 @click.command(epilog="Example: vitrine prune shop --all")
 @click.argument("catalogue")
 @_index
-@click.option("--all", "everything", is_flag=True, help="All but the live one and those being filled.")
+@click.option("--all", "everything", is_flag=True, help="All except the live index and those being filled.")
 @json_option
 def prune(catalogue: str, index: int | None, everything: bool, as_json: bool) -> int:
-    """Drop indexes of CATALOGUE: retired ones but the last, refused ones, and those given up half-way."""
-    wanted = PruneRequest(index=index, all=everything)
-    return run_job(lambda client: client.prune(catalogue, wanted), as_json)
+    """Drop indexes of CATALOGUE: retired ones except the last, and those that failed or were abandoned."""
+    request = PruneRequest(index=index, all=everything)
+    return run_job(lambda client: client.prune(catalogue, request), as_json)
 
 
 def run_job(start: Callable[[VitrineClient], JobOut], as_json: bool, wait: bool = True) -> int:
-    """Start a job, follow it to its end unless told not to, and print it; return the exit code."""
+    """Start a job, follow it until it ends unless ``wait`` is False, and print it; return the exit code."""
     console = stderr_console()
     with connect() as client:
         job = start(client)

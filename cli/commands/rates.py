@@ -1,4 +1,4 @@
-"""`vitrine rates`: what one currency is in another, of which day, and from where."""
+"""`vitrine rates`: show and update exchange rates."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from shared.settings import Settings, get_settings
 
 @click.group(epilog="Example: vitrine rates show")
 def rates() -> None:
-    """Rates between currencies. They are read where the web runs: call this there."""
+    """Show and update exchange rates. Run it on the host of the web, which reads them."""
 
 
 @rates.command(epilog="Example: vitrine rates show --json")
 @json_option
 def show(as_json: bool) -> None:
-    """Print the rates in force, with their dates and sources."""
+    """Print the current rates with their dates and sources."""
     settings = get_settings()
     found = RatesBook(settings.rates_path).rates()
     if found is None:
-        raise Misconfigured(f"{settings.rates_path} holds no rates: put it right, or delete it.")
+        raise Misconfigured(f"{settings.rates_path} has no valid rates: correct or delete it.")
     _print(found, as_json)
 
 
@@ -35,10 +35,10 @@ def show(as_json: bool) -> None:
 @click.argument("source", metavar="[FILE-OR-URL]", required=False)
 @json_option
 def update(source: str | None, as_json: bool) -> None:
-    """Take new rates from a file or an address; without one, from the European Central Bank.
+    """Read new rates from a file or address; by default from the European Central Bank.
 
-    Its daily XML and the JSON that `vitrine rates show --json` prints are understood. Currencies that the
-    source lacks keep their rates and dates. Nothing changes unless all is sound.
+    The formats are the bank's daily XML and the JSON of `vitrine rates show --json`. Currencies that the
+    source lacks keep their rates and dates. Nothing changes if a rate is invalid.
     """
     settings = get_settings()
     new = read_source(source or settings.money.rates_url)

@@ -1,4 +1,4 @@
-"""`vitrine rebuild`: the index from the database, when Milvus was wiped or replaced."""
+"""`vitrine rebuild`: rebuild an index from the database after Milvus was wiped or replaced."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from cli.output import json_option
 
 @click.command(epilog="Example: vitrine rebuild shop")
 @click.argument("catalogue")
-@click.option("--index", type=click.IntRange(min=1), help="Another one than the live index.")
+@click.option(
+    "--index", type=click.IntRange(min=1), help="Number of the index version. [default: the live one]"
+)
 @json_option
 def rebuild(catalogue: str, index: int | None, as_json: bool) -> int:
-    """Write the index of CATALOGUE anew from its stored embeddings: no photo is embedded again."""
+    """Rebuild the index of CATALOGUE from its stored embeddings, without inference."""
     return run_job(lambda client: client.rebuild(catalogue, index), as_json)

@@ -1,4 +1,4 @@
-"""`vitrine reprocess`: a catalogue's pictures through its models, or others, again."""
+"""`vitrine reprocess`: detect and embed a catalogue's pictures again, with the same or other models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.contracts.indexes import ReprocessRequest, ReprocessScope
 
 @click.command(
     epilog="Example: vitrine reprocess shop --embedder embedder-resnet50-256 --promote auto\n\n"
-    "What happens, and when it is safe: docs/reprocessing.md."
+    "Steps and safety: docs/reprocessing.md."
 )
 @click.argument("catalogue")
 @click.option("--detector", metavar="NAME", help="Registry name or path of weights; default: the live one's.")
@@ -23,17 +23,19 @@ from shared.contracts.indexes import ReprocessRequest, ReprocessScope
     type=click.Choice(["all", "stale", "failed"]),
     default="all",
     show_default=True,
-    help="stale: what these models did not make; failed: what the index lacks. New models need all.",
+    help="stale: embedded by other models; failed: not in the index. New models need all.",
 )
-@click.option("--filter", "filter_", metavar="EXPR", help="Only these products; with the live models only.")
+@click.option(
+    "--filter", "filter_", metavar="EXPR", help="Only products that match; with the live models only."
+)
 @click.option(
     "--promote",
     type=click.Choice(["auto", "manual"]),
     default="manual",
     show_default=True,
-    help="auto: a new index goes live if the quality gate lets it through.",
+    help="auto: a new index goes live if it passes the quality gate.",
 )
-@click.option("--repair/--no-repair", default=True, help="Mend what differs at the end (the default).")
+@click.option("--repair/--no-repair", default=True, help="Repair differences at the end (the default).")
 @wait_option(True)
 @json_option
 def reprocess(
@@ -47,9 +49,12 @@ def reprocess(
     wait: bool,
     as_json: bool,
 ) -> int:
-    """Put the pictures of CATALOGUE through its models again, in place; or, with another --detector or
-    --embedder, into a new index beside the live one, which searches use until it is promoted."""
-    wanted = ReprocessRequest(
+    """Detect and embed the pictures of CATALOGUE again.
+
+    With the live models, the index is updated in place. Another --detector or --embedder fills a new index;
+    searches use the live one until the new one is promoted.
+    """
+    request = ReprocessRequest(
         detector=detector, embedder=embedder, scope=scope, filter=filter_, promote=promote, repair=repair
     )
-    return run_job(lambda client: client.reprocess(catalogue, wanted), as_json, wait)
+    return run_job(lambda client: client.reprocess(catalogue, request), as_json, wait)

@@ -1,4 +1,4 @@
-"""`vitrine search`: a photo in, the products out."""
+"""`vitrine search`: search for products by photo."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cli.output import json_option, print_json, stderr_console, stdout_console
 from shared.contracts import Hit, SearchOptions, SearchResult
 from shared.contracts.search import PredictedCategory
 
-#: Below the help; the first sign keeps the lines apart.
+#: Epilog of the help; the first character prevents rewrapping.
 _EXAMPLES = """\b
 Example: vitrine search photo.jpg --catalogue demo --top-k 10 --json
 vitrine search photo.jpg --filter 'price < 200 and colour in ["red", "orange"]'
-vitrine search front.jpg side.jpg                  # photos of one thing
+vitrine search front.jpg side.jpg                  # photos of one object
 vitrine search photo.jpg --locale ja --currency JPY
 vitrine search --product chair-1 --unlike chair-9
 vitrine search --again QUERY_ID --box 0.1 0.1 0.5 0.5
@@ -33,23 +33,31 @@ vitrine search --after NEXT                        # a group's next page
 @click.argument(
     "photos", metavar="[PHOTO]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--url", metavar="ADDRESS", help="Search by the photo there; the server fetches it, if it may.")
+@click.option(
+    "--url", metavar="ADDRESS", help="Search by the photo at this address, if the server may fetch it."
+)
 @click.option("--product", help="Search by a product of the catalogue instead of a photo.")
-@click.option("--again", metavar="QUERY_ID", help="Search by the photo of an earlier search.")
-@click.option("--after", metavar="NEXT", help="The page after: `next` of a group, as --json shows it.")
+@click.option("--again", metavar="QUERY_ID", help="Repeat an earlier search by photo.")
+@click.option("--after", metavar="NEXT", help="Next page: the `next` of a group in the output of --json.")
 @click.option("--catalogue", default="demo", show_default=True, help="Catalogue to search.")
 @click.option(
-    "--top-k", default=20, show_default=True, type=click.IntRange(1, 1000), help="Most hits a group."
+    "--top-k",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Maximum number of hits per group.",
 )
-@click.option("--box", nargs=4, type=float, help="x0 y0 x1 y1 as fractions: search this crop only.")
-@click.option("--detect/--no-detect", default=True, help="Search each object too, or only the whole image.")
+@click.option("--box", nargs=4, type=float, help="x0 y0 x1 y1 as fractions: search with this crop only.")
+@click.option(
+    "--detect/--no-detect", default=True, help="Search with each object, or only with the whole image."
+)
 @click.option("--category", help="Only products of this category.")
-@click.option("--filter", help="Only products that pass; docs/filters.md has the language.")
-@click.option("--min-score", type=float, help="Only hits of at least this score.")
+@click.option("--filter", help="Only products that match; see docs/filters.md.")
+@click.option("--min-score", type=float, help="Minimum score of hits.")
 @click.option(
     "--min-probability",
     type=click.FloatRange(0, 1),
-    help="Only hits that are this probably the product; of photos, in calibrated catalogues.",
+    help="Minimum probability of hits; for photos in calibrated catalogues.",
 )
 @click.option(
     "--boost",
@@ -57,16 +65,18 @@ vitrine search --after NEXT                        # a group's next page
     multiple=True,
     type=(str, FACTOR),
     metavar="FILTER FACTOR",
-    help="Show what passes earlier or later, in place of the catalogue's boosts; may be repeated.",
+    help="Replace the catalogue's boosts by factors for matching products; may be repeated.",
 )
-@click.option("--no-boosts", is_flag=True, help="In the order of the scores, whatever the catalogue boosts.")
-@click.option("--like", multiple=True, metavar="PRODUCT", help="More like this product; may be repeated.")
-@click.option("--unlike", multiple=True, metavar="PRODUCT", help="Less like this one; may be repeated.")
-@click.option("--repeat", is_flag=True, help="Show a product in every group that finds it, not in one.")
-@click.option("--locale", default="en", show_default=True, help="Language of titles.")
-@click.option("--currency", metavar="CODE", help="Prices in this currency; `vitrine rates show` lists them.")
+@click.option("--no-boosts", is_flag=True, help="Rank by score only, without the catalogue's boosts.")
+@click.option("--like", multiple=True, metavar="PRODUCT", help="Resemble this product more; may be repeated.")
 @click.option(
-    "--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds to wait for the answer."
+    "--unlike", multiple=True, metavar="PRODUCT", help="Resemble this product less; may be repeated."
+)
+@click.option("--repeat", is_flag=True, help="List a product in every group that finds it.")
+@click.option("--locale", default="en", show_default=True, help="Language of titles.")
+@click.option("--currency", metavar="CODE", help="Convert prices to this currency; see `vitrine rates show`.")
+@click.option(
+    "--timeout", "timeout_s", default=60.0, show_default=True, help="Maximum seconds to wait for the result."
 )
 @json_option
 def search(
@@ -79,10 +89,10 @@ def search(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Find the products that PHOTO shows; several photos are of one thing."""
+    """Search for the products in PHOTO; several photos must show one object."""
     sources = [source for source in (photos, url, product, again, after) if source]
     if len(sources) > 1 or not (sources or chosen["like"]):
-        raise click.UsageError("Name a photo, or one of --url, --product, --again, --after, or --like.")
+        raise click.UsageError("Give a photo, or one of --url, --product, --again, --after, or --like.")
     options = _options(chosen)
     with connect() as client:
         if after:
@@ -103,29 +113,29 @@ def search(
         _print_tables(result)
 
 
-#: What may be typed beside --after: a page has all else from its first.
-_OF_A_PAGE = ("top_k", "locale", "currency")
+#: Options that may be combined with --after; the first page determines all others.
+_PAGE_OPTIONS = ("top_k", "locale", "currency")
 
 
 def _for_page(context: click.Context) -> dict[str, Any]:
-    """Return what was typed for a page; UsageError if that is something else than ``_OF_A_PAGE``."""
+    """Return the given options of a page; raise UsageError for others than ``_PAGE_OPTIONS``."""
     given = {
         name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    others = given - {"after", "timeout_s", "as_json", *_OF_A_PAGE}
+    others = given - {"after", "timeout_s", "as_json", *_PAGE_OPTIONS}
     if others:
         option = min(others).replace("_", "-")
         raise click.UsageError(
-            f"A page goes with --top-k, --locale and --currency only: --{option} is as it was."
+            f"--after accepts only --top-k, --locale and --currency: the first page determines --{option}."
         )
-    return {name: context.params[name] for name in _OF_A_PAGE if name in given}
+    return {name: context.params[name] for name in _PAGE_OPTIONS if name in given}
 
 
 def _options(chosen: dict[str, Any]) -> SearchOptions:
     boosts = [{"filter": filter_, "factor": factor} for filter_, factor in chosen.pop("boosts")]
     if chosen.pop("no_boosts"):
         if boosts:
-            raise click.UsageError("--boost and --no-boosts are two wishes: choose one.")
+            raise click.UsageError("--boost and --no-boosts exclude each other: choose one.")
         chosen["boosts"] = []
     elif boosts:
         chosen["boosts"] = boosts

@@ -1,4 +1,4 @@
-"""`vitrine status`: what runs, where, and with which models."""
+"""`vitrine status`: show readiness, processes and models."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from shared.settings import get_settings
 @click.command(epilog="Example: vitrine status --json")
 @json_option
 def status(as_json: bool) -> int:
-    """Say whether all of Vitrine is ready, what is wrong, what runs, and which models search.
+    """Show whether Vitrine is ready, its errors, processes, and the models of searches.
 
-    Exit code 0 ready, 1 not.
+    Exit code 0: ready, 1: not ready.
     """
     state = read_run_state(get_settings().data_dir)
     with connect(timeout_s=10.0) as client:
@@ -62,8 +62,8 @@ def _print(document: dict[str, Any], state: RunState | None) -> None:
     console.print(Text.assemble(f"Vitrine at {document['url']}: ", word), soft_wrap=True)
     if document["message"]:
         console.print(Text(document["message"]), soft_wrap=True)
-    for part, said in document.get("parts", {}).items():
-        console.print(Text(f"  {part}: {said}", style="" if said == "ok" else "red"), soft_wrap=True)
+    for part, state_ in document.get("parts", {}).items():
+        console.print(Text(f"  {part}: {state_}", style="" if state_ == "ok" else "red"), soft_wrap=True)
     models = document["models"]
     if models["embedder"]:
         console.print(
@@ -88,7 +88,7 @@ def _print(document: dict[str, Any], state: RunState | None) -> None:
 
 
 def format_search_metrics(found: dict[str, Any]) -> list[str]:
-    """Return lines that tell how the searches of the last hour did."""
+    """Format the metrics of the searches of the last hour."""
     lines = [f"searches in the last hour: {found['searches']:,}"]
     for stage, taken in found["stages_ms"].items():
         times = ", ".join(f"{name} {taken[name]:,.1f} ms" for name in ("p50", "p95", "p99"))

@@ -1,4 +1,4 @@
-"""`vitrine sweep`: pictures that no product refers to, counted or deleted now."""
+"""`vitrine sweep`: count or delete unreferenced pictures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shared.storage.image_names import SHARDS
 
 
 @click.command(epilog="Example: vitrine sweep --dry-run")
-@click.option("--dry-run", is_flag=True, help="Count them and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Count unreferenced pictures without deleting them.")
 @json_option
 def sweep(dry_run: bool, as_json: bool) -> None:
-    """Delete the stored pictures that no product refers to any more.
+    """Delete stored pictures that no product refers to.
 
-    The maintenance process does so all the time, a little at once: this goes through all of them now. Only
-    pictures older than VITRINE_SWEEP__PICTURES_AFTER_S go. It reads the database and the image store of the
-    settings, so run it where the workers run; imports may go on.
+    The maintenance process does this continuously in small steps; this command checks all pictures now. Only
+    pictures older than VITRINE_SWEEP__PICTURES_AFTER_S are deleted. It reads the database and the image store
+    of the settings, so run it on a host of the workers; imports may run concurrently.
     """
     settings = get_settings()
     database, store = open_migrated_database(settings), open_image_store(settings)

@@ -1,4 +1,4 @@
-"""`vitrine train`: models for the shop's own products, on this machine, with no server but its data."""
+"""`vitrine train`: train models on the shop's own products, on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.settings import Settings, get_settings
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 EPILOG = (
     "Example: vitrine train embedder --catalogue shop --name shop-embedder --out training/. "
-    "Kill it at any time: the same command goes on where it was."
+    "It can be killed at any time: the same command continues it."
 )
 
 
@@ -41,7 +41,7 @@ class TrainingOptions:
     as_json: bool
 
     def job(self, settings: Settings, data: Path) -> dict[str, Any]:
-        """The fields that both jobs have."""
+        """Return the fields that both training jobs share."""
         return {
             "data": data,
             "out": self.out,
@@ -55,7 +55,7 @@ class TrainingOptions:
 
 
 def _common(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a training the options of ``TrainingOptions``, which it gets as one."""
+    """Add the options of ``TrainingOptions`` to a command, which receives them as one argument."""
 
     @wraps(function)
     def training(**given: Any) -> None:
@@ -74,16 +74,16 @@ def _common(function: Callable[..., None]) -> Callable[..., None]:
             "--out",
             required=True,
             type=click.Path(file_okay=False, path_type=Path),
-            help="Folder for what a killed training goes on from, and for its report.",
+            help="Folder for checkpoints and the report.",
         ),
         click.option("--name", required=True, help="Name of the trained model in the registry."),
-        click.option("--from", "start", default="default", show_default=True, help="Model to begin with."),
+        click.option("--from", "start", default="default", show_default=True, help="Model to start from."),
         click.option(
             "--models",
             type=click.Path(exists=True, file_okay=False, path_type=Path),
             help="Folder of the registry. [default: the settings']",
         ),
-        click.option("--seed", default=0, show_default=True, help="Other numbers draw other pictures."),
+        click.option("--seed", default=0, show_default=True, help="Seed of the random numbers."),
         json_option,
     )
     command: Callable[..., None] = training
@@ -96,26 +96,36 @@ def _common(function: Callable[..., None]) -> Callable[..., None]:
 def train() -> None:
     """Train a detector or an embedder, and register it.
 
-    DIR is a data pack: products/products.jsonl, cutouts/ with alpha, backgrounds/; docs/training.md says
-    more. With --catalogue, the photos of a catalogue's products are cut out first; it is read from the
-    database and the image store of the settings, so run it where the workers run.
+    DIR is a data pack: products/products.jsonl, cutouts/ with alpha, backgrounds/; see docs/training.md. With
+    --catalogue, the photos of a catalogue's products are cut out first. The catalogue is read from the
+    database and the image store of the settings, so run it on a host of the workers.
     """
 
 
 @train.command(epilog=EPILOG)
 @_common
-@click.option("--scenes", type=click.IntRange(40), default=4000, show_default=True, help="Composed pictures.")
-@click.option("--steps", type=click.IntRange(50), default=600, show_default=True, help="Steps of the head.")
+@click.option(
+    "--scenes", type=click.IntRange(40), default=4000, show_default=True, help="Number of composed pictures."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(50),
+    default=600,
+    show_default=True,
+    help="Number of training steps of the head.",
+)
 @click.option(
     "--rate", type=click.FloatRange(1e-6, 1), default=1e-3, show_default=True, help="Learning rate."
 )
-@click.option("--fresh-head", is_flag=True, help="Begin with principal axes, not with the start's head.")
-@click.option("--match", default="", help="Only products whose id begins with this.")
+@click.option(
+    "--fresh-head", is_flag=True, help="Initialise the head with principal axes instead of the start model's."
+)
+@click.option("--match", default="", help="Only products whose id starts with this.")
 @click.option(
     "--golden",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of golden queries, from `vitrine feedback export --to`: further photos of their products. "
-    "A quarter is held out, to judge by.",
+    help="Folder of golden queries from `vitrine feedback export --to`, as further photos of their products. "
+    "A quarter is held out for validation.",
 )
 def embedder(
     training: TrainingOptions,
@@ -126,7 +136,7 @@ def embedder(
     match: str,
     golden: Path | None,
 ) -> None:
-    """Teach an embedder which crops show one product."""
+    """Train an embedder to recognise crops of the same product."""
     from worker.training.embedder_job import EmbedderJob, train_embedder
 
     settings = get_settings()
@@ -145,11 +155,11 @@ def embedder(
 @train.command(epilog=EPILOG.replace("embedder", "detector"))
 @_common
 @click.option(
-    "--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="How long to train."
+    "--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Duration of the training."
 )
-@click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Pictures a step.")
+@click.option("--batch", type=click.IntRange(2), default=16, show_default=True, help="Pictures per step.")
 def detector(training: TrainingOptions, minutes: float, batch: int) -> None:
-    """Teach a detector what the products look like, on photographs composed of them."""
+    """Train a detector on photographs composed of the products."""
     from worker.training.detector_job import DetectorJob, train_detector
 
     settings = get_settings()
@@ -175,14 +185,12 @@ def _prepare_data(
 
     total, photos = _photos(settings, catalogue)
     if not write_pack(photos, total, _detector(settings), out / "data", report_progress):
-        raise InvalidInput(
-            f"In none of the {total} pictures of {catalogue!r} was a product found to cut out."
-        )
+        raise InvalidInput(f"No product could be cut out of the {total} pictures of {catalogue!r}.")
     return out / "data"
 
 
 def _detector(settings: Settings) -> Any:
-    """The settings' detector."""
+    """Return the detector of the settings."""
     from worker.vision.pipeline import build_pipeline
 
     models = settings.models
@@ -198,7 +206,7 @@ def _detector(settings: Settings) -> Any:
 
 
 def _golden(settings: Settings, folder: Path) -> Any:
-    """The golden queries of a folder, and the detector that finds the products in them."""
+    """Return the golden queries of a folder, with the detector for photos without a box."""
     from worker.training.golden import GoldenPhoto, GoldenSet
 
     limits = image_limits(settings, catalogue=False)
@@ -215,14 +223,14 @@ def _golden(settings: Settings, folder: Path) -> Any:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise ImageMissing(f"{path}, which benchmark.jsonl names, cannot be read.", "golden") from error
-        # Feedback on a whole photo says nothing of where in it the product is.
+        # Feedback on a whole photo has no position of the product.
         drawn = None if box == WHOLE else box
         photos.append(GoldenPhoto(product_id, drawn, digest, partial(read, path)))
     return GoldenSet(photos, _detector(settings))
 
 
 def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
-    """How many pictures a catalogue has, and each of them, in the order of its products."""
+    """Return the number of a catalogue's pictures, and the pictures in the order of its products."""
     from sqlalchemy import select
 
     from shared.database.catalogue_rows import find_catalogue
@@ -233,11 +241,11 @@ def _photos(settings: Settings, catalogue: str) -> tuple[int, Iterator[Any]]:
     database, store = open_migrated_database(settings), open_image_store(settings)
     limits = image_limits(settings, catalogue=True)
     with database.read() as session:
-        place = find_catalogue(session, catalogue)
+        catalogue_row = find_catalogue(session, catalogue)
         rows = session.execute(
             select(Product.product_id, Image.sha256)
             .join(Image, Image.product == Product.id)
-            .where(Product.catalogue_id == place.id)
+            .where(Product.catalogue_id == catalogue_row.id)
             .order_by(Product.id, Image.position)
         ).all()
     database.close()

@@ -1,4 +1,4 @@
-"""`vitrine up`: starts everything on this machine, in the foreground or behind."""
+"""`vitrine up`: start all services on this machine, in the foreground or background."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ DEMO = "demo"
 
 
 @click.command(epilog="Example: vitrine up --detach --port 8080")
-@click.option("--detach", is_flag=True, help="Return when everything is ready, and leave it running.")
+@click.option("--detach", is_flag=True, help="Run in the background; return when everything is ready.")
 @click.option("--no-demo", is_flag=True, help="Do not import the demo catalogue.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port of the web page and the API; 0 takes a free one."
+    "--port", type=click.IntRange(0, 65535), help="Port of the web page and the API; 0 chooses a free one."
 )
 @click.option("--report-to", type=int, hidden=True, help="File descriptor that gets the progress.")
 @json_option
 def up(detach: bool, no_demo: bool, port: int | None, report_to: int | None, as_json: bool) -> None:
-    """Start broker, index, workers, sweeper, web and Flower; import the demo catalogue if there is none.
+    """Start broker, index, workers, sweeper, web and Flower; import the demo catalogue if it is missing.
 
-    Ctrl-C stops everything; what was imported stays. Services whose address is set to another one
-    (VITRINE_REDIS__URL, VITRINE_MILVUS__URI, VITRINE_DATABASE__URL) are not started.
+    Ctrl-C stops all services; imported data is kept. Services whose address is set (VITRINE_REDIS__URL,
+    VITRINE_MILVUS__URI, VITRINE_DATABASE__URL) are not started.
     """
     if as_json and not detach:
-        raise click.UsageError("--json needs --detach: in the foreground the logs follow.")
+        raise click.UsageError("--json requires --detach: in the foreground, logs are printed.")
     settings = _settings(port)
     if report_to is not None:
         background.supervise(settings, report_to)
@@ -90,15 +90,15 @@ def _run_foreground(settings: Settings, no_demo: bool) -> None:
             console.print("Ctrl-C stops everything.")
             narrator.show_logs = True
 
-    # Beside the supervision, which must go on while the import runs.
+    # In a thread, because supervision must continue during the import.
     thread = threading.Thread(target=demo_then_logs, name="demo", daemon=True)
     supervisor.run(when_ready=thread.start)
 
 
 def import_demo(client: VitrineClient, console: Console, supervisor: Supervisor | None = None) -> None:
-    """Import the demo catalogue unless there is one; follow an import that an earlier stop interrupted.
+    """Import the demo catalogue unless it exists, or follow an import that an earlier stop interrupted.
 
-    Returns early when the supervisor stops: the job goes on at the next start.
+    Returns early when the supervisor stops: the job continues at the next start.
     """
     exists = any(catalogue.name == DEMO for catalogue in client.catalogues())
     unfinished = [job for job in client.jobs(DEMO, limit=1) if job.finished_at is None] if exists else []

@@ -1,4 +1,4 @@
-"""`vitrine webhooks`: addresses that are told when jobs end and indexes go live."""
+"""`vitrine webhooks`: manage addresses that receive events of jobs and indexes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cli.output import ExitCode, json_option, plain_table, print_json, stderr_co
 from shared.contracts import EVENTS, DeliveryOut
 
 _POLL_S = 0.5
-#: The receiver has ten seconds to answer, and the sender looks every second.
-_PATIENCE_S = 20.0
+#: Covers the receiver's timeout of ten seconds, and the sender's interval of a second.
+_MAX_WAIT_S = 20.0
 
 
 @click.group(epilog="Example: vitrine webhooks add https://shop.example/vitrine --event job.failed")
@@ -26,7 +26,7 @@ def webhooks() -> None:
 @webhooks.command(name="list", epilog="Example: vitrine webhooks list")
 @json_option
 def list_(as_json: bool) -> None:
-    """All webhooks, without their secrets."""
+    """List all webhooks, without their secrets."""
     with connect() as client:
         found = client.webhooks()
     if as_json:
@@ -41,12 +41,12 @@ def list_(as_json: bool) -> None:
 @webhooks.command(epilog="Example: vitrine webhooks add https://shop.example/vitrine --event job.failed")
 @click.argument("url")
 @click.option(
-    "--event", "events", multiple=True, type=click.Choice(EVENTS), help="One to be told of; all if left out."
+    "--event", "events", multiple=True, type=click.Choice(EVENTS), help="Event to send. [default: all]"
 )
-@click.option("--catalogue", help="Only this catalogue's.")
+@click.option("--catalogue", help="Only events of this catalogue.")
 @json_option
 def add(url: str, events: tuple[str, ...], catalogue: str | None, as_json: bool) -> None:
-    """Add a webhook; prints the secret that signs its events, this once."""
+    """Add a webhook, and print the secret that signs its events once."""
     with connect() as client:
         made = client.add_webhook(url, events, catalogue)
     if as_json:
@@ -62,7 +62,7 @@ def add(url: str, events: tuple[str, ...], catalogue: str | None, as_json: bool)
 @click.argument("webhook_id", metavar="WEBHOOK")
 @json_option
 def remove(webhook_id: str, as_json: bool) -> None:
-    """Remove a webhook; what was on its way to it is not sent."""
+    """Remove a webhook with its pending events."""
     with connect() as client:
         client.remove_webhook(webhook_id)
     if as_json:
@@ -73,10 +73,12 @@ def remove(webhook_id: str, as_json: bool) -> None:
 
 @webhooks.command(epilog="Example: vitrine webhooks deliveries WEBHOOK --limit 10")
 @click.argument("webhook_id", metavar="WEBHOOK")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="Most events.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="Maximum number of events."
+)
 @json_option
 def deliveries(webhook_id: str, limit: int, as_json: bool) -> None:
-    """What was sent in the last week, the newest first."""
+    """List the deliveries of the last week, newest first."""
     with connect() as client:
         found = client.deliveries(webhook_id, limit)
     if as_json:
@@ -93,19 +95,19 @@ def deliveries(webhook_id: str, limit: int, as_json: bool) -> None:
 @click.argument("webhook_id", metavar="WEBHOOK")
 @json_option
 def test(webhook_id: str, as_json: bool) -> ExitCode:
-    """Send a test event, and say what the receiver answered."""
+    """Send a test event, and print the receiver's answer."""
     with connect() as client:
         delivery = _outcome(client, webhook_id, client.test_webhook(webhook_id))
     if as_json:
         print_json(delivery)
     else:
-        _tell(delivery, stderr_console())
+        _print_outcome(delivery, stderr_console())
     return ExitCode.OK if delivery.state == "delivered" else ExitCode.ERROR
 
 
 def _outcome(client: VitrineClient, webhook_id: str, delivery: DeliveryOut) -> DeliveryOut:
-    """Wait for the first try's outcome; return the delivery as it is then."""
-    end = time.monotonic() + _PATIENCE_S
+    """Wait for the outcome of the first attempt; return the delivery."""
+    end = time.monotonic() + _MAX_WAIT_S
     while delivery.state == "waiting" and delivery.error is None and time.monotonic() < end:
         time.sleep(_POLL_S)
         found = [d for d in client.deliveries(webhook_id) if d.id == delivery.id]
@@ -113,7 +115,7 @@ def _outcome(client: VitrineClient, webhook_id: str, delivery: DeliveryOut) -> D
     return delivery
 
 
-def _tell(delivery: DeliveryOut, console: Console) -> None:
+def _print_outcome(delivery: DeliveryOut, console: Console) -> None:
     if delivery.state == "delivered":
         text = f"Delivered: the receiver answered {delivery.status}."
     else:

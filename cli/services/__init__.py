@@ -1,1 +1,1 @@
-"""The servers that `vitrine up` starts and supervises."""
+"""Services that `vitrine up` starts and supervises."""

@@ -1,4 +1,4 @@
-"""Where this machine reaches what `vitrine up` starts."""
+"""Local addresses of the services of `vitrine up`."""
 
 from __future__ import annotations
 

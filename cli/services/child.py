@@ -1,4 +1,4 @@
-"""One supervised child process: its own session, stopped as a group, never outliving its parent."""
+"""Run a child process in its own session, which is stopped as a group and dies with its parent."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _WRAPPER = Path(__file__).with_name("exec_with_parent_death.py")
 class Child:
     """A program run as a child of this process.
 
-    The child leads its own session, so Ctrl-C in the terminal reaches only the supervisor, which then
-    stops the children in order. When this process dies without stopping it, the kernel sends it
-    ``death_signal`` (Linux). The kernel counts the death of the *thread* that called ``start`` too:
-    call it from a thread that lives as long as the child shall, such as the main one.
+    The child leads its own session, so that Ctrl-C in the terminal reaches only the supervisor, which then
+    stops the children in order. If this process dies without stopping it, the kernel sends it
+    ``death_signal`` (Linux). The kernel does so also when the *thread* that called ``start`` ends: call it
+    from a thread that lives as long as the child, such as the main thread.
 
     Args:
-        name: what logs and messages call it.
-        argv: program and arguments; no secrets, every user of the machine can read them.
-        env: the whole environment; None inherits this process's.
+        name: name in logs and messages.
+        argv: program and arguments, without secrets, because every user of the machine can read them.
+        env: the whole environment; None inherits that of this process.
         cwd: working directory; None inherits.
-        log_path: standard output and error are appended to this file. None makes them one pipe,
-            ``stdout``, which the caller must keep reading.
-        death_signal: what the child gets when this process dies.
+        log_path: file to which standard output and error are appended. None connects them to the pipe
+            ``stdout``, which the caller must read.
+        death_signal: signal for the child when this process dies.
         pass_fds: file descriptors that the child inherits, such as that of a lock.
     """
 
@@ -56,19 +56,19 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Process id, also that of its group; None before ``start``."""
+        """Id of the process and of its group; None before ``start``."""
         return None if self._process is None else self._process.pid
 
     @property
     def stdout(self) -> IO[bytes] | None:
-        """Its output as a pipe when there is no ``log_path``."""
+        """Output of the child as a pipe, without ``log_path``."""
         return None if self._process is None else self._process.stdout
 
     def start(self) -> None:
-        """Start it, or again if it has ended; no effect while it runs.
+        """Start the child, also after it has ended; no effect while it runs.
 
         Raises:
-            Misconfigured: the program or the directory of the log does not exist.
+            Misconfigured: the program or the folder of the log does not exist.
         """
         if self._process is not None and self.poll() is None:
             return
@@ -95,11 +95,11 @@ class Child:
         )
 
     def poll(self) -> int | None:
-        """Return the exit code, negative for a signal, or None while it runs or was never started."""
+        """Return the exit code, negative for a signal; None while the child runs or was never started."""
         return self.wait(0.0)
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for its end; return the exit code, or None if it still runs after ``timeout_s``."""
+        """Wait until the child ends; return the exit code, or None after ``timeout_s``."""
         if self._process is None:
             return None
         if self._process.returncode is None:
@@ -107,15 +107,15 @@ class Child:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 return None
-            # Once, and now: later the number of the group may belong to somebody else.
+            # Immediately and only once: the id of the group may be reused later.
             _kill_group(self._process.pid)
         return self._process.returncode
 
     def stop(self, grace_s: float = 10.0, term: signal.Signals = signal.SIGTERM) -> int | None:
-        """Ask it to end, and after ``grace_s`` kill its whole group; return the exit code.
+        """Terminate the child, and kill its group after ``grace_s``; return the exit code.
 
-        ``term`` goes to the leader alone: servers with workers of their own (gunicorn, Celery) want to
-        end those in order. Whoever is left of the group when the leader ends is killed.
+        ``term`` is sent to the leader only, because servers with workers (gunicorn, Celery) stop those in
+        order. Remaining processes of the group are killed when the leader ends.
         """
         if self._process is None:
             return None
@@ -126,13 +126,13 @@ class Child:
         return self._process.returncode
 
     def kill(self) -> None:
-        """Kill the group at once and reap the leader."""
+        """Kill the group immediately, and reap the leader."""
         if self._process is not None and self._process.returncode is None:
             _kill_group(self._process.pid)
             self._process.wait()
 
 
 def _kill_group(leader: int) -> None:
-    # macOS says EPERM for a group of zombies.
+    # macOS reports EPERM for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A child whose output goes to a log file of its own and, when wanted, to a listener line by line."""
+"""Run a child process whose output is written to a log file and passed to a listener."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Listener = Callable[[str, str], None]
 
 
 class LoggedChild:
-    """See ``Child``; here its lines are kept.
+    """A ``Child`` whose output is logged.
 
     Args:
-        name: what logs and messages call it.
+        name: name in logs and messages.
         argv: program and arguments, without secrets.
         env: the whole environment.
-        log_path: gets every line; starts anew at 20 MB, with the one before kept as ``.1``.
-        listener: called with name and line, from a thread of its own.
-        nice: added to the priority number of it and its children: higher is more patient.
+        log_path: log file, rotated to ``.1`` at 20 MB.
+        listener: called with name and line from a separate thread.
+        nice: niceness of the child and its children; higher values have lower priority.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LoggedChild:
         return self._child.pid
 
     def start(self) -> None:
-        """Start it, or again; from a thread that lives as long as it shall."""
+        """Start the child, also after it has ended; see ``Child.start`` for the thread."""
         self._child.start()
         if self._nice and self._child.pid is not None:
             os.setpriority(os.PRIO_PROCESS, self._child.pid, self._nice)
@@ -66,7 +66,7 @@ class LoggedChild:
         self._child.kill()
 
     def tail(self) -> list[str]:
-        """Return its last lines."""
+        """Return the last lines of the output."""
         return list(self._tail)
 
     def _pump(self, output: IO[bytes]) -> None:
@@ -74,7 +74,7 @@ class LoggedChild:
         log: IO[bytes] = self.log_path.open("ab")
         try:
             while line := output.readline(_MAX_LINE_BYTES):
-                log = self._keep(log, line)
+                log = self._write(log, line)
                 text = line.decode("utf-8", errors="replace").rstrip()
                 self._tail.append(text)
                 self._listener(self.name, text)
@@ -82,8 +82,8 @@ class LoggedChild:
             log.close()
             output.close()
 
-    def _keep(self, log: IO[bytes], line: bytes) -> IO[bytes]:
-        """Write the line and return the file for the next one; a full disk must not stop the service."""
+    def _write(self, log: IO[bytes], line: bytes) -> IO[bytes]:
+        """Write a line, and return the file for the next one; a full disk must not stop the service."""
         try:
             log.write(line)
             log.flush()

@@ -1,4 +1,4 @@
-"""The embedded vector index as a supervised child: the Milvus server of the PyPI wheel, or Milvus Lite."""
+"""Run the embedded Milvus as a child process: the server of the PyPI wheel, or Milvus Lite."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SESSIONS, _SESSIONS_END = b"by-dev/meta/session/", b"by-dev/meta/session0"
 
 
 class EmbeddedMilvus(ABC):
-    """A Milvus that runs as a child of this process and keeps its data in one folder.
+    """A Milvus that runs as a child of this process and stores its data in one folder.
 
     Args:
-        data_dir: created when missing; belongs to this server alone.
-        port: the loopback port for clients; None takes a free one, once, for the life of this object.
+        data_dir: exclusive folder of this server; created if missing.
+        port: loopback port for clients; None chooses a free one once.
 
     Raises:
-        StorageUnavailable: the folder cannot be made.
+        StorageUnavailable: the folder cannot be created.
     """
 
     kind: str
@@ -51,12 +51,12 @@ class EmbeddedMilvus(ABC):
 
     @property
     def uri(self) -> str:
-        """What clients connect to."""
+        """Address for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log_path(self) -> Path:
-        """Where its standard output and error go."""
+        """Log file of standard output and error."""
         return self.data_dir / "logs" / "output.log"
 
     @property
@@ -65,12 +65,12 @@ class EmbeddedMilvus(ABC):
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Start the process and return; no effect while it runs. See ``Child`` for the right thread.
+        """Start the process without waiting; no effect while it runs. See ``Child`` for the thread.
 
         Raises:
-            Conflict: the port is taken, or another process has the data folder.
-            Misconfigured: what is to be started is not installed.
-            StorageUnavailable: no room or no right to write.
+            Conflict: the port is in use, or another process uses the data folder.
+            Misconfigured: Milvus is not installed.
+            StorageUnavailable: no disk space or no permission to write.
         """
         if self.poll() is None and self._child is not None:
             return
@@ -79,11 +79,11 @@ class EmbeddedMilvus(ABC):
         self._child = self._start()
 
     def wait_ready(self, timeout_s: float = 90.0) -> None:
-        """Return as soon as it answers requests.
+        """Wait until Milvus answers requests.
 
         Raises:
             IndexUnavailable: it ended, or did not answer in time; the message names its log.
-            Conflict: another process has the data folder.
+            Conflict: another process uses the data folder.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -96,20 +96,20 @@ class EmbeddedMilvus(ABC):
         raise IndexUnavailable(f"Milvus was not ready after {timeout_s:.0f} s; see {self.log_path}.")
 
     def poll(self) -> int | None:
-        """Return the exit code, or None while it runs or was never started."""
+        """Return the exit code; None while it runs or was never started."""
         return None if self._child is None else self._child.poll()
 
     def stop(self, grace_s: float = 10.0) -> int | None:
-        """Ask it to end, kill it after ``grace_s``; acknowledged rows survive both."""
+        """Terminate Milvus, and kill it after ``grace_s``; acknowledged rows survive both."""
         return None if self._child is None else self._child.stop(grace_s)
 
     def kill(self) -> None:
-        """Kill it at once."""
+        """Kill the process immediately."""
         if self._child is not None:
             self._child.kill()
 
     def ready(self) -> bool:
-        """Tell whether it answers requests now: it calls itself healthy over gRPC."""
+        """Return whether it reports itself healthy over gRPC."""
         answer = _call(self.port, _CHECK_HEALTH, b"")
         return answer is not None and _IS_HEALTHY in answer
 
@@ -121,7 +121,7 @@ class EmbeddedMilvus(ABC):
 
 
 class MilvusServer(EmbeddedMilvus):
-    """The Milvus 2.3.5 server of the PyPI wheel (Linux x86-64), its program itself, all on loopback."""
+    """The Milvus 2.3.5 server of the PyPI wheel (Linux x86-64), with all ports on loopback."""
 
     kind = "server"
 
@@ -143,13 +143,13 @@ class MilvusServer(EmbeddedMilvus):
                 env=milvus_config.environment(binaries, self.data_dir, self._ports),
                 cwd=self.data_dir,
                 log_path=self.log_path,
-                # With a million rows SIGTERM does not end it; what it acknowledged it keeps anyway.
+                # With a million rows SIGTERM does not end it; acknowledged rows survive SIGKILL.
                 death_signal=signal.SIGKILL,
                 pass_fds=[lock],
             )
             child.start()
         finally:
-            # The child has inherited the lock and holds it until it is gone, however it ends.
+            # The child has inherited the lock and holds it until it ends.
             os.close(lock)
         return child
 
@@ -219,9 +219,9 @@ class MilvusLite(EmbeddedMilvus):
 
 
 def choose_embedded(kind: Kind, data_dir: Path, port: int | None = None) -> EmbeddedMilvus:
-    """Return the embedded Milvus to start: ``auto`` is the server where it runs, else Lite.
+    """Return the embedded Milvus to start: ``auto`` is the server if it is supported, else Lite.
 
-    The two keep their data in different folders and formats: changing the kind asks for a rebuild.
+    The two store their data in different folders and formats: changing the kind requires a rebuild.
     """
     if kind == "server" or (kind == "auto" and milvus_binary.wheel_data() is not None):
         return MilvusServer(data_dir / "server", port)
@@ -229,8 +229,8 @@ def choose_embedded(kind: Kind, data_dir: Path, port: int | None = None) -> Embe
 
 
 def _call(port: int, method: str, request: bytes) -> bytes | None:
-    """Call a method over gRPC with a message on the wire; None when there is no answer."""
-    # No proxy: the address is on this machine whatever the environment says.
+    """Call a gRPC method with an encoded message; return None without an answer."""
+    # The address is local, so proxies of the environment are ignored.
     with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer: bytes = channel.unary_unary(method)(request, timeout=2.0)

@@ -1,4 +1,4 @@
-"""The Milvus server out of its PyPI wheel: unpacked once, and made to listen on loopback only."""
+"""Unpack the Milvus server of its PyPI wheel, and patch it to listen on loopback only."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from shared.errors import Misconfigured, StorageUnavailable
 VERSION = "2.3.5"
 _UNPACKED_BYTES = 320_000_000
 
-# Milvus 2.3 listens on eleven ports, nine of them on all interfaces, and no setting changes that: it
-# passes ":PORT" to Go's net.Listen. Go turns a missing address into the variable net.IPv6zero, a slice
-# in the program's writable data. In the unpacked copy the slice is pointed at sixteen bytes of
-# padding that are made to hold ::ffff:127.0.0.1, so every such socket is bound to 127.0.0.1.
-# The places are those of exactly this binary; with any other one nothing is touched.
+# Milvus 2.3 listens on eleven ports, nine of them on all interfaces, and no setting changes that: it passes
+# ":PORT" to Go's net.Listen. Go replaces a missing address by the variable net.IPv6zero, a slice in the
+# program's writable data. In the unpacked copy, the slice points to sixteen bytes of padding that contain
+# ::ffff:127.0.0.1, so that every such socket is bound to 127.0.0.1. The offsets are valid for this binary
+# only; any other binary is rejected.
 _BINARY_SHA256 = "911649fac48c5210a11b6f88e62d109ef15eb1c31b9defa11b98d379524bc41f"
 _IPV6ZERO_OFFSET = 0x70285C0
 _PADDING_OFFSET, _PADDING_ADDRESS = 0x7053ED0, 0x7454ED0
@@ -29,13 +29,13 @@ _LOOPBACK = bytes(10) + b"\xff\xff" + bytes((127, 0, 0, 1))
 
 
 def wheel_data() -> Path | None:
-    """Return the wheel's data folder, or None when there is no wheel or it does not fit this machine.
+    """Return the wheel's data folder, or None if it is not installed or not supported on this machine.
 
-    The loopback edit needs a kernel with IPv6 sockets (any address): without them there is no fit.
+    The loopback patch needs a kernel with IPv6 sockets.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64" or not Path("/proc/net/tcp6").exists():
         return None
-    # Found, not imported: importing it builds servers.
+    # Located without importing it, because the import creates servers.
     spec = find_spec("milvus")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -44,14 +44,13 @@ def wheel_data() -> Path | None:
 
 
 def unpack(data: Path, into: Path) -> Path:
-    """Unpack the wheel's binaries below ``into`` unless done before; return their folder.
+    """Unpack the wheel's binaries below ``into`` unless they exist; return their folder.
 
-    Killed at any moment, it leaves either the whole folder or none. The caller holds the lock of
-    ``into``: two at once are not expected.
+    The folder is created atomically. The caller holds the lock of ``into``.
 
     Raises:
-        StorageUnavailable: not enough room, or the folder cannot be written.
-        Misconfigured: the wheel's binary is not the one that this module knows.
+        StorageUnavailable: not enough disk space, or the folder cannot be written.
+        Misconfigured: the wheel's binary has an unknown checksum.
     """
     folder = into / f"milvus-{VERSION}"
     if folder.is_dir():
@@ -65,7 +64,7 @@ def unpack(data: Path, into: Path) -> Path:
         for packed in sorted((data / "bin").glob("*.lzma")):
             _decompress(packed, partial / packed.stem)
         _bind_to_loopback(partial / "milvus")
-        os.sync()  # before the name says that it is whole
+        os.sync()  # before the rename that marks the folder as complete
         partial.rename(folder)
     except (OSError, lzma.LZMAError) as error:
         raise StorageUnavailable(f"The Milvus server cannot be unpacked into {into}: {error}") from error

@@ -1,4 +1,4 @@
-"""What the embedded Milvus server is told: its ports, its folders, its share of a small machine."""
+"""Configure the embedded Milvus server: ports, folders, and limits for a small machine."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 from cli.services.sockets import is_free
 from shared.errors import Conflict, Misconfigured
 
-# Below the range from which Linux takes ports for outgoing connections, so that they stay free.
+# Below Linux' range of ports for outgoing connections, so that they stay free.
 _INTERNAL_PORTS = range(20000, 32000)
-#: After a crash the old session must run out before the new one may start; a server whose processes get no
-#: processor time for as long as this ends itself.
+#: After a crash, the old session must expire before a new one can start. A server whose processes get no
+#: processor time for this long ends itself.
 SESSION_TTL_S = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Every port of one server, all on loopback; only ``proxy`` is for clients."""
+    """All ports of a server on loopback; only ``proxy`` is for clients."""
 
     proxy: int
     proxy_internal: int
@@ -39,11 +39,11 @@ class Ports:
 
     @classmethod
     def choose(cls, proxy: int, remembered: Path) -> Ports:
-        """Return this proxy port with the internal ones of the last start, or new ones where taken.
+        """Return this proxy port with the internal ports of the last start, or new ones if those are in use.
 
-        A server that was killed leaves its parts' addresses in its registry. Its successor calls them
-        there: at the old ports it finds itself and is ready in seconds, at new ones it waits half a
-        minute until the old registrations run out.
+        A killed server leaves the addresses of its parts in its registry, and its successor connects to them.
+        With the same ports it is ready in seconds; with new ports it waits half a minute until the old
+        registrations expire.
         """
         names = [each.name for each in fields(cls)][1:]
         try:
@@ -70,8 +70,8 @@ def _free_block(count: int, taken: int) -> list[int]:
 def write(template_folder: Path, run_dir: Path, ports: Ports) -> None:
     """Write the server's configuration files below ``run_dir``.
 
-    ``milvus.yaml`` is the wheel's own template with our values in it. A second file of overrides is not
-    read by this version, and a file of ours alone leaves settings without a default.
+    ``milvus.yaml`` is the wheel's template with our values. This version reads no second file with overrides,
+    and a file with our values only would leave settings without defaults.
     """
     configs = run_dir / "configs"
     configs.mkdir(parents=True, exist_ok=True)
@@ -83,9 +83,9 @@ def write(template_folder: Path, run_dir: Path, ports: Ports) -> None:
 
 def _filled(template: str, settings: dict[str, Any]) -> str:
     """Return the template with the placeholders at their defaults and the dotted settings replaced."""
-    waiting = dict(settings)
-    # The one setting that the template does not have.
-    etcd_config = waiting.pop("etcd.config.path")
+    remaining = dict(settings)
+    # The only setting that the template lacks.
+    etcd_config = remaining.pop("etcd.config.path")
     lines: list[str] = []
     path: list[str] = []
     for line in re.sub(r"\{\{[^:}]*:?\s*([^}]*?)\s*\}\}", r"\1", template).splitlines():
@@ -93,22 +93,24 @@ def _filled(template: str, settings: dict[str, Any]) -> str:
         if found:
             path = [*path[: len(found[1]) // 2], found[2]]
             dotted = ".".join(path)
-            if dotted in waiting:
-                # JSON, which YAML includes, quotes folders with odd names.
-                line = f"{found[0]} {json.dumps(waiting.pop(dotted))}"
+            if dotted in remaining:
+                # JSON is a subset of YAML and quotes special characters.
+                line = f"{found[0]} {json.dumps(remaining.pop(dotted))}"
         lines.append(line)
         if line.startswith("etcd:"):
             lines += ["  config:", f"    path: {json.dumps(etcd_config)}"]
-    if waiting:
-        raise Misconfigured(f"The wheel's configuration has no {', '.join(sorted(waiting))}.")
+    if remaining:
+        raise Misconfigured(f"The wheel's configuration has no {', '.join(sorted(remaining))}.")
     return "\n".join(lines) + "\n"
 
 
 def environment(binaries: Path, run_dir: Path, ports: Ports) -> dict[str, str]:
-    """Return the environment of the server, with this process's proxies and secrets left out."""
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if key in os.environ}
+    """Return the environment of the server, without proxies and secrets of this process."""
+    inherited = {
+        key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if key in os.environ
+    }
     threads = str(max(2, min(4, os.cpu_count() or 2)))
-    return kept | {
+    return inherited | {
         "DEPLOY_MODE": "STANDALONE",
         "METRICS_PORT": str(ports.health),
         "MILVUS_RUN_DIR": str(run_dir / "run"),
@@ -130,11 +132,11 @@ def _settings(run_dir: Path, ports: Ports) -> dict[str, Any]:
         "etcd.log.path": str(run_dir / "logs" / "etcd.log"),
         "localStorage.path": str(data),
         "rocksmq.path": str(data / "rocksmq"),
-        # Of the message log only what is in segments already is ever removed, so this loses nothing.
+        # Only messages that are already in segments are removed from the log, so nothing is lost.
         "rocksmq.retentionTimeInMinutes": 1440,
         "rocksmq.retentionSizeInMB": 1024,
-        # Collections share these when there are more of them, and after a restart this version then shows
-        # none of a collection's rows that are not in segments yet. A channel that idles costs nothing.
+        # With more collections than channels, collections share channels, and after a restart this version
+        # hides rows that are not in segments yet. An idle channel costs nothing.
         "rootCoord.dmlChannelNum": 64,
         "rootCoord.ip": here,
         "rootCoord.port": ports.root_coord,
@@ -158,7 +160,7 @@ def _settings(run_dir: Path, ports: Ports) -> dict[str, Any]:
         "log.file.rootPath": str(run_dir / "logs"),
         "log.file.maxSize": 20,
         "log.file.maxBackups": 2,
-        # A search at the default consistency sees every write that is older than this.
+        # A search with the default consistency finds all writes that are older than this.
         "common.gracefulTime": 1500,
         "common.session.ttl": SESSION_TTL_S,
     }

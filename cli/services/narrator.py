@@ -1,4 +1,4 @@
-"""What the supervisor says while it works: progress lines, prefixed logs; to a terminal, a file or a pipe."""
+"""Print the supervisor's progress and the services' logs to a terminal, a file or a pipe."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _NAME_WIDTH = 11
 
 
 class Narrator(Protocol):
-    """Where the supervisor's words go. ``say`` and ``log`` are called from several threads."""
+    """Output of the supervisor. ``say`` and ``log`` are called from several threads."""
 
     def say(self, text: str) -> None:
-        """Say what the supervisor does."""
+        """Print a progress line."""
         ...
 
     def waiting_for(self, what: str, since: float | None = None) -> contextlib.AbstractContextManager[None]:
-        """Show that something is waited for, and then how long it took since ``since`` (monotonic)."""
+        """Show that a service is starting, and then how long it took since ``since`` (monotonic)."""
         ...
 
     def log(self, name: str, line: str) -> None:
-        """Show a line that a service wrote."""
+        """Print a line of a service's log."""
         ...
 
 
 class ConsoleNarrator:
-    """To a console. Service logs stay hidden until ``show_logs``: they would bury the progress list."""
+    """Prints to a console. Service logs are hidden until ``show_logs``, so that progress stays visible."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -64,14 +64,14 @@ class ConsoleNarrator:
             self._print(text)
 
     def _print(self, text: Text) -> None:
-        # A reader that went away must neither stop the supervisor nor end the thread that reads a
-        # service's output, or the service would block; rich answers it with SystemExit.
+        # A closed output must neither stop the supervisor nor end the thread that reads a service's output,
+        # because the service would block; rich raises SystemExit for it.
         with contextlib.suppress(OSError, SystemExit):
             self.console.print(text, soft_wrap=True)
 
 
 class PipeNarrator:
-    """To the process that asked for a start in the background, and to a log file.
+    """Sends progress to the process that started the supervisor in the background, and to a log file.
 
     Each message is one JSON line: ``{"say": text}``, ``{"ready": document}`` or ``{"error": body}``.
     """
@@ -91,10 +91,10 @@ class PipeNarrator:
         self.say(f"starting {what}... ready in {time.monotonic() - started:.1f} s")
 
     def log(self, name: str, line: str) -> None:
-        """Nothing: each service has a log file of its own."""
+        """Do nothing, because each service has its own log file."""
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a message; once nobody listens any more it is dropped."""
+        """Send a message; drop it if the pipe is closed."""
         with contextlib.suppress(OSError):
             os.write(self._descriptor, (json.dumps(message) + "\n").encode())
 

@@ -1,4 +1,4 @@
-"""What `vitrine up` starts, in which order, and what each process is told by its environment."""
+"""Programs that `vitrine up` starts, their order and environment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cli.services.checks import ROOT
 from cli.services.logged_child import Listener, LoggedChild
 from shared.settings import Settings
 
-#: A worker may finish the batch it is at; the rest of the work waits in the ledger.
+#: A worker may finish its current batch; the remaining work waits in the database.
 WORKER_GRACE_S = 45.0
 GRACE_S = 15.0
-#: With much in memory SIGTERM does not end Milvus; what it acknowledged it keeps anyway.
+#: With many rows SIGTERM does not end Milvus; acknowledged rows survive SIGKILL.
 MILVUS_GRACE_S = 10.0
 _CATALOGUE_NICE = 10
 
@@ -25,10 +25,10 @@ class Program:
     """One of our own processes.
 
     Attributes:
-        needs_index: work that waits since the last stop would fail before the index answers.
-        role: its role in `/v1/status`; None when it writes no row there. One with a role also touches a
-            health file.
-        hang_timeout_s: how long that file may be old before the process is restarted.
+        needs_index: whether it starts after the index, because waiting work would fail before.
+        role: role in `/v1/status`; None without a row there. A program with a role also touches a health
+            file.
+        hang_timeout_s: how long that file may be too old before the process is restarted.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Program:
 
 
 def programs() -> tuple[Program, ...]:
-    """Return our own processes in the order in which they are started; they are stopped in reverse."""
+    """Return our own programs in the order of starting; they are stopped in reverse."""
     celery = ("-m", "celery", "-A", "worker.app", "worker")
     return (
         Program(
@@ -66,9 +66,9 @@ def programs() -> tuple[Program, ...]:
             "the catalogue worker",
             (*celery, "--queues", "catalogue", "--hostname", "catalogue@%h"),
             WORKER_GRACE_S,
-            # An import must not make a search wait: it gives way.
+            # Imports must not slow searches down, so they have a lower priority.
             nice=_CATALOGUE_NICE,
-            # Where everything else is busy it gets no processor for a while, and a restart would cost more.
+            # On a busy machine it may get no processor time for a while, and a restart would cost more.
             hang_timeout_s=60.0,
             needs_index=True,
             role="catalogue",
@@ -79,14 +79,14 @@ def programs() -> tuple[Program, ...]:
 def make_child(
     program: Program, environment: Mapping[str, str], log_dir: Path, listener: Listener
 ) -> LoggedChild:
-    """Return the program as a child, not yet started."""
+    """Return the program as a child that is not started yet."""
     argv = [sys.executable, *program.arguments]
     log_path = log_dir / f"{program.name}.log"
     return LoggedChild(program.name, argv, environment, log_path, listener, program.nice)
 
 
 def environment(settings: Settings, redis_url: str, milvus_uri: str, flower_password: str) -> dict[str, str]:
-    """Return the environment of our own processes: this one's, with what was started filled in."""
+    """Return the environment of our programs: that of this process, with the addresses of the services."""
     found = dict(os.environ)
     path = (str(ROOT), found.get("PYTHONPATH", ""))
     found.update(

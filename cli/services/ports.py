@@ -1,4 +1,4 @@
-"""Ports that `vitrine up` needs, and who has them already."""
+"""Check the ports that `vitrine up` needs, and find processes that use them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.errors import Conflict
 
 @dataclass(frozen=True, slots=True)
 class PortRequest:
-    """A port, what for, and the variable that changes it."""
+    """A required port, its purpose, and the variable that changes it."""
 
     port: int
     purpose: str
@@ -19,7 +19,7 @@ class PortRequest:
 
 
 def find_port_holder(port: int) -> tuple[int, str] | None:
-    """Return process id and command line of who listens on the port, None when /proc does not tell."""
+    """Return process id and command line of the listener of a port, None if /proc does not show it."""
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         if any(taken == port for _, taken in list_listeners(pid)):
@@ -32,14 +32,14 @@ def find_port_holder(port: int) -> tuple[int, str] | None:
     return None
 
 
-def check_free(wanted: list[PortRequest]) -> None:
-    """Raise Conflict, naming the process in the way and what to do, unless all ports are free."""
-    for each in wanted:
+def check_free(required: list[PortRequest]) -> None:
+    """Raise Conflict with the process that uses a port and what to do, unless all ports are free."""
+    for each in required:
         if is_free(each.port):
             continue
         found = find_port_holder(each.port)
         who = f"process {found[0]} ({found[1]})" if found else "another program"
         raise Conflict(
-            f"Port {each.port}, wanted for {each.purpose}, is in use by {who}. "
+            f"Port {each.port}, needed for {each.purpose}, is in use by {who}. "
             f"Stop it, or choose another port: {each.variable}=N."
         )

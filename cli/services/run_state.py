@@ -1,4 +1,4 @@
-"""Who runs on a data folder: a lock held by the supervisor, and a file that says what it started."""
+"""Lock a data folder for one supervisor, and publish its state in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEFTOVER_GRACE_S = 10.0
 
 
 class ProcessState(BaseModel):
-    """One supervised process. ``started`` tells it from a later process with the same number."""
+    """A supervised process. ``started`` distinguishes it from a later process with the same id."""
 
     name: str
     pid: int | None
@@ -32,7 +32,7 @@ class ProcessState(BaseModel):
 
 
 class RunState(BaseModel):
-    """What a supervisor tells about itself."""
+    """Published state of a supervisor."""
 
     pid: int
     started: int | None
@@ -43,7 +43,7 @@ class RunState(BaseModel):
 
 
 class DataDirLock:
-    """The right to run on a data folder; the kernel gives it back when its holder dies.
+    """Exclusive lock of a data folder; the kernel releases it when its holder dies.
 
     Raises:
         StorageUnavailable: the folder cannot be written.
@@ -54,11 +54,11 @@ class DataDirLock:
         self._descriptor = _open_lock(data_dir)
 
     def acquire(self) -> None:
-        """Raise Conflict when another Vitrine runs on the folder."""
+        """Acquire the lock, or raise Conflict if another Vitrine runs on the folder."""
         for _ in range(_ACQUIRE_TRIES):
             if _try_lock(self._descriptor):
                 return
-            time.sleep(0.1)  # `vitrine status` holds it for a moment to see whether it is free
+            time.sleep(0.1)  # `vitrine status` holds the lock briefly to check it
         state = _read(self._data_dir)
         who = f" (process {state.pid}, {state.url})" if state else ""
         raise Conflict(
@@ -67,23 +67,23 @@ class DataDirLock:
         )
 
     def publish(self, state: RunState) -> None:
-        """Say what runs; for the holder of the lock only."""
+        """Write the state file; for the holder of the lock only."""
         with contextlib.suppress(OSError):  # a full disk must not stop the supervisor
             write_private(_state_path(self._data_dir), state.model_dump_json(indent=1))
 
     def list_leftovers(self) -> list[ProcessState]:
-        """Return the processes of an earlier supervisor that are still there, killed as it was."""
+        """Return the running processes of an earlier supervisor that was killed."""
         state = _read(self._data_dir)
         return [s for s in state.services if _is_alive(s)] if state else []
 
     def release(self) -> None:
-        """Forget the state and let the next one run."""
+        """Delete the state file and release the lock."""
         _state_path(self._data_dir).unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
 def is_locked(data_dir: Path) -> bool:
-    """Tell whether a supervisor holds the folder, also before it has said anything about itself."""
+    """Return whether a supervisor holds the lock, also before it has published its state."""
     if not _lock_path(data_dir).exists():
         return False
     descriptor = _open_lock(data_dir)
@@ -94,12 +94,12 @@ def is_locked(data_dir: Path) -> bool:
 
 
 def read_run_state(data_dir: Path) -> RunState | None:
-    """Return what runs on the data folder, or None."""
+    """Return the state of the running supervisor of a data folder, or None."""
     return _read(data_dir) if is_locked(data_dir) else None
 
 
 def read_start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None when it is gone or no /proc tells."""
+    """Return the start time of a process in clock ticks since boot; None if it ended or without /proc."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace")
     except OSError:
@@ -109,7 +109,7 @@ def read_start_time(pid: int) -> int | None:
 
 
 def stop_leftovers(found: list[ProcessState]) -> None:
-    """Stop processes that have lost their supervisor, whole groups of them."""
+    """Stop the process groups of a killed supervisor."""
     _signal_groups(found, signal.SIGTERM)
     deadline = time.monotonic() + _LEFTOVER_GRACE_S
     while any(map(_is_alive, found)) and time.monotonic() < deadline:

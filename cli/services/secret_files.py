@@ -1,4 +1,4 @@
-"""Passwords that are made once and kept in files that only their owner can read."""
+"""Generate passwords once, and store them in private files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.errors import StorageUnavailable
 
 
 def read_or_create_secret(path: Path) -> str:
-    """Return the secret in the file, made on the first call; letters and digits only.
+    """Return the secret in a file, generated at the first call; letters and digits only.
 
     Raises:
         StorageUnavailable: the file can be neither read nor written.
@@ -25,7 +25,7 @@ def read_or_create_secret(path: Path) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, that only its owner can read."""
+    """Write a file atomically with mode 0600."""
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Free ports, and who listens where (Linux)."""
+"""Find free ports and listening sockets (Linux)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTEN = "0A"
 
 
 def find_free_ports(count: int) -> list[int]:
-    """Return ``count`` different ports that nothing listens on at this moment, on loopback."""
+    """Return ``count`` different loopback ports that are free now."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -20,9 +20,9 @@ def find_free_ports(count: int) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on this loopback port now."""
+    """Return whether a server could listen on this loopback port now."""
     with socket.socket() as probe:
-        # As servers do: a port in TIME_WAIT after a restart is free to listen on.
+        # As servers do, because a port in TIME_WAIT after a restart can be listened on.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -32,9 +32,9 @@ def is_free(port: int) -> bool:
 
 
 def list_listeners(pid: int) -> list[tuple[str, int]]:
-    """Return address and port of each TCP socket on which the process listens; empty when it is gone.
+    """Return address and port of each listening TCP socket of a process; empty if it has ended.
 
-    Read from /proc, which shows a process its own user's processes without any privilege.
+    Read from /proc, which needs no privilege for processes of the same user.
     """
     inodes: set[str] = set()
     try:
@@ -60,7 +60,7 @@ def list_listeners(pid: int) -> list[tuple[str, int]]:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether only this machine reaches the address; IPv4 written as IPv6 counts as IPv4."""
+    """Return whether an address is loopback; IPv4 mapped to IPv6 counts as IPv4."""
     parsed = ipaddress.ip_address(address)
     mapped = getattr(parsed, "ipv4_mapped", None)
     return (mapped or parsed).is_loopback

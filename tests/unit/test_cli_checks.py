@@ -55,7 +55,7 @@ def test_port_in_use_names_its_holder() -> None:
         assert found is not None
         assert found[0] == os.getpid()
         with pytest.raises(
-            Conflict, match=rf"Port {port}, wanted for tea, .*process {os.getpid()}.*TEA_PORT"
+            Conflict, match=rf"Port {port}, needed for tea, .*process {os.getpid()}.*TEA_PORT"
         ):
             check_free(
                 [
