@@ -144,8 +144,8 @@ class Supervisor:
         if not checks.starts_redis(self.settings):
             return self.settings.redis_url
         folder, log_path = self.settings.data_dir / "redis", self.log_dir / "redis.log"
-        wanted = self.settings.redis
-        redis = EmbeddedRedis(folder, wanted.port, wanted.maxmemory_bytes, log_path, self.narrator.log)
+        settings = self.settings.redis
+        redis = EmbeddedRedis(folder, settings.port, settings.maxmemory_bytes, log_path, self.narrator.log)
         entry = SupervisedService("redis", redis, GRACE_S, redis.tail)
         with self.narrator.waiting_for("Redis"):
             self._add(self._servers, entry)
@@ -154,10 +154,10 @@ class Supervisor:
 
     def _new_milvus(self) -> EmbeddedMilvus | None:
         """Return the embedded index, not started yet; None if another is set."""
-        wanted = self.settings.milvus
+        settings = self.settings.milvus
         if not checks.starts_milvus(self.settings):
             return None
-        return choose_embedded(wanted.embedded, self.settings.data_dir / "milvus", wanted.port)
+        return choose_embedded(settings.embedded, self.settings.data_dir / "milvus", settings.port)
 
     def _start_milvus(self, milvus: EmbeddedMilvus) -> None:
         entry = SupervisedService(

@@ -46,7 +46,7 @@ class VitrineError(Exception):
     """Base of all errors.
 
     Args:
-        message: one sentence for the caller: what is wrong, and what to do.
+        message: one sentence for the caller: the error, and what to do about it.
         field: name of the invalid input, if there is one.
     """
 

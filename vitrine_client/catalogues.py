@@ -108,8 +108,8 @@ class CatalogueCalls(Connection):
 
     def import_on_server(self, source: str, catalogue: str, options: ImportOptions | None = None) -> JobOut:
         """Start an import of a path on the server, or of an s3:// or web address; return the job."""
-        wanted = {**(options or ImportOptions()).model_dump(mode="json"), "source": source}
-        return parse_answer(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json=wanted))
+        body = {**(options or ImportOptions()).model_dump(mode="json"), "source": source}
+        return parse_answer(JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/imports", json=body))
 
     def reconcile(self, catalogue: str, repair: bool = False) -> JobOut:
         """Start a comparison of catalogue and index; return the job, whose report has the differences."""

@@ -13,9 +13,9 @@ from vitrine_client.connection import Connection
 class DuplicateCalls(Connection):
     """Part of ``Vitrine``."""
 
-    def find_duplicates(self, catalogue: str, wanted: DuplicatesRequest | None = None) -> JobOut:
+    def find_duplicates(self, catalogue: str, request: DuplicatesRequest | None = None) -> JobOut:
         """Start a search for duplicate products; return the job."""
-        body = (wanted or DuplicatesRequest()).model_dump(mode="json")
+        body = (request or DuplicatesRequest()).model_dump(mode="json")
         return parse_answer(
             JobOut, self._request("POST", f"/v1/catalogues/{catalogue}/duplicates", json=body)
         )

@@ -23,9 +23,9 @@ class FeedbackCalls(Connection):
             query_id: `query_id` of the result.
             object: number of the object in the result; None for the group of the whole image.
         """
-        wanted = FeedbackIn(query_id=query_id, product_id=product_id, kind=kind, object=object)
+        request = FeedbackIn(query_id=query_id, product_id=product_id, kind=kind, object=object)
         answer = self._request(
-            "POST", "/v1/feedback", accepted=(200, 201), json=wanted.model_dump(mode="json")
+            "POST", "/v1/feedback", accepted=(200, 201), json=request.model_dump(mode="json")
         )
         return parse_answer(FeedbackOut, answer)
 

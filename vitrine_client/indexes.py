@@ -29,21 +29,21 @@ class IndexCalls(Connection):
         """Return the catalogue's index versions, newest first."""
         return parse_answers(IndexOut, self._request("GET", f"/v1/catalogues/{catalogue}/indexes"))
 
-    def reprocess(self, catalogue: str, wanted: ReprocessRequest) -> JobOut:
+    def reprocess(self, catalogue: str, request: ReprocessRequest) -> JobOut:
         """Start re-processing the catalogue's pictures; return the job."""
-        return self._index_job(catalogue, "reprocess", wanted)
+        return self._index_job(catalogue, "reprocess", request)
 
-    def promote(self, catalogue: str, wanted: PromoteRequest) -> JobOut:
+    def promote(self, catalogue: str, request: PromoteRequest) -> JobOut:
         """Start promoting a ready index version to the live one; return the job."""
-        return self._index_job(catalogue, "promote", wanted)
+        return self._index_job(catalogue, "promote", request)
 
-    def rollback(self, catalogue: str, wanted: RollbackRequest) -> JobOut:
+    def rollback(self, catalogue: str, request: RollbackRequest) -> JobOut:
         """Start a rollback to the previously live index version; return the job."""
-        return self._index_job(catalogue, "rollback", wanted)
+        return self._index_job(catalogue, "rollback", request)
 
-    def prune(self, catalogue: str, wanted: PruneRequest) -> JobOut:
+    def prune(self, catalogue: str, request: PruneRequest) -> JobOut:
         """Start dropping unneeded index versions; return the job."""
-        return self._index_job(catalogue, "prune", wanted)
+        return self._index_job(catalogue, "prune", request)
 
     def rebuild(self, catalogue: str, index: int | None = None) -> JobOut:
         """Start rebuilding an index version from the database; return the job."""
@@ -74,6 +74,6 @@ class IndexCalls(Connection):
         """Remove a golden query."""
         self._request("DELETE", f"/v1/catalogues/{catalogue}/golden/{golden_id}", accepted=(204,))
 
-    def _index_job(self, catalogue: str, what: str, wanted: Contract) -> JobOut:
+    def _index_job(self, catalogue: str, what: str, request: Contract) -> JobOut:
         address = f"/v1/catalogues/{catalogue}/{what}"
-        return parse_answer(JobOut, self._request("POST", address, json=wanted.model_dump(mode="json")))
+        return parse_answer(JobOut, self._request("POST", address, json=request.model_dump(mode="json")))

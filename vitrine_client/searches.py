@@ -81,8 +81,8 @@ class SearchCalls(Connection):
             after: ``next`` of the group in the previous result.
             top_k, locale, currency: default to those of the first page.
         """
-        wanted = {"after": after, "top_k": top_k, "locale": locale, "currency": currency}
-        return self._search(deadline_s, json={k: v for k, v in wanted.items() if v is not None})
+        request = {"after": after, "top_k": top_k, "locale": locale, "currency": currency}
+        return self._search(deadline_s, json={k: v for k, v in request.items() if v is not None})
 
     def begin_search(
         self,
@@ -108,8 +108,8 @@ class SearchCalls(Connection):
 
     def _search_source(self, options: SearchOptions | None, deadline_s: float, **source: str) -> SearchResult:
         chosen = (options or SearchOptions()).model_dump(exclude_defaults=True)
-        wanted = SearchRequest.model_validate({**chosen, **source})
-        return self._search(deadline_s, json=wanted.model_dump(mode="json", exclude_defaults=True))
+        request = SearchRequest.model_validate({**chosen, **source})
+        return self._search(deadline_s, json=request.model_dump(mode="json", exclude_defaults=True))
 
     def _search(self, deadline_s: float, **body: Any) -> SearchResult:
         deadline = time.monotonic() + deadline_s

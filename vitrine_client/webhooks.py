@@ -23,8 +23,8 @@ class WebhookCalls(Connection):
             events: events to send; empty for all.
             catalogue: only events of this catalogue.
         """
-        wanted = {"url": url, "events": list(events), "catalogue": catalogue}
-        return parse_answer(WebhookMade, self._request("POST", "/v1/webhooks", json=wanted, accepted=(201,)))
+        body = {"url": url, "events": list(events), "catalogue": catalogue}
+        return parse_answer(WebhookMade, self._request("POST", "/v1/webhooks", json=body, accepted=(201,)))
 
     def remove_webhook(self, webhook_id: str) -> None:
         """Remove a webhook."""

@@ -177,7 +177,7 @@ class MilvusServer(EmbeddedMilvus):
         return super().stop(grace_s)
 
     def ready(self) -> bool:
-        """Tell whether every part of it reports healthy and requests are answered."""
+        """Return whether all its parts report healthy, and requests are answered."""
         if self._child is None:
             return False
         try:

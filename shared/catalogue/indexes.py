@@ -70,7 +70,7 @@ class IndexRepository:
             return gate
 
     def reprocess(
-        self, catalogue: str, wanted: ReprocessRequest, idempotency: Idempotent | None = None
+        self, catalogue: str, request: ReprocessRequest, idempotency: Idempotent | None = None
     ) -> AcceptedRequest:
         """Commit a re-processing.
 
@@ -78,19 +78,19 @@ class IndexRepository:
             UnknownCatalogue, InvalidInput.
             Conflict: one is running, or an index with other models is to be promoted or dropped first.
         """
-        if wanted.filter is not None and (wanted.detector or wanted.embedder):
+        if request.filter is not None and (request.detector or request.embedder):
             raise InvalidInput("Other models require all products: omit `filter`.", "filter")
-        if wanted.filter is not None:
-            parse(wanted.filter)
+        if request.filter is not None:
+            parse(request.filter)
         return self._jobs.create(
             JobKind.REPROCESS,
             catalogue,
-            stored(wanted),
+            stored(request),
             exclusive_kinds=(JobKind.REPROCESS, JobKind.REBUILD),
             idempotency=idempotency,
         )
 
-    def promote(self, catalogue: str, wanted: PromoteRequest) -> AcceptedRequest:
+    def promote(self, catalogue: str, request: PromoteRequest) -> AcceptedRequest:
         """Commit a promotion.
 
         Raises:
@@ -99,40 +99,40 @@ class IndexRepository:
         """
         with self._database.read() as session:
             catalogue_row = find_catalogue(session, catalogue)
-            row = _chosen(session, catalogue_row.id, wanted.index, IndexState.READY)
+            row = _chosen(session, catalogue_row.id, request.index, IndexState.READY)
             if row.state != IndexState.READY:
                 raise Conflict(f"Index {row.number} is {row.state}: only a ready index can be promoted.")
             verdict = as_object(as_object(row.report).get("gate")).get("verdict")
-            if verdict != "passed" and not wanted.force:
+            if verdict != "passed" and not request.force:
                 raise Conflict(
                     f"Index {row.number} did not pass the quality gate: `vitrine indexes {catalogue}` shows "
                     "why. Set force to promote it anyway.",
                     "force",
                 )
-        return self._create(JobKind.PROMOTE, catalogue, row, {"force": wanted.force})
+        return self._create(JobKind.PROMOTE, catalogue, row, {"force": request.force})
 
-    def rollback(self, catalogue: str, wanted: RollbackRequest) -> AcceptedRequest:
+    def rollback(self, catalogue: str, request: RollbackRequest) -> AcceptedRequest:
         """Commit a rollback. Raises UnknownCatalogue, NotFound; Conflict: the version is not retired."""
         with self._database.read() as session:
             catalogue_row = find_catalogue(session, catalogue)
-            row = _chosen(session, catalogue_row.id, wanted.index, IndexState.RETIRED)
+            row = _chosen(session, catalogue_row.id, request.index, IndexState.RETIRED)
             if row.state != IndexState.RETIRED:
                 raise Conflict(
                     f"Index {row.number} is {row.state}: only a retired index can be rolled back to."
                 )
-        return self._create(JobKind.ROLLBACK, catalogue, row, {"force": wanted.force})
+        return self._create(JobKind.ROLLBACK, catalogue, row, {"force": request.force})
 
-    def prune(self, catalogue: str, wanted: PruneRequest) -> AcceptedRequest:
+    def prune(self, catalogue: str, request: PruneRequest) -> AcceptedRequest:
         """Commit dropping versions. Raises UnknownCatalogue, NotFound; Conflict: the version is in use."""
         row = None
         with self._database.read() as session:
             catalogue_row = find_catalogue(session, catalogue)
-            if wanted.index is not None:
-                row = _chosen(session, catalogue_row.id, wanted.index)
+            if request.index is not None:
+                row = _chosen(session, catalogue_row.id, request.index)
                 if row.state == IndexState.LIVE:
                     raise Conflict(f"Index {row.number} is live: promote another index first.")
                 require_idle(session, catalogue_row.id, _INDEX_KINDS, row.id)
-        return self._create(JobKind.PRUNE, catalogue, row, {"all": wanted.all})
+        return self._create(JobKind.PRUNE, catalogue, row, {"all": request.all})
 
     def rebuild(self, catalogue: str, number: int | None = None) -> AcceptedRequest:
         """Commit rebuilding an index version from the embeddings in the database, without inference.

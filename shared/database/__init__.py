@@ -98,7 +98,7 @@ class Database:
 
     @contextmanager
     def read_connection(self) -> Iterator[Connection]:
-        """Open a connection for queries without a transaction: each sees all commits so far.
+        """Open a connection for queries without a transaction: each reads all commits so far.
 
         With a prebuilt statement, a query costs a fifth of one in ``read``. Used for the queries of every
         search.

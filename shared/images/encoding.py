@@ -44,7 +44,7 @@ def normalise(
 
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
-        InvalidInput: so long and thin that a side would have too few pixels after scaling.
+        InvalidInput: the picture is long and thin, so that a side would have too few pixels after scaling.
     """
     with open_picture(data, limits) as picture:
         _check_shape(picture.size, max_side_px, limits.min_side_px)

@@ -272,11 +272,11 @@ class Window(SeekableFile):
         self._start = start
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self.left())
+        length = min(len(buffer), self.left())
         # An unavailable store is no error of the archive: the chunk is retried later.
         with self._lock, translate_storage_errors("read an import"):
             self._file.seek(self._start + self._at)
-            data = self._file.read(wanted)
+            data = self._file.read(length)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -32,10 +32,10 @@ class RemoteFile(SeekableFile):
 
     def read(self, size: int | None = -1) -> bytes:
         left = self.left()
-        wanted = left if size is None or size < 0 else min(size, left)
-        if wanted > MAX_READ_BYTES:
+        length = left if size is None or size < 0 else min(size, left)
+        if length > MAX_READ_BYTES:
             raise MemoryError
-        send_frame(self._connection, {"read": [self._at, wanted]})
+        send_frame(self._connection, {"read": [self._at, length]})
         data = receive_frame(self._connection, MAX_READ_BYTES)[1].tobytes()
         self._at += len(data)
         return data

@@ -2,7 +2,7 @@
 
 The catalogue's row is kept under a name that no request can contain, as long as its deletion job is stored.
 No new work can start on it, its name can be used again immediately, and a late worker still finds the row
-that its rows would belong to and sees that it is deleted.
+that its rows would belong to, marked as deleted.
 """
 
 from __future__ import annotations

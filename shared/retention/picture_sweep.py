@@ -11,10 +11,10 @@ sweeper may pause for any time between the check and the deletion. Therefore:
   them it locks the row and compares (``require_no_sweep``). If the count has changed or is odd, it stores the
   pictures again.
 
-Whichever locks the row second sees what the first one did: the sweep sees the reference and keeps the
-picture, or the writer sees the sweep and stores the picture again. No clock is involved. The minimum age of
-deleted pictures (``sweep.pictures_after_s``) only saves work, and keeps pictures that may be imported again.
-A sweep that was killed leaves the count odd; the next writer or sweep makes it even.
+Whichever locks the row second reads the result of the first: the sweep finds the reference and keeps the
+picture, or the writer detects the sweep and stores the picture again. No clock is involved. The minimum age
+of deleted pictures (``sweep.pictures_after_s``) only saves work, and keeps pictures that may be imported
+again. A sweep that was killed leaves the count odd; the next writer or sweep makes it even.
 """
 
 from __future__ import annotations
