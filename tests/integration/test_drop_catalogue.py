@@ -152,7 +152,7 @@ def test_asked_again_it_is_the_same_job(shop: IndexShop) -> None:
     first = shop.jobs.create_drop("shop")
     again = shop.jobs.create_drop("shop")
     assert (again.id, again.created) == (first.id, False)
-    with pytest.raises(Conflict, match="let it end"):
+    with pytest.raises(Conflict, match="let it finish"):
         shop.jobs.cancel(first.id)
     shop.done(first.id)
     with pytest.raises(UnknownCatalogue):

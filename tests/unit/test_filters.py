@@ -72,7 +72,7 @@ def test_what_is_read(text: str, expected: Filter) -> None:
         (r"attributes.a in ['x', '\ud83e']", "half a character"),
         ("colour = 'mauve'", "black, white, grey"),
         ("attributes.a < true", "no order"),
-        ("attributes.a 1..'b'", "from number to number"),
+        ("attributes.a 1..'b'", "two numbers or two texts"),
         ("CATEGORY = 1", "'CATEGORY' is no field"),
         ("price < 1 " * 300, "at most 2,000 characters"),
         (f"attributes.a in [{','.join('1' * 101)}]", "at most 100 values"),

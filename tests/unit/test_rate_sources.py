@@ -78,7 +78,7 @@ def test_older_rates_another_base_and_a_currency_in_use_that_would_be_lost_are_r
     later = new.model_copy(update={"tables": (Table(date=date(2026, 2, 2), source="x", rates={"USD": 1}),)})
     with pytest.raises(InvalidInput, match="older than"):
         updated(later, new, set())
-    with pytest.raises(InvalidInput, match="of USD; those here are of EUR"):
+    with pytest.raises(InvalidInput, match="rates is USD; that of the present ones is EUR"):
         updated(later, new.model_copy(update={"base": "USD"}), set())
     with pytest.raises(InvalidInput, match="lack UAH"):
         updated(None, new, {"USD", "UAH"})
