@@ -15,6 +15,8 @@ from shared.filters import MAX_CHARS
 #: Limits of the product of all factors of a hit.
 MIN_BOOST_FACTOR, MAX_BOOST_FACTOR = 0.5, 2.0
 MAX_BOOSTS = 8
+#: Maximum length of boosts that a form writes as JSON: validation makes an error of each wrong value in them.
+MAX_BOOSTS_CHARS = 2 * MAX_BOOSTS * MAX_CHARS
 
 
 class Boost(Contract):
@@ -80,6 +82,8 @@ class SearchOptions(Contract):
     def _as_json(cls, boosts: Any) -> Any:
         if not isinstance(boosts, str):
             return boosts
+        if len(boosts) > MAX_BOOSTS_CHARS:
+            raise ValueError(f"a JSON list of at most {MAX_BOOSTS_CHARS:,} characters")
         try:
             return _BOOSTS.validate_json(boosts)
         except ValidationError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -158,6 +158,11 @@ def _from_json(text: str) -> Any:
         return DamagedJson(text)
 
 
+def _decode_text(data: bytes) -> str:
+    """Decode a text of SQLite, whose bytes may be damaged: the driver would refuse the whole result."""
+    return data.decode("utf-8", "replace")
+
+
 def _refuse_data(context: ExceptionContext) -> None:
     """Raise InvalidInput for a value that the database cannot store: the input is wrong, not the database."""
     error = context.original_exception
@@ -177,6 +182,9 @@ def _translate_errors() -> Iterator[None]:
         # PostgreSQL reports a lost connection under several classes; the flag is common to them.
         if error.connection_invalidated:
             raise DatabaseUnavailable(f"The database connection was lost: {_cause(error)}") from error
+        # SQLite reports a damaged file, or one that is no database, under no class of its own.
+        if type(error) is DatabaseError:
+            raise DatabaseUnavailable(f"The database cannot be read: {_cause(error)}") from error
         raise
 
 
@@ -190,6 +198,7 @@ def _prepare_sqlite(durable: bool) -> Callable[[sqlite3.Connection, Any], None]:
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         # The driver must not begin transactions by itself: `_begin_sqlite` chooses their kind.
         connection.isolation_level = None
+        connection.text_factory = _decode_text
         # In WAL mode NORMAL syncs the log at the next checkpoint, or at the next durable commit.
         level = "FULL" if durable else "NORMAL"
         for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):

@@ -224,10 +224,10 @@ def _value(path: Path, value: Token) -> Plain:
 
 
 def _number(value: Token) -> int | float:
-    number = float(value) if re.search(r"[.eE]", value) else int(value)
-    if math.isinf(number):
+    # `math.isinf` raises OverflowError for an integer that no float can hold; `float` reads its text as inf.
+    if math.isinf(float(value)):
         raise _invalid(f"This number is too large ({_position(value)}).")
-    return number
+    return float(value) if re.search(r"[.eE]", value) else int(value)
 
 
 def _compare(path: Path, order: Order, value: Token) -> Compare:

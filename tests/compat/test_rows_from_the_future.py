@@ -93,6 +93,27 @@ def test_a_text_that_is_no_json_fails_alone(
     assert [ledger.status(each).state for each in ids] == ["failed", "succeeded", "succeeded"]
 
 
+@pytest.mark.parametrize("column", ["options", "query_key", "more_photos", "product_id", "objects"])
+def test_a_text_that_is_no_utf8_fails_alone(
+    database: Database, ledger: SearchRepository, clock: Callable[[float], None], column: str
+) -> None:
+    """The driver refused the whole result for it, and with it every claim."""
+    if not database.is_sqlite:
+        # PostgreSQL refuses the bytes: the damage cannot be made there.
+        pytest.skip("PostgreSQL keeps no such text")
+    ids = [accept(ledger) for _ in range(3)]
+    with database.write() as session:
+        damage = f"UPDATE searches SET {column} = CAST(X'FF22' AS TEXT) WHERE id = :id"
+        session.execute(text(damage), {"id": ids[0]})
+    desk = SearchQueue(database, "one", 30, TRIES)
+    for _ in range(TRIES + 1):
+        answer_all(desk)
+        clock(10)
+    assert [ledger.status(each).state for each in ids[1:]] == ["succeeded", "succeeded"]
+    # A photo's key or kept objects that cannot be read are the photo's trouble; options cannot be guessed.
+    assert ledger.status(ids[0]).state == ("failed" if column in ("options", "more_photos") else "succeeded")
+
+
 def test_damaged_photo_keys_fail_alone(
     database: Database, ledger: SearchRepository, clock: Callable[[float], None]
 ) -> None:

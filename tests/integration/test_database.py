@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
@@ -52,3 +53,13 @@ def test_json_that_is_written_already_is_kept_as_it_is(database: Database) -> No
         session.connection().execute(insert(Ranking), [row])
     with database.read() as session:
         assert session.scalar(select(Ranking.boosts)) == [{"filter": "ü", "factor": 1.5}]
+
+
+def test_a_damaged_file_is_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    """SQLite reports it under no class of its own; it was an internal error, and ended the sweeper."""
+    file = tmp_path / "vitrine.sqlite3"
+    file.write_bytes(b"no database at all, but long enough to be one" * 100)
+    database = Database(f"sqlite:///{file}")
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
+        database.check()
+    database.close()

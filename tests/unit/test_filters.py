@@ -68,6 +68,8 @@ def test_what_is_read(text: str, expected: Filter) -> None:
         ("title contains '!?'", "contains no word"),
         ("price = 'cheap'", "price is a number"),
         ("price < 1e999", "too large"),
+        ("price < " + "9" * 400, "too large"),
+        ("attributes.a in [1, -" + "9" * 1900 + "]", "too large"),
         (r"category = '\u0000'", "a NUL character"),
         (r"attributes.a in ['x', '\ud83e']", "half a character"),
         ("colour = 'mauve'", "black, white, grey"),
