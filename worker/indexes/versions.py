@@ -148,6 +148,15 @@ def next_change_number(
     return number
 
 
+def change_version(session: Session, version: IndexVersion, **values: Any) -> None:
+    """Change the row of an index version and begin a new epoch: jobs check again where its rows go."""
+    session.execute(
+        update(IndexVersionRow)
+        .where(IndexVersionRow.id == version.id)
+        .values(epoch=IndexVersionRow.epoch + 1, **values)
+    )
+
+
 def require_same_places(session: Session, version: IndexVersion) -> None:
     """Raise IndexUnavailable if rows of the version go elsewhere since it was read: write them again."""
     now = index_version(session, version.id)

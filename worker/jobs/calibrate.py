@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +15,17 @@ from shared.database.clock import now_s
 from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import Image as ImageRow
 from shared.database.tables import Product
-from shared.errors import Unavailable, VitrineError
-from shared.jobs.work import ChunkClaim, Item, Problem
+from shared.jobs.work import ChunkClaim
 from worker.calibration.calibration_store import Calibration
 from worker.calibration.composed import CataloguePicture, Photo, Studio
 from worker.calibration.fitting import HITS, MIN_RIGHT
 from worker.calibration.learning import LabelledQuery, Lessons, expected_answers, fit_calibration
 from worker.indexes.versions import IndexVersion
-from worker.jobs.versions import required
+from worker.jobs import Once
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
-from worker.products.loading import SIDE_NEEDED_PX
+from worker.products.pictures import decode_stored
 from worker.search.grouping import shown as as_shown
-from worker.vision import Image
 from worker.vision.pipeline import QueryEmbedding
 
 #: Pictures that photos are composed of, and how often those of a small catalogue are used again.
@@ -47,21 +46,14 @@ class _Picture:
 
 
 @dataclass(frozen=True)
-class Calibrate:
+class Calibrate(Once):
     """Asks an index version for what composed photos show, and keeps what its scores turned out to mean."""
 
     tools: JobContext
-    finishes = True
-
-    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        return ()
-
-    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        """There are no items."""
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compose, ask, fit and keep it; where there is too little to learn from, keep that."""
-        version = required(self.tools, claim)
+        version = required_version(self.tools, claim)
         pictures = self._pictures(claim, version)
         products = len({picture.product_id for picture in pictures})
         lessons, why, photos = Lessons(), None, 0
@@ -125,16 +117,9 @@ class Calibrate:
             photos += len(made)
         return photos
 
-    def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[CataloguePicture]:
-        def load(picture: _Picture) -> Image | None:
-            try:
-                return self.tools.pictures.decode(self.tools.store.get(picture.key, "images"), SIDE_NEEDED_PX)
-            except Unavailable:
-                raise
-            except VitrineError:
-                return None  # deleted meanwhile
-
-        for picture, image in zip(pictures, self.tools.decoders.map(load, pictures), strict=True):
+    def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[Shown]:
+        images = decode_stored(self.tools, [picture.key for picture in pictures])
+        for picture, image in zip(pictures, images, strict=True):
             if image is not None:
                 yield CataloguePicture(picture.product_id, None if picture.alone else picture.image_id, image)
 

@@ -19,9 +19,11 @@ from shared.imports.sources import Source
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import IndexVersion
 from worker.jobs.sync import refusal
+from worker.products.batch import ExistingProduct
 from worker.products.context import JobContext
-from worker.products.existing_embeddings import Known, known_products
-from worker.products.loading import digest_of, image_id_of, stored_product
+from worker.products.existing_embeddings import load_existing_products
+from worker.products.manifest_source import digest_of, image_id_of, stored_product
+from worker.products.pictures import reason_code
 
 _NAMED = 100
 _EXAMPLES = 5
@@ -61,8 +63,7 @@ class DryRunStages:
 
     def load(self, items: Sequence[Item]) -> list[Appraised]:
         with self.tools.database.read() as session:
-            live = -1 if self.live is None else self.live.id
-            known = known_products(session, self.claim.catalogue_id, live, [i.product_id for i in items])
+            known = load_existing_products(session, self.claim.catalogue_id, [i.product_id for i in items])
         batch = list(self.tools.decoders.map(lambda i: self._appraise(i, known.get(i.product_id)), items))
         with self.tools.database.read() as session:
             missing = self._never_embedded(session, {c for a in batch for c in a.contents})
@@ -79,7 +80,7 @@ class DryRunStages:
         with self.tools.database.write() as session:
             self.tools.desk.record(session, self.claim, outcomes)
 
-    def _appraise(self, item: Item, before: Known | None) -> Appraised:
+    def _appraise(self, item: Item, before: ExistingProduct | None) -> Appraised:
         if "delete" in item.payload:
             return Appraised(item, "deleted")
         product = stored_product(item)
@@ -96,9 +97,11 @@ class DryRunStages:
         changed = contents or moved or [*before.images] != seen
         return Appraised(item, "changed" if changed else "unchanged", contents, problems)
 
-    def _pictures(self, item: Item, before: Known | None) -> tuple[list[str], set[str], list[Problem]]:
+    def _pictures(
+        self, item: Item, before: ExistingProduct | None
+    ) -> tuple[list[str], set[str], list[Problem]]:
         """Return the ids of the item's usable pictures, the contents that are new, and the problems."""
-        indexed = {} if before is None else before.detections
+        indexed = {} if before is None or self.live is None else before.numbers.get(self.live.id, {})
         seen: list[str] = []
         contents: set[str] = set()
         problems: list[Problem] = []
@@ -113,8 +116,9 @@ class DryRunStages:
             except Unavailable:
                 raise
             except VitrineError as error:
-                reason = "missing_image" if error.code == "image_missing" else error.code
-                problems.append(Problem(item.row, item.product_id, name[:500], reason, error.message))
+                problems.append(
+                    Problem(item.row, item.product_id, name[:500], reason_code(error), error.message)
+                )
                 continue
             if image_id not in seen:
                 seen.append(image_id)

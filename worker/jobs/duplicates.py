@@ -36,8 +36,8 @@ from worker.duplicates.pairs import (
     write_pairs,
 )
 from worker.indexes.versions import IndexVersion, live_index
-from worker.jobs.filling import products_of
 from worker.jobs.heartbeat import Pulse
+from worker.jobs.stored_products import list_products
 from worker.products.context import JobContext
 
 #: Products whose neighbours are looked up together.
@@ -56,7 +56,7 @@ class FindDuplicates:
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
         """Near duplicates are looked for product by product; exact ones need the database alone."""
         if claim.options["near"] and self._live(claim) is not None:
-            yield from products_of(self.tools, claim)
+            yield from list_products(self.tools, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
         for start in range(0, len(items), _TOGETHER):

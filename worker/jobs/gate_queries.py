@@ -13,10 +13,9 @@ from sqlalchemy import select
 from shared.contracts.base import Box
 from shared.database.tables import GoldenQuery, Product, Search
 from shared.database.tables import Image as ImageRow
-from shared.errors import Unavailable, VitrineError
 from worker.indexes.versions import IndexVersion
 from worker.products.context import JobContext
-from worker.products.loading import SIDE_NEEDED_PX
+from worker.products.pictures import decode_stored
 from worker.vision import Image
 from worker.vision.pipeline import Pipeline, QueryOptions
 
@@ -56,7 +55,7 @@ def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Que
             .order_by(GoldenQuery.id)
             .limit(limit)
         ).all()
-    images = _decoded(tools, "golden", [row.sha256 for row in rows])
+    images = decode_stored(tools, [row.sha256 for row in rows], "golden")
     return [
         Query(image, _box(row.box), row.product_id, "golden", row.sha256)
         for row, image in zip(rows, images, strict=True)
@@ -78,7 +77,7 @@ def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query
             .limit(4 * limit)
         ).all()
     unique = list(dict.fromkeys(key for key in keys if key is not None))[:limit]
-    images = _decoded(tools, "queries", unique)
+    images = decode_stored(tools, unique, "queries")
     return [
         Query(image, source="shopper", key=key)
         for key, image in zip(unique, images, strict=True)
@@ -100,7 +99,7 @@ def known_queries(tools: JobContext, catalogue_id: int, version: IndexVersion, l
         rows = list(session.execute(base.where(ImageRow.id >= start).limit(limit)))
         if len(rows) < limit:
             rows += session.execute(base.where(ImageRow.id < start).limit(limit - len(rows))).all()
-    images = _decoded(tools, "images", [row.sha256 for row in rows])
+    images = decode_stored(tools, [row.sha256 for row in rows])
     return [
         Query(_changed(image), None, row.product_id, "catalogue", row.sha256)
         for row, image in zip(rows, images, strict=True)
@@ -133,18 +132,6 @@ def _box(values: list[float] | None) -> Box | None:
         return None
     x0, y0, x1, y1 = values
     return x0, y0, x1, y1
-
-
-def _decoded(tools: JobContext, kind: str, keys: Sequence[str]) -> list[Image | None]:
-    def load(key: str) -> Image | None:
-        try:
-            return tools.pictures.decode(tools.store.get(key, kind), SIDE_NEEDED_PX)
-        except Unavailable:
-            raise
-        except VitrineError:
-            return None  # a photo that is kept no longer
-
-    return list(tools.decoders.map(load, keys))
 
 
 def _changed(image: Image) -> Image:

@@ -14,27 +14,29 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ImportMode, ImportOptions, ProductIn
 from shared.contracts.stored import NEEDS, needed_by, read_stored
+from shared.database.pages import pages
 from shared.database.tables import JobItem, Product
 from shared.errors import VitrineError
 from shared.imports.manifest import Row, read_rows
 from shared.imports.sources import Source
 from shared.jobs.plan import STRETCH
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
-from worker.indexes.versions import IndexVersion, live_index, live_or_new
+from worker.indexes.versions import IndexVersion, live_index, live_or_new, open_collection
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.reconcile import reconcile
 from worker.jobs.sync import deletions, is_torn
 from worker.products.context import JobContext
-from worker.products.loading import Loader
+from worker.products.deletion import delete_products
+from worker.products.manifest_source import ManifestSource
 from worker.products.pipeline_runner import do_items
-from worker.products.writing import ProductStages, delete_products
+from worker.products.writing import ProductStages
 
 log = logging.getLogger(__name__)
 
 #: A job over fewer products, and a small share of the catalogue, proves only what it wrote itself.
 _SMALL = 5000
 _SMALL_SHARE = 0.1
-_PAGE = 200
+_PAGE_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,12 @@ class ImportProducts:
                 delete_products(tools, claim, gone)
                 items = [item for item in items if "delete" not in item.payload]
             live = live_or_new(tools.database, claim.catalogue_id, tools.pipelines.default, tools.prefix)
-            loader = Loader(tools.store, source, tools.pictures, tools.decoders)
-            stages = ProductStages(tools, claim, live, loader)
-            do_items(tools, claim, items, stages, begin=stages.begin)
+            stages = ProductStages(tools, claim, ManifestSource(tools, claim, source))
+
+            def begin() -> None:
+                open_collection(tools.database, tools.index, live)
+
+            do_items(tools, claim, items, stages, begin=begin)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Prove that the index has what the catalogue says, or tell what a dry run found."""
@@ -105,18 +110,10 @@ class ImportProducts:
 
     def _written(self, claim: ChunkClaim) -> Iterator[list[str]]:
         """The products that the job wrote or deleted, page by page."""
-        after = 0
-        while True:
-            with self.tools.database.read() as session:
-                page = session.execute(
-                    select(JobItem.number, JobItem.product_id)
-                    .where(JobItem.job_id == claim.job_id, JobItem.number > after, JobItem.state == "done")
-                    .order_by(JobItem.number)
-                    .limit(_PAGE)
-                ).all()
-            if not page:
-                return
-            after = page[-1].number
+        query = select(JobItem.number, JobItem.product_id).where(
+            JobItem.job_id == claim.job_id, JobItem.state == "done"
+        )
+        for page in pages(self.tools.database, query, (JobItem.number,), _PAGE_ROWS):
             yield [row.product_id for row in page]
 
     def _known(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from shared.database.clock import now_s
@@ -14,12 +13,13 @@ from shared.errors import Conflict, Misconfigured, NotFound, Unavailable
 from shared.health.presence import Presence
 from shared.jobs.work import ChunkClaim
 from shared.webhooks.repository import emit
-from worker.filling.pictures import Filler
-from worker.indexes.versions import IndexVersion, index_version, live_index, lock_catalogue_changes
+from worker.indexes.versions import IndexVersion, change_version, live_index, lock_catalogue_changes
 from worker.jobs import Once
-from worker.jobs.filling import catch_up
 from worker.jobs.reconcile import reconcile
+from worker.jobs.stored_products import catch_up
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
+from worker.products.stored_source import StoredSource
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Promote(Once):
     tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = chosen(self.tools, claim)
+        version = required_version(self.tools, claim)
         if version.state == "ready" and not claim.options.get("force"):
             require_passed(self.tools, version)
         promote(self.tools, claim, version, "index.promoted")
@@ -43,7 +43,7 @@ class Rollback(Once):
     tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        tools, version = self.tools, chosen(self.tools, claim)
+        tools, version = self.tools, required_version(self.tools, claim)
         if version.state == "retired":
             version = self._in_state(claim, version, "ready")
         try:
@@ -52,12 +52,13 @@ class Rollback(Once):
             # Nothing is to be written to an index that cannot be gone back to.
             self._in_state(claim, version, "retired")
             raise
-        version = chosen(tools, claim)
+        version = required_version(tools, claim)
         report: dict[str, Any] = {"promoted": True, "index": version.number}
         if version.stale_since is not None:
-            filler = Filler(tools, claim.catalogue_id, version, "missing")
-            catch_up(tools, claim, filler, version.stale_since, lambda session: _complete(session, version))
-            report["reconcile"] = reconcile(tools, claim, chosen(tools, claim), repair=True).as_json()
+            source = StoredSource(tools, claim.catalogue_id, version, "missing")
+            catch_up(tools, claim, source, version.stale_since, lambda session: _complete(session, version))
+            version = required_version(tools, claim)
+            report["reconcile"] = reconcile(tools, claim, version, repair=True).as_json()
         return report
 
     def _in_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
@@ -65,21 +66,8 @@ class Rollback(Once):
         with self.tools.database.write() as session:
             self.tools.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
-            _set(session, version, state=state)
-        return chosen(self.tools, claim)
-
-
-def chosen(tools: JobContext, claim: ChunkClaim) -> IndexVersion:
-    """Return the version that the job is about.
-
-    Raises:
-        NotFound: it was pruned since.
-    """
-    with tools.database.read() as session:
-        found = None if claim.index_version is None else index_version(session, claim.index_version)
-    if found is None or found.state == "pruned":
-        raise NotFound("This index version was pruned: `vitrine indexes CATALOGUE` lists what there is.")
-    return found
+            change_version(session, version, state=state)
+        return required_version(self.tools, claim)
 
 
 def require_passed(tools: JobContext, version: IndexVersion) -> None:
@@ -127,7 +115,7 @@ def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: 
         old = live_index(session, claim.catalogue_id)
         if old is not None:
             _retire(session, old, changes)
-        _set(session, version, state="live", promoted_at=now_s(), retired_at=None)
+        change_version(session, version, state="live", promoted_at=now_s(), retired_at=None)
         emit(
             session,
             event,
@@ -144,19 +132,11 @@ def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: 
 def _retire(session: Session, old: IndexVersion, changes: int) -> None:
     """From now on nothing is written to it; what it lacked already, it still lacks."""
     since = changes if old.stale_since is None else old.stale_since
-    _set(session, old, state="retired", retired_at=now_s(), stale_since=since)
+    change_version(session, old, state="retired", retired_at=now_s(), stale_since=since)
 
 
 def _complete(session: Session, version: IndexVersion) -> None:
-    _set(session, version, stale_since=None)
-
-
-def _set(session: Session, version: IndexVersion, **values: Any) -> None:
-    session.execute(
-        update(IndexVersionRow)
-        .where(IndexVersionRow.id == version.id)
-        .values(epoch=IndexVersionRow.epoch + 1, **values)
-    )
+    change_version(session, version, stale_since=None)
 
 
 def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:

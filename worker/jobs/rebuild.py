@@ -10,19 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from shared.database.tables import IndexVersionRow
 from shared.errors import Conflict, IndexUnavailable
 from shared.jobs.work import ChunkClaim, Item, Problem
-from worker.filling.stored import RowFiller
-from worker.indexes.versions import IndexVersion, collection_name, lock_catalogue_changes
-from worker.jobs.filling import RowStages, catch_up, products_of
+from worker.indexes.versions import IndexVersion, change_version, collection_name, lock_catalogue_changes
 from worker.jobs.reconcile import reconcile
-from worker.jobs.versions import required
+from worker.jobs.stored_products import catch_up, list_products
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_light_items
+from worker.products.stored_source import StoredSource
+from worker.products.writing import ProductStages
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,22 @@ class Rebuild:
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
         """The products that the catalogue has, once the place for their rows is made."""
-        version = required(self.tools, claim)
+        version = required_version(self.tools, claim)
         place = self._place(claim, version)
         if version.beside != place and version.collection != place:
             self._begin(claim, version, place)
-        yield from products_of(self.tools, claim)
+        yield from list_products(self.tools, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        version = required(self.tools, claim)
+        version = required_version(self.tools, claim)
         if version.beside != self._place(claim, version):
             raise Conflict("Another rebuild of this index took this one's place.")
-        do_light_items(self.tools, claim, items, RowStages(self.tools, claim, self._filler(claim, version)))
+        stages = ProductStages(self.tools, claim, self._source(claim, version))
+        do_light_items(self.tools, claim, items, stages)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compare, switch, and drop what is replaced."""
-        tools, version = self.tools, required(self.tools, claim)
+        tools, version = self.tools, required_version(self.tools, claim)
         place = self._place(claim, version)
         report: dict[str, Any] = {"index": version.number}
         if version.collection != place:
@@ -64,7 +64,7 @@ class Rebuild:
             catch_up(
                 tools,
                 claim,
-                self._filler(claim, version),
+                self._source(claim, version),
                 version.beside_since,
                 lambda session: _switch(session, version, place),
             )
@@ -73,9 +73,9 @@ class Rebuild:
         self._tidy(claim, version, place)
         return report
 
-    def _filler(self, claim: ChunkClaim, version: IndexVersion) -> RowFiller:
+    def _source(self, claim: ChunkClaim, version: IndexVersion) -> StoredSource:
         assert version.beside is not None
-        return RowFiller(self.tools, claim.catalogue_id, version, (version.beside,))
+        return StoredSource(self.tools, claim.catalogue_id, version, "none", version.beside)
 
     def _place(self, claim: ChunkClaim, version: IndexVersion) -> str:
         """The collection that this job fills: the same however often a step is repeated."""
@@ -89,15 +89,8 @@ class Rebuild:
         self.tools.index.create(place, version.dim, wait=False)
         with self.tools.database.write() as session:
             self.tools.desk.renew_lease(session, claim)
-            session.execute(
-                update(IndexVersionRow)
-                .where(IndexVersionRow.id == version.id)
-                .values(
-                    beside=place,
-                    beside_since=lock_catalogue_changes(session, claim.catalogue_id),
-                    epoch=IndexVersionRow.epoch + 1,
-                )
-            )
+            changes = lock_catalogue_changes(session, claim.catalogue_id)
+            change_version(session, version, beside=place, beside_since=changes)
 
     def _tidy(self, claim: ChunkClaim, version: IndexVersion, place: str) -> None:
         """Drop what this version was in before, and what a rebuild that was given up left."""
@@ -108,8 +101,4 @@ class Rebuild:
 
 
 def _switch(session: Session, version: IndexVersion, place: str) -> None:
-    session.execute(
-        update(IndexVersionRow)
-        .where(IndexVersionRow.id == version.id)
-        .values(collection=place, beside=None, beside_since=None, epoch=IndexVersionRow.epoch + 1)
-    )
+    change_version(session, version, collection=place, beside=None, beside_since=None)

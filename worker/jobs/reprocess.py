@@ -16,30 +16,30 @@ from sqlalchemy.orm import Session
 from shared.contracts import ENDED_STATES
 from shared.database.clock import now_s
 from shared.database.filter_sql import where
-from shared.database.tables import Detection, IndexVersionRow, Job, Product
 from shared.database.tables import Image as ImageRow
+from shared.database.tables import IndexVersionRow, Job, Product
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, NotFound
 from shared.filters import parse
 from shared.jobs.work import ChunkClaim, Item, Problem
-from worker.filling.batches import Scope
-from worker.filling.pictures import Filler
-from worker.filling.stored import RowFiller
 from worker.indexes.pipelines import name_in
 from worker.indexes.versions import (
     IndexVersion,
+    change_version,
     collection_name,
-    find_model_version,
     live_index,
     lock_catalogue_changes,
     next_number,
     written_indexes,
 )
-from worker.jobs.filling import FillStages, catch_up, products_of
 from worker.jobs.gate import judge
-from worker.jobs.promotion import chosen, promote
+from worker.jobs.promotion import promote
 from worker.jobs.reconcile import reconcile
+from worker.jobs.stored_products import catch_up, list_products
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_items
+from worker.products.stored_source import Scope, StoredSource
+from worker.products.writing import ProductStages
 from worker.vision.pipeline import Pipeline
 
 
@@ -52,18 +52,16 @@ class Reprocess:
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
         """The products whose pictures are in the scope, once it is settled which version they go to."""
-        version = self._begin(claim) if claim.index_version is None else chosen(self.tools, claim)
+        version = self._begin(claim) if claim.index_version is None else required_version(self.tools, claim)
         conditions = [] if version.state != "live" else self._in_scope(claim, version)
-        yield from products_of(self.tools, claim, *conditions)
+        yield from list_products(self.tools, claim, *conditions)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        version = chosen(self.tools, claim)
-        scope: Scope = "missing" if version.state != "live" else _SCOPES[claim.options["scope"]]
-        filler = Filler(self.tools, claim.catalogue_id, version, scope)
-        do_items(self.tools, claim, items, FillStages(self.tools, claim, filler))
+        version = required_version(self.tools, claim)
+        do_items(self.tools, claim, items, ProductStages(self.tools, claim, self._source(claim, version)))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = chosen(self.tools, claim)
+        version = required_version(self.tools, claim)
         with self.tools.database.read() as session:
             row = session.get_one(IndexVersionRow, version.id)
             own, report = row.job_id == claim.job_id, dict(row.report or {})
@@ -71,7 +69,7 @@ class Reprocess:
             return self._finish_in_place(claim, version)
         if version.state == "building":
             report = self._complete(claim, version)
-            version = chosen(self.tools, claim)
+            version = required_version(self.tools, claim)
         promoted = version.state == "live"
         wanted = claim.options["promote"] == "auto" and report["gate"]["verdict"] == "passed"
         if version.state == "ready" and wanted:
@@ -124,14 +122,8 @@ class Reprocess:
             self.tools.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             if fills:
-                session.execute(
-                    update(IndexVersionRow)
-                    .where(IndexVersionRow.id == version.id)
-                    .values(
-                        job_id=claim.job_id, state="building", stale_since=changes, report=None,
-                        epoch=IndexVersionRow.epoch + 1,
-                    )
-                )  # fmt: skip
+                values = {"job_id": claim.job_id, "stale_since": changes, "report": None}
+                change_version(session, version, state="building", **values)
             session.execute(
                 update(Job)
                 .where(Job.id == claim.job_id)
@@ -179,13 +171,12 @@ class Reprocess:
         conditions = filter_conditions(claim.options.get("filter"))
         if claim.options["scope"] == "all":
             return conditions
-        has = exists().where(Detection.image_id == ImageRow.id, Detection.index_version == live.id)
-        if claim.options["scope"] == "stale":
-            pipeline = self.tools.pipelines.of(live)
-            with self.tools.database.read() as session:
-                models = find_model_version(session, pipeline.detector.version, pipeline.embedder.version)
-            has = has.where(Detection.models == (-1 if models is None else models))
-        return [*conditions, exists(select(ImageRow.id).where(ImageRow.product == Product.id, ~has))]
+        needs = self._source(claim, live).needs_embedding()
+        return [*conditions, exists(select(ImageRow.id).where(ImageRow.product == Product.id, needs))]
+
+    def _source(self, claim: ChunkClaim, version: IndexVersion) -> StoredSource:
+        scope: Scope = "missing" if version.state != "live" else _SCOPES[claim.options["scope"]]
+        return StoredSource(self.tools, claim.catalogue_id, version, scope)
 
     def _complete(self, claim: ChunkClaim, version: IndexVersion) -> dict[str, Any]:
         """Compare the filled version with the catalogue, judge it, and say that it is ready."""
@@ -200,14 +191,10 @@ class Reprocess:
         report = {"reconcile": found.as_json(), "gate": judge(tools, claim, live, version)}
 
         def ready(session: Session) -> None:
-            session.execute(
-                update(IndexVersionRow)
-                .where(IndexVersionRow.id == version.id)
-                .values(state="ready", stale_since=None, report=report, epoch=IndexVersionRow.epoch + 1)
-            )
+            change_version(session, version, state="ready", stale_since=None, report=report)
 
-        filler = Filler(tools, claim.catalogue_id, version, "missing")
-        catch_up(tools, claim, filler, version.stale_since or 0, ready)
+        source = StoredSource(tools, claim.catalogue_id, version, "missing")
+        catch_up(tools, claim, source, version.stale_since or 0, ready)
         return report
 
     def _finish_in_place(self, claim: ChunkClaim, live: IndexVersion) -> dict[str, Any]:
@@ -216,16 +203,13 @@ class Reprocess:
 
         def done(session: Session) -> None:
             # The thresholds of the detector may be others than when it was filled first.
-            session.execute(
-                update(IndexVersionRow)
-                .where(IndexVersionRow.id == live.id)
-                .values(detector=pipeline.detector.version, epoch=IndexVersionRow.epoch + 1)
-            )
+            change_version(session, live, detector=pipeline.detector.version)
 
         tools.index.flush(live.collection)
-        filler = RowFiller(tools, claim.catalogue_id, live)
-        catch_up(tools, claim, filler, int(claim.source.get("since", 0)), done)
-        report = reconcile(tools, claim, chosen(tools, claim), repair=bool(claim.options.get("repair")))
+        source = StoredSource(tools, claim.catalogue_id, live, "none")
+        catch_up(tools, claim, source, int(claim.source.get("since", 0)), done)
+        live = required_version(tools, claim)
+        report = reconcile(tools, claim, live, repair=bool(claim.options.get("repair")))
         return {"reconcile": report.as_json(), "promoted": False, "index": live.number}
 
 

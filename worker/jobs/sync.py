@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ImportOptions
 from shared.database import Database
+from shared.database.pages import pages
 from shared.database.tables import Job, JobFailure, JobItem, Product
 from shared.errors import InvalidManifest
 from shared.jobs.work import ChunkClaim, Item
 
-_PAGE = 1000
+_PAGE_ROWS = 1000
 
 
 def deletions(
@@ -67,21 +68,14 @@ def refusal(session: Session, claim: ChunkClaim, options: ImportOptions, count: 
 
 def _absent(database: Database, claim: ChunkClaim, latest: Collection[str]) -> Iterator[list[str]]:
     """Yield the catalogue's products that the job does not name, page by page."""
-    after = 0
-    while True:
+    accepted_at = select(Job.created_at).where(Job.id == claim.job_id).scalar_subquery()
+    query = select(Product.id, Product.product_id, Product.updated_at < accepted_at).where(
+        Product.catalogue_id == claim.catalogue_id
+    )
+    for page in pages(database, query, (Product.id,), _PAGE_ROWS):
         with database.read() as session:
-            accepted_at = select(Job.created_at).where(Job.id == claim.job_id).scalar_subquery()
-            page = session.execute(
-                select(Product.id, Product.product_id, Product.updated_at < accepted_at)
-                .where(Product.catalogue_id == claim.catalogue_id, Product.id > after)
-                .order_by(Product.id)
-                .limit(_PAGE)
-            ).all()
             named = _named(session, claim.job_id, [product_id for _, product_id, _ in page])
         yield [p for _, p, is_older in page if is_older and p not in named and p not in latest]
-        if len(page) < _PAGE:
-            return
-        after = page[-1][0]
 
 
 def _named(session: Session, job_id: str, product_ids: list[str]) -> set[str | None]:
