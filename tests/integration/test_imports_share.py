@@ -86,7 +86,7 @@ def test_a_product_put_by_hand_does_not_wait_for_a_manifest_to_be_read(
             yield row
 
     monkeypatch.setattr("worker.jobs.imports.read_rows", slow)
-    monkeypatch.setattr("worker.jobs.lane._LOOK_S", -1.0)
+    monkeypatch.setattr("worker.jobs.lane._POLL_INTERVAL_S", -1.0)
     shop.work()
     assert [kind for kind, _ in noted] == ["put", "plan", "items", "finish"]
     assert shop.jobs.status(bulk).counts.new == 6

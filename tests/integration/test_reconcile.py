@@ -190,7 +190,7 @@ def test_a_product_put_in_the_middle_of_a_comparison_goes_first(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.import_files(dict(pictures(8)))
-    monkeypatch.setattr("worker.jobs.heartbeat._EVERY_S", 0.0)
+    monkeypatch.setattr("worker.jobs.heartbeat._INTERVAL_S", 0.0)
     put: list[str] = []
     keyed = type(shop.worker.index).sorted_keys
 

@@ -1,4 +1,4 @@
-"""What the database wants an index version's collection to hold: keys in order."""
+"""Keys that an index version's collection should hold, from the database, in order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def expected_keys(database: Database, version_id: int) -> Iterator[str]:
 
 
 def known_keys(session: Session, version_id: int, keys: Sequence[str]) -> set[str]:
-    """Return those of the keys that the database has now."""
+    """Return the subset of the keys that the database has now."""
     images = {key.rpartition("-")[0] for key in keys}
     rows = session.execute(
         select(Detection.image_id, Detection.number).where(

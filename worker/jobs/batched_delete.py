@@ -1,4 +1,4 @@
-"""Many rows deleted in pieces, so that searches and imports go on between them."""
+"""Batched deletion of many rows: searches and imports continue between two batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.database.tables import Base
 from shared.jobs.work import ChunkClaim
 from worker.products.context import JobContext
 
-#: Rows that go in one transaction.
+#: Maximum number of rows deleted in one transaction.
 PIECE = 1000
 
 

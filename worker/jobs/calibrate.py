@@ -1,4 +1,4 @@
-"""What the scores of an index version mean, found out with photos composed of the catalogue's pictures."""
+"""Calibration of an index version's scores, measured with photos composed of the catalogue's pictures."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from worker.products.pictures import decode_stored
 from worker.search.grouping import shown as as_shown
 from worker.vision.pipeline import QueryEmbedding
 
-#: Pictures that photos are composed of, and how often those of a small catalogue are used again.
-PICTURES, MOST_PASSES = 960, 4
-#: Among fewer products, what is near says little about what is right.
-LEAST_PRODUCTS = 50
-#: Pictures whose photos are composed, embedded and searched for together.
+#: Pictures that photos are composed of, and maximum number of uses of each in a small catalogue.
+PICTURES, MAX_PASSES = 960, 4
+#: Minimum number of products: among fewer, scores say little about correctness.
+MIN_PRODUCTS = 50
+#: Pictures whose photos are composed, embedded and searched in one batch.
 _BATCH = 16
 _OVER_FETCH = 4
 
@@ -47,18 +47,18 @@ class _Picture:
 
 @dataclass(frozen=True)
 class Calibrate(Once):
-    """Asks an index version for what composed photos show, and keeps what its scores turned out to mean."""
+    """Searches an index version for what composed photos show, and stores what its scores mean."""
 
     tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Compose, ask, fit and keep it; where there is too little to learn from, keep that."""
+        """Compose photos, search, fit, and store the calibration, or why there is none."""
         version = required_version(self.tools, claim)
         pictures = self._pictures(claim, version)
         products = len({picture.product_id for picture in pictures})
         lessons, why, photos = Lessons(), None, 0
-        if products < LEAST_PRODUCTS:
-            why = f"It has {products} products with pictures, and {LEAST_PRODUCTS} are needed."
+        if products < MIN_PRODUCTS:
+            why = f"It has {products} products with pictures, and {MIN_PRODUCTS} are needed."
         else:
             photos = self._ask(claim, version, pictures, lessons)
             if not lessons.enough():
@@ -78,7 +78,7 @@ class Calibrate(Once):
         return {"calibrate": report}
 
     def _pictures(self, claim: ChunkClaim, version: IndexVersion) -> list[_Picture]:
-        """A fair sample of the catalogue's pictures: ids are hashes. The same for the same version."""
+        """Return a fair sample of the pictures (ids are hashes), the same one for the same version."""
         start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
         others = aliased(ImageRow)
         count = select(func.count(others.id)).where(others.product == Product.id).scalar_subquery()
@@ -97,10 +97,10 @@ class Calibrate(Once):
     def _ask(
         self, claim: ChunkClaim, version: IndexVersion, pictures: Sequence[_Picture], lessons: Lessons
     ) -> int:
-        """Learn from photos of all pictures; return how many. Gives way between two batches."""
+        """Learn from photos of all pictures; return their number. Gives way between two batches."""
         pipeline = self.tools.pipelines.of(version)
         studio = Studio(version.number)
-        passes = min(-(-PICTURES // len(pictures)), MOST_PASSES)
+        passes = min(-(-PICTURES // len(pictures)), MAX_PASSES)
         starts = [at for _ in range(passes) for at in range(0, len(pictures), _BATCH)]
         photos = 0
         for number, at in enumerate(starts):
@@ -128,8 +128,8 @@ class Calibrate(Once):
     ) -> list[LabelledQuery]:
         """Search for every object and every whole photo.
 
-        The picture that a product was cut out of is no answer where the product has others: a shopper's
-        photo is no copy of any of them.
+        A product's source picture does not count as a hit where the product has other pictures: a shopper's
+        photo is a copy of none of them.
         """
         rows = np.concatenate([each.embeddings for each in embedded])
         found = iter(self.tools.index.search(version.collection, rows, HITS * _OVER_FETCH))

@@ -1,4 +1,4 @@
-"""A whole catalogue goes: collections, products, and all that the ledger knows of it, in pieces."""
+"""Deletion of a whole catalogue: collections, products, jobs and searches, in batches."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from worker.products.context import JobContext
 
 @dataclass(frozen=True)
 class Drop(Once):
-    """Deletes what a catalogue held that nobody can ask for any more: see ``shared.jobs.catalogue_deletion``.
+    """Deletes the content of a deleted catalogue: see ``shared.jobs.catalogue_deletion``.
 
-    Each step may be repeated, so that a killed one goes on where it was. The products' pictures go when the
-    sweeper finds that no product refers to them.
+    Each step may be repeated, so that a killed one continues where it was. The products' pictures are deleted
+    when the sweeper finds that no product refers to them.
     """
 
     tools: JobContext
@@ -52,19 +52,19 @@ class Drop(Once):
         searches = select(Search.id).where(Search.catalogue_id == place)
         for made in (others, searches):
             delete_in_pieces(self.tools, claim, Idempotency, Idempotency.resource_id.in_(made))
-        # Their rows are many, and go before the jobs themselves.
+        # Their rows are many, and are deleted in batches before the jobs themselves.
         for table, column in _referring_to(Job):
             delete_in_pieces(self.tools, claim, table, column.in_(others))
         delete_in_pieces(self.tools, claim, Job, Job.id.in_(others))
         for table, column in _referring_to(Catalogue):
             if table is not Job:
                 delete_in_pieces(self.tools, claim, table, column == place)
-        # A worker whose job was cancelled a moment before may have made one again.
+        # A worker whose job was just cancelled may have created one again.
         self._drop_collections(claim)
         return None
 
     def _begin(self, claim: ChunkClaim) -> None:
-        """No search is sent to what goes away; from now on it is known how much there is to do."""
+        """Take the versions away from searches, and count what is to be deleted."""
         place = claim.catalogue_id
         with self.tools.database.write() as session:
             self.tools.desk.renew_lease(session, claim)
@@ -78,7 +78,7 @@ class Drop(Once):
             session.execute(update(Job).where(Job.id == claim.job_id).values(total=Job.deleted + left))
 
     def _delete_photos(self, claim: ChunkClaim) -> None:
-        """Golden queries and feedback have photos of their own; those that another catalogue has too stay."""
+        """Delete the photos of golden queries and feedback that no other catalogue has."""
         for table, key, kind in (
             (GoldenQuery, GoldenQuery.sha256, "golden"),
             (Feedback, Feedback.photo, PHOTOS),
@@ -106,9 +106,9 @@ class Drop(Once):
 
 
 def _referring_to(target: type[Base]) -> list[tuple[type[Base], ColumnElement[Any]]]:
-    """The tables whose rows belong to one of ``target``, with the column that says to which.
+    """Return the tables whose rows refer to ``target``, with the referring column.
 
-    Read from the tables themselves, so that one which is added later is not forgotten here.
+    Read from the mappers, so that a table added later is included.
     """
     found = [
         (mapper.class_, column)

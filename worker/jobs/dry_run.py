@@ -1,4 +1,4 @@
-"""What an import would do, told without doing it: no picture is decoded, nothing is written but the job."""
+"""Dry run of an import: decodes no picture, and writes nothing but the job."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from worker.products.pictures import reason_code
 _NAMED = 100
 _EXAMPLES = 5
 _RECENT = 5
-#: Imports with fewer images say little about the rate.
-_LEAST_IMAGES = 16
+#: Minimum number of images: imports with fewer say little about the rate.
+_MIN_IMAGES = 16
 
 
 @dataclass
 class Appraised:
-    """An item, and what an import would make of it.
+    """An item, and the outcome that an import would have.
 
     Attributes:
         result: new | changed | unchanged | deleted | failed.
@@ -50,10 +50,10 @@ class Appraised:
 
 @dataclass(frozen=True)
 class DryRunStages:
-    """Compares instead of importing; goes through a chunk as an import does.
+    """Stages that compare instead of importing.
 
     Attributes:
-        live: what an import would write to; None where nothing was ever imported.
+        live: the version that an import would write to; None where nothing was ever imported.
     """
 
     tools: JobContext
@@ -73,7 +73,7 @@ class DryRunStages:
         return batch
 
     def embed(self, batch: list[Appraised]) -> None:
-        """Nothing is embedded."""
+        """Do nothing: a dry run embeds no picture."""
 
     def write(self, batch: list[Appraised]) -> None:
         outcomes = [Outcome(a.item, a.result, a.images, a.problems) for a in batch]
@@ -133,7 +133,7 @@ class DryRunStages:
         return data
 
     def _never_embedded(self, session: Session, contents: set[str]) -> set[str]:
-        """Return the contents that no picture has whose objects the same models found."""
+        """Return the contents that the same models never embedded."""
         models = self.live or self.tools.pipelines.default.versions
         if isinstance(models, IndexVersion):
             models = {"detector": models.detector, "embedder": models.embedder}
@@ -150,13 +150,13 @@ class DryRunStages:
 
 
 def unknown_product(item: Item) -> Problem:
-    """What is wrong with data of a product that the catalogue has not."""
+    """Return the problem of data for a product that the catalogue does not have."""
     text = f"There is no product {item.product_id!r} yet: import it with its pictures first."
     return Problem(item.row, item.product_id, None, "unknown_product", text)
 
 
 def dry_run_report(session: Session, claim: ChunkClaim, options: ImportOptions) -> dict[str, Any]:
-    """Return what jobs keep under ``dry_run`` of their reports."""
+    """Return the ``dry_run`` part of a job's report."""
     job = session.get_one(Job, claim.job_id)
     torn = session.scalar(
         select(func.count()).where(
@@ -199,9 +199,9 @@ def _examples(session: Session, job_id: str, result: str) -> list[str]:
 
 
 def _estimate(session: Session, job: Job) -> tuple[list[float] | None, str]:
-    """Return the range of seconds that the import would take, and what that was measured by.
+    """Return the minimum and maximum duration of the import in seconds, and what they are measured by.
 
-    An import reads and hashes what the dry run did, and embeds what is new at the rate of earlier ones.
+    An import reads and hashes what the dry run did, and embeds new pictures at the rate of earlier imports.
     """
     own_s = now_s() - (job.started_at or now_s())
     if not job.images:
@@ -211,18 +211,18 @@ def _estimate(session: Session, job: Job) -> tuple[list[float] | None, str]:
     if not paces:
         return None, "nothing yet: no import has embedded images here so far"
     whose = "this catalogue's" if here else "other catalogues'"
-    # One measurement is no range: half as much again either way.
+    # One measurement is no range: take 50 % either way.
     low, high = (min(paces), max(paces)) if len(paces) > 1 else (paces[0] / 1.5, paces[0] * 1.5)
     seconds = [round(0.5 * own_s + job.images * low, 1), round(2 * own_s + job.images * high, 1)]
     return seconds, f"the rate of {whose} last {len(paces)} imports"
 
 
 def _image_seconds(session: Session, job: Job, where: Any) -> list[float]:
-    """Return the seconds an image of the last imports, pauses left out."""
+    """Return the seconds per image of the last imports, without pauses."""
     rows = session.scalars(
         select(Job)
         .join(Catalogue, Catalogue.id == Job.catalogue_id)
-        .where(Job.kind == "import", Job.state == "succeeded", Job.images >= _LEAST_IMAGES, where)
+        .where(Job.kind == "import", Job.state == "succeeded", Job.images >= _MIN_IMAGES, where)
         .order_by(Job.created_at.desc())
         .limit(10 * _RECENT)
     )

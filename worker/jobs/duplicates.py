@@ -1,4 +1,4 @@
-"""The job that finds products of a catalogue which show the same thing. docs/duplicates.md tells how."""
+"""The job that finds products of a catalogue which show the same thing: see docs/duplicates.md."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ from worker.jobs.heartbeat import Pulse
 from worker.jobs.stored_products import list_products
 from worker.products.context import JobContext
 
-#: Products whose neighbours are looked up together.
-_TOGETHER = 64
+#: Products whose neighbours are searched in one batch.
+_BATCH_PRODUCTS = 64
 #: Rows of groups that are committed together.
-_ROWS = 1000
+_COMMIT_ROWS = 1000
 
 
 @dataclass(frozen=True)
 class FindDuplicates:
-    """See the module. Options: of ``shared.contracts.duplicates.DuplicatesRequest``."""
+    """Finds duplicates. Options: ``shared.contracts.duplicates.DuplicatesRequest``."""
 
     tools: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        """Near duplicates are looked for product by product; exact ones need the database alone."""
+        """Yield the products to compare for near duplicates; exact ones need the database only."""
         if claim.options["near"] and self._live(claim) is not None:
             yield from list_products(self.tools, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        for start in range(0, len(items), _TOGETHER):
+        for start in range(0, len(items), _BATCH_PRODUCTS):
             self.tools.give_way(claim)
-            self._look_up(claim, items[start : start + _TOGETHER])
+            self._look_up(claim, items[start : start + _BATCH_PRODUCTS])
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         return _Finish(self.tools, claim, self._live(claim)).report()
@@ -70,8 +70,8 @@ class FindDuplicates:
         tools, live = self.tools, self._live(claim)
         assert live is not None, "a catalogue never loses its live index"
         with tools.database.read() as session:
-            pictures = load_pictures(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-        pairs = find_neighbour_pairs(tools.database, tools.index, live, pictures, limits_of(claim))
+            pictures = pictures_of(session, claim.catalogue_id, live.id, [i.product_id for i in items])
+        pairs = neighbours(tools.database, tools.index, live, pictures, read_limits(claim))
         with tools.database.write() as session:
             write_pairs(session, claim.job_id, pairs)
             tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
@@ -81,13 +81,13 @@ class FindDuplicates:
             return live_index(session, claim.catalogue_id)
 
 
-def limits_of(claim: ChunkClaim) -> Limits:
-    """Return what the job takes for alike."""
+def read_limits(claim: ChunkClaim) -> Limits:
+    """Return the limits within which the job counts pictures as alike."""
     return Limits(claim.options["max_bits"], claim.options["min_score"])
 
 
 class _Finish:
-    """Makes the groups; begins anew when it was cut off before."""
+    """Writes the groups; starts over after an interruption."""
 
     def __init__(self, tools: JobContext, claim: ChunkClaim, live: IndexVersion | None) -> None:
         self._tools = tools
@@ -119,7 +119,7 @@ class _Finish:
         }
 
     def _clear(self) -> None:
-        """Drop what an earlier try of this step wrote, and what earlier jobs left; not what is shown now."""
+        """Delete what an earlier try and earlier jobs left; keep the groups that are on display."""
         claim = self._claim
         with self._tools.database.write() as session:
             self._tools.desk.renew_lease(session, claim)
@@ -142,7 +142,7 @@ class _Finish:
 
     def _compare_hashes(self, live: IndexVersion) -> None:
         tools, claim = self._tools, self._claim
-        for pairs in generate_banded_pairs(tools.database, claim.catalogue_id, live, limits_of(claim)):
+        for pairs in generate_banded_pairs(tools.database, claim.catalogue_id, live, read_limits(claim)):
             self._pulse()
             if pairs:
                 with tools.database.write() as session:
@@ -159,7 +159,7 @@ class _Finish:
             self._counts[f"{kind} products"] += len(members)
             self._rows.append((number, kind, members))
             self._waiting += len(members)
-            if self._waiting >= _ROWS:
+            if self._waiting >= _COMMIT_ROWS:
                 self._write()
         self._write()
         return order
@@ -187,7 +187,7 @@ class _Finish:
         self._rows, self._waiting = [], 0
 
     def _without_hash(self) -> int:
-        """Pictures that near duplicates cannot be told of: they are older than the hash."""
+        """Count the pictures that are older than the hash: they are not compared."""
         with self._tools.database.read() as session:
             query = select(func.count(Image.id)).join(Product, Product.id == Image.product)
             return (

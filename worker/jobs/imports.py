@@ -33,15 +33,15 @@ from worker.products.writing import ProductStages
 
 log = logging.getLogger(__name__)
 
-#: A job over fewer products, and a small share of the catalogue, proves only what it wrote itself.
-_SMALL = 5000
-_SMALL_SHARE = 0.1
+#: A job over at most that many products, and that share of the catalogue, compares only its own products.
+_MAX_SMALL = 5000
+_MAX_SMALL_SHARE = 0.1
 _PAGE_ROWS = 200
 
 
 @dataclass(frozen=True)
 class ImportProducts:
-    """Reads a manifest and writes its products; a product put by hand is an import of one."""
+    """Reads a manifest and writes its products; a single update is an import of one."""
 
     tools: JobContext
     finishes = True
@@ -69,7 +69,7 @@ class ImportProducts:
                 do_items(tools, claim, items, DryRunStages(tools, claim, live, source))
                 return
             if options.mode == "metadata_only":
-                items = self._known(claim, items)
+                items = self._drop_unknown(claim, items)
             gone = [item for item in items if "delete" in item.payload]
             if gone:
                 delete_products(tools, claim, gone)
@@ -83,7 +83,7 @@ class ImportProducts:
             do_items(tools, claim, items, stages, begin=begin)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Prove that the index has what the catalogue says, or tell what a dry run found."""
+        """Compare index and catalogue, or report what a dry run found."""
         options = _options(claim)
         with self.tools.database.read() as session:
             if options.dry_run:
@@ -92,8 +92,8 @@ class ImportProducts:
             is_small = _is_small(session, claim)
         if live is None:
             return None
-        self._seal(claim, live)
-        products = self._written(claim) if is_small else None
+        self._flush(claim, live)
+        products = self._list_written(claim) if is_small else None
         report = reconcile(self.tools, claim, live, repair=options.repair, products=products)
         if report.missing and not report.repaired:
             # Searches do not find them, which is what the import was for.
@@ -101,23 +101,23 @@ class ImportProducts:
             self.tools.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
         return {"reconcile": report.as_json()}
 
-    def _seal(self, claim: ChunkClaim, live: IndexVersion) -> None:
-        """Let Milvus build its index over what was written; until then those rows are scanned."""
+    def _flush(self, claim: ChunkClaim, live: IndexVersion) -> None:
+        """Make Milvus build its index over the new rows; until then they are scanned."""
         try:
             self.tools.index.flush(live.collection, wait=False)
         except VitrineError as error:
-            log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
+            log.warning("the index of %s is not flushed: %s", claim.catalogue, error.message)
 
-    def _written(self, claim: ChunkClaim) -> Iterator[list[str]]:
-        """The products that the job wrote or deleted, page by page."""
+    def _list_written(self, claim: ChunkClaim) -> Iterator[list[str]]:
+        """Yield the products that the job wrote or deleted, page by page."""
         query = select(JobItem.number, JobItem.product_id).where(
             JobItem.job_id == claim.job_id, JobItem.state == "done"
         )
         for page in pages(self.tools.database, query, (JobItem.number,), _PAGE_ROWS):
             yield [row.product_id for row in page]
 
-    def _known(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
-        """Record what is wrong with data of products that do not exist; return the other items."""
+    def _drop_unknown(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
+        """Record items of products that do not exist as failed; return the other items."""
         with self.tools.database.read() as session:
             known = set(
                 session.scalars(
@@ -135,13 +135,13 @@ class ImportProducts:
         return [item for item in items if item.product_id in known]
 
     def _source(self, claim: ChunkClaim) -> AbstractContextManager[Source]:
-        """Open what the job reads from."""
+        """Open the source that the job reads from."""
         return self.tools.sources.open(claim.job_id, claim.source, self.tools.desk.report_progress)
 
 
 @dataclass(frozen=True)
 class DeleteProducts:
-    """Takes products out of index and catalogue."""
+    """Deletes products from index and catalogue."""
 
     tools: JobContext
     finishes = False
@@ -161,13 +161,13 @@ def _options(claim: ChunkClaim) -> ImportOptions:
 
 
 def _entry(row: Row, mode: ImportMode) -> Item | Problem:
-    """Turn a manifest's row into what the ledger plans with."""
+    """Turn a manifest's row into an item of the job, or a problem."""
     data_only = mode == "metadata_only"
     problem = None if data_only and row.product is not None else row.problem
     if problem is not None or row.product is None or row.product_id is None:
         reason, message = problem or ("invalid_row", "This row is no product.")
         return Problem(row.number, row.product_id, None, reason, message)
-    # No names of files: the pictures that the product has are kept.
+    # Without names of files the product keeps its pictures.
     pictures = {"images": None} if data_only else {"files": row.images}
     payload: dict[str, Any] = {"product": row.product.model_dump(mode="json"), **pictures}
     if ProductIn.NEEDED_BY:
@@ -176,7 +176,7 @@ def _entry(row: Row, mode: ImportMode) -> Item | Problem:
 
 
 def _is_small(session: Session, claim: ChunkClaim) -> bool:
-    """Whether the job is small beside the catalogue, so that comparing all of it would be a waste."""
+    """Return whether the job is small compared with the catalogue: comparing all would be a waste."""
     of_job = session.scalar(select(func.count()).where(JobItem.job_id == claim.job_id)) or 0
     there = session.scalar(select(func.count()).where(Product.catalogue_id == claim.catalogue_id)) or 0
-    return of_job <= min(_SMALL, _SMALL_SHARE * there)
+    return of_job <= min(_MAX_SMALL, _MAX_SMALL_SHARE * there)

@@ -1,4 +1,4 @@
-"""The catalogue lane: one chunk of a job at a time, whatever kind of job it is."""
+"""The catalogue lane: does one chunk of a job at a time, of any kind."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from worker.products.pipeline_runner import LIGHT_CHUNK
 
 log = logging.getLogger(__name__)
 
-_MOST_BACK_OFF_S = 120.0
-#: While a plan is made, how often it is looked whether somebody waits.
-_LOOK_S = 0.2
-#: How long a chunk with items of a newer version is left to newer workers before it is tried again.
+_MAX_BACK_OFF_S = 120.0
+#: Interval in which planning checks for waiting single updates.
+_POLL_INTERVAL_S = 0.2
+#: Delay before a chunk with items of a newer version is tried again.
 _NEWER_RETRY_S = 30.0
 #: Jobs that read no picture: their chunks are large.
 _LIGHT = ("rebuild",)
 
 
-#: What the options of a job are; kinds that are not here have none.
+#: Contract of the options by kind of job; other kinds have none.
 _OPTIONS: dict[str, type[Contract]] = {
     "import": ImportOptions,
     "reprocess": ReprocessRequest,
@@ -85,10 +85,10 @@ class CatalogueLane:
         return None if claim is None else self._do(claim)
 
     def _give_way(self, claim: ChunkClaim) -> None:
-        """In the middle of a bulk chunk, do what was put or deleted by hand meanwhile.
+        """Do the single updates that wait, in the middle of a bulk chunk.
 
         Raises:
-            WorkerStopping: this process was told to end.
+            WorkerStopping: this process has to end.
             JobPreempted: the system began this job, and one that was asked for waits.
         """
         desk = self.tools.desk
@@ -138,7 +138,7 @@ class CatalogueLane:
             log.warning("chunk %s waits: %s", claim.id, error.message)
             desk.postpone(claim, back_off_s(self._absences), error.message, count_attempt=False)
         except VitrineError as error:
-            # Nothing that waiting mends: the manifest or the settings are wrong.
+            # Waiting does not fix it: the manifest or the settings are wrong.
             log.error("job %s failed: %s", claim.job_id, error.message)
             desk.fail_job(claim, error.code, error.message)
         except Exception as error:
@@ -190,12 +190,12 @@ class CatalogueLane:
         return [item for item in items if isinstance(item.payload, dict)]
 
     def _giving_way(self, claim: ChunkClaim, entries: Iterable[Item | Problem]) -> Iterator[Item | Problem]:
-        looked_at = time.monotonic()
+        checked_at = time.monotonic()
         for entry in entries:
             yield entry
-            if time.monotonic() - looked_at > _LOOK_S:
+            if time.monotonic() - checked_at > _POLL_INTERVAL_S:
                 self._give_way(claim)
-                looked_at = time.monotonic()
+                checked_at = time.monotonic()
 
 
 def _with_options(claim: ChunkClaim) -> ChunkClaim:
@@ -214,12 +214,12 @@ def _with_options(claim: ChunkClaim) -> ChunkClaim:
 
 
 def back_off_s(tries: int) -> float:
-    """Return how long to wait after so many tries: 1 s, 4 s, 16 s and so on up to two minutes."""
-    return min(4.0 ** (min(tries, 9) - 1), _MOST_BACK_OFF_S)
+    """Return the delay after a number of tries: 1 s, 4 s, 16 s and so on up to two minutes."""
+    return min(4.0 ** (min(tries, 9) - 1), _MAX_BACK_OFF_S)
 
 
 def job_kinds(tools: JobContext) -> dict[str, JobKind]:
-    """Every kind of job, by the name that the ledger has for it."""
+    """Return every kind of job by its stored name."""
     imports = ImportProducts(tools)
     return {
         "import": imports,

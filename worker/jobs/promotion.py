@@ -1,4 +1,4 @@
-"""Which index version is live: promoted, rolled back, and dropped when it is not wanted any more."""
+"""Promotion of an index version to be the live one, and rollback to the one before."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.products.stored_source import StoredSource
 
 @dataclass(frozen=True)
 class Promote(Once):
-    """Makes a version that is ready the live one."""
+    """Makes a ready version the live one."""
 
     tools: JobContext
 
@@ -38,19 +38,19 @@ class Promote(Once):
 
 @dataclass(frozen=True)
 class Rollback(Once):
-    """Makes a retired version live again, at once, then gives it what changed since it was retired."""
+    """Makes a retired version live again at once, then writes what changed since it was retired."""
 
     tools: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         tools, version = self.tools, required_version(self.tools, claim)
         if version.state == "retired":
-            version = self._in_state(claim, version, "ready")
+            version = self._set_state(claim, version, "ready")
         try:
             promote(tools, claim, version, "index.rolled_back")
         except (Misconfigured, Conflict):
-            # Nothing is to be written to an index that cannot be gone back to.
-            self._in_state(claim, version, "retired")
+            # A version that cannot go live must not be written to.
+            self._set_state(claim, version, "retired")
             raise
         version = required_version(tools, claim)
         report: dict[str, Any] = {"promoted": True, "index": version.number}
@@ -61,8 +61,8 @@ class Rollback(Once):
             report["reconcile"] = reconcile(tools, claim, version, repair=True).as_json()
         return report
 
-    def _in_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
-        """``ready`` lets writes go to it again, and search workers load its models."""
+    def _set_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
+        """Set the state; ``ready`` makes jobs write to it again, and search workers load its models."""
         with self.tools.database.write() as session:
             self.tools.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
@@ -86,8 +86,7 @@ def require_passed(tools: JobContext, version: IndexVersion) -> None:
 def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: str) -> None:
     """Make a version live: collection loaded, alias moved, row committed. Does nothing if it is live.
 
-    Searches go by the row, so that one that comes before the commit uses the old version wholly, and one
-    that comes after it the new one.
+    Searches read the row: those before the commit use the old version only, those after it the new one.
 
     Raises:
         Conflict: it is not ready.
@@ -130,7 +129,7 @@ def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: 
 
 
 def _retire(session: Session, old: IndexVersion, changes: int) -> None:
-    """From now on nothing is written to it; what it lacked already, it still lacks."""
+    """Retire a version: it is not written any more, and stays as incomplete as it was."""
     since = changes if old.stale_since is None else old.stale_since
     change_version(session, old, state="retired", retired_at=now_s(), stale_since=since)
 
@@ -140,7 +139,7 @@ def _complete(session: Session, version: IndexVersion) -> None:
 
 
 def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:
-    """Make sure that no search has to wait for models after the promotion, or fails for want of them."""
+    """Require every search worker to have loaded the version's models, so that no search waits or fails."""
     waiting = []
     for process in Presence(tools.database).list_alive():
         if process.role != "search":

@@ -1,7 +1,7 @@
-"""Re-processing: a catalogue's pictures through its models again, or through others.
+"""Re-processing: runs a catalogue's pictures through its models again, or through others.
 
-The same models repair the live index in place. Others fill a new version beside the live one, which goes
-live when it is complete and the quality gate lets it through; searches run throughout on the old one.
+The same models repair the live index in place. Other models fill a new version, which goes live when it is
+complete and the quality gate passes it; searches use the old version throughout.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.database.tables import IndexVersionRow, Job, Product
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, NotFound
 from shared.filters import parse
 from shared.jobs.work import ChunkClaim, Item, Problem
-from worker.indexes.pipelines import name_in
+from worker.indexes.pipelines import registry_name
 from worker.indexes.versions import (
     IndexVersion,
     change_version,
@@ -45,13 +45,13 @@ from worker.vision.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Reprocess:
-    """See the module. Options: ``detector``, ``embedder``, ``scope``, ``filter``, ``promote``, ``repair``."""
+    """Re-processes a catalogue. Options: ``shared.contracts.indexes.ReprocessRequest``."""
 
     tools: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
-        """The products whose pictures are in the scope, once it is settled which version they go to."""
+        """Select the version to fill, then yield the products with pictures in the scope."""
         version = self._begin(claim) if claim.index_version is None else required_version(self.tools, claim)
         conditions = [] if version.state != "live" else self._in_scope(claim, version)
         yield from list_products(self.tools, claim, *conditions)
@@ -78,17 +78,17 @@ class Reprocess:
         return {**report, "promoted": promoted, "index": version.number}
 
     def _begin(self, claim: ChunkClaim) -> IndexVersion:
-        """Settle which version is filled, and note it with the job."""
+        """Select the version to fill, and store it with the job."""
         with self.tools.database.read() as session:
             live = live_index(session, claim.catalogue_id)
             others = [v for v in written_indexes(session, claim.catalogue_id) if v.state != "live"]
         if live is None:
             raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
-        pipeline = self._wanted_pipeline(claim, live)
+        pipeline = self._requested_pipeline(claim, live)
         pipelines = self.tools.pipelines
         if pipelines.fits(pipeline, live):
             return self._take(claim, live, fills=False)
-        _require_whole(claim)
+        _require_whole_catalogue(claim)
         for version in others:
             if not pipelines.fits(pipeline, version):
                 raise Conflict(
@@ -99,13 +99,13 @@ class Reprocess:
             return self._take(claim, version, fills=True)
         return self._new_version(claim, live, pipeline)
 
-    def _wanted_pipeline(self, claim: ChunkClaim, live: IndexVersion) -> Pipeline:
+    def _requested_pipeline(self, claim: ChunkClaim, live: IndexVersion) -> Pipeline:
         detector, embedder = claim.options.get("detector"), claim.options.get("embedder")
         if detector is None and embedder is None:
             return self.tools.pipelines.of(live)
         return self.tools.pipelines.named(
-            detector or live.detector_name or name_in(live.detector),
-            embedder or live.embedder_name or name_in(live.embedder),
+            detector or live.detector_name or registry_name(live.detector),
+            embedder or live.embedder_name or registry_name(live.embedder),
             None if embedder else live.embedder,
         )
 
@@ -117,7 +117,7 @@ class Reprocess:
                 raise Conflict(f"Index {version.number} is being filled by job {job.id}.")
 
     def _take(self, claim: ChunkClaim, version: IndexVersion, fills: bool) -> IndexVersion:
-        """Tie the job to a version that is there; what is in it already is not done again."""
+        """Assign an existing version to the job; what is in it already is not done again."""
         with self.tools.database.write() as session:
             self.tools.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
@@ -132,12 +132,12 @@ class Reprocess:
         return version
 
     def _new_version(self, claim: ChunkClaim, live: IndexVersion, pipeline: Pipeline) -> IndexVersion:
-        """Make the collection, then the row: from its commit on, products are written to both."""
+        """Create the collection, then the row: from its commit on, products are written to both."""
         tools = self.tools
         with tools.database.read() as session:
             number = next_number(session, claim.catalogue_id)
         name = collection_name(tools.prefix, claim.catalogue_id, number)
-        tools.index.drop(name)  # of a try that died between the two
+        tools.index.drop(name)  # left by a try that died between the two
         tools.index.create(name, pipeline.embedder.dim, wait=False)
         with tools.database.write() as session:
             tools.desk.renew_lease(session, claim)
@@ -167,7 +167,7 @@ class Reprocess:
             return next(v for v in written_indexes(session, claim.catalogue_id) if v.id == row.id)
 
     def _in_scope(self, claim: ChunkClaim, live: IndexVersion) -> list[Any]:
-        """Conditions on products: in place, only what the scope names is touched."""
+        """Return conditions on products: a repair in place touches only those in the scope."""
         conditions = filter_conditions(claim.options.get("filter"))
         if claim.options["scope"] == "all":
             return conditions
@@ -179,7 +179,7 @@ class Reprocess:
         return StoredSource(self.tools, claim.catalogue_id, version, scope)
 
     def _complete(self, claim: ChunkClaim, version: IndexVersion) -> dict[str, Any]:
-        """Compare the filled version with the catalogue, judge it, and say that it is ready."""
+        """Compare the filled version with the catalogue, judge it, and mark it as ready."""
         tools = self.tools
         tools.index.flush(version.collection, wait=False)
         found = reconcile(tools, claim, version, repair=True)
@@ -202,7 +202,7 @@ class Reprocess:
         pipeline = tools.pipelines.of(live)
 
         def done(session: Session) -> None:
-            # The thresholds of the detector may be others than when it was filled first.
+            # The thresholds of the detector may have changed since it was first filled.
             change_version(session, live, detector=pipeline.detector.version)
 
         tools.index.flush(live.collection)
@@ -217,11 +217,11 @@ _SCOPES: dict[str, Scope] = {"all": "all", "stale": "stale", "failed": "missing"
 
 
 def filter_conditions(expression: str | None) -> list[Any]:
-    """Return what a filter asks of the products' rows; nothing without one."""
+    """Return the SQL conditions of a filter on products; none without one."""
     return [] if expression is None else [where(parse(expression))]
 
 
-def _require_whole(claim: ChunkClaim) -> None:
+def _require_whole_catalogue(claim: ChunkClaim) -> None:
     """A new version must have every product, or promoting it would lose the others."""
     if claim.options.get("filter") is not None or claim.options["scope"] == "failed":
         raise InvalidInput(

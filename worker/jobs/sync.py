@@ -1,4 +1,4 @@
-"""What a sync deletes: products that the manifest, read to its end, does not name."""
+"""Deletions of a sync: products that the manifest, read to its end, does not name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def deletions(
             has no chunks yet then, so nothing was changed. A dry run is not refused but reports it.
     """
     count = 0
-    for page in _absent(database, claim, latest):
+    for page in _list_absent(database, claim, latest):
         for product_id in page:
             count += 1
             yield Item(0, 0, product_id, {"delete": True}, 0)
@@ -53,8 +53,8 @@ def refusal(session: Session, claim: ChunkClaim, options: ImportOptions, count: 
     """
     if torn and count:
         return (
-            f"{torn:,} rows of the manifest cannot be read, so nobody knows which products they name: "
-            f"nothing was changed, and {count:,} products not deleted. Mend them, or import without sync."
+            f"{torn:,} rows of the manifest cannot be read, so the products that they name are unknown: "
+            f"nothing was changed, and {count:,} products not deleted. Correct them, or import without sync."
         )
     there = session.scalar(select(func.count()).where(Product.catalogue_id == claim.catalogue_id)) or 0
     if count <= options.max_delete_share * there:
@@ -66,7 +66,7 @@ def refusal(session: Session, claim: ChunkClaim, options: ImportOptions, count: 
     )
 
 
-def _absent(database: Database, claim: ChunkClaim, latest: Collection[str]) -> Iterator[list[str]]:
+def _list_absent(database: Database, claim: ChunkClaim, latest: Collection[str]) -> Iterator[list[str]]:
     """Yield the catalogue's products that the job does not name, page by page."""
     accepted_at = select(Job.created_at).where(Job.id == claim.job_id).scalar_subquery()
     query = select(Product.id, Product.product_id, Product.updated_at < accepted_at).where(
@@ -89,5 +89,5 @@ def _named(session: Session, job_id: str, product_ids: list[str]) -> set[str | N
 
 
 def is_torn(product_id: str | None, reason: str) -> bool:
-    """Tell whether a row that has a problem may have meant any product."""
+    """Return whether a row that has a problem may have meant any product."""
     return product_id is None and reason == "invalid_row"

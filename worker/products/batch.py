@@ -144,7 +144,7 @@ class Batch:
         settled: outcomes of the items that nothing is written of.
         changes: the catalogue's last change before stored products were read.
         sweep_count: sweeps before any picture was stored (``shared.retention.picture_sweep``).
-        decode_s: seconds from the first read to the last picture decoded and stored; beside the models.
+        decode_s: seconds from the first read to the last picture decoded and stored, while the models run.
         detect_s, embed_s: seconds in the models, cropping counted with the embedder.
     """
 

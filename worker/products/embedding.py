@@ -1,4 +1,4 @@
-"""The models' part of a batch: each pair of models sees each content once."""
+"""Inference over a batch: each pair of models gets each content once."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Stages(Protocol[Batch]):
 
 
 def is_data_error(error: BaseException) -> bool:
-    """Tell whether a row's data can be the cause; SQLAlchemy wraps its own errors about a value."""
+    """Return whether a row's data can be the cause; SQLAlchemy wraps its own errors about a value."""
     if isinstance(error, StatementError) and isinstance(error.orig, DATA_ERRORS):
         return True
     return isinstance(error, DATA_ERRORS)

@@ -1,4 +1,4 @@
-"""Pictures of a batch: read, checked, decoded in child processes and stored, beside the models."""
+"""Pictures of a batch: read, checked, decoded in child processes and stored."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from worker.indexes.versions import (
     IndexVersion,
     lock_catalogue_changes,
     next_change_number,
-    require_same_places,
+    require_same_collections,
 )
 from worker.indexes.writes import delete_rows, write_rows
 from worker.products.batch import Batch, Content, ExistingProduct, Picture, PreparedProduct, Target
@@ -126,7 +126,7 @@ class StoredSource:
         them again.
 
         Raises:
-            IndexUnavailable: rows of the version go to other collections now: write them again.
+            IndexUnavailable: other collections of the version are written now: write the rows again.
         """
         # Not for pictures that cannot be used: catching up would find their products again for ever.
         fresh = [p for p in products if not all(picture.is_indexed for picture in p.pictures)]
@@ -137,7 +137,7 @@ class StoredSource:
             before = change - 1
         else:
             before = lock_catalogue_changes(session, self._catalogue_id)
-        require_same_places(session, self.version)
+        require_same_collections(session, self.version)
         return before
 
     def commit(
