@@ -87,7 +87,7 @@ def test_a_rebuild_goes_on_with_the_chunk_that_a_dead_worker_held(
     lose(shop)
     job = shop.indexes.rebuild("shop").id
     shop.work(1)  # the plan
-    held = shop.worker.catalogue.tools.desk.claim()
+    held = shop.worker.catalogue.context.desk.claim()
     assert held is not None
     assert held.stage == "items"
     shop.worker.close()
@@ -100,9 +100,9 @@ def test_a_rebuild_goes_on_with_the_chunk_that_a_dead_worker_held(
 def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexShop, noticed: bool) -> None:
     shop.fill(3)
     version = shop.live()
-    tools = shop.worker.catalogue.tools
+    context = shop.worker.catalogue.context
     claim = cast(ChunkClaim, None)  # nothing of it is recorded
-    stages = ProductStages(tools, claim, StoredSource(tools, 1, version, "none"), is_recorded=False)
+    stages = ProductStages(context, claim, StoredSource(context, 1, version, "none"), is_recorded=False)
     batch = stages.load([Item(0, 0, name, {}, 0) for name in ("p1", "p2", "nobody")])
     results = {outcome.item.product_id: outcome.result for outcome in batch.settled}
     assert results == {"p1": "unchanged", "p2": "unchanged", "nobody": "deleted"}
@@ -111,7 +111,7 @@ def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexS
 
     shop.delete("p1")
     if not noticed:
-        with tools.database.read() as session:
+        with context.database.read() as session:
             batch.changes = lock_catalogue_changes(session, 1)
     stages.write(batch)
     assert (gone in shop.keys(version.collection)) is not noticed

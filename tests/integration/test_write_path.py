@@ -185,7 +185,7 @@ def test_a_picture_that_is_gone_does_not_keep_a_rollback_catching_up(
         give_way(claim)
 
     lane = shop.worker.catalogue
-    object.__setattr__(lane.tools, "give_way", counted)
+    object.__setattr__(lane.context, "give_way", counted)
     status = shop.done(shop.rollback())
     assert status.state == "succeeded", status
     assert rounds

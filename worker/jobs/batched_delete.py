@@ -18,7 +18,7 @@ PIECE = 1000
 
 
 def delete_in_pieces(
-    tools: JobContext,
+    context: JobContext,
     claim: ChunkClaim,
     table: type[Base],
     which: ColumnElement[bool],
@@ -35,11 +35,11 @@ def delete_in_pieces(
     keys: list[Any] = list(inspect(table).primary_key)
     some = select(*keys).where(which).limit(PIECE)
     while True:
-        with tools.database.write() as session:
-            tools.desk.renew_lease(session, claim)
+        with context.database.write() as session:
+            context.desk.renew_lease(session, claim)
             chosen = keys[0].in_(some.scalar_subquery()) if len(keys) == 1 else tuple_(*keys).in_(some)
             gone = execute_rowcount(session, delete(table).where(chosen))
             note(session, gone)
         if not gone:
             return
-        tools.give_way(claim)
+        context.give_way(claim)

@@ -49,11 +49,11 @@ class _Picture:
 class Calibrate(Once):
     """Searches an index version for what composed photos show, and stores what its scores mean."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compose photos, search, fit, and store the calibration, or why there is none."""
-        version = required_version(self.tools, claim)
+        version = required_version(self.context, claim)
         pictures = self._pictures(claim, version)
         products = len({picture.product_id for picture in pictures})
         lessons, why, photos = Lessons(), None, 0
@@ -88,7 +88,7 @@ class Calibrate(Once):
             .where(Product.catalogue_id == claim.catalogue_id)
             .order_by(ImageRow.id)
         )
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             rows = list(session.execute(base.where(ImageRow.id >= start).limit(PICTURES)))
             if len(rows) < PICTURES:
                 rows += session.execute(base.where(ImageRow.id < start).limit(PICTURES - len(rows))).all()
@@ -98,13 +98,13 @@ class Calibrate(Once):
         self, claim: ChunkClaim, version: IndexVersion, pictures: Sequence[_Picture], lessons: Lessons
     ) -> int:
         """Learn from photos of all pictures; return their number. Gives way between two batches."""
-        pipeline = self.tools.pipelines.of(version)
+        pipeline = self.context.pipelines.of(version)
         studio = Studio(version.number)
         passes = min(-(-PICTURES // len(pictures)), MAX_PASSES)
         starts = [at for _ in range(passes) for at in range(0, len(pictures), _BATCH)]
         photos = 0
         for number, at in enumerate(starts):
-            self.tools.give_way(claim)
+            self.context.give_way(claim)
             shown = list(self._decoded(pictures[at : at + _BATCH]))
             made = list(studio.photos(shown, pipeline.detector, number))
             if not made:
@@ -118,7 +118,7 @@ class Calibrate(Once):
         return photos
 
     def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[Shown]:
-        images = decode_stored(self.tools, [picture.key for picture in pictures])
+        images = decode_stored(self.context, [picture.key for picture in pictures])
         for picture, image in zip(pictures, images, strict=True):
             if image is not None:
                 yield CataloguePicture(picture.product_id, None if picture.alone else picture.image_id, image)
@@ -132,7 +132,7 @@ class Calibrate(Once):
         photo is a copy of none of them.
         """
         rows = np.concatenate([each.embeddings for each in embedded])
-        found = iter(self.tools.index.search(version.collection, rows, HITS * _OVER_FETCH))
+        found = iter(self.context.index.search(version.collection, rows, HITS * _OVER_FETCH))
         questions = []
         for number, (photo, each) in enumerate(zip(photos, embedded, strict=True), first):
             own = {shown.image_id for shown in photo.shows}
@@ -147,7 +147,7 @@ class Calibrate(Once):
 
     def _categories(self, claim: ChunkClaim, questions: Sequence[LabelledQuery]) -> dict[str, str]:
         wanted = {product for each in questions for product in (*each.right, *(p for p, _ in each.hits))}
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             rows = session.execute(
                 select(Product.product_id, Product.category).where(
                     Product.catalogue_id == claim.catalogue_id, Product.product_id.in_(wanted)
@@ -162,8 +162,8 @@ class Calibrate(Once):
         calibration: Calibration | None,
         report: dict[str, Any],
     ) -> None:
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             session.merge(
                 CalibrationRow(
                     index_version=version.id,

@@ -36,7 +36,7 @@ class Drop(Once):
     when the sweeper finds that no product refers to them.
     """
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         self._begin(claim)
@@ -47,18 +47,18 @@ class Drop(Once):
         def count(session: Session, gone: int) -> None:
             session.execute(update(Job).where(Job.id == claim.job_id).values(deleted=Job.deleted + gone))
 
-        delete_in_pieces(self.tools, claim, Product, Product.catalogue_id == place, count)
+        delete_in_pieces(self.context, claim, Product, Product.catalogue_id == place, count)
         others = select(Job.id).where(Job.catalogue_id == place, Job.id != claim.job_id)
         searches = select(Search.id).where(Search.catalogue_id == place)
         for made in (others, searches):
-            delete_in_pieces(self.tools, claim, Idempotency, Idempotency.resource_id.in_(made))
+            delete_in_pieces(self.context, claim, Idempotency, Idempotency.resource_id.in_(made))
         # Their rows are many, and are deleted in batches before the jobs themselves.
         for table, column in _referring_to(Job):
-            delete_in_pieces(self.tools, claim, table, column.in_(others))
-        delete_in_pieces(self.tools, claim, Job, Job.id.in_(others))
+            delete_in_pieces(self.context, claim, table, column.in_(others))
+        delete_in_pieces(self.context, claim, Job, Job.id.in_(others))
         for table, column in _referring_to(Catalogue):
             if table is not Job:
-                delete_in_pieces(self.tools, claim, table, column == place)
+                delete_in_pieces(self.context, claim, table, column == place)
         # A worker whose job was just cancelled may have created one again.
         self._drop_collections(claim)
         return None
@@ -66,8 +66,8 @@ class Drop(Once):
     def _begin(self, claim: ChunkClaim) -> None:
         """Take the versions away from searches, and count what is to be deleted."""
         place = claim.catalogue_id
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, place)
             session.execute(
                 update(IndexVersionRow)
@@ -83,26 +83,26 @@ class Drop(Once):
             (GoldenQuery, GoldenQuery.sha256, "golden"),
             (Feedback, Feedback.photo, PHOTOS),
         ):
-            with self.tools.database.read() as session:
+            with self.context.database.read() as session:
                 own = session.scalars(
                     select(key).where(table.catalogue_id == claim.catalogue_id, key.is_not(None)).distinct()
                 )
                 waiting = iter([photo for photo in own.all() if photo is not None])
             while some := list(islice(waiting, PIECE)):
                 others = select(key).where(table.catalogue_id != claim.catalogue_id, key.in_(some))
-                with self.tools.database.read() as session:
+                with self.context.database.read() as session:
                     elsewhere = set(session.scalars(others))
-                self.tools.store.delete_all([photo for photo in some if photo not in elsewhere], kind)
-                self.tools.give_way(claim)
+                self.context.store.delete_all([photo for photo in some if photo not in elsewhere], kind)
+                self.context.give_way(claim)
 
     def _drop_collections(self, claim: ChunkClaim) -> None:
-        tools = self.tools
-        tools.index.remove_alias(alias_name(tools.prefix, claim.catalogue_id))
-        of_catalogue = collection_name(tools.prefix, claim.catalogue_id, "")
-        for collection in tools.index.collections():
+        context = self.context
+        context.index.remove_alias(alias_name(context.prefix, claim.catalogue_id))
+        of_catalogue = collection_name(context.prefix, claim.catalogue_id, "")
+        for collection in context.index.collections():
             if collection.startswith(of_catalogue):
-                tools.index.drop(collection)
-                tools.give_way(claim)
+                context.index.drop(collection)
+                context.give_way(claim)
 
 
 def _referring_to(target: type[Base]) -> list[tuple[type[Base], ColumnElement[Any]]]:

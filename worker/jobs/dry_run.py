@@ -56,16 +56,16 @@ class DryRunStages:
         live: the version that an import would write to; None where nothing was ever imported.
     """
 
-    tools: JobContext
+    context: JobContext
     claim: ChunkClaim
     live: IndexVersion | None
     source: Source
 
     def load(self, items: Sequence[Item]) -> list[Appraised]:
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             known = load_existing_products(session, self.claim.catalogue_id, [i.product_id for i in items])
-        batch = list(self.tools.decoders.map(lambda i: self._appraise(i, known.get(i.product_id)), items))
-        with self.tools.database.read() as session:
+        batch = list(self.context.decoders.map(lambda i: self._appraise(i, known.get(i.product_id)), items))
+        with self.context.database.read() as session:
             missing = self._never_embedded(session, {c for a in batch for c in a.contents})
         for appraised in batch:
             appraised.images = len(appraised.contents & missing)
@@ -77,8 +77,8 @@ class DryRunStages:
 
     def write(self, batch: list[Appraised]) -> None:
         outcomes = [Outcome(a.item, a.result, a.images, a.problems) for a in batch]
-        with self.tools.database.write() as session:
-            self.tools.desk.record(session, self.claim, outcomes)
+        with self.context.database.write() as session:
+            self.context.desk.record(session, self.claim, outcomes)
 
     def _appraise(self, item: Item, before: ExistingProduct | None) -> Appraised:
         if "delete" in item.payload:
@@ -111,7 +111,7 @@ class DryRunStages:
                 sha256 = hashlib.sha256(data).hexdigest()
                 image_id = image_id_of(self.claim.catalogue_id, item.product_id, sha256)
                 if image_id not in indexed:
-                    self.tools.pictures.probe(data)
+                    self.context.pictures.probe(data)
                     contents.add(sha256)
             except Unavailable:
                 raise
@@ -125,7 +125,7 @@ class DryRunStages:
         return seen, contents, problems
 
     def _read(self, name: str) -> bytes:
-        limit = self.tools.limits.max_bytes
+        limit = self.context.limits.max_bytes
         with self.source.open(name) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
@@ -134,7 +134,7 @@ class DryRunStages:
 
     def _never_embedded(self, session: Session, contents: set[str]) -> set[str]:
         """Return the contents that the same models never embedded."""
-        models = self.live or self.tools.pipelines.default.versions
+        models = self.live or self.context.pipelines.default.versions
         if isinstance(models, IndexVersion):
             models = {"detector": models.detector, "embedder": models.embedder}
         version = select(ModelVersion.id).filter_by(**models).scalar_subquery()

@@ -50,34 +50,34 @@ _COMMIT_ROWS = 1000
 class FindDuplicates:
     """Finds duplicates. Options: ``shared.contracts.duplicates.DuplicatesRequest``."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
         """Yield the products to compare for near duplicates; exact ones need the database only."""
         if claim.options["near"] and self._live(claim) is not None:
-            yield from list_products(self.tools, claim)
+            yield from list_products(self.context, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
         for start in range(0, len(items), _BATCH_PRODUCTS):
-            self.tools.give_way(claim)
+            self.context.give_way(claim)
             self._look_up(claim, items[start : start + _BATCH_PRODUCTS])
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        return _Finish(self.tools, claim, self._live(claim)).report()
+        return _Finish(self.context, claim, self._live(claim)).report()
 
     def _look_up(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        tools, live = self.tools, self._live(claim)
+        context, live = self.context, self._live(claim)
         assert live is not None, "a catalogue never loses its live index"
-        with tools.database.read() as session:
+        with context.database.read() as session:
             pictures = pictures_of(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-        pairs = neighbours(tools.database, tools.index, live, pictures, read_limits(claim))
-        with tools.database.write() as session:
+        pairs = neighbours(context.database, context.index, live, pictures, read_limits(claim))
+        with context.database.write() as session:
             write_pairs(session, claim.job_id, pairs)
-            tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
+            context.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
 
     def _live(self, claim: ChunkClaim) -> IndexVersion | None:
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             return live_index(session, claim.catalogue_id)
 
 
@@ -89,13 +89,13 @@ def read_limits(claim: ChunkClaim) -> Limits:
 class _Finish:
     """Writes the groups; starts over after an interruption."""
 
-    def __init__(self, tools: JobContext, claim: ChunkClaim, live: IndexVersion | None) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, claim: ChunkClaim, live: IndexVersion | None) -> None:
+        self._context = context
         self._claim = claim
         self._live = live
         self._rows: list[tuple[int, DuplicateKind, list[Member]]] = []
         self._waiting = 0
-        self._pulse = Pulse(tools, claim)
+        self._pulse = Pulse(context, claim)
         self._counts: Counter[str] = Counter()
         self._numbered = 1
 
@@ -121,8 +121,8 @@ class _Finish:
     def _clear(self) -> None:
         """Delete what an earlier try and earlier jobs left; keep the groups that are on display."""
         claim = self._claim
-        with self._tools.database.write() as session:
-            self._tools.desk.renew_lease(session, claim)
+        with self._context.database.write() as session:
+            self._context.desk.renew_lease(session, claim)
             shown = last_job(session, claim.catalogue_id)
             old = select(Job.id).where(
                 Job.catalogue_id == claim.catalogue_id,
@@ -141,18 +141,18 @@ class _Finish:
             session.execute(delete(DuplicatePair).where(DuplicatePair.job_id.in_(ended)))
 
     def _compare_hashes(self, live: IndexVersion) -> None:
-        tools, claim = self._tools, self._claim
-        for pairs in generate_banded_pairs(tools.database, claim.catalogue_id, live, read_limits(claim)):
+        context, claim = self._context, self._claim
+        for pairs in generate_banded_pairs(context.database, claim.catalogue_id, live, read_limits(claim)):
             self._pulse()
             if pairs:
-                with tools.database.write() as session:
-                    tools.desk.renew_lease(session, claim)
+                with context.database.write() as session:
+                    context.desk.renew_lease(session, claim)
                     write_pairs(session, claim.job_id, pairs)
 
     def _group(self, kind: DuplicateKind, products: Any, duplicates: Duplicates) -> ProductRanking:
         """Write the groups of a kind; return the products with the numbers of their groups."""
-        order = ProductRanking(rank_products(self._tools.database, self._claim.catalogue_id, products))
-        found = generate_groups(self._tools.database, order, duplicates, self._numbered, self._pulse)
+        order = Order(in_order(self._context.database, self._claim.catalogue_id, products))
+        found = groups(self._context.database, order, duplicates, self._numbered, self._pulse)
         for number, members in found:
             self._numbered = number + 1
             self._counts[f"{kind} groups"] += 1
@@ -166,9 +166,9 @@ class _Finish:
 
     def _write(self) -> None:
         claim = self._claim
-        with self._tools.database.write() as session:
-            self._tools.desk.renew_lease(session, claim)
-            names = load_product_ids(session, [m.product for _, _, members in self._rows for m in members])
+        with self._context.database.write() as session:
+            self._context.desk.renew_lease(session, claim)
+            names = names_of(session, [m.product for _, _, members in self._rows for m in members])
             rows = [
                 {
                     "job_id": claim.job_id,
@@ -188,7 +188,7 @@ class _Finish:
 
     def _without_hash(self) -> int:
         """Count the pictures that are older than the hash: they are not compared."""
-        with self._tools.database.read() as session:
+        with self._context.database.read() as session:
             query = select(func.count(Image.id)).join(Product, Product.id == Image.product)
             return (
                 session.scalar(

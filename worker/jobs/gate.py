@@ -43,7 +43,7 @@ class Check:
 
 
 def judge(
-    tools: JobContext, claim: ChunkClaim, old: IndexVersion | None, new: IndexVersion
+    context: JobContext, claim: ChunkClaim, old: IndexVersion | None, new: IndexVersion
 ) -> dict[str, Any]:
     """Compare ``new`` with the live version ``old``; return the verdict, all figures and sample queries.
 
@@ -51,21 +51,21 @@ def judge(
         Misconfigured: the new version's own models are not here.
         LostLease, Unavailable: as for any step of a job.
     """
-    limits, catalogue_id = tools.gate, claim.catalogue_id
-    golden = golden_queries(tools, catalogue_id, max(4 * limits.queries, 1))
-    shoppers = live_queries(tools, catalogue_id, limits.queries)
-    known = known_queries(tools, catalogue_id, new, limits.queries)
+    limits, catalogue_id = context.gate, claim.catalogue_id
+    golden = golden_queries(context, catalogue_id, max(4 * limits.queries, 1))
+    shoppers = live_queries(context, catalogue_id, limits.queries)
+    known = known_queries(context, catalogue_id, new, limits.queries)
     compared = shoppers if len(shoppers) >= _MIN_PHOTOS else [*shoppers, *known]
-    news = _Answers(tools, new, golden, known, compared)
+    news = _Answers(context, new, golden, known, compared)
     try:
-        olds = None if old is None else _Answers(tools, old, golden, known, compared)
+        olds = None if old is None else _Answers(context, old, golden, known, compared)
     except (Misconfigured, NotFound) as error:
         # Lost weights or a lost collection are a reason to leave the old version, not to stay with it.
         log.warning("the live index cannot be searched: %s", error.message)
         olds = None
     checks = [
-        _failed(tools, catalogue_id, new, limits),
-        _finite(tools, new),
+        _failed(context, catalogue_id, new, limits),
+        _finite(context, new),
         _golden(golden, olds, news, limits),
         _known(known, olds, news, limits),
         _overlap(olds, news, limits),
@@ -83,25 +83,25 @@ class _Answers:
 
     def __init__(
         self,
-        tools: JobContext,
+        context: JobContext,
         version: IndexVersion,
         golden: Sequence[Query],
         known: Sequence[Query],
         compared: Sequence[Query],
     ) -> None:
-        pipeline = tools.pipelines.of(version)
-        self.golden = list(ranked(tools, version, pipeline, golden))
-        self.known = list(ranked(tools, version, pipeline, known))
+        pipeline = context.pipelines.of(version)
+        self.golden = list(ranked(context, version, pipeline, golden))
+        self.known = list(ranked(context, version, pipeline, known))
         only = [query for query in compared if query.product_id is None]
-        self.compared = list(ranked(tools, version, pipeline, only))
+        self.compared = list(ranked(context, version, pipeline, only))
         if len(only) < len(compared):
             self.compared += self.known
 
 
-def _failed(tools: JobContext, catalogue_id: int, new: IndexVersion, limits: GateLimits) -> Check:
+def _failed(context: JobContext, catalogue_id: int, new: IndexVersion, limits: GateLimits) -> Check:
     """Check the share of the catalogue's pictures that the version lacks."""
     images = select(func.count(ImageRow.id)).join(Product, Product.id == ImageRow.product)
-    with tools.database.read() as session:
+    with context.database.read() as session:
         total = session.scalar(images.where(Product.catalogue_id == catalogue_id)) or 0
         there = session.scalar(
             select(func.count(func.distinct(Detection.image_id))).where(Detection.index_version == new.id)
@@ -111,9 +111,9 @@ def _failed(tools: JobContext, catalogue_id: int, new: IndexVersion, limits: Gat
     return Check("failed_share", round(share, 5), limits.failed_most, share <= limits.failed_most, note)
 
 
-def _finite(tools: JobContext, new: IndexVersion) -> Check:
+def _finite(context: JobContext, new: IndexVersion) -> Check:
     """Check the share of the stored embeddings that are not unit vectors."""
-    with tools.database.read() as session:
+    with context.database.read() as session:
         blobs = session.scalars(
             select(Detection.embedding).where(Detection.index_version == new.id).limit(_SAMPLE)
         ).all()

@@ -41,9 +41,9 @@ class Query:
     key: str = ""
 
 
-def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query]:
+def golden_queries(context: JobContext, catalogue_id: int, limit: int) -> list[Query]:
     """Return the golden queries whose product and photo still exist."""
-    with tools.database.read() as session:
+    with context.database.read() as session:
         rows = session.execute(
             select(GoldenQuery.sha256, GoldenQuery.box, GoldenQuery.product_id)
             .join(
@@ -55,7 +55,7 @@ def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Que
             .order_by(GoldenQuery.id)
             .limit(limit)
         ).all()
-    images = decode_stored(tools, [row.sha256 for row in rows], "golden")
+    images = decode_stored(context, [row.sha256 for row in rows], "golden")
     return [
         Query(image, _box(row.box), row.product_id, "golden", row.sha256)
         for row, image in zip(rows, images, strict=True)
@@ -63,9 +63,9 @@ def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Que
     ]
 
 
-def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query]:
+def live_queries(context: JobContext, catalogue_id: int, limit: int) -> list[Query]:
     """Return the last photos searched that are still stored; their right answer is unknown."""
-    with tools.database.read() as session:
+    with context.database.read() as session:
         keys = session.scalars(
             select(Search.query_key)
             .where(
@@ -77,7 +77,7 @@ def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query
             .limit(4 * limit)
         ).all()
     unique = list(dict.fromkeys(key for key in keys if key is not None))[:limit]
-    images = decode_stored(tools, unique, "queries")
+    images = decode_stored(context, unique, "queries")
     return [
         Query(image, source="shopper", key=key)
         for key, image in zip(unique, images, strict=True)
@@ -85,7 +85,7 @@ def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query
     ]
 
 
-def known_queries(tools: JobContext, catalogue_id: int, version: IndexVersion, limit: int) -> list[Query]:
+def known_queries(context: JobContext, catalogue_id: int, version: IndexVersion, limit: int) -> list[Query]:
     """Return some of the catalogue's pictures, slightly changed; the same ones for the same version."""
     # Ids of images are hashes: those after any point are a fair sample.
     start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
@@ -95,11 +95,11 @@ def known_queries(tools: JobContext, catalogue_id: int, version: IndexVersion, l
         .where(Product.catalogue_id == catalogue_id)
         .order_by(ImageRow.id)
     )
-    with tools.database.read() as session:
+    with context.database.read() as session:
         rows = list(session.execute(base.where(ImageRow.id >= start).limit(limit)))
         if len(rows) < limit:
             rows += session.execute(base.where(ImageRow.id < start).limit(limit - len(rows))).all()
-    images = decode_stored(tools, [row.sha256 for row in rows])
+    images = decode_stored(context, [row.sha256 for row in rows])
     return [
         Query(_perturb(image), None, row.product_id, "catalogue", row.sha256)
         for row, image in zip(rows, images, strict=True)
@@ -108,19 +108,19 @@ def known_queries(tools: JobContext, catalogue_id: int, version: IndexVersion, l
 
 
 def ranked(
-    tools: JobContext, version: IndexVersion, pipeline: Pipeline, queries: Sequence[Query]
+    context: JobContext, version: IndexVersion, pipeline: Pipeline, queries: Sequence[Query]
 ) -> Iterator[list[tuple[str, float]]]:
     """Yield the best products of each query with their scores, at most ten, as a search would.
 
     The query's box, or else its most prominent object, or else the whole photo is searched for.
     """
-    size = max(tools.micro_batch, 1)
+    size = max(context.micro_batch, 1)
     for start in range(0, len(queries), size):
         batch = queries[start : start + size]
         options = [QueryOptions(box=query.box) for query in batch]
         embedded = pipeline.embed_query([query.image for query in batch], options)
         rows = np.stack([each.embeddings[0] for each in embedded])
-        for hits in tools.index.search(version.collection, rows, TOP * _OVER_FETCH):
+        for hits in context.index.search(version.collection, rows, TOP * _OVER_FETCH):
             best: dict[str, float] = {}
             for hit in sorted(hits, key=lambda h: -h.score):
                 best.setdefault(hit.product_id, hit.score)

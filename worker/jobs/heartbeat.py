@@ -17,15 +17,15 @@ class Pulse:
         LostLease, WorkerStopping: drop the current work.
     """
 
-    def __init__(self, tools: JobContext, claim: ChunkClaim) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, claim: ChunkClaim) -> None:
+        self._context = context
         self._claim = claim
         self._beat_at = time.monotonic()
 
     def __call__(self) -> None:
         if time.monotonic() - self._beat_at < _INTERVAL_S:
             return
-        with self._tools.database.write() as session:
-            self._tools.desk.renew_lease(session, self._claim)
-        self._tools.give_way(self._claim)
+        with self._context.database.write() as session:
+            self._context.desk.renew_lease(session, self._claim)
+        self._context.give_way(self._claim)
         self._beat_at = time.monotonic()

@@ -43,7 +43,7 @@ _PAGE_ROWS = 200
 class ImportProducts:
     """Reads a manifest and writes its products; a single update is an import of one."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
@@ -58,34 +58,36 @@ class ImportProducts:
                 torn += isinstance(entry, Problem) and is_torn(entry.product_id, entry.reason)
                 yield entry
         if options.mode == "sync":
-            yield from deletions(self.tools.database, claim, options, latest, torn)
+            yield from deletions(self.context.database, claim, options, latest, torn)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        tools, options = self.tools, _options(claim)
+        context, options = self.context, _options(claim)
         with self._source(claim) as source:
             if options.dry_run:
-                with tools.database.read() as session:
+                with context.database.read() as session:
                     live = live_index(session, claim.catalogue_id)
-                do_items(tools, claim, items, DryRunStages(tools, claim, live, source))
+                do_items(context, claim, items, DryRunStages(context, claim, live, source))
                 return
             if options.mode == "metadata_only":
                 items = self._drop_unknown(claim, items)
             gone = [item for item in items if "delete" in item.payload]
             if gone:
-                delete_products(tools, claim, gone)
+                delete_products(context, claim, gone)
                 items = [item for item in items if "delete" not in item.payload]
-            live = live_or_new(tools.database, claim.catalogue_id, tools.pipelines.default, tools.prefix)
-            stages = ProductStages(tools, claim, ManifestSource(tools, claim, source))
+            live = live_or_new(
+                context.database, claim.catalogue_id, context.pipelines.default, context.prefix
+            )
+            stages = ProductStages(context, claim, ManifestSource(context, claim, source))
 
             def begin() -> None:
-                open_collection(tools.database, tools.index, live)
+                open_collection(context.database, context.index, live)
 
-            do_items(tools, claim, items, stages, begin=begin)
+            do_items(context, claim, items, stages, begin=begin)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compare index and catalogue, or report what a dry run found."""
         options = _options(claim)
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             if options.dry_run:
                 return {"dry_run": dry_run_report(session, claim, options)}
             live = live_index(session, claim.catalogue_id)
@@ -94,17 +96,17 @@ class ImportProducts:
             return None
         self._flush(claim, live)
         products = self._list_written(claim) if is_small else None
-        report = reconcile(self.tools, claim, live, repair=options.repair, products=products)
+        report = reconcile(self.context, claim, live, repair=options.repair, products=products)
         if report.missing and not report.repaired:
             # Searches do not find them, which is what the import was for.
             text = f"{report.missing:,} rows are missing from the index: `vitrine reconcile {claim.catalogue}"
-            self.tools.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
+            self.context.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
         return {"reconcile": report.as_json()}
 
     def _flush(self, claim: ChunkClaim, live: IndexVersion) -> None:
         """Make Milvus build its index over the new rows; until then they are scanned."""
         try:
-            self.tools.index.flush(live.collection, wait=False)
+            self.context.index.flush(live.collection, wait=False)
         except VitrineError as error:
             log.warning("the index of %s is not flushed: %s", claim.catalogue, error.message)
 
@@ -113,12 +115,12 @@ class ImportProducts:
         query = select(JobItem.number, JobItem.product_id).where(
             JobItem.job_id == claim.job_id, JobItem.state == "done"
         )
-        for page in pages(self.tools.database, query, (JobItem.number,), _PAGE_ROWS):
+        for page in pages(self.context.database, query, (JobItem.number,), _PAGE_ROWS):
             yield [row.product_id for row in page]
 
     def _drop_unknown(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
         """Record items of products that do not exist as failed; return the other items."""
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             known = set(
                 session.scalars(
                     select(Product.product_id).where(
@@ -129,28 +131,28 @@ class ImportProducts:
             )
         unknown = [item for item in items if item.product_id not in known]
         if unknown:
-            with self.tools.database.write() as session:
+            with self.context.database.write() as session:
                 outcomes = [Outcome(item, "failed", 0, [unknown_product(item)]) for item in unknown]
-                self.tools.desk.record(session, claim, outcomes)
+                self.context.desk.record(session, claim, outcomes)
         return [item for item in items if item.product_id in known]
 
     def _source(self, claim: ChunkClaim) -> AbstractContextManager[Source]:
         """Open the source that the job reads from."""
-        return self.tools.sources.open(claim.job_id, claim.source, self.tools.desk.report_progress)
+        return self.context.sources.open(claim.job_id, claim.source, self.context.desk.report_progress)
 
 
 @dataclass(frozen=True)
 class DeleteProducts:
     """Deletes products from index and catalogue."""
 
-    tools: JobContext
+    context: JobContext
     finishes = False
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
         return ()
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        delete_products(self.tools, claim, items)
+        delete_products(self.context, claim, items)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         return None

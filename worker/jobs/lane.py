@@ -69,9 +69,9 @@ class CatalogueLane:
         hang_s: how long a chunk may record nothing before this process is replaced.
     """
 
-    def __init__(self, tools: JobContext, chunk_items: int, hang_s: float = 300.0) -> None:
-        self.tools = replace(tools, give_way=self._give_way)
-        self._kinds = job_kinds(self.tools)
+    def __init__(self, context: JobContext, chunk_items: int, hang_s: float = 300.0) -> None:
+        self.context = replace(context, give_way=self._give_way)
+        self._kinds = job_kinds(self.context)
         self._chunk_items = chunk_items
         self._hang_s = hang_s
         # How often in a row something that all chunks need was away.
@@ -79,9 +79,9 @@ class CatalogueLane:
 
     def work_one(self) -> list[str] | None:
         """Do the chunk that goes first; return the chunks to publish next, None if there was none."""
-        if self.tools.desk.stop_requested():
+        if self.context.desk.stop_requested():
             return None
-        claim = self.tools.desk.claim()
+        claim = self.context.desk.claim()
         return None if claim is None else self._do(claim)
 
     def _give_way(self, claim: ChunkClaim) -> None:
@@ -91,7 +91,7 @@ class CatalogueLane:
             WorkerStopping: this process has to end.
             JobPreempted: the system began this job, and one that was asked for waits.
         """
-        desk = self.tools.desk
+        desk = self.context.desk
         desk.report_progress()
         while desk.has_urgent_work(claim):
             urgent = desk.claim(within=claim)
@@ -103,7 +103,7 @@ class CatalogueLane:
             raise JobPreempted(reason)
 
     def _do(self, claim: ChunkClaim) -> list[str]:
-        desk = self.tools.desk
+        desk = self.context.desk
         try:
             with LeaseKeeper(desk, claim, self._hang_s):
                 report = self._step(claim)
@@ -149,7 +149,7 @@ class CatalogueLane:
     def _try_later(self, claim: ChunkClaim, error: str) -> None:
         """Count the try against the chunk: the error may be its own."""
         log.warning("chunk %s is tried again: %s", claim.id, error)
-        self.tools.desk.postpone(claim, back_off_s(claim.attempts), error, count_attempt=True)
+        self.context.desk.postpone(claim, back_off_s(claim.attempts), error, count_attempt=True)
 
     def _step(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Do the chunk; return the job's report if this ends it.
@@ -159,13 +159,13 @@ class CatalogueLane:
             NewerWorkerRequired: a newer version wrote its items.
         """
         claim = _with_options(claim)
-        kind, desk = self._kinds[claim.kind], self.tools.desk
+        kind, desk = self._kinds[claim.kind], self.context.desk
         if claim.stage == "finish":
             return kind.finish(claim)
         if claim.stage == "plan":
             entries = self._giving_way(claim, kind.plan(claim))
             size = self._chunk_items * (LIGHT_CHUNK if claim.kind in _LIGHT else 1)
-            write_plan(desk, self.tools.database, claim, entries, size, finish=kind.finishes)
+            write_plan(desk, self.context.database, claim, entries, size, finish=kind.finishes)
         else:
             kind.work(claim, self._readable(claim, desk.items(claim)))
         return None
@@ -185,8 +185,8 @@ class CatalogueLane:
                 Outcome(i, "failed", problems=[Problem(i.row, i.product_id, None, "unreadable_row", text)])
                 for i in damaged
             ]
-            with self.tools.database.write() as session:
-                self.tools.desk.record(session, claim, outcomes)
+            with self.context.database.write() as session:
+                self.context.desk.record(session, claim, outcomes)
         return [item for item in items if isinstance(item.payload, dict)]
 
     def _giving_way(self, claim: ChunkClaim, entries: Iterable[Item | Problem]) -> Iterator[Item | Problem]:
@@ -218,20 +218,20 @@ def back_off_s(tries: int) -> float:
     return min(4.0 ** (min(tries, 9) - 1), _MAX_BACK_OFF_S)
 
 
-def job_kinds(tools: JobContext) -> dict[str, JobKind]:
+def job_kinds(context: JobContext) -> dict[str, JobKind]:
     """Return every kind of job by its stored name."""
-    imports = ImportProducts(tools)
+    imports = ImportProducts(context)
     return {
         "import": imports,
         "put": imports,
-        "delete": DeleteProducts(tools),
-        "drop": Drop(tools),
-        "rebuild": Rebuild(tools),
-        "reprocess": Reprocess(tools),
-        "promote": Promote(tools),
-        "rollback": Rollback(tools),
-        "prune": Prune(tools),
-        "reconcile": Reconcile(tools),
-        "calibrate": Calibrate(tools),
-        "duplicates": FindDuplicates(tools),
+        "delete": DeleteProducts(context),
+        "drop": Drop(context),
+        "rebuild": Rebuild(context),
+        "reprocess": Reprocess(context),
+        "promote": Promote(context),
+        "rollback": Rollback(context),
+        "prune": Prune(context),
+        "reconcile": Reconcile(context),
+        "calibrate": Calibrate(context),
+        "duplicates": FindDuplicates(context),
     }

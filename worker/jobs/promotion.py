@@ -26,13 +26,13 @@ from worker.products.stored_source import StoredSource
 class Promote(Once):
     """Makes a ready version the live one."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = required_version(self.tools, claim)
+        version = required_version(self.context, claim)
         if version.state == "ready" and not claim.options.get("force"):
-            require_passed(self.tools, version)
-        promote(self.tools, claim, version, "index.promoted")
+            require_passed(self.context, version)
+        promote(self.context, claim, version, "index.promoted")
         return {"promoted": True, "index": version.number}
 
 
@@ -40,39 +40,39 @@ class Promote(Once):
 class Rollback(Once):
     """Makes a retired version live again at once, then writes what changed since it was retired."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        tools, version = self.tools, required_version(self.tools, claim)
+        context, version = self.context, required_version(self.context, claim)
         if version.state == "retired":
             version = self._set_state(claim, version, "ready")
         try:
-            promote(tools, claim, version, "index.rolled_back")
+            promote(context, claim, version, "index.rolled_back")
         except (Misconfigured, Conflict):
             # A version that cannot go live must not be written to.
             self._set_state(claim, version, "retired")
             raise
-        version = required_version(tools, claim)
+        version = required_version(context, claim)
         report: dict[str, Any] = {"promoted": True, "index": version.number}
         if version.stale_since is not None:
-            source = StoredSource(tools, claim.catalogue_id, version, "missing")
-            catch_up(tools, claim, source, version.stale_since, lambda session: _complete(session, version))
-            version = required_version(tools, claim)
-            report["reconcile"] = reconcile(tools, claim, version, repair=True).as_json()
+            source = StoredSource(context, claim.catalogue_id, version, "missing")
+            catch_up(context, claim, source, version.stale_since, lambda session: _complete(session, version))
+            version = required_version(context, claim)
+            report["reconcile"] = reconcile(context, claim, version, repair=True).as_json()
         return report
 
     def _set_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
         """Set the state; ``ready`` makes jobs write to it again, and search workers load its models."""
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
             change_version(session, version, state=state)
-        return required_version(self.tools, claim)
+        return required_version(self.context, claim)
 
 
-def require_passed(tools: JobContext, version: IndexVersion) -> None:
+def require_passed(context: JobContext, version: IndexVersion) -> None:
     """Raise Conflict unless the quality gate let the version through."""
-    with tools.database.read() as session:
+    with context.database.read() as session:
         row = session.get_one(IndexVersionRow, version.id)
         gate = (row.report or {}).get("gate", {})
     if gate.get("verdict") != "passed":
@@ -83,7 +83,7 @@ def require_passed(tools: JobContext, version: IndexVersion) -> None:
         )
 
 
-def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: str) -> None:
+def promote(context: JobContext, claim: ChunkClaim, version: IndexVersion, event: str) -> None:
     """Make a version live: collection loaded, alias moved, row committed. Does nothing if it is live.
 
     Searches read the row: those before the commit use the old version only, those after it the new one.
@@ -94,22 +94,22 @@ def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: 
         Misconfigured: a search worker cannot load them, or its collection is gone.
     """
     if version.state == "live":
-        tools.index.set_alias(version.alias, version.collection)
+        context.index.set_alias(version.alias, version.collection)
         return
     if version.state != "ready":
         raise Conflict(f"Index {version.number} is {version.state}: only one that is ready goes live.")
     if not claim.options.get("force"):
-        _await_searchers(tools, claim, version)
+        _await_searchers(context, claim, version)
     try:
-        tools.index.count(version.collection)  # loads it where it is not
-        tools.index.set_alias(version.alias, version.collection)
+        context.index.count(version.collection)  # loads it where it is not
+        context.index.set_alias(version.alias, version.collection)
     except NotFound as error:
         raise Misconfigured(
             f"The collection of index {version.number} is gone from Milvus: "
             f"`vitrine rebuild {claim.catalogue} --index {version.number}` brings it back."
         ) from error
-    with tools.database.write() as session:
-        tools.desk.renew_lease(session, claim)
+    with context.database.write() as session:
+        context.desk.renew_lease(session, claim)
         changes = lock_catalogue_changes(session, claim.catalogue_id)
         old = live_index(session, claim.catalogue_id)
         if old is not None:
@@ -138,14 +138,14 @@ def _complete(session: Session, version: IndexVersion) -> None:
     change_version(session, version, stale_since=None)
 
 
-def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:
+def _await_searchers(context: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:
     """Require every search worker to have loaded the version's models, so that no search waits or fails."""
     waiting = []
-    for process in Presence(tools.database).list_alive():
+    for process in Presence(context.database).list_alive():
         if process.role != "search":
             continue
         pipelines = process.details.get("pipelines", [])
-        if any(tools.pipelines.serves(found, version) for found in pipelines):
+        if any(context.pipelines.serves(found, version) for found in pipelines):
             continue
         reason = process.details.get("not_loaded", {}).get(version.embedder)
         if reason is not None:
@@ -153,11 +153,11 @@ def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion
         waiting.append(process.name)
     if not waiting:
         return
-    with tools.database.read() as session:
+    with context.database.read() as session:
         started = session.get_one(Job, claim.job_id).started_at or now_s()
-    if now_s() - started > tools.gate.wait_s and claim.kind != "reprocess":
+    if now_s() - started > context.gate.wait_s and claim.kind != "reprocess":
         raise Misconfigured(
             f"{', '.join(waiting)} did not load the models of index {version.number} in "
-            f"{tools.gate.wait_s:g} s: see its log, or promote with --force."
+            f"{context.gate.wait_s:g} s: see its log, or promote with --force."
         )
     raise Unavailable(f"{', '.join(waiting)} is still loading the models of index {version.number}.")

@@ -29,10 +29,10 @@ from worker.products.context import JobContext
 class Prune(Once):
     """Drops versions with their collections and detections."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             versions = versions_to_drop(session, claim)
         for version in versions:
             self._drop(claim, version)
@@ -40,9 +40,9 @@ class Prune(Once):
 
     def _drop(self, claim: ChunkClaim, version: IndexVersion) -> None:
         """Mark the version as pruned, so that no job selects it; then drop collection and detections."""
-        tools = self.tools
-        with tools.database.write() as session:
-            tools.desk.renew_lease(session, claim)
+        context = self.context
+        with context.database.write() as session:
+            context.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
             chosen = (IndexVersionRow.id == version.id, IndexVersionRow.state != "live")
             if not execute_rowcount(
@@ -53,13 +53,13 @@ class Prune(Once):
             ):
                 return  # it went live concurrently
             live = live_index(session, claim.catalogue_id)
-        if live is not None and tools.index.resolve_alias(live.alias) != live.collection:
-            tools.index.set_alias(live.alias, live.collection)
-        name = collection_name(tools.prefix, claim.catalogue_id, version.number)
-        for collection in tools.index.collections():
+        if live is not None and context.index.resolve_alias(live.alias) != live.collection:
+            context.index.set_alias(live.alias, live.collection)
+        name = collection_name(context.prefix, claim.catalogue_id, version.number)
+        for collection in context.index.collections():
             if collection == name or collection.startswith(f"{name}_"):
-                tools.index.drop(collection)
-        delete_in_pieces(tools, claim, Detection, Detection.index_version == version.id)
+                context.index.drop(collection)
+        delete_in_pieces(context, claim, Detection, Detection.index_version == version.id)
 
 
 def versions_to_drop(session: Session, claim: ChunkClaim) -> list[IndexVersion]:

@@ -28,76 +28,76 @@ from worker.products.writing import ProductStages
 class Rebuild:
     """Writes the rows of an index version, by default the live one, from the stored embeddings."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
         """Create the collection to fill, then yield the products of the catalogue."""
-        version = required_version(self.tools, claim)
+        version = required_version(self.context, claim)
         collection = self._collection(claim, version)
         if version.beside != collection and version.collection != collection:
             self._begin(claim, version, collection)
-        yield from list_products(self.tools, claim)
+        yield from list_products(self.context, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        version = required_version(self.tools, claim)
+        version = required_version(self.context, claim)
         if version.beside != self._collection(claim, version):
             raise Conflict("Another rebuild of this index replaced this one.")
-        stages = ProductStages(self.tools, claim, self._source(claim, version))
-        do_light_items(self.tools, claim, items, stages)
+        stages = ProductStages(self.context, claim, self._source(claim, version))
+        do_light_items(self.context, claim, items, stages)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compare, switch, and drop the old collection."""
-        tools, version = self.tools, required_version(self.tools, claim)
+        context, version = self.context, required_version(self.context, claim)
         collection = self._collection(claim, version)
         report: dict[str, Any] = {"index": version.number}
         if version.collection != collection:
             if version.beside != collection or version.beside_since is None:
                 raise Conflict("Another rebuild of this index replaced this one.")
             # Milvus seals it while the rows are compared.
-            tools.index.flush(collection, wait=False)
-            found = reconcile(tools, claim, version, repair=True, collection=collection)
+            context.index.flush(collection, wait=False)
+            found = reconcile(context, claim, version, repair=True, collection=collection)
             if (found.missing or found.orphans) and not found.repaired:
                 raise IndexUnavailable(f"{collection} is not what the database says; it is compared again.")
             report["reconcile"] = found.as_json()
-            tools.index.flush(collection)
+            context.index.flush(collection)
             catch_up(
-                tools,
+                context,
                 claim,
                 self._source(claim, version),
                 version.beside_since,
                 lambda session: _switch(session, version, collection),
             )
         if version.state == "live":
-            tools.index.set_alias(version.alias, collection)
+            context.index.set_alias(version.alias, collection)
         self._drop_others(claim, version, collection)
         return report
 
     def _source(self, claim: ChunkClaim, version: IndexVersion) -> StoredSource:
         assert version.beside is not None
-        return StoredSource(self.tools, claim.catalogue_id, version, "none", version.beside)
+        return StoredSource(self.context, claim.catalogue_id, version, "none", version.beside)
 
     def _collection(self, claim: ChunkClaim, version: IndexVersion) -> str:
         """Return the collection that this job fills: always the same, so that steps can be repeated."""
         return f"{self._name(claim, version)}_{claim.job_id[:8]}"
 
     def _name(self, claim: ChunkClaim, version: IndexVersion) -> str:
-        return collection_name(self.tools.prefix, claim.catalogue_id, version.number)
+        return collection_name(self.context.prefix, claim.catalogue_id, version.number)
 
     def _begin(self, claim: ChunkClaim, version: IndexVersion, collection: str) -> None:
         """Create the collection, then make all jobs that write products write to it too."""
-        self.tools.index.create(collection, version.dim, wait=False)
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        self.context.index.create(collection, version.dim, wait=False)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             change_version(session, version, beside=collection, beside_since=changes)
 
     def _drop_others(self, claim: ChunkClaim, version: IndexVersion, collection: str) -> None:
         """Drop the version's former collection, and those of abandoned rebuilds."""
         name = self._name(claim, version)
-        for existing in self.tools.index.collections():
+        for existing in self.context.index.collections():
             if existing != collection and (existing == name or existing.startswith(f"{name}_")):
-                self.tools.index.drop(existing)
+                self.context.index.drop(existing)
 
 
 def _switch(session: Session, version: IndexVersion, collection: str) -> None:

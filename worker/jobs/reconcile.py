@@ -64,7 +64,7 @@ class Report:
 
 
 def reconcile(
-    tools: JobContext,
+    context: JobContext,
     claim: ChunkClaim,
     version: IndexVersion,
     *,
@@ -85,7 +85,7 @@ def reconcile(
         NotFound: there is no such collection.
         LostLease, Unavailable: as for any step of a job.
     """
-    comparison = _Comparison(tools, claim, version, collection or version.collection, repair)
+    comparison = _Comparison(context, claim, version, collection or version.collection, repair)
     try:
         return comparison.of_all() if products is None else comparison.of_products(products)
     except NotFound as error:
@@ -99,33 +99,33 @@ def reconcile(
 class Reconcile(Once):
     """The job that only compares, and repairs if its options say so."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = named_or_live(self.tools, claim)
+        version = named_or_live(self.context, claim)
         if version is None:
             return {"reconcile": Report("all").as_json()}
-        report = reconcile(self.tools, claim, version, repair=bool(claim.options.get("repair")))
+        report = reconcile(self.context, claim, version, repair=bool(claim.options.get("repair")))
         return {"reconcile": report.as_json()}
 
 
 class _Comparison:
     def __init__(
-        self, tools: JobContext, claim: ChunkClaim, version: IndexVersion, collection: str, repair: bool
+        self, context: JobContext, claim: ChunkClaim, version: IndexVersion, collection: str, repair: bool
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._claim = claim
         self._version = version
         self.collection = collection
         self._repair = repair
         self._report = Report("all")
         self._left = 0
-        self._pulse = Pulse(tools, claim)
+        self._pulse = Pulse(context, claim)
 
     def of_all(self) -> Report:
         suspects: list[str] = []
-        expected = expected_keys(self._tools.database, self._version.id)
-        found = self._tools.index.sorted_keys(self.collection)
+        expected = expected_keys(self._context.database, self._version.id)
+        found = self._context.index.sorted_keys(self.collection)
         for wanted, there in _aligned(expected, found):
             self._pulse()
             if wanted == there:
@@ -143,9 +143,9 @@ class _Comparison:
         self._report.scope = "job"
         for ids in products:
             self._pulse()
-            with self._tools.database.read() as session:
+            with self._context.database.read() as session:
                 expected = keys_of_products(session, self._version.id, self._claim.catalogue_id, ids)
-            found = set(self._tools.index.sorted_keys(self.collection, matches("product_id", ids)))
+            found = set(self._context.index.sorted_keys(self.collection, matches("product_id", ids)))
             self._agree(len(expected & found))
             self._judge(sorted(expected ^ found))
         return self._finished_report()
@@ -165,9 +165,9 @@ class _Comparison:
             if not suspects:
                 return
             self._await_writers()
-            with self._tools.database.read() as session:
+            with self._context.database.read() as session:
                 wanted = known_keys(session, self._version.id, suspects)
-            there = set(self._tools.index.sorted_keys(self.collection, matches("key", suspects)))
+            there = set(self._context.index.sorted_keys(self.collection, matches("key", suspects)))
             missing, orphans = sorted(wanted - there), sorted(there - wanted)
             if check == 0:
                 self._agree(len(wanted & there))
@@ -190,11 +190,11 @@ class _Comparison:
 
     def _repair_keys(self, missing: Sequence[str], orphans: Sequence[str]) -> None:
         if missing:
-            with self._tools.database.read() as session:
+            with self._context.database.read() as session:
                 rows = rows_of_keys(session, self._version.id, missing)
-            self._tools.index.upsert(self.collection, rows)
+            self._context.index.upsert(self.collection, rows)
         if orphans:
-            self._tools.index.delete(self.collection, orphans)
+            self._context.index.delete(self.collection, orphans)
 
     def _await_writers(self) -> None:
         """Wait until everything that other workers have written to Milvus so far is in the database too.
@@ -202,7 +202,7 @@ class _Comparison:
         A micro-batch is recorded in the transaction that commits it. A chunk whose worker died is done
         again, under the same keys.
         """
-        desk, catalogue_id = self._tools.desk, self._claim.catalogue_id
+        desk, catalogue_id = self._context.desk, self._claim.catalogue_id
         writing = desk.read_concurrent_chunks(catalogue_id)
         while writing:
             now = desk.read_concurrent_chunks(catalogue_id)

@@ -47,45 +47,45 @@ from worker.vision.pipeline import Pipeline
 class Reprocess:
     """Re-processes a catalogue. Options: ``shared.contracts.indexes.ReprocessRequest``."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
         """Select the version to fill, then yield the products with pictures in the scope."""
-        version = self._begin(claim) if claim.index_version is None else required_version(self.tools, claim)
+        version = self._begin(claim) if claim.index_version is None else required_version(self.context, claim)
         conditions = [] if version.state != "live" else self._in_scope(claim, version)
-        yield from list_products(self.tools, claim, *conditions)
+        yield from list_products(self.context, claim, *conditions)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        version = required_version(self.tools, claim)
-        do_items(self.tools, claim, items, ProductStages(self.tools, claim, self._source(claim, version)))
+        version = required_version(self.context, claim)
+        do_items(self.context, claim, items, ProductStages(self.context, claim, self._source(claim, version)))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = required_version(self.tools, claim)
-        with self.tools.database.read() as session:
+        version = required_version(self.context, claim)
+        with self.context.database.read() as session:
             row = session.get_one(IndexVersionRow, version.id)
             own, report = row.job_id == claim.job_id, dict(row.report or {})
         if not own:
             return self._finish_in_place(claim, version)
         if version.state == "building":
             report = self._complete(claim, version)
-            version = required_version(self.tools, claim)
+            version = required_version(self.context, claim)
         promoted = version.state == "live"
         wanted = claim.options["promote"] == "auto" and report["gate"]["verdict"] == "passed"
         if version.state == "ready" and wanted:
-            promote(self.tools, claim, version, "index.promoted")
+            promote(self.context, claim, version, "index.promoted")
             promoted = True
         return {**report, "promoted": promoted, "index": version.number}
 
     def _begin(self, claim: ChunkClaim) -> IndexVersion:
         """Select the version to fill, and store it with the job."""
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             live = live_index(session, claim.catalogue_id)
             others = [v for v in written_indexes(session, claim.catalogue_id) if v.state != "live"]
         if live is None:
             raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
         pipeline = self._requested_pipeline(claim, live)
-        pipelines = self.tools.pipelines
+        pipelines = self.context.pipelines
         if pipelines.fits(pipeline, live):
             return self._take(claim, live, fills=False)
         _require_whole_catalogue(claim)
@@ -102,15 +102,15 @@ class Reprocess:
     def _requested_pipeline(self, claim: ChunkClaim, live: IndexVersion) -> Pipeline:
         detector, embedder = claim.options.get("detector"), claim.options.get("embedder")
         if detector is None and embedder is None:
-            return self.tools.pipelines.of(live)
-        return self.tools.pipelines.named(
+            return self.context.pipelines.of(live)
+        return self.context.pipelines.named(
             detector or live.detector_name or registry_name(live.detector),
             embedder or live.embedder_name or registry_name(live.embedder),
             None if embedder else live.embedder,
         )
 
     def _require_free(self, version: IndexVersion) -> None:
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             row = session.get_one(IndexVersionRow, version.id)
             job = None if row.job_id is None else session.get(Job, row.job_id)
             if job is not None and job.state not in ENDED_STATES:
@@ -118,8 +118,8 @@ class Reprocess:
 
     def _take(self, claim: ChunkClaim, version: IndexVersion, fills: bool) -> IndexVersion:
         """Assign an existing version to the job; what is in it already is not done again."""
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             if fills:
                 values = {"job_id": claim.job_id, "stale_since": changes, "report": None}
@@ -133,14 +133,14 @@ class Reprocess:
 
     def _new_version(self, claim: ChunkClaim, live: IndexVersion, pipeline: Pipeline) -> IndexVersion:
         """Create the collection, then the row: from its commit on, products are written to both."""
-        tools = self.tools
-        with tools.database.read() as session:
+        context = self.context
+        with context.database.read() as session:
             number = next_number(session, claim.catalogue_id)
-        name = collection_name(tools.prefix, claim.catalogue_id, number)
-        tools.index.drop(name)  # left by a try that died between the two
-        tools.index.create(name, pipeline.embedder.dim, wait=False)
-        with tools.database.write() as session:
-            tools.desk.renew_lease(session, claim)
+        name = collection_name(context.prefix, claim.catalogue_id, number)
+        context.index.drop(name)  # left by a try that died between the two
+        context.index.create(name, pipeline.embedder.dim, wait=False)
+        with context.database.write() as session:
+            context.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             row = IndexVersionRow(
                 catalogue_id=claim.catalogue_id,
@@ -176,40 +176,40 @@ class Reprocess:
 
     def _source(self, claim: ChunkClaim, version: IndexVersion) -> StoredSource:
         scope: Scope = "missing" if version.state != "live" else _SCOPES[claim.options["scope"]]
-        return StoredSource(self.tools, claim.catalogue_id, version, scope)
+        return StoredSource(self.context, claim.catalogue_id, version, scope)
 
     def _complete(self, claim: ChunkClaim, version: IndexVersion) -> dict[str, Any]:
         """Compare the filled version with the catalogue, judge it, and mark it as ready."""
-        tools = self.tools
-        tools.index.flush(version.collection, wait=False)
-        found = reconcile(tools, claim, version, repair=True)
-        tools.index.flush(version.collection)
+        context = self.context
+        context.index.flush(version.collection, wait=False)
+        found = reconcile(context, claim, version, repair=True)
+        context.index.flush(version.collection)
         if (found.missing or found.orphans) and not found.repaired:
             raise IndexUnavailable(f"{version.collection} is not what the database says; compared again.")
-        with tools.database.read() as session:
+        with context.database.read() as session:
             live = live_index(session, claim.catalogue_id)
-        report = {"reconcile": found.as_json(), "gate": judge(tools, claim, live, version)}
+        report = {"reconcile": found.as_json(), "gate": judge(context, claim, live, version)}
 
         def ready(session: Session) -> None:
             change_version(session, version, state="ready", stale_since=None, report=report)
 
-        source = StoredSource(tools, claim.catalogue_id, version, "missing")
-        catch_up(tools, claim, source, version.stale_since or 0, ready)
+        source = StoredSource(context, claim.catalogue_id, version, "missing")
+        catch_up(context, claim, source, version.stale_since or 0, ready)
         return report
 
     def _finish_in_place(self, claim: ChunkClaim, live: IndexVersion) -> dict[str, Any]:
-        tools = self.tools
-        pipeline = tools.pipelines.of(live)
+        context = self.context
+        pipeline = context.pipelines.of(live)
 
         def done(session: Session) -> None:
             # The thresholds of the detector may have changed since it was first filled.
             change_version(session, live, detector=pipeline.detector.version)
 
-        tools.index.flush(live.collection)
-        source = StoredSource(tools, claim.catalogue_id, live, "none")
-        catch_up(tools, claim, source, int(claim.source.get("since", 0)), done)
-        live = required_version(tools, claim)
-        report = reconcile(tools, claim, live, repair=bool(claim.options.get("repair")))
+        context.index.flush(live.collection)
+        source = StoredSource(context, claim.catalogue_id, live, "none")
+        catch_up(context, claim, source, int(claim.source.get("since", 0)), done)
+        live = required_version(context, claim)
+        report = reconcile(context, claim, live, repair=bool(claim.options.get("repair")))
         return {"reconcile": report.as_json(), "promoted": False, "index": live.number}
 
 
