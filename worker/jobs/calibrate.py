@@ -117,7 +117,7 @@ class Calibrate(Once):
             photos += len(made)
         return photos
 
-    def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[Shown]:
+    def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[CataloguePicture]:
         images = decode_stored(self.context, [picture.key for picture in pictures])
         for picture, image in zip(pictures, images, strict=True):
             if image is not None:

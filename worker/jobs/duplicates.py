@@ -70,8 +70,8 @@ class FindDuplicates:
         context, live = self.context, self._live(claim)
         assert live is not None, "a catalogue never loses its live index"
         with context.database.read() as session:
-            pictures = pictures_of(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-        pairs = neighbours(context.database, context.index, live, pictures, read_limits(claim))
+            pictures = load_pictures(session, claim.catalogue_id, live.id, [i.product_id for i in items])
+        pairs = find_neighbour_pairs(context.database, context.index, live, pictures, read_limits(claim))
         with context.database.write() as session:
             write_pairs(session, claim.job_id, pairs)
             context.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
@@ -151,8 +151,8 @@ class _Finish:
 
     def _group(self, kind: DuplicateKind, products: Any, duplicates: Duplicates) -> ProductRanking:
         """Write the groups of a kind; return the products with the numbers of their groups."""
-        order = Order(in_order(self._context.database, self._claim.catalogue_id, products))
-        found = groups(self._context.database, order, duplicates, self._numbered, self._pulse)
+        order = ProductRanking(rank_products(self._context.database, self._claim.catalogue_id, products))
+        found = generate_groups(self._context.database, order, duplicates, self._numbered, self._pulse)
         for number, members in found:
             self._numbered = number + 1
             self._counts[f"{kind} groups"] += 1
@@ -168,7 +168,7 @@ class _Finish:
         claim = self._claim
         with self._context.database.write() as session:
             self._context.desk.renew_lease(session, claim)
-            names = names_of(session, [m.product for _, _, members in self._rows for m in members])
+            names = load_product_ids(session, [m.product for _, _, members in self._rows for m in members])
             rows = [
                 {
                     "job_id": claim.job_id,

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Maximum number of stored embeddings that are checked.
 _SAMPLE = 20_000
-_NORM_TOLERANCE = 1e-2
+_STORED_NORM_TOLERANCE = 1e-2
 #: Minimum number of shoppers' photos; below it, overlap and drift use the catalogue's own pictures too.
 _MIN_PHOTOS = 20
 

@@ -170,7 +170,7 @@ class Pipeline:
         targets: list[list[Detection | None]] = [[*detections] or [None] for detections in found]
         jobs = [(image, d) for image, ds in zip(images, targets, strict=True) for d in ds]
         rows = iter(self._embed(run_in_batches(self._crop, jobs, self.batch), pause))
-        return [[EmbeddedObject(d or WHOLE, next(rows)) for d in ds] for ds in kept]
+        return [[EmbeddedObject(d or WHOLE, next(rows)) for d in ds] for ds in targets]
 
     def warm_up(self) -> None:
         """Run both models for one image and for a full batch, so that the first search is not slow."""
