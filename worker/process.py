@@ -72,7 +72,7 @@ class WorkerProcess:
 
     def take_over(self) -> None:
         """Release what an earlier process of this name held when it died: only one runs at a time."""
-        jobs = self.catalogue.tools.desk
+        jobs = self.catalogue.context.desk
         chunks = jobs.take_over()
         lost = self.search.desk.take_over() + chunks
         if chunks:
@@ -165,7 +165,7 @@ def _process(
     children = settings.models.decode_threads
     pictures = open_picture_sandbox(settings, children, catalogue=True, wait_s=WORKER_WAIT_S)
     pictures.warm_up()
-    tools = JobContext(
+    context = JobContext(
         database=database,
         desk=open_job_queue(settings, database, name),
         store=store,
@@ -199,7 +199,7 @@ def _process(
             probes=ProbeRecorder(database, settings.search.probe_share),
             calibrations=Calibrations(settings.models_folder),
         ),
-        catalogue=CatalogueLane(tools, settings.jobs.chunk_items, settings.jobs.hang_s),
+        catalogue=CatalogueLane(context, settings.jobs.chunk_items, settings.jobs.hang_s),
         periodics=[],
     )
 

@@ -102,4 +102,4 @@ def test_items_of_a_newer_version_are_left_to_a_newer_worker(
 def test_the_kinds_that_are_claimed_are_those_that_can_be_done(lane: CatalogueLane) -> None:
     from shared.contracts.states import JobKind
 
-    assert set(JobKind) == set(job_kinds(lane.tools))
+    assert set(JobKind) == set(job_kinds(lane.context))

@@ -34,7 +34,7 @@ from shared.searches.repository import SearchRepository
 from shared.webhooks.queue import WebhookQueue
 from shared.webhooks.repository import WebhookRepository
 from worker.jobs.imports import _options
-from worker.products.loading import _product_of
+from worker.products.manifest_source import _merged_product
 from worker.search.boosting import Boosting
 from worker.search.embedding_reuse import readable, reuse
 from worker.search.queries import wanted_filter
@@ -122,7 +122,7 @@ def test_every_waiting_job_is_claimed_and_its_items_are_read(old: Database) -> N
     assert len(items) == 4
     for claim, item in items:
         if claim.kind == "put" and "patch" not in item.payload:
-            product = _product_of(item, None)
+            product = _merged_product(item, None)
             assert product.titles["de"] == "Roter Stuhl"
             assert product.attributes["nested"] == {"a": [1, "b", None, True]}
     (imported,) = [claim for claim in claims if claim.kind == "import"]

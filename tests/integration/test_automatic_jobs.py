@@ -42,7 +42,7 @@ class Steps(Once):
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         for step in range(1, 6):
-            self.lane[0].tools.give_way(claim)
+            self.lane[0].context.give_way(claim)
             if step == 2 and not self.wanted:
                 self.wanted = self.jobs.create_import("books", {"archive": "upload"}).id
             self.done.append(f"calibrate {step}")
@@ -53,7 +53,7 @@ class Steps(Once):
 class Import:
     """An import of one product."""
 
-    tools: JobContext
+    context: JobContext
     done: list[str]
     finishes = False
 
@@ -78,7 +78,7 @@ def run(database: Database) -> tuple[Steps, str, JobRepository]:
     parts |= {"database": database, "desk": desk(database), "give_way": lambda claim: None}
     lane = CatalogueLane(JobContext(**parts), chunk_items=10)
     steps = Steps([lane], jobs)
-    lane._kinds |= {"calibrate": steps, "import": Import(lane.tools, steps.done)}
+    lane._kinds |= {"calibrate": steps, "import": Import(lane.context, steps.done)}
     while lane.work_one() is not None:
         pass
     return steps, system, jobs

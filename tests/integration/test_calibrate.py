@@ -21,7 +21,7 @@ from tests.reprocess_shop import NEW
 from tests.shop import Shop
 from worker.calibration.calibration_store import DEFAULTS, Calibrations
 from worker.indexes.versions import live_index
-from worker.jobs.calibrate import LEAST_PRODUCTS
+from worker.jobs.calibrate import MIN_PRODUCTS
 
 PRODUCTS = 60
 
@@ -135,7 +135,7 @@ def test_a_small_catalogue_says_so_and_keeps_its_scores(shop: Shop) -> None:
         ranking(shop).calibrate("shop", 9)
     report = calibrate(shop)
     assert not report["calibrated"]
-    assert f"5 products with pictures, and {LEAST_PRODUCTS} are needed" in str(report["why_not"])
+    assert f"5 products with pictures, and {MIN_PRODUCTS} are needed" in str(report["why_not"])
     assert unsure(shop.search(product_photo(1)))
     # That is known now: a calibration that comes with the models would not be used either.
     with shop.worker.database.read() as session:

@@ -208,9 +208,9 @@ def test_what_could_not_be_done_is_tried_again(shop: IndexShop) -> None:
     shop.work(1)  # the plan
     with shop.database.write() as session:
         session.scalars(select(Chunk).where(Chunk.job_id == job, Chunk.stage == "finish")).one().attempts = 19
-    claim = shop.worker.catalogue.tools.desk.claim()
+    claim = shop.worker.catalogue.context.desk.claim()
     assert claim is not None
-    shop.worker.catalogue.tools.desk.postpone(claim, 0.0, "Milvus broke", count_attempt=True)
+    shop.worker.catalogue.context.desk.postpone(claim, 0.0, "Milvus broke", count_attempt=True)
     assert shop.jobs.status(job).state == "failed"
     again = shop.jobs.retry(job, None, 4).id
     assert shop.done(again).state == "succeeded"

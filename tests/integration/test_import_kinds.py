@@ -56,7 +56,7 @@ def test_a_packed_parquet_manifest_and_one_with_addresses(shop: Shop) -> None:
             raise Refused("The address leads into a private network.")
         return photos[name]
 
-    fetcher = shop.worker.catalogue.tools.sources._fetcher
+    fetcher = shop.worker.catalogue.context.sources._fetcher
     fetcher.allowed, fetcher.fetch = True, fetch
     job = upload(shop, "csv", LINES.encode())
     assert reasons(shop, job) == {

@@ -86,7 +86,7 @@ def test_a_product_put_by_hand_does_not_wait_for_a_manifest_to_be_read(
             yield row
 
     monkeypatch.setattr("worker.jobs.imports.read_rows", slow)
-    monkeypatch.setattr("worker.jobs.lane._LOOK_S", -1.0)
+    monkeypatch.setattr("worker.jobs.lane._POLL_INTERVAL_S", -1.0)
     shop.work()
     assert [kind for kind, _ in noted] == ["put", "plan", "items", "finish"]
     assert shop.jobs.status(bulk).counts.new == 6
@@ -95,7 +95,7 @@ def test_a_product_put_by_hand_does_not_wait_for_a_manifest_to_be_read(
 def test_a_product_that_ended_a_worker_once_is_not_taken_into_a_bulk_chunk(shop: Shop) -> None:
     """It goes alone from then on, so that no bulk chunk is blamed for it."""
     shop.accept_import(dict(pictures(4)))
-    desk, other = shop.worker.catalogue.tools.desk, JobQueue(shop.worker.database, "other", 60.0, 4, 4)
+    desk, other = shop.worker.catalogue.context.desk, JobQueue(shop.worker.database, "other", 60.0, 4, 4)
     bulk = desk.claim()
     assert bulk is not None
     put_by_hand(shop)

@@ -13,7 +13,7 @@ from shared.jobs.repository import JobRepository
 from tests.job_builders import claim_of, desk, jobs
 from tests.packing import pictures
 from tests.shop import Shop, reasons, shop
-from worker.products import order, tables, writing
+from worker.products import manifest_source, order, tables
 
 __all__ = ["jobs", "shop"]
 
@@ -53,7 +53,7 @@ def test_control_without_the_comparison_the_older_import_wins(
     shop.import_files(FILES)
     older = shop.accept_import(FILES)
     shop.done(shop.jobs.create_patch("shop", "p0", {"price": 99}).id)
-    for module in (tables, writing):
+    for module in (tables, manifest_source):
         monkeypatch.setattr(module, "find_superseded", lambda *_: set())
     shop.done(older)
     assert price(shop, "p0") == 20

@@ -29,6 +29,7 @@ from tests import builders
 from tests.servers import wait_for
 from tests.shop import Shop
 from tests.web_builders import open_shop, upload
+from worker.products import manifest_source
 from worker.products import writing as product_writing
 from worker.products.embedding import embed_contents
 
@@ -121,7 +122,7 @@ def test_a_picture_that_an_import_found_there_is_stored_again(
 @BOTH
 def test_without_the_count_its_picture_is_lost(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(product_writing, "require_no_sweep", lambda session, since: None)
+    monkeypatch.setattr(manifest_source, "require_no_sweep", lambda session, since: None)
     assert not shop.store.exists(swept_while_embedded(shop, monkeypatch))
 
 

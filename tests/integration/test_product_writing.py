@@ -155,7 +155,7 @@ def test_a_product_put_by_hand_in_the_middle_of_its_import_leaves_no_strange_row
 
     monkeypatch.setattr(ProductStages, "embed", embed_while_somebody_puts)
     if not guarded:
-        monkeypatch.setattr("worker.products.writing.require_unchanged", lambda *_: None)
+        monkeypatch.setattr("worker.products.manifest_source.require_unchanged", lambda *_: None)
     waits = [True]
     manifest = "product_id,images\n" + "\n".join(f"p{n},p{n + 10}.jpg" for n in range(6))
     status = shop.jobs.status(shop.import_files({**bulk, "manifest.csv": manifest}))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from shared.contracts import TaskStatus
+from shared.jobs.work import ChunkClaim, Item
 from tests.index_shop import IndexShop
 from tests.memory_index import MemoryIndex
 from tests.servers import wait_for
-from worker.filling.stored import RowFiller
 from worker.indexes.rows import row_key
 from worker.indexes.versions import lock_catalogue_changes
+from worker.products.stored_source import StoredSource
+from worker.products.writing import ProductStages
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_rebuild_goes_on_with_the_chunk_that_a_dead_worker_held(
     lose(shop)
     job = shop.indexes.rebuild("shop").id
     shop.work(1)  # the plan
-    held = shop.worker.catalogue.tools.desk.claim()
+    held = shop.worker.catalogue.context.desk.claim()
     assert held is not None
     assert held.stage == "items"
     shop.worker.close()
@@ -99,18 +100,20 @@ def test_a_rebuild_goes_on_with_the_chunk_that_a_dead_worker_held(
 def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexShop, noticed: bool) -> None:
     shop.fill(3)
     version = shop.live()
-    tools = shop.worker.catalogue.tools
-    filler = RowFiller(tools, 1, version)
-    read = filler.load(["p1", "p2", "nobody"])
-    assert read.product_ids == {"p1", "p2"}
-    [gone] = [row.key for row in read.rows if row.product_id == "p1"]
+    context = shop.worker.catalogue.context
+    claim = cast(ChunkClaim, None)  # nothing of it is recorded
+    stages = ProductStages(context, claim, StoredSource(context, 1, version, "none"), is_recorded=False)
+    batch = stages.load([Item(0, 0, name, {}, 0) for name in ("p1", "p2", "nobody")])
+    results = {outcome.item.product_id: outcome.result for outcome in batch.settled}
+    assert results == {"p1": "unchanged", "p2": "unchanged", "nobody": "deleted"}
+    [gone] = [row.key for row in batch.kept_rows[version.id] if row.product_id == "p1"]
     assert gone == row_key(gone[:32], 0)
 
     shop.delete("p1")
     if not noticed:
-        with tools.database.read() as session:
-            read = replace(read, changes=lock_catalogue_changes(session, 1))
-    filler.write(read)
+        with context.database.read() as session:
+            batch.changes = lock_catalogue_changes(session, 1)
+    stages.write(batch)
     assert (gone in shop.keys(version.collection)) is not noticed
 
 

@@ -190,7 +190,7 @@ def test_a_product_put_in_the_middle_of_a_comparison_goes_first(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.import_files(dict(pictures(8)))
-    monkeypatch.setattr("worker.jobs.heartbeat._EVERY_S", 0.0)
+    monkeypatch.setattr("worker.jobs.heartbeat._INTERVAL_S", 0.0)
     put: list[str] = []
     keyed = type(shop.worker.index).sorted_keys
 
@@ -226,7 +226,7 @@ def test_keys_of_the_database_come_in_the_order_of_their_bytes_over_any_pages(
     want = sorted(keys(shop))
     assert len(want) == 6 * 13
     for page in (13, 14, 20, 50, 5000):
-        monkeypatch.setattr("worker.indexes.expected_rows._PAGE", page)
+        monkeypatch.setattr("worker.indexes.expected_rows._PAGE_ROWS", page)
         assert keys(shop) == want
         assert all(a < b for a, b in pairwise(keys(shop)))
     assert list(expected_keys(shop.worker.database, version + 1)) == []
@@ -237,7 +237,7 @@ def test_listing_the_catalogue_takes_no_more_memory_for_ten_times_the_rows(
 ) -> None:
     shop.import_files(dict(pictures(1)))
     version = shop.live().id
-    monkeypatch.setattr("worker.indexes.expected_rows._PAGE", 100)
+    monkeypatch.setattr("worker.indexes.expected_rows._PAGE_ROWS", 100)
     with shop.worker.database.write() as session:
         seen = session.scalars(select(Detection)).one()
         values = {c.name: getattr(seen, c.name) for c in Detection.__table__.columns}

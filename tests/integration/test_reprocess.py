@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from tests.conftest import new_postgres_database
 from tests.index_shop import CHUNK
 from tests.memory_index import MemoryIndex
 from tests.reprocess_shop import NEW, OLD, ReprocessShop
-from worker.filling.pictures import Filler
-from worker.jobs.filling import RowStages
+from worker.products.batch import Batch
+from worker.products.writing import ProductStages
 from worker.vision.baselines import PerceptualHash
 
 
@@ -101,22 +101,18 @@ def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
 ) -> None:
     """The chunk has read p0 to p1 when they change: it then writes old rows over the new ones."""
     shop.fill(6)
-    embed = Filler.embed
+    embed = ProductStages.embed
     done: list[bool] = []
 
-    def change(read: Collection[str]) -> None:
-        if not done and "p0" in read:
+    def embed_late(stages: ProductStages, batch: Batch) -> None:
+        if not done and "p0" in {item.product_id for item in batch.items}:
             done.append(True)
             shop.put("p0", 0, category="Moved meanwhile")
             shop.delete("p1")
+        embed(stages, batch)
 
-    def embed_late(filler: Filler, batch: Any) -> None:
-        change(batch.products)
-        embed(filler, batch)
-
-    monkeypatch.setattr(Filler, "embed", embed_late)
-    # A rebuild embeds nothing: its chunk has this moment for it.
-    monkeypatch.setattr(RowStages, "embed", lambda stages, batch: change(batch[1].product_ids))
+    # A rebuild embeds nothing, but has this stage too.
+    monkeypatch.setattr(ProductStages, "embed", embed_late)
     if not guarded:
         for module in ("reprocess", "rebuild"):
             monkeypatch.setattr(f"worker.jobs.{module}.catch_up", only_finish)
@@ -137,10 +133,10 @@ def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
     assert shop.found(0, category="Moved meanwhile") == (["p0"] if guarded else [])
 
 
-def only_finish(tools: Any, claim: Any, filler: Any, since: int, done: Any) -> None:
+def only_finish(context: Any, claim: Any, source: Any, since: int, complete: Any) -> None:
     """The end of a job without catching up."""
-    with tools.database.write() as session:
-        done(session)
+    with context.database.write() as session:
+        complete(session)
 
 
 class Killed(BaseException):
@@ -154,13 +150,13 @@ def test_killed_at_any_point_it_goes_on_and_does_at_most_one_chunk_again(
     shop = ReprocessShop(tmp_path, MemoryIndex(), search=SearchSettings(max_attempts=20))
     shop.fill(12)
     embedded: list[int] = []
-    embed = Filler.embed
+    embed = ProductStages.embed
 
-    def counted(filler: Filler, batch: Any) -> None:
-        embedded.append(sum(content.pixels is not None for content in batch.contents.values()))
-        embed(filler, batch)
+    def counted(stages: ProductStages, batch: Batch) -> None:
+        embedded.append(sum(content.pixels is not None for content in batch.contents))
+        embed(stages, batch)
 
-    monkeypatch.setattr(Filler, "embed", counted)
+    monkeypatch.setattr(ProductStages, "embed", counted)
     job = shop.reprocess(promote="auto")
     places = [
         ("tests.memory_index.MemoryIndex.create", 1, "after"),  # a collection, and no row yet

@@ -38,8 +38,8 @@ def attempts(shop: Shop, job: str) -> set[int]:
 
 
 def test_bad_rows_fail_alone_and_the_dry_run_names_them_before(shop: Shop) -> None:
-    tools = shop.worker.catalogue.tools
-    tools.sources._fetcher.allowed = True
+    context = shop.worker.catalogue.context
+    context.sources._fetcher.allowed = True
     files: dict[str, Any] = {"manifest.csv": manifest(), **pictures(len(GOOD))}
     dry = shop.import_files(files, dry_run=True)
     done = shop.import_files(files)
@@ -65,7 +65,7 @@ def test_a_row_that_the_index_refuses_fails_and_the_others_are_found(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second net: a limit that the checks on reading do not know."""
-    index = shop.worker.catalogue.tools.index
+    index = shop.worker.catalogue.context.index
     taken = index.upsert
 
     def picky(collection: str, rows: Sequence[IndexRow]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from shared.errors import Misconfigured
-from worker.indexes.pipelines import Build, CropMode, Pipelines, crop_mode, name_in
+from worker.indexes.pipelines import Build, CropMode, Pipelines, crop_mode, registry_name
 from worker.indexes.versions import IndexVersion
 from worker.vision.baselines import ColourHistogram, WholeImage
 from worker.vision.pipeline import Pipeline
@@ -123,4 +123,4 @@ def test_many_that_want_the_same_load_it_once_and_others_do_not_wait() -> None:
     ],
 )
 def test_what_a_version_string_tells(text: str, name: str, mode: str | None) -> None:
-    assert (name_in(text), crop_mode(text)) == (name, mode)
+    assert (registry_name(text), crop_mode(text)) == (name, mode)

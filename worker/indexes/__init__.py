@@ -1,1 +1,1 @@
-"""Index versions: which collection holds what of a catalogue, and how it is filled."""
+"""Index versions: the collections of a catalogue, their rows and their models."""

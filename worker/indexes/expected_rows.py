@@ -1,17 +1,18 @@
-"""What the database wants an index version's collection to hold: keys in order."""
+"""Keys that an index version's collection should hold, from the database, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.database import Database
+from shared.database.pages import pages
 from shared.database.tables import Detection, Image, Product
 from worker.indexes.rows import row_key
 
-_PAGE = 5000
+_PAGE_ROWS = 5000
 
 
 def expected_keys(database: Database, version_id: int) -> Iterator[str]:
@@ -19,31 +20,22 @@ def expected_keys(database: Database, version_id: int) -> Iterator[str]:
 
     Ids of images are lower-case hexadecimal, so their order is the same in every collation.
     """
-    after, more = ("", 0), True
-    rows: list[tuple[str, int]] = []
-    while more:
-        with database.read() as session:
-            page = session.execute(
-                select(Detection.image_id, Detection.number)
-                .where(
-                    Detection.index_version == version_id,
-                    tuple_(Detection.image_id, Detection.number) > after,
-                )
-                .order_by(Detection.image_id, Detection.number)
-                .limit(_PAGE)
-            ).all()
-        more = len(page) == _PAGE
-        rows += [(row.image_id, row.number) for row in page]
-        after = rows[-1] if rows else after
-        # The last image may go on in the next page.
-        whole = [r for r in rows if r[0] != after[0]] if more else rows
-        rows = [r for r in rows if r[0] == after[0]] if more else []
-        # By text: object 10 comes before object 2.
-        yield from sorted([row_key(image_id, number) for image_id, number in whole])
+    key = Detection.image_id, Detection.number
+    query = select(*key).where(Detection.index_version == version_id)
+    keys: list[str] = []
+    last = ""
+    for page in pages(database, query, key, _PAGE_ROWS):
+        for image_id, number in page:
+            if image_id != last:
+                # As text: object 10 comes before object 2.
+                yield from sorted(keys)
+                keys, last = [], image_id
+            keys.append(row_key(image_id, number))
+    yield from sorted(keys)
 
 
 def known_keys(session: Session, version_id: int, keys: Sequence[str]) -> set[str]:
-    """Return those of the keys that the database has now."""
+    """Return the subset of the keys that the database has now."""
     images = {key.rpartition("-")[0] for key in keys}
     rows = session.execute(
         select(Detection.image_id, Detection.number).where(

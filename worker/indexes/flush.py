@@ -1,6 +1,6 @@
-"""Lets Milvus seal what single products wrote: until then those rows live in its log alone.
+"""Periodic flush of the rows of single updates: until a flush they are in Milvus' log only.
 
-A bulk job flushes at its end. Rows put by hand were seen to be missing after a restart of Milvus 2.3.5
+A bulk job flushes at its end. Rows of single updates were missing after a restart of Milvus 2.3.5
 (docs/milvus.md), and many of them make the next start slow.
 """
 
@@ -19,12 +19,12 @@ from worker.vector_index.contract import VectorIndex
 
 log = logging.getLogger(__name__)
 
-#: Each flush of few rows makes a small segment, which Milvus has to merge later: so not too often.
-FLUSH_EVERY_S = 300.0
+#: Each flush of few rows makes a small segment, which Milvus has to merge later.
+FLUSH_INTERVAL_S = 300.0
 
 
 class IndexFlusher:
-    """Flushes the collections whose catalogues changed since it last did."""
+    """Flushes the collections whose catalogues changed since their last flush."""
 
     def __init__(self, database: Database, index: VectorIndex) -> None:
         self._database = database
@@ -32,7 +32,7 @@ class IndexFlusher:
         self._flushed: dict[str, int] = {}
 
     def flush_changed(self) -> list[str]:
-        """Flush what changed, everything at the first call; return the collections flushed."""
+        """Flush changed collections, all of them at the first call; return those flushed."""
         with self._database.read() as session:
             found = session.execute(
                 select(IndexVersionRow.collection, Catalogue.changes)
@@ -53,5 +53,5 @@ class IndexFlusher:
         return done
 
     def keep_flushing(self) -> Periodic:
-        """Do so every ``FLUSH_EVERY_S`` from a thread, until what is returned is stopped."""
-        return Periodic("flush", FLUSH_EVERY_S, self.flush_changed).start()
+        """Flush every ``FLUSH_INTERVAL_S`` from a thread, until the returned object is stopped."""
+        return Periodic("flush", FLUSH_INTERVAL_S, self.flush_changed).start()

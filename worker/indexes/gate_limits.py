@@ -1,4 +1,4 @@
-"""What an index version must keep to before it goes live by itself."""
+"""Limits that an index version must meet before it goes live automatically."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ class GateLimits:
     """Limits of the quality gate; shares are 0 to 1. See docs/reprocessing.md for why they are what they are.
 
     Attributes:
-        queries: photos that are searched for in the old and in the new version.
-        golden_loss: most that the share of golden queries whose product comes first may fall.
-        known_loss: the same of the catalogue's own pictures, slightly changed.
-        known_least: that share itself, where the old version cannot be asked.
-        overlap_least: of the ten products found in the old version, how many the new one finds too.
-        drift_most: most that the mean score of first hits may move.
-        failed_most: most pictures that could not be used.
+        queries: number of photos that are searched for in the old and in the new version.
+        golden_loss: maximum fall of the share of golden queries whose product comes first.
+        known_loss: maximum fall of the share of slightly changed catalogue pictures whose product comes
+            first.
+        known_least: minimum of that share, where the old version cannot be searched.
+        overlap_least: minimum share of the ten products of the old version that the new one finds too.
+        drift_most: maximum change of the mean score of first hits.
+        failed_most: maximum share of pictures that could not be used.
         wait_s: how long a promotion waits for search workers to load the models.
     """
 

@@ -1,4 +1,4 @@
-"""The pipelines of a worker process: each index version is filled and searched with its own models."""
+"""Model pipelines of a worker process: each index version is filled and searched with its own models."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ log = logging.getLogger(__name__)
 Build = Callable[[str, str, CropMode | None], Pipeline]
 _Key = tuple[str, str]
 
-#: Weights that cannot be had are not looked for again at every search.
+#: Time before missing weights are tried again.
 _FAILED_S = 15.0
-_LOOK_S = 2.0
+#: Interval in which the versions to load are read.
+_POLL_INTERVAL_S = 2.0
 
 
 class Pipelines:
-    """Loads the models of index versions when they are first needed, and keeps those used last.
+    """Cache of pipelines: loads the models of an index version at first use, and evicts the least used.
 
-    Safe across threads: while one loads a pipeline, others go on with what is loaded.
+    Thread-safe: while one thread loads a pipeline, others use those that are loaded.
 
     Args:
-        default: of the worker's settings, always loaded; a new catalogue starts with it.
+        default: the pipeline of the worker's settings, always loaded; a new catalogue starts with it.
         build: loads a pipeline by names of the registry, or by paths.
-        keep: how many pipelines besides the default stay in memory.
+        keep: maximum number of pipelines in memory, the default not counted.
     """
 
     def __init__(self, default: Pipeline, build: Build, keep: int = 3) -> None:
@@ -90,9 +91,9 @@ class Pipelines:
         return pipeline
 
     def load(self, versions: Iterable[IndexVersion]) -> None:
-        """Load what the versions need, as many as are kept, so that no search waits for it.
+        """Load the pipelines of versions, as many as are kept, so that no search waits for it.
 
-        Models that cannot be had are left out, and said to be by ``failures``.
+        Models that cannot be loaded are skipped; ``failures`` reports them.
         """
         wanted: dict[_Key, IndexVersion] = {}
         for version in versions:
@@ -110,16 +111,16 @@ class Pipelines:
             return [self.default.versions, *(p.versions for p in self._loaded.values())]
 
     def failures(self) -> dict[str, str]:
-        """Return what could not be loaded lately: the reason by the embedder's version."""
+        """Return the reasons of recent loading failures, by the embedder's version."""
         with self._lock:
             return {embedder: message for (_, embedder), (_, message) in self._failed.items()}
 
     def fits(self, pipeline: Pipeline, version: IndexVersion) -> bool:
-        """Whether a pipeline's embeddings can be compared with the version's."""
+        """Return whether a pipeline's embeddings can be compared with the version's."""
         return _fits(pipeline, version)
 
     def serves(self, loaded: dict[str, str], version: IndexVersion) -> bool:
-        """Whether one of another process's ``loaded`` pipelines is the version's."""
+        """Return whether one of another process's ``loaded`` pipelines is the version's."""
         return _key(loaded["detector"], loaded["embedder"]) == _key(version.detector, version.embedder)
 
     def _known(self, key: _Key) -> Pipeline | None:
@@ -129,7 +130,7 @@ class Pipelines:
             return self._loaded.get(key)
 
     def _gate(self, key: _Key) -> threading.Lock:
-        """One thread loads a pipeline, and others that want the same one wait for it."""
+        """Return the lock under which one thread loads a pipeline while others wait for it."""
         with self._lock:
             return self._loading.setdefault(key, threading.Lock())
 
@@ -147,8 +148,8 @@ class Pipelines:
                 self._loaded.popitem(last=False)
 
     def _load(self, version: IndexVersion) -> Pipeline:
-        detector = version.detector_name or name_in(version.detector)
-        embedder = version.embedder_name or name_in(version.embedder)
+        detector = version.detector_name or registry_name(version.detector)
+        embedder = version.embedder_name or registry_name(version.embedder)
         advice = (
             f"The index {version.collection} was filled with {version.detector} and {version.embedder}: give "
             "this worker those weights, or fill an index with other models (`vitrine reprocess`)."
@@ -166,18 +167,18 @@ class Pipelines:
 
 
 def keep_loaded(database: Database, pipelines: Pipelines) -> Periodic:
-    """Load what the live, building and ready versions need, now and from a thread of its own from now on."""
+    """Load the pipelines of live, building and ready versions, now and periodically from a thread."""
 
-    def look() -> None:
+    def load() -> None:
         with database.read() as session:
             versions = all_written(session)
         pipelines.load(versions)
 
     try:
-        look()
+        load()
     except VitrineError as error:
-        log.info("index versions not looked at: %s", error.message)
-    return Periodic("pipelines", _LOOK_S, look).start()
+        log.info("index versions not read: %s", error.message)
+    return Periodic("pipelines", _POLL_INTERVAL_S, load).start()
 
 
 def crop_mode(embedder: str) -> CropMode | None:
@@ -191,14 +192,14 @@ def weights_of(version: str) -> str:
     return version.split("+", 1)[0]
 
 
-def name_in(version: str) -> str:
+def registry_name(version: str) -> str:
     """Return the registry's name that a model's version string begins with."""
     return weights_of(version).rpartition("@")[0] or weights_of(version)
 
 
 def _key(detector: str, embedder: str) -> _Key:
     # The thresholds of a detector are the worker's settings, whatever they were when it was filled.
-    # Precision changes an embedding less than what tells products apart: one index serves them all.
+    # Precision changes an embedding less than products differ: one index serves all precisions.
     return weights_of(detector), embedding_space(embedder)
 
 

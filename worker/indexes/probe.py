@@ -1,4 +1,4 @@
-"""Whether Milvus answers and has the collections that searches need; workers report it with their beat."""
+"""Probe of Milvus and of the collections that searches need; workers report it with their heartbeat."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from shared.errors import VitrineError
 
 
 class Index(Protocol):
-    """What the probe asks of Milvus."""
+    """The methods of the index that the probe uses."""
 
     def collections(self, timeout_s: float | None = None) -> Iterable[str]: ...
     def describe(self) -> dict[str, Any]: ...
 
 
 class IndexProbe:
-    """Probes the index, once a call. For one thread."""
+    """Probes the index once per call. Not thread-safe."""
 
-    #: A beat must not wait longer for a Milvus that hangs.
+    #: A heartbeat must not wait longer for a Milvus that hangs.
     TIMEOUT_S = 2.0
 
     def __init__(self, database: Database, index: Index) -> None:
@@ -38,7 +38,7 @@ class IndexProbe:
         a rebuild may replace it. One that has no rows yet may not be created yet.
 
         Raises:
-            DatabaseUnavailable: nothing can be said.
+            DatabaseUnavailable: the live collections cannot be read.
         """
         with self._database.read() as session:
             live = session.execute(

@@ -1,4 +1,4 @@
-"""The one place that makes rows of the index from a product and an embedding."""
+"""Rows of the index from a product and an embedding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.vision import Embeddings
 
 
 def row_key(image_id: str, number: int) -> str:
-    """Return the primary key of an object's row: the same object has the same key for ever."""
+    """Return the primary key of an object's row: the same object always has the same key."""
     return f"{image_id}-{number}"
 
 
@@ -26,7 +26,7 @@ def index_row(
     """Return the row of one object of one picture.
 
     Args:
-        product: as it is to be found from now on, not as it was.
+        product: in its new state.
         facts: ``filter_fields(product)``; handed in because a product has many rows.
         number: of the object in the picture, 0 for the main one.
         embedding: ``(D,) float32``, normalised.

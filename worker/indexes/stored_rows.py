@@ -1,19 +1,18 @@
-"""Rows of the index from what the database has of products: no picture, no model, two statements a batch."""
+"""Rows of the index from what the database has: no picture, no model, two statements a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Catalogue, Detection, Image, Product
-from shared.filters import FilterFields
-from worker.indexes.rows import row_key
+from shared.filters import FilterFields, ProductData
+from worker.indexes.rows import index_row
 from worker.vector_index.contract import IndexRow
-from worker.vision import Embeddings
 from worker.vision.packing import unpack_embeddings
 
 _COLUMNS = (
@@ -26,6 +25,9 @@ _COLUMNS = (
     Detection.colours,
     Detection.embedding,
 )
+
+#: What rows say of products, by product id: the product, and its filter fields.
+Labels = Mapping[str, tuple[ProductData, FilterFields]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +50,30 @@ def rows_of_products(
 ) -> StoredRows:
     """Return the rows of products from their stored embeddings."""
     changes = session.scalar(select(Catalogue.changes).where(Catalogue.id == catalogue_id))
-    wanted = (Product.catalogue_id == catalogue_id, Product.product_id.in_(product_ids))
-    rows = _rows(session, _of_version(version_id).where(*wanted))
-    there = {row.product_id for row in rows}
-    if len(there) < len(product_ids):
-        there.update(session.scalars(select(Product.product_id).where(*wanted)))
-    return StoredRows(rows, there, changes or 0)
+    conditions = (Product.catalogue_id == catalogue_id, Product.product_id.in_(product_ids))
+    rows = _load_rows(session, _of_version(version_id).where(*conditions))
+    existing = {row.product_id for row in rows}
+    if len(existing) < len(product_ids):
+        existing.update(session.scalars(select(Product.product_id).where(*conditions)))
+    return StoredRows(rows, existing, changes or 0)
+
+
+def rows_of_images(
+    session: Session, version_id: int, image_ids: Collection[str], labels: Labels
+) -> list[IndexRow]:
+    """Return the rows of pictures from their stored embeddings.
+
+    Args:
+        labels: what the rows say of products instead of what the database has of them.
+    """
+    return _load_rows(session, _of_version(version_id).where(Detection.image_id.in_(image_ids)), labels)
 
 
 def rows_of_keys(session: Session, version_id: int, keys: Collection[str]) -> list[IndexRow]:
-    """Return the rows of keys from their stored embeddings; those deleted meanwhile are left out."""
+    """Return the rows of keys from their stored embeddings; those deleted concurrently are left out."""
     images = {key.rpartition("-")[0] for key in keys}
     wanted = set(keys)
-    found = _rows(session, _of_version(version_id).where(Detection.image_id.in_(images)))
-    return [row for row in found if row.key in wanted]
+    return [row for row in rows_of_images(session, version_id, images, {}) if row.key in wanted]
 
 
 def _of_version(version_id: int) -> Select[Any]:
@@ -74,29 +86,19 @@ def _of_version(version_id: int) -> Select[Any]:
     )
 
 
-def _rows(session: Session, query: Select[Any]) -> list[IndexRow]:
+def _load_rows(session: Session, query: Select[Any], labels: Labels | None = None) -> list[IndexRow]:
     # Past the ORM, which takes as long for a row as all else here.
     found = session.connection().execute(query).all()
     if not found:
         return []
-    facts: dict[str, FilterFields] = {}
-    embeddings = unpack_embeddings([row.embedding for row in found])
-    return [_row(row, each, facts) for row, each in zip(found, embeddings, strict=True)]
-
-
-def _row(row: Row[Any], embedding: Embeddings, facts: dict[str, FilterFields]) -> IndexRow:
-    """Make one row; a product's facts are read once for all its pictures."""
-    known = facts.get(row.product_id)
-    if known is None:
-        known = FilterFields.from_json(row.facts)
-        facts[row.product_id] = known
-    return IndexRow(
-        key=row_key(row.image_id, row.number),
-        product_id=row.product_id,
-        image_id=row.image_id,
-        number=row.number,
-        category=row.category,
-        price=None if row.price is None else float(row.price),
-        embedding=embedding,
-        facts=known.with_colours(row.colours or ()),
-    )
+    # The filter fields of a product are read once for all its pictures.
+    known: dict[str, tuple[Any, FilterFields]] = dict(labels or {})
+    rows = []
+    for row, embedding in zip(found, unpack_embeddings([row.embedding for row in found]), strict=True):
+        if row.product_id not in known:
+            known[row.product_id] = row, FilterFields.from_json(row.facts)
+        product, fields = known[row.product_id]
+        rows.append(
+            index_row(row.product_id, product, fields, row.image_id, row.number, embedding, row.colours)
+        )
+    return rows

@@ -1,4 +1,4 @@
-"""The index versions of a catalogue: which collection holds what, made by which models."""
+"""Index versions of a catalogue: their collections, models and states."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from shared.errors import IndexUnavailable, UnknownCatalogue
 from worker.vector_index.contract import VectorIndex
 from worker.vision.pipeline import Pipeline
 
-#: States whose collections are complete or on the way there: writes go to them.
+#: States of versions that are written.
 WRITTEN = ("live", "building", "ready")
 KEPT = (*WRITTEN, "retired")
 
 
 @dataclass(frozen=True, slots=True)
 class IndexVersion:
-    """An index version of a catalogue; the live one, unless ``state`` says otherwise.
+    """An index version of a catalogue.
 
     Attributes:
         number: 1 is the catalogue's first.
         state: building | ready | live | retired | pruned.
         detector, embedder: the versions of the models that fill it.
         detector_name, embedder_name: how they are loaded; empty where only the versions tell.
-        beside: a second collection of it that a rebuild fills, None else.
-        stale_since: the catalogue's change after which ``collection`` may lack something, None while it
-            is complete; ``beside_since`` is the same of ``beside``.
-        epoch: grows whenever what is written where changes.
+        beside: the second collection, which a rebuild fills; None without a rebuild.
+        stale_since: the catalogue's change after which ``collection`` may lack rows; None while it is
+            complete.
+        beside_since: the catalogue's change after which the second collection may lack rows.
+        epoch: grows whenever the collections that are written change.
     """
 
     id: int
@@ -54,11 +55,11 @@ class IndexVersion:
 
     @property
     def collections(self) -> tuple[str, ...]:
-        """Where its rows are written: usually one place, two during a rebuild."""
+        """The collections that its rows are written to: one, or two during a rebuild."""
         return (self.collection,) if self.beside is None else (self.collection, self.beside)
 
 
-#: What of a row makes a ``IndexVersion``.
+#: Columns of ``index_versions`` that make an ``IndexVersion``.
 LIVE_COLUMNS = tuple(IndexVersionRow.__table__.c[field.name] for field in fields(IndexVersion))
 
 
@@ -78,7 +79,7 @@ def kept_indexes(session: Session, catalogue_id: int) -> list[IndexVersion]:
 
 
 def all_written(session: Session) -> list[IndexVersion]:
-    """Return what ``written_indexes`` does for all catalogues, the live ones first, then the newest."""
+    """Return the written versions of all catalogues, the live ones first, then the newest."""
     rows = session.scalars(
         select(IndexVersionRow).where(IndexVersionRow.state.in_(WRITTEN)).order_by(IndexVersionRow.id.desc())
     )
@@ -99,7 +100,7 @@ def find_model_version(session: Session, detector: str, embedder: str) -> int | 
 
 
 def model_version_id(session: Session, detector: str, embedder: str) -> int:
-    """Return the id of two models' versions, made in this transaction if it is new."""
+    """Return the id of two models' versions, inserted in this transaction if it is new."""
     found = find_model_version(session, detector, embedder)
     if found is not None:
         return found
@@ -109,7 +110,7 @@ def model_version_id(session: Session, detector: str, embedder: str) -> int:
             session.add(row)
             session.flush()
             return row.id
-    except IntegrityError:  # another worker made it at the same moment
+    except IntegrityError:  # another worker inserted it concurrently
         made = find_model_version(session, detector, embedder)
         assert made is not None
         return made
@@ -120,17 +121,17 @@ def next_change_number(
 ) -> int:
     """Count a change of the catalogue; called first in a transaction that changes products.
 
-    Whoever else changes the catalogue waits until this transaction ends, so that numbers are given in
-    the order in which changes become visible. Versions are told from it how far they are complete.
+    Other changes of the catalogue wait until this transaction ends, so that numbers are in the order in
+    which changes become visible. ``stale_since`` of a version refers to them.
 
     Args:
-        versions: what the caller wrote (or deleted) rows of before this transaction.
+        versions: those that the caller wrote rows to, or deleted rows from, before this transaction.
 
     Returns:
         The change's number, for ``products.change``.
 
     Raises:
-        IndexUnavailable: rows go elsewhere now: the caller's rows must be written again.
+        IndexUnavailable: other collections are written now: the caller must write its rows again.
     """
     number: int | None = session.scalar(
         update(Catalogue)
@@ -144,19 +145,28 @@ def next_change_number(
         served = {(v.id, v.epoch) for v in versions}
         wanted = {(v.id, v.epoch) for v in written_indexes(session, catalogue_id)}
         if not wanted <= served:
-            raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+            raise IndexUnavailable("The index versions of this catalogue changed concurrently: write again.")
     return number
 
 
-def require_same_places(session: Session, version: IndexVersion) -> None:
-    """Raise IndexUnavailable if rows of the version go elsewhere since it was read: write them again."""
+def change_version(session: Session, version: IndexVersion, **values: Any) -> None:
+    """Change the row of an index version and begin a new epoch: jobs check again where its rows go."""
+    session.execute(
+        update(IndexVersionRow)
+        .where(IndexVersionRow.id == version.id)
+        .values(epoch=IndexVersionRow.epoch + 1, **values)
+    )
+
+
+def require_same_collections(session: Session, version: IndexVersion) -> None:
+    """Raise IndexUnavailable if other collections of the version are written since it was read."""
     now = index_version(session, version.id)
     if now is None or now.epoch != version.epoch:
-        raise IndexUnavailable("The index versions of this catalogue changed meanwhile: write again.")
+        raise IndexUnavailable("The index versions of this catalogue changed concurrently: write again.")
 
 
 def lock_catalogue_changes(session: Session, catalogue_id: int) -> int:
-    """Return the number of the catalogue's last change; no other comes before this transaction ends."""
+    """Block changes of the catalogue until this transaction ends; return the number of the last one."""
     query = select(Catalogue.changes).where(Catalogue.id == catalogue_id).with_for_update()
     number = session.scalar(query)
     if number is None:
@@ -165,10 +175,10 @@ def lock_catalogue_changes(session: Session, catalogue_id: int) -> int:
 
 
 def open_collection(database: Database, index: VectorIndex, live: IndexVersion) -> None:
-    """Make the live version's collection and alias if they are not there.
+    """Create the live version's collection and alias if they are missing.
 
-    Safe when several workers do it at once, and when one dies half-way: the version's row came first, and
-    collection and alias are made again until both are there.
+    Safe when several workers do it concurrently, and when one dies half-way: the version's row came first,
+    and collection and alias are created again until both exist.
 
     Raises:
         IndexUnavailable: the collection is gone although the catalogue has products.
@@ -177,7 +187,7 @@ def open_collection(database: Database, index: VectorIndex, live: IndexVersion) 
         with database.read() as session:
             filled = is_filled(session, live.id)
         if filled and live.beside is None:
-            # An empty collection would hide that: searches would find nothing, without an error.
+            # An empty collection would hide the loss: searches would find nothing, without an error.
             raise IndexUnavailable(
                 f"The collection {live.collection} is gone: `vitrine rebuild CATALOGUE` brings it back."
             )
@@ -187,19 +197,19 @@ def open_collection(database: Database, index: VectorIndex, live: IndexVersion) 
 
 
 def is_filled(session: Session, version_id: int) -> bool:
-    """Tell whether the version has rows: the collection of one that has none may not be made yet."""
+    """Return whether the version has rows; without any, its collection may not exist yet."""
     return bool(session.scalar(select(exists().where(Detection.index_version == version_id))))
 
 
 def make_collection(index: VectorIndex, live: IndexVersion) -> None:
-    """Make the live version's collection and alias, unless they are there."""
+    """Create the live version's collection and alias unless they exist."""
     index.create(live.collection, live.dim, wait=False)
     if index.resolve_alias(live.alias) != live.collection:
         index.set_alias(live.alias, live.collection)
 
 
 def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix: str) -> IndexVersion:
-    """Return the catalogue's live index version; its row is made if there is none, its collection not.
+    """Return the catalogue's live index version; insert its row, without a collection, if there is none.
 
     Args:
         default: the models that a new catalogue starts with.
@@ -226,7 +236,7 @@ def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix
                 )
             )
     except IntegrityError:
-        pass  # another worker made it at the same moment
+        pass  # another worker inserted it concurrently
     with database.read() as session:
         found = live_index(session, catalogue_id)
     assert found is not None
@@ -234,7 +244,7 @@ def live_or_new(database: Database, catalogue_id: int, default: Pipeline, prefix
 
 
 def collection_name(prefix: str, catalogue_id: int, number: int | Literal[""]) -> str:
-    """Return the name of a version's first collection; without a number, how those of all begin."""
+    """Return the name of a version's first collection; without a number, the prefix of all."""
     return f"{prefix}_{catalogue_id}_v{number}"
 
 
@@ -261,7 +271,7 @@ def versions_in(session: Session, catalogue_id: int, states: Sequence[str]) -> l
 
 
 def as_live(row: Any) -> IndexVersion:
-    """Make one of a row that has ``LIVE_COLUMNS``."""
+    """Return the index version of a row that has ``LIVE_COLUMNS``."""
     return IndexVersion(
         id=row.id,
         alias=row.alias,

@@ -9,40 +9,60 @@ from worker.indexes.versions import IndexVersion
 from worker.vector_index.contract import IndexRow, VectorIndex
 
 
-def write_rows(index: VectorIndex, version: IndexVersion, rows: Sequence[IndexRow]) -> None:
-    """Upsert rows wherever the version keeps them.
+def write_rows(
+    index: VectorIndex, version: IndexVersion, rows: Sequence[IndexRow], only: str | None = None
+) -> None:
+    """Upsert rows to the collections of a version.
+
+    Args:
+        only: the one collection to write to.
 
     Raises:
         IndexUnavailable: its collection is gone and no rebuild fills another; or Milvus is away.
+        NotFound: the collection ``only`` is gone.
     """
     if not rows:
         return
-    for collection in version.collections:
+    for collection in _collections(version, only):
         try:
             index.upsert(collection, rows)
         except NotFound as error:
-            _must_be_replaced(version, collection, error)
+            if only is not None:
+                raise
+            _require_replacement(version, collection, error)
 
 
-def delete_rows(index: VectorIndex, versions: Iterable[IndexVersion], keys: Sequence[str]) -> None:
-    """Delete rows by key from every version; where a retired one's collection is gone, they are too.
+def delete_rows(
+    index: VectorIndex, versions: Iterable[IndexVersion], keys: Sequence[str], only: str | None = None
+) -> None:
+    """Delete rows by key from every version; a missing collection of a retired one has none.
+
+    Args:
+        only: the one collection to delete from.
 
     Raises:
         IndexUnavailable: a collection that is written to is gone; or Milvus is away.
+        NotFound: the collection ``only`` is gone.
     """
     if not keys:
         return
     for version in versions:
-        for collection in version.collections:
+        for collection in _collections(version, only):
             try:
                 index.delete(collection, keys)
             except NotFound as error:
+                if only is not None:
+                    raise
                 if version.state != "retired":
-                    _must_be_replaced(version, collection, error)
+                    _require_replacement(version, collection, error)
 
 
-def _must_be_replaced(version: IndexVersion, collection: str, error: NotFound) -> None:
-    """What is gone may be left out only while a rebuild fills the collection beside it."""
+def _collections(version: IndexVersion, only: str | None) -> Sequence[str]:
+    return version.collections if only is None else (only,)
+
+
+def _require_replacement(version: IndexVersion, collection: str, error: NotFound) -> None:
+    """Raise IndexUnavailable unless a rebuild fills another collection in place of the missing one."""
     if collection == version.beside or version.beside is None:
         advice = "`vitrine rebuild CATALOGUE` brings it back."
         if version.state != "live":

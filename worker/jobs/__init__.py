@@ -1,7 +1,7 @@
-"""What the catalogue lane can do: one class a kind of job, in a module of its own.
+"""Kinds of catalogue jobs: one class each, in a module of its own.
 
-The lane takes chunks, keeps leases and handles errors; a kind only says which items there are, does
-them, and ends the job. Each of its steps may be repeated after a death, so each must be idempotent.
+The lane claims chunks, renews leases and handles errors; a kind only lists the items, does them, and ends
+the job. Each step may be repeated after a crash, so each must be idempotent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shared.jobs.work import ChunkClaim, Item, Problem
 
 
 class Once:
-    """A kind of job without items: everything is done at its end."""
+    """A kind of job without items: its last step does everything."""
 
     finishes = True
 
@@ -21,7 +21,7 @@ class Once:
         return ()
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        """There are no items."""
+        """Do nothing: there are no items."""
 
 
 class JobKind(Protocol):
@@ -37,7 +37,7 @@ class JobKind(Protocol):
     finishes: bool
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        """Yield the job's items, and what is wrong with those that cannot be done."""
+        """Yield the job's items, and the problems of rows that cannot be done."""
         ...
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
@@ -45,9 +45,9 @@ class JobKind(Protocol):
         ...
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """End the job; what is returned is kept as its report.
+        """End the job; return its report.
 
-        A step that records nothing for minutes calls ``give_way`` now and then: a worker from which
-        nothing is heard for ``jobs.hang_s`` counts as hung and is replaced.
+        A step that records nothing for minutes calls ``give_way`` periodically: a worker that reports no
+        progress for ``jobs.hang_s`` counts as hung and is replaced.
         """
         ...

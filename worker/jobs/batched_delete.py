@@ -1,4 +1,4 @@
-"""Many rows deleted in pieces, so that searches and imports go on between them."""
+"""Batched deletion of many rows: searches and imports continue between two batches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.database.tables import Base
 from shared.jobs.work import ChunkClaim
 from worker.products.context import JobContext
 
-#: Rows that go in one transaction.
+#: Maximum number of rows deleted in one transaction.
 PIECE = 1000
 
 
 def delete_in_pieces(
-    tools: JobContext,
+    context: JobContext,
     claim: ChunkClaim,
     table: type[Base],
     which: ColumnElement[bool],
@@ -35,11 +35,11 @@ def delete_in_pieces(
     keys: list[Any] = list(inspect(table).primary_key)
     some = select(*keys).where(which).limit(PIECE)
     while True:
-        with tools.database.write() as session:
-            tools.desk.renew_lease(session, claim)
+        with context.database.write() as session:
+            context.desk.renew_lease(session, claim)
             chosen = keys[0].in_(some.scalar_subquery()) if len(keys) == 1 else tuple_(*keys).in_(some)
             gone = execute_rowcount(session, delete(table).where(chosen))
             note(session, gone)
         if not gone:
             return
-        tools.give_way(claim)
+        context.give_way(claim)

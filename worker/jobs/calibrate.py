@@ -1,9 +1,9 @@
-"""What the scores of an index version mean, found out with photos composed of the catalogue's pictures."""
+"""Calibration of an index version's scores, measured with photos composed of the catalogue's pictures."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,25 +15,24 @@ from shared.database.clock import now_s
 from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import Image as ImageRow
 from shared.database.tables import Product
-from shared.errors import Unavailable, VitrineError
-from shared.jobs.work import ChunkClaim, Item, Problem
+from shared.jobs.work import ChunkClaim
 from worker.calibration.calibration_store import Calibration
 from worker.calibration.composed import CataloguePicture, Photo, Studio
 from worker.calibration.fitting import HITS, MIN_RIGHT
 from worker.calibration.learning import LabelledQuery, Lessons, expected_answers, fit_calibration
 from worker.indexes.versions import IndexVersion
-from worker.jobs.versions import required
+from worker.jobs import Once
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
-from worker.products.loading import SIDE_NEEDED_PX
+from worker.products.pictures import decode_stored
 from worker.search.grouping import shown as as_shown
-from worker.vision import Image
 from worker.vision.pipeline import QueryEmbedding
 
-#: Pictures that photos are composed of, and how often those of a small catalogue are used again.
-PICTURES, MOST_PASSES = 960, 4
-#: Among fewer products, what is near says little about what is right.
-LEAST_PRODUCTS = 50
-#: Pictures whose photos are composed, embedded and searched for together.
+#: Pictures that photos are composed of, and maximum number of uses of each in a small catalogue.
+PICTURES, MAX_PASSES = 960, 4
+#: Minimum number of products: among fewer, scores say little about correctness.
+MIN_PRODUCTS = 50
+#: Pictures whose photos are composed, embedded and searched in one batch.
 _BATCH = 16
 _OVER_FETCH = 4
 
@@ -47,26 +46,19 @@ class _Picture:
 
 
 @dataclass(frozen=True)
-class Calibrate:
-    """Asks an index version for what composed photos show, and keeps what its scores turned out to mean."""
+class Calibrate(Once):
+    """Searches an index version for what composed photos show, and stores what its scores mean."""
 
-    tools: JobContext
-    finishes = True
-
-    def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        return ()
-
-    def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        """There are no items."""
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Compose, ask, fit and keep it; where there is too little to learn from, keep that."""
-        version = required(self.tools, claim)
+        """Compose photos, search, fit, and store the calibration, or why there is none."""
+        version = required_version(self.context, claim)
         pictures = self._pictures(claim, version)
         products = len({picture.product_id for picture in pictures})
         lessons, why, photos = Lessons(), None, 0
-        if products < LEAST_PRODUCTS:
-            why = f"It has {products} products with pictures, and {LEAST_PRODUCTS} are needed."
+        if products < MIN_PRODUCTS:
+            why = f"It has {products} products with pictures, and {MIN_PRODUCTS} are needed."
         else:
             photos = self._ask(claim, version, pictures, lessons)
             if not lessons.enough():
@@ -86,7 +78,7 @@ class Calibrate:
         return {"calibrate": report}
 
     def _pictures(self, claim: ChunkClaim, version: IndexVersion) -> list[_Picture]:
-        """A fair sample of the catalogue's pictures: ids are hashes. The same for the same version."""
+        """Return a fair sample of the pictures (ids are hashes), the same one for the same version."""
         start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
         others = aliased(ImageRow)
         count = select(func.count(others.id)).where(others.product == Product.id).scalar_subquery()
@@ -96,7 +88,7 @@ class Calibrate:
             .where(Product.catalogue_id == claim.catalogue_id)
             .order_by(ImageRow.id)
         )
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             rows = list(session.execute(base.where(ImageRow.id >= start).limit(PICTURES)))
             if len(rows) < PICTURES:
                 rows += session.execute(base.where(ImageRow.id < start).limit(PICTURES - len(rows))).all()
@@ -105,14 +97,14 @@ class Calibrate:
     def _ask(
         self, claim: ChunkClaim, version: IndexVersion, pictures: Sequence[_Picture], lessons: Lessons
     ) -> int:
-        """Learn from photos of all pictures; return how many. Gives way between two batches."""
-        pipeline = self.tools.pipelines.of(version)
+        """Learn from photos of all pictures; return their number. Gives way between two batches."""
+        pipeline = self.context.pipelines.of(version)
         studio = Studio(version.number)
-        passes = min(-(-PICTURES // len(pictures)), MOST_PASSES)
+        passes = min(-(-PICTURES // len(pictures)), MAX_PASSES)
         starts = [at for _ in range(passes) for at in range(0, len(pictures), _BATCH)]
         photos = 0
         for number, at in enumerate(starts):
-            self.tools.give_way(claim)
+            self.context.give_way(claim)
             shown = list(self._decoded(pictures[at : at + _BATCH]))
             made = list(studio.photos(shown, pipeline.detector, number))
             if not made:
@@ -126,15 +118,8 @@ class Calibrate:
         return photos
 
     def _decoded(self, pictures: Sequence[_Picture]) -> Iterator[CataloguePicture]:
-        def load(picture: _Picture) -> Image | None:
-            try:
-                return self.tools.pictures.decode(self.tools.store.get(picture.key, "images"), SIDE_NEEDED_PX)
-            except Unavailable:
-                raise
-            except VitrineError:
-                return None  # deleted meanwhile
-
-        for picture, image in zip(pictures, self.tools.decoders.map(load, pictures), strict=True):
+        images = decode_stored(self.context, [picture.key for picture in pictures])
+        for picture, image in zip(pictures, images, strict=True):
             if image is not None:
                 yield CataloguePicture(picture.product_id, None if picture.alone else picture.image_id, image)
 
@@ -143,11 +128,11 @@ class Calibrate:
     ) -> list[LabelledQuery]:
         """Search for every object and every whole photo.
 
-        The picture that a product was cut out of is no answer where the product has others: a shopper's
-        photo is no copy of any of them.
+        A product's source picture does not count as a hit where the product has other pictures: a shopper's
+        photo is a copy of none of them.
         """
         rows = np.concatenate([each.embeddings for each in embedded])
-        found = iter(self.tools.index.search(version.collection, rows, HITS * _OVER_FETCH))
+        found = iter(self.context.index.search(version.collection, rows, HITS * _OVER_FETCH))
         questions = []
         for number, (photo, each) in enumerate(zip(photos, embedded, strict=True), first):
             own = {shown.image_id for shown in photo.shows}
@@ -162,7 +147,7 @@ class Calibrate:
 
     def _categories(self, claim: ChunkClaim, questions: Sequence[LabelledQuery]) -> dict[str, str]:
         wanted = {product for each in questions for product in (*each.right, *(p for p, _ in each.hits))}
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             rows = session.execute(
                 select(Product.product_id, Product.category).where(
                     Product.catalogue_id == claim.catalogue_id, Product.product_id.in_(wanted)
@@ -177,8 +162,8 @@ class Calibrate:
         calibration: Calibration | None,
         report: dict[str, Any],
     ) -> None:
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             session.merge(
                 CalibrationRow(
                     index_version=version.id,

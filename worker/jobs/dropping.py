@@ -1,4 +1,4 @@
-"""A whole catalogue goes: collections, products, and all that the ledger knows of it, in pieces."""
+"""Deletion of a whole catalogue: collections, products, jobs and searches, in batches."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from worker.products.context import JobContext
 
 @dataclass(frozen=True)
 class Drop(Once):
-    """Deletes what a catalogue held that nobody can ask for any more: see ``shared.jobs.catalogue_deletion``.
+    """Deletes the content of a deleted catalogue: see ``shared.jobs.catalogue_deletion``.
 
-    Each step may be repeated, so that a killed one goes on where it was. The products' pictures go when the
-    sweeper finds that no product refers to them.
+    Each step may be repeated, so that a killed one continues where it was. The products' pictures are deleted
+    when the sweeper finds that no product refers to them.
     """
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         self._begin(claim)
@@ -47,27 +47,27 @@ class Drop(Once):
         def count(session: Session, gone: int) -> None:
             session.execute(update(Job).where(Job.id == claim.job_id).values(deleted=Job.deleted + gone))
 
-        delete_in_pieces(self.tools, claim, Product, Product.catalogue_id == place, count)
+        delete_in_pieces(self.context, claim, Product, Product.catalogue_id == place, count)
         others = select(Job.id).where(Job.catalogue_id == place, Job.id != claim.job_id)
         searches = select(Search.id).where(Search.catalogue_id == place)
         for made in (others, searches):
-            delete_in_pieces(self.tools, claim, Idempotency, Idempotency.resource_id.in_(made))
-        # Their rows are many, and go before the jobs themselves.
+            delete_in_pieces(self.context, claim, Idempotency, Idempotency.resource_id.in_(made))
+        # Their rows are many, and are deleted in batches before the jobs themselves.
         for table, column in _referring_to(Job):
-            delete_in_pieces(self.tools, claim, table, column.in_(others))
-        delete_in_pieces(self.tools, claim, Job, Job.id.in_(others))
+            delete_in_pieces(self.context, claim, table, column.in_(others))
+        delete_in_pieces(self.context, claim, Job, Job.id.in_(others))
         for table, column in _referring_to(Catalogue):
             if table is not Job:
-                delete_in_pieces(self.tools, claim, table, column == place)
-        # A worker whose job was cancelled a moment before may have made one again.
+                delete_in_pieces(self.context, claim, table, column == place)
+        # A worker whose job was just cancelled may have created one again.
         self._drop_collections(claim)
         return None
 
     def _begin(self, claim: ChunkClaim) -> None:
-        """No search is sent to what goes away; from now on it is known how much there is to do."""
+        """Take the versions away from searches, and count what is to be deleted."""
         place = claim.catalogue_id
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, place)
             session.execute(
                 update(IndexVersionRow)
@@ -78,37 +78,37 @@ class Drop(Once):
             session.execute(update(Job).where(Job.id == claim.job_id).values(total=Job.deleted + left))
 
     def _delete_photos(self, claim: ChunkClaim) -> None:
-        """Golden queries and feedback have photos of their own; those that another catalogue has too stay."""
+        """Delete the photos of golden queries and feedback that no other catalogue has."""
         for table, key, kind in (
             (GoldenQuery, GoldenQuery.sha256, "golden"),
             (Feedback, Feedback.photo, PHOTOS),
         ):
-            with self.tools.database.read() as session:
+            with self.context.database.read() as session:
                 own = session.scalars(
                     select(key).where(table.catalogue_id == claim.catalogue_id, key.is_not(None)).distinct()
                 )
                 waiting = iter([photo for photo in own.all() if photo is not None])
             while some := list(islice(waiting, PIECE)):
                 others = select(key).where(table.catalogue_id != claim.catalogue_id, key.in_(some))
-                with self.tools.database.read() as session:
+                with self.context.database.read() as session:
                     elsewhere = set(session.scalars(others))
-                self.tools.store.delete_all([photo for photo in some if photo not in elsewhere], kind)
-                self.tools.give_way(claim)
+                self.context.store.delete_all([photo for photo in some if photo not in elsewhere], kind)
+                self.context.give_way(claim)
 
     def _drop_collections(self, claim: ChunkClaim) -> None:
-        tools = self.tools
-        tools.index.remove_alias(alias_name(tools.prefix, claim.catalogue_id))
-        of_catalogue = collection_name(tools.prefix, claim.catalogue_id, "")
-        for collection in tools.index.collections():
+        context = self.context
+        context.index.remove_alias(alias_name(context.prefix, claim.catalogue_id))
+        of_catalogue = collection_name(context.prefix, claim.catalogue_id, "")
+        for collection in context.index.collections():
             if collection.startswith(of_catalogue):
-                tools.index.drop(collection)
-                tools.give_way(claim)
+                context.index.drop(collection)
+                context.give_way(claim)
 
 
 def _referring_to(target: type[Base]) -> list[tuple[type[Base], ColumnElement[Any]]]:
-    """The tables whose rows belong to one of ``target``, with the column that says to which.
+    """Return the tables whose rows refer to ``target``, with the referring column.
 
-    Read from the tables themselves, so that one which is added later is not forgotten here.
+    Read from the mappers, so that a table added later is included.
     """
     found = [
         (mapper.class_, column)

@@ -1,4 +1,4 @@
-"""What an import would do, told without doing it: no picture is decoded, nothing is written but the job."""
+"""Dry run of an import: decodes no picture, and writes nothing but the job."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from shared.imports.sources import Source
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import IndexVersion
 from worker.jobs.sync import refusal
+from worker.products.batch import ExistingProduct
 from worker.products.context import JobContext
-from worker.products.existing_embeddings import Known, known_products
-from worker.products.loading import digest_of, image_id_of, stored_product
+from worker.products.existing_embeddings import load_existing_products
+from worker.products.manifest_source import digest_of, image_id_of, stored_product
+from worker.products.pictures import reason_code
 
 _NAMED = 100
 _EXAMPLES = 5
 _RECENT = 5
-#: Imports with fewer images say little about the rate.
-_LEAST_IMAGES = 16
+#: Minimum number of images: imports with fewer say little about the rate.
+_MIN_IMAGES = 16
 
 
 @dataclass
 class Appraised:
-    """An item, and what an import would make of it.
+    """An item, and the outcome that an import would have.
 
     Attributes:
         result: new | changed | unchanged | deleted | failed.
@@ -48,23 +50,22 @@ class Appraised:
 
 @dataclass(frozen=True)
 class DryRunStages:
-    """Compares instead of importing; goes through a chunk as an import does.
+    """Stages that compare instead of importing.
 
     Attributes:
-        live: what an import would write to; None where nothing was ever imported.
+        live: the version that an import would write to; None where nothing was ever imported.
     """
 
-    tools: JobContext
+    context: JobContext
     claim: ChunkClaim
     live: IndexVersion | None
     source: Source
 
     def load(self, items: Sequence[Item]) -> list[Appraised]:
-        with self.tools.database.read() as session:
-            live = -1 if self.live is None else self.live.id
-            known = known_products(session, self.claim.catalogue_id, live, [i.product_id for i in items])
-        batch = list(self.tools.decoders.map(lambda i: self._appraise(i, known.get(i.product_id)), items))
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
+            known = load_existing_products(session, self.claim.catalogue_id, [i.product_id for i in items])
+        batch = list(self.context.decoders.map(lambda i: self._appraise(i, known.get(i.product_id)), items))
+        with self.context.database.read() as session:
             missing = self._never_embedded(session, {c for a in batch for c in a.contents})
         for appraised in batch:
             appraised.images = len(appraised.contents & missing)
@@ -72,14 +73,14 @@ class DryRunStages:
         return batch
 
     def embed(self, batch: list[Appraised]) -> None:
-        """Nothing is embedded."""
+        """Do nothing: a dry run embeds no picture."""
 
     def write(self, batch: list[Appraised]) -> None:
         outcomes = [Outcome(a.item, a.result, a.images, a.problems) for a in batch]
-        with self.tools.database.write() as session:
-            self.tools.desk.record(session, self.claim, outcomes)
+        with self.context.database.write() as session:
+            self.context.desk.record(session, self.claim, outcomes)
 
-    def _appraise(self, item: Item, before: Known | None) -> Appraised:
+    def _appraise(self, item: Item, before: ExistingProduct | None) -> Appraised:
         if "delete" in item.payload:
             return Appraised(item, "deleted")
         product = stored_product(item)
@@ -96,9 +97,11 @@ class DryRunStages:
         changed = contents or moved or [*before.images] != seen
         return Appraised(item, "changed" if changed else "unchanged", contents, problems)
 
-    def _pictures(self, item: Item, before: Known | None) -> tuple[list[str], set[str], list[Problem]]:
+    def _pictures(
+        self, item: Item, before: ExistingProduct | None
+    ) -> tuple[list[str], set[str], list[Problem]]:
         """Return the ids of the item's usable pictures, the contents that are new, and the problems."""
-        indexed = {} if before is None else before.detections
+        indexed = {} if before is None or self.live is None else before.numbers.get(self.live.id, {})
         seen: list[str] = []
         contents: set[str] = set()
         problems: list[Problem] = []
@@ -108,20 +111,21 @@ class DryRunStages:
                 sha256 = hashlib.sha256(data).hexdigest()
                 image_id = image_id_of(self.claim.catalogue_id, item.product_id, sha256)
                 if image_id not in indexed:
-                    self.tools.pictures.probe(data)
+                    self.context.pictures.probe(data)
                     contents.add(sha256)
             except Unavailable:
                 raise
             except VitrineError as error:
-                reason = "missing_image" if error.code == "image_missing" else error.code
-                problems.append(Problem(item.row, item.product_id, name[:500], reason, error.message))
+                problems.append(
+                    Problem(item.row, item.product_id, name[:500], reason_code(error), error.message)
+                )
                 continue
             if image_id not in seen:
                 seen.append(image_id)
         return seen, contents, problems
 
     def _read(self, name: str) -> bytes:
-        limit = self.tools.limits.max_bytes
+        limit = self.context.limits.max_bytes
         with self.source.open(name) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
@@ -129,8 +133,8 @@ class DryRunStages:
         return data
 
     def _never_embedded(self, session: Session, contents: set[str]) -> set[str]:
-        """Return the contents that no picture has whose objects the same models found."""
-        models = self.live or self.tools.pipelines.default.versions
+        """Return the contents that the same models never embedded."""
+        models = self.live or self.context.pipelines.default.versions
         if isinstance(models, IndexVersion):
             models = {"detector": models.detector, "embedder": models.embedder}
         version = select(ModelVersion.id).filter_by(**models).scalar_subquery()
@@ -146,13 +150,13 @@ class DryRunStages:
 
 
 def unknown_product(item: Item) -> Problem:
-    """What is wrong with data of a product that the catalogue has not."""
+    """Return the problem of data for a product that the catalogue does not have."""
     text = f"There is no product {item.product_id!r} yet: import it with its pictures first."
     return Problem(item.row, item.product_id, None, "unknown_product", text)
 
 
 def dry_run_report(session: Session, claim: ChunkClaim, options: ImportOptions) -> dict[str, Any]:
-    """Return what jobs keep under ``dry_run`` of their reports."""
+    """Return the ``dry_run`` part of a job's report."""
     job = session.get_one(Job, claim.job_id)
     torn = session.scalar(
         select(func.count()).where(
@@ -195,9 +199,9 @@ def _examples(session: Session, job_id: str, result: str) -> list[str]:
 
 
 def _estimate(session: Session, job: Job) -> tuple[list[float] | None, str]:
-    """Return the range of seconds that the import would take, and what that was measured by.
+    """Return the minimum and maximum duration of the import in seconds, and what they are measured by.
 
-    An import reads and hashes what the dry run did, and embeds what is new at the rate of earlier ones.
+    An import reads and hashes what the dry run did, and embeds new pictures at the rate of earlier imports.
     """
     own_s = now_s() - (job.started_at or now_s())
     if not job.images:
@@ -207,18 +211,18 @@ def _estimate(session: Session, job: Job) -> tuple[list[float] | None, str]:
     if not paces:
         return None, "nothing yet: no import has embedded images here so far"
     whose = "this catalogue's" if here else "other catalogues'"
-    # One measurement is no range: half as much again either way.
+    # One measurement is no range: take 50 % either way.
     low, high = (min(paces), max(paces)) if len(paces) > 1 else (paces[0] / 1.5, paces[0] * 1.5)
     seconds = [round(0.5 * own_s + job.images * low, 1), round(2 * own_s + job.images * high, 1)]
     return seconds, f"the rate of {whose} last {len(paces)} imports"
 
 
 def _image_seconds(session: Session, job: Job, where: Any) -> list[float]:
-    """Return the seconds an image of the last imports, pauses left out."""
+    """Return the seconds per image of the last imports, without pauses."""
     rows = session.scalars(
         select(Job)
         .join(Catalogue, Catalogue.id == Job.catalogue_id)
-        .where(Job.kind == "import", Job.state == "succeeded", Job.images >= _LEAST_IMAGES, where)
+        .where(Job.kind == "import", Job.state == "succeeded", Job.images >= _MIN_IMAGES, where)
         .order_by(Job.created_at.desc())
         .limit(10 * _RECENT)
     )

@@ -1,4 +1,4 @@
-"""The job that finds products of a catalogue which show the same thing. docs/duplicates.md tells how."""
+"""The job that finds products of a catalogue which show the same thing: see docs/duplicates.md."""
 
 from __future__ import annotations
 
@@ -36,66 +36,66 @@ from worker.duplicates.pairs import (
     write_pairs,
 )
 from worker.indexes.versions import IndexVersion, live_index
-from worker.jobs.filling import products_of
 from worker.jobs.heartbeat import Pulse
+from worker.jobs.stored_products import list_products
 from worker.products.context import JobContext
 
-#: Products whose neighbours are looked up together.
-_TOGETHER = 64
+#: Products whose neighbours are searched in one batch.
+_BATCH_PRODUCTS = 64
 #: Rows of groups that are committed together.
-_ROWS = 1000
+_COMMIT_ROWS = 1000
 
 
 @dataclass(frozen=True)
 class FindDuplicates:
-    """See the module. Options: of ``shared.contracts.duplicates.DuplicatesRequest``."""
+    """Finds duplicates. Options: ``shared.contracts.duplicates.DuplicatesRequest``."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
-        """Near duplicates are looked for product by product; exact ones need the database alone."""
+        """Yield the products to compare for near duplicates; exact ones need the database only."""
         if claim.options["near"] and self._live(claim) is not None:
-            yield from products_of(self.tools, claim)
+            yield from list_products(self.context, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        for start in range(0, len(items), _TOGETHER):
-            self.tools.give_way(claim)
-            self._look_up(claim, items[start : start + _TOGETHER])
+        for start in range(0, len(items), _BATCH_PRODUCTS):
+            self.context.give_way(claim)
+            self._look_up(claim, items[start : start + _BATCH_PRODUCTS])
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        return _Finish(self.tools, claim, self._live(claim)).report()
+        return _Finish(self.context, claim, self._live(claim)).report()
 
     def _look_up(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        tools, live = self.tools, self._live(claim)
+        context, live = self.context, self._live(claim)
         assert live is not None, "a catalogue never loses its live index"
-        with tools.database.read() as session:
+        with context.database.read() as session:
             pictures = load_pictures(session, claim.catalogue_id, live.id, [i.product_id for i in items])
-        pairs = find_neighbour_pairs(tools.database, tools.index, live, pictures, limits_of(claim))
-        with tools.database.write() as session:
+        pairs = find_neighbour_pairs(context.database, context.index, live, pictures, read_limits(claim))
+        with context.database.write() as session:
             write_pairs(session, claim.job_id, pairs)
-            tools.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
+            context.desk.record(session, claim, [Outcome(item, "unchanged") for item in items])
 
     def _live(self, claim: ChunkClaim) -> IndexVersion | None:
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             return live_index(session, claim.catalogue_id)
 
 
-def limits_of(claim: ChunkClaim) -> Limits:
-    """Return what the job takes for alike."""
+def read_limits(claim: ChunkClaim) -> Limits:
+    """Return the limits within which the job counts pictures as alike."""
     return Limits(claim.options["max_bits"], claim.options["min_score"])
 
 
 class _Finish:
-    """Makes the groups; begins anew when it was cut off before."""
+    """Writes the groups; starts over after an interruption."""
 
-    def __init__(self, tools: JobContext, claim: ChunkClaim, live: IndexVersion | None) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, claim: ChunkClaim, live: IndexVersion | None) -> None:
+        self._context = context
         self._claim = claim
         self._live = live
         self._rows: list[tuple[int, DuplicateKind, list[Member]]] = []
         self._waiting = 0
-        self._pulse = Pulse(tools, claim)
+        self._pulse = Pulse(context, claim)
         self._counts: Counter[str] = Counter()
         self._numbered = 1
 
@@ -119,10 +119,10 @@ class _Finish:
         }
 
     def _clear(self) -> None:
-        """Drop what an earlier try of this step wrote, and what earlier jobs left; not what is shown now."""
+        """Delete what an earlier try and earlier jobs left; keep the groups that are on display."""
         claim = self._claim
-        with self._tools.database.write() as session:
-            self._tools.desk.renew_lease(session, claim)
+        with self._context.database.write() as session:
+            self._context.desk.renew_lease(session, claim)
             shown = last_job(session, claim.catalogue_id)
             old = select(Job.id).where(
                 Job.catalogue_id == claim.catalogue_id,
@@ -141,33 +141,33 @@ class _Finish:
             session.execute(delete(DuplicatePair).where(DuplicatePair.job_id.in_(ended)))
 
     def _compare_hashes(self, live: IndexVersion) -> None:
-        tools, claim = self._tools, self._claim
-        for pairs in generate_banded_pairs(tools.database, claim.catalogue_id, live, limits_of(claim)):
+        context, claim = self._context, self._claim
+        for pairs in generate_banded_pairs(context.database, claim.catalogue_id, live, read_limits(claim)):
             self._pulse()
             if pairs:
-                with tools.database.write() as session:
-                    tools.desk.renew_lease(session, claim)
+                with context.database.write() as session:
+                    context.desk.renew_lease(session, claim)
                     write_pairs(session, claim.job_id, pairs)
 
     def _group(self, kind: DuplicateKind, products: Any, duplicates: Duplicates) -> ProductRanking:
         """Write the groups of a kind; return the products with the numbers of their groups."""
-        order = ProductRanking(rank_products(self._tools.database, self._claim.catalogue_id, products))
-        found = generate_groups(self._tools.database, order, duplicates, self._numbered, self._pulse)
+        order = ProductRanking(rank_products(self._context.database, self._claim.catalogue_id, products))
+        found = generate_groups(self._context.database, order, duplicates, self._numbered, self._pulse)
         for number, members in found:
             self._numbered = number + 1
             self._counts[f"{kind} groups"] += 1
             self._counts[f"{kind} products"] += len(members)
             self._rows.append((number, kind, members))
             self._waiting += len(members)
-            if self._waiting >= _ROWS:
+            if self._waiting >= _COMMIT_ROWS:
                 self._write()
         self._write()
         return order
 
     def _write(self) -> None:
         claim = self._claim
-        with self._tools.database.write() as session:
-            self._tools.desk.renew_lease(session, claim)
+        with self._context.database.write() as session:
+            self._context.desk.renew_lease(session, claim)
             names = load_product_ids(session, [m.product for _, _, members in self._rows for m in members])
             rows = [
                 {
@@ -187,8 +187,8 @@ class _Finish:
         self._rows, self._waiting = [], 0
 
     def _without_hash(self) -> int:
-        """Pictures that near duplicates cannot be told of: they are older than the hash."""
-        with self._tools.database.read() as session:
+        """Count the pictures that are older than the hash: they are not compared."""
+        with self._context.database.read() as session:
             query = select(func.count(Image.id)).join(Product, Product.id == Image.product)
             return (
                 session.scalar(

@@ -1,4 +1,4 @@
-"""The quality gate: whether an index version that was filled may go live, with the figures that say so."""
+"""The quality gate: decides with figures whether a filled index version may go live."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ from worker.products.context import JobContext
 
 log = logging.getLogger(__name__)
 
-#: Stored embeddings that are looked at one by one.
+#: Maximum number of stored embeddings that are checked.
 _SAMPLE = 20_000
 _STORED_NORM_TOLERANCE = 1e-2
-#: Below so many shoppers' photos, the catalogue's own pictures are asked for overlap and drift too.
-_ENOUGH = 20
+#: Minimum number of shoppers' photos; below it, overlap and drift use the catalogue's own pictures too.
+_MIN_PHOTOS = 20
 
 Hits = list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: ``value`` is held against ``threshold``; ``passed`` is null where there was nothing
-    to measure."""
+    """One comparison of ``value`` with ``threshold``; ``passed`` is None where nothing was measured."""
 
     name: str
     value: float | None
@@ -44,29 +43,29 @@ class Check:
 
 
 def judge(
-    tools: JobContext, claim: ChunkClaim, old: IndexVersion | None, new: IndexVersion
+    context: JobContext, claim: ChunkClaim, old: IndexVersion | None, new: IndexVersion
 ) -> dict[str, Any]:
-    """Return the verdict over ``new`` against the live version ``old``, with every figure and some queries.
+    """Compare ``new`` with the live version ``old``; return the verdict, all figures and sample queries.
 
     Raises:
         Misconfigured: the new version's own models are not here.
         LostLease, Unavailable: as for any step of a job.
     """
-    limits, catalogue_id = tools.gate, claim.catalogue_id
-    golden = golden_queries(tools, catalogue_id, max(4 * limits.queries, 1))
-    shoppers = live_queries(tools, catalogue_id, limits.queries)
-    known = known_queries(tools, catalogue_id, new, limits.queries)
-    compared = shoppers if len(shoppers) >= _ENOUGH else [*shoppers, *known]
-    news = _Answers(tools, new, golden, known, compared)
+    limits, catalogue_id = context.gate, claim.catalogue_id
+    golden = golden_queries(context, catalogue_id, max(4 * limits.queries, 1))
+    shoppers = live_queries(context, catalogue_id, limits.queries)
+    known = known_queries(context, catalogue_id, new, limits.queries)
+    compared = shoppers if len(shoppers) >= _MIN_PHOTOS else [*shoppers, *known]
+    news = _Answers(context, new, golden, known, compared)
     try:
-        olds = None if old is None else _Answers(tools, old, golden, known, compared)
+        olds = None if old is None else _Answers(context, old, golden, known, compared)
     except (Misconfigured, NotFound) as error:
-        # Its weights or its collection are lost: a reason to leave it, not to stay with it.
-        log.warning("the live index cannot be asked: %s", error.message)
+        # Lost weights or a lost collection are a reason to leave the old version, not to stay with it.
+        log.warning("the live index cannot be searched: %s", error.message)
         olds = None
     checks = [
-        _failed(tools, catalogue_id, new, limits),
-        _finite(tools, new),
+        _failed(context, catalogue_id, new, limits),
+        _finite(context, new),
         _golden(golden, olds, news, limits),
         _known(known, olds, news, limits),
         _overlap(olds, news, limits),
@@ -80,29 +79,29 @@ def judge(
 
 
 class _Answers:
-    """What one version answers to everything that is asked."""
+    """The answers of one version to all queries."""
 
     def __init__(
         self,
-        tools: JobContext,
+        context: JobContext,
         version: IndexVersion,
         golden: Sequence[Query],
         known: Sequence[Query],
         compared: Sequence[Query],
     ) -> None:
-        pipeline = tools.pipelines.of(version)
-        self.golden = list(ranked(tools, version, pipeline, golden))
-        self.known = list(ranked(tools, version, pipeline, known))
+        pipeline = context.pipelines.of(version)
+        self.golden = list(ranked(context, version, pipeline, golden))
+        self.known = list(ranked(context, version, pipeline, known))
         only = [query for query in compared if query.product_id is None]
-        self.compared = list(ranked(tools, version, pipeline, only))
+        self.compared = list(ranked(context, version, pipeline, only))
         if len(only) < len(compared):
             self.compared += self.known
 
 
-def _failed(tools: JobContext, catalogue_id: int, new: IndexVersion, limits: GateLimits) -> Check:
-    """Share of the catalogue's pictures that the version lacks."""
+def _failed(context: JobContext, catalogue_id: int, new: IndexVersion, limits: GateLimits) -> Check:
+    """Check the share of the catalogue's pictures that the version lacks."""
     images = select(func.count(ImageRow.id)).join(Product, Product.id == ImageRow.product)
-    with tools.database.read() as session:
+    with context.database.read() as session:
         total = session.scalar(images.where(Product.catalogue_id == catalogue_id)) or 0
         there = session.scalar(
             select(func.count(func.distinct(Detection.image_id))).where(Detection.index_version == new.id)
@@ -112,9 +111,9 @@ def _failed(tools: JobContext, catalogue_id: int, new: IndexVersion, limits: Gat
     return Check("failed_share", round(share, 5), limits.failed_most, share <= limits.failed_most, note)
 
 
-def _finite(tools: JobContext, new: IndexVersion) -> Check:
-    """Share of the stored embeddings that are no unit vectors."""
-    with tools.database.read() as session:
+def _finite(context: JobContext, new: IndexVersion) -> Check:
+    """Check the share of the stored embeddings that are not unit vectors."""
+    with context.database.read() as session:
         blobs = session.scalars(
             select(Detection.embedding).where(Detection.index_version == new.id).limit(_SAMPLE)
         ).all()
@@ -176,7 +175,7 @@ def _drift(olds: _Answers | None, news: _Answers, limits: GateLimits) -> Check:
 
 
 def _first(queries: Sequence[Query], answers: Sequence[Hits]) -> float:
-    """Share of the queries whose product is the first hit."""
+    """Return the share of the queries whose product is the first hit."""
     right = sum(
         bool(hits) and hits[0][0] == query.product_id for query, hits in zip(queries, answers, strict=True)
     )

@@ -1,4 +1,4 @@
-"""What the quality gate asks both versions: golden queries, shoppers' photos, pictures of products."""
+"""Queries of the quality gate: golden queries, shoppers' photos, pictures of products."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from sqlalchemy import select
 from shared.contracts.base import Box
 from shared.database.tables import GoldenQuery, Product, Search
 from shared.database.tables import Image as ImageRow
-from shared.errors import Unavailable, VitrineError
 from worker.indexes.versions import IndexVersion
 from worker.products.context import JobContext
-from worker.products.loading import SIDE_NEEDED_PX
+from worker.products.pictures import decode_stored
 from worker.vision import Image
 from worker.vision.pipeline import Pipeline, QueryOptions
 
 TOP = 10
 _OVER_FETCH = 4
-#: Shorter side that a catalogue picture is given when it is asked for: a phone's photo is no copy.
-_ASKED_PX = 256
+#: Shorter side of a catalogue picture as a query, in pixels: a phone's photo is no copy.
+_QUERY_PX = 256
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class Query:
     key: str = ""
 
 
-def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query]:
-    """The golden queries whose product and photo are still there."""
-    with tools.database.read() as session:
+def golden_queries(context: JobContext, catalogue_id: int, limit: int) -> list[Query]:
+    """Return the golden queries whose product and photo still exist."""
+    with context.database.read() as session:
         rows = session.execute(
             select(GoldenQuery.sha256, GoldenQuery.box, GoldenQuery.product_id)
             .join(
@@ -56,7 +55,7 @@ def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Que
             .order_by(GoldenQuery.id)
             .limit(limit)
         ).all()
-    images = _decoded(tools, "golden", [row.sha256 for row in rows])
+    images = decode_stored(context, [row.sha256 for row in rows], "golden")
     return [
         Query(image, _box(row.box), row.product_id, "golden", row.sha256)
         for row, image in zip(rows, images, strict=True)
@@ -64,9 +63,9 @@ def golden_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Que
     ]
 
 
-def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query]:
-    """The photos that were searched for last and are still kept; what was right for them nobody knows."""
-    with tools.database.read() as session:
+def live_queries(context: JobContext, catalogue_id: int, limit: int) -> list[Query]:
+    """Return the last photos searched that are still stored; their right answer is unknown."""
+    with context.database.read() as session:
         keys = session.scalars(
             select(Search.query_key)
             .where(
@@ -78,7 +77,7 @@ def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query
             .limit(4 * limit)
         ).all()
     unique = list(dict.fromkeys(key for key in keys if key is not None))[:limit]
-    images = _decoded(tools, "queries", unique)
+    images = decode_stored(context, unique, "queries")
     return [
         Query(image, source="shopper", key=key)
         for key, image in zip(unique, images, strict=True)
@@ -86,8 +85,8 @@ def live_queries(tools: JobContext, catalogue_id: int, limit: int) -> list[Query
     ]
 
 
-def known_queries(tools: JobContext, catalogue_id: int, version: IndexVersion, limit: int) -> list[Query]:
-    """Some of the catalogue's pictures, slightly changed; the same for the same version."""
+def known_queries(context: JobContext, catalogue_id: int, version: IndexVersion, limit: int) -> list[Query]:
+    """Return some of the catalogue's pictures, slightly changed; the same ones for the same version."""
     # Ids of images are hashes: those after any point are a fair sample.
     start = hashlib.sha256(version.collection.encode()).hexdigest()[:32]
     base = (
@@ -96,32 +95,32 @@ def known_queries(tools: JobContext, catalogue_id: int, version: IndexVersion, l
         .where(Product.catalogue_id == catalogue_id)
         .order_by(ImageRow.id)
     )
-    with tools.database.read() as session:
+    with context.database.read() as session:
         rows = list(session.execute(base.where(ImageRow.id >= start).limit(limit)))
         if len(rows) < limit:
             rows += session.execute(base.where(ImageRow.id < start).limit(limit - len(rows))).all()
-    images = _decoded(tools, "images", [row.sha256 for row in rows])
+    images = decode_stored(context, [row.sha256 for row in rows])
     return [
-        Query(_changed(image), None, row.product_id, "catalogue", row.sha256)
+        Query(_perturb(image), None, row.product_id, "catalogue", row.sha256)
         for row, image in zip(rows, images, strict=True)
         if image is not None
     ]
 
 
 def ranked(
-    tools: JobContext, version: IndexVersion, pipeline: Pipeline, queries: Sequence[Query]
+    context: JobContext, version: IndexVersion, pipeline: Pipeline, queries: Sequence[Query]
 ) -> Iterator[list[tuple[str, float]]]:
-    """Yield the best products of each query with their scores, at most ten, as a search would find them.
+    """Yield the best products of each query with their scores, at most ten, as a search would.
 
     The query's box, or else its most prominent object, or else the whole photo is searched for.
     """
-    size = max(tools.micro_batch, 1)
+    size = max(context.micro_batch, 1)
     for start in range(0, len(queries), size):
-        some = queries[start : start + size]
-        options = [QueryOptions(box=query.box) for query in some]
-        embedded = pipeline.embed_query([query.image for query in some], options)
+        batch = queries[start : start + size]
+        options = [QueryOptions(box=query.box) for query in batch]
+        embedded = pipeline.embed_query([query.image for query in batch], options)
         rows = np.stack([each.embeddings[0] for each in embedded])
-        for hits in tools.index.search(version.collection, rows, TOP * _OVER_FETCH):
+        for hits in context.index.search(version.collection, rows, TOP * _OVER_FETCH):
             best: dict[str, float] = {}
             for hit in sorted(hits, key=lambda h: -h.score):
                 best.setdefault(hit.product_id, hit.score)
@@ -135,24 +134,12 @@ def _box(values: list[float] | None) -> Box | None:
     return x0, y0, x1, y1
 
 
-def _decoded(tools: JobContext, kind: str, keys: Sequence[str]) -> list[Image | None]:
-    def load(key: str) -> Image | None:
-        try:
-            return tools.pictures.decode(tools.store.get(key, kind), SIDE_NEEDED_PX)
-        except Unavailable:
-            raise
-        except VitrineError:
-            return None  # a photo that is kept no longer
-
-    return list(tools.decoders.map(load, keys))
-
-
-def _changed(image: Image) -> Image:
-    """Cut a little off each side, scale down, darken: a picture of the same thing that is not the same."""
+def _perturb(image: Image) -> Image:
+    """Return a picture cropped a little, scaled down and darkened: the same thing, not the same picture."""
     height, width = image.shape[:2]
     dy, dx = height // 32, width // 32
     cut = image[dy : height - dy, dx : width - dx]
-    scale = min(1.0, _ASKED_PX / max(min(cut.shape[:2]), 1))
+    scale = min(1.0, _QUERY_PX / max(min(cut.shape[:2]), 1))
     size = max(int(cut.shape[1] * scale), 8), max(int(cut.shape[0] * scale), 8)
     small = cv2.resize(np.ascontiguousarray(cut), size, interpolation=cv2.INTER_AREA)
     return np.asarray(np.clip(small.astype(np.float32) * 0.93, 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""Queries of the gate with what both versions found, kept for a person to look at."""
+"""Sample queries of the gate with the answers of both versions, stored for people to compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.jobs.gate_queries import Query
 
-#: Queries that are kept, and hits of each.
+#: Maximum number of stored queries, and hits of each.
 KEPT = 12
 _HITS = 6
 
@@ -17,7 +17,7 @@ Hits = list[tuple[str, float]]
 def samples(
     queries: Sequence[Query], before: Sequence[Hits] | None, after: Sequence[Hits]
 ) -> list[dict[str, Any]]:
-    """Return some of the queries with both answers, those first whose answers differ most.
+    """Return sample queries with both answers, those first whose answers differ most.
 
     Of golden queries, one whose right product came first in one version only goes before all others.
 
@@ -42,7 +42,7 @@ def samples(
 
 
 def _turned(query: Query, old: Hits, new: Hits) -> bool:
-    """Whether one version has the right product first, and the other has not."""
+    """Return whether exactly one version has the right product first."""
     if query.source != "golden":
         return False
     return _is_first(query, old) != _is_first(query, new)
@@ -53,5 +53,5 @@ def _is_first(query: Query, hits: Hits) -> bool:
 
 
 def _same(old: Hits, new: Hits) -> float:
-    """Share of the products of the old answer that the new one has too."""
+    """Return the share of the old answer's products that the new one has too."""
     return len({p for p, _ in old} & {p for p, _ in new}) / len(old) if old else 0.0

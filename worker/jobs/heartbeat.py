@@ -1,4 +1,4 @@
-"""A sign of life from a step of a job that takes long."""
+"""Heartbeat of a long step of a job."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import time
 from shared.jobs.work import ChunkClaim
 from worker.products.context import JobContext
 
-_EVERY_S = 1.0
+_INTERVAL_S = 1.0
 
 
 class Pulse:
-    """To be called often: now and then it renews the lease, and lets go first what somebody waits for.
+    """Callable for tight loops: renews the lease and gives way, at most once per interval.
 
     Raises, when it is called:
-        LostLease, WorkerStopping: drop the work at hand.
+        LostLease, WorkerStopping: drop the current work.
     """
 
-    def __init__(self, tools: JobContext, claim: ChunkClaim) -> None:
-        self._tools = tools
+    def __init__(self, context: JobContext, claim: ChunkClaim) -> None:
+        self._context = context
         self._claim = claim
-        self._felt_at = time.monotonic()
+        self._beat_at = time.monotonic()
 
     def __call__(self) -> None:
-        if time.monotonic() - self._felt_at < _EVERY_S:
+        if time.monotonic() - self._beat_at < _INTERVAL_S:
             return
-        with self._tools.database.write() as session:
-            self._tools.desk.renew_lease(session, self._claim)
-        self._tools.give_way(self._claim)
-        self._felt_at = time.monotonic()
+        with self._context.database.write() as session:
+            self._context.desk.renew_lease(session, self._claim)
+        self._context.give_way(self._claim)
+        self._beat_at = time.monotonic()

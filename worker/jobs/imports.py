@@ -14,34 +14,36 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ImportMode, ImportOptions, ProductIn
 from shared.contracts.stored import NEEDS, needed_by, read_stored
+from shared.database.pages import pages
 from shared.database.tables import JobItem, Product
 from shared.errors import VitrineError
 from shared.imports.manifest import Row, read_rows
 from shared.imports.sources import Source
 from shared.jobs.plan import STRETCH
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
-from worker.indexes.versions import IndexVersion, live_index, live_or_new
+from worker.indexes.versions import IndexVersion, live_index, live_or_new, open_collection
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.reconcile import reconcile
 from worker.jobs.sync import deletions, is_torn
 from worker.products.context import JobContext
-from worker.products.loading import Loader
+from worker.products.deletion import delete_products
+from worker.products.manifest_source import ManifestSource
 from worker.products.pipeline_runner import do_items
-from worker.products.writing import ProductStages, delete_products
+from worker.products.writing import ProductStages
 
 log = logging.getLogger(__name__)
 
-#: A job over fewer products, and a small share of the catalogue, proves only what it wrote itself.
-_SMALL = 5000
-_SMALL_SHARE = 0.1
-_PAGE = 200
+#: A job over at most that many products, and that share of the catalogue, compares only its own products.
+_MAX_SMALL = 5000
+_MAX_SMALL_SHARE = 0.1
+_PAGE_ROWS = 200
 
 
 @dataclass(frozen=True)
 class ImportProducts:
-    """Reads a manifest and writes its products; a product put by hand is an import of one."""
+    """Reads a manifest and writes its products; a single update is an import of one."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
@@ -56,72 +58,69 @@ class ImportProducts:
                 torn += isinstance(entry, Problem) and is_torn(entry.product_id, entry.reason)
                 yield entry
         if options.mode == "sync":
-            yield from deletions(self.tools.database, claim, options, latest, torn)
+            yield from deletions(self.context.database, claim, options, latest, torn)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        tools, options = self.tools, _options(claim)
+        context, options = self.context, _options(claim)
         with self._source(claim) as source:
             if options.dry_run:
-                with tools.database.read() as session:
+                with context.database.read() as session:
                     live = live_index(session, claim.catalogue_id)
-                do_items(tools, claim, items, DryRunStages(tools, claim, live, source))
+                do_items(context, claim, items, DryRunStages(context, claim, live, source))
                 return
             if options.mode == "metadata_only":
-                items = self._known(claim, items)
+                items = self._drop_unknown(claim, items)
             gone = [item for item in items if "delete" in item.payload]
             if gone:
-                delete_products(tools, claim, gone)
+                delete_products(context, claim, gone)
                 items = [item for item in items if "delete" not in item.payload]
-            live = live_or_new(tools.database, claim.catalogue_id, tools.pipelines.default, tools.prefix)
-            loader = Loader(tools.store, source, tools.pictures, tools.decoders)
-            stages = ProductStages(tools, claim, live, loader)
-            do_items(tools, claim, items, stages, begin=stages.begin)
+            live = live_or_new(
+                context.database, claim.catalogue_id, context.pipelines.default, context.prefix
+            )
+            stages = ProductStages(context, claim, ManifestSource(context, claim, source))
+
+            def begin() -> None:
+                open_collection(context.database, context.index, live)
+
+            do_items(context, claim, items, stages, begin=begin)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Prove that the index has what the catalogue says, or tell what a dry run found."""
+        """Compare index and catalogue, or report what a dry run found."""
         options = _options(claim)
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             if options.dry_run:
                 return {"dry_run": dry_run_report(session, claim, options)}
             live = live_index(session, claim.catalogue_id)
             is_small = _is_small(session, claim)
         if live is None:
             return None
-        self._seal(claim, live)
-        products = self._written(claim) if is_small else None
-        report = reconcile(self.tools, claim, live, repair=options.repair, products=products)
+        self._flush(claim, live)
+        products = self._list_written(claim) if is_small else None
+        report = reconcile(self.context, claim, live, repair=options.repair, products=products)
         if report.missing and not report.repaired:
             # Searches do not find them, which is what the import was for.
             text = f"{report.missing:,} rows are missing from the index: `vitrine reconcile {claim.catalogue}"
-            self.tools.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
+            self.context.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
         return {"reconcile": report.as_json()}
 
-    def _seal(self, claim: ChunkClaim, live: IndexVersion) -> None:
-        """Let Milvus build its index over what was written; until then those rows are scanned."""
+    def _flush(self, claim: ChunkClaim, live: IndexVersion) -> None:
+        """Make Milvus build its index over the new rows; until then they are scanned."""
         try:
-            self.tools.index.flush(live.collection, wait=False)
+            self.context.index.flush(live.collection, wait=False)
         except VitrineError as error:
-            log.warning("the index of %s is not sealed: %s", claim.catalogue, error.message)
+            log.warning("the index of %s is not flushed: %s", claim.catalogue, error.message)
 
-    def _written(self, claim: ChunkClaim) -> Iterator[list[str]]:
-        """The products that the job wrote or deleted, page by page."""
-        after = 0
-        while True:
-            with self.tools.database.read() as session:
-                page = session.execute(
-                    select(JobItem.number, JobItem.product_id)
-                    .where(JobItem.job_id == claim.job_id, JobItem.number > after, JobItem.state == "done")
-                    .order_by(JobItem.number)
-                    .limit(_PAGE)
-                ).all()
-            if not page:
-                return
-            after = page[-1].number
+    def _list_written(self, claim: ChunkClaim) -> Iterator[list[str]]:
+        """Yield the products that the job wrote or deleted, page by page."""
+        query = select(JobItem.number, JobItem.product_id).where(
+            JobItem.job_id == claim.job_id, JobItem.state == "done"
+        )
+        for page in pages(self.context.database, query, (JobItem.number,), _PAGE_ROWS):
             yield [row.product_id for row in page]
 
-    def _known(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
-        """Record what is wrong with data of products that do not exist; return the other items."""
-        with self.tools.database.read() as session:
+    def _drop_unknown(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
+        """Record items of products that do not exist as failed; return the other items."""
+        with self.context.database.read() as session:
             known = set(
                 session.scalars(
                     select(Product.product_id).where(
@@ -132,28 +131,28 @@ class ImportProducts:
             )
         unknown = [item for item in items if item.product_id not in known]
         if unknown:
-            with self.tools.database.write() as session:
+            with self.context.database.write() as session:
                 outcomes = [Outcome(item, "failed", 0, [unknown_product(item)]) for item in unknown]
-                self.tools.desk.record(session, claim, outcomes)
+                self.context.desk.record(session, claim, outcomes)
         return [item for item in items if item.product_id in known]
 
     def _source(self, claim: ChunkClaim) -> AbstractContextManager[Source]:
-        """Open what the job reads from."""
-        return self.tools.sources.open(claim.job_id, claim.source, self.tools.desk.report_progress)
+        """Open the source that the job reads from."""
+        return self.context.sources.open(claim.job_id, claim.source, self.context.desk.report_progress)
 
 
 @dataclass(frozen=True)
 class DeleteProducts:
-    """Takes products out of index and catalogue."""
+    """Deletes products from index and catalogue."""
 
-    tools: JobContext
+    context: JobContext
     finishes = False
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
         return ()
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        delete_products(self.tools, claim, items)
+        delete_products(self.context, claim, items)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         return None
@@ -164,13 +163,13 @@ def _options(claim: ChunkClaim) -> ImportOptions:
 
 
 def _entry(row: Row, mode: ImportMode) -> Item | Problem:
-    """Turn a manifest's row into what the ledger plans with."""
+    """Turn a manifest's row into an item of the job, or a problem."""
     data_only = mode == "metadata_only"
     problem = None if data_only and row.product is not None else row.problem
     if problem is not None or row.product is None or row.product_id is None:
         reason, message = problem or ("invalid_row", "This row is no product.")
         return Problem(row.number, row.product_id, None, reason, message)
-    # No names of files: the pictures that the product has are kept.
+    # Without names of files the product keeps its pictures.
     pictures = {"images": None} if data_only else {"files": row.images}
     payload: dict[str, Any] = {"product": row.product.model_dump(mode="json"), **pictures}
     if ProductIn.NEEDED_BY:
@@ -179,7 +178,7 @@ def _entry(row: Row, mode: ImportMode) -> Item | Problem:
 
 
 def _is_small(session: Session, claim: ChunkClaim) -> bool:
-    """Whether the job is small beside the catalogue, so that comparing all of it would be a waste."""
+    """Return whether the job is small compared with the catalogue: comparing all would be a waste."""
     of_job = session.scalar(select(func.count()).where(JobItem.job_id == claim.job_id)) or 0
     there = session.scalar(select(func.count()).where(Product.catalogue_id == claim.catalogue_id)) or 0
-    return of_job <= min(_SMALL, _SMALL_SHARE * there)
+    return of_job <= min(_MAX_SMALL, _MAX_SMALL_SHARE * there)

@@ -1,4 +1,4 @@
-"""The catalogue lane: one chunk of a job at a time, whatever kind of job it is."""
+"""The catalogue lane: does one chunk of a job at a time, of any kind."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from worker.products.pipeline_runner import LIGHT_CHUNK
 
 log = logging.getLogger(__name__)
 
-_MOST_BACK_OFF_S = 120.0
-#: While a plan is made, how often it is looked whether somebody waits.
-_LOOK_S = 0.2
-#: How long a chunk with items of a newer version is left to newer workers before it is tried again.
+_MAX_BACK_OFF_S = 120.0
+#: Interval in which planning checks for waiting single updates.
+_POLL_INTERVAL_S = 0.2
+#: Delay before a chunk with items of a newer version is tried again.
 _NEWER_RETRY_S = 30.0
 #: Jobs that read no picture: their chunks are large.
 _LIGHT = ("rebuild",)
 
 
-#: What the options of a job are; kinds that are not here have none.
+#: Contract of the options by kind of job; other kinds have none.
 _OPTIONS: dict[str, type[Contract]] = {
     "import": ImportOptions,
     "reprocess": ReprocessRequest,
@@ -69,9 +69,9 @@ class CatalogueLane:
         hang_s: how long a chunk may record nothing before this process is replaced.
     """
 
-    def __init__(self, tools: JobContext, chunk_items: int, hang_s: float = 300.0) -> None:
-        self.tools = replace(tools, give_way=self._give_way)
-        self._kinds = job_kinds(self.tools)
+    def __init__(self, context: JobContext, chunk_items: int, hang_s: float = 300.0) -> None:
+        self.context = replace(context, give_way=self._give_way)
+        self._kinds = job_kinds(self.context)
         self._chunk_items = chunk_items
         self._hang_s = hang_s
         # How often in a row something that all chunks need was away.
@@ -79,19 +79,19 @@ class CatalogueLane:
 
     def work_one(self) -> list[str] | None:
         """Do the chunk that goes first; return the chunks to publish next, None if there was none."""
-        if self.tools.desk.stop_requested():
+        if self.context.desk.stop_requested():
             return None
-        claim = self.tools.desk.claim()
+        claim = self.context.desk.claim()
         return None if claim is None else self._do(claim)
 
     def _give_way(self, claim: ChunkClaim) -> None:
-        """In the middle of a bulk chunk, do what was put or deleted by hand meanwhile.
+        """Do the single updates that wait, in the middle of a bulk chunk.
 
         Raises:
-            WorkerStopping: this process was told to end.
+            WorkerStopping: this process has to end.
             JobPreempted: the system began this job, and one that was asked for waits.
         """
-        desk = self.tools.desk
+        desk = self.context.desk
         desk.report_progress()
         while desk.has_urgent_work(claim):
             urgent = desk.claim(within=claim)
@@ -103,7 +103,7 @@ class CatalogueLane:
             raise JobPreempted(reason)
 
     def _do(self, claim: ChunkClaim) -> list[str]:
-        desk = self.tools.desk
+        desk = self.context.desk
         try:
             with LeaseKeeper(desk, claim, self._hang_s):
                 report = self._step(claim)
@@ -138,7 +138,7 @@ class CatalogueLane:
             log.warning("chunk %s waits: %s", claim.id, error.message)
             desk.postpone(claim, back_off_s(self._absences), error.message, count_attempt=False)
         except VitrineError as error:
-            # Nothing that waiting mends: the manifest or the settings are wrong.
+            # Waiting does not fix it: the manifest or the settings are wrong.
             log.error("job %s failed: %s", claim.job_id, error.message)
             desk.fail_job(claim, error.code, error.message)
         except Exception as error:
@@ -149,7 +149,7 @@ class CatalogueLane:
     def _try_later(self, claim: ChunkClaim, error: str) -> None:
         """Count the try against the chunk: the error may be its own."""
         log.warning("chunk %s is tried again: %s", claim.id, error)
-        self.tools.desk.postpone(claim, back_off_s(claim.attempts), error, count_attempt=True)
+        self.context.desk.postpone(claim, back_off_s(claim.attempts), error, count_attempt=True)
 
     def _step(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Do the chunk; return the job's report if this ends it.
@@ -159,13 +159,13 @@ class CatalogueLane:
             NewerWorkerRequired: a newer version wrote its items.
         """
         claim = _with_options(claim)
-        kind, desk = self._kinds[claim.kind], self.tools.desk
+        kind, desk = self._kinds[claim.kind], self.context.desk
         if claim.stage == "finish":
             return kind.finish(claim)
         if claim.stage == "plan":
             entries = self._giving_way(claim, kind.plan(claim))
             size = self._chunk_items * (LIGHT_CHUNK if claim.kind in _LIGHT else 1)
-            write_plan(desk, self.tools.database, claim, entries, size, finish=kind.finishes)
+            write_plan(desk, self.context.database, claim, entries, size, finish=kind.finishes)
         else:
             kind.work(claim, self._readable(claim, desk.items(claim)))
         return None
@@ -185,17 +185,17 @@ class CatalogueLane:
                 Outcome(i, "failed", problems=[Problem(i.row, i.product_id, None, "unreadable_row", text)])
                 for i in damaged
             ]
-            with self.tools.database.write() as session:
-                self.tools.desk.record(session, claim, outcomes)
+            with self.context.database.write() as session:
+                self.context.desk.record(session, claim, outcomes)
         return [item for item in items if isinstance(item.payload, dict)]
 
     def _giving_way(self, claim: ChunkClaim, entries: Iterable[Item | Problem]) -> Iterator[Item | Problem]:
-        looked_at = time.monotonic()
+        checked_at = time.monotonic()
         for entry in entries:
             yield entry
-            if time.monotonic() - looked_at > _LOOK_S:
+            if time.monotonic() - checked_at > _POLL_INTERVAL_S:
                 self._give_way(claim)
-                looked_at = time.monotonic()
+                checked_at = time.monotonic()
 
 
 def _with_options(claim: ChunkClaim) -> ChunkClaim:
@@ -214,24 +214,24 @@ def _with_options(claim: ChunkClaim) -> ChunkClaim:
 
 
 def back_off_s(tries: int) -> float:
-    """Return how long to wait after so many tries: 1 s, 4 s, 16 s and so on up to two minutes."""
-    return min(4.0 ** (min(tries, 9) - 1), _MOST_BACK_OFF_S)
+    """Return the delay after a number of tries: 1 s, 4 s, 16 s and so on up to two minutes."""
+    return min(4.0 ** (min(tries, 9) - 1), _MAX_BACK_OFF_S)
 
 
-def job_kinds(tools: JobContext) -> dict[str, JobKind]:
-    """Every kind of job, by the name that the ledger has for it."""
-    imports = ImportProducts(tools)
+def job_kinds(context: JobContext) -> dict[str, JobKind]:
+    """Return every kind of job by its stored name."""
+    imports = ImportProducts(context)
     return {
         "import": imports,
         "put": imports,
-        "delete": DeleteProducts(tools),
-        "drop": Drop(tools),
-        "rebuild": Rebuild(tools),
-        "reprocess": Reprocess(tools),
-        "promote": Promote(tools),
-        "rollback": Rollback(tools),
-        "prune": Prune(tools),
-        "reconcile": Reconcile(tools),
-        "calibrate": Calibrate(tools),
-        "duplicates": FindDuplicates(tools),
+        "delete": DeleteProducts(context),
+        "drop": Drop(context),
+        "rebuild": Rebuild(context),
+        "reprocess": Reprocess(context),
+        "promote": Promote(context),
+        "rollback": Rollback(context),
+        "prune": Prune(context),
+        "reconcile": Reconcile(context),
+        "calibrate": Calibrate(context),
+        "duplicates": FindDuplicates(context),
     }

@@ -1,4 +1,4 @@
-"""Keeps a chunk's lease while a slow micro-batch is worked on, and ends a worker that hangs."""
+"""Renewal of a chunk's lease during a slow micro-batch; kills a worker that hangs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
-    """Renews the lease at a third of its length, from a thread, as long as the work gets on.
+    """Renews the lease at a third of its length, from a thread, while the work makes progress.
 
-    The thread would go on beating for a model call that never returns. So it stops when nothing was
-    recorded for ``hang_s``, and has the process replaced: the lease then runs out, or the process that
-    comes after takes the chunk over.
+    The thread would keep the lease of a model call that never returns. So it stops when nothing was recorded
+    for ``hang_s``, and kills the process: the lease then expires, or the next process takes the chunk over.
 
     Args:
         on_hang: called once when the work hangs; the process is killed if it is left out.
@@ -41,7 +40,7 @@ class LeaseKeeper:
         self._claim = claim
         self._hang_s = hang_s
         self._on_hang = on_hang or _end_this_process
-        self._every_s = interval_s or min(desk.lease_s, hang_s) / 3
+        self._interval_s = interval_s or min(desk.lease_s, hang_s) / 3
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -56,7 +55,7 @@ class LeaseKeeper:
         self._thread.join()
 
     def _keep(self) -> None:
-        while not self._done.wait(self._every_s):
+        while not self._done.wait(self._interval_s):
             silent_s = time.monotonic() - self._desk.progress_at
             if silent_s > self._hang_s:
                 log.critical("chunk %s recorded nothing for %.0f s: it hangs", self._claim.id, silent_s)
@@ -64,11 +63,11 @@ class LeaseKeeper:
                 return
             try:
                 if not self._desk.renew(self._claim):
-                    return  # it was paused, cancelled or taken over: the worker is told when it records
+                    return  # paused, cancelled or taken over: recording raises LostLease
             except VitrineError as error:
                 log.warning("lease of chunk %s not renewed: %s", self._claim.id, error.message)
 
 
 def _end_this_process() -> None:
-    """No exception reaches a thread that is stuck in a library: only this ends it."""
+    """Kill this process: no exception reaches a thread that is stuck in a library."""
     os.kill(os.getpid(), signal.SIGKILL)

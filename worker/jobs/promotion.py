@@ -1,11 +1,10 @@
-"""Which index version is live: promoted, rolled back, and dropped when it is not wanted any more."""
+"""Promotion of an index version to be the live one, and rollback to the one before."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from shared.database.clock import now_s
@@ -14,77 +13,66 @@ from shared.errors import Conflict, Misconfigured, NotFound, Unavailable
 from shared.health.presence import Presence
 from shared.jobs.work import ChunkClaim
 from shared.webhooks.repository import emit
-from worker.filling.pictures import Filler
-from worker.indexes.versions import IndexVersion, index_version, live_index, lock_catalogue_changes
+from worker.indexes.versions import IndexVersion, change_version, live_index, lock_catalogue_changes
 from worker.jobs import Once
-from worker.jobs.filling import catch_up
 from worker.jobs.reconcile import reconcile
+from worker.jobs.stored_products import catch_up
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
+from worker.products.stored_source import StoredSource
 
 
 @dataclass(frozen=True)
 class Promote(Once):
-    """Makes a version that is ready the live one."""
+    """Makes a ready version the live one."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = chosen(self.tools, claim)
+        version = required_version(self.context, claim)
         if version.state == "ready" and not claim.options.get("force"):
-            require_passed(self.tools, version)
-        promote(self.tools, claim, version, "index.promoted")
+            require_passed(self.context, version)
+        promote(self.context, claim, version, "index.promoted")
         return {"promoted": True, "index": version.number}
 
 
 @dataclass(frozen=True)
 class Rollback(Once):
-    """Makes a retired version live again, at once, then gives it what changed since it was retired."""
+    """Makes a retired version live again at once, then writes what changed since it was retired."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        tools, version = self.tools, chosen(self.tools, claim)
+        context, version = self.context, required_version(self.context, claim)
         if version.state == "retired":
-            version = self._in_state(claim, version, "ready")
+            version = self._set_state(claim, version, "ready")
         try:
-            promote(tools, claim, version, "index.rolled_back")
+            promote(context, claim, version, "index.rolled_back")
         except (Misconfigured, Conflict):
-            # Nothing is to be written to an index that cannot be gone back to.
-            self._in_state(claim, version, "retired")
+            # A version that cannot go live must not be written to.
+            self._set_state(claim, version, "retired")
             raise
-        version = chosen(tools, claim)
+        version = required_version(context, claim)
         report: dict[str, Any] = {"promoted": True, "index": version.number}
         if version.stale_since is not None:
-            filler = Filler(tools, claim.catalogue_id, version, "missing")
-            catch_up(tools, claim, filler, version.stale_since, lambda session: _complete(session, version))
-            report["reconcile"] = reconcile(tools, claim, chosen(tools, claim), repair=True).as_json()
+            source = StoredSource(context, claim.catalogue_id, version, "missing")
+            catch_up(context, claim, source, version.stale_since, lambda session: _complete(session, version))
+            version = required_version(context, claim)
+            report["reconcile"] = reconcile(context, claim, version, repair=True).as_json()
         return report
 
-    def _in_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
-        """``ready`` lets writes go to it again, and search workers load its models."""
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+    def _set_state(self, claim: ChunkClaim, version: IndexVersion, state: str) -> IndexVersion:
+        """Set the state; ``ready`` makes jobs write to it again, and search workers load its models."""
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
-            _set(session, version, state=state)
-        return chosen(self.tools, claim)
+            change_version(session, version, state=state)
+        return required_version(self.context, claim)
 
 
-def chosen(tools: JobContext, claim: ChunkClaim) -> IndexVersion:
-    """Return the version that the job is about.
-
-    Raises:
-        NotFound: it was pruned since.
-    """
-    with tools.database.read() as session:
-        found = None if claim.index_version is None else index_version(session, claim.index_version)
-    if found is None or found.state == "pruned":
-        raise NotFound("This index version was pruned: `vitrine indexes CATALOGUE` lists what there is.")
-    return found
-
-
-def require_passed(tools: JobContext, version: IndexVersion) -> None:
+def require_passed(context: JobContext, version: IndexVersion) -> None:
     """Raise Conflict unless the quality gate let the version through."""
-    with tools.database.read() as session:
+    with context.database.read() as session:
         row = session.get_one(IndexVersionRow, version.id)
         gate = (row.report or {}).get("gate", {})
     if gate.get("verdict") != "passed":
@@ -95,11 +83,10 @@ def require_passed(tools: JobContext, version: IndexVersion) -> None:
         )
 
 
-def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: str) -> None:
+def promote(context: JobContext, claim: ChunkClaim, version: IndexVersion, event: str) -> None:
     """Make a version live: collection loaded, alias moved, row committed. Does nothing if it is live.
 
-    Searches go by the row, so that one that comes before the commit uses the old version wholly, and one
-    that comes after it the new one.
+    Searches read the row: those before the commit use the old version only, those after it the new one.
 
     Raises:
         Conflict: it is not ready.
@@ -107,27 +94,27 @@ def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: 
         Misconfigured: a search worker cannot load them, or its collection is gone.
     """
     if version.state == "live":
-        tools.index.set_alias(version.alias, version.collection)
+        context.index.set_alias(version.alias, version.collection)
         return
     if version.state != "ready":
         raise Conflict(f"Index {version.number} is {version.state}: only one that is ready goes live.")
     if not claim.options.get("force"):
-        _await_searchers(tools, claim, version)
+        _await_searchers(context, claim, version)
     try:
-        tools.index.count(version.collection)  # loads it where it is not
-        tools.index.set_alias(version.alias, version.collection)
+        context.index.count(version.collection)  # loads it where it is not
+        context.index.set_alias(version.alias, version.collection)
     except NotFound as error:
         raise Misconfigured(
             f"The collection of index {version.number} is gone from Milvus: "
             f"`vitrine rebuild {claim.catalogue} --index {version.number}` brings it back."
         ) from error
-    with tools.database.write() as session:
-        tools.desk.renew_lease(session, claim)
+    with context.database.write() as session:
+        context.desk.renew_lease(session, claim)
         changes = lock_catalogue_changes(session, claim.catalogue_id)
         old = live_index(session, claim.catalogue_id)
         if old is not None:
             _retire(session, old, changes)
-        _set(session, version, state="live", promoted_at=now_s(), retired_at=None)
+        change_version(session, version, state="live", promoted_at=now_s(), retired_at=None)
         emit(
             session,
             event,
@@ -142,31 +129,23 @@ def promote(tools: JobContext, claim: ChunkClaim, version: IndexVersion, event: 
 
 
 def _retire(session: Session, old: IndexVersion, changes: int) -> None:
-    """From now on nothing is written to it; what it lacked already, it still lacks."""
+    """Retire a version: it is not written any more, and stays as incomplete as it was."""
     since = changes if old.stale_since is None else old.stale_since
-    _set(session, old, state="retired", retired_at=now_s(), stale_since=since)
+    change_version(session, old, state="retired", retired_at=now_s(), stale_since=since)
 
 
 def _complete(session: Session, version: IndexVersion) -> None:
-    _set(session, version, stale_since=None)
+    change_version(session, version, stale_since=None)
 
 
-def _set(session: Session, version: IndexVersion, **values: Any) -> None:
-    session.execute(
-        update(IndexVersionRow)
-        .where(IndexVersionRow.id == version.id)
-        .values(epoch=IndexVersionRow.epoch + 1, **values)
-    )
-
-
-def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:
-    """Make sure that no search has to wait for models after the promotion, or fails for want of them."""
+def _await_searchers(context: JobContext, claim: ChunkClaim, version: IndexVersion) -> None:
+    """Require every search worker to have loaded the version's models, so that no search waits or fails."""
     waiting = []
-    for process in Presence(tools.database).list_alive():
+    for process in Presence(context.database).list_alive():
         if process.role != "search":
             continue
         pipelines = process.details.get("pipelines", [])
-        if any(tools.pipelines.serves(found, version) for found in pipelines):
+        if any(context.pipelines.serves(found, version) for found in pipelines):
             continue
         reason = process.details.get("not_loaded", {}).get(version.embedder)
         if reason is not None:
@@ -174,11 +153,11 @@ def _await_searchers(tools: JobContext, claim: ChunkClaim, version: IndexVersion
         waiting.append(process.name)
     if not waiting:
         return
-    with tools.database.read() as session:
+    with context.database.read() as session:
         started = session.get_one(Job, claim.job_id).started_at or now_s()
-    if now_s() - started > tools.gate.wait_s and claim.kind != "reprocess":
+    if now_s() - started > context.gate.wait_s and claim.kind != "reprocess":
         raise Misconfigured(
             f"{', '.join(waiting)} did not load the models of index {version.number} in "
-            f"{tools.gate.wait_s:g} s: see its log, or promote with --force."
+            f"{context.gate.wait_s:g} s: see its log, or promote with --force."
         )
     raise Unavailable(f"{', '.join(waiting)} is still loading the models of index {version.number}.")

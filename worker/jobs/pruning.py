@@ -1,4 +1,4 @@
-"""Index versions that nobody goes back to: which they are, and how they go."""
+"""Pruning: selects and drops index versions that are not needed for a rollback."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from worker.products.context import JobContext
 
 @dataclass(frozen=True)
 class Prune(Once):
-    """Drops versions that nobody goes back to: collection, detections and all."""
+    """Drops versions with their collections and detections."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        with self.tools.database.read() as session:
-            versions = unwanted(session, claim)
+        with self.context.database.read() as session:
+            versions = versions_to_drop(session, claim)
         for version in versions:
             self._drop(claim, version)
         return {"pruned": [version.number for version in versions]}
 
     def _drop(self, claim: ChunkClaim, version: IndexVersion) -> None:
-        """First nobody may choose it any more, then its rows go, its collection, and its detections."""
-        tools = self.tools
-        with tools.database.write() as session:
-            tools.desk.renew_lease(session, claim)
+        """Mark the version as pruned, so that no job selects it; then drop collection and detections."""
+        context = self.context
+        with context.database.write() as session:
+            context.desk.renew_lease(session, claim)
             lock_catalogue_changes(session, claim.catalogue_id)
             chosen = (IndexVersionRow.id == version.id, IndexVersionRow.state != "live")
             if not execute_rowcount(
@@ -51,23 +51,23 @@ class Prune(Once):
                 .where(*chosen)
                 .values(state="pruned", beside=None, epoch=IndexVersionRow.epoch + 1),
             ):
-                return  # it went live a moment ago
+                return  # it went live concurrently
             live = live_index(session, claim.catalogue_id)
-        if live is not None and tools.index.resolve_alias(live.alias) != live.collection:
-            tools.index.set_alias(live.alias, live.collection)
-        name = collection_name(tools.prefix, claim.catalogue_id, version.number)
-        for collection in tools.index.collections():
+        if live is not None and context.index.resolve_alias(live.alias) != live.collection:
+            context.index.set_alias(live.alias, live.collection)
+        name = collection_name(context.prefix, claim.catalogue_id, version.number)
+        for collection in context.index.collections():
             if collection == name or collection.startswith(f"{name}_"):
-                tools.index.drop(collection)
-        delete_in_pieces(tools, claim, Detection, Detection.index_version == version.id)
+                context.index.drop(collection)
+        delete_in_pieces(context, claim, Detection, Detection.index_version == version.id)
 
 
-def unwanted(session: Session, claim: ChunkClaim) -> list[IndexVersion]:
-    """Return what is to be dropped: the version that the job names, or else what nobody goes back to.
+def versions_to_drop(session: Session, claim: ChunkClaim) -> list[IndexVersion]:
+    """Return the versions to drop: the one that the job names, or all that are not needed.
 
-    That is: retired ones but the last, those whose filling was given up, and those that the quality gate
-    refused; with the option ``all``, whatever is neither live nor being filled. One whose dropping was
-    cut short comes first.
+    These are retired versions but the last, those whose filling was given up, and those that the quality
+    gate refused; with the option ``all``, every version that is neither live nor being filled. Versions
+    whose dropping was interrupted come first.
     """
     kept = kept_indexes(session, claim.catalogue_id)
     if claim.index_version is not None:
@@ -83,7 +83,7 @@ def unwanted(session: Session, claim: ChunkClaim) -> list[IndexVersion]:
     found = _half_dropped(session, claim.catalogue_id)
     for version in kept:
         row = rows[version.id]
-        if version.state == "live" or version in last or _being_filled(session, row):
+        if version.state == "live" or version in last or _is_being_filled(session, row):
             continue
         refused = (row.report or {}).get("gate", {}).get("verdict") == "failed"
         if version.state == "ready" and not refused and not claim.options.get("all"):
@@ -92,7 +92,7 @@ def unwanted(session: Session, claim: ChunkClaim) -> list[IndexVersion]:
     return found
 
 
-def _being_filled(session: Session, row: IndexVersionRow) -> bool:
+def _is_being_filled(session: Session, row: IndexVersionRow) -> bool:
     job = None if row.job_id is None else session.get(Job, row.job_id)
     return row.state in ("building", "ready") and job is not None and job.state not in ENDED_STATES
 

@@ -1,7 +1,7 @@
-"""The index anew from the database, when Milvus was wiped or replaced: no model, no picture.
+"""Rebuild of an index from the database, after Milvus was wiped or replaced: no model, no picture.
 
-It is written into a collection beside the version's own and takes its place in one transaction, so that
-a search uses the old one, or waits where that is gone, and never sees a part.
+A second collection is filled and replaces the version's own in one transaction: a search uses the old
+one, or fails where that is missing, and never gets an answer from a part.
 """
 
 from __future__ import annotations
@@ -10,106 +10,95 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from shared.database.tables import IndexVersionRow
 from shared.errors import Conflict, IndexUnavailable
 from shared.jobs.work import ChunkClaim, Item, Problem
-from worker.filling.stored import RowFiller
-from worker.indexes.versions import IndexVersion, collection_name, lock_catalogue_changes
-from worker.jobs.filling import RowStages, catch_up, products_of
+from worker.indexes.versions import IndexVersion, change_version, collection_name, lock_catalogue_changes
 from worker.jobs.reconcile import reconcile
-from worker.jobs.versions import required
+from worker.jobs.stored_products import catch_up, list_products
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_light_items
+from worker.products.stored_source import StoredSource
+from worker.products.writing import ProductStages
 
 
 @dataclass(frozen=True)
 class Rebuild:
-    """Writes the rows of an index version from the stored embeddings; of the live one unless told."""
+    """Writes the rows of an index version, by default the live one, from the stored embeddings."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
-        """The products that the catalogue has, once the place for their rows is made."""
-        version = required(self.tools, claim)
-        place = self._place(claim, version)
-        if version.beside != place and version.collection != place:
-            self._begin(claim, version, place)
-        yield from products_of(self.tools, claim)
+        """Create the collection to fill, then yield the products of the catalogue."""
+        version = required_version(self.context, claim)
+        collection = self._collection(claim, version)
+        if version.beside != collection and version.collection != collection:
+            self._begin(claim, version, collection)
+        yield from list_products(self.context, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        version = required(self.tools, claim)
-        if version.beside != self._place(claim, version):
-            raise Conflict("Another rebuild of this index took this one's place.")
-        do_light_items(self.tools, claim, items, RowStages(self.tools, claim, self._filler(claim, version)))
+        version = required_version(self.context, claim)
+        if version.beside != self._collection(claim, version):
+            raise Conflict("Another rebuild of this index replaced this one.")
+        stages = ProductStages(self.context, claim, self._source(claim, version))
+        do_light_items(self.context, claim, items, stages)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Compare, switch, and drop what is replaced."""
-        tools, version = self.tools, required(self.tools, claim)
-        place = self._place(claim, version)
+        """Compare, switch, and drop the old collection."""
+        context, version = self.context, required_version(self.context, claim)
+        collection = self._collection(claim, version)
         report: dict[str, Any] = {"index": version.number}
-        if version.collection != place:
-            if version.beside != place or version.beside_since is None:
-                raise Conflict("Another rebuild of this index took this one's place.")
-            # It seals while the rows are compared.
-            tools.index.flush(place, wait=False)
-            found = reconcile(tools, claim, version, repair=True, collection=place)
+        if version.collection != collection:
+            if version.beside != collection or version.beside_since is None:
+                raise Conflict("Another rebuild of this index replaced this one.")
+            # Milvus seals it while the rows are compared.
+            context.index.flush(collection, wait=False)
+            found = reconcile(context, claim, version, repair=True, collection=collection)
             if (found.missing or found.orphans) and not found.repaired:
-                raise IndexUnavailable(f"{place} is not what the database says; it is compared again.")
+                raise IndexUnavailable(f"{collection} is not what the database says; it is compared again.")
             report["reconcile"] = found.as_json()
-            tools.index.flush(place)
+            context.index.flush(collection)
             catch_up(
-                tools,
+                context,
                 claim,
-                self._filler(claim, version),
+                self._source(claim, version),
                 version.beside_since,
-                lambda session: _switch(session, version, place),
+                lambda session: _switch(session, version, collection),
             )
         if version.state == "live":
-            tools.index.set_alias(version.alias, place)
-        self._tidy(claim, version, place)
+            context.index.set_alias(version.alias, collection)
+        self._drop_others(claim, version, collection)
         return report
 
-    def _filler(self, claim: ChunkClaim, version: IndexVersion) -> RowFiller:
+    def _source(self, claim: ChunkClaim, version: IndexVersion) -> StoredSource:
         assert version.beside is not None
-        return RowFiller(self.tools, claim.catalogue_id, version, (version.beside,))
+        return StoredSource(self.context, claim.catalogue_id, version, "none", version.beside)
 
-    def _place(self, claim: ChunkClaim, version: IndexVersion) -> str:
-        """The collection that this job fills: the same however often a step is repeated."""
+    def _collection(self, claim: ChunkClaim, version: IndexVersion) -> str:
+        """Return the collection that this job fills: always the same, so that steps can be repeated."""
         return f"{self._name(claim, version)}_{claim.job_id[:8]}"
 
     def _name(self, claim: ChunkClaim, version: IndexVersion) -> str:
-        return collection_name(self.tools.prefix, claim.catalogue_id, version.number)
+        return collection_name(self.context.prefix, claim.catalogue_id, version.number)
 
-    def _begin(self, claim: ChunkClaim, version: IndexVersion, place: str) -> None:
-        """Make the collection, then let everybody who writes products write to it too."""
-        self.tools.index.create(place, version.dim, wait=False)
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
-            session.execute(
-                update(IndexVersionRow)
-                .where(IndexVersionRow.id == version.id)
-                .values(
-                    beside=place,
-                    beside_since=lock_catalogue_changes(session, claim.catalogue_id),
-                    epoch=IndexVersionRow.epoch + 1,
-                )
-            )
+    def _begin(self, claim: ChunkClaim, version: IndexVersion, collection: str) -> None:
+        """Create the collection, then make all jobs that write products write to it too."""
+        self.context.index.create(collection, version.dim, wait=False)
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
+            changes = lock_catalogue_changes(session, claim.catalogue_id)
+            change_version(session, version, beside=collection, beside_since=changes)
 
-    def _tidy(self, claim: ChunkClaim, version: IndexVersion, place: str) -> None:
-        """Drop what this version was in before, and what a rebuild that was given up left."""
+    def _drop_others(self, claim: ChunkClaim, version: IndexVersion, collection: str) -> None:
+        """Drop the version's former collection, and those of abandoned rebuilds."""
         name = self._name(claim, version)
-        for collection in self.tools.index.collections():
-            if collection != place and (collection == name or collection.startswith(f"{name}_")):
-                self.tools.index.drop(collection)
+        for existing in self.context.index.collections():
+            if existing != collection and (existing == name or existing.startswith(f"{name}_")):
+                self.context.index.drop(existing)
 
 
-def _switch(session: Session, version: IndexVersion, place: str) -> None:
-    session.execute(
-        update(IndexVersionRow)
-        .where(IndexVersionRow.id == version.id)
-        .values(collection=place, beside=None, beside_since=None, epoch=IndexVersionRow.epoch + 1)
-    )
+def _switch(session: Session, version: IndexVersion, collection: str) -> None:
+    change_version(session, version, collection=collection, beside=None, beside_since=None)

@@ -1,9 +1,8 @@
-"""The proof that a job ends with: the collection holds what the database says, key by key.
+"""Reconciliation: compares a collection with the database, key by key.
 
 Both sides are read as streams in the order of their keys and merged, so that memory does not grow with
-the catalogue. Milvus is written before the database and both are read while others write, so a
-difference is a suspicion only: it counts when it is still there after everything that was on its way
-has arrived.
+the catalogue. Milvus is written before the database, and both are read while other jobs write. So a
+difference counts only if it remains after all writes in progress are committed.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from worker.jobs.versions import named_or_live
 from worker.products.context import JobContext
 from worker.vector_index import matches
 
-#: Differences that are looked at together.
-_SUSPECTS = 1000
-#: Keys that are compared at once.
+#: Differences that are checked in one batch.
+_BATCH_KEYS = 1000
+#: Keys that are compared in one step.
 _STRETCH = 2000
-#: Keys that a report names of each kind.
-_NAMED = 100
-#: After so many looks, what is still wrong is left wrong.
-_LOOKS = 3
+#: Maximum number of keys of each kind in a report.
+_MAX_NAMED = 100
+#: Maximum number of checks of a difference, after which it is left unrepaired.
+_MAX_CHECKS = 3
 
 
 @dataclass
 class Report:
-    """What a reconciliation found.
+    """Result of a reconciliation.
 
     Attributes:
         scope: ``all`` of the index version, or only the products of the ``job``.
@@ -47,7 +46,7 @@ class Report:
         missing: rows that the collection lacked, of which the first hundred are named; searches do not
             find their products.
         orphans: rows of pictures that the catalogue has not, the first hundred named; searches drop them.
-        repaired: there was something wrong, and now there is not.
+        repaired: there were differences, and all were repaired.
     """
 
     scope: str
@@ -60,12 +59,12 @@ class Report:
     repaired: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Return what jobs keep under ``reconcile`` of their reports."""
+        """Return the ``reconcile`` part of a job's report."""
         return asdict(self)
 
 
 def reconcile(
-    tools: JobContext,
+    context: JobContext,
     claim: ChunkClaim,
     version: IndexVersion,
     *,
@@ -73,10 +72,9 @@ def reconcile(
     collection: str | None = None,
     products: Iterable[Sequence[str]] | None = None,
 ) -> Report:
-    """Compare an index version's collection with the database, and mend it if asked to.
+    """Compare an index version's collection with the database, and repair it on request.
 
-    Safe while products are written and deleted. Renews the claim's lease, and gives way to what is put
-    by hand.
+    Safe while products are written and deleted. Renews the claim's lease, and gives way to single updates.
 
     Args:
         repair: write missing rows from their stored embeddings, delete orphans.
@@ -87,7 +85,7 @@ def reconcile(
         NotFound: there is no such collection.
         LostLease, Unavailable: as for any step of a job.
     """
-    comparison = _Comparison(tools, claim, version, collection or version.collection, repair)
+    comparison = _Comparison(context, claim, version, collection or version.collection, repair)
     try:
         return comparison.of_all() if products is None else comparison.of_products(products)
     except NotFound as error:
@@ -99,35 +97,35 @@ def reconcile(
 
 @dataclass(frozen=True)
 class Reconcile(Once):
-    """The job that does nothing but compare, and repair if its options say so."""
+    """The job that only compares, and repairs if its options say so."""
 
-    tools: JobContext
+    context: JobContext
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = named_or_live(self.tools, claim)
+        version = named_or_live(self.context, claim)
         if version is None:
             return {"reconcile": Report("all").as_json()}
-        report = reconcile(self.tools, claim, version, repair=bool(claim.options.get("repair")))
+        report = reconcile(self.context, claim, version, repair=bool(claim.options.get("repair")))
         return {"reconcile": report.as_json()}
 
 
 class _Comparison:
     def __init__(
-        self, tools: JobContext, claim: ChunkClaim, version: IndexVersion, collection: str, repair: bool
+        self, context: JobContext, claim: ChunkClaim, version: IndexVersion, collection: str, repair: bool
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._claim = claim
         self._version = version
         self.collection = collection
         self._repair = repair
         self._report = Report("all")
         self._left = 0
-        self._pulse = Pulse(tools, claim)
+        self._pulse = Pulse(context, claim)
 
     def of_all(self) -> Report:
         suspects: list[str] = []
-        expected = expected_keys(self._tools.database, self._version.id)
-        found = self._tools.index.sorted_keys(self.collection)
+        expected = expected_keys(self._context.database, self._version.id)
+        found = self._context.index.sorted_keys(self.collection)
         for wanted, there in _aligned(expected, found):
             self._pulse()
             if wanted == there:
@@ -135,49 +133,49 @@ class _Comparison:
                 continue
             self._agree(len({*wanted}.intersection(there)))
             suspects += sorted({*wanted}.symmetric_difference(there))
-            while len(suspects) >= _SUSPECTS:
-                self._judge(suspects[:_SUSPECTS])
-                del suspects[:_SUSPECTS]
+            while len(suspects) >= _BATCH_KEYS:
+                self._judge(suspects[:_BATCH_KEYS])
+                del suspects[:_BATCH_KEYS]
         self._judge(suspects)
-        return self._told()
+        return self._finished_report()
 
     def of_products(self, products: Iterable[Sequence[str]]) -> Report:
         self._report.scope = "job"
-        for some in products:
+        for ids in products:
             self._pulse()
-            with self._tools.database.read() as session:
-                expected = keys_of_products(session, self._version.id, self._claim.catalogue_id, some)
-            found = set(self._tools.index.sorted_keys(self.collection, matches("product_id", some)))
+            with self._context.database.read() as session:
+                expected = keys_of_products(session, self._version.id, self._claim.catalogue_id, ids)
+            found = set(self._context.index.sorted_keys(self.collection, matches("product_id", ids)))
             self._agree(len(expected & found))
             self._judge(sorted(expected ^ found))
-        return self._told()
+        return self._finished_report()
 
     def _agree(self, count: int) -> None:
         self._report.expected += count
         self._report.found += count
 
-    def _told(self) -> Report:
+    def _finished_report(self) -> Report:
         wrong = self._report.missing + self._report.orphans
         self._report.repaired = bool(wrong) and self._repair and not self._left
         return self._report
 
     def _judge(self, suspects: Sequence[str]) -> None:
-        """Look at differences again, and again after mending them: others may have written meanwhile."""
-        for look in range(_LOOKS):
+        """Check differences again, before and after repairing them: other jobs write concurrently."""
+        for check in range(_MAX_CHECKS):
             if not suspects:
                 return
-            self._settle()
-            with self._tools.database.read() as session:
+            self._await_writers()
+            with self._context.database.read() as session:
                 wanted = known_keys(session, self._version.id, suspects)
-            there = set(self._tools.index.sorted_keys(self.collection, matches("key", suspects)))
+            there = set(self._context.index.sorted_keys(self.collection, matches("key", suspects)))
             missing, orphans = sorted(wanted - there), sorted(there - wanted)
-            if look == 0:
+            if check == 0:
                 self._agree(len(wanted & there))
                 self._note(missing, orphans)
             if not self._repair:
                 self._left += len(missing) + len(orphans)
                 return
-            self._mend(missing, orphans)
+            self._repair_keys(missing, orphans)
             suspects = [*missing, *orphans]
         self._left += len(suspects)
 
@@ -187,24 +185,24 @@ class _Comparison:
         report.found += len(orphans)
         report.missing += len(missing)
         report.orphans += len(orphans)
-        report.missing_keys += missing[: _NAMED - len(report.missing_keys)]
-        report.orphan_keys += orphans[: _NAMED - len(report.orphan_keys)]
+        report.missing_keys += missing[: _MAX_NAMED - len(report.missing_keys)]
+        report.orphan_keys += orphans[: _MAX_NAMED - len(report.orphan_keys)]
 
-    def _mend(self, missing: Sequence[str], orphans: Sequence[str]) -> None:
+    def _repair_keys(self, missing: Sequence[str], orphans: Sequence[str]) -> None:
         if missing:
-            with self._tools.database.read() as session:
+            with self._context.database.read() as session:
                 rows = rows_of_keys(session, self._version.id, missing)
-            self._tools.index.upsert(self.collection, rows)
+            self._context.index.upsert(self.collection, rows)
         if orphans:
-            self._tools.index.delete(self.collection, orphans)
+            self._context.index.delete(self.collection, orphans)
 
-    def _settle(self) -> None:
-        """Wait until what other workers had written to Milvus by now is in the database too.
+    def _await_writers(self) -> None:
+        """Wait until everything that other workers have written to Milvus so far is in the database too.
 
         A micro-batch is recorded in the transaction that commits it. A chunk whose worker died is done
         again, under the same keys.
         """
-        desk, catalogue_id = self._tools.desk, self._claim.catalogue_id
+        desk, catalogue_id = self._context.desk, self._claim.catalogue_id
         writing = desk.read_concurrent_chunks(catalogue_id)
         while writing:
             now = desk.read_concurrent_chunks(catalogue_id)
@@ -217,8 +215,8 @@ class _Comparison:
 def _aligned(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[list[str], list[str]]]:
     """Cut two ascending streams into stretches of the same range of keys.
 
-    A key that both have is in both halves of one pair. Equal stretches are told by one comparison, which
-    is what nearly all are.
+    A key that both have is in both halves of one pair. Nearly all stretches are equal, which one comparison
+    shows.
     """
     a: list[str] = []
     b: list[str] = []

@@ -1,7 +1,7 @@
-"""Re-processing: a catalogue's pictures through its models again, or through others.
+"""Re-processing: runs a catalogue's pictures through its models again, or through others.
 
-The same models repair the live index in place. Others fill a new version beside the live one, which goes
-live when it is complete and the quality gate lets it through; searches run throughout on the old one.
+The same models repair the live index in place. Other models fill a new version, which goes live when it is
+complete and the quality gate passes it; searches use the old version throughout.
 """
 
 from __future__ import annotations
@@ -16,81 +16,79 @@ from sqlalchemy.orm import Session
 from shared.contracts import ENDED_STATES
 from shared.database.clock import now_s
 from shared.database.filter_sql import where
-from shared.database.tables import Detection, IndexVersionRow, Job, Product
 from shared.database.tables import Image as ImageRow
+from shared.database.tables import IndexVersionRow, Job, Product
 from shared.errors import Conflict, IndexUnavailable, InvalidInput, NotFound
 from shared.filters import parse
 from shared.jobs.work import ChunkClaim, Item, Problem
-from worker.filling.batches import Scope
-from worker.filling.pictures import Filler
-from worker.filling.stored import RowFiller
-from worker.indexes.pipelines import name_in
+from worker.indexes.pipelines import registry_name
 from worker.indexes.versions import (
     IndexVersion,
+    change_version,
     collection_name,
-    find_model_version,
     live_index,
     lock_catalogue_changes,
     next_number,
     written_indexes,
 )
-from worker.jobs.filling import FillStages, catch_up, products_of
 from worker.jobs.gate import judge
-from worker.jobs.promotion import chosen, promote
+from worker.jobs.promotion import promote
 from worker.jobs.reconcile import reconcile
+from worker.jobs.stored_products import catch_up, list_products
+from worker.jobs.versions import required_version
 from worker.products.context import JobContext
 from worker.products.pipeline_runner import do_items
+from worker.products.stored_source import Scope, StoredSource
+from worker.products.writing import ProductStages
 from worker.vision.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
 class Reprocess:
-    """See the module. Options: ``detector``, ``embedder``, ``scope``, ``filter``, ``promote``, ``repair``."""
+    """Re-processes a catalogue. Options: ``shared.contracts.indexes.ReprocessRequest``."""
 
-    tools: JobContext
+    context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
-        """The products whose pictures are in the scope, once it is settled which version they go to."""
-        version = self._begin(claim) if claim.index_version is None else chosen(self.tools, claim)
+        """Select the version to fill, then yield the products with pictures in the scope."""
+        version = self._begin(claim) if claim.index_version is None else required_version(self.context, claim)
         conditions = [] if version.state != "live" else self._in_scope(claim, version)
-        yield from products_of(self.tools, claim, *conditions)
+        yield from list_products(self.context, claim, *conditions)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
-        version = chosen(self.tools, claim)
-        scope: Scope = "missing" if version.state != "live" else _SCOPES[claim.options["scope"]]
-        filler = Filler(self.tools, claim.catalogue_id, version, scope)
-        do_items(self.tools, claim, items, FillStages(self.tools, claim, filler))
+        version = required_version(self.context, claim)
+        do_items(self.context, claim, items, ProductStages(self.context, claim, self._source(claim, version)))
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        version = chosen(self.tools, claim)
-        with self.tools.database.read() as session:
+        version = required_version(self.context, claim)
+        with self.context.database.read() as session:
             row = session.get_one(IndexVersionRow, version.id)
             own, report = row.job_id == claim.job_id, dict(row.report or {})
         if not own:
             return self._finish_in_place(claim, version)
         if version.state == "building":
             report = self._complete(claim, version)
-            version = chosen(self.tools, claim)
+            version = required_version(self.context, claim)
         promoted = version.state == "live"
         wanted = claim.options["promote"] == "auto" and report["gate"]["verdict"] == "passed"
         if version.state == "ready" and wanted:
-            promote(self.tools, claim, version, "index.promoted")
+            promote(self.context, claim, version, "index.promoted")
             promoted = True
         return {**report, "promoted": promoted, "index": version.number}
 
     def _begin(self, claim: ChunkClaim) -> IndexVersion:
-        """Settle which version is filled, and note it with the job."""
-        with self.tools.database.read() as session:
+        """Select the version to fill, and store it with the job."""
+        with self.context.database.read() as session:
             live = live_index(session, claim.catalogue_id)
             others = [v for v in written_indexes(session, claim.catalogue_id) if v.state != "live"]
         if live is None:
             raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
-        pipeline = self._wanted_pipeline(claim, live)
-        pipelines = self.tools.pipelines
+        pipeline = self._requested_pipeline(claim, live)
+        pipelines = self.context.pipelines
         if pipelines.fits(pipeline, live):
             return self._take(claim, live, fills=False)
-        _require_whole(claim)
+        _require_whole_catalogue(claim)
         for version in others:
             if not pipelines.fits(pipeline, version):
                 raise Conflict(
@@ -101,37 +99,31 @@ class Reprocess:
             return self._take(claim, version, fills=True)
         return self._new_version(claim, live, pipeline)
 
-    def _wanted_pipeline(self, claim: ChunkClaim, live: IndexVersion) -> Pipeline:
+    def _requested_pipeline(self, claim: ChunkClaim, live: IndexVersion) -> Pipeline:
         detector, embedder = claim.options.get("detector"), claim.options.get("embedder")
         if detector is None and embedder is None:
-            return self.tools.pipelines.of(live)
-        return self.tools.pipelines.named(
-            detector or live.detector_name or name_in(live.detector),
-            embedder or live.embedder_name or name_in(live.embedder),
+            return self.context.pipelines.of(live)
+        return self.context.pipelines.named(
+            detector or live.detector_name or registry_name(live.detector),
+            embedder or live.embedder_name or registry_name(live.embedder),
             None if embedder else live.embedder,
         )
 
     def _require_free(self, version: IndexVersion) -> None:
-        with self.tools.database.read() as session:
+        with self.context.database.read() as session:
             row = session.get_one(IndexVersionRow, version.id)
             job = None if row.job_id is None else session.get(Job, row.job_id)
             if job is not None and job.state not in ENDED_STATES:
                 raise Conflict(f"Index {version.number} is being filled by job {job.id}.")
 
     def _take(self, claim: ChunkClaim, version: IndexVersion, fills: bool) -> IndexVersion:
-        """Tie the job to a version that is there; what is in it already is not done again."""
-        with self.tools.database.write() as session:
-            self.tools.desk.renew_lease(session, claim)
+        """Assign an existing version to the job; what is in it already is not done again."""
+        with self.context.database.write() as session:
+            self.context.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             if fills:
-                session.execute(
-                    update(IndexVersionRow)
-                    .where(IndexVersionRow.id == version.id)
-                    .values(
-                        job_id=claim.job_id, state="building", stale_since=changes, report=None,
-                        epoch=IndexVersionRow.epoch + 1,
-                    )
-                )  # fmt: skip
+                values = {"job_id": claim.job_id, "stale_since": changes, "report": None}
+                change_version(session, version, state="building", **values)
             session.execute(
                 update(Job)
                 .where(Job.id == claim.job_id)
@@ -140,15 +132,15 @@ class Reprocess:
         return version
 
     def _new_version(self, claim: ChunkClaim, live: IndexVersion, pipeline: Pipeline) -> IndexVersion:
-        """Make the collection, then the row: from its commit on, products are written to both."""
-        tools = self.tools
-        with tools.database.read() as session:
+        """Create the collection, then the row: from its commit on, products are written to both."""
+        context = self.context
+        with context.database.read() as session:
             number = next_number(session, claim.catalogue_id)
-        name = collection_name(tools.prefix, claim.catalogue_id, number)
-        tools.index.drop(name)  # of a try that died between the two
-        tools.index.create(name, pipeline.embedder.dim, wait=False)
-        with tools.database.write() as session:
-            tools.desk.renew_lease(session, claim)
+        name = collection_name(context.prefix, claim.catalogue_id, number)
+        context.index.drop(name)  # left by a try that died between the two
+        context.index.create(name, pipeline.embedder.dim, wait=False)
+        with context.database.write() as session:
+            context.desk.renew_lease(session, claim)
             changes = lock_catalogue_changes(session, claim.catalogue_id)
             row = IndexVersionRow(
                 catalogue_id=claim.catalogue_id,
@@ -175,57 +167,49 @@ class Reprocess:
             return next(v for v in written_indexes(session, claim.catalogue_id) if v.id == row.id)
 
     def _in_scope(self, claim: ChunkClaim, live: IndexVersion) -> list[Any]:
-        """Conditions on products: in place, only what the scope names is touched."""
+        """Return conditions on products: a repair in place touches only those in the scope."""
         conditions = filter_conditions(claim.options.get("filter"))
         if claim.options["scope"] == "all":
             return conditions
-        has = exists().where(Detection.image_id == ImageRow.id, Detection.index_version == live.id)
-        if claim.options["scope"] == "stale":
-            pipeline = self.tools.pipelines.of(live)
-            with self.tools.database.read() as session:
-                models = find_model_version(session, pipeline.detector.version, pipeline.embedder.version)
-            has = has.where(Detection.models == (-1 if models is None else models))
-        return [*conditions, exists(select(ImageRow.id).where(ImageRow.product == Product.id, ~has))]
+        needs = self._source(claim, live).needs_embedding()
+        return [*conditions, exists(select(ImageRow.id).where(ImageRow.product == Product.id, needs))]
+
+    def _source(self, claim: ChunkClaim, version: IndexVersion) -> StoredSource:
+        scope: Scope = "missing" if version.state != "live" else _SCOPES[claim.options["scope"]]
+        return StoredSource(self.context, claim.catalogue_id, version, scope)
 
     def _complete(self, claim: ChunkClaim, version: IndexVersion) -> dict[str, Any]:
-        """Compare the filled version with the catalogue, judge it, and say that it is ready."""
-        tools = self.tools
-        tools.index.flush(version.collection, wait=False)
-        found = reconcile(tools, claim, version, repair=True)
-        tools.index.flush(version.collection)
+        """Compare the filled version with the catalogue, judge it, and mark it as ready."""
+        context = self.context
+        context.index.flush(version.collection, wait=False)
+        found = reconcile(context, claim, version, repair=True)
+        context.index.flush(version.collection)
         if (found.missing or found.orphans) and not found.repaired:
             raise IndexUnavailable(f"{version.collection} is not what the database says; compared again.")
-        with tools.database.read() as session:
+        with context.database.read() as session:
             live = live_index(session, claim.catalogue_id)
-        report = {"reconcile": found.as_json(), "gate": judge(tools, claim, live, version)}
+        report = {"reconcile": found.as_json(), "gate": judge(context, claim, live, version)}
 
         def ready(session: Session) -> None:
-            session.execute(
-                update(IndexVersionRow)
-                .where(IndexVersionRow.id == version.id)
-                .values(state="ready", stale_since=None, report=report, epoch=IndexVersionRow.epoch + 1)
-            )
+            change_version(session, version, state="ready", stale_since=None, report=report)
 
-        filler = Filler(tools, claim.catalogue_id, version, "missing")
-        catch_up(tools, claim, filler, version.stale_since or 0, ready)
+        source = StoredSource(context, claim.catalogue_id, version, "missing")
+        catch_up(context, claim, source, version.stale_since or 0, ready)
         return report
 
     def _finish_in_place(self, claim: ChunkClaim, live: IndexVersion) -> dict[str, Any]:
-        tools = self.tools
-        pipeline = tools.pipelines.of(live)
+        context = self.context
+        pipeline = context.pipelines.of(live)
 
         def done(session: Session) -> None:
-            # The thresholds of the detector may be others than when it was filled first.
-            session.execute(
-                update(IndexVersionRow)
-                .where(IndexVersionRow.id == live.id)
-                .values(detector=pipeline.detector.version, epoch=IndexVersionRow.epoch + 1)
-            )
+            # The thresholds of the detector may have changed since it was first filled.
+            change_version(session, live, detector=pipeline.detector.version)
 
-        tools.index.flush(live.collection)
-        filler = RowFiller(tools, claim.catalogue_id, live)
-        catch_up(tools, claim, filler, int(claim.source.get("since", 0)), done)
-        report = reconcile(tools, claim, chosen(tools, claim), repair=bool(claim.options.get("repair")))
+        context.index.flush(live.collection)
+        source = StoredSource(context, claim.catalogue_id, live, "none")
+        catch_up(context, claim, source, int(claim.source.get("since", 0)), done)
+        live = required_version(context, claim)
+        report = reconcile(context, claim, live, repair=bool(claim.options.get("repair")))
         return {"reconcile": report.as_json(), "promoted": False, "index": live.number}
 
 
@@ -233,11 +217,11 @@ _SCOPES: dict[str, Scope] = {"all": "all", "stale": "stale", "failed": "missing"
 
 
 def filter_conditions(expression: str | None) -> list[Any]:
-    """Return what a filter asks of the products' rows; nothing without one."""
+    """Return the SQL conditions of a filter on products; none without one."""
     return [] if expression is None else [where(parse(expression))]
 
 
-def _require_whole(claim: ChunkClaim) -> None:
+def _require_whole_catalogue(claim: ChunkClaim) -> None:
     """A new version must have every product, or promoting it would lose the others."""
     if claim.options.get("filter") is not None or claim.options["scope"] == "failed":
         raise InvalidInput(

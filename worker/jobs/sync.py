@@ -1,4 +1,4 @@
-"""What a sync deletes: products that the manifest, read to its end, does not name."""
+"""Deletions of a sync: products that the manifest, read to its end, does not name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import ImportOptions
 from shared.database import Database
+from shared.database.pages import pages
 from shared.database.tables import Job, JobFailure, JobItem, Product
 from shared.errors import InvalidManifest
 from shared.jobs.work import ChunkClaim, Item
 
-_PAGE = 1000
+_PAGE_ROWS = 1000
 
 
 def deletions(
@@ -33,7 +34,7 @@ def deletions(
             has no chunks yet then, so nothing was changed. A dry run is not refused but reports it.
     """
     count = 0
-    for page in _absent(database, claim, latest):
+    for page in _list_absent(database, claim, latest):
         for product_id in page:
             count += 1
             yield Item(0, 0, product_id, {"delete": True}, 0)
@@ -52,8 +53,8 @@ def refusal(session: Session, claim: ChunkClaim, options: ImportOptions, count: 
     """
     if torn and count:
         return (
-            f"{torn:,} rows of the manifest cannot be read, so nobody knows which products they name: "
-            f"nothing was changed, and {count:,} products not deleted. Mend them, or import without sync."
+            f"{torn:,} rows of the manifest cannot be read, so the products that they name are unknown: "
+            f"nothing was changed, and {count:,} products not deleted. Correct them, or import without sync."
         )
     there = session.scalar(select(func.count()).where(Product.catalogue_id == claim.catalogue_id)) or 0
     if count <= options.max_delete_share * there:
@@ -65,23 +66,16 @@ def refusal(session: Session, claim: ChunkClaim, options: ImportOptions, count: 
     )
 
 
-def _absent(database: Database, claim: ChunkClaim, latest: Collection[str]) -> Iterator[list[str]]:
+def _list_absent(database: Database, claim: ChunkClaim, latest: Collection[str]) -> Iterator[list[str]]:
     """Yield the catalogue's products that the job does not name, page by page."""
-    after = 0
-    while True:
+    accepted_at = select(Job.created_at).where(Job.id == claim.job_id).scalar_subquery()
+    query = select(Product.id, Product.product_id, Product.updated_at < accepted_at).where(
+        Product.catalogue_id == claim.catalogue_id
+    )
+    for page in pages(database, query, (Product.id,), _PAGE_ROWS):
         with database.read() as session:
-            accepted_at = select(Job.created_at).where(Job.id == claim.job_id).scalar_subquery()
-            page = session.execute(
-                select(Product.id, Product.product_id, Product.updated_at < accepted_at)
-                .where(Product.catalogue_id == claim.catalogue_id, Product.id > after)
-                .order_by(Product.id)
-                .limit(_PAGE)
-            ).all()
             named = _named(session, claim.job_id, [product_id for _, product_id, _ in page])
         yield [p for _, p, is_older in page if is_older and p not in named and p not in latest]
-        if len(page) < _PAGE:
-            return
-        after = page[-1][0]
 
 
 def _named(session: Session, job_id: str, product_ids: list[str]) -> set[str | None]:
@@ -95,5 +89,5 @@ def _named(session: Session, job_id: str, product_ids: list[str]) -> set[str | N
 
 
 def is_torn(product_id: str | None, reason: str) -> bool:
-    """Tell whether a row that has a problem may have meant any product."""
+    """Return whether a row that has a problem may have meant any product."""
     return product_id is None and reason == "invalid_row"

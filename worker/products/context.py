@@ -1,4 +1,4 @@
-"""What everything that works on a catalogue works with."""
+"""Dependencies shared by all catalogue jobs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from worker.vector_index.contract import VectorIndex
 
 @dataclass(frozen=True)
 class JobContext:
-    """What every kind of job works with.
+    """Dependencies shared by all catalogue jobs.
 
     Attributes:
-        limits: what a picture may be.
-        pictures: decodes them, in child processes.
-        micro_batch: products between two commits.
+        limits: of a picture's bytes and size.
+        pictures: decodes pictures in child processes.
+        micro_batch: maximum number of pictures between two commits.
         prefix: of the collections' names.
-        gate: what a new index version must keep to.
-        give_way: called between two micro-batches of bulk work: does what somebody waits for.
+        gate: limits of the quality gate for a new index version.
+        give_way: called between two micro-batches of bulk work; does the single updates that wait.
     """
 
     database: Database

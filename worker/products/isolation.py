@@ -1,4 +1,4 @@
-"""Finds the rows that spoil a micro-batch: they fail with their reason, and the others are written."""
+"""Isolation of the rows that make a micro-batch fail: they fail alone, and the others are written."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from worker.products.context import JobContext
 log = logging.getLogger(__name__)
 Batch = TypeVar("Batch")
 
-#: What the data of a row causes, wherever it comes up. Checks on reading a row should leave none of them;
-#: this is for what they do not foresee. A ``MemoryError`` or a lost service is not the row's.
+#: Errors that the data of a row can cause at any stage. The checks on reading a row should leave none of
+#: them; this is for what they do not foresee. Not among them: ``MemoryError``, and services that are away.
 DATA_ERRORS: tuple[type[Exception], ...] = (
     InvalidInput,
     UnreadableRow,
@@ -32,54 +32,71 @@ _MAX_REASON_CHARS = 500
 
 
 class Stages(Protocol[Batch]):
-    """What isolation needs of ``worker.products.pipeline_runner.Stages``."""
+    """The stages of a micro-batch. Each one gets the micro-batches in order, one at a time.
 
-    def load(self, items: Sequence[Item]) -> Batch: ...
-    def embed(self, batch: Batch) -> None: ...
-    def write(self, batch: Batch) -> None: ...
+    Raises, from each method: what ``JobKind.work`` may raise. Earlier micro-batches are then written, later
+    ones are not.
+    """
+
+    def load(self, items: Sequence[Item]) -> Batch:
+        """Read and decode; runs while earlier micro-batches are embedded and written."""
+        ...
+
+    def embed(self, batch: Batch) -> None:
+        """Run the models, on the caller's thread."""
+        ...
+
+    def write(self, batch: Batch) -> None:
+        """Write index and database, and record the outcomes; runs while the next one is embedded."""
+        ...
 
 
 def is_data_error(error: BaseException) -> bool:
-    """Whether a row's data can be the cause; SQLAlchemy wraps what it raises itself over a value."""
+    """Return whether a row's data can be the cause; SQLAlchemy wraps its own errors about a value."""
     if isinstance(error, StatementError) and isinstance(error.orig, DATA_ERRORS):
         return True
     return isinstance(error, DATA_ERRORS)
 
 
 def isolate(
-    tools: JobContext, claim: ChunkClaim, stages: Stages[Batch], items: Sequence[Item], error: Exception
+    context: JobContext, claim: ChunkClaim, stages: Stages[Batch], items: Sequence[Item], error: Exception
 ) -> None:
     """Write a micro-batch that failed with a data error, except for the items that cause one.
 
     The batch is halved until single items are left, so one bad item among N costs about 2 log2(N) batches.
 
     Raises:
-        LostLease, WorkerStopping, Unavailable: as the stages raise them; what was written stays.
+        LostLease, WorkerStopping, Unavailable: as the stages raise them; earlier halves stay written.
     """
     if len(items) == 1:
-        fail_item(tools, claim, items[0], error)
+        fail_item(context, claim, items[0], error)
         return
     middle = len(items) // 2
     for half in (items[:middle], items[middle:]):
-        tools.desk.report_progress()
+        context.desk.report_progress()
         try:
-            batch = stages.load(half)
-            stages.embed(batch)
-            stages.write(batch)
-        except Exception as again:
-            if not is_data_error(again):
+            run_stages(stages, half)
+        except Exception as cause:
+            if not is_data_error(cause):
                 raise
-            isolate(tools, claim, stages, half, again)
+            isolate(context, claim, stages, half, cause)
 
 
-def fail_item(tools: JobContext, claim: ChunkClaim, item: Item, error: Exception) -> None:
+def run_stages(stages: Stages[Batch], items: Sequence[Item]) -> None:
+    """Take one micro-batch through the stages, one after another."""
+    batch = stages.load(items)
+    stages.embed(batch)
+    stages.write(batch)
+
+
+def fail_item(context: JobContext, claim: ChunkClaim, item: Item, error: Exception) -> None:
     """Record an item as failed, with the error as its reason."""
     reason, message = reason_of(error)
     if not isinstance(error, VitrineError):
         log.error("product %s of job %s failed", item.product_id, claim.job_id, exc_info=error)
     problem = Problem(item.row, item.product_id, None, reason, message)
-    with tools.database.write() as session:
-        tools.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
+    with context.database.write() as session:
+        context.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
 
 
 def reason_of(error: Exception) -> tuple[str, str]:

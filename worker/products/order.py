@@ -1,7 +1,7 @@
-"""The later of two changes of a product wins, in whichever order workers carry them out.
+"""Order of changes: the one that was accepted last wins, in whichever order workers carry them out.
 
-Later is the one that was accepted later, not the one that was written later: an import that was asked for
-at noon does not overwrite, or bring back, a product that was changed or deleted at one.
+An import that was accepted at noon does not overwrite, or bring back, a product that was changed or deleted
+at one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.database.bulk import upsert_rows
 from shared.database.tables import DeletedProduct, Product
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 
-#: The reason that a job's failures give for a row that was not applied.
+#: Reason code of a row that was not applied.
 SUPERSEDED = "superseded"
 
 
@@ -36,7 +36,7 @@ def find_superseded(session: Session, claim: ChunkClaim, product_ids: Collection
 
 
 def superseded_outcome(item: Item) -> Outcome:
-    """Return the outcome of an item that is not applied: the product stays, and the job says why."""
+    """Return the outcome of an item that is not applied: the product stays, and the job reports why."""
     message = (
         "This product was changed or deleted by a request that was accepted after this job, so the row was "
         "not applied. Send it again if it is what the product should be."
@@ -45,7 +45,7 @@ def superseded_outcome(item: Item) -> Outcome:
 
 
 def note_deleted(session: Session, claim: ChunkClaim, product_ids: Collection[str]) -> None:
-    """Remember deletions, so that older requests do not undo them."""
+    """Record deletions, so that older requests do not undo them."""
     rows = [
         {"catalogue_id": claim.catalogue_id, "product_id": product_id, "accepted_at": claim.accepted_at}
         for product_id in product_ids

@@ -6,118 +6,95 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
 
 from shared.errors import VitrineError
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.products.context import JobContext
-from worker.products.isolation import fail_item, is_data_error, isolate
+from worker.products.isolation import Batch, Stages, fail_item, is_data_error, isolate, run_stages
 
-Batch = TypeVar("Batch")
-
-#: So many micro-batches may wait for the index, so that a slow write does not stop the models at once.
-_UNWRITTEN = 2
-#: Where no picture is read, a micro-batch takes so many times as many products, and a chunk so many.
+#: Maximum number of micro-batches queued for writing before inference blocks.
+_MAX_UNWRITTEN = 2
+#: Where no picture is read, a micro-batch and a chunk take that many times as many products.
 LIGHT_BATCH, LIGHT_CHUNK = 16, 32
-
-
-class Stages(Protocol[Batch]):
-    """What is done with a micro-batch. Each stage sees the micro-batches in order, one at a time.
-
-    Raises, from each method: what ``JobKind.work`` may raise. What came before in order is written,
-    what comes after is not.
-    """
-
-    def load(self, items: Sequence[Item]) -> Batch:
-        """Read and decode; runs while earlier micro-batches are embedded and written."""
-        ...
-
-    def embed(self, batch: Batch) -> None:
-        """Run the models, on the caller's thread."""
-        ...
-
-    def write(self, batch: Batch) -> None:
-        """Write index and database, and record the outcomes; runs while the next one is embedded."""
-        ...
+#: Tries of a product that ended its worker each time, after which it is given up.
+_MAX_LOST_TRIES = 2
 
 
 def do_items(
-    tools: JobContext,
+    context: JobContext,
     claim: ChunkClaim,
     items: Sequence[Item],
     stages: Stages[Batch],
     *,
     begin: Callable[[], None] = lambda: None,
 ) -> None:
-    """Take items through the stages, and find out one that kills the process.
+    """Take items through the stages, and find one that kills the process.
 
     Args:
-        begin: done before anything is written, while the first items are loaded and embedded.
+        begin: called before anything is written, while the first items are loaded and embedded.
 
     Raises:
         LostLease: the chunk went to another worker; nothing was written after that.
         Anything that ``begin`` or a stage raises.
     """
     if claim.attempts == 1:
-        _overlapped(tools, claim, micro_batches(items, tools.micro_batch), stages, begin)
+        _run_overlapped(context, claim, micro_batches(items, context.micro_batch), stages, begin)
         return
     # A chunk that was tried before is done product by product, so that one which kills the process is
-    # found out and the others get done.
+    # found and the others get done.
     begin()
     for item in items:
-        tools.give_way(claim)
-        tries = tools.desk.count_item_attempt(claim, item)
-        if tries > 2:
-            _give_up(tools, claim, item)
+        context.give_way(claim)
+        tries = context.desk.count_item_attempt(claim, item)
+        if tries > _MAX_LOST_TRIES:
+            _give_up(context, claim, item)
             continue
         try:
-            batch = stages.load([item])
-            stages.embed(batch)
-            stages.write(batch)
+            run_stages(stages, [item])
         except Exception as error:
-            # What nobody foresaw counts as the item's when it comes up twice with the item alone.
-            unforeseen = not isinstance(error, VitrineError | MemoryError) and tries > 1
-            if not (is_data_error(error) or unforeseen):
+            # An unforeseen error counts as the item's when it comes up twice with the item alone.
+            is_unforeseen = not isinstance(error, VitrineError | MemoryError) and tries > 1
+            if not (is_data_error(error) or is_unforeseen):
                 raise
-            fail_item(tools, claim, item, error)
+            fail_item(context, claim, item, error)
 
 
 def do_light_items(
-    tools: JobContext, claim: ChunkClaim, items: Sequence[Item], stages: Stages[Batch]
+    context: JobContext, claim: ChunkClaim, items: Sequence[Item], stages: Stages[Batch]
 ) -> None:
-    """Take items of which no picture is read through the stages, many at a time.
+    """Take items of which no picture is read through the stages, in large micro-batches.
 
     Nothing in them kills a process, so that a chunk that was tried before is done like any other.
 
     Raises: as ``do_items``.
     """
-    size = tools.micro_batch * LIGHT_BATCH
+    size = context.micro_batch * LIGHT_BATCH
     batches = [items[start : start + size] for start in range(0, len(items), size)]
-    _overlapped(tools, claim, batches, stages, lambda: None)
+    _run_overlapped(context, claim, batches, stages, lambda: None)
 
 
 def micro_batches(items: Sequence[Item], pictures: int) -> list[list[Item]]:
-    """Cut items into stretches of at most so many pictures, or of one item that has more."""
-    stretches: list[list[Item]] = []
+    """Split items into micro-batches of at most ``pictures`` pictures, or of one item that has more."""
+    batches: list[list[Item]] = []
     room = 0
     for item in items:
         named = item.payload.get("images") or item.payload.get("files") or ()
-        if not stretches or room < max(len(named), 1):
-            stretches.append([])
+        if not batches or room < max(len(named), 1):
+            batches.append([])
             room = pictures
-        stretches[-1].append(item)
+        batches[-1].append(item)
         room -= max(len(named), 1)
-    return stretches
+    return batches
 
 
-def _overlapped(
-    tools: JobContext,
+def _run_overlapped(
+    context: JobContext,
     claim: ChunkClaim,
     batches: Sequence[Sequence[Item]],
     stages: Stages[Batch],
     begin: Callable[[], None],
 ) -> None:
-    """One micro-batch is loaded ahead, one embedded, and at most ``_UNWRITTEN`` wait to be written.
+    """One micro-batch is loaded ahead, one embedded, and at most ``_MAX_UNWRITTEN`` wait to be written.
 
     One that fails with a data error is set aside. When the others are written, it is halved until the
     rows that cause the error are found.
@@ -132,18 +109,18 @@ def _overlapped(
 
     unwritten: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "ahead") as ahead, ThreadPoolExecutor(1, "behind") as behind:
-        in_order = _InOrder()
-        unwritten.append(behind.submit(in_order.do, begin))
-        coming = [ahead.submit(stages.load, batches[0])] if batches else []
+        steps = _StepSequence()
+        unwritten.append(behind.submit(steps.run, begin))
+        loading = [ahead.submit(stages.load, batches[0])] if batches else []
         for k, items in enumerate(batches):
             try:
-                batch = coming.pop().result()
+                batch = loading.pop().result()
             except Exception as error:
                 _set_aside(spoiled, items, error)
                 batch = None
             if k + 1 < len(batches):
-                coming.append(ahead.submit(stages.load, batches[k + 1]))
-            tools.give_way(claim)
+                loading.append(ahead.submit(stages.load, batches[k + 1]))
+            context.give_way(claim)
             if batch is None:
                 continue
             try:
@@ -151,13 +128,13 @@ def _overlapped(
             except Exception as error:
                 _set_aside(spoiled, items, error)
                 continue
-            while len(unwritten) >= _UNWRITTEN:
+            while len(unwritten) >= _MAX_UNWRITTEN:
                 unwritten.popleft().result()
-            unwritten.append(behind.submit(in_order.do, partial(write, batch, items)))
+            unwritten.append(behind.submit(steps.run, partial(write, batch, items)))
         for writing in unwritten:
             writing.result()
     for items, cause in spoiled:
-        isolate(tools, claim, stages, items, cause)
+        isolate(context, claim, stages, items, cause)
 
 
 def _set_aside(
@@ -169,25 +146,25 @@ def _set_aside(
     spoiled.append((items, error))
 
 
-class _InOrder:
-    """Does one thing after another; after one that fails, nothing."""
+class _StepSequence:
+    """Runs steps until one fails; later ones do nothing."""
 
     def __init__(self) -> None:
-        self._failed = False
+        self._has_failed = False
 
-    def do(self, step: Callable[[], None]) -> None:
-        if self._failed:
+    def run(self, step: Callable[[], None]) -> None:
+        if self._has_failed:
             return
         try:
             step()
         except BaseException:
-            self._failed = True
+            self._has_failed = True
             raise
 
 
-def _give_up(tools: JobContext, claim: ChunkClaim, item: Item) -> None:
+def _give_up(context: JobContext, claim: ChunkClaim, item: Item) -> None:
     text = f"The worker ended {item.attempts} times while working on this product."
     problem = Problem(item.row, item.product_id, None, "worker_lost", text)
-    with tools.database.write() as session:
-        tools.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
-        tools.desk.reset_attempts(session, claim)
+    with context.database.write() as session:
+        context.desk.record(session, claim, [Outcome(item, "failed", 0, [problem])])
+        context.desk.reset_attempts(session, claim)

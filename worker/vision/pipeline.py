@@ -63,11 +63,17 @@ class QueryEmbedding:
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogueEmbedding:
-    """One object of a catalogue image, embedded; ``WHOLE`` where no object was found."""
+class EmbeddedObject:
+    """One object of a catalogue image, embedded; ``WHOLE`` where no object was found.
+
+    Attributes:
+        embedding: ``(D,) float32``, normalised.
+        colours: names of its main colours (``worker.vision.colours``); None where they are not known.
+    """
 
     detection: Detection
     embedding: NDArray[np.float32]
+    colours: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,7 @@ class Pipeline:
 
     def embed_catalogue(
         self, images: Sequence[Image], pause: Callable[[], None] | None = None
-    ) -> list[list[CatalogueEmbedding]]:
+    ) -> list[list[EmbeddedObject]]:
         """Embed the main object of each catalogue image.
 
         Args:
@@ -159,12 +165,12 @@ class Pipeline:
         images: Sequence[Image],
         found: Sequence[Sequence[Detection]],
         pause: Callable[[], None] | None = None,
-    ) -> list[list[CatalogueEmbedding]]:
+    ) -> list[list[EmbeddedObject]]:
         """Embed the results of ``find_objects``; raises the errors of ``embed_catalogue``."""
         targets: list[list[Detection | None]] = [[*detections] or [None] for detections in found]
         jobs = [(image, d) for image, ds in zip(images, targets, strict=True) for d in ds]
         rows = iter(self._embed(run_in_batches(self._crop, jobs, self.batch), pause))
-        return [[CatalogueEmbedding(d or WHOLE, next(rows)) for d in ds] for ds in targets]
+        return [[EmbeddedObject(d or WHOLE, next(rows)) for d in ds] for ds in targets]
 
     def warm_up(self) -> None:
         """Run both models for one image and for a full batch, so that the first search is not slow."""

@@ -1,1 +1,0 @@
-"""Index versions are filled with what the catalogue has: pictures, or rows that the database keeps."""
