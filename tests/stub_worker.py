@@ -45,7 +45,7 @@ class StubLane(SearchLane):
         time.sleep(_ANSWER_S * len(claims))
         if any(claim.options.top_k == FAILING_TOP_K for claim in claims):
             raise InvalidInput("This search fails, as it was asked to.")
-        return [(SimpleNamespace(claim=claim, stored=None), _result(claim)) for claim in claims]
+        return [(SimpleNamespace(claim=claim, kept=None), _result(claim)) for claim in claims]
 
 
 def _result(claim: Claim) -> SearchResult:
