@@ -164,7 +164,7 @@ def test_golden_queries_are_learnt_from_and_a_fixed_share_judges(home: Path) -> 
     for when in ("before", "after"):
         assert 0 <= answer[f"golden_{when}_recall@1"] <= answer[f"golden_{when}_recall@10"] <= 100
     card = (home / "models" / "told.md").read_text(encoding="utf-8")
-    assert f"{counts['used']} were learnt from" in card
+    assert f"{counts['used']} were trained on" in card
     assert f"{counts['held_out']} were held out" in card
     assert "golden_used" in (out / "report.html").read_text(encoding="utf-8")
     first = load_checkpoint(out / "head.pt")
