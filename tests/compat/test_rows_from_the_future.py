@@ -216,7 +216,7 @@ def test_damaged_timings_do_not_end_the_count(database: Database, ledger: Search
     signals = SearchMetricsRepository(database)
     assert signals.count() == len(stages)
     assert sum(signals.histograms()["total"].counts) == 1
-    assert signals.signals().stages_ms["total"].count == 1
+    assert signals.read_metrics().stages_ms["total"].count == 1
 
 
 def test_uploads_that_rows_of_another_version_name_are_kept(
@@ -262,7 +262,7 @@ def test_a_damaged_product_is_named_and_stays_in_its_list(
     listed = ProductList(database)
     assert [each.product_id for each in listed.page("shop").products] == products
     assert [each.product_id for each in listed.page("shop", "lamp").products] == ["p2"]
-    assert listed.named("shop", products)["p1"] == ("p1", None)
+    assert listed.read_titles("shop", products)["p1"] == ("p1", None)
 
 
 def test_titles_that_are_no_json_end_no_list(database: Database, products: list[str]) -> None:

@@ -85,7 +85,7 @@ def test_every_waiting_search_is_claimed_with_its_options(old: Database) -> None
 
 def test_what_was_kept_of_a_photo_serves_again(old: Database) -> None:
     kept = next(c for c in claims_of(old) if c.options.box == (0.2, 0.2, 0.8, 0.8))
-    found = reuse(readable(kept.kept, 256) or pytest.fail("not readable"), kept.options)
+    found = reuse(readable(kept.stored, 256) or pytest.fail("not readable"), kept.options)
     assert found is not None
     assert [each.label for each in found.objects] == ["box"]
 
@@ -133,7 +133,7 @@ def test_every_waiting_job_is_claimed_and_its_items_are_read(old: Database) -> N
 
 def test_everything_that_is_listed_is_listed(old: Database) -> None:
     assert len(JobRepository(old).list_recent()) == 14
-    assert [each.number for each in IndexRepository(old).all("shop")] == [3, 2, 1]
+    assert [each.number for each in IndexRepository(old).list_versions("shop")] == [3, 2, 1]
     assert IndexRepository(old).gate("shop", 1)["verdict"] == "passed"
     assert [each.product_id for each in GoldenRepository(old).list_page("shop", None, 10)] == ["p1"]
     assert len(FeedbackRepository(old).list_page("shop")) == 3

@@ -143,7 +143,7 @@ def test_several_photos_of_one_thing_are_searched_together(room: Showroom, windo
     window.page.get_by_role("button", name="Search with all").click()
     window.wait_state("done")
     assert searches(room) == before + 1
-    asked = room.shop.parts.searches.load_earlier(window.page.url.rpartition("/")[2]).asked
+    asked = room.shop.parts.searches.load_earlier(window.page.url.rpartition("/")[2]).source
     sent = [asked.query_key, *asked.more_photos]
     kept = [room.shop.parts.store.get(key or "", "queries") for key in sent]
     assert [probe(each, room.shop.parts.photos.limits).width for each in kept] == [1280, 150, 100]

@@ -63,4 +63,4 @@ if "deaf" in _TRAPS:
 if "stubborn" in _TRAPS:
     JobQueue._renew = _always_mine  # type: ignore[method-assign]
 if "blameless" in _TRAPS:
-    JobQueue.blame = lambda self, claim, item: 1  # type: ignore[method-assign]
+    JobQueue.count_item_attempt = lambda self, claim, item: 1  # type: ignore[method-assign]

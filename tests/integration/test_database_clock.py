@@ -101,7 +101,7 @@ def test_every_way_to_a_connection_measures(server: Database, monkeypatch: pytes
         real(self, read_server_s)  # type: ignore[arg-type]
 
     monkeypatch.setattr(DatabaseClock, "measure", count)
-    for way in (server.read, server.write, server.look, server.record):
+    for way in (server.read, server.write, server.read_connection, server.write_connection):
         monkeypatch.setattr(clock, "MEASURE_INTERVAL_S", 0.0)
         before = len(measured)
         with way() as connection:

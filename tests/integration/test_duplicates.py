@@ -183,7 +183,7 @@ def test_a_chain_does_not_make_one_group() -> None:
 def test_a_picture_that_many_share_makes_groups_of_a_bounded_size(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicate_groups, "MOST", 4)
+    monkeypatch.setattr(duplicate_groups, "MAX_MEMBERS", 4)
     shop.import_files({f"p{n}.jpg": photo(1) for n in range(10)})
     done = look(shop)
     assert [len(group) for _, group in shown(shop)] == [4, 4, 2]

@@ -260,7 +260,7 @@ def test_an_archive_in_s3(make: Callable[..., ImportSources], s3: Any, endpoint:
 def test_many_objects_are_listed_page_by_page_and_the_top_first(
     s3: Any, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.imports.s3._PAGE", 3)
+    monkeypatch.setattr("shared.imports.s3._PAGE_KEYS", 3)
     keys = [f"goods/{n}.jpg" for n in range(7)] + [f"goods/sub{n}/x.jpg" for n in range(4)]
     for key in [*keys, "goods-not/y.jpg"]:
         s3.put_object(Bucket=s3.bucket, Key=key, Body=b"x")

@@ -50,7 +50,7 @@ def test_a_slow_worker_that_lives_keeps_its_chunk(
     job = planned(database, jobs)
     slow, second = desk(database, "slow"), desk(database, "second")
     claim = claim_of(slow)
-    with LeaseKeeper(slow, claim, hang_s=600.0, every_s=0.05):
+    with LeaseKeeper(slow, claim, hang_s=600.0, interval_s=0.05):
         for _ in range(3):
             renewed = lease_of(database, claim) + LEASE_S / 2
             clock(LEASE_S * 0.9)
@@ -133,7 +133,7 @@ def test_a_keeper_lives_through_an_absence_of_the_database(
 
     renewed = threading.Event()
     monkeypatch.setattr(JobQueue, "renew", renew_after_a_while)
-    with LeaseKeeper(worker, claim, hang_s=600.0, every_s=0.05):
+    with LeaseKeeper(worker, claim, hang_s=600.0, interval_s=0.05):
         wait_for("it renews again", renewed.is_set)
 
 

@@ -134,7 +134,7 @@ def test_what_is_on_its_way_from_another_worker_is_no_orphan(
     image = "5" * 32
     index.upsert(place, [orphan(shop, f"{image}-0")])
     looks: list[int] = []
-    elsewhere = JobQueue.elsewhere
+    elsewhere = JobQueue.read_concurrent_chunks
 
     def commit_at_the_third_look(desk: JobQueue, catalogue_id: int) -> dict[str, tuple[int, int]]:
         looks.append(1)

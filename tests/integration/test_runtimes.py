@@ -105,7 +105,7 @@ def test_one_network_answers_at_two_thresholds(
 ) -> None:
     model = find_model(models_dir, "seer", "detector")
     sure = load_detector(model, confidence=0.6, cache_dir=cache_dir, threads=1)
-    unsure = sure.at(0.3, 40)
+    unsure = sure.with_limits(0.3, 40)
     few, many = sure.detect(images), unsure.detect(images)
     assert sum(map(len, many)) > sum(map(len, few)) > 0
     for one, other in zip(few, many, strict=True):

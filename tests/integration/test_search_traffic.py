@@ -174,7 +174,7 @@ def test_control_the_watch_sees_messages_that_no_search_explains(
     tmp_path: Path, redis_server: RedisServer, extra: int
 ) -> None:
     lane = open_lane(tmp_path, redis_server, f"sqlite:///{tmp_path}/vitrine.sqlite3")
-    watch = LaneWatch(redis_server.client(), lane.parts.searches.waiting, stale=BATCH)
+    watch = LaneWatch(redis_server.client(), lane.parts.searches.count_waiting, stale=BATCH)
     for number in range(BATCH + extra):
         lane.publisher.publish(TaskName.ANSWER_SEARCH, f"nothing-{number}")
     watch.check()
@@ -191,7 +191,7 @@ def test_a_wiped_broker_is_filled_again_with_no_more_than_waits(
     waiting = lane.parts.searches.count_waiting()
     assert waiting > 0
     redis_server.client().delete("search")
-    watch = LaneWatch(redis_server.client(), lane.parts.searches.waiting, stale=0)
+    watch = LaneWatch(redis_server.client(), lane.parts.searches.count_waiting, stale=0)
     republishing = CountingPublisher(redis_server.url)
     with watch, sweeping(lane, republishing):
         wait_for("each waiting search has a message", lambda: watch.queued() == waiting)

@@ -62,7 +62,7 @@ def test_keys_come_in_the_order_of_their_bytes_and_of_what_a_filter_keeps(
     index: Index, new_collection: NewCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sealed and unsealed rows, over several answers: a merge with the database relies on it."""
-    monkeypatch.setattr("worker.vector_index.index._BATCH_LISTED", 50)
+    monkeypatch.setattr("worker.vector_index.index._BATCH_LISTED_KEYS", 50)
     name = new_collection()
     names = [f"{chr(code)}{n}" for code in (45, 57, 65, 90, 95, 97, 122) for n in range(30)]
     rows = [dataclasses.replace(row, key=key) for row, key in zip(index_rows(len(names)), names, strict=True)]

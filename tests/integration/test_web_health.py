@@ -43,7 +43,7 @@ def accepting_routes(shop: Shop) -> list[tuple[str, str]]:
     found = []
     for rule in shop.app.url_map.iter_rules():
         view = shop.app.view_functions[rule.endpoint]
-        if hasattr(view, broker_guard._ATTRIBUTE) or broker_guard.accepts_work(view):
+        if hasattr(view, broker_guard._ATTRIBUTE) or broker_guard.has_accepted_answer(view):
             path = rule.rule.replace("<catalogue>", "demo").replace("<product_id>", "chair-1")
             path = path.replace("<job_id>", "x").replace("<action>", "rebuild")
             found += [(method, path) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
@@ -103,7 +103,7 @@ def test_a_worker_that_is_away_leaves_the_web_ready(shop: Shop) -> None:
 
 def test_milvus_and_a_missing_collection_are_named(shop: Shop) -> None:
     missing = [{"catalogue": "demo", "collection": "vitrine_1_v1"}]
-    beat = shop.parts.presence.beat
+    beat = shop.parts.presence.write_heartbeat
     beat("search@here", "search", {"index_problem": None, "missing_collections": missing})
     status = shop.client.get("/v1/status").json
     assert status["parts"]["collections"] == (

@@ -57,7 +57,7 @@ def test_unexpected_errors_tell_nothing(shop: Shop, monkeypatch: pytest.MonkeyPa
     def broken(_: object) -> None:
         raise RuntimeError("the secret of /etc/shadow")
 
-    monkeypatch.setattr("shared.catalogue.store.CatalogueStore.all", broken)
+    monkeypatch.setattr("shared.catalogue.store.CatalogueStore.list_catalogues", broken)
     answer = shop.client.get("/v1/catalogues")
     assert answer.status_code == 500
     assert_shape(answer, "/v1/catalogues")

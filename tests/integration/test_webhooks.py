@@ -265,7 +265,7 @@ def test_a_sender_that_dies_loses_nothing_and_the_id_shows_the_double(
     tell(database)
     dying = sender(database, timeout_s=10.0)
     # It is killed after the receiver had the event and before that was noted.
-    dying._desk.delivered = lambda *_: None  # type: ignore[method-assign]
+    dying._queue.mark_delivered = lambda *_: None  # type: ignore[method-assign]
     send_all(dying)
     assert len(receiver.got) == 1
     after = sender(database, timeout_s=10.0)

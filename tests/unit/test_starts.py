@@ -52,7 +52,7 @@ def test_opening_batch_norm_keeps_the_function_in_both_modes() -> None:
 def test_a_batch_norm_that_sees_no_picture_is_an_error() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.BatchNorm2d(2))
     stranger = nn.BatchNorm2d(2)
-    with pytest.raises(ValueError, match="saw no picture"):
+    with pytest.raises(ValueError, match="got no input"):
         open_batch_norm(model, {stranger: (model[0], torch.zeros(2))}, [torch.zeros(1, 3, 4, 4)])
 
 

@@ -35,7 +35,7 @@ def test_version_is_the_one_of_pyproject() -> None:
     [
         ({"top_k": 0}, "top_k", "greater than or equal to 1"),
         ({"top_k": 1_000_000_000}, "top_k", "less than or equal to 1000"),
-        ({"colour": "red"}, "colour", "no field 'colour'"),
+        ({"colour": "red"}, "colour", "Unknown field 'colour'"),
         ({"box": [0.5, 0, 0.5, 1]}, "box", "x0 < x1"),
         ({"min_score": "nan"}, "min_score", "finite"),
         ({"catalogue": "a'; --"}, "catalogue", "match pattern"),
