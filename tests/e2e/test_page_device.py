@@ -157,7 +157,7 @@ def test_several_photos_of_one_thing_are_searched_together(room: Showroom, windo
     window.page.wait_for_selector(".tab[data-group=frame]")
     assert "together" not in window.page.inner_text(".side-note")
     framed = window.page.url.split("/s/")[1].split("?")[0]
-    assert room.shop.parts.searches.load_earlier(framed).asked.more_photos == ()
+    assert room.shop.parts.searches.load_earlier(framed).source.more_photos == ()
     assert window.complaints() == []
 
 

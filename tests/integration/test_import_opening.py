@@ -251,7 +251,7 @@ def test_an_archive_in_s3(make: Callable[..., ImportSources], s3: Any, endpoint:
     s3.put_object(Bucket=s3.bucket, Key=f"goods.{ending}", Body=UPLOADS[ending])
     sources = make(access=S3Access(endpoint, **CREDENTIALS), roots=(f"s3://{s3.bucket}",))
     assert read(sources, {"s3": f"s3://{s3.bucket}/goods.{ending}"}) == {"p1": b"a picture"}
-    with pytest.raises(InvalidManifest, match="nothing at"):
+    with pytest.raises(InvalidManifest, match="does not exist"):
         read(sources, {"s3": f"s3://{s3.bucket}/gone.{ending}"}, "job-2")
     with pytest.raises(Refused, match="import roots"):
         read(sources, {"s3": "s3://elsewhere/goods.zip"}, "job-3")
@@ -309,7 +309,7 @@ def test_a_manifest_behind_an_address_is_fetched_once(
     picture = "https://shop.example/feeds/pictures/a.jpg"
     assert asked == [source["url"], picture, picture]
     assert store.exists(f"{derived_name_prefix('job-1')}-fetched.csv", "imports")
-    with pytest.raises(InvalidManifest, match="of a manifest"):
+    with pytest.raises(InvalidManifest, match="name a manifest"):
         read(make(addresses=True), {"url": "https://shop.example/a.jpg"})
 
 

@@ -352,5 +352,5 @@ def test_damaged_cache_is_made_again(models_dir: Path, tmp_path: Path, images: l
 def test_cache_that_cannot_be_written_is_named(models_dir: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder", encoding="utf-8")
-    with pytest.raises(Misconfigured, match="Converted models cannot be kept"):
+    with pytest.raises(Misconfigured, match="Converted models cannot be stored"):
         load_embedder(find_model(models_dir, "lite", "embedder"), cache_dir=blocked)
