@@ -225,5 +225,5 @@ def _format_error(error: Any) -> str:
     variable = PREFIX + "__".join(str(part) for part in error["loc"]).upper()
     reason = error["msg"].removeprefix("Value error, ").rstrip(".")
     if error["type"] == "extra_forbidden":
-        reason = "there is no such setting; the README lists them"
+        reason = "there is no such setting; docs/settings.md lists them"
     return f"{variable}: {reason}." if error["loc"] else f"{reason}."
