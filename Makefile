@@ -43,7 +43,8 @@ lint: $(DEV_STAMP) ## Check style, types, import rules, spelling and prose
 	@echo "== mypy" && $(BIN)/mypy
 	@echo "== import rules" && PYTHONPATH=. $(BIN)/lint-imports
 	@echo "== codespell" && $(BIN)/codespell $(PACKAGES) tests bench training docs *.md
-	@echo "== prose" && $(BIN)/python bin/prose.py docs *.md
+	@echo "== prose" && $(BIN)/python bin/prose.py docs *.md && \
+		$(BIN)/python bin/prose.py --words $(PACKAGES) bench training docker docker-compose.yml
 
 .PHONY: check
 check: lint test ## lint and test

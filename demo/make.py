@@ -27,7 +27,7 @@ SHIPPABLE = {
 SIDE_PX = 480
 QUALITY = 88
 SEED = "vitrine demo prices 1"
-# Edge of a cube as large as the cheapest and the dearest thing of a category.
+# Edges of cubes as large as the cheapest and the most expensive product of a category.
 SMALL_CM, LARGE_CM = 5.0, 250.0
 # Least and most of an invented price in EUR, by English category.
 PRICE_RANGES: dict[str, tuple[int, int]] = {

@@ -1,8 +1,8 @@
 """Health check of a container: ``health.py http://127.0.0.1:8000/healthz`` or ``health.py process:search``.
 
-The first form wants an answer of 200. The second wants that the process of that role in this container
-touched its health file lately, which it does while it consumes and its lane gets on; it needs neither the
-database nor the broker. Exits 0 when healthy, 1 otherwise, with the reason.
+The first form requires an answer of 200. The second requires that the process of that role in this
+container has recently touched its health file, as it does while it consumes and its lane makes progress.
+It needs neither the database nor the broker. Exits 0 when healthy, 1 otherwise, with the reason.
 
 ``process:search --end-after 30`` also ends a process that is unhealthy for 30 seconds or says so itself:
 Docker restarts a container that ends, and does nothing with one that is unhealthy.
@@ -19,7 +19,7 @@ TIMEOUT_S = 4.0
 
 
 def check_http(url: str) -> str | None:
-    """Return what is wrong with the answer of ``url``, or None."""
+    """Return the problem with the answer of ``url``, or None."""
     import urllib.error
     import urllib.request
 

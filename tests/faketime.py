@@ -26,8 +26,8 @@ def library() -> Path:
     """Return libfaketime's library; skip the test where there is none."""
     found = find_library()
     if found is None:
-        # It is a package of the system, which only root can install; CI does, so there it always runs.
-        pytest.skip("libfaketime is not installed: apt-get install libfaketime")
+        # A package of the system that only root can install. CI installs it, so there the tests always run.
+        pytest.skip("libfaketime is not installed: apt-get install libfaketime")  # reason: see above
     return found
 
 

@@ -38,8 +38,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return go_on
 
 
-def desk(database: Database, holder: str = "one", told: Callable[[], bool] = lambda: False) -> JobQueue:
-    return JobQueue(database, holder, LEASE_S, 4, 2, told)
+def desk(
+    database: Database, holder: str = "one", stop_requested: Callable[[], bool] = lambda: False
+) -> JobQueue:
+    return JobQueue(database, holder, LEASE_S, 4, 2, stop_requested)
 
 
 def claim_of(worker: JobQueue) -> ChunkClaim:

@@ -15,9 +15,11 @@ from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("web", "shared", "worker", "cli", "vitrine_client")
-#: Names of our own models and their layers, a template of the Milvus wheel: never what a caller sends.
+PACKAGES = ("web", "shared", "worker", "cli", "vitrine_client", "training", "bin")
+#: Names of our own models and their layers, a template of the Milvus wheel, this repository's own texts and
+#: word list: never what a caller sends.
 NOT_FOR_INPUT = (
+    "bin/prose.py",
     "worker/vision/runtimes/quantise.py",
     "worker/training/ship.py",
     "worker/training/embedder_job.py",

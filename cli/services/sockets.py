@@ -59,13 +59,6 @@ def list_listeners(pid: int) -> list[tuple[str, int]]:
     return sorted(found)
 
 
-def is_loopback(address: str) -> bool:
-    """Return whether an address is loopback; IPv4 mapped to IPv6 counts as IPv4."""
-    parsed = ipaddress.ip_address(address)
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
-
-
 def _address(kernel_hex: str) -> str:
     # The kernel prints 32-bit words in the machine's byte order (little-endian where this is used).
     raw = bytes.fromhex(kernel_hex)

@@ -29,6 +29,8 @@ _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 #: Lengths of name, extra fields and comment in an entry of a zip's table of contents.
 _DIRECTORY_ENTRY: Final = struct.Struct("<28xHHH12x")
 _DIRECTORY_ENTRY_MARK: Final = b"PK\x01\x02"
+#: What zipfile raises for hostile bytes; the last two for versions and fields that it does not support.
+_ZIP_ERRORS: Final = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,7 @@ def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
     _check_zip_directory(file, caps)
     try:
         archive = zipfile.ZipFile(cast(Any, _CountedDirectory(file, caps)))
-    # zipfile raises all of these for hostile bytes, the last two for unsupported versions and fields.
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+    except _ZIP_ERRORS as error:
         raise InvalidManifest("This is not a zip file that can be read: pack it again.") from error
     packed_bytes, unpacked_bytes = file.seek(0, io.SEEK_END), 0
     for member in archive.infolist():

@@ -46,6 +46,9 @@ UNREADABLE: dict[str, Any] = {
     "half a boost": {"boosts": [{"filter": "price < 5"}]},
 }
 
+#: The damage cannot be made in PostgreSQL, whose columns refuse such texts.
+_ONLY_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 @pytest.mark.parametrize("options", IGNORED.values(), ids=IGNORED)
 def test_a_search_with_unknown_fields_is_answered(
@@ -77,12 +80,10 @@ def test_an_unreadable_search_fails_alone_after_its_attempts(
     assert attempts(database, bad) == TRIES
 
 
+@_ONLY_SQLITE
 def test_a_text_that_is_no_json_fails_alone(
     database: Database, ledger: SearchRepository, clock: Callable[[float], None]
 ) -> None:
-    if not database.is_sqlite:
-        # A JSON column of PostgreSQL refuses the text: the damage cannot be made there.
-        pytest.skip("PostgreSQL keeps no such text")
     ids = [accept(ledger) for _ in range(3)]
     with database.write() as session:
         session.execute(text("UPDATE searches SET options = '{\"top_k\": ' WHERE id = :id"), {"id": ids[0]})
@@ -93,14 +94,12 @@ def test_a_text_that_is_no_json_fails_alone(
     assert [ledger.status(each).state for each in ids] == ["failed", "succeeded", "succeeded"]
 
 
+@_ONLY_SQLITE
 @pytest.mark.parametrize("column", ["options", "query_key", "more_photos", "product_id", "objects"])
 def test_a_text_that_is_no_utf8_fails_alone(
     database: Database, ledger: SearchRepository, clock: Callable[[float], None], column: str
 ) -> None:
     """The driver refused the whole result for it, and with it every claim."""
-    if not database.is_sqlite:
-        # PostgreSQL refuses the bytes: the damage cannot be made there.
-        pytest.skip("PostgreSQL keeps no such text")
     ids = [accept(ledger) for _ in range(3)]
     with database.write() as session:
         damage = f"UPDATE searches SET {column} = CAST(X'FF22' AS TEXT) WHERE id = :id"
@@ -265,10 +264,8 @@ def test_a_damaged_product_is_named_and_stays_in_its_list(
     assert listed.read_titles("shop", products)["p1"] == ("p1", None)
 
 
+@_ONLY_SQLITE
 def test_titles_that_are_no_json_end_no_list(database: Database, products: list[str]) -> None:
-    if not database.is_sqlite:
-        # A JSON column of PostgreSQL refuses the text: the damage cannot be made there.
-        pytest.skip("PostgreSQL keeps no such text")
     with database.write() as session:
         session.execute(text("UPDATE products SET titles = '{\"en\": ' WHERE product_id = 'p1'"))
         session.execute(update(Product).where(Product.product_id == "p2").values(titles={"en": "A lamp"}))

@@ -107,8 +107,8 @@ def test_answers_are_shown_and_paged(old: Database) -> None:
     assert (ledger.status(failed).error or pytest.fail("no error")).code == "undecodable_image"
     (cancelled,) = searches_by_state(old, "cancelled")
     assert ledger.status(cancelled).state == "cancelled"
-    said = FeedbackIn(query_id=answered, object=0, product_id="p1", kind="click")
-    assert FeedbackRepository(old).check(said).rank == 1
+    feedback = FeedbackIn(query_id=answered, object=0, product_id="p1", kind="click")
+    assert FeedbackRepository(old).check(feedback).rank == 1
 
 
 def test_every_waiting_job_is_claimed_and_its_items_are_read(old: Database) -> None:

@@ -143,13 +143,15 @@ def test_so_much_of_one_search_and_no_more(shop: Shop) -> None:
 def test_two_at_the_same_moment_make_one_row(database: Database) -> None:
     with database.write() as session:
         session.add(Catalogue(name="shop", currency="EUR", created_at=now_s()))
-    said = CheckedFeedback(FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None)
+    feedback = CheckedFeedback(
+        FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None
+    )
     ledger, found = FeedbackRepository(database), []
     barrier = threading.Barrier(4)
 
     def add() -> None:
         barrier.wait()
-        found.append(ledger.add(said, None))
+        found.append(ledger.add(feedback, None))
 
     threads = [threading.Thread(target=add, daemon=True) for _ in range(4)]
     for thread in threads:
@@ -254,7 +256,7 @@ def test_it_is_exported_as_golden_queries(shop: Shop, served: str, tmp_path: Pat
 
 
 def test_one_answer_for_each_object() -> None:
-    def said(number: int, kind: str, product: str, photo: bool = True) -> FeedbackOut:
+    def given(number: int, kind: str, product: str, photo: bool = True) -> FeedbackOut:
         return FeedbackOut.model_validate(
             {
                 "id": number, "query_id": NOBODY, "product_id": product, "kind": kind, "object": 0, "rank": 1,
@@ -263,11 +265,11 @@ def test_one_answer_for_each_object() -> None:
         )  # fmt: skip
 
     both = {"right", "click"}
-    assert [f.id for f in select_right_answers([said(1, "right", "a"), said(2, "click", "b")], both)] == [1]
-    assert [f.id for f in select_right_answers([said(1, "click", "a"), said(2, "click", "b")], both)] == [2]
-    assert [f.id for f in select_right_answers([said(1, "right", "a"), said(2, "right", "b")], both)] == [2]
-    assert select_right_answers([said(1, "click", "a"), said(2, "not_this", "a")], both) == []
-    assert select_right_answers([said(1, "right", "a", photo=False)], both) == []
+    assert [f.id for f in select_right_answers([given(1, "right", "a"), given(2, "click", "b")], both)] == [1]
+    assert [f.id for f in select_right_answers([given(1, "click", "a"), given(2, "click", "b")], both)] == [2]
+    assert [f.id for f in select_right_answers([given(1, "right", "a"), given(2, "right", "b")], both)] == [2]
+    assert select_right_answers([given(1, "click", "a"), given(2, "not_this", "a")], both) == []
+    assert select_right_answers([given(1, "right", "a", photo=False)], both) == []
 
 
 def test_a_closed_server_is_said_by_the_client(tmp_path: Path) -> None:

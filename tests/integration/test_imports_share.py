@@ -103,7 +103,7 @@ def test_a_product_that_ended_a_worker_once_is_not_taken_into_a_bulk_chunk(shop:
     urgent = other.claim(within=bulk)
     assert urgent is not None
     assert (urgent.kind, urgent.attempts) == ("put", 1)
-    assert not desk.has_urgent_work(bulk), "somebody has it"
+    assert not desk.has_urgent_work(bulk), "another worker has it"
     assert other.take_over() == 1, "whose process died over it and came back"
     assert not desk.has_urgent_work(bulk)
     assert desk.claim(within=bulk) is None

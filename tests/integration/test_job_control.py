@@ -62,7 +62,7 @@ def test_a_chunk_taken_in_the_moment_of_the_pause_is_told_no(database: Database,
         row.state = "paused"
     with pytest.raises(LostLease):
         do(database, worker, claim, {})
-    worker.postpone(claim, 0.0, "told no", count_attempt=False)
+    worker.postpone(claim, 0.0, "the lease is lost", count_attempt=False)
     jobs.resume(job)
     assert claim_of(worker).attempts == 1
 

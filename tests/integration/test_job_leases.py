@@ -24,14 +24,14 @@ def test_a_worker_told_to_stop_hears_it_between_micro_batches(
     database: Database, jobs: JobRepository
 ) -> None:
     planned(database, jobs)
-    told = threading.Event()
-    worker = desk(database, told=told.is_set)
+    requested = threading.Event()
+    worker = desk(database, stop_requested=requested.is_set)
     claim = claim_of(worker)
-    told.set()
+    requested.set()
     do(database, worker, claim, {}, count=4)  # what is done is recorded
     with pytest.raises(WorkerStopping):
         worker.report_progress()
-    worker.postpone(claim, 0.0, "told to stop", count_attempt=False)
+    worker.postpone(claim, 0.0, "stop requested", count_attempt=False)
     after = claim_of(desk(database, "other"))
     assert (after.attempts, len(worker.items(after))) == (1, 6)
 
@@ -66,7 +66,7 @@ def test_a_slow_worker_that_lives_keeps_its_chunk(
 def test_control_without_the_keeper_the_second_worker_has_it_and_the_first_is_refused(
     database: Database, jobs: JobRepository, clock: Callable[[float], None]
 ) -> None:
-    """M12 as well: the late finisher is told no, and the newer result stays."""
+    """M12 as well: the late finisher is requested no, and the newer result stays."""
     job = planned(database, jobs)
     slow, second = desk(database, "slow"), desk(database, "second")
     late = claim_of(slow)

@@ -146,10 +146,10 @@ def test_why_pictures_failed_is_said_in_the_readers_language(shop: Shop) -> None
     done(shop, job, bad=1)
     words = shop.app.test_client().get(f"/manage/jobs/{job}", headers={**PAGE, "Accept-Language": "de"}).text
     with shop.app.test_request_context(headers={"Accept-Language": "de"}):
-        said = describe_failure("missing_image")
+        failure_text = describe_failure("missing_image")
         assert describe_failure("invalid_price") == "", "its message names the price, which no sentence does"
-    assert said in words
-    assert "Bild" in said
+    assert failure_text in words
+    assert "Bild" in failure_text
     assert "It is gone." in words
     with shop.app.test_request_context():
         assert describe_failure("missing_image") == ""

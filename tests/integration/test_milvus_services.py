@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import lzma
 import os
@@ -18,7 +19,7 @@ import pytest
 from cli.services import milvus_binary
 from cli.services.child import Child
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer, choose_embedded
-from cli.services.sockets import find_free_ports, is_loopback, list_listeners
+from cli.services.sockets import find_free_ports, list_listeners
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable, VitrineError
 from tests.servers import PATIENCE_S
 from tests.services_milvus import DIM, index_rows, running, unit_vectors
@@ -30,6 +31,13 @@ needs_wheel = pytest.mark.skipif(
     milvus_binary.wheel_data() is None, reason="the Milvus server wheel is for Linux on x86-64 only"
 )
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address is loopback; IPv4 mapped to IPv6 counts as IPv4."""
+    parsed = ipaddress.ip_address(address)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return (mapped or parsed).is_loopback
 
 
 def gone(pid: int, within_s: float = PATIENCE_S) -> bool:

@@ -103,9 +103,9 @@ def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexS
     context = shop.worker.catalogue.context
     claim = cast(ChunkClaim, None)  # nothing of it is recorded
     stages = ProductStages(context, claim, StoredSource(context, 1, version, "none"), is_recorded=False)
-    batch = stages.load([Item(0, 0, name, {}, 0) for name in ("p1", "p2", "nobody")])
+    batch = stages.load([Item(0, 0, name, {}, 0) for name in ("p1", "p2", "missing")])
     results = {outcome.item.product_id: outcome.result for outcome in batch.settled}
-    assert results == {"p1": "unchanged", "p2": "unchanged", "nobody": "deleted"}
+    assert results == {"p1": "unchanged", "p2": "unchanged", "missing": "deleted"}
     [gone] = [row.key for row in batch.kept_rows[version.id] if row.product_id == "p1"]
     assert gone == row_key(gone[:32], 0)
 

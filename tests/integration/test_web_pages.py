@@ -131,15 +131,17 @@ def test_the_sheet_tells_what_the_catalogue_says(shop: Shop) -> None:
 
 
 def test_facts_are_what_can_be_read() -> None:
-    told = list_attributes({"size_cm": [1, 2.5], "oak": True, "deep": {"a": 1}, "empty": "", "text": "so"})
-    assert told == [("size cm", "1, 2.5"), ("oak", "✓"), ("text", "so")]
+    attributes = list_attributes(
+        {"size_cm": [1, 2.5], "oak": True, "deep": {"a": 1}, "empty": "", "text": "so"}
+    )
+    assert attributes == [("size cm", "1, 2.5"), ("oak", "✓"), ("text", "so")]
 
 
 def test_the_window_shows_products_from_all_over(shop: Shop) -> None:
     page = shop.client.get("/").text
     assert '<a class="tile" href="/p/demo/chair-1">' in page
     assert shop.parts.window.sample_products("demo", "de", 5, turn=7)[0].title == "Eichenstuhl"
-    assert shop.parts.window.find_product("demo", "nobody", "de") is None
+    assert shop.parts.window.find_product("demo", "missing", "de") is None
 
 
 def test_pages_are_compressed_and_the_api_is_not(shop: Shop) -> None:

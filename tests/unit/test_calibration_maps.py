@@ -49,10 +49,10 @@ def test_an_isotonic_curve_never_falls_and_never_promises_certainty(count: int) 
     chance = np.random.default_rng(count)
     evidence = chance.normal(0, 2, count)
     curve = fit_isotonic(evidence, (chance.random(count) < logistic(evidence)).astype(np.float64))
-    said = curve(np.linspace(-20, 20, 500))
-    assert (np.diff(said) >= 0).all()
-    assert said.min() > 0
-    assert said.max() < 1
+    predicted = curve(np.linspace(-20, 20, 500))
+    assert (np.diff(predicted) >= 0).all()
+    assert predicted.min() > 0
+    assert predicted.max() < 1
     assert 2 <= len(curve.evidence) <= MAX_KNOTS
 
 
@@ -76,7 +76,7 @@ def test_the_blend_finds_the_model_that_made_the_data() -> None:
 
 def test_no_weight_lets_a_better_hit_be_less_probable() -> None:
     found, right = drawn(4000)
-    # A higher score now means a wrong hit: what cannot be said monotonely is not said.
+    # A higher score now means a wrong hit: what cannot be predicted monotonely is not predicted.
     against = fit_logistic(found, 1 - right)
     assert against.weights[1:4] == (0, 0, 0)
     assert len(np.unique(against(found).round(9))) <= 2, "one for first hits, one for others"
@@ -93,7 +93,7 @@ def test_what_objects_say_is_learnt_and_moves_the_first_hit_alone() -> None:
     assert found.one(0.7, 0.7, 0.65, 0.5) == pytest.approx(0.5, abs=0.15)
     assert found.one(0.7, 0.7, 0.65) < 0.15
     assert measure_calibration(found(firsts), right)["ece"] < 0.05
-    # The control: without it the same is said of all of them.
+    # The control: without it the same is predicted of all of them.
     alone = fit_logistic(firsts._replace(agreements=np.zeros(count)), right)
     assert (
         measure_calibration(alone(firsts), right)["brier"]
@@ -103,8 +103,8 @@ def test_what_objects_say_is_learnt_and_moves_the_first_hit_alone() -> None:
     assert found.weights[4] < 0
     assert found.one(0.699, 0.7, 0.699) <= found.one(0.7, 0.7, 0.699)
     uncapped = ScoreMap((0.0, 1.0, 0.0, 1.0, -3.0, 1.0))
-    said = uncapped(hits(np.array([0.7, 0.69]), np.array([0.01, -0.01])))
-    assert said[1] == said[0] == pytest.approx(float(logistic(np.array([0.7 - 3.0]))[0]))
+    predicted = uncapped(hits(np.array([0.7, 0.69]), np.array([0.01, -0.01])))
+    assert predicted[1] == predicted[0] == pytest.approx(float(logistic(np.array([0.7 - 3.0]))[0]))
 
 
 def test_what_never_overlaps_has_finite_weights() -> None:
@@ -122,19 +122,19 @@ def test_a_least_score_is_where_the_probability_is_reached(form: str) -> None:
     curve = Curve(np.array([-30.0, -8, 0, 2, 6]), np.array([0.001, 0.2, 0.4, 0.8, 0.97]))
     found = ScoreMap(weights, curve if form == "isotonic" else None)
     scores = np.array([0.95, 0.9, 0.85, 0.8, 0.6, 0.3])
-    said = found(Hits(scores, np.full(6, 0.95), np.full(6, 0.9), np.zeros(6)))
-    assert (np.diff(said) < 0).all(), "within a group a lower score is less probable"
+    predicted = found(Hits(scores, np.full(6, 0.95), np.full(6, 0.9), np.zeros(6)))
+    assert (np.diff(predicted) < 0).all(), "within a group a lower score is less probable"
     for place in range(1, len(scores)):
-        assert found.min_score(float(said[place]), 0.95, 0.9) == pytest.approx(scores[place], abs=1e-6)
-    assert found.min_score(float(said[0]) - 1e-9, 0.95, 0.9) == pytest.approx(0.95)
-    assert found.min_score(float(said[0]) + 0.001, 0.95, 0.9) is None
-    assert found.one(0.95, 0.95, 0.9) == pytest.approx(said[0])
-    assert found.one(0.6, 0.95, 0.9) == pytest.approx(said[4])
+        assert found.min_score(float(predicted[place]), 0.95, 0.9) == pytest.approx(scores[place], abs=1e-6)
+    assert found.min_score(float(predicted[0]) - 1e-9, 0.95, 0.9) == pytest.approx(0.95)
+    assert found.min_score(float(predicted[0]) + 0.001, 0.95, 0.9) is None
+    assert found.one(0.95, 0.95, 0.9) == pytest.approx(predicted[0])
+    assert found.one(0.6, 0.95, 0.9) == pytest.approx(predicted[4])
     # An object that is sure of the first makes it, and it alone, more probable.
     sure = found.one(0.95, 0.95, 0.9, 0.9)
-    assert sure > said[0]
+    assert sure > predicted[0]
     assert found.min_score(sure - 1e-9, 0.95, 0.9, 0.9) == pytest.approx(0.95)
-    assert found.min_score(float(said[4]), 0.95, 0.9, 0.9) == pytest.approx(0.6, abs=1e-6)
+    assert found.min_score(float(predicted[4]), 0.95, 0.9, 0.9) == pytest.approx(0.6, abs=1e-6)
 
 
 def test_a_map_survives_being_stored() -> None:
@@ -161,13 +161,13 @@ def test_what_a_fit_says_comes_true_on_photos_that_it_has_not_seen() -> None:
     assert made.report["first"]["ece"] < 0.05
     assert made.report["all"]["ece"] < 0.05
     fresh = questions(1500, seed=1)
-    said = made.map(fresh.hits())
-    assert measure_calibration(said, np.array(fresh.right))["ece"] < 0.05
+    predicted = made.map(fresh.hits())
+    assert measure_calibration(predicted, np.array(fresh.right))["ece"] < 0.05
     # The control: the score without the lead does not keep its word about first hits.
     first = np.array(fresh.first)
     scores = hits(np.array(fresh.scores), np.zeros(len(fresh)))
-    said = fit_logistic(scores, np.array(fresh.right))(scores)
-    assert measure_calibration(said[first], np.array(fresh.right)[first])["ece"] > 0.1
+    predicted = fit_logistic(scores, np.array(fresh.right))(scores)
+    assert measure_calibration(predicted[first], np.array(fresh.right)[first])["ece"] > 0.1
 
 
 def test_too_little_to_learn_from_makes_no_map() -> None:
@@ -187,15 +187,15 @@ def test_broken_promises_are_counted() -> None:
 
 def test_what_so_few_hits_show_by_chance_is_told() -> None:
     chance = np.random.default_rng(0)
-    said = chance.uniform(0, 1, 400)
-    right = (chance.random(400) < said).astype(np.float64)
-    kept = measure_calibration(said, right)
+    predicted = chance.uniform(0, 1, 400)
+    right = (chance.random(400) < predicted).astype(np.float64)
+    kept = measure_calibration(predicted, right)
     assert 0.01 < kept["ece_by_chance"] < 0.06, "never nothing, though every probability is right"
     low, high = kept["ece_ci"]
     assert low < high
     assert low <= kept["ece"] * 1.5
     # Ten times as many leave less to chance; hits of one photo tell no more than the photo.
-    many = measure_calibration(np.repeat(said, 10), np.repeat(right, 10), np.repeat(np.arange(400), 10))
+    many = measure_calibration(np.repeat(predicted, 10), np.repeat(right, 10), np.repeat(np.arange(400), 10))
     assert many["ece_by_chance"] < kept["ece_by_chance"] / 2
     assert many["ece_ci"] == pytest.approx(kept["ece_ci"], abs=0.01)
     assert many["ece"] == kept["ece"]
@@ -220,9 +220,9 @@ def test_a_whole_photo_is_believed_as_far_as_its_objects_are() -> None:
     assert whole_map is not None
     assert alone is not None
     assert objects is not None
-    said = [objects.one(score, score, 0.45) for score in (0.9, 0.5)]
-    assert whole_map.one(0.6, 0.6, 0.55, said[0]) > 0.85
-    assert whole_map.one(0.6, 0.6, 0.55, said[1]) < 0.15
+    predicted = [objects.one(score, score, 0.45) for score in (0.9, 0.5)]
+    assert whole_map.one(0.6, 0.6, 0.55, predicted[0]) > 0.85
+    assert whole_map.one(0.6, 0.6, 0.55, predicted[1]) < 0.15
     assert alone.one(0.6, 0.6, 0.55) == pytest.approx(0.5, abs=0.1)
     assert report["same"]["whole"]["first"]["n"] == 400
     assert report["same"]["alone"]["first"]["n"] == 480

@@ -28,7 +28,7 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lines: list[tuple[str, str]] = []
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.made: list[SupervisedService] = []
 
     def make(self, name: str, code: str, grace_s: float = 20.0, nice: int = 0) -> SupervisedService:
@@ -91,12 +91,12 @@ def test_dead_child_is_started_again_after_a_pause(nursery: Nursery) -> None:
     nursery.wait_up(entry)
     first = entry.service.pid
     assert first is not None
-    assert restart_ended([entry], nursery.said.append, is_starting=False) is False
+    assert restart_ended([entry], nursery.messages.append, is_starting=False) is False
     os.kill(first, signal.SIGKILL)
-    wait_for("it is seen", lambda: restart_ended([entry], nursery.said.append, is_starting=False))
+    wait_for("it is seen", lambda: restart_ended([entry], nursery.messages.append, is_starting=False))
     assert entry.state().state == "waiting"
-    assert nursery.said == ["mortal ended with code -9; starting it again in 1 s"]
-    wait_for("it runs again", lambda: restart_ended([entry], nursery.said.append, is_starting=False))
+    assert nursery.messages == ["mortal ended with code -9; starting it again in 1 s"]
+    wait_for("it runs again", lambda: restart_ended([entry], nursery.messages.append, is_starting=False))
     assert entry.state().state == "running"
     assert entry.service.pid != first
     assert entry.restarts == 1
@@ -114,7 +114,7 @@ def test_child_that_cannot_start_is_given_up_with_its_last_lines(nursery: Nurser
 
     def given_up() -> str | None:
         try:
-            restart_ended([entry], nursery.said.append, is_starting=True)
+            restart_ended([entry], nursery.messages.append, is_starting=True)
         except Unavailable as error:
             return error.message
         return None
@@ -128,15 +128,15 @@ def test_stop_ends_the_willing_and_kills_the_stubborn(nursery: Nursery) -> None:
     willing = nursery.make("willing", SLEEPER)
     stubborn = nursery.make("stubborn", STUBBORN, grace_s=0.5)
     nursery.wait_up(willing, stubborn)
-    stop_together([willing, stubborn], nursery.said.append, lambda: False)
+    stop_together([willing, stubborn], nursery.messages.append, lambda: False)
     assert (willing.service.poll(), stubborn.service.poll()) == (-signal.SIGTERM, -signal.SIGKILL)
-    assert nursery.said == ["killing stubborn"]
+    assert nursery.messages == ["killing stubborn"]
 
 
 def test_impatience_kills_at_once(nursery: Nursery) -> None:
     stubborn = nursery.make("stubborn", STUBBORN, grace_s=500.0)
     nursery.wait_up(stubborn)
-    stop_together([stubborn], nursery.said.append, lambda: True)
+    stop_together([stubborn], nursery.messages.append, lambda: True)
     assert stubborn.service.poll() == -signal.SIGKILL
 
 
@@ -151,7 +151,7 @@ def test_whole_group_is_gone_when_its_leader_is(nursery: Nursery) -> None:
     nursery.wait_up(entry)
     child = int(nursery.lines[0][1].split()[1])
     assert read_start_time(child) is not None
-    stop_together([entry], nursery.said.append, lambda: False)
+    stop_together([entry], nursery.messages.append, lambda: False)
     wait_for("the child is gone", lambda: read_start_time(child) is None)
 
 
@@ -165,7 +165,7 @@ def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery) -> None:
     assert pid is not None
 
     def tick() -> bool:
-        return restart_ended([hanging], nursery.said.append, is_starting=False)
+        return restart_ended([hanging], nursery.messages.append, is_starting=False)
 
     assert not tick(), "one without a file is starting"
     touch(path)
@@ -173,7 +173,7 @@ def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery) -> None:
     os.kill(pid, signal.SIGSTOP)
     mark_unhealthy(path)
     assert tick()
-    assert "hanging is not healthy" in nursery.said[-1]
+    assert "hanging is not healthy" in nursery.messages[-1]
     wait_for("it is started again", lambda: tick() and hanging.restarts == 1)
     assert hanging.service.pid not in (None, pid)
     assert age_s(path) is None, "the file of the one before says nothing of this one"
@@ -185,7 +185,7 @@ def test_a_clock_that_jumps_restarts_nothing(nursery: Nursery) -> None:
     entry.health = health_file(nursery.folder, "steady@here")
     touch(entry.health)
     mark_unhealthy(entry.health)
-    assert not restart_ended([entry], nursery.said.append, is_starting=False)
+    assert not restart_ended([entry], nursery.messages.append, is_starting=False)
     touch(entry.health)
-    assert not restart_ended([entry], nursery.said.append, is_starting=False)
+    assert not restart_ended([entry], nursery.messages.append, is_starting=False)
     assert entry.unhealthy_since is None

@@ -94,7 +94,7 @@ def test_hostile_manifests_cost_little(kind: str) -> None:
     ordinary = b"product_id,title,image\n" + b"".join(b"p%d,Chair,%d.jpg\n" % (n, n) for n in range(20_000))
     began_s = spent_s()
     assert rows_of("csv", ordinary) == 20_000
-    # And as much memory as a file may take, touched once: on some hosts that is dear by itself.
+    # And as much memory as a file may take, touched once: on some hosts that alone is expensive.
     bytearray(MAX_CHILD_BYTES)[::4096] = b"x" * len(range(0, MAX_CHILD_BYTES, 4096))
     ordinary_s, dear = spent_s() - began_s, {}
     for name, data in files.items():

@@ -48,7 +48,7 @@ def shown(asked: Query, group: int) -> list[Candidate]:
     return candidates([(group, asked.hits[group])], min_score(asked, group))
 
 
-def said(asked: Query, group: int = -1) -> list[float]:
+def predicted(asked: Query, group: int = -1) -> list[float]:
     found = [same for same, _ in sure_of(asked)[group]]
     return [each for each in found if each is not None]
 
@@ -57,22 +57,24 @@ def test_the_surest_object_that_found_the_first_hit_speaks_for_it() -> None:
     whole = rows(chair=0.6, lamp=0.59, vase=0.3)
     sure, unsure = rows(chair=0.9, vase=0.5), rows(lamp=0.6, chair=0.55)
     agreement = OBJECT.one(0.9, 0.9, 0.5)
-    both = said(query(unsure, sure, whole))
+    both = predicted(query(unsure, sure, whole))
     assert both[0] == pytest.approx(WHOLE.one(0.6, 0.6, 0.59, agreement), abs=1e-4)
     assert both[0] > 0.5
     assert both == sorted(both, reverse=True)
     # The control: an object that is sure of another product than the first says nothing for it.
-    other = said(query(rows(lamp=0.9, vase=0.5), whole))
+    other = predicted(query(rows(lamp=0.9, vase=0.5), whole))
     assert other[0] == pytest.approx(WHOLE.one(0.6, 0.6, 0.59), abs=1e-4)
     assert other[0] < 0.1
     assert other == sorted(other, reverse=True), "the second is never the more probable"
-    # Nor is anything said for an object's own hits.
-    assert said(query(sure, whole), 0)[0] == pytest.approx(agreement, abs=1e-4)
+    # Nor is anything predicted for an object's own hits.
+    assert predicted(query(sure, whole), 0)[0] == pytest.approx(agreement, abs=1e-4)
 
 
 def test_a_whole_photo_without_objects_has_a_map_of_its_own() -> None:
     whole = rows(chair=0.6, lamp=0.5)
-    assert said(query(whole)) == [pytest.approx(ALONE.one(score, 0.6, 0.5), abs=1e-4) for score in (0.6, 0.5)]
+    assert predicted(query(whole)) == [
+        pytest.approx(ALONE.one(score, 0.6, 0.5), abs=1e-4) for score in (0.6, 0.5)
+    ]
     # A kind without a map for it takes the other one of whole photos; objects have none at all.
     kinds = [[kind for _, kind in group] for group in sure_of(query(rows(chair=0.9), whole))]
     assert kinds[0] == [None]
@@ -82,7 +84,7 @@ def test_a_whole_photo_without_objects_has_a_map_of_its_own() -> None:
 
 def test_a_probability_taken_from_an_answer_is_a_limit_that_includes_it() -> None:
     whole, found = rows(chair=0.6, lamp=0.599, vase=0.3), rows(chair=0.9, vase=0.5)
-    before = said(query(found, whole))
+    before = predicted(query(found, whole))
     for place, limit in enumerate(before):
         kept = query(found, whole, min_probability=limit).chosen[1]
         assert [c.score for c in kept] == [hit.score for hit in whole[: place + 1]]

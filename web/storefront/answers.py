@@ -247,7 +247,8 @@ def _sorted(hits: Sequence[Hit], sort: str) -> list[Hit]:
     if sort == "nearest":
         return list(hits)
     priced = [hit for hit in hits if hit.price is not None]
-    priced.sort(key=lambda hit: hit.price or Decimal(0), reverse=sort == "dearest")
+    is_descending = sort == "dearest"  # prose: ignore (in shared links)
+    priced.sort(key=lambda hit: hit.price or Decimal(0), reverse=is_descending)
     return priced + [hit for hit in hits if hit.price is None]
 
 

@@ -15,7 +15,7 @@ from web.http.bodies import read_form
 from web.http.errors import parse_model
 
 #: Sort orders of a result; the first is the default.
-SORTS = ("nearest", "cheapest", "dearest")
+SORTS = ("nearest", "cheapest", "dearest")  # prose: ignore (in shared links)
 _PRICE = re.compile(r"^\d{1,12}(?:\.\d{1,4})?$")
 _PRICE_RANGE = re.compile(r"^(?:price >= (?P<minimum>[\d.]+))?(?: and )?(?:price <= (?P<maximum>[\d.]+))?$")
 _FORM_FIELDS = (

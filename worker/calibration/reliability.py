@@ -30,8 +30,9 @@ def measure_calibration(
         ``n``; ``ece``, the expected calibration error: the mean distance of predicted from observed shares
         over ten bins of equal width, weighted by hits; ``ece_ci``, its 95 % bootstrap interval over photos;
         ``ece_by_chance``, its mean under perfect calibration, which is not 0 for few hits; ``brier``, the
-        mean squared error; and ``bins``, of each with hits: ``said`` (predicted), ``came_true`` (observed)
-        and ``n``. The errors are None where n is 0.
+        mean squared error; and ``bins`` with hits, as stored. They have the predicted share
+        (``said``),  prose: ignore
+        the observed one (``came_true``) and ``n``. The errors are None where n is 0.
     """
     total = len(predicted)
     if not total:
@@ -40,7 +41,7 @@ def measure_calibration(
     numbers = np.minimum((predicted * BINS).astype(int), BINS - 1)
     sums = _bin_sums(numbers, predicted, right)
     bins = [
-        {"said": round(float(s / n), 4), "came_true": round(float(r / n), 4), "n": int(n)}
+        {"said": round(float(s / n), 4), "came_true": round(float(r / n), 4), "n": int(n)}  # prose: ignore
         for n, s, r in sums.T
         if n
     ]

@@ -14,10 +14,12 @@ class GateLimits:
         golden_loss: maximum fall of the share of golden queries whose product comes first.
         known_loss: maximum fall of the share of slightly changed catalogue pictures whose product comes
             first.
+        (prose: off)
         known_least: minimum of that share, where the old version cannot be searched.
         overlap_least: minimum share of the ten products of the old version that the new one finds too.
         drift_most: maximum change of the mean score of first hits.
         failed_most: maximum share of pictures that could not be used.
+        (prose: on)
         wait_s: how long a promotion waits for search workers to load the models.
     """
 

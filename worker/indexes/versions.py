@@ -31,7 +31,7 @@ class IndexVersion:
         state: building | ready | live | retired | pruned.
         detector, embedder: the versions of the models that fill it.
         detector_name, embedder_name: how they are loaded; empty where only the versions tell.
-        beside: the second collection, which a rebuild fills; None without a rebuild.
+        beside: the second collection, that of a rebuild, or None.  prose: ignore (a column)
         stale_since: the catalogue's change after which ``collection`` may lack rows; None while it is
             complete.
         beside_since: the catalogue's change after which the second collection may lack rows.

@@ -76,7 +76,7 @@ class Republisher:
         if self._chunks_idle_since is None:
             self._chunks_idle_since = now
         if now - self._chunks_idle_since >= self._after_s:
-            published = publish_chunks(self.publisher, self._database, chunks[:_MAX_CHUNKS])
+            published = publish_chunks(self.publisher, self._database, chunks)
             log.info("published %d chunks again", len(published))
             self._chunks_idle_since = None
 

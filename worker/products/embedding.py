@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -12,12 +11,10 @@ import numpy as np
 from worker.indexes.versions import IndexVersion, model_version_id, written_indexes
 from worker.products.batch import Batch, Content, Target
 from worker.products.context import JobContext
-from worker.vision import Detection, Image
+from worker.vision import NORM_TOLERANCE, Detection, Image
 from worker.vision.colours import main_colours
 from worker.vision.pipeline import EmbeddedObject
-
-#: How far the length of a sound embedding may be from 1; the index refuses what is farther.
-_NORM_TOLERANCE = 1e-3
+from worker.vision.stopwatch import Stopwatch
 
 
 def open_targets(context: JobContext, catalogue_id: int) -> list[Target]:
@@ -52,21 +49,26 @@ def embed_contents(batch: Batch, targets: Sequence[Target], pause: Callable[[], 
         OutOfMemory: one picture does not fit alone.
         Unavailable: the device failed.
     """
-    clock = _Clock(pause)
+    watch = Stopwatch()
+
+    def paused() -> None:
+        with watch.paused():
+            pause()
+
     for target in targets:
         todo = [c for c in batch.contents if c.pixels is not None and target.models not in c.objects]
         if not todo:
             continue
         pipeline, detector = target.pipeline, target.pipeline.detector.version
         unseen = [content for content in todo if detector not in content.boxes]
-        clock.lap_s()
-        found = pipeline.find_objects(_pixels(unseen), clock.pause)
+        watch.lap("other")
+        found = pipeline.find_objects(_pixels(unseen), paused)
         for content, boxes in zip(unseen, found, strict=True):
             content.boxes[detector] = boxes
-        batch.detect_s += clock.lap_s()
-        clock.pause()
-        embedded = pipeline.embed_objects(_pixels(todo), [c.boxes[detector] for c in todo], clock.pause)
-        batch.embed_s += clock.lap_s()
+        batch.detect_s += watch.lap("detect") / 1000
+        paused()
+        embedded = pipeline.embed_objects(_pixels(todo), [c.boxes[detector] for c in todo], paused)
+        batch.embed_s += watch.lap("embed") / 1000
         for content, objects in zip(todo, embedded, strict=True):
             _accept(content, objects, target, is_first=target is targets[0])
 
@@ -87,7 +89,7 @@ def _accept(content: Content, objects: list[EmbeddedObject], target: Target, *, 
     """Take over what the models made of a content, unless it is not made of unit vectors."""
     rows = np.stack([each.embedding for each in objects]).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        is_sound = bool((np.abs(np.linalg.norm(rows, axis=1) - 1) < _NORM_TOLERANCE).all())
+        is_sound = bool((np.abs(np.linalg.norm(rows, axis=1) - 1) < NORM_TOLERANCE).all())
     if is_sound:
         content.objects[target.models] = objects
         content.is_embedded = True
@@ -113,21 +115,3 @@ def _colours_of(content: Content, pixels: Image, detection: Detection) -> list[s
 
 def _pixels(contents: Sequence[Content]) -> list[Image]:
     return [content.pixels for content in contents if content.pixels is not None]
-
-
-class _Clock:
-    """Seconds from lap to lap, without the pauses in between."""
-
-    def __init__(self, pause: Callable[[], None]) -> None:
-        self._pause = pause
-        self._since = time.perf_counter()
-
-    def pause(self) -> None:
-        began = time.perf_counter()
-        self._pause()
-        self._since += time.perf_counter() - began
-
-    def lap_s(self) -> float:
-        now = time.perf_counter()
-        spent, self._since = now - self._since, now
-        return spent

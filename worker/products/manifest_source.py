@@ -6,8 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -42,7 +41,6 @@ class _NamedPicture:
     content: Content | None = None
 
 
-@dataclass(frozen=True)
 class ManifestSource:
     """Items with the data of products, and their pictures by name.
 
@@ -52,17 +50,15 @@ class ManifestSource:
         files: what the import reads its pictures from.
     """
 
-    context: JobContext
-    claim: ChunkClaim
-    files: Source
-    targets: Sequence[Target] = field(init=False)
-
     #: A picture that cannot be used is no picture of the product.
-    keeps_unusable: ClassVar[bool] = False
-    only_collection: ClassVar[None] = None
+    keeps_unusable = False
+    only_collection: str | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", open_targets(self.context, self.claim.catalogue_id))
+    def __init__(self, context: JobContext, claim: ChunkClaim, files: Source) -> None:
+        self.context = context
+        self.claim = claim
+        self.files = files
+        self.targets: Sequence[Target] = open_targets(context, claim.catalogue_id)
 
     @property
     def versions(self) -> list[IndexVersion]:

@@ -80,7 +80,7 @@ def boosted(found: Sequence[Candidate], factor: Callable[[Candidate], float], wi
     Args:
         found: the best first.
         factor: 0.5 to 2.
-        window: only so many nearest rows of each embedding are moved among themselves; the rest follow.
+        window: number of nearest rows of each embedding that are reordered; the others follow.
             It must not depend on how many rows were fetched.
     """
     near = [c for c in found if c.place < window]

@@ -123,7 +123,7 @@ class Hydrator:
                     self._places[image][number] = place
 
     def knows(self, candidate: Candidate) -> bool:
-        """Whether ``load`` has looked for the product and its picture."""
+        """Return whether ``load`` has read the product and its picture."""
         return candidate.product_id in self._products and candidate.image_id in self._places
 
     def keeps(self, candidate: Candidate, filter_: Filter | None) -> bool:

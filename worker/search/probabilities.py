@@ -68,36 +68,36 @@ def _hits(rows: Sequence[tuple[float, float, float, float]]) -> Hits:
 
 
 def sure_of(query: Query) -> list[list[Sure]]:
-    """How probable it is of each chosen hit that it is the product asked for, and one of its kind."""
+    """Return for each chosen hit the probability of being the same product, and one of its category."""
     unknown: list[list[float | None]] = [[None] * len(chosen) for chosen in query.chosen]
     if query.calibration is None:
         same = kind = unknown
     else:
-        beside = [_beside(query, query.calibration, group) for group in range(len(query.chosen))]
-        same = _said(query, query.calibration, "same", beside)
-        kind = _said(query, query.calibration, "kind", beside)
+        features = [_group_features(query, query.calibration, group) for group in range(len(query.chosen))]
+        same = _apply_maps(query, query.calibration, "same", features)
+        kind = _apply_maps(query, query.calibration, "kind", features)
     return [list(zip(*pair, strict=True)) for pair in zip(same, kind, strict=True)]
 
 
-def _beside(query: Query, known: Calibration, group: int) -> tuple[float, float, float]:
-    """What stands beside the scores of a group: those of its best two products, and what objects say."""
+def _group_features(query: Query, known: Calibration, group: int) -> tuple[float, float, float]:
+    """Return the scores of a group's best two products, and the agreement of the objects."""
     if not query.chosen[group]:
         return 0.0, 0.0, 0.0
     first, second = best_two(_neighbours(query, group))
     return first, first if second is None else second, _agreement(query, known, group)
 
 
-def _said(
-    query: Query, known: Calibration, what: MatchKind, beside: Sequence[tuple[float, float, float]]
+def _apply_maps(
+    query: Query, known: Calibration, what: MatchKind, features: Sequence[tuple[float, float, float]]
 ) -> list[list[float | None]]:
-    """What the maps say of each chosen hit: of all groups at once, for a call takes longer than a hit."""
+    """Return the probability of each chosen hit, of all groups in one call of a map."""
     found: list[list[float | None]] = [[None] * len(chosen) for chosen in query.chosen]
     for part in sorted({part_of(query, group) for group in range(len(found))}):
         map_ = known.map_of(what, part)
         groups = [n for n in range(len(found)) if part_of(query, n) == part and found[n]]
         if map_ is None or not groups:
             continue
-        rows = [(c.score, *beside[n]) for n in groups for c in query.chosen[n]]
+        rows = [(c.score, *features[n]) for n in groups for c in query.chosen[n]]
         said = iter(np.round(map_(_hits(rows)), DIGITS).tolist())
         for n in groups:
             found[n] = [next(said) for _ in query.chosen[n]]

@@ -218,7 +218,7 @@ class Preparing:
         except UnknownProduct as error:
             with self.database.read() as session:
                 if live_index(session, catalogue_id) != query.live:
-                    raise CollectionGone("Another index version went live meanwhile.") from error
+                    raise CollectionGone("Another index version has gone live.") from error
             raise
 
 

@@ -24,7 +24,7 @@ from worker.vision.pipeline import Pipeline
 #: A product has several rows (one an image), so more are fetched than products are wanted.
 OVER_FETCH = 4
 MIN_ROWS = 32
-#: Further pages look at so many rows at once, whatever the page, so that all agree on the order.
+#: Rows that every further page reads, whatever its number, so that all pages agree on the order.
 PAGED_ROWS = 1024
 MOST_ROWS = 4096
 

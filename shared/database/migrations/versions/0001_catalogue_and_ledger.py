@@ -1,4 +1,4 @@
-"""Catalogue and ledger."""
+"""Catalogue, searches, jobs and what they need."""
 
 import sqlalchemy as sa
 from alembic import op

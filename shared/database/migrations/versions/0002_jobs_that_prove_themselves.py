@@ -167,7 +167,7 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
         "catalogues": [sa.Column("changes", sa.BigInteger(), nullable=False, server_default="0")],
         "products": [sa.Column("change", sa.BigInteger(), nullable=False, server_default="0")],
         "index_versions": [
-            sa.Column("beside", sa.String(128), nullable=True),
+            sa.Column("beside", sa.String(128), nullable=True),  # prose: ignore
             sa.Column("epoch", sa.Integer(), nullable=False, server_default="0"),
             sa.Column("stale_since", sa.BigInteger(), nullable=True),
             sa.Column("beside_since", sa.BigInteger(), nullable=True),

@@ -10,7 +10,7 @@ OPEN = sa.text("state IN ('queued', 'running')")
 
 
 def upgrade() -> None:
-    # 10 is that of bulk work: also for what processes of the version before make meanwhile.
+    # 10 is that of bulk work: also for what processes of the previous version still insert.
     op.add_column("jobs", sa.Column("priority", sa.Integer(), nullable=False, server_default="10"))
     op.add_column("jobs", sa.Column("claimed_at", sa.Double(), nullable=True))
     op.add_column("jobs", sa.Column("caller", sa.String(64), nullable=True))
