@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -13,7 +14,7 @@ import click
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from shared.contracts import ErrorAnswer, ErrorBody, JobOut
@@ -132,11 +133,14 @@ class BarReporter:
     """Shows a progress bar with rate and time left, for terminals."""
 
     def __init__(self, console: Console) -> None:
+        # On a narrow terminal the bar gives way and the note goes on in the next line; labels and counts are
+        # whole.
+        whole = partial(Column, no_wrap=True)
         self._progress = Progress(
-            TextColumn("{task.description:<10}"),
-            BarColumn(bar_width=32),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description:<10}", table_column=whole()),
+            BarColumn(bar_width=min(max(console.width - 90, 8), 32)),
+            MofNCompleteColumn(table_column=whole()),
+            TextColumn("{task.fields[note]}", table_column=Column(overflow="fold")),
             console=console,
         )
         self._bars: dict[str, TaskID] = {}

@@ -140,7 +140,8 @@ def stop_together(
         while entry.is_running() and not is_impatient() and time.monotonic() - since < entry.grace_s:
             time.sleep(0.05)
         if entry.is_running():
-            say(f"killing {entry.name}")
+            waited = "" if is_impatient() else f" did not end within {entry.grace_s:.0f} s and"
+            say(f"{entry.name}{waited} is killed; accepted work is kept")
             entry.service.kill()
 
 

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import delete, select
 
 from shared.contracts.indexes import GoldenIn, GoldenOut
+from shared.contracts.stored import readable_views
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import now_s, to_datetime
@@ -62,7 +63,8 @@ class GoldenRepository:
             query = select(GoldenQuery).where(GoldenQuery.catalogue_id == catalogue_row.id)
             if after is not None:
                 query = query.where(GoldenQuery.id > after)
-            return [_out(row) for row in session.scalars(query.order_by(GoldenQuery.id).limit(limit))]
+            found = session.scalars(query.order_by(GoldenQuery.id).limit(limit))
+            return readable_views(found, _out, "golden query")
 
     def remove(self, catalogue: str, golden_id: str) -> str | None:
         """Remove a golden query; return the key of its photo if no other query uses it.

@@ -15,7 +15,7 @@ from shared.contracts.indexes import (
     RollbackRequest,
 )
 from shared.contracts.states import IndexState, JobKind
-from shared.contracts.stored import as_object, stored
+from shared.contracts.stored import as_object, readable_views, stored
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import to_datetime
@@ -52,7 +52,9 @@ class IndexRepository:
             )
             images = {row[0]: row[1] for row in counted}
             rows = _rows(session, catalogue_row.id)
-            return [_index_out(row, images.get(row.id, 0)) for row in reversed(rows)]
+            return readable_views(
+                reversed(rows), lambda row: _index_out(row, images.get(row.id, 0)), "index version"
+            )
 
     def gate(self, catalogue: str, number: int) -> dict[str, Any]:
         """Return the report of the quality gate on a version, empty if it has none.

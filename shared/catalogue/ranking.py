@@ -9,6 +9,7 @@ from sqlalchemy import select
 from shared.contracts.ranking import Boosts, CalibrationOut
 from shared.contracts.search import Boost
 from shared.contracts.states import IndexState, JobKind
+from shared.contracts.stored import as_object, readable_views
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import to_datetime
@@ -65,16 +66,7 @@ class RankingRepository:
                 .where(IndexVersionRow.catalogue_id == catalogue_row.id)
                 .order_by(IndexVersionRow.number.desc())
             )
-            return [
-                CalibrationOut(
-                    index=version.number,
-                    live=version.state == IndexState.LIVE,
-                    calibrated=bool(found.curves),
-                    report=found.report,
-                    created_at=to_datetime(found.created_at),
-                )
-                for found, version in rows
-            ]
+            return readable_views(rows, lambda row: _calibration_out(*row), "calibration")
 
     def boosts(self, catalogue: str) -> Boosts:
         """Return the catalogue's boosts."""
@@ -96,3 +88,13 @@ class RankingRepository:
             stored = [boost.model_dump(mode="json") for boost in boosts]
             session.merge(Ranking(catalogue_id=catalogue_row.id, boosts=stored))
         return self.boosts(catalogue)
+
+
+def _calibration_out(row: Calibration, version: IndexVersionRow) -> CalibrationOut:
+    return CalibrationOut(
+        index=version.number,
+        live=version.state == IndexState.LIVE,
+        calibrated=bool(row.curves),
+        report=as_object(row.report),
+        created_at=to_datetime(row.created_at),
+    )

@@ -10,7 +10,8 @@ claims the others. To add such a field, increase ``READS`` and list the field wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,10 @@ from shared.contracts.base import Contract
 from shared.errors import UnreadableRow
 
 Model = TypeVar("Model", bound=BaseModel)
+Row = TypeVar("Row")
+View = TypeVar("View")
+
+_log = logging.getLogger(__name__)
 
 #: The newest version of stored rows that this program can read.
 READS = 1
@@ -44,6 +49,33 @@ def read_stored(model: type[Model], data: Any, what: str) -> Model:
         raise UnreadableRow(
             f"{what} cannot be read ({reason}): another version wrote it, or it is damaged."
         ) from error
+
+
+def readable_views(rows: Iterable[Row], view: Callable[[Row], View], what: str) -> list[View]:
+    """Return the views of the rows that can be read; log the others, so that one cannot fail a whole list.
+
+    Args:
+        view: converts a row to its contract.
+        what: name of the rows for the log, such as ``golden query``.
+    """
+    found: list[View] = []
+    for row in rows:
+        try:
+            found.append(view(row))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            identity = getattr(row[0] if isinstance(row, Sequence) else row, "id", None)
+            _log.warning(
+                "left out a row that cannot be read",
+                extra={"what": what, "id": identity, "reason": type(error).__name__},
+            )
+    return found
+
+
+def look_up(data: Any, *keys: str) -> Any:
+    """Return the value under nested keys of stored JSON; None if a level is missing or no object."""
+    for key in keys:
+        data = as_object(data).get(key)
+    return data
 
 
 def stored(contract: Contract, *, exclude: set[str] | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from shared.database import Database
 from shared.database.clock import now_s
 from shared.database.needs import is_understood
 from shared.database.tables import Chunk, Job, Search
+from shared.jobs.pace import readable_samples
 from shared.jobs.turns import next_job
 
 #: Time without progress after which a lane with waiting work is not healthy.
@@ -151,7 +152,7 @@ def _catalogue_progress(session: Session, now: float) -> float | None:
     if session.scalar(held) is not None:
         return now
     samples = session.scalars(select(Job.pace).where(Job.state.in_(OPEN_STATES), Job.pace.is_not(None)))
-    recorded = [float(pace[-1][0]) for pace in samples if pace]
+    recorded = [points[-1][0] for points in map(readable_samples, samples) if points]
     recent = select(Job.finished_at).order_by(Job.created_at.desc()).limit(_RECENT_ROWS).subquery()
     finished = session.scalar(select(func.max(recent.c.finished_at)))
     postponed = session.scalar(select(func.max(Chunk.lease_until)).where(Chunk.state == ChunkState.WAITING))

@@ -25,7 +25,7 @@ class Speed(NamedTuple):
 
 def add_sample(samples: Sequence[Sequence[float]] | None, at_s: float, done: int) -> list[list[float]]:
     """Return the samples with a new one, without those over the maximum number."""
-    return [*(list(s) for s in _readable(samples)), [at_s, done]][-_MAX_SAMPLES:]
+    return [*(list(s) for s in readable_samples(samples)), [at_s, done]][-_MAX_SAMPLES:]
 
 
 def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Speed | None:
@@ -38,7 +38,7 @@ def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Spee
     Args:
         at_s: current time.
     """
-    points = _readable(samples)
+    points = readable_samples(samples)
     if len(points) < 2:
         return None
     last_s, last_done = points[-1]
@@ -55,7 +55,7 @@ def recent_speed(samples: Sequence[Sequence[float]] | None, at_s: float) -> Spee
     return Speed(rate, max(rate - spread, rate / 4), rate + spread)
 
 
-def _readable(samples: Any) -> list[Sequence[float]]:
+def readable_samples(samples: Any) -> list[Sequence[float]]:
     """Return stored samples, or none if they are damaged: the rate is then measured from now on."""
     pairs = samples if isinstance(samples, list | tuple) else ()
     sound = all(

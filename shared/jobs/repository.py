@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.contracts.states import OPEN_STATES, JobKind, JobState
-from shared.contracts.stored import NEEDS, as_object, needed_by
+from shared.contracts.stored import NEEDS, as_object, needed_by, readable_views
 from shared.database import Database
 from shared.database.catalogue_rows import display_name, find_catalogue
 from shared.database.idempotency import (
@@ -248,7 +248,7 @@ class JobRepository:
         if catalogue is not None:
             query = query.where(display_name == catalogue)
         with self._database.read() as session:
-            return [job_out(*row) for row in session.execute(query)]
+            return readable_views(session.execute(query), lambda row: job_out(*row), "job")
 
     def list_unfinished(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
         """Return the newest jobs that have not ended, newest first."""
@@ -257,7 +257,7 @@ class JobRepository:
             query = query.where(display_name == catalogue)
         with self._database.read() as session:
             rows = session.execute(query.order_by(Job.created_at.desc()).limit(limit))
-            return [job_out(*row) for row in rows]
+            return readable_views(rows, lambda row: job_out(*row), "job")
 
     def latest_by_catalogue(self) -> dict[str, JobOut]:
         """Return the newest job of each catalogue by its name; deleted catalogues are left out."""

@@ -16,7 +16,7 @@ from shared.contracts import SearchResult
 from shared.contracts.base import Box
 from shared.contracts.feedback import FeedbackIn, FeedbackOut
 from shared.contracts.states import ENDED_STATES
-from shared.contracts.stored import read_stored
+from shared.contracts.stored import read_stored, readable_views
 from shared.database import Database, execute_rowcount
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import now_s, to_datetime
@@ -123,7 +123,7 @@ class FeedbackRepository:
                 .order_by(Feedback.id)
                 .limit(limit)
             )
-            return [_out(row) for row in rows]
+            return readable_views(rows, _out, "feedback")
 
     def iterate_all(self, catalogue: str, page: int = 1000) -> Iterator[FeedbackOut]:
         """Yield all feedback of a catalogue, a page per transaction. Raises UnknownCatalogue."""

@@ -40,8 +40,10 @@ from shared.settings.groups import (
     WebhookSettings,
     WebSettings,
 )
+from shared.settings.variables import FILE_SUFFIX, PREFIX, check_variables, is_file_variable
 
 __all__ = [
+    "PREFIX",
     "CalibrationSettings",
     "DatabaseSettings",
     "FeedbackSettings",
@@ -62,7 +64,6 @@ __all__ = [
     "get_settings",
 ]
 
-PREFIX = "VITRINE_"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -149,7 +150,9 @@ class Settings(BaseSettings):
         assert isinstance(env_settings, EnvSettingsSource)
         # SecretFiles reads these; here they would be unknown fields.
         env_settings.env_vars = {
-            name: value for name, value in env_settings.env_vars.items() if not name.endswith("_file")
+            name: value
+            for name, value in env_settings.env_vars.items()
+            if not is_file_variable(name.upper(), settings_cls)
         }
         return (init_settings, env_settings, SecretFiles(settings_cls))
 
@@ -190,13 +193,16 @@ class SecretFiles(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, path in os.environ.items():
-            if not (name.startswith(PREFIX) and name.endswith("_FILE")):
+            if not is_file_variable(name, self.settings_cls):
                 continue
-            *groups, leaf = name[len(PREFIX) : -len("_FILE")].lower().split("__")
+            *groups, leaf = name.removeprefix(PREFIX).removesuffix(FILE_SUFFIX).lower().split("__")
             target = found
             for group in groups:
                 target = target.setdefault(group, {})
-            target[leaf] = Path(path).read_text(encoding="utf-8").strip()
+            try:
+                target[leaf] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name}: the file cannot be read ({error}).") from error
         return found
 
 
@@ -208,6 +214,7 @@ def get_settings() -> Settings:
         Misconfigured: a value is invalid; the message names the variable.
     """
     try:
+        check_variables(Settings)
         return Settings()
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)

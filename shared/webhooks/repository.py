@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.contracts.states import DeliveryState
+from shared.contracts.stored import readable_views
 from shared.contracts.webhooks import EVENTS, DeliveryOut, WebhookMade, WebhookOut
 from shared.database import Database
 from shared.database.catalogue_rows import display_name, find_catalogue
@@ -76,7 +77,8 @@ class WebhookRepository:
     def list_webhooks(self) -> list[WebhookOut]:
         """Return all webhooks, oldest first."""
         with self._database.read() as session:
-            return [_out(row) for row in session.scalars(select(Webhook).order_by(Webhook.created_at))]
+            rows = session.scalars(select(Webhook).order_by(Webhook.created_at))
+            return readable_views(rows, _out, "webhook")
 
     def remove(self, webhook_id: str) -> None:
         """Remove a webhook with its deliveries. Raises UnknownWebhook."""
@@ -93,7 +95,7 @@ class WebhookRepository:
                 .order_by(Delivery.created_at.desc(), Delivery.id)
                 .limit(limit)
             )
-            return [_delivery_out(row) for row in rows]
+            return readable_views(rows, _delivery_out, "delivery")
 
     def test(self, webhook_id: str) -> DeliveryOut:
         """Emit a ``webhook.test`` event to one webhook. Raises UnknownWebhook."""

@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import click
 import pytest
+from rich.console import Console
 
 from cli.main import app
 from cli.models_in_use import models_in_use
-from cli.output import LineReporter, duration, pace
+from cli.output import BarReporter, LineReporter, duration, pace
 from cli.services.sockets import find_free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +131,19 @@ def test_log_lines_come_now_and_then_and_at_the_end_once() -> None:
         reporter.step("packing", 100, 100, "files")
     assert len(said) == 1
     assert said[0].startswith("packing: 100 of 100 files")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_bar_cuts_neither_its_label_nor_its_note(width: int) -> None:
+    note = "37.5 products/s, 18 s to 25 s left; decode 20 %, detect 30 %, embed 40 %, write 10 %"
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None)
+    with BarReporter(console) as reporter:
+        reporter.step("importing the demo", 600, 1286, "products", note)
+    shown = " ".join(screen.getvalue().split("\x1b[2K")[-1].replace("\x1b[?25h", "").split())
+    assert "importing the demo" in shown
+    assert "600/1286" in shown
+    assert shown.endswith(note.split("; ")[1])
 
 
 def test_models_are_those_of_the_newest_search_worker() -> None:

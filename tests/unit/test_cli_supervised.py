@@ -130,7 +130,7 @@ def test_stop_ends_the_willing_and_kills_the_stubborn(nursery: Nursery) -> None:
     nursery.wait_up(willing, stubborn)
     stop_together([willing, stubborn], nursery.messages.append, lambda: False)
     assert (willing.service.poll(), stubborn.service.poll()) == (-signal.SIGTERM, -signal.SIGKILL)
-    assert nursery.messages == ["killing stubborn"]
+    assert nursery.messages == ["stubborn did not end within 0 s and is killed; accepted work is kept"]
 
 
 def test_impatience_kills_at_once(nursery: Nursery) -> None:

@@ -85,10 +85,47 @@ def test_beyond_loopback_a_key_is_longer(length: int, host: str, proxies: int, i
             Settings(web=WebSettings.model_validate(given))
 
 
-def test_a_misspelt_name_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VITRINE_WEB__PROT", "8000")
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("VITRINE_WEB__PROT", "VITRINE_WEB__PORT"),
+        ("VITRINE_WEBB__PORT", "VITRINE_WEB__PORT"),
+        ("VITRINE_WEB_PORT", "VITRINE_WEB__PORT"),
+        ("VITRINE_WEB_API_KEY_FILE", "VITRINE_WEB__API_KEY"),
+        ("VITRINE_NONSENSE__NAME", None),
+        ("VITRINE_DATADIR", "VITRINE_DATA_DIR"),
+    ],
+)
+def test_a_misspelt_name_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, variable: str, hint: str | None
+) -> None:
+    monkeypatch.setenv(variable, "8000")
     get_settings.cache_clear()
-    with pytest.raises(Misconfigured, match="VITRINE_WEB__PROT: there is no such setting"):
+    with pytest.raises(Misconfigured, match=f"{variable}: there is no such setting") as caught:
+        get_settings()
+    assert ("did you mean" in caught.value.message) is (hint is not None)
+    assert hint is None or hint in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "variable", ["VITRINE_URL", "VITRINE_API_KEY", "VITRINE_IMAGE_TAG", "VITRINE_WORKER_NAME"]
+)
+def test_other_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "8000")
+    get_settings.cache_clear()
+    assert get_settings().web.port
+
+
+def test_a_setting_whose_name_ends_in_file_is_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VITRINE_MONEY__RATES_FILE", str(tmp_path / "rates.json"))
+    get_settings.cache_clear()
+    assert get_settings().rates_path == tmp_path / "rates.json"
+
+
+def test_a_missing_file_of_a_secret_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITRINE_WEB__API_KEY_FILE", "/nowhere/key")
+    get_settings.cache_clear()
+    with pytest.raises(Misconfigured, match="VITRINE_WEB__API_KEY_FILE: the file cannot be read"):
         get_settings()
 
 

@@ -17,6 +17,7 @@ from shared.contracts.indexes import (
     ReprocessRequest,
     RollbackRequest,
 )
+from shared.contracts.stored import as_object, look_up
 from shared.errors import NotFound
 from web.api.broker_guard import creates_work
 from web.api.catalogues import check_name
@@ -69,7 +70,7 @@ def _list_models() -> dict[str, list[str]]:
 def show_index(catalogue: str, number: int) -> Response:
     """Show an index version with its gate figures and the old and new results of sample queries."""
     details = _find_version(catalogue, number)
-    gate = (details.report or {}).get("gate") or {}
+    gate = as_object(look_up(details.report, "gate"))
     samples: list[dict[str, Any]] = gate.get("samples", [])
     product_ids = {p for each in samples for p, _ in [*each["before"], *each["after"]]}
     product_ids |= {each["product_id"] for each in samples if each["product_id"]}

@@ -12,6 +12,7 @@ from shared.catalogue.ranking import KIND
 from shared.contracts import ENDED_STATES, JobOut
 from shared.contracts.ranking import CalibrationOut
 from shared.contracts.search import Boost
+from shared.contracts.stored import look_up
 from web.api.broker_guard import creates_work
 from web.api.catalogues import check_name
 from web.manage.frame import blueprint, redirect_to_job
@@ -56,8 +57,8 @@ def load_ranking_summary(catalogue: str, jobs: Sequence[JobOut]) -> RankingSumma
 def _calibration_error(calibration: CalibrationOut | None, part: str) -> float | None:
     if calibration is None or not calibration.calibrated:
         return None
-    error: float | None = calibration.report.get("same", {}).get(part, {}).get("first", {}).get("ece")
-    return error
+    error = look_up(calibration.report, "same", part, "first", "ece")
+    return error if isinstance(error, float) else None
 
 
 @blueprint.post("/manage/catalogues/<catalogue>/calibrate")

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from shared.contracts.stored import as_object, look_up
 from shared.database.clock import now_s
 from shared.database.tables import IndexVersionRow, Job
 from shared.errors import Conflict, Misconfigured, NotFound, Unavailable
@@ -74,7 +75,7 @@ def require_passed(context: JobContext, version: IndexVersion) -> None:
     """Raise Conflict unless the quality gate let the version through."""
     with context.database.read() as session:
         row = session.get_one(IndexVersionRow, version.id)
-        gate = (row.report or {}).get("gate", {})
+        gate = as_object(look_up(row.report, "gate"))
     if gate.get("verdict") != "passed":
         wrong = ", ".join(c["name"] for c in gate.get("checks", []) if c["passed"] is False)
         raise Conflict(

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
+from shared.contracts.stored import look_up
 from shared.database import execute_rowcount
 from shared.database.tables import Detection, IndexVersionRow, Job
 from shared.jobs.work import ChunkClaim
@@ -85,7 +86,7 @@ def versions_to_drop(session: Session, claim: ChunkClaim) -> list[IndexVersion]:
         row = rows[version.id]
         if version.state == "live" or version in last or _is_being_filled(session, row):
             continue
-        refused = (row.report or {}).get("gate", {}).get("verdict") == "failed"
+        refused = look_up(row.report, "gate", "verdict") == "failed"
         if version.state == "ready" and not refused and not claim.options.get("all"):
             continue
         found.append(version)

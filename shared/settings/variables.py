@@ -1,0 +1,54 @@
+"""Names of the environment variables: which exist, and which look like a misspelt one.
+
+A variable that no setting reads would be ignored, and the default would be used in silence.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from pydantic import BaseModel
+
+PREFIX: Final = "VITRINE_"
+_BETWEEN: Final = "__"
+#: Suffix of variables that name a file with the value.
+FILE_SUFFIX: Final = "_FILE"
+#: Minimum similarity of two names, from 0 to 1, for a suggestion.
+_SIMILARITY: Final = 0.9
+
+
+def setting_variables(settings: type[BaseModel]) -> Iterator[str]:
+    """Yield the variable of every setting, such as ``VITRINE_WEB__PORT``."""
+    for name, field in settings.model_fields.items():
+        group = field.default
+        inner = type(group).model_fields if isinstance(group, BaseModel) else None
+        for variable in [name] if inner is None else [f"{name}{_BETWEEN}{each}" for each in inner]:
+            yield PREFIX + variable.upper()
+
+
+def check_variables(settings: type[BaseModel], environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse variables that no setting reads but that look like one.
+
+    With ``__`` every unknown name is refused, because only settings have such names. Other names, such as
+    ``VITRINE_WEB_PORT``, are refused only if they are close to that of a setting.
+
+    Raises:
+        ValueError: a name is unknown; the message has the one that was probably meant.
+    """
+    known = set(setting_variables(settings))
+    for variable in environment:
+        name = variable if variable in known else variable.removesuffix(FILE_SUFFIX)
+        if not variable.startswith(PREFIX) or name in known:
+            continue
+        close = difflib.get_close_matches(name, sorted(known), 1, _SIMILARITY)
+        if close or _BETWEEN in name:
+            hint = f": did you mean {close[0]}?" if close else ";"
+            raise ValueError(f"{variable}: there is no such setting{hint} docs/settings.md lists them")
+
+
+def is_file_variable(name: str, settings: type[BaseModel]) -> bool:
+    """Return whether a variable names a file with the value of a setting."""
+    return name.startswith(PREFIX) and name.endswith(FILE_SUFFIX) and name not in setting_variables(settings)
