@@ -13,10 +13,12 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 from tests.chaos.audit import audit
@@ -43,6 +45,8 @@ def main() -> int:
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="vitrine-chaos-"))
     folder.chmod(0o755)
+    # Stopped from outside, it stops what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     milvus, database_url, stops = open_servers(folder)
     site = Site(folder, database_url, milvus)
     disk = ImageDisk(folder / "data" / "images")
@@ -77,9 +81,7 @@ def run(site: Site, disk: ImageDisk, args: argparse.Namespace) -> dict[str, obje
     began = time.monotonic()
     while (passed := time.monotonic() - began) < args.minutes * 60:
         site.settle(chance.expovariate(1 / args.pause_s))
-        for name in site.restart_ended():
-            record.ended[name] += 1
-            print(f"{passed:6.0f} s  {name} had ended, and is started again", flush=True)
+        supervise(site, record, passed)
         fault = choose(site, disk, chance)
         print(
             f"{passed:6.0f} s  {fault.name}; {record.accepted} accepted, {len(record.pending)} pending",
@@ -88,7 +90,9 @@ def run(site: Site, disk: ImageDisk, args: argparse.Namespace) -> dict[str, obje
         fault.inject()
         site.settle(chance.uniform(*fault.lasts_s))
         fault.heal()
-        recovered = wait_until_searchable(site.url, _RECOVERY_LIMIT_S)
+        recovered = wait_until_searchable(
+            site.url, _RECOVERY_LIMIT_S, partial(supervise, site, record, passed)
+        )
         if recovered is None:
             record.violate(f"no search succeeded within {_RECOVERY_LIMIT_S:.0f} s of: {fault.name}")
         else:
@@ -98,6 +102,13 @@ def run(site: Site, disk: ImageDisk, args: argparse.Namespace) -> dict[str, obje
     clients.stop_polling()
     meter.stop()
     return report_of(site, record, meter, recoveries, time.monotonic() - began)
+
+
+def supervise(site: Site, record: Record, passed_s: float) -> None:
+    """Start processes again that ended by themselves, and count them."""
+    for name in site.restart_ended():
+        record.ended[name] += 1
+        print(f"{passed_s:6.0f} s  {name} had ended, and is started again", flush=True)
 
 
 def report_of(

@@ -67,10 +67,17 @@ class Site(Stack):
             )
 
     def restart_ended(self) -> list[str]:
-        """Start services again that ended by themselves, as every supervisor does; return their names."""
+        """Start services again that ended by themselves, as every supervisor does; return their names.
+
+        Milvus 2.3.5 ends itself when it was frozen for longer than its registration lasts.
+        """
         ended = [name for name in SERVICES if self.processes[name].poll() is not None]
         for name in ended:
             self.start_one(name)
+        if self.milvus.poll() is not None:
+            self.milvus.start()
+            self.milvus.wait_ready(PATIENCE_S)
+            ended.append("milvus")
         return ended
 
 

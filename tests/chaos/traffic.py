@@ -246,11 +246,16 @@ class Clients:
             self._record.violate(f"{what} was answered {answer.status_code}: {answer.text[:200]}")
 
 
-def wait_until_searchable(url: str, within_s: float) -> float | None:
-    """Return the seconds until a new search succeeded, None if none did ``within_s``."""
+def wait_until_searchable(url: str, within_s: float, supervise: Callable[[], None]) -> float | None:
+    """Return the seconds until a new search succeeded, None if none did ``within_s``.
+
+    Args:
+        supervise: starts ended processes again, before each search.
+    """
     began = time.monotonic()
     with httpx.Client(base_url=url, timeout=15.0) as client:
-        while (passed := time.monotonic() - began) < within_s:
+        while time.monotonic() - began < within_s:
+            supervise()
             try:
                 answer = client.post(
                     "/v1/searches",
@@ -263,5 +268,4 @@ def wait_until_searchable(url: str, within_s: float) -> float | None:
             except (httpx.HTTPError, ValueError):
                 pass
             time.sleep(0.3)
-    del passed
     return None
