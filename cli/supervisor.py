@@ -14,11 +14,20 @@ from cli.services import checks
 from cli.services.addresses import flower_url, local_url
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from cli.services.narrator import Narrator
-from cli.services.plan import GRACE_S, MILVUS_GRACE_S, Program, environment, make_child, programs
+from cli.services.plan import (
+    GRACE_S,
+    MILVUS_GRACE_S,
+    MILVUS_HANG_TIMEOUT_S,
+    Program,
+    environment,
+    make_child,
+    programs,
+)
 from cli.services.ports import check_free
 from cli.services.redis import EmbeddedRedis
 from cli.services.run_state import DataDirLock, RunState, read_start_time, stop_leftovers
 from cli.services.secret_files import read_or_create_secret
+from cli.services.service_health import FileHealth, ProbedHealth
 from cli.services.sockets import is_free
 from cli.services.supervised import SupervisedService, restart_ended, stop_together
 from shared.database import Database
@@ -161,7 +170,12 @@ class Supervisor:
 
     def _start_milvus(self, milvus: EmbeddedMilvus) -> None:
         entry = SupervisedService(
-            "milvus", milvus, MILVUS_GRACE_S, lambda: [f"Its log is {milvus.log_path}."]
+            "milvus",
+            milvus,
+            MILVUS_GRACE_S,
+            lambda: [f"Its log is {milvus.log_path}."],
+            ProbedHealth(milvus.ready),
+            MILVUS_HANG_TIMEOUT_S,
         )
         title = "Milvus" if milvus.kind == "server" else "Milvus Lite"
         with self.narrator.waiting_for(title):
@@ -180,7 +194,7 @@ class Supervisor:
         child = make_child(program, environ, self.log_dir, self.narrator.log)
         health = None
         if program.role is not None:
-            health = health_file(self.settings.data_dir, f"{program.role}@{socket.gethostname()}")
+            health = FileHealth(health_file(self.settings.data_dir, f"{program.role}@{socket.gethostname()}"))
         entry = SupervisedService(
             program.name, child, program.grace_s, child.tail, health, program.hang_timeout_s
         )

@@ -8,12 +8,12 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from cli.services.run_state import ProcessState, read_start_time
+from cli.services.service_health import ServiceHealth
 from shared.errors import Unavailable, VitrineError
-from shared.health.files import MAX_AGE_S, age_s, remove
+from shared.health.files import MAX_AGE_S
 from shared.process.backoff import Backoff
 
 _RESTART = Backoff(first_s=1.0, factor=2.0, max_s=30.0)
@@ -39,15 +39,15 @@ class SupervisedService:
     Attributes:
         grace_s: how long it may take to end after SIGTERM.
         read_tail: returns its last log lines.
-        health: the file that it touches while it gets work done; None if only its exit is detected.
-        hang_timeout_s: how long that file must stay too old; a clock that jumps makes it so for a moment.
+        health: when it was last healthy; None if only its exit is detected.
+        hang_timeout_s: how long that must stay too long ago; a clock that jumps makes it so for a moment.
     """
 
     name: str
     service: Service
     grace_s: float
     read_tail: Callable[[], list[str]] = list
-    health: Path | None = None
+    health: ServiceHealth | None = None
     hang_timeout_s: float = 4.0
     restarts: int = 0
     started_at: float = 0.0
@@ -58,7 +58,7 @@ class SupervisedService:
     def start(self) -> None:
         self.restart_at = self.unhealthy_since = None
         if self.health is not None:
-            remove(self.health)
+            self.health.reset()
         self.started_at = time.monotonic()
         self.service.start()
 
@@ -66,8 +66,8 @@ class SupervisedService:
         return self.service.pid is not None and self.service.poll() is None
 
     def is_hung(self) -> bool:
-        """Return whether it has been unhealthy for ``hang_timeout_s``; without a file it is starting."""
-        age = None if self.health is None else age_s(self.health)
+        """Return whether it has been unhealthy for ``hang_timeout_s`` since it was healthy."""
+        age = None if self.health is None else self.health.age_s()
         if age is None or age <= MAX_AGE_S:
             self.unhealthy_since = None
             return False

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
+from cli.services.plan import MILVUS_HANG_TIMEOUT_S
+from cli.services.service_health import ProbedHealth
+from cli.services.supervised import SupervisedService
 from tests.conftest import new_postgres_database
 from tests.faketime import WrongClock
 from tests.servers import PATIENCE_S, free_port, start_postgres, wait_for
@@ -33,6 +36,8 @@ class Site(Stack):
     def __init__(self, folder: Path, database_url: str, milvus: EmbeddedMilvus) -> None:
         super().__init__(folder, milvus.uri, "chaos", {"VITRINE_DATABASE__URL": database_url, **SETTINGS})
         self.milvus = milvus
+        health = ProbedHealth(milvus.ready)
+        self._index = SupervisedService("milvus", milvus, 0.0, list, health, MILVUS_HANG_TIMEOUT_S)
         #: Seconds that a process's clock is ahead, by its name.
         self.skews: dict[str, int] = {}
 
@@ -69,13 +74,14 @@ class Site(Stack):
     def restart_ended(self) -> list[str]:
         """Start services again that ended by themselves, as every supervisor does; return their names.
 
-        Milvus 2.3.5 ends itself when it was frozen for longer than its registration lasts.
+        Milvus is also started again if it answers nothing any more, as `vitrine up` does.
         """
         ended = [name for name in SERVICES if self.processes[name].poll() is not None]
         for name in ended:
             self.start_one(name)
-        if self.milvus.poll() is not None:
-            self.milvus.start()
+        if self.milvus.poll() is not None or self._index.is_hung():
+            self.milvus.kill()
+            self._index.start()
             self.milvus.wait_ready(PATIENCE_S)
             ended.append("milvus")
         return ended

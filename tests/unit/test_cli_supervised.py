@@ -12,9 +12,10 @@ import pytest
 
 from cli.services.logged_child import LoggedChild
 from cli.services.run_state import read_start_time
+from cli.services.service_health import FileHealth, ProbedHealth
 from cli.services.supervised import SupervisedService, restart_ended, stop_together
 from shared.errors import Unavailable
-from shared.health.files import age_s, health_file, mark_unhealthy, touch
+from shared.health.files import MAX_AGE_S, age_s, health_file, mark_unhealthy, touch
 from tests.servers import wait_for
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -159,7 +160,7 @@ def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery) -> None:
     """It does not end, and hears no SIGTERM: only its health file tells."""
     path = health_file(nursery.folder, "worker@here")
     hanging = nursery.make("hanging", STUBBORN)
-    hanging.health, hanging.hang_timeout_s = path, 0.0
+    hanging.health, hanging.hang_timeout_s = FileHealth(path), 0.0
     nursery.wait_up(hanging)
     pid = hanging.service.pid
     assert pid is not None
@@ -182,10 +183,37 @@ def test_one_that_gets_no_work_done_is_restarted(nursery: Nursery) -> None:
 
 def test_a_clock_that_jumps_restarts_nothing(nursery: Nursery) -> None:
     entry = nursery.make("steady", SLEEPER)
-    entry.health = health_file(nursery.folder, "steady@here")
-    touch(entry.health)
-    mark_unhealthy(entry.health)
+    path = health_file(nursery.folder, "steady@here")
+    entry.health = FileHealth(path)
+    touch(path)
+    mark_unhealthy(path)
     assert not restart_ended([entry], nursery.messages.append, is_starting=False)
-    touch(entry.health)
+    touch(path)
     assert not restart_ended([entry], nursery.messages.append, is_starting=False)
     assert entry.unhealthy_since is None
+
+
+def test_a_server_that_answers_no_more_is_restarted(nursery: Nursery) -> None:
+    """It runs on, and touches no file: an embedded Milvus that stood still is like this."""
+    answers = [False]
+    server = nursery.make("server", SLEEPER)
+    server.health, server.hang_timeout_s = ProbedHealth(lambda: answers[-1], interval_s=0.0), 0.0
+    health = server.health
+    nursery.wait_up(server)
+    pid = server.service.pid
+
+    def tick() -> bool:
+        return restart_ended([server], nursery.messages.append, is_starting=False)
+
+    assert not tick(), "one that never answered is starting"
+    answers.append(True)
+    assert not tick()
+    assert health.age_s() == pytest.approx(0, abs=1)
+    answers.append(False)
+    assert not tick(), "one question without an answer may be chance"
+    health._ready_at -= MAX_AGE_S + 1
+    assert tick()
+    assert "server is not healthy" in nursery.messages[-1]
+    wait_for("it is started again", lambda: tick() and server.restarts == 1)
+    assert server.service.pid not in (None, pid)
+    assert health.age_s() is None
