@@ -17,8 +17,8 @@ WORKER_GRACE_S = 45.0
 GRACE_S = 15.0
 #: With many rows SIGTERM does not end Milvus; acknowledged rows survive SIGKILL.
 MILVUS_GRACE_S = 10.0
-#: Milvus 2.3.5 loses the registration of its parts while it stands still for 10 s, as on a sleeping laptop. It
-#: then runs on and answers nothing. A busy one may be slow to answer, so its restart waits.
+#: Milvus 2.3.5 loses the registration of its parts while it stands still for 10 s, as on a sleeping laptop.
+#: It then runs on and answers nothing. A busy one may be slow to answer, so its restart waits.
 MILVUS_HANG_TIMEOUT_S = 20.0
 _CATALOGUE_NICE = 10
 
