@@ -40,7 +40,7 @@ from shared.settings.groups import (
     WebhookSettings,
     WebSettings,
 )
-from shared.settings.variables import FILE_SUFFIX, PREFIX, check_variables, is_file_variable
+from shared.settings.variables import FILE_SUFFIX, PREFIX, check_variables, is_file_variable, rename_variables
 
 __all__ = [
     "PREFIX",
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
         # SecretFiles reads these; here they would be unknown fields.
         env_settings.env_vars = {
             name: value
-            for name, value in env_settings.env_vars.items()
+            for name, value in rename_variables(env_settings.env_vars).items()
             if not is_file_variable(name.upper(), settings_cls)
         }
         return (init_settings, env_settings, SecretFiles(settings_cls))

@@ -179,18 +179,20 @@ class GateSettings(Group):
         le=1,
         description="Maximum share of perturbed catalogue images that may lose their top hit",
     )
-    known_least: float = Field(
+    min_known_recall: float = Field(
         0.5,
         ge=0,
         le=1,
         description="Minimum share of perturbed catalogue images that must find their product without a live "
         "index",
     )
-    overlap_least: float = Field(
+    min_overlap: float = Field(
         0.1, ge=0, le=1, description="Minimum share of the ten nearest products that must be unchanged"
     )
-    drift_most: float = Field(0.3, ge=0, le=2, description="Maximum change of the mean score of top hits")
-    failed_most: float = Field(0.005, ge=0, le=1, description="Maximum share of unusable pictures")
+    max_score_drift: float = Field(
+        0.3, ge=0, le=2, description="Maximum change of the mean score of top hits"
+    )
+    max_failed_share: float = Field(0.005, ge=0, le=1, description="Maximum share of unusable pictures")
     wait_s: float = Field(
         120.0,
         ge=0,

@@ -6,16 +6,26 @@ A variable that no setting reads would be ignored, and the default would be used
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pydantic import BaseModel
 
+_log = logging.getLogger(__name__)
+
 PREFIX: Final = "VITRINE_"
 _BETWEEN: Final = "__"
 #: Suffix of variables that name a file with the value.
 FILE_SUFFIX: Final = "_FILE"
+#: Variables that were renamed: the old name still works, with a warning.
+RENAMED: Final = {
+    f"{PREFIX}GATE__KNOWN_LEAST": f"{PREFIX}GATE__MIN_KNOWN_RECALL",
+    f"{PREFIX}GATE__OVERLAP_LEAST": f"{PREFIX}GATE__MIN_OVERLAP",
+    f"{PREFIX}GATE__DRIFT_MOST": f"{PREFIX}GATE__MAX_SCORE_DRIFT",
+    f"{PREFIX}GATE__FAILED_MOST": f"{PREFIX}GATE__MAX_FAILED_SHARE",
+}
 #: Minimum similarity of two names, from 0 to 1, for a suggestion.
 _SIMILARITY: Final = 0.9
 
@@ -38,7 +48,7 @@ def check_variables(settings: type[BaseModel], environment: Mapping[str, str] = 
     Raises:
         ValueError: a name is unknown; the message has the one that was probably meant.
     """
-    known = set(setting_variables(settings))
+    known = {*setting_variables(settings), *RENAMED}
     for variable in environment:
         name = variable if variable in known else variable.removesuffix(FILE_SUFFIX)
         if not variable.startswith(PREFIX) or name in known:
@@ -47,6 +57,21 @@ def check_variables(settings: type[BaseModel], environment: Mapping[str, str] = 
         if close or _BETWEEN in name:
             hint = f": did you mean {close[0]}?" if close else ";"
             raise ValueError(f"{variable}: there is no such setting{hint} docs/settings.md lists them")
+
+
+def rename_variables(values: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the variables under their current names; a current name wins over its old one.
+
+    Args:
+        values: variables by name in lower case.
+    """
+    found = dict(values)
+    for old, new in RENAMED.items():
+        value = found.pop(old.lower(), None)
+        if value is not None:
+            _log.warning("%s was renamed: set %s", old, new)
+            found.setdefault(new.lower(), value)
+    return found
 
 
 def is_file_variable(name: str, settings: type[BaseModel]) -> bool:

@@ -212,7 +212,7 @@ def test_the_gate_refuses_an_index_with_one_bad_vector_in_a_hundred(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     """M29; the control has no limit for failures."""
-    gate = GateSettings() if guarded else GateSettings(failed_most=1.0)
+    gate = GateSettings() if guarded else GateSettings(max_failed_share=1.0)
     shop = ReprocessShop(tmp_path, MemoryIndex(), chunk=50, gate=gate)
     shop.fill(100)
     embed = PerceptualHash.embed

@@ -107,6 +107,18 @@ def test_a_misspelt_name_stops_the_start(
     assert hint is None or hint in caught.value.message
 
 
+def test_a_renamed_setting_still_works_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("VITRINE_GATE__OVERLAP_LEAST", "0.25")
+    get_settings.cache_clear()
+    assert get_settings().gate.min_overlap == 0.25
+    assert "set VITRINE_GATE__MIN_OVERLAP" in caplog.text
+    monkeypatch.setenv("VITRINE_GATE__MIN_OVERLAP", "0.5")
+    get_settings.cache_clear()
+    assert get_settings().gate.min_overlap == 0.5, "the new name wins"
+
+
 @pytest.mark.parametrize(
     "variable", ["VITRINE_URL", "VITRINE_API_KEY", "VITRINE_IMAGE_TAG", "VITRINE_WORKER_NAME"]
 )

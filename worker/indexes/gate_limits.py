@@ -14,20 +14,18 @@ class GateLimits:
         golden_loss: maximum fall of the share of golden queries whose product comes first.
         known_loss: maximum fall of the share of slightly changed catalogue pictures whose product comes
             first.
-        (prose: off)
-        known_least: minimum of that share, where the old version cannot be searched.
-        overlap_least: minimum share of the ten products of the old version that the new one finds too.
-        drift_most: maximum change of the mean score of first hits.
-        failed_most: maximum share of pictures that could not be used.
-        (prose: on)
+        min_known_recall: minimum of that share, where the old version cannot be searched.
+        min_overlap: minimum share of the ten products of the old version that the new one finds too.
+        max_score_drift: maximum change of the mean score of first hits.
+        max_failed_share: maximum share of pictures that could not be used.
         wait_s: how long a promotion waits for search workers to load the models.
     """
 
     queries: int = 64
     golden_loss: float = 0.02
     known_loss: float = 0.05
-    known_least: float = 0.5
-    overlap_least: float = 0.1
-    drift_most: float = 0.3
-    failed_most: float = 0.005
+    min_known_recall: float = 0.5
+    min_overlap: float = 0.1
+    max_score_drift: float = 0.3
+    max_failed_share: float = 0.005
     wait_s: float = 120.0

@@ -108,7 +108,9 @@ def _failed(context: JobContext, catalogue_id: int, new: IndexVersion, limits: G
         )
     share = 1 - (there or 0) / total if total else 0.0
     note = f"{total - (there or 0)} of {total} pictures are not in the new version"
-    return Check("failed_share", round(share, 5), limits.failed_most, share <= limits.failed_most, note)
+    return Check(
+        "failed_share", round(share, 5), limits.max_failed_share, share <= limits.max_failed_share, note
+    )
 
 
 def _finite(context: JobContext, new: IndexVersion) -> Check:
@@ -144,7 +146,7 @@ def _known(known: Sequence[Query], olds: _Answers | None, news: _Answers, limits
     found = _first(known, news.known)
     if olds is None:
         note = f"{found:.1%} of {len(known)} pictures find their product; the live version was not asked"
-        least = limits.known_least
+        least = limits.min_known_recall
         return Check("known_item", round(found, 4), least, found >= least, note)
     before = _first(known, olds.known)
     most = max(limits.known_loss, 1 / len(known))
@@ -158,20 +160,22 @@ def _overlap(olds: _Answers | None, news: _Answers, limits: GateLimits) -> Check
         len({p for p, _ in before} & {p for p, _ in after}) / len(before) for before, after in pairs if before
     ]
     if not shares:
-        return Check("overlap", None, limits.overlap_least, None, "nothing to compare")
+        return Check("overlap", None, limits.min_overlap, None, "nothing to compare")
     value = sum(shares) / len(shares)
     note = f"of the ten nearest products of {len(shares)} queries, {value:.1%} are the same"
-    return Check("overlap", round(value, 4), limits.overlap_least, value >= limits.overlap_least, note)
+    return Check("overlap", round(value, 4), limits.min_overlap, value >= limits.min_overlap, note)
 
 
 def _drift(olds: _Answers | None, news: _Answers, limits: GateLimits) -> Check:
     before = _mean_score([] if olds is None else olds.compared)
     after = _mean_score(news.compared)
     if before is None or after is None:
-        return Check("score_drift", None, limits.drift_most, None, "nothing to compare")
+        return Check("score_drift", None, limits.max_score_drift, None, "nothing to compare")
     moved = abs(after - before)
     note = f"the mean score of first hits is {after:.3f}, before {before:.3f}"
-    return Check("score_drift", round(moved, 4), limits.drift_most, moved <= limits.drift_most, note)
+    return Check(
+        "score_drift", round(moved, 4), limits.max_score_drift, moved <= limits.max_score_drift, note
+    )
 
 
 def _first(queries: Sequence[Query], answers: Sequence[Hits]) -> float:
