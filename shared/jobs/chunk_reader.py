@@ -22,6 +22,14 @@ class ChunkReader:
         self._holder = holder
         self._window = window
 
+    def product_ids(self, claim: ChunkClaim) -> list[str]:
+        """Return the ids of all products of the chunk, finished ones included."""
+        query = select(JobItem.product_id).where(
+            JobItem.job_id == claim.job_id, JobItem.number.between(claim.first, claim.last)
+        )
+        with self._database.read() as session:
+            return list(session.scalars(query.distinct()))
+
     def items(self, claim: ChunkClaim) -> list[Item]:
         """Return the unfinished items of the chunk."""
         with self._database.read() as session:

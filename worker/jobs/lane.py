@@ -11,6 +11,7 @@ from typing import Any
 from shared.contracts import Contract, ImportOptions, ReconcileRequest
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.contracts.indexes import PromoteRequest, PruneRequest, ReprocessRequest, RollbackRequest
+from shared.contracts.states import ChunkStage
 from shared.contracts.stored import READS, needs_of, read_stored
 from shared.errors import OutOfMemory, Unavailable, UnreadableRow, VitrineError
 from shared.jobs.plan import write_plan
@@ -30,6 +31,7 @@ from worker.jobs.dropping import Drop
 from worker.jobs.duplicates import FindDuplicates
 from worker.jobs.imports import DeleteProducts, ImportProducts
 from worker.jobs.lease_keeper import LeaseKeeper
+from worker.jobs.leftovers import remove_leftovers, try_to_remove_leftovers
 from worker.jobs.promotion import Promote, Rollback
 from worker.jobs.pruning import Prune
 from worker.jobs.rebuild import Rebuild
@@ -122,6 +124,8 @@ class CatalogueLane:
             log.info("%s", error.message)
             # Still this worker's if the job was paused in the moment of the claim.
             desk.postpone(claim, 0.0, error.message, count_attempt=False)
+            if claim.stage == ChunkStage.ITEMS:
+                try_to_remove_leftovers(self.context, claim)
         except NewerWorkerRequired as error:
             log.warning("chunk %s waits: %s", claim.id, error.message)
             desk.postpone(claim, _NEWER_RETRY_S, error.message, count_attempt=False)
@@ -168,6 +172,8 @@ class CatalogueLane:
             write_plan(desk, self.context.database, claim, entries, size, finish=kind.finishes)
         else:
             kind.work(claim, self._readable(claim, desk.items(claim)))
+            if claim.attempts > 1:
+                remove_leftovers(self.context, claim)
         return None
 
     def _readable(self, claim: ChunkClaim, items: Sequence[Item]) -> list[Item]:
