@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -45,7 +46,7 @@ class CatalogueCalls(Connection):
 
     def product(self, catalogue: str, product_id: str) -> ProductOut:
         """Return a product with its pictures."""
-        return self._get(ProductOut, f"/v1/catalogues/{catalogue}/products/{product_id}")
+        return self._get(ProductOut, f"/v1/catalogues/{catalogue}/products/{quote(product_id, safe='')}")
 
     def put_product(
         self,
@@ -59,7 +60,7 @@ class CatalogueCalls(Connection):
         Args:
             images: its pictures as files or bytes, the main one first; None keeps the present ones.
         """
-        address = f"/v1/catalogues/{catalogue}/products/{product_id}"
+        address = f"/v1/catalogues/{catalogue}/products/{quote(product_id, safe='')}"
         if images is None:
             return parse_answer(JobOut, self._request("PUT", address, json=product.model_dump(mode="json")))
         files = [("image", (f"{n}.jpg", read_photo(image))) for n, image in enumerate(images)]
@@ -68,13 +69,14 @@ class CatalogueCalls(Connection):
 
     def patch_product(self, catalogue: str, product_id: str, patch: dict[str, Any]) -> JobOut:
         """Change some of a product's data (JSON Merge Patch); return the job."""
-        address = f"/v1/catalogues/{catalogue}/products/{product_id}"
+        address = f"/v1/catalogues/{catalogue}/products/{quote(product_id, safe='')}"
         return parse_answer(JobOut, self._request("PATCH", address, json=patch))
 
     def delete_product(self, catalogue: str, product_id: str) -> JobOut:
         """Delete a product; return the job."""
         return parse_answer(
-            JobOut, self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{product_id}")
+            JobOut,
+            self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{quote(product_id, safe='')}"),
         )
 
     def start_import(

@@ -51,6 +51,7 @@ from web.api.broker_guard import guard_broker
 from web.http.compression import compress_pages
 from web.http.errors import register_errors
 from web.http.forms import VitrineRequest
+from web.http.product_paths import route_product_ids
 from web.http.security import protect
 from web.http.url_fetches import MAX_FETCHES
 from web.i18n import register_languages
@@ -87,6 +88,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
         hops = settings.web.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = build_services(settings, publisher)
+    route_product_ids(app)
     protect(app, settings)
     guard_broker(app)
     compress_pages(app)

@@ -6,17 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.contracts.product_ids import NewProductId as NewProductId
+from shared.contracts.product_ids import ProductId as ProductId
+
 CatalogueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
-ProductId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-#: Product id of a write. Browsers remove `.` and `..` from URLs, so that product's page could not be opened.
-NewProductId = Annotated[
-    str,
-    StringConstraints(
-        min_length=1,
-        max_length=64,
-        pattern=r"^(\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*|\.{3,})$",
-    ),
-]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8}){0,2}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -26,7 +26,7 @@ View = TypeVar("View")
 _log = logging.getLogger(__name__)
 
 #: The newest version of stored rows that this program can read.
-READS = 1
+READS = 2
 #: Key of the required version in a row; rows without it require version 1.
 NEEDS = "needs"
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from shared.errors import BodyTooLarge, ImageTooLarge, Refused, Unreachable
 from shared.imports.kinds import S3, is_under_s3_roots
-from shared.imports.sources import Source
+from shared.imports.sources import Source, UnreadFile, unread_files
 from shared.net.addresses import join_address, parse_web_address
 from shared.process.backoff import CoolDown
 
@@ -127,6 +127,10 @@ class WithAddresses:
 
     def names(self) -> Iterator[str]:
         return self.inner.names()
+
+    def unread(self) -> Iterator[UnreadFile]:
+        """Yield the files that the inner source cannot name."""
+        return unread_files(self.inner)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file, an S3 object or a web address. Raises as ``Fetcher.open`` and the inner source."""

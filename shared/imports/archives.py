@@ -11,12 +11,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
 from shared.errors import ImageMissing, InvalidManifest
-from shared.imports.kinds import is_manifest, is_parquet
+from shared.imports.kinds import LEFT_OUT, is_manifest, needs_seeking
+from shared.imports.left_out import LeftOut, read_left_out
 from shared.imports.seekable import SeekableFile
+from shared.imports.sources import UnreadFile
+from shared.imports.spelling import fold_name, zip_name, zip_spellings
+from shared.imports.values import missing_picture
 from shared.storage.durable import translate_storage_errors
 
 #: Offset, packed size, unpacked size, CRC, method, flags. Packed as bytes, hundreds of thousands of entries
@@ -26,6 +31,9 @@ _IN_TAR: Final = 0xFFFF
 #: Maximum size of the last record of a zip file, with the longest comment.
 _ZIP_END_BYTES: Final = 22 + 65_535
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
+#: Bit of a member's flags that says that its name is UTF-8, and extra field that holds such a name.
+_UTF8_FLAG: Final = 0x800
+_UNICODE_FIELD: Final = 0x7075
 #: Lengths of name, extra fields and comment in an entry of a zip's table of contents.
 _DIRECTORY_ENTRY: Final = struct.Struct("<28xHHH12x")
 _DIRECTORY_ENTRY_MARK: Final = b"PK\x01\x02"
@@ -54,7 +62,7 @@ class Caps:
 
 @dataclass(frozen=True)
 class ArchiveIndex:
-    """Entries of an archive's members by name."""
+    """Entries of an archive's members by name, whose spelling ``fold_name`` has evened out."""
 
     entries: Mapping[str, bytes]
     caps: Caps
@@ -76,22 +84,42 @@ class ArchiveSource:
         self._lock = threading.Lock()
 
     def names(self) -> Iterator[str]:
-        yield from sorted(self._index.entries, key=lambda name: name.count("/"))
+        names = self._index.entries.keys() | {n for n, left in self._left_out.items() if not left.is_unknown}
+        yield from sorted(names - {LEFT_OUT}, key=lambda name: name.count("/"))
+
+    def unread(self) -> Iterator[UnreadFile]:
+        """Yield what the program that packed the archive could not even name."""
+        return (UnreadFile(n, left.message) for n, left in self._left_out.items() if left.is_unknown)
+
+    @cached_property
+    def _left_out(self) -> dict[str, LeftOut]:
+        """Files that the program that packed the archive could not read, by their names."""
+        if LEFT_OUT not in self._index.entries:
+            return {}
+        with self._open(LEFT_OUT) as file:
+            return read_left_out(file)
 
     def open(self, name: str) -> BinaryIO:
         """Open a member, which is unpacked while it is read."""
-        entry = self._index.entries.get(str(PurePosixPath(name)))
-        if entry is None:
-            raise ImageMissing(f"There is no file {name!r} in the import.")
-        offset, packed, size, crc, method, flags = _ENTRY.unpack(entry)
+        folded = str(PurePosixPath(fold_name(name)))
+        if folded != LEFT_OUT:
+            for each in (folded, *map(fold_name, zip_spellings(folded))):
+                if each in self._index.entries:
+                    return self._open(each)
+            if (left := self._left_out.get(folded)) is not None:
+                raise ImageMissing(left.message)
+        raise ImageMissing(missing_picture(name))
+
+    def _open(self, name: str) -> BinaryIO:
+        offset, packed, size, crc, method, flags = _ENTRY.unpack(self._index.entries[name])
         if size > self._index.caps.image_bytes and not is_manifest(name):
             raise ImageMissing(f"{name!r} unpacks to {size:,} bytes, over the limit for images.")
         if method == _IN_TAR:
             return io.BufferedReader(Window(self._file, self._lock, offset, size))
         window = Window(self._file, self._lock, self._data_offset(name, offset), packed)
         if method == zipfile.ZIP_STORED and is_manifest(name):
-            return io.BufferedReader(window)  # seekable, as Parquet requires
-        if is_parquet(name) and size > self._index.caps.parquet_bytes:
+            return io.BufferedReader(window)  # seekable, as Parquet and Excel require
+        if needs_seeking(name) and size > self._index.caps.parquet_bytes:
             raise InvalidManifest(
                 f"{name[:200]!r} unpacks to {size:,} bytes, over the limit (VITRINE_JOBS__MAX_IMPORT_BYTES): "
                 "store it in the zip file without compression, or send it alone."
@@ -135,7 +163,7 @@ def index_archive(file: BinaryIO, ending: str, caps: Caps) -> ArchiveIndex:
 
 
 def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
-    _check_zip_directory(file, caps)
+    check_zip_directory(file, caps)
     try:
         archive = zipfile.ZipFile(cast(Any, _CountedDirectory(file, caps)))
     except _ZIP_ERRORS as error:
@@ -154,7 +182,7 @@ def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
         if unpacked_bytes > caps.ratio * packed_bytes + caps.directory_bytes:
             raise InvalidManifest(f"The zip file unpacks to over {caps.ratio} times its size: refused.")
         yield (
-            member.filename,
+            _member_name(member),
             _ENTRY.pack(
                 member.header_offset,
                 member.compress_size,
@@ -166,7 +194,23 @@ def _zip_members(file: BinaryIO, caps: Caps) -> Iterator[tuple[str, bytes]]:
         )
 
 
-def _check_zip_directory(file: BinaryIO, caps: Caps) -> None:
+def _member_name(member: zipfile.ZipInfo) -> str:
+    """Return the name of a member, from its Unicode field where it has one."""
+    is_utf8 = bool(member.flag_bits & _UTF8_FLAG)
+    extra = member.extra
+    while not is_utf8 and len(extra) >= 4:
+        kind, length = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
+        # Its first byte is a version, then comes the checksum of the other name.
+        if kind == _UNICODE_FIELD and 5 < length <= len(extra) - 4:
+            try:
+                return extra[9 : 4 + length].decode()
+            except UnicodeDecodeError:
+                break
+        extra = extra[4 + length :]
+    return zip_name(member.filename, is_utf8)
+
+
+def check_zip_directory(file: BinaryIO, caps: Caps) -> None:
     """Count the entries in the bytes of the table of contents, because parsing a million takes 20 s."""
     size = file.seek(0, io.SEEK_END)
     tail_at = max(0, size - _ZIP_END_BYTES)
@@ -206,7 +250,8 @@ _MEMBERS: Final[dict[str, Callable[[BinaryIO, Caps], Iterator[tuple[str, bytes]]
 
 
 def _check_name(name: str) -> str:
-    path = PurePosixPath(name)
+    # Programs on Windows write backslashes, which unzip takes for slashes too.
+    path = PurePosixPath(fold_name(name))
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise InvalidManifest(f"The archive has a file {name[:200]!r}, which leads out of it: pack it again.")
     return str(path)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.errors import InvalidManifest
-from shared.imports.records import MAX_COLUMNS, MAX_LINE, Numbered, flat_record
+from shared.imports.records import MAX_COLUMNS, MAX_LINE, Numbered
 
 _BATCH_ROWS = 1_000
 _MIN_BATCH_ROWS = 4
@@ -52,18 +52,15 @@ def records_of(file: BinaryIO, size: int) -> Iterator[Numbered]:
         size: size of the file in bytes.
 
     Raises:
-        InvalidManifest: no Parquet file, no column ``product_id``, or over a limit when unpacked.
+        InvalidManifest: no Parquet file, too many columns, or over a limit when unpacked.
         MemoryError: a page or value exceeds the memory limit of this process.
     """
     number, total_bytes = 0, 0
     try:
         table = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         names = table.schema_arrow.names
-        if len(names) > MAX_COLUMNS or "product_id" not in names or len(set(names)) < len(names):
-            raise InvalidManifest(
-                f"A Parquet manifest has at most {MAX_COLUMNS} columns of different names; "
-                "one is `product_id`."
-            )
+        if len(names) > MAX_COLUMNS or len(set(names)) < len(names):
+            raise InvalidManifest(f"A Parquet manifest has at most {MAX_COLUMNS} columns of different names.")
         for batch in table.iter_batches(_batch_rows(table), use_threads=False):
             plain = _without_dictionaries(batch)
             total_bytes += plain.nbytes
@@ -150,10 +147,12 @@ def _record(row: dict[str, Any]) -> dict[str, Any] | str:
     cells: dict[str, Any] = {}
     for column, value in row.items():
         try:
-            cells[column] = _plain(value)
+            cell = _plain(value)
         except ValueError as error:
             return f"The column {column!r} holds {error}."
-    return flat_record(cells)
+        if cell is not None and cell != "":
+            cells[column] = cell.strip() if isinstance(cell, str) else cell
+    return cells
 
 
 def _plain(value: Any) -> Any:

@@ -12,10 +12,24 @@ UPLOADS = {
     "application/gzip": "tgz",
     "application/zstd": "tzst",
     "text/csv": "csv",
+    "text/tab-separated-values": "tsv",
+    "text/plain": "txt",
     "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+    "application/xml": "xml",
+    "text/xml": "xml",
+    "application/rss+xml": "xml",
+    "application/atom+xml": "xml",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.ms-excel": "csv",  # what browsers on Windows call CSV too
     "application/vnd.apache.parquet": "parquet",
 }
-MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
+#: Endings of files that may be manifests; what they are is told by their contents.
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".xml", ".xlsx", ".parquet")
+#: Endings under which other things than manifests are common too.
+WEAK_SUFFIXES = (".txt", ".json", ".xml")
+#: Member of an archive that lists the files which the packing program could not read.
+LEFT_OUT = ".vitrine/left-out.jsonl"
 _ARCHIVE_ENDINGS = {
     ".zip": "zip",
     ".tar": "tar",
@@ -32,9 +46,9 @@ def is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFEST_SUFFIXES)
 
 
-def is_parquet(name: str) -> bool:
-    """Return whether a file of this name is a Parquet manifest."""
-    return name.lower().endswith(".parquet")
+def needs_seeking(name: str) -> bool:
+    """Whether a file of this name is a manifest that begins at its end: Parquet or Excel."""
+    return name.lower().endswith((".parquet", ".xlsx"))
 
 
 def archive_ending(name: str) -> str | None:
@@ -48,6 +62,7 @@ def archive_ending(name: str) -> str | None:
 def media_type(name: str) -> str | None:
     """Return the media type for uploading a file of this name, None for unsupported names."""
     ending = archive_ending(name) or (PurePosixPath(name).suffix.lower()[1:] if is_manifest(name) else None)
+    ending = {"ndjson": "jsonl", "json": "jsonl"}.get(ending or "", ending)
     return next((media for media, known in UPLOADS.items() if known == ending), None)
 
 

@@ -1,32 +1,37 @@
-"""Read manifests as products: CSV, JSON Lines, Parquet, or a plain folder of images.
+"""Reads manifests as products: any format of ``shared.imports.formats``, or a plain folder of images.
 
-docs/import.md describes the formats.
+The formats are described in docs/import.md.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from shared.contracts import ProductIn
+from shared.contracts.product_ids import find_id_error
 from shared.contracts.storable import find_unstorable
-from shared.errors import ImageMissing, InvalidManifest, Misconfigured
-from shared.imports.kinds import MANIFEST_SUFFIXES
-from shared.imports.parquet import parquet_records
-from shared.imports.records import Numbered, csv_records, json_records
+from shared.errors import ImageMissing, InvalidManifest
+from shared.imports.find_manifest import find_manifest as find_manifest
+from shared.imports.folder_rows import BadFile, folder_records
+from shared.imports.mapping import joined
+from shared.imports.prices import PriceStyle, check_decimals
 from shared.imports.sources import Source
-
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp")
+from shared.imports.tables import Reading, Table
+from shared.imports.values import (
+    SHARED_SIGNS,
+    is_address,
+    to_availability,
+    to_currency,
+    to_page_address,
+    to_picture_name,
 )
-#: Known columns; other columns become attributes.
-_PRODUCT_FIELDS = (
+
+_PRODUCT_FIELDS: Final = (
     "titles",
     "title",
     "category",
@@ -37,19 +42,18 @@ _PRODUCT_FIELDS = (
     "tags",
     "attributes",
 )
-_FIELDS = frozenset((*_PRODUCT_FIELDS, "product_id", "images", "image"))
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-#: Maximum nesting of lists and objects in attributes: deeper values are an attack or a mistake.
-_MAX_DEPTH = 16
+#: Of lists and objects in attributes: deeper ones are an attack or a mistake.
+_MAX_DEPTH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A product of a manifest, or the error of its row.
+    """A product of a manifest, or why it is none.
 
     Attributes:
-        number: line of the manifest, or number of the product in the folder, from 1.
-        problem: reason code and message; ``product`` is then None, except for a product without images.
+        number: line of the manifest, from 1 (or number of the product in the folder).
+        problem: reason code and sentence; then ``product`` is None.
+        file: of the import, that the problem is about.
     """
 
     number: int
@@ -57,147 +61,137 @@ class Row:
     product: ProductIn | None
     images: list[str]
     problem: tuple[str, str] | None = None
+    file: str | None = None
 
 
-def find_manifest(source: Source) -> str | None:
-    """Return the manifest's name, or None for a plain folder of images.
-
-    Raises:
-        InvalidManifest: several files may be the manifest.
-    """
-    if source.manifest is not None:
-        return source.manifest
-    found: list[str] = []
-    for name in source.names():
-        if found and name.count("/") > found[0].count("/"):
-            break  # deeper files are no candidates
-        if name.lower().endswith(MANIFEST_SUFFIXES) and not _hidden(name):
-            found.append(name)
-    named = [n for n in found if PurePosixPath(n).stem.lower() in ("manifest", "products", "catalogue")]
-    if len(found) > 1 and len(named) != 1:
-        raise InvalidManifest(
-            f"Which is the manifest: {', '.join(sorted(found)[:5])}? Name one `manifest.csv`."
-        )
-    return next(iter(named or found), None)
-
-
-def read_rows(source: Source) -> Iterator[Row]:
-    """Yield the products of a source in constant memory.
+def read_rows(source: Source, reading: Reading | None = None) -> Iterator[Row]:
+    """Yield the products of a source one by one, in constant memory.
 
     Raises:
-        InvalidManifest: the manifest cannot be read; an invalid row is a ``Row`` with a problem.
+        InvalidManifest: the file as a whole cannot be read; a bad row is a Row with a problem.
+        InvalidInput: the owner's mapping does not fit the file.
     """
-    name = find_manifest(source)
-    if name is None:
-        yield from _folder_rows(source)
-        return
-    # Image paths are relative to the manifest.
-    base = str(PurePosixPath(name).parent)
+    reading = reading or Reading()
+    name = find_manifest(source, reading)
     try:
-        with source.open(name) as file:
-            for number, record in _records(file, name):
-                yield _row(number, record, "" if base == "." else base + "/")
+        if name is None:
+            yield from _folder_rows(source, reading)
+        else:
+            yield from _table_rows(Table(source, name, reading))
     except ImageMissing as error:
         raise InvalidManifest(error.message) from error
 
 
-def _records(file: BinaryIO, name: str) -> Iterator[Numbered]:
-    ending = PurePosixPath(name).suffix.lower()
-    if ending == ".parquet":
-        if importlib.util.find_spec("pyarrow") is None:
-            raise Misconfigured(
-                "Parquet is read by pyarrow, which is not installed here: install it, or send the manifest "
-                "as .csv or .jsonl."
-            )
-        yield from parquet_records(file, name)
-    else:
-        yield from (csv_records if ending == ".csv" else json_records)(file)
+def _table_rows(table: Table) -> Iterator[Row]:
+    # Image paths are relative to the manifest.
+    base = str(PurePosixPath(table.name).parent)
+    reader = _RowReader("" if base == "." else base + "/", table.reading, table.prices)
+    for number, record in table.records():
+        yield reader.row(number, record)
 
 
-def _hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+def _folder_rows(source: Source, reading: Reading) -> Iterator[Row]:
+    reader = _RowReader("", reading, PriceStyle())
+    for number, record in enumerate(folder_records(source), start=1):
+        if isinstance(record, BadFile):
+            problem = record.reason, record.message
+            yield Row(number, record.product_id, None, [], problem, record.name)
+        else:
+            yield reader.row(number, record)
 
 
-def _folder_rows(source: Source) -> Iterator[Row]:
-    """Yield a product per image at the top, and a product per sub-folder with all its images.
+@dataclass(frozen=True)
+class _RowReader:
+    """Turns records into products.
 
-    A second folder with the same name elsewhere becomes a row with the same id, which is a duplicate.
+    Attributes:
+        base: folder of the manifest, with a slash, or empty.
+        prices: how the file writes prices.
     """
-    products: dict[str, list[str]] = {}
-    for name in sorted(source.names()):
-        path = PurePosixPath(name)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not _hidden(name):
-            folder = path.stem if len(path.parts) == 1 else str(path.parent)
-            products.setdefault(folder, []).append(name)
-    if not products:
-        raise InvalidManifest("The import has no images and no manifest: see docs/import.md for the formats.")
-    for number, (folder, images) in enumerate(products.items(), start=1):
-        key = PurePosixPath(folder).name
-        title = key.replace("_", " ").replace("-", " ").strip()
-        yield _row(
-            number,
-            {"product_id": re.sub(r"[^A-Za-z0-9_.-]", "_", key)[:64], "title": title, "images": images},
-            "",
-        )
+
+    base: str
+    reading: Reading
+    prices: PriceStyle
+
+    def row(self, number: int, record: dict[str, Any] | str) -> Row:
+        """Return a record as a product, or what is wrong with it."""
+        if isinstance(record, str):
+            return Row(number, None, None, [], ("invalid_row", record))
+        if (wrong := find_unstorable(record, _MAX_DEPTH)) is not None:
+            return Row(number, None, None, [], ("invalid_row", wrong))
+        product_id = record.get("product_id")
+        if product_id is None or product_id == "":
+            return Row(number, None, None, [], ("missing_product_id", "This row has no product_id."))
+        # A spreadsheet or pandas may have made a number of it.
+        whole = isinstance(product_id, float) and product_id.is_integer()
+        product_id = str(int(product_id) if whole else product_id)
+        if (wrong := find_id_error(product_id)) is not None:
+            return Row(number, None, None, [], ("invalid_product_id", wrong))
+        try:
+            images = self._images(record)
+            fields = _fields(record)
+            self._set_price(fields)
+            product = ProductIn.model_validate(fields)
+        except ValidationError as error:
+            return Row(number, product_id, None, [], _problem(error))
+        except ValueError as error:
+            return Row(number, product_id, None, [], _value_problem(str(error)))
+        if not images:
+            return Row(number, product_id, product, images, ("no_image", "This product names no image."))
+        return Row(number, product_id, product, images)
+
+    def _images(self, record: dict[str, Any]) -> list[str]:
+        found = record.get("images") or []
+        if not isinstance(found, list) or not all(isinstance(n, str) and n for n in found):
+            raise ValueError("`images` is a list of addresses, or of file names relative to the manifest.")
+        pictures = [to_picture_name(name) for name in found]
+        return list(dict.fromkeys(n if is_address(n) else self.base + n for n in pictures))
+
+    def _set_price(self, fields: dict[str, Any]) -> None:
+        """Put a price and its currency into the forms that products have."""
+        currency = fields.get("currency")
+        if isinstance(currency, str):
+            currency = fields["currency"] = to_currency(currency)
+        price = fields.get("price")
+        if isinstance(price, dict):  # as Google's API writes it
+            currency = fields["currency"] = price.get("currency") or currency
+            price = price.get("value", price.get("amount"))
+        if price is None or not self.reading.checks_prices:
+            fields.pop("price", None)
+            return
+        known = currency if isinstance(currency, str) else self.reading.currency
+        amount, written = self.prices.read(price, known)
+        if written.currency is not None:
+            if isinstance(currency, str) and currency != written.currency:
+                raise ValueError(
+                    f"currency: the price is in {written.currency} and the column says {currency}: correct "
+                    "one of them."
+                )
+            known = fields["currency"] = written.currency
+        if written.sign is not None and known not in SHARED_SIGNS[written.sign]:
+            raise ValueError(
+                f"currency: {price!r} does not say which currency {written.sign} is: write its three "
+                "letters, such as USD."
+            )
+        check_decimals(amount, known)
+        fields["price"] = str(amount)
 
 
-def _row(number: int, record: dict[str, Any] | str, base: str) -> Row:
-    """Convert a record to a row with a product or a problem."""
-    if isinstance(record, str):
-        return Row(number, None, None, [], ("invalid_row", record))
-    if (error := find_unstorable(record, _MAX_DEPTH)) is not None:
-        return Row(number, None, None, [], ("invalid_row", error))
-    product_id = record.get("product_id")
-    if product_id is None or product_id == "":
-        return Row(number, None, None, [], ("missing_product_id", "This row has no product_id."))
-    # Spreadsheets and pandas may convert ids to numbers.
-    whole = isinstance(product_id, float) and product_id.is_integer()
-    product_id = str(int(product_id) if whole else product_id)
-    if not _ID.fullmatch(product_id) or product_id in (".", ".."):
-        text = (
-            f"{product_id[:80]!r} is no product id: 1 to 64 of the letters A-Z a-z, digits, `_`, `.` and "
-            "`-`, and neither `.` nor `..`."
-        )
-        return Row(number, None, None, [], ("invalid_product_id", text))
-    try:
-        images = _images(record, base)
-        product = ProductIn.model_validate(_product(record))
-    except ValidationError as invalid:
-        return Row(number, product_id, None, [], _problem(invalid))
-    except ValueError as invalid:
-        return Row(number, product_id, None, [], ("invalid_row", str(invalid)))
-    if not images:
-        return Row(number, product_id, product, [], ("no_image", "This product names no image."))
-    return Row(number, product_id, product, images)
-
-
-def _images(record: dict[str, Any], base: str) -> list[str]:
-    named = record.get("images") or record.get("image") or []
-    names = [named] if isinstance(named, str) else named
-    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError("`images` must be a list of addresses, or of file names relative to the manifest.")
-    return [name if "://" in name else base + name for name in dict.fromkeys(names)]
-
-
-def _product(record: dict[str, Any]) -> dict[str, Any]:
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
     fields = {k: record[k] for k in _PRODUCT_FIELDS if record.get(k) is not None}
     if title := fields.pop("title", None):
-        fields["titles"] = _merge({"en": str(title)}, fields.get("titles"))
-    price = fields.get("price")
-    if isinstance(price, float):
-        fields["price"] = repr(price)  # the shortest decimal digits, not the binary ones
-    extra = {k: v for k, v in record.items() if k not in _FIELDS}
-    if extra:
-        fields["attributes"] = _merge(fields.get("attributes"), extra)
+        fields["titles"] = joined({"en": str(title)}, fields.get("titles"))
+    if isinstance(fields.get("url"), str):
+        fields["url"] = to_page_address(fields["url"])
+    attributes = fields.get("attributes")
+    if isinstance(attributes, dict) and "availability" in attributes:
+        fields["attributes"] = attributes | {"availability": to_availability(attributes["availability"])}
     return fields
 
 
-def _merge(first: Any, second: Any) -> Any:
-    """Merge two objects; return a value that is no object unchanged, for the contract to reject."""
-    for each in (first, second):
-        if each and not isinstance(each, dict):
-            return each
-    return {**(first or {}), **(second or {})}
+def _value_problem(sentence: str) -> tuple[str, str]:
+    field = sentence.partition(":")[0]
+    return {"price": "invalid_price", "currency": "invalid_currency"}.get(field, "invalid_row"), sentence
 
 
 def _problem(error: ValidationError) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from shared.errors import BodyTooLarge, ImageMissing, InvalidManifest, NotFound, Refused
 from shared.imports.addresses import Fetcher, WithAddresses
 from shared.imports.archives import ArchiveIndex, ArchiveSource, Caps, Window, index_archive
-from shared.imports.kinds import S3, archive_ending, derived_name_prefix, is_manifest, is_under_s3_roots
+from shared.imports.kinds import S3, archive_ending, derived_name_prefix, is_under_s3_roots
 from shared.imports.s3 import open_s3, read_s3, s3_source
 from shared.imports.sources import FolderSource, ManifestAlone, NoSource, Source, open_regular
 from shared.imports.unpacking import unpacked
@@ -192,17 +192,14 @@ class ImportSources:
         """Return the source of a manifest at a web address, fetched once per job when it is first read."""
         if not self._allowed.addresses:
             raise Refused("URL import is off (VITRINE_WEB__URL_IMPORT): send the file itself.")
-        suffix = PurePosixPath(address.partition("?")[0]).suffix.lower()
-        if not is_manifest(suffix):
-            raise InvalidManifest("The address must name a manifest: .csv, .jsonl or .parquet.")
-        name = f"{derived_name_prefix(job_id)}-fetched{suffix}"
+        name = f"{derived_name_prefix(job_id)}-fetched.feed"
 
         def opener() -> BinaryIO:
             if not self._store.exists(name, _KIND):
                 self._fetch_to_store(address, name, alive)
             return self._stored(name)
 
-        return self._with_addresses(ManifestAlone("manifest" + suffix, opener), base=address)
+        return self._with_addresses(ManifestAlone("manifest", opener), base=address)
 
     def _fetch_to_store(self, address: str, name: str, alive: Alive) -> None:
         most = self._allowed.max_import_bytes

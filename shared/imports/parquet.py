@@ -32,7 +32,7 @@ def parquet_records(file: BinaryIO, name: str, budget: Budget = BUDGET) -> Itera
         name: name of the file for error messages.
 
     Raises:
-        InvalidManifest: no Parquet file, no column ``product_id``, or over the budget.
+        InvalidManifest: no Parquet file, too many columns, or over the budget.
         Misconfigured: pyarrow is not installed.
         Unavailable: the child cannot be started, or was killed from outside.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -10,6 +11,21 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from shared.errors import ImageMissing, InvalidManifest
+from shared.imports.spelling import printable_name, spellings
+from shared.imports.values import missing_picture
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A file of a source that cannot be read, so that the product that it belongs to is not known.
+
+    Attributes:
+        name: in printable characters.
+        message: why, and what to do.
+    """
+
+    name: str
+    message: str
 
 
 class Source(Protocol):
@@ -37,15 +53,24 @@ class FolderSource:
     manifest: str | None = None
 
     def names(self) -> Iterator[str]:
+        return (name for name, message in self._walk() if message is None)
+
+    def unread(self) -> Iterator[UnreadFile]:
+        """Yield linked folders, which are not followed, and files whose names are no UTF-8."""
+        return (UnreadFile(printable_name(name), message) for name, message in self._walk() if message)
+
+    def _walk(self) -> Iterator[tuple[str, str | None]]:
+        """Yield everything but folders, level by level, with the reason why it cannot even be named."""
         level = [""]
         while level:
             deeper: list[str] = []
             for folder in level:
                 for entry in self._entries(folder):
-                    if entry.is_dir(follow_symlinks=False):
-                        deeper.append(f"{folder}{entry.name}/")
-                    elif _is_file(entry):
-                        yield folder + entry.name
+                    name = folder + entry.name
+                    if entry.is_dir(follow_symlinks=False) and _is_text(entry.name):
+                        deeper.append(f"{name}/")
+                    else:
+                        yield name, _unreadable(entry, name)
             level = deeper
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
@@ -59,15 +84,53 @@ class FolderSource:
             ) from error
 
     def open(self, name: str) -> BinaryIO:
-        if "\0" in name or "\\" in name:
-            raise ImageMissing(f"{name!r} is not a file name.")
+        path = self._found(name)
         try:
-            path = (self.root / name).resolve(strict=True)
-            if path.is_relative_to(self.root.resolve()):
+            if path is not None and path.is_relative_to(self.root.resolve()):
                 return open_regular(path)
         except (OSError, RuntimeError) as error:
-            raise ImageMissing(f"There is no file {name!r} in the import.") from error
-        raise ImageMissing(f"{name!r} is outside the folder of the import.")
+            raise _not_opened(name, error) from error
+        if path is None:
+            raise ImageMissing(missing_picture(name))
+        raise ImageMissing(
+            f"{name!r} leads out of the folder of the import: copy it there, or import the folder that it "
+            "lies in."
+        )
+
+    def _found(self, name: str) -> Path | None:
+        """Return where a name leads, however it is spelt; None if nothing is there."""
+        if "\0" in name:
+            raise ImageMissing(f"{name!r} is not a file name.")
+        for text in dict.fromkeys((name, name.replace("\\", "/"))):
+            try:
+                return (self.root / text).resolve(strict=True)
+            except FileNotFoundError:
+                if not text.isascii() and (path := self._spelt(text)) is not None:
+                    return path
+            except (OSError, RuntimeError) as error:
+                raise _not_opened(name, error) from error
+        return None
+
+    def _spelt(self, name: str) -> Path | None:
+        """Find a name part by part in each Unicode form: macOS writes another one than keyboards do."""
+        path = self.root
+        for part in name.split("/"):
+            found = next((path / each for each in spellings(part) if (path / each).exists()), None)
+            if found is None:
+                return None
+            path = found
+        return path.resolve(strict=True)
+
+
+def _not_opened(name: str, error: Exception) -> ImageMissing:
+    if isinstance(error, PermissionError):
+        return ImageMissing(
+            f"{name!r} cannot be read: {error.strerror}. Give this user the right to read it, and import "
+            "again."
+        )
+    if isinstance(error, RuntimeError) or (isinstance(error, OSError) and error.errno == errno.ELOOP):
+        return ImageMissing(f"{name!r} is a link that leads to itself: copy the file there.")
+    return ImageMissing(missing_picture(name))
 
 
 @dataclass(frozen=True)
@@ -88,8 +151,8 @@ class ManifestAlone:
     def open(self, name: str) -> BinaryIO:
         if name != self.manifest:
             raise ImageMissing(
-                f"There is no file {name!r} in the import: only the manifest was sent. Send an archive of "
-                "the manifest and its images, or name the images by their addresses."
+                f"{missing_picture(name)} Only the manifest was sent: send an archive of manifest and "
+                "images, or name the images by their addresses."
             )
         return self.opener()
 
@@ -106,11 +169,33 @@ class NoSource:
         raise ImageMissing(f"This job has no files, so there is no {name!r}.")
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_text(name: str) -> bool:
     try:
-        return entry.is_file()
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unreadable(entry: os.DirEntry[str], name: str) -> str | None:
+    if not _is_text(entry.name):
+        return (
+            f"The name of '{printable_name(name)}' is not UTF-8: rename it, for nothing tells which product "
+            "it belongs to."
+        )
+    try:
+        is_linked_folder = entry.is_dir()
     except OSError:
-        return False  # a cyclic link
+        return None  # a link that leads to itself, which opening it reports
+    if is_linked_folder:
+        return f"{name!r} is a link to a folder, which is not followed: copy the folder there."
+    return None
+
+
+def unread_files(source: Source) -> Iterator[UnreadFile]:
+    """Yield the files that a source cannot even name; most sources have none."""
+    unread = getattr(source, "unread", None)
+    return iter(()) if unread is None else unread()
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.catalogue.store import CatalogueStore
 from shared.contracts.states import JobKind, JobState
 from shared.contracts.stored import as_object
 from shared.database import Database
@@ -9,7 +10,7 @@ from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.database.tables import Catalogue
 from shared.errors import Conflict
 from shared.jobs.control import find_job
-from shared.jobs.repository import JobRepository
+from shared.jobs.repository import DRY_RUN_PREFIX, JobRepository
 
 
 class DryRuns:
@@ -34,7 +35,11 @@ class DryRuns:
                 raise Conflict("The dry run has not succeeded: wait for it, or start another import.")
             if (refused := as_object(as_object(job.report).get("dry_run")).get("refused")) is not None:
                 raise Conflict(str(refused))
-            catalogue = session.get_one(Catalogue, job.catalogue_id).name
+            place = session.get_one(Catalogue, job.catalogue_id)
+            is_new = place.name.startswith(DRY_RUN_PREFIX)
+            catalogue = str(place.deleted_name) if is_new else place.name
             source, options = as_object(job.source), {**job.options, "dry_run": False}
+        if is_new:
+            CatalogueStore(self._database).create(catalogue)
         once = Idempotent(f"dry-run {job_id}", job_id)
         return self._jobs.create_import(catalogue, source, once, options)

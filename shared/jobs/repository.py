@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.contracts.states import OPEN_STATES, JobKind, JobState
 from shared.contracts.stored import NEEDS, as_object, needed_by, readable_views
 from shared.database import Database
-from shared.database.catalogue_rows import display_name, find_catalogue
+from shared.database.catalogue_rows import CatalogueLock, display_name, find_catalogue
+from shared.database.clock import now_s
 from shared.database.idempotency import (
     AcceptedRequest,
     Idempotent,
@@ -21,7 +23,7 @@ from shared.database.idempotency import (
     store_idempotency_key,
 )
 from shared.database.tables import MAX_ROW_ID, Catalogue, Chunk, Job, JobFailure, Product
-from shared.errors import InvalidInput, UnknownJob, UnknownProduct
+from shared.errors import InvalidInput, UnknownCatalogue, UnknownJob, UnknownProduct
 from shared.jobs import catalogue_deletion
 from shared.jobs import control as job_control
 from shared.jobs.control import find_job
@@ -32,6 +34,8 @@ from shared.jobs.view import job_out
 from shared.retention.picture_sweep import require_no_sweep
 
 _SCOPE = "job"
+#: Begins the names of the hidden rows that dry runs of new catalogues belong to.
+DRY_RUN_PREFIX = "~dry-"
 
 
 class JobRepository:
@@ -196,9 +200,9 @@ class JobRepository:
         with self._database.write() as session:
             if (earlier := find_earlier_request(session, _SCOPE, idempotency)) is not None:
                 return AcceptedRequest(earlier, False)
-            catalogue_row = find_catalogue(
-                session, catalogue, "no_key_update" if exclusive_kinds else "key_share"
-            )
+            lock: CatalogueLock = "no_key_update" if exclusive_kinds else "key_share"
+            catalogue_row = _find_or_hide(session, kind, catalogue, options, lock)
+            _keep_mapping(catalogue_row, kind, options)
             if exclusive_kinds:
                 require_idle(session, catalogue_row.id, exclusive_kinds)
             if priority != URGENT:  # jobs that switch an index are never refused: at most one is open
@@ -349,3 +353,29 @@ def _reasons(session: Session, job_id: str) -> dict[str, int]:
         .order_by(func.count().desc(), JobFailure.reason)
     )
     return dict(counted.all())
+
+
+def _find_or_hide(
+    session: Session, kind: str, name: str, options: dict[str, Any] | None, lock: CatalogueLock
+) -> Catalogue:
+    """Return the catalogue of a new job.
+
+    The dry run of an import into a catalogue that does not exist creates none: its job belongs to a hidden
+    row that nobody can ask for.
+    """
+    try:
+        return find_catalogue(session, name, lock)
+    except UnknownCatalogue:
+        if kind != "import" or not (options or {}).get("dry_run"):
+            raise
+    hidden = Catalogue(name=f"{DRY_RUN_PREFIX}{uuid.uuid4().hex}", deleted_name=name, created_at=now_s())
+    session.add(hidden)
+    session.flush()
+    return hidden
+
+
+def _keep_mapping(place: Catalogue, kind: str, options: dict[str, Any] | None) -> None:
+    """Keep what an import says of its columns for the next one."""
+    options = options or {}
+    if kind == "import" and options.get("mapping") is not None and not options.get("dry_run"):
+        place.import_mapping = options["mapping"] or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -15,7 +16,8 @@ from cli.commands.import_ import start
 from cli.pack import find_manifest_file, packed_import
 from shared.contracts import ImportOptions
 from shared.errors import InvalidInput, InvalidManifest
-from shared.imports.kinds import UPLOADS, media_type
+from shared.imports.kinds import LEFT_OUT, UPLOADS, media_type
+from shared.imports.left_out import read_left_out
 from shared.imports.manifest import read_rows
 from tests.packing import opened, tar
 
@@ -44,7 +46,10 @@ def test_manifest_and_the_images_it_names_are_stored_once_and_nothing_else(tmp_p
     shop = tmp_path / "shop"
     write_shop(shop)
     with packed_import(shop / name, quiet) as archive, zipfile.ZipFile(archive) as found:
-        assert sorted(found.namelist()) == ["list.jsonl", "pictures/a.jpg", "pictures/b.jpg"]
+        assert sorted(found.namelist()) == [LEFT_OUT, "list.jsonl", "pictures/a.jpg", "pictures/b.jpg"]
+        left = read_left_out(io.BytesIO(found.read(LEFT_OUT)))
+        assert "no file" in left["pictures/missing.jpg"].message
+        assert "leads out" in left["../outside.jpg"].message
         assert found.read("pictures/b.jpg") == b"b" * 1000
         assert {member.compress_type for member in found.infolist()} == {zipfile.ZIP_STORED}
         assert [row.product_id for row in read_rows(opened(archive.read_bytes()))] == ["1", "2", "3"]
@@ -56,7 +61,8 @@ def test_folder_of_images_is_packed_with_every_image(tmp_path: Path) -> None:
     for name in ("chair.jpg", "lamp/1.png", "lamp/2.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     with packed_import(tmp_path, quiet) as archive, zipfile.ZipFile(archive) as found:
-        assert sorted(found.namelist()) == ["chair.jpg", "lamp/1.png", "lamp/2.png"]
+        assert sorted(found.namelist()) == [LEFT_OUT, "chair.jpg", "lamp/1.png", "lamp/2.png"]
+        assert list(read_left_out(io.BytesIO(found.read(LEFT_OUT)))) == ["notes.txt"]
 
 
 @pytest.mark.parametrize("name", ["shop.ZIP", "shop.tar", "shop.tar.gz", "shop.tgz", "shop.tar.zst"])

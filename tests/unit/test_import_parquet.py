@@ -128,7 +128,6 @@ def test_rows_that_cannot_be_converted_are_told_and_the_others_kept() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
         b"PAR1",
         b"PAR1" + bytes(1000) + b"PAR1",
         parquet(pa.table({"name": ["x"]})),

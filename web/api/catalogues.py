@@ -114,13 +114,13 @@ def delete_catalogue(catalogue: str) -> Response:
     return answer_with_job(services().jobs.create_drop(check_name("catalogue", catalogue)))
 
 
-@blueprint.get("/v1/catalogues/<catalogue>/products/<product_id>")
+@blueprint.get("/v1/catalogues/<catalogue>/products/<product:product_id>")
 @operation("Get a product with its pictures", "Products", {200: ProductOut}, errors=(404,))
 def get_product(catalogue: str, product_id: str) -> Response:
     return jsonify(services().catalogue.product(catalogue, product_id).model_dump(mode="json"))
 
 
-@blueprint.put("/v1/catalogues/<catalogue>/products/<product_id>")
+@blueprint.put("/v1/catalogues/<catalogue>/products/<product:product_id>")
 @operation(
     "Create or replace a product; JSON alone keeps its pictures",
     "Products",
@@ -146,7 +146,7 @@ def put_product(catalogue: str, product_id: str) -> Response:
     raise StorageUnavailable("Old pictures are being deleted at the moment. Try again.")
 
 
-@blueprint.patch("/v1/catalogues/<catalogue>/products/<product_id>")
+@blueprint.patch("/v1/catalogues/<catalogue>/products/<product:product_id>")
 @operation(
     "Change fields of a product: objects are merged, null removes a field, pictures stay",
     "Products",
@@ -192,7 +192,7 @@ def _read_pictures() -> list[bytes]:
     return pictures
 
 
-@blueprint.delete("/v1/catalogues/<catalogue>/products/<product_id>")
+@blueprint.delete("/v1/catalogues/<catalogue>/products/<product:product_id>")
 @operation("Delete a product", "Products", {202: JobOut}, errors=(404,))
 def delete_product(catalogue: str, product_id: str) -> Response:
     return answer_with_job(caller_jobs().create_delete(catalogue, [product_id]))
@@ -233,7 +233,8 @@ def start_import(catalogue: str) -> Response:
     services().disk.require_space()
     settings = services().settings
     source = resolve_source(options.source, settings.jobs.import_roots, url_import=settings.web.url_import)
-    services().catalogue.create(name)
+    if not options.dry_run:
+        services().catalogue.create(name)
     stored_options = stored(options, exclude={"source"})
     repeat = read_idempotency(name, options)
     return answer_with_job(caller_jobs().create_import(name, source, repeat, stored_options))
@@ -254,7 +255,8 @@ def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: I
         max_bytes = parts.settings.jobs.max_import_bytes
         parts.store.put_stream(upload, _read_chunks(stream, digest), "imports", max_bytes)
         repeat: Idempotent | None = read_idempotency(catalogue, digest.hexdigest(), options)
-        parts.catalogue.create(catalogue)
+        if not options.dry_run:
+            parts.catalogue.create(catalogue)
         accepted = jobs.create_import(catalogue, {"archive": upload}, repeat, stored(options))
     except BaseException:
         parts.store.delete(upload, "imports")

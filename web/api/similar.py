@@ -18,7 +18,7 @@ _OPTIONS = tuple(
 )
 
 
-@blueprint.get("/v1/catalogues/<catalogue>/products/<product_id>/similar")
+@blueprint.get("/v1/catalogues/<catalogue>/products/<product:product_id>/similar")
 @operation(
     "Find products similar to any picture of a product",
     "Searches",

@@ -99,5 +99,6 @@ def _import_source(name: str, fields: dict[str, Any]) -> AcceptedRequest:
     options, parts = parse_model(ImportRequest, fields), services()
     roots = parts.settings.jobs.import_roots
     source = resolve_source(options.source, roots, url_import=parts.settings.web.url_import)
-    parts.catalogue.create(name)
+    if not options.dry_run:
+        parts.catalogue.create(name)
     return caller_jobs().create_import(name, source, None, options.model_dump(exclude={"source"}))

@@ -24,7 +24,7 @@ def show_products(catalogue: str) -> Response:
     return render_page("products.html", catalogue=catalogue, page=page, text=text, after=after)
 
 
-@blueprint.get("/manage/catalogues/<catalogue>/products/<product_id>")
+@blueprint.get("/manage/catalogues/<catalogue>/products/<product:product_id>")
 def show_product(catalogue: str, product_id: str) -> Response:
     """Show a product's data, and its pictures with the boxes of the live index."""
     parts = services()
@@ -40,7 +40,7 @@ def show_product(catalogue: str, product_id: str) -> Response:
     )
 
 
-@blueprint.post("/manage/catalogues/<catalogue>/products/<product_id>/delete")
+@blueprint.post("/manage/catalogues/<catalogue>/products/<product:product_id>/delete")
 @creates_work
 def delete_product(catalogue: str, product_id: str) -> AnyResponse:
     """Delete a product from the catalogue and all its indexes."""

@@ -22,7 +22,7 @@ _LARGE_PX = 640
 _MAX_ATTRIBUTES = 24
 
 
-@blueprint.get("/p/<catalogue>/<product_id>")
+@blueprint.get("/p/<catalogue>/<product:product_id>")
 def show_product(catalogue: str, product_id: str) -> str:
     """Show a product in the reader's language."""
     require_key(services().settings)

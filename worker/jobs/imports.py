@@ -13,12 +13,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.contracts import ImportMode, ImportOptions, ProductIn
-from shared.contracts.stored import NEEDS, needed_by, read_stored
+from shared.contracts.stored import NEEDS, as_object, needed_by, read_stored
 from shared.database.pages import pages
-from shared.database.tables import JobItem, Product
+from shared.database.tables import Catalogue, JobItem, Product
 from shared.errors import VitrineError
+from shared.imports.folder_rows import UNREADABLE_FILE
 from shared.imports.manifest import Row, read_rows
 from shared.imports.sources import Source
+from shared.imports.tables import Reading
 from shared.jobs.plan import STRETCH
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import IndexVersion, live_index, live_or_new, open_collection
@@ -49,15 +51,18 @@ class ImportProducts:
     def plan(self, claim: ChunkClaim) -> Iterator[Item | Problem]:
         options = _options(claim)
         latest: deque[str] = deque(maxlen=STRETCH)
-        torn = 0
+        torn = unread = 0
         with self._source(claim) as source:
-            for row in read_rows(source):
+            for row in read_rows(source, self._reading(claim, options)):
                 entry = _entry(row, options.mode)
                 if entry.product_id is not None:
                     latest.append(entry.product_id)
-                torn += isinstance(entry, Problem) and is_torn(entry.product_id, entry.reason)
+                if isinstance(entry, Problem):
+                    torn += is_torn(entry.product_id, entry.reason)
+                    unread += entry.reason == UNREADABLE_FILE
                 yield entry
-        if options.mode == "sync":
+        # While a file cannot be read, it may be the picture of any product that seems to be gone.
+        if options.mode == "sync" and not unread:
             yield from deletions(self.context.database, claim, options, latest, torn)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
@@ -102,6 +107,15 @@ class ImportProducts:
             text = f"{report.missing:,} rows are missing from the index: `vitrine reconcile {claim.catalogue}"
             self.context.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
         return {"reconcile": report.as_json()}
+
+    def _reading(self, claim: ChunkClaim, options: ImportOptions) -> Reading:
+        """Return how the manifest is read: as the request says, else as the catalogue keeps it."""
+        with self.context.database.read() as session:
+            row = session.get_one(Catalogue, claim.catalogue_id)
+            kept, currency = as_object(row.import_mapping), row.currency
+        if options.mapping is None:
+            return Reading(kept, currency=currency)
+        return Reading(options.mapping, is_strict=True, currency=currency)
 
     def _flush(self, claim: ChunkClaim, live: IndexVersion) -> None:
         """Make Milvus build its index over the new rows; until then they are scanned."""
@@ -168,7 +182,7 @@ def _entry(row: Row, mode: ImportMode) -> Item | Problem:
     problem = None if data_only and row.product is not None else row.problem
     if problem is not None or row.product is None or row.product_id is None:
         reason, message = problem or ("invalid_row", "This row is no product.")
-        return Problem(row.number, row.product_id, None, reason, message)
+        return Problem(row.number, row.product_id, row.file and row.file[:500], reason, message)
     # Without names of files the product keeps its pictures.
     pictures = {"images": None} if data_only else {"files": row.images}
     payload: dict[str, Any] = {"product": row.product.model_dump(mode="json"), **pictures}

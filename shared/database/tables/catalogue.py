@@ -19,6 +19,8 @@ class Catalogue(Base):
     name: Mapped[str] = mapped_column(String(48), unique=True)
     deleted_name: Mapped[str | None] = mapped_column(String(48))
     currency: Mapped[str] = mapped_column(String(3), default="EUR")
+    # Columns of manifests by the field that they mean, where the owner said so: shared/imports/mapping.py.
+    import_mapping: Mapped[dict[str, list[str]] | None] = mapped_column(Json)
     # Change number, incremented by each transaction that changes products and locked until its end.
     changes: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[float]
@@ -74,7 +76,7 @@ class Product(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id"))
-    product_id: Mapped[str] = mapped_column(String(64))
+    product_id: Mapped[str] = mapped_column(String(128))
     titles: Mapped[dict[str, str]] = mapped_column(Json)
     category: Mapped[str] = mapped_column(String(256))
     categories: Mapped[dict[str, str]] = mapped_column(Json)
@@ -106,7 +108,7 @@ class DeletedProduct(Base):
     catalogue_id: Mapped[int] = mapped_column(
         ForeignKey("catalogues.id", ondelete="CASCADE"), primary_key=True
     )
-    product_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    product_id: Mapped[str] = mapped_column(String(128), primary_key=True)
     accepted_at: Mapped[float] = mapped_column(index=True)
 
 
@@ -163,7 +165,7 @@ class GoldenQuery(Base):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"), index=True)
-    product_id: Mapped[str] = mapped_column(String(64))
+    product_id: Mapped[str] = mapped_column(String(128))
     sha256: Mapped[str] = mapped_column(String(64))  # key of the photo, kind "golden" in the image store
     box: Mapped[list[float] | None] = mapped_column(Json)
     source: Mapped[str] = mapped_column(String(16))  # upload | feedback

@@ -22,7 +22,7 @@ class Search(Base):
     query_key: Mapped[str | None] = mapped_column(String(64), index=True)
     # Keys of further photos of the same object.
     more_photos: Mapped[list[str] | None] = mapped_column(Json)
-    product_id: Mapped[str | None] = mapped_column(String(64))
+    product_id: Mapped[str | None] = mapped_column(String(128))
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
     holder: Mapped[str | None] = mapped_column(String(128))
@@ -78,7 +78,7 @@ class Job(Base):
     claimed_at: Mapped[float | None]  # time of the last claim of a chunk, for the turns of catalogues
     caller: Mapped[str | None] = mapped_column(String(64))  # null: the system
     # Set for a single update: updates of one product run in the order in which they were accepted.
-    product_id: Mapped[str | None] = mapped_column(String(64))
+    product_id: Mapped[str | None] = mapped_column(String(128))
     # Of a retry: acceptance time of the first job; null: ``created_at``.
     accepted_at: Mapped[float | None]
     waits_for: Mapped[str | None] = mapped_column(Text)  # reason while it yields to another job
@@ -167,7 +167,7 @@ class JobItem(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     row: Mapped[int]
-    product_id: Mapped[str] = mapped_column(String(64))
+    product_id: Mapped[str] = mapped_column(String(128))
     payload: Mapped[dict[str, Any]] = mapped_column(Json)
     state: Mapped[str] = mapped_column(String(16))  # waiting | done | failed
     attempts: Mapped[int] = mapped_column(default=0)
@@ -185,7 +185,7 @@ class JobFailure(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     row: Mapped[int]
-    product_id: Mapped[str | None] = mapped_column(String(64))
+    product_id: Mapped[str | None] = mapped_column(String(128))
     image: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(String(64))
     message: Mapped[str] = mapped_column(Text)

@@ -67,7 +67,7 @@ class Feedback(Base):
     catalogue_id: Mapped[int] = mapped_column(ForeignKey("catalogues.id", ondelete="CASCADE"))
     search_id: Mapped[str] = mapped_column(String(36))
     object_number: Mapped[int | None]  # None: the whole image's group
-    product_id: Mapped[str] = mapped_column(String(64))
+    product_id: Mapped[str] = mapped_column(String(128))
     kind: Mapped[str] = mapped_column(String(16))  # click | not_this | right
     rank: Mapped[int]
     score: Mapped[float]
@@ -91,7 +91,7 @@ class Duplicate(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     group_number: Mapped[int] = mapped_column(primary_key=True)
-    product_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    product_id: Mapped[str] = mapped_column(String(128), primary_key=True)
     image_id: Mapped[str] = mapped_column(String(32))
     kind: Mapped[str] = mapped_column(String(8))  # exact | near
     score: Mapped[float]

@@ -1,0 +1,136 @@
+"""Reads JSON Lines and JSON arrays, an object after the other, in constant memory."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final, NoReturn
+
+from shared.errors import InvalidManifest
+from shared.imports.records import Numbered, unreadable
+from shared.imports.text import (
+    MAX_LINE,
+    BadLine,
+    Encoding,
+    Lines,
+    UndecodableLine,
+    check_text,
+    open_text,
+)
+
+_PIECE_CHARS: Final = 64 * 1024
+_SPACE: Final = re.compile(r"[\s,]*")
+#: What stands before the first product: a bracket, or the key of an object that holds the array.
+_BEGINNING: Final = re.compile(r'\s*(?:\{\s*"[^"]{1,100}"\s*:\s*)?\[')
+
+
+def json_records(
+    file: BinaryIO, encoding: Encoding = "utf-8", name: str = "The manifest"
+) -> Iterator[Numbered]:
+    """Yield the objects of a JSON Lines file, numbered by their lines.
+
+    Raises:
+        InvalidManifest: it is no text from its beginning.
+    """
+    lines = Lines(file, encoding)
+    while True:
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        except BadLine as error:
+            if isinstance(error, UndecodableLine) and lines.number == 1:
+                raise unreadable(name, error) from error
+            yield lines.number, f"This line cannot be read: {error}."
+            continue
+        if line.strip():
+            yield lines.number, _record(line)
+
+
+def array_records(file: BinaryIO, encoding: Encoding, name: str) -> Iterator[Numbered]:
+    """Yield the objects of a JSON array, numbered from 1; the array may be a value of an outer object.
+
+    Raises:
+        InvalidManifest: it is no array, or is damaged: what follows a damaged object cannot be found.
+    """
+    text = open_text(file, encoding)
+    buffer = text.read(_PIECE_CHARS).removeprefix("\ufeff")
+    begun = _BEGINNING.match(buffer)
+    if begun is None:
+        raise InvalidManifest(f"{name} is no JSON array of products.")
+    at, number, is_whole = begun.end(), 0, False
+    while True:
+        at = _SPACE.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty text too
+        if at < len(buffer) and buffer[at] == "]":
+            return
+        if at < len(buffer):
+            try:
+                record, end = _DECODER.raw_decode(buffer, at)
+            except (ValueError, RecursionError) as error:
+                if (skipped := _end_of(buffer, at, error)) is not None:
+                    number, at = number + 1, skipped
+                    yield number, f"This element cannot be read: {error}."
+                    continue
+                if is_whole or len(buffer) - at > MAX_LINE:
+                    raise _damaged(name, number + 1, error) from error
+            else:
+                number += 1
+                yield number, _checked(record, buffer[at:end], encoding)
+                at = end
+                continue
+        piece = text.read(_PIECE_CHARS)
+        if not piece and is_whole:
+            raise InvalidManifest(f"{name} ends after product {number}, before its closing bracket.")
+        is_whole = not piece
+        buffer, at = buffer[at:] + piece, 0
+
+
+def _end_of(buffer: str, at: int, error: Exception) -> int | None:
+    """Return where an element ends that is well-formed and holds a number that is refused; else None."""
+    if isinstance(error, json.JSONDecodeError | RecursionError):
+        return None
+    try:
+        return _LENIENT.raw_decode(buffer, at)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _checked(record: Any, source: str, encoding: Encoding) -> dict[str, Any] | str:
+    if not isinstance(record, dict):
+        return "This element is not a JSON object."
+    try:
+        check_text(source, encoding)
+    except UndecodableLine as error:
+        return f"This element cannot be read: {error}."
+    return record
+
+
+def _damaged(name: str, number: int, error: Exception) -> InvalidManifest:
+    why = "it is too long or cut off" if isinstance(error, RecursionError) else str(error)[:200]
+    return InvalidManifest(f"{name} cannot be read at product {number}: {why}.")
+
+
+def _record(line: str) -> dict[str, Any] | str:
+    try:
+        record = _DECODER.decode(line)
+    except (ValueError, RecursionError) as error:
+        return f"This line is not JSON: {error}."
+    return record if isinstance(record, dict) else "This line is not a JSON object."
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is too large for a number: write it as text")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+#: Takes every number as its digits.
+_LENIENT: Final = json.JSONDecoder(parse_constant=str, parse_float=str, parse_int=str)

@@ -1,0 +1,207 @@
+"""Turns the columns of a file into fields of a product: by their names, or as the owner says."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shared.errors import InvalidInput
+from shared.imports import columns as names
+from shared.imports.columns import ATTRIBUTE, FIELDS, IGNORE, VITRINE, Platform, fold
+from shared.imports.values import split_pictures
+
+#: Field of a product -> the columns that mean it.
+FieldColumns = Mapping[str, Sequence[str]]
+_FIELD: Final = re.compile(r"attributes\.\S.{0,99}|(title|category)_[A-Za-z]{2,3}(_[A-Za-z0-9]{2,8})?")
+_PICTURE_KEYS: Final = ("src", "url", "link", "href")
+_TAG_SEPARATORS: Final = re.compile(r"\s*[|,;\n]\s*")
+_MARKUP: Final = re.compile(r"<(/?)(br|p|li|div|tr|h[1-6])\b[^>]*>|<[^>]{1,1000}>", re.I)
+
+
+def check_fields(mapping: FieldColumns) -> None:
+    """Raise InvalidInput if a mapping names a field that no product has."""
+    for name in mapping:
+        if name not in FIELDS and name != IGNORE and _FIELD.fullmatch(name) is None:
+            raise InvalidInput(
+                f"mapping: {name[:100]!r} is no field of a product: use {', '.join(FIELDS)}, title_de, "
+                f"category_de, attributes.NAME, or {IGNORE}.",
+                "mapping",
+            )
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """Which column means which field.
+
+    Attributes:
+        platform: who wrote the file.
+        fields: field by column; None leaves the column an attribute by its own name.
+    """
+
+    platform: Platform
+    fields: dict[str, str | None] = field(default_factory=dict)
+
+    def field_of(self, column: str) -> str | None:
+        """Return the field of a column, also of one that came after the mapping was made."""
+        if column not in self.fields:
+            found = names.default_field(column, self.platform)
+            joined = found is None or found in names.JOINED or found not in self.fields.values()
+            self.fields[column] = found if joined else None
+        return self.fields[column]
+
+    @property
+    def price_columns(self) -> list[str]:
+        """Columns that mean the price."""
+        return [column for column, name in self.fields.items() if name == "price"]
+
+    def unknown(self) -> list[str]:
+        """Columns that become attributes by their own names."""
+        return [column for column, name in self.fields.items() if name is None and column]
+
+    def apply(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a record with the fields of a product.
+
+        Empty fields are left out. ``titles`` and ``categories`` hold what ``title_de`` and such say, and
+        ``attributes`` every column that means no field.
+        """
+        product: dict[str, Any] = {}
+        localised: dict[str, dict[str, Any]] = {}
+        attributes: dict[str, Any] = {}
+        pictures: list[tuple[int, list[Any]]] = []
+        for column, value in record.items():
+            name = self.field_of(column)
+            if name is None:
+                attributes.setdefault(column.strip(), value)
+            elif name == IGNORE or value is None or value == "":
+                continue
+            elif name == "images":
+                pictures.append((names.rank(column), self._pictures(value)))
+            elif name == "tags":
+                product.setdefault("tags", []).extend(self._tags(value))
+            elif name.startswith(ATTRIBUTE):
+                key = name.removeprefix(ATTRIBUTE)
+                attributes.setdefault(key, _plain_text(value) if key == "description" else value)
+            elif name.startswith("title_"):
+                localised.setdefault("titles", {})[name[len("title_") :]] = _as_text(value)
+            elif name.startswith("category_"):
+                localised.setdefault("categories", {})[name[len("category_") :]] = _as_text(value)
+            else:
+                value = value if self.platform is VITRINE else _first(value)
+                product.setdefault(name, _as_text(value) if name in ("title", "category") else value)
+        if pictures:
+            product["images"] = [each for _, found in sorted(pictures, key=lambda p: p[0]) for each in found]
+        for name, found in localised.items():
+            product[name] = joined(product.get(name), found)
+        if attributes:
+            product["attributes"] = joined(product.get("attributes"), attributes)
+        return product
+
+    def _pictures(self, value: Any) -> list[Any]:
+        """Return names and addresses in a cell; what is none of either stays, to be refused later."""
+        values = value if isinstance(value, list) else [value]
+        separators = "|" if self.platform is VITRINE else "|\n"
+        if self.platform is names.WOOCOMMERCE:
+            separators += ","
+        found: list[Any] = []
+        for each in values:
+            if isinstance(each, dict):
+                each = next((each[key] for key in _PICTURE_KEYS if isinstance(each.get(key), str)), each)
+            # A list holds whole names, in which a separator is a character like others.
+            whole = isinstance(each, str) and isinstance(value, list) and self.platform is VITRINE
+            found += [each] if whole or not isinstance(each, str) else split_pictures(each, separators)
+        return found
+
+    def _tags(self, value: Any) -> list[Any]:
+        if not isinstance(value, str):
+            return value if isinstance(value, list) else [value]
+        own = self.platform is VITRINE or "|" in value
+        parts = value.split("|") if own else _TAG_SEPARATORS.split(value)
+        return [part.strip() for part in parts if part.strip()]
+
+
+def make_mapping(
+    columns: Iterable[str], wanted: FieldColumns | None = None, *, strict: bool = False
+) -> ColumnMapping:
+    """Return what the columns of a file mean.
+
+    Args:
+        wanted: what the owner says of some fields; the others are told by the names of the columns.
+        strict: whether each column that ``wanted`` names must be there.
+
+    Raises:
+        InvalidInput: a column is missing, or a field does not exist.
+    """
+    columns = list(columns)
+    platform = names.platform_of(columns)
+    fields: dict[str, str | None] = {c: names.default_field(c, platform) for c in columns}
+    if platform is VITRINE:
+        _substitute(fields)
+    for name in {f for f in fields.values() if f is not None and f not in names.JOINED and f != IGNORE}:
+        # Of several columns for one value the preferred one is taken; the others stay attributes.
+        among = sorted((c for c in columns if fields[c] == name), key=names.rank)
+        for column in among[1:]:
+            fields[column] = None
+    if wanted:
+        check_fields(wanted)
+        _override(fields, wanted, strict)
+    return ColumnMapping(platform, fields)
+
+
+def _substitute(fields: dict[str, str | None]) -> None:
+    for name in names.SUBSTITUTED - set(fields.values()):
+        found = [c for c, f in fields.items() if f is None and names.common_field(c) == name]
+        for column in found if name in names.JOINED else sorted(found, key=names.rank)[:1]:
+            if not (name == "title" and any((f or "").startswith("title") for f in fields.values())):
+                fields[column] = name
+
+
+def _override(fields: dict[str, str | None], wanted: FieldColumns, strict: bool) -> None:
+    by_fold = {fold(column): column for column in reversed(list(fields))}
+    for name, columns in wanted.items():
+        found = [c if c in fields else by_fold.get(fold(c)) for c in columns]
+        missing = [c for c, there in zip(columns, found, strict=True) if there is None]
+        if missing and strict:
+            there = ", ".join(c for c in list(fields)[:20] if c)
+            raise InvalidInput(
+                f"mapping: there is no column {missing[0][:100]!r} for {name}; the columns are {there}.",
+                "mapping",
+            )
+        if not (columns_there := [c for c in found if c is not None]):
+            continue
+        if name != IGNORE:
+            for column, field_name in fields.items():
+                if field_name == name:
+                    fields[column] = None
+        for column in columns_there:
+            fields[column] = name
+
+
+def joined(first: Any, second: Any) -> Any:
+    """Two objects as one; what is none, such as a text, comes back alone, for the contract to refuse."""
+    for each in (first, second):
+        if each and not isinstance(each, dict):
+            return each
+    return {**(first or {}), **(second or {})}
+
+
+def _as_text(value: Any) -> Any:
+    """Return a number as its digits: spreadsheets know no other kind of cell for it."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _first(value: Any) -> Any:
+    """Return the first of several values of a field that has one."""
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _plain_text(value: Any) -> Any:
+    """Return a description without its markup."""
+    if not isinstance(value, str) or ("<" not in value and "&" not in value):
+        return value
+    text = _MARKUP.sub(lambda m: "\n" if m[2] else "", value)
+    return re.sub(r"\s*\n\s*", "\n", html.unescape(text)).strip()

@@ -1,0 +1,357 @@
+"""Reads Excel workbooks (.xlsx) row by row, with a hardened parser and bounds on what they unpack to."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO, Final
+from xml.parsers import expat
+
+from shared.errors import InvalidManifest
+from shared.imports.archives import Caps, check_zip_directory
+from shared.imports.columns import count_known
+from shared.imports.records import MAX_COLUMNS, Numbered, check_columns
+from shared.imports.text import MAX_LINE
+
+_PIECE_BYTES: Final = 64 * 1024
+#: Characters of all different texts together, which are kept in memory.
+_MAX_SHARED_CHARS: Final = 64_000_000
+#: Of the unpacked sheet to the whole file; a small file may unpack to the least.
+_MAX_RATIO: Final = 200
+_MIN_UNPACKED_BYTES: Final = 128 * 2**20
+_MAX_MEMBERS: Final = 20_000
+#: Rows of each sheet in which the one with the columns is looked for.
+_MAX_BLANK_ROWS: Final = 100
+#: Built-in formats of numbers that are dates or times.
+_DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
+_DATE_CODE: Final = re.compile(r"[dy]|m{1,5}(?!\S*0)|h", re.I)
+_QUOTED: Final = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+_EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
+_NOT_A_WORKBOOK: Final = (
+    "{} is no Excel workbook that can be read: open it and save it again as .xlsx, without a password."
+)
+
+#: What zipfile, expat and our own reading of numbers raise over damaged workbooks.
+_UNREADABLE: Final = (
+    *(zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, KeyError, ValueError, OverflowError),
+    *(NotImplementedError, RuntimeError, struct.error),
+)
+
+Row = tuple[int, list[Any]]
+
+
+def xlsx_records(file: BinaryIO, size: int, name: str) -> Iterator[Numbered]:
+    """Yield the rows of a workbook as records, numbered as Excel does, without their empty cells.
+
+    The sheet is the first one whose first row has a column with a known name, else the first one.
+
+    Args:
+        file: can be read anywhere.
+        size: of the file in bytes.
+
+    Raises:
+        InvalidManifest: it is no workbook, or unpacks to far too much.
+    """
+    try:
+        check_zip_directory(file, Caps(members=_MAX_MEMBERS))
+        with zipfile.ZipFile(file) as archive:
+            book = _Workbook(archive, size, name)
+            yield from _records(book.rows(book.best_sheet()), name)
+    except InvalidManifest:
+        raise
+    except _UNREADABLE as error:
+        raise InvalidManifest(_NOT_A_WORKBOOK.format(name)) from error
+
+
+def _records(rows: Iterator[Row], name: str) -> Iterator[Numbered]:
+    columns = _columns(rows)
+    check_columns(columns, name)
+    for number, cells in rows:
+        if record := _record(columns, cells):
+            yield number, record
+
+
+def _record(columns: list[str], cells: list[Any]) -> dict[str, Any] | str:
+    record: dict[str, Any] = {}
+    for n, value in enumerate(cells):
+        if value is None or value == "":
+            continue
+        if isinstance(value, _CellError):
+            return f"The cell in column {_letters(n)} holds the error {value}: correct the formula."
+        if n >= len(columns) or not columns[n]:
+            return f"The cell {str(value)[:60]!r} is in a column without a name: name it in the first row."
+        record[columns[n]] = value
+    return record
+
+
+def _columns(rows: Iterator[Row]) -> list[str]:
+    for _, cells in rows:
+        names = ["" if cell is None else str(cell).strip() for cell in cells]
+        while names and not names[-1]:
+            names.pop()
+        if names:
+            return names
+    return []
+
+
+class _CellError(str):
+    """An error that a formula gave, such as ``#N/A``."""
+
+
+class _Workbook:
+    """A workbook whose sheets are read one row after the other."""
+
+    def __init__(self, archive: zipfile.ZipFile, size: int, name: str) -> None:
+        self._archive = archive
+        self._name = name
+        self._left_bytes = _MAX_RATIO * size + _MIN_UNPACKED_BYTES
+        self._sheets, self._epoch = self._read_workbook()
+        self._dates = self._read_styles()
+        self._shared = self._read_shared()
+
+    def best_sheet(self) -> str:
+        """Return the member of the sheet to read."""
+        for sheet in self._sheets:
+            rows = self.rows(sheet)
+            for _, (_, cells) in zip(range(_MAX_BLANK_ROWS), rows, strict=False):
+                if count_known(str(cell) for cell in cells if cell is not None):
+                    return sheet
+                if any(cells):
+                    break
+        return self._sheets[0]
+
+    def rows(self, sheet: str) -> Iterator[Row]:
+        """Yield the number and cells of each row of a sheet."""
+        reader = _SheetReader(self._shared, self._dates, self._epoch)
+        for piece, is_last in self._pieces(sheet):
+            reader.parser.Parse(piece, is_last)
+            done, reader.done = reader.done, []
+            yield from done
+
+    def _pieces(self, member: str) -> Iterator[tuple[bytes, bool]]:
+        with self._archive.open(member) as file:
+            while piece := file.read(_PIECE_BYTES):
+                self._left_bytes -= len(piece)
+                if self._left_bytes < 0:
+                    raise InvalidManifest(
+                        f"{self._name} unpacks to over {_MAX_RATIO} times its size: save the products as CSV."
+                    )
+                yield piece, False
+        yield b"", True
+
+    def _walk(self, member: str, start: Callable[[str, dict[str, str]], None]) -> None:
+        parser = hardened_parser()
+        parser.StartElementHandler = lambda tag, attributes: start(tag.rpartition(":")[2], attributes)
+        for piece, is_last in self._pieces(member):
+            parser.Parse(piece, is_last)
+
+    def _read_workbook(self) -> tuple[list[str], datetime]:
+        ids: list[str] = []
+        targets: dict[str, str] = {}
+        dates: list[bool] = []
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            if tag == "sheet" and attributes.get("state", "visible") == "visible":
+                ids.append(next((v for k, v in attributes.items() if k.endswith(":id")), ""))
+            elif tag == "workbookPr":
+                dates.append(attributes.get("date1904", "0") in ("1", "true"))
+            elif tag == "Relationship":
+                targets[attributes.get("Id", "")] = attributes.get("Target", "")
+
+        self._walk("xl/workbook.xml", start)
+        self._walk("xl/_rels/workbook.xml.rels", start)
+        members = [t.lstrip("/") if t.startswith("/") else f"xl/{t}" for t in map(targets.get, ids) if t]
+        if not members:
+            raise InvalidManifest(_NOT_A_WORKBOOK.format(self._name))
+        return members, _EPOCH_1904 if any(dates) else _EPOCH
+
+    def _read_styles(self) -> frozenset[int]:
+        """Return the numbers of the styles whose cells hold dates."""
+        codes: dict[str, str] = {}
+        used: list[str] = []
+        section = [""]
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            if tag in ("cellXfs", "cellStyleXfs", "cellStyles", "dxfs"):
+                section[0] = tag
+            elif tag == "numFmt":
+                codes[attributes.get("numFmtId", "")] = attributes.get("formatCode", "")
+            elif tag == "xf" and section[0] == "cellXfs":
+                used.append(attributes.get("numFmtId", "0"))
+
+        if "xl/styles.xml" in self._archive.namelist():
+            self._walk("xl/styles.xml", start)
+        return frozenset(n for n, key in enumerate(used) if _is_date(key, codes.get(key)))
+
+    def _read_shared(self) -> list[str]:
+        if "xl/sharedStrings.xml" not in self._archive.namelist():
+            return []
+        reader = _SharedReader(self._name)
+        for piece, is_last in self._pieces("xl/sharedStrings.xml"):
+            reader.parser.Parse(piece, is_last)
+        return reader.texts
+
+
+def hardened_parser() -> expat.XMLParserType:
+    """Return a parser that refuses document types and entities."""
+
+    def refuse(*_: Any) -> None:
+        raise InvalidManifest("The workbook declares a document type or an entity, which is refused.")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    return parser
+
+
+class _SharedReader:
+    """The texts that cells of all sheets refer to."""
+
+    def __init__(self, name: str) -> None:
+        self.texts: list[str] = []
+        self._name = name
+        self._parts: list[str] = []
+        self._chars = 0
+        self._is_text = self._is_phonetic = False
+        self.parser = hardened_parser()
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._add
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        tag = tag.rpartition(":")[2]
+        self._is_phonetic = self._is_phonetic or tag == "rPh"
+        self._is_text = tag == "t" and not self._is_phonetic
+
+    def _end(self, tag: str) -> None:
+        tag = tag.rpartition(":")[2]
+        self._is_text = False
+        if tag == "rPh":
+            self._is_phonetic = False
+        elif tag == "si":
+            self.texts.append("".join(self._parts))
+            self._parts = []
+
+    def _add(self, text: str) -> None:
+        if self._is_text:
+            self._chars += len(text)
+            if self._chars > _MAX_SHARED_CHARS:
+                raise InvalidManifest(
+                    f"{self._name} has over {_MAX_SHARED_CHARS:,} characters of text: save it as CSV."
+                )
+            self._parts.append(text)
+
+
+class _SheetReader:
+    """The cells of one sheet."""
+
+    def __init__(self, shared: list[str], dates: frozenset[int], epoch: datetime) -> None:
+        self.done: list[Row] = []
+        self._shared, self._dates, self._epoch = shared, dates, epoch
+        self._number = 0
+        self._cells: list[Any] = []
+        self._at = -1
+        self._type = self._style = ""
+        self._parts: list[str] = []
+        self._is_value = self._is_phonetic = False
+        self.parser = hardened_parser()
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._add
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        tag = tag.rpartition(":")[2]
+        if tag == "row":
+            self._number = int(attributes.get("r", self._number + 1))
+            self._cells, self._at = [], -1
+        elif tag == "c":
+            place = attributes.get("r", "")
+            self._at = _column(place) if place else self._at + 1
+            self._type, self._style, self._parts = attributes.get("t", "n"), attributes.get("s", "0"), []
+        elif tag == "rPh":
+            self._is_phonetic = True
+        else:
+            self._is_value = tag == "v" or (tag == "t" and not self._is_phonetic)
+
+    def _end(self, tag: str) -> None:
+        tag = tag.rpartition(":")[2]
+        if tag in ("v", "t"):
+            self._is_value = False
+        elif tag == "rPh":
+            self._is_phonetic = False
+        elif tag == "c" and 0 <= self._at < MAX_COLUMNS + 1:
+            self._cells += [None] * (self._at + 1 - len(self._cells))
+            self._cells[self._at] = self._value("".join(self._parts))
+        elif tag == "row":
+            self.done.append((self._number, self._cells))
+
+    def _add(self, text: str) -> None:
+        if self._is_value and sum(map(len, self._parts)) < MAX_LINE:
+            self._parts.append(text)
+
+    def _value(self, text: str) -> Any:
+        if self._type == "s":
+            number = int(text) if text.isdecimal() else -1
+            return self._shared[number].strip() if 0 <= number < len(self._shared) else None
+        if self._type in ("inlineStr", "str", "d"):
+            return text.strip()
+        if self._type == "b":
+            return text == "1"
+        if self._type == "e":
+            return _CellError(text)
+        if not text:
+            return None
+        is_date = self._style.isdecimal() and int(self._style) in self._dates
+        return _date(float(text), self._epoch) if is_date else _number(text)
+
+
+def _number(text: str) -> int | float | str:
+    """Return a number with the 15 digits that Excel shows, not the 17 that it stores."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    return float(f"{value:.15g}")
+
+
+def _date(days: float, epoch: datetime) -> str:
+    try:
+        moment = epoch + timedelta(seconds=round(days * 86_400))
+    except OverflowError:
+        return str(days)
+    if moment.time() == datetime.min.time():
+        return moment.date().isoformat()
+    return moment.isoformat()
+
+
+def _is_date(key: str, code: str | None) -> bool:
+    if code is not None:
+        return _DATE_CODE.search(_QUOTED.sub("", code)) is not None
+    return key.isdecimal() and int(key) in _DATE_FORMATS
+
+
+def _column(place: str) -> int:
+    """Return the number from 0 of the column in a place such as ``AB12``."""
+    number = 0
+    for letter in place[:4]:
+        if not letter.isalpha():
+            break
+        number = 26 * number + ord(letter.upper()) - 64
+    return number - 1
+
+
+def _letters(number: int) -> str:
+    """Return the letters of a column, as Excel shows them."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(65 + rest) + text
+    return text

@@ -1,0 +1,364 @@
+"""Files that cannot be read or have odd names: none disappears (cases 01, 04, 05, 07, 11, 13, 25)."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cli.pack import packed_import
+from shared.contracts import JobOut
+from shared.errors import ImageMissing, InvalidManifest
+from shared.imports.archives import ArchiveSource, Caps, index_archive
+from shared.imports.manifest import read_rows
+from shared.imports.sources import FolderSource
+from tests.builders import jpeg
+from tests.cases.feeds import workbook
+from tests.packing import archive, opened, pictures
+from tests.shop import Shop
+
+
+def write(folder: Path, files: Mapping[str, bytes | str]) -> Path:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return folder
+
+
+@contextmanager
+def sent(path: Path) -> Iterator[ArchiveSource]:
+    """What the server reads of a folder that the client packed."""
+    with packed_import(path, lambda done, total: None) as file:
+        packed = io.BytesIO(file.read_bytes())
+    yield ArchiveSource(packed, index_archive(packed, "zip", Caps()))
+
+
+def send(shop: Shop, path: Path, **options: object) -> JobOut:
+    """Import what the client packs of a folder."""
+    with packed_import(path, lambda done, total: None) as file:
+        data = file.read_bytes()
+    name = f"{os.urandom(32).hex()}-archive.zip"
+    shop.store.put_stream(name, [data], "imports", 10**8)
+    job = shop.jobs.create_import("shop", {"archive": name}, options=options).id
+    shop.work()
+    return shop.jobs.status(job)
+
+
+def failures(shop: Shop, job: JobOut) -> dict[str, str]:
+    """The sentences of a job's failures by the names of their files."""
+    return {f.image or "": f.message for f in shop.jobs.failures(job.id, None, 100).failures}
+
+
+def product_ids(shop: Shop) -> set[str]:
+    from sqlalchemy import select
+
+    from shared.database.tables import Product
+
+    with shop.database.read() as session:
+        return set(session.scalars(select(Product.product_id)))
+
+
+def unreadable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbid to open a file, for root too."""
+    real = os.open
+
+    def refuse(name: str | Path, flags: int, *more: int) -> int:
+        if str(name) == str(path.resolve()):
+            raise PermissionError(13, "Permission denied", str(name))
+        return real(name, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def test_a_sync_keeps_the_product_of_a_photo_that_cannot_be_read(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case 01."""
+    folder = write(tmp_path / "in", {f"chair-{n}.jpg": jpeg(seed=n, width=64, height=64) for n in range(5)})
+    assert send(shop, folder).counts.new == 5
+    unreadable(folder / "chair-0.jpg", monkeypatch)
+    job = send(shop, folder, mode="sync")
+    assert (job.state, job.counts.unchanged, job.counts.deleted, job.counts.failed) == ("succeeded", 4, 0, 1)
+    assert "'chair-0.jpg' cannot be read: Permission denied" in failures(shop, job)["chair-0.jpg"]
+    assert "chair-0" in product_ids(shop)
+
+
+@pytest.mark.parametrize("change", ["link", "ending", "not-utf8", "backslash", "linked-folder", "gone"])
+def test_a_sync_deletes_nothing_for_an_odd_file(shop: Shop, tmp_path: Path, change: str) -> None:
+    """Case 01, its variants; ``gone`` is the control, which deletes."""
+    files = {f"chair-{n}.jpg": jpeg(seed=n, width=64, height=64) for n in range(4)}
+    folder = write(tmp_path / "in", {**files, "lamp/a.jpg": jpeg(seed=9, width=64, height=64)})
+    assert send(shop, folder).counts.new == 5
+    first = folder / "chair-0.jpg"
+    if change == "link":
+        first.rename(tmp_path / "elsewhere.jpg")
+        first.symlink_to(tmp_path / "elsewhere.jpg")
+    elif change == "ending":
+        first.rename(folder / "chair-0.jxl")
+    elif change == "not-utf8":
+        first.rename(os.fsdecode(os.fsencode(folder) + b"/st\xfchl.jpg"))
+    elif change == "backslash":
+        first.rename(folder / "chair-0\\front.jpg")
+    elif change == "linked-folder":
+        (folder / "lamp").rename(tmp_path / "lamp")
+        (folder / "lamp").symlink_to(tmp_path / "lamp")
+    else:
+        first.unlink()
+    job = send(shop, folder, mode="sync")
+    assert job.state == "succeeded", job.error
+    assert job.counts.deleted == (1 if change == "gone" else 0)
+    listed = " ".join([*failures(shop, job), *failures(shop, job).values()])
+    words = {
+        "link": "leads out of the folder",
+        "ending": "chair-0.jxl",
+        "not-utf8": "st\\xfchl.jpg",
+        "linked-folder": "'lamp' is a link to a folder",
+    }
+    assert words.get(change, "") in listed
+    assert job.counts.failed == (change in words)
+
+
+def test_links_out_of_the_folder_are_named(tmp_path: Path) -> None:
+    """Case 07."""
+    outside = write(tmp_path / "elsewhere", pictures(1))
+    plain = write(tmp_path / "plain", {"p.jpg": b"x"})
+    (plain / "chair.jpg").symlink_to(outside / "p0.jpg")
+    (plain / "dangling.jpg").symlink_to(outside / "gone.jpg")
+    listed = write(tmp_path / "listed", {"products.csv": "product_id,images\na-1,photos/p0.jpg\n"})
+    (listed / "photos").symlink_to(outside)
+    for folder, name, words in (
+        (plain, "chair.jpg", "leads out of the folder"),
+        (plain, "dangling.jpg", "no file 'dangling.jpg'"),
+        (listed, "photos/p0.jpg", "leads out of the folder"),
+    ):
+        with sent(folder) as source:
+            assert name in [image for row in read_rows(source) for image in row.images]
+            for each in (source, FolderSource(folder)):
+                with pytest.raises(ImageMissing, match=words):
+                    each.open(name)
+
+
+def test_photos_with_other_endings_are_taken(shop: Shop, tmp_path: Path) -> None:
+    """Case 05."""
+    names = ["p0.jpg", "table.jfif", "Bank.JPE", "noext", "sofa.JPG", "a.jif", "b.pjpeg", "c.unknown"]
+    files: dict[str, bytes | str] = {n: jpeg(seed=k, width=64, height=64) for k, n in enumerate(names)}
+    others = {
+        "desk.jxl": b"\377\012",
+        "raw.CR2": b"II*\0\x10\0\0\0CR",
+        "logo.svg": "<svg/>",
+        "spec.pdf": "%PDF-1.7",
+    }
+    system = {"Thumbs.db": b"x", "desktop.ini": "x", ".DS_Store": "x", "__MACOSX/p0.jpg": "x"}
+    job = send(shop, write(tmp_path / "in", {**files, **others, **system}))
+    assert (job.counts.new, job.counts.failed) == (len(names), len(others))
+    assert set(failures(shop, job)) == set(others)
+    assert "an SVG drawing" in failures(shop, job)["logo.svg"]
+    assert {"table", "Bank", "noext", "sofa", "a", "b", "c"} <= product_ids(shop)
+
+
+@pytest.mark.parametrize("kind", ["json", "ndjson", "tsv", "xlsx", "xml", "txt"])
+@pytest.mark.parametrize("name", ["products", "export"])
+def test_a_manifest_with_another_ending_is_read(tmp_path: Path, kind: str, name: str) -> None:
+    """Case 04."""
+    texts: dict[str, bytes | str] = {
+        "json": '[{"product_id":"a-1","title":"Chair","price":"10","images":["p0.jpg"]}]',
+        "ndjson": '{"product_id":"a-1","title":"Chair","images":["p0.jpg"]}\n',
+        "tsv": "product_id\ttitle\timages\na-1\tChair\tp0.jpg\n",
+        "txt": "id\ttitle\timage link\na-1\tChair\tp0.jpg\n",
+        "xml": "<rss><item><id>a-1</id><title>Chair</title><image_link>p0.jpg</image_link></item></rss>",
+        "xlsx": workbook([["product_id", "title", "images"], ["a-1", "Chair", "p0.jpg"]]),
+    }
+    folder = write(tmp_path, {"p0.jpg": b"x", f"{name}.{kind}": texts[kind]})
+    for source in (
+        FolderSource(folder),
+        opened(archive({p.name: p.read_bytes() for p in folder.iterdir()}, 8)),
+    ):
+        (row,) = read_rows(source)
+        assert (row.product_id, row.images) == ("a-1", ["p0.jpg"])
+    with sent(folder) as source:
+        assert [row.product_id for row in read_rows(source)] == ["a-1"]
+        assert source.open("p0.jpg").read() == b"x"
+
+
+def test_a_broken_manifest_beside_photos_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, {"p0.jpg": b"x", "products.xlsx": b"PK\003\004xxxx"})
+    with pytest.raises(InvalidManifest, match=r"products.xlsx is no Excel workbook"):
+        list(read_rows(FolderSource(tmp_path)))
+
+
+def test_a_csv_below_the_photos_is_no_manifest(tmp_path: Path) -> None:
+    """Case 25."""
+    write(tmp_path, {"p.jpg": b"x", "exif/metadata.csv": "SourceFile,Date\na,b\n", "exif/b.csv": "x,y\n"})
+    for source in (FolderSource(tmp_path),):
+        rows = list(read_rows(source))
+        assert [(row.product_id, row.file) for row in rows] == [
+            ("p", None),
+            (None, "exif/b.csv"),
+            (None, "exif/metadata.csv"),
+        ]
+        assert "exif/metadata.csv has the columns SourceFile, Date and no product_id" in str(rows[2].problem)
+    with sent(tmp_path) as source:
+        assert [row.problem for row in read_rows(source)] == [row.problem for row in rows]
+
+
+def test_a_csv_beside_the_photos_is_named_with_its_columns(tmp_path: Path) -> None:
+    write(tmp_path, {"p.jpg": b"x", "metadata.csv": "SourceFile,Date\na,b\n"})
+    with pytest.raises(InvalidManifest, match=r"metadata.csv has the columns SourceFile, Date"):
+        list(read_rows(FolderSource(tmp_path)))
+
+
+@pytest.mark.parametrize("of_manifest", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_file", ["NFC", "NFD"])
+def test_names_match_across_unicode_forms(tmp_path: Path, of_manifest: str, of_file: str) -> None:
+    """Case 11, of folders and archives."""
+    written, named = (unicodedata.normalize(form, "bilder ä/stühle é.jpg") for form in (of_file, of_manifest))
+    write(tmp_path, {written: b"x", "products.csv": f"product_id,images\na-1,{named}\n"})
+    zipped = opened(archive({written: b"x", "products.csv": f"product_id,images\na-1,{named}\n"}))
+    with sent(tmp_path) as packed:
+        for source in (FolderSource(tmp_path), zipped, packed):
+            ((name,),) = [row.images for row in read_rows(source)]
+            assert source.open(name).read() == b"x"
+
+
+def raw_zip(members: list[tuple[bytes, bytes]], flags: int = 0) -> bytes:
+    """Return a zip whose names are these bytes, not marked as UTF-8."""
+    data = directory = b""
+    for name, content in members:
+        crc, at = zlib.crc32(content), len(data)
+        head = struct.pack(
+            "<HHHHHIIIHH", 20, flags, 0, 0, 0x21, crc, len(content), len(content), len(name), 0
+        )
+        data += b"PK\3\4" + head + name + content
+        head = struct.pack(
+            "<HHHHHHIIIHH",
+            (3 << 8) | 21,
+            20,
+            flags,
+            0,
+            0,
+            0x21,
+            crc,
+            len(content),
+            len(content),
+            len(name),
+            0,
+        )
+        directory += b"PK\1\2" + head + struct.pack("<HHHII", 0, 0, 0, 0o100644 << 16, at) + name
+    end = struct.pack("<HHHHIIH", 0, 0, len(members), len(members), len(directory), len(data), 0)
+    return data + directory + b"PK\5\6" + end
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("utf-8", "stühle für €.jpg"),
+        ("cp437", "stühle é.jpg"),
+        ("cp850", "stühle Ø.jpg"),
+        ("cp1252", "stühle é ñ.jpg"),
+        ("cp932", "椅子.jpg"),
+        ("cp1251", "стул.jpg"),
+        ("cp866", "стул.jpg"),
+        ("cp936", "椅子.jpg"),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_zips_without_a_mark_match_the_manifest(encoding: str, name: str, form: str) -> None:
+    """Case 11."""
+    if form == "NFD" and encoding != "utf-8":
+        pytest.skip("code pages have no marks of their own")
+    raw = unicodedata.normalize(form, f"shop/bilder/{name}").encode(encoding)
+    manifest = f"product_id,images\na-1,bilder/{name}\n".encode()
+    source = opened(raw_zip([(b"shop/products.csv", manifest), (raw, b"x")]))
+    ((found,),) = [row.images for row in read_rows(source)]
+    assert source.open(found).read() == b"x"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp437", "cp1252"])
+def test_products_of_zips_without_a_mark_have_their_names(encoding: str) -> None:
+    source = opened(raw_zip([("Stühle.jpg".encode(encoding), b"x")]))
+    (row,) = read_rows(source)
+    assert row.product_id == "Stühle"
+
+
+def test_backslashes_of_a_zip_are_slashes() -> None:
+    """Case 13."""
+    manifest = b"product_id,title,images\na-1,A,images/a.jpg\n"
+    source = opened(raw_zip([(b"shop\\products.csv", manifest), (b"shop\\images\\a.jpg", b"x")]))
+    (row,) = read_rows(source)
+    assert source.open(row.images[0]).read() == b"x"
+    (row,) = read_rows(opened(raw_zip([(b"lamp\\front.jpg", b"x"), (b"lamp\\side.jpg", b"y")])))
+    assert (row.product_id, row.images) == ("lamp", ["lamp/front.jpg", "lamp/side.jpg"])
+    with pytest.raises(InvalidManifest, match="leads out"):
+        opened(raw_zip([(b"..\\..\\etc\\passwd", b"x")]))
+
+
+def test_a_manifest_may_write_backslashes(tmp_path: Path) -> None:
+    write(tmp_path, {"images/a.jpg": b"x", "products.csv": "product_id,images\na-1,images\\a.jpg\n"})
+    with sent(tmp_path) as packed:
+        for source in (FolderSource(tmp_path), packed):
+            ((name,),) = [row.images for row in read_rows(source)]
+            assert source.open(name).read() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ("www.shop.example/a.jpg", "begin it with https://"),
+        ("data:image/png;base64,iVBORw0KGgo=", "save it as a file"),
+        ("ftp://shop.example/a.jpg", "use an https:// address"),
+        ("C:\\Fotos\\a.jpg", "a place on another computer"),
+        ("gone.jpg", "There is no file 'gone.jpg'"),
+    ],
+)
+def test_what_no_file_can_be_says_what_to_write(tmp_path: Path, cell: str, sentence: str) -> None:
+    """Case 21."""
+    write(tmp_path, {"products.csv": f"product_id,images\na-1,{cell}\n"})
+    with sent(tmp_path) as packed:
+        for source in (FolderSource(tmp_path), packed):
+            ((name,),) = [row.images for row in read_rows(source)]
+            with pytest.raises(ImageMissing, match=sentence):
+                source.open(name)
+
+
+def test_a_malformed_address_is_refused_at_once(shop: Shop) -> None:
+    """Case 09: the others go in, and nothing is tried again."""
+    cells = [
+        "p0.jpg",
+        "https://[cdn]/a.jpg",
+        "http://shop.example:99999/a.jpg",
+        "https://",
+        "https://a b/c.jpg",
+    ]
+    lines = "".join(f"g-{n},{cell}\n" for n, cell in enumerate(cells))
+    job = shop.jobs.status(shop.import_files({**pictures(1), "products.csv": f"product_id,images\n{lines}"}))
+    assert (job.state, job.counts.new, job.counts.failed) == ("succeeded", 1, 4)
+    found = shop.jobs.failures(job.id, None, 100).failures
+    assert {f.reason for f in found} <= {"invalid_input", "refused"}
+
+
+def test_a_dry_run_creates_nothing(shop: Shop) -> None:
+    job = shop.accept_import({**pictures(1)}, "fresh", dry_run=True)
+    shop.done(job)
+    assert shop.jobs.status(job).catalogue == "fresh"
+    assert [c.name for c in shop.catalogue.all()] == ["shop"]
+
+
+def test_a_unicode_field_names_a_member() -> None:
+    """Info-ZIP writes the name again, in UTF-8, in a field of its own."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        member = zipfile.ZipInfo("stuhle.jpg")
+        name = "stühle.jpg".encode()
+        field = b"\1" + struct.pack("<I", zlib.crc32(b"stuhle.jpg")) + name
+        member.extra = struct.pack("<HH", 0x7075, len(field)) + field
+        file.writestr(member, b"x")
+    assert opened(packed.getvalue()).open("stühle.jpg").read() == b"x"
