@@ -90,7 +90,19 @@ def needs_attention(job: JobOut) -> bool:
     return differs or bool(report.get("dry_run", {}).get("refused"))
 
 
+def _manifest(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what the columns of a manifest mean."""
+    if not found.get("columns"):
+        return
+    how = ", ".join(part for part in (found["format"], found["encoding"]) if part)
+    yield f"These look like {found['looks_like']} ({how})."
+    for each in found["columns"]:
+        yield f"  {each['column']} -> {each['field'] or 'an attribute of this name'}"
+    yield "Other meanings: --map FIELD=COLUMN, such as --map title=name."
+
+
 def _dry_run(found: dict[str, Any]) -> Iterator[str]:
+    yield from _manifest(found.get("manifest") or {})
     yield "Nothing was changed. The import would find:"
     for key, examples, text in (
         ("new", "new", "new"),

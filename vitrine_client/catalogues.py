@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from shared.contracts import CatalogueOut, ImportOptions, JobOut, ProductIn, ProductOut
+from shared.errors import NotFound
 from shared.imports.kinds import media_type
 from vitrine_client.answers import parse_answer, parse_answers
 from vitrine_client.connection import Connection
@@ -78,6 +79,15 @@ class CatalogueCalls(Connection):
             JobOut,
             self._request("DELETE", f"/v1/catalogues/{catalogue}/products/{quote(product_id, safe='')}"),
         )
+
+    def import_mapping(self, catalogue: str) -> dict[str, list[str]]:
+        """Return the kept columns of each field; empty for a catalogue that does not exist yet."""
+        try:
+            answer = self._request("GET", f"/v1/catalogues/{catalogue}/mapping")
+        except NotFound:
+            return {}
+        found: dict[str, list[str]] = answer.json()["mapping"]
+        return found
 
     def start_import(
         self,

@@ -39,6 +39,7 @@ from web.api import (
     events,
     feedback,
     images,
+    import_mappings,
     indexes,
     jobs,
     operations,
@@ -95,7 +96,18 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
     register_errors(app, sign_in.render_refused_page)
     register_languages(app)
     register_prices(app, RatesBook(settings.rates_path))
-    owners = (catalogues, indexes, ranking, duplicates, feedback, jobs, events, webhooks, operations)
+    owners = (
+        catalogues,
+        import_mappings,
+        indexes,
+        ranking,
+        duplicates,
+        feedback,
+        jobs,
+        events,
+        webhooks,
+        operations,
+    )
     for part in (searches, similar, *owners, images, docs, storefront, manage, sign_in):
         app.register_blueprint(part.blueprint)
     return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,8 @@ from cli.pack import find_manifest_file, packed_import
 from cli.reports import needs_attention, report_lines
 from shared.contracts import ENDED_STATES, ImportOptions, JobOut
 from shared.errors import Unavailable
+from shared.imports.mapping import check_fields
+from shared.imports.tables import Reading
 
 _POLL_S = 0.5
 #: How long a restarting server is waited for.
@@ -54,6 +56,13 @@ _MAX_SHOWN_FAILURES = 5
     show_default=True,
     help="Maximum share of products that --sync may delete; above it, the import is refused.",
 )
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Column that means a field, such as title=name; may be repeated, and is kept for later imports.",
+)
 @wait_option(True)
 @json_option
 def import_(
@@ -64,12 +73,13 @@ def import_(
     dry_run: bool,
     repair: bool,
     max_delete_share: float,
+    mapping: tuple[str, ...],
     wait: bool,
     as_json: bool,
 ) -> int:
     """Import products from SOURCE.
 
-    SOURCE is a folder of images, a manifest (.csv, .jsonl, .parquet), an archive (.zip, .tar, .tar.gz,
+    SOURCE is a folder of images, a manifest or feed (CSV, JSON, XML, Excel, Parquet), an archive (.zip, .tar, .tar.gz,
     .tar.zst), or an address that the server reads (s3://bucket/prefix, https://shop.example/products.csv).
     """
     if sync and metadata_only:
@@ -79,6 +89,7 @@ def import_(
         dry_run=dry_run,
         repair=repair,
         max_delete_share=max_delete_share,
+        mapping=parse_mapping(mapping),
     )
     console = stderr_console()
     with connect() as client:
@@ -113,7 +124,9 @@ def send(
     options: ImportOptions | None = None,
 ) -> JobOut:
     """Pack and upload ``path``; return its import job."""
-    with _to_send(path, options or ImportOptions(), reporter) as archive:
+    options = options or ImportOptions()
+    kept = client.import_mapping(catalogue) if options.mapping is None else options.mapping
+    with _to_send(path, options, Reading(kept, checks_prices=False), reporter) as archive:
         total_bytes = archive.stat().st_size
         mebibytes = -(-total_bytes // 2**20)
         return client.start_import(
@@ -124,10 +137,28 @@ def send(
         )
 
 
-def _to_send(path: Path, options: ImportOptions, reporter: Reporter) -> AbstractContextManager[Path]:
+def parse_mapping(pairs: Sequence[str]) -> dict[str, list[str]] | None:
+    """Return the columns of each field of ``FIELD=COLUMN`` options; None without any.
+
+    Raises:
+        click.UsageError, InvalidInput: one is no such pair, or names no field.
+    """
+    mapping: dict[str, list[str]] = {}
+    for pair in pairs:
+        field, equals, column = pair.partition("=")
+        if not equals or not field.strip() or not column.strip():
+            raise click.UsageError(f"--map {pair}: write FIELD=COLUMN, such as --map title=name.")
+        mapping.setdefault(field.strip(), []).append(column.strip())
+    check_fields(mapping)
+    return mapping or None
+
+
+def _to_send(
+    path: Path, options: ImportOptions, reading: Reading, reporter: Reporter
+) -> AbstractContextManager[Path]:
     if options.mode == "metadata_only":
-        return nullcontext(find_manifest_file(path))
-    return packed_import(path, lambda done, total: reporter.step("packing", done, total, "files"))
+        return nullcontext(find_manifest_file(path, reading))
+    return packed_import(path, lambda done, total: reporter.step("packing", done, total, "files"), reading)
 
 
 def follow(client: VitrineClient, job: JobOut, reporter: Reporter, should_stop: Callable[[], bool]) -> JobOut:

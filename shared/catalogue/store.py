@@ -62,6 +62,16 @@ class CatalogueStore:
         }
         return [_catalogue_out(row, counts[row.id], live.get(row.id)) for row in rows]
 
+    def import_mapping(self, name: str) -> dict[str, list[str]]:
+        """Return the columns that imports take for each field; empty where their names tell."""
+        with self._database.read() as session:
+            return find_catalogue(session, name).import_mapping or {}
+
+    def set_import_mapping(self, name: str, mapping: dict[str, list[str]]) -> None:
+        """Keep what the columns of later imports mean."""
+        with self._database.write() as session:
+            find_catalogue(session, name, "key_share").import_mapping = mapping or None
+
     def product(self, catalogue: str, product_id: str) -> ProductOut:
         """Return a product with its pictures and their main objects.
 

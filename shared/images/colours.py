@@ -20,6 +20,9 @@ _SIXTEEN_TO_EIGHT: Final[NDArray[np.uint8]] = np.rint(np.arange(_SIXTEEN_BIT_WHI
 #: No profile of a camera or printer is larger than this.
 _MAX_PROFILE_BYTES: Final = 4_000_000
 _BAND_ROWS: Final = 256
+#: Colours that tell whether a profile is that of sRGB, and levels by which it may differ.
+_PROBED: Final = (*((v, v, v) for v in range(0, 256, 15)), (200, 30, 30), (30, 200, 30), (30, 30, 200))
+_UNSEEN_LEVELS: Final = 2
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -37,6 +40,9 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         return _to_srgb(picture, profile)
     # Pillow stores four bytes per pixel, so that each avoided copy saves 200 MB at 50 megapixels.
     rgba = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    if rgba.getchannel("A").getextrema()[1] == 0:
+        # Exporters that know no transparency leave it at zero: as it says, nothing at all could be seen.
+        return _to_srgb(rgba.convert("RGB"), profile)
     clear = ImageChops.invert(rgba.getchannel("A"))
     colours = _to_srgb(rgba.convert("RGB"), profile)
     colours.paste("white", mask=clear)
@@ -76,17 +82,28 @@ def _by_bands(
     return grey
 
 
+def _keeps_colours(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a conversion leaves colours as they are, within what nobody sees."""
+    shades = Image.new("RGB", (len(_PROBED), 1))
+    shades.putdata(_PROBED)
+    converted = ImageCms.applyTransform(shades, transform)
+    if converted is None:
+        return False
+    difference = np.abs(np.asarray(shades, np.int16) - np.asarray(converted, np.int16))
+    return int(difference.max()) <= _UNSEEN_LEVELS
+
+
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert to sRGB by the embedded profile, or by Pillow's rules without a valid one."""
     if profile and len(profile) <= _MAX_PROFILE_BYTES:
         source = picture if picture.mode in ("L", "RGB", "CMYK", "LAB") else picture.convert("RGB")
         try:
             embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if source.mode == "RGB" and ImageCms.getProfileDescription(embedded).startswith("sRGB"):
+            transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), source.mode, "RGB")
+            # By what it does, not by its name: "sRGB (linear)" is another one.
+            if source.mode == "RGB" and _keeps_colours(transform):
                 return source
-            converted = ImageCms.profileToProfile(
-                source, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
+            converted = ImageCms.applyTransform(source, transform)
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from shared.errors import ImageTooLarge, OutOfMemory, UndecodableImage, UnsupportedFormat, VitrineError
-from shared.images import av1, structure
+from shared.images import av1, repair, structure
 from shared.images.colours import to_rgb
 from shared.images.formats import PICTURES, recognise
 
@@ -154,7 +154,7 @@ def open_picture(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
     """
     kind = _accepted_format(data, limits)
     try:
-        layout = structure.check(data, kind)
+        data, layout, is_repaired = _sound(data, kind)
         # The size in the bitstream: that of the container is checked below, but libraries may scale to it.
         for size in coded_sizes(data, kind):
             _check_size(size, limits, smallest_px=1, share=_WEBP_SHARE if kind == "WEBP" else 1.0)
@@ -162,6 +162,10 @@ def open_picture(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
             _check_size(picture.size, limits, is_streamed=layout is not None and layout.is_streamed)
             if layout is not None:
                 _check_scans(picture.size, layout.scans, limits)
+                if is_repaired and not repair.has_all_pixels(data, is_streamed=layout.is_streamed):
+                    raise UndecodableImage(structure.CUT_OFF)
+            if picture.info.get("default_image") and getattr(picture, "n_frames", 1) > 1:
+                picture.seek(1)  # of an APNG whose still picture is not shown by what shows animations
             yield picture
     except VitrineError:
         raise
@@ -176,6 +180,19 @@ def open_picture(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
             f"The {PICTURES[kind]} picture cannot be read, because it is truncated or damaged: "
             "export or take it again."
         ) from error
+
+
+def _sound(data: bytes, kind: str) -> tuple[bytes, structure.JpegLayout | None, bool]:
+    """Return the file as its decoder may see it, its layout, and whether an end mark was added to a JPEG."""
+    if kind == "PNG":
+        data = repair.clean_png(data)
+    try:
+        return data, structure.check(data, kind), False
+    except UndecodableImage as error:
+        if kind != "JPEG" or error.message != structure.CUT_OFF:
+            raise
+        ended = repair.with_end_mark(data)
+        return ended, structure.check(ended, kind), True
 
 
 def upright_rgb(

@@ -8,7 +8,6 @@ from typing import Literal
 
 from PIL import Image
 
-from shared.errors import InvalidInput
 from shared.images.decoding import ImageLimits, open_picture, upright_rgb
 from shared.images.formats import recognise
 
@@ -44,10 +43,8 @@ def normalise(
 
     Raises:
         UnsupportedFormat, ImageTooLarge, UndecodableImage, OutOfMemory: as ``shared.images.decode``.
-        InvalidInput: the picture is long and thin, so that a side would have too few pixels after scaling.
     """
     with open_picture(data, limits) as picture:
-        _check_shape(picture.size, max_side_px, limits.min_side_px)
         fitted = _fitted(picture, limits, max_side_px)
     while True:
         for quality in _QUALITIES:
@@ -56,16 +53,8 @@ def normalise(
             if len(written) <= max_bytes:
                 format = recognise(data).picture or ""
                 return NormalisedImage(written, fitted.width, fitted.height, format)
-        fitted = fitted.resize(_scaled(fitted.size, 3 * max(fitted.size) // 4), Image.Resampling.BICUBIC)
-
-
-def _check_shape(size: tuple[int, int], max_side_px: int, min_side_px: int) -> None:
-    """Reject pictures that would be too small after scaling; the error has their original size."""
-    if min(_scaled(size, max_side_px)) < min_side_px:
-        raise InvalidInput(
-            f"The picture is {size[0]} by {size[1]} pixels, too long and thin for a search: no side may be "
-            f"more than {max_side_px // min_side_px} times the other. Crop it to the searched object.",
-            "image",
+        fitted = fitted.resize(
+            _scaled(fitted.size, 3 * max(fitted.size) // 4, limits.min_side_px), Image.Resampling.BICUBIC
         )
 
 
@@ -84,15 +73,19 @@ def rendition(
 
 def _fitted(picture: Image.Image, limits: ImageLimits, max_side_px: int) -> Image.Image:
     """Load upright RGB, scaled down so that the longer side is at most ``max_side_px``."""
-    upright = upright_rgb(picture, limits, _scaled(picture.size, max_side_px))
-    size = _scaled(upright.size, max_side_px)
+    upright = upright_rgb(picture, limits, _scaled(picture.size, max_side_px, limits.min_side_px))
+    size = _scaled(upright.size, max_side_px, limits.min_side_px)
     return upright if size == upright.size else upright.resize(size, Image.Resampling.BICUBIC)
 
 
-def _scaled(size: tuple[int, int], max_side_px: int) -> tuple[int, int]:
-    """Return the size scaled to a longer side of at most ``max_side_px``, and at least one pixel per side."""
+def _scaled(size: tuple[int, int], max_side_px: int, min_side_px: int = 1) -> tuple[int, int]:
+    """Return the size scaled to a longer side of at most ``max_side_px``.
+
+    A side keeps at least ``min_side_px`` pixels, or all that it has: a long thin picture becomes less thin.
+    """
     scale = min(1.0, max_side_px / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    width, height = (max(min(side, min_side_px), round(side * scale)) for side in size)
+    return width, height
 
 
 def _written(picture: Image.Image, format: str, **options: int) -> bytes:

@@ -32,7 +32,7 @@ _SOS, _EOI = 0xDA, 0xD9
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset((0xC0, 0xC1))
 
-_CUT_OFF: Final = "The picture is truncated: send the whole file."
+CUT_OFF: Final = "The picture is truncated: send the whole file."
 _DAMAGED: Final = "The picture is damaged: export or take it again."
 _OVERLOADED: Final = "The picture has far more parts than cameras write: save it again as a plain JPEG."
 
@@ -83,7 +83,7 @@ def _check_jpeg(data: bytes) -> JpegLayout:
     while True:
         found = _JPEG_MARKER.search(data, at, at + MAX_JPEG_FILL_BYTES)
         if found is None:
-            raise UndecodableImage(_CUT_OFF if at + 2 >= len(data) else _DAMAGED)
+            raise UndecodableImage(CUT_OFF if at + 2 >= len(data) else _DAMAGED)
         fill_bytes += found.start() - at
         marker, at = data[found.end() - 1], found.end()
         segments += 1
@@ -102,7 +102,7 @@ def _check_jpeg(data: bytes) -> JpegLayout:
                 raise UndecodableImage(_OVERLOADED)
             end = _JPEG_SCAN_END.search(data, at)
             if end is None:
-                raise UndecodableImage(_CUT_OFF)
+                raise UndecodableImage(CUT_OFF)
             if data.find(_JPEG_FILL, at, end.start()) >= 0:
                 raise UndecodableImage(_OVERLOADED)
             at = end.start()
@@ -114,7 +114,7 @@ def _check_png(data: bytes) -> None:
     for _ in range(MAX_PNG_CHUNKS):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if end > len(data):
-            raise UndecodableImage(_CUT_OFF)
+            raise UndecodableImage(CUT_OFF)
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise UndecodableImage(_DAMAGED)
         if data[at + 4 : at + 8] == b"IEND":
@@ -142,7 +142,7 @@ def count_gif_frames(data: bytes, at_most: int) -> int:
         elif frames:
             return frames
         else:
-            raise UndecodableImage(_DAMAGED if block else _CUT_OFF)
+            raise UndecodableImage(_DAMAGED if block else CUT_OFF)
 
 
 def _gif_table_bytes(data: bytes, at: int) -> int:
@@ -160,7 +160,7 @@ def _skip_gif_blocks(data: bytes, at: int, blocks_left: int) -> tuple[int, int]:
         if data[at] == 0:
             return at + 1, blocks_left
         at += data[at] + 1
-    raise UndecodableImage(_CUT_OFF)
+    raise UndecodableImage(CUT_OFF)
 
 
 def webp_canvas(data: bytes) -> tuple[int, int] | None:

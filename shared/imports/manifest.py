@@ -91,7 +91,7 @@ def _table_rows(table: Table) -> Iterator[Row]:
 
 
 def _folder_rows(source: Source, reading: Reading) -> Iterator[Row]:
-    reader = _RowReader("", reading, PriceStyle())
+    reader = _RowReader("", reading, PriceStyle(), has_file_names=True)
     for number, record in enumerate(folder_records(source), start=1):
         if isinstance(record, BadFile):
             problem = record.reason, record.message
@@ -107,11 +107,13 @@ class _RowReader:
     Attributes:
         base: folder of the manifest, with a slash, or empty.
         prices: how the file writes prices.
+        has_file_names: whether pictures are named as their files are, not as a person writes them.
     """
 
     base: str
     reading: Reading
     prices: PriceStyle
+    has_file_names: bool = False
 
     def row(self, number: int, record: dict[str, Any] | str) -> Row:
         """Return a record as a product, or what is wrong with it."""
@@ -144,6 +146,8 @@ class _RowReader:
         found = record.get("images") or []
         if not isinstance(found, list) or not all(isinstance(n, str) and n for n in found):
             raise ValueError("`images` is a list of addresses, or of file names relative to the manifest.")
+        if self.has_file_names:
+            return list(found)
         pictures = [to_picture_name(name) for name in found]
         return list(dict.fromkeys(n if is_address(n) else self.base + n for n in pictures))
 

@@ -151,8 +151,8 @@ class ManifestAlone:
     def open(self, name: str) -> BinaryIO:
         if name != self.manifest:
             raise ImageMissing(
-                f"{missing_picture(name)} Only the manifest was sent: send an archive of manifest and "
-                "images, or name the images by their addresses."
+                f"{missing_picture(name).removesuffix('.')}: only the manifest was sent. Send an archive of "
+                "the manifest and its images, or name the images by their addresses."
             )
         return self.opener()
 

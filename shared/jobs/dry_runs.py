@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from shared.catalogue.store import CatalogueStore
 from shared.contracts.states import JobKind, JobState
-from shared.contracts.stored import as_object
+from shared.contracts.stored import NEEDS, as_object
 from shared.database import Database
 from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.database.tables import Catalogue
 from shared.errors import Conflict
+from shared.imports.mapping import check_fields
 from shared.jobs.control import find_job
 from shared.jobs.repository import DRY_RUN_PREFIX, JobRepository
 
@@ -19,6 +20,25 @@ class DryRuns:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._jobs = JobRepository(database)
+
+    def check_again(self, job_id: str, mapping: dict[str, list[str]]) -> AcceptedRequest:
+        """Commit another dry run of the same source, with another meaning of its columns.
+
+        Raises:
+            UnknownJob.
+            Conflict: the job is no dry run.
+            InvalidInput: a field does not exist.
+        """
+        check_fields(mapping)
+        with self._database.read() as session:
+            job = find_job(session, job_id)
+            if job.kind != JobKind.IMPORT or not as_object(job.options).get("dry_run"):
+                raise Conflict("This job is not a dry run: there is nothing to check again.")
+            place = session.get_one(Catalogue, job.catalogue_id)
+            catalogue = place.deleted_name or place.name
+            options = {**as_object(job.options), "mapping": mapping, NEEDS: 2}
+            source = as_object(job.source)
+        return self._jobs.create_import(catalogue, source, None, options)
 
     def start(self, job_id: str) -> AcceptedRequest:
         """Commit the import of a finished dry run; repeated calls return the same import.

@@ -61,11 +61,13 @@ def list_stages(job: JobOut) -> list[tuple[str, float, float]]:
 @blueprint.post("/manage/jobs/<job_id>/<action>")
 def run_job_action(job_id: str, action: str) -> AnyResponse:
     """Pause, resume, cancel or retry a job, or start the import of a dry run; redirect to the job."""
-    if action in ("start", "retry"):
+    if action in ("start", "retry", "map"):
         services().broker.require_writable()
     if action == "start":
         require_upload(job_id)
         return redirect_to_job(services().dry_runs.start(job_id))
+    if action == "map":
+        return redirect_to_job(services().dry_runs.check_again(job_id, _mapping()))
     if action == "retry":
         job_id = create_retry(job_id, request.form.get("reason") or None)
     elif action in _ACTIONS:
@@ -73,6 +75,15 @@ def run_job_action(job_id: str, action: str) -> AnyResponse:
     else:
         raise NotFound("Unknown action. Go back and use the buttons on the job's page.")
     return redirect_to(url_for("manage.show_job", job_id=job_id))
+
+
+def _mapping() -> dict[str, list[str]]:
+    """Return the columns of each field that the form of a dry run says."""
+    mapping: dict[str, list[str]] = {}
+    columns, fields = request.form.getlist("column"), request.form.getlist("field")
+    for column, field in zip(columns, fields, strict=False):
+        mapping.setdefault(field or f"attributes.{column}", []).append(column)
+    return mapping
 
 
 def _pause(job_id: str) -> None:

@@ -25,6 +25,7 @@ from shared.jobs.plan import STRETCH
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
 from worker.indexes.versions import IndexVersion, live_index, live_or_new, open_collection
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
+from worker.jobs.manifest_preview import describe_columns, preview_products
 from worker.jobs.reconcile import reconcile
 from worker.jobs.sync import deletions, is_torn
 from worker.products.context import JobContext
@@ -92,9 +93,9 @@ class ImportProducts:
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         """Compare index and catalogue, or report what a dry run found."""
         options = _options(claim)
+        if options.dry_run:
+            return {"dry_run": self._dry_run_report(claim, options)}
         with self.context.database.read() as session:
-            if options.dry_run:
-                return {"dry_run": dry_run_report(session, claim, options)}
             live = live_index(session, claim.catalogue_id)
             is_small = _is_small(session, claim)
         if live is None:
@@ -107,6 +108,16 @@ class ImportProducts:
             text = f"{report.missing:,} rows are missing from the index: `vitrine reconcile {claim.catalogue}"
             self.context.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
         return {"reconcile": report.as_json()}
+
+    def _dry_run_report(self, claim: ChunkClaim, options: ImportOptions) -> dict[str, Any]:
+        context = self.context
+        with self._source(claim) as source:
+            columns = describe_columns(source, self._reading(claim, options))
+            limit = context.limits.max_bytes
+            products = preview_products(context.database, claim, source, context.pictures, limit)
+        with context.database.read() as session:
+            report = dry_run_report(session, claim, options)
+        return {**report, "manifest": columns, "products": products}
 
     def _reading(self, claim: ChunkClaim, options: ImportOptions) -> Reading:
         """Return how the manifest is read: as the request says, else as the catalogue keeps it."""
