@@ -79,8 +79,9 @@ def import_(
 ) -> int:
     """Import products from SOURCE.
 
-    SOURCE is a folder of images, a manifest or feed (CSV, JSON, XML, Excel, Parquet), an archive (.zip, .tar, .tar.gz,
-    .tar.zst), or an address that the server reads (s3://bucket/prefix, https://shop.example/products.csv).
+    SOURCE is a folder of images, a manifest or feed (CSV, JSON, XML, Excel, Parquet), an archive
+    (.zip, .tar, .tar.gz, .tar.zst), or an address that the server reads (s3://bucket/prefix,
+    https://shop.example/products.csv).
     """
     if sync and metadata_only:
         raise click.UsageError("--sync deletes products, --metadata-only updates data only: choose one.")
