@@ -273,8 +273,8 @@ def raw_zip(members: list[tuple[bytes, bytes]], flags: int = 0) -> bytes:
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_names_of_zips_without_a_mark_match_the_manifest(encoding: str, name: str, form: str) -> None:
     """Case 11."""
-    if form == "NFD" and encoding != "utf-8":
-        pytest.skip("code pages have no marks of their own")
+    # Code pages have no marks of their own: there is one form of a name.
+    form = form if encoding == "utf-8" else "NFC"
     raw = unicodedata.normalize(form, f"shop/bilder/{name}").encode(encoding)
     manifest = f"product_id,images\na-1,bilder/{name}\n".encode()
     source = opened(raw_zip([(b"shop/products.csv", manifest), (raw, b"x")]))
