@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from shared.catalogue.store import CatalogueStore
+from contextlib import suppress
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
 from shared.contracts.states import JobKind, JobState
 from shared.contracts.stored import NEEDS, as_object
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.database.tables import Catalogue
 from shared.errors import Conflict
@@ -60,6 +65,12 @@ class DryRuns:
             catalogue = str(place.deleted_name) if is_new else place.name
             source, options = as_object(job.source), {**job.options, "dry_run": False}
         if is_new:
-            CatalogueStore(self._database).create(catalogue)
+            self._create_catalogue(catalogue)
         once = Idempotent(f"dry-run {job_id}", job_id)
         return self._jobs.create_import(catalogue, source, once, options)
+
+    def _create_catalogue(self, name: str) -> None:
+        """Create the catalogue of a dry run that had none, unless another request was faster."""
+        with suppress(IntegrityError), self._database.write() as session:
+            if session.scalar(select(Catalogue.id).where(Catalogue.name == name)) is None:
+                session.add(Catalogue(name=name, created_at=now_s()))

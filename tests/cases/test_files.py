@@ -21,6 +21,7 @@ from shared.errors import ImageMissing, InvalidManifest
 from shared.imports.archives import ArchiveSource, Caps, index_archive
 from shared.imports.manifest import read_rows
 from shared.imports.sources import FolderSource
+from shared.jobs.dry_runs import DryRuns
 from tests.builders import jpeg
 from tests.cases.feeds import workbook
 from tests.packing import archive, opened, pictures
@@ -362,3 +363,33 @@ def test_a_unicode_field_names_a_member() -> None:
         member.extra = struct.pack("<HH", 0x7075, len(field)) + field
         file.writestr(member, b"x")
     assert opened(packed.getvalue()).open("stühle.jpg").read() == b"x"
+
+
+def test_the_import_of_a_dry_run_creates_the_catalogue_and_keeps_its_mapping(shop: Shop) -> None:
+    files = {**pictures(1), "products.csv": "Nr,Text,Foto1\n7,Stuhl,p0.jpg\n"}
+    mapping = {"product_id": ["Nr"], "title": ["Text"], "images": ["Foto1"]}
+    first = shop.accept_import(files, "fresh", dry_run=True, mapping=mapping)
+    shop.done(first)
+    report = shop.jobs.status(first).report
+    assert report is not None
+    columns = report["dry_run"]["manifest"]["columns"]
+    assert {c["column"]: c["field"] for c in columns} == {
+        "Nr": "product_id",
+        "Text": "title",
+        "Foto1": "images",
+    }
+    (product,) = report["dry_run"]["products"]
+    assert (product["product_id"], product["titles"]) == ("7", {"en": "Stuhl"})
+    assert product["picture"].startswith("data:image/jpeg;base64,")
+    job = DryRuns(shop.database).start(first).id
+    shop.done(job)
+    assert shop.jobs.status(job).counts.new == 1
+    assert shop.catalogue.import_mapping("fresh") == mapping
+    again = shop.accept_import({**files, "products.csv": "Nr,Text,Foto1\n7,Sessel,p0.jpg\n"}, "fresh")
+    shop.done(again)
+    assert shop.jobs.status(again).counts.changed == 1, "the kept mapping is used"
+    other = DryRuns(shop.database).check_again(first, {**mapping, "ignore": ["Text"]}).id
+    shop.done(other)
+    found = shop.jobs.status(other).report
+    assert found is not None
+    assert "titles" not in found["dry_run"]["products"][0]
