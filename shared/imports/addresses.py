@@ -14,6 +14,7 @@ from shared.errors import BodyTooLarge, ImageTooLarge, Refused, Unreachable
 from shared.imports.kinds import S3, is_under_s3_roots
 from shared.imports.sources import Source, UnreadFile, unread_files
 from shared.net.addresses import join_address, parse_web_address
+from shared.net.url_fetch import HttpStatusError
 from shared.process.backoff import CoolDown
 
 #: Maximum number of concurrent requests to one site from this process.
@@ -23,12 +24,21 @@ _DEADLINES_S = (6.0, 3.5)
 #: Consecutive failures after which a site is skipped for a while, because a dead one would stall the import.
 _MAX_FAILURES = 4
 _COOL_DOWN_S = 30.0
+#: Answers that may be another one a moment later.
+_RETRIED_STATUSES = frozenset((408, 425, 429, 500, 502, 503, 504))
+#: Pause before the retry of such an answer that states none, and the longest one that is waited for.
+_DEFAULT_PAUSE_S = 0.5
+_MAX_PAUSE_S = 20.0
+#: Longest time for which a site that asked for a longer pause is skipped.
+_MAX_SKIP_S = 3600.0
 _WEB = ("http://", "https://")
 
 
 @dataclass
 class _Site:
     cool_down: CoolDown
+    #: Monotonic seconds before which the site asked to be left alone.
+    asked_after: float = float("-inf")
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MAX_CONCURRENT))
 
 
@@ -46,6 +56,7 @@ class Fetcher:
     allowed: bool
     max_bytes: int
     clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
         self._sites: dict[str, _Site] = {}
@@ -77,12 +88,29 @@ class Fetcher:
     def _fetch_with_retry(self, site: _Site, address: str) -> bytes:
         try:
             return self._fetch(site, address, _DEADLINES_S[0])
+        except HttpStatusError as error:
+            if error.status not in _RETRIED_STATUSES:
+                raise
+            self._wait(site, error.retry_after_s)
         except Unreachable:
-            return self._fetch(site, address, _DEADLINES_S[1])
+            pass
+        return self._fetch(site, address, _DEADLINES_S[1])
+
+    def _wait(self, site: _Site, retry_after_s: float | None) -> None:
+        """Wait as long as the server says, with all requests to it; raise if that is too long."""
+        pause_s = _DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s
+        if pause_s > _MAX_PAUSE_S:
+            site.asked_after = max(site.asked_after, self.clock() + min(pause_s, _MAX_SKIP_S))
+            raise Unreachable(f"The site asks for a pause of {pause_s:,.0f} s: import again after that.")
+        site.asked_after = max(site.asked_after, self.clock() + pause_s)
+        self.sleep(pause_s)
 
     def _fetch(self, site: _Site, address: str, deadline_s: float) -> bytes:
         try:
             data = self.fetch(address, self.max_bytes, deadline_s)
+        except HttpStatusError:
+            site.cool_down.record_success()  # it answered: one page that fails is no dead site
+            raise
         except Unreachable:
             site.cool_down.record_failure()
             raise
@@ -100,6 +128,10 @@ class Fetcher:
                 raise Unreachable(
                     f"{host} failed {_MAX_FAILURES} times in a row: it is skipped for {_COOL_DOWN_S:.0f} s."
                 )
+            if (pause_s := site.asked_after - self.clock()) > _MAX_PAUSE_S:
+                raise Unreachable(f"{host} asked for a pause, which ends in {pause_s:,.0f} s: import again.")
+            if pause_s > 0:
+                self.sleep(pause_s)
             yield site
 
 

@@ -12,8 +12,10 @@ import queue
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpcore
@@ -29,6 +31,9 @@ DEADLINE_S = 8.0
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (404, 410)
+#: Content codings that are unpacked, and the largest piece that comes out at once.
+_PACKED = ("gzip", "x-gzip", "deflate")
+_UNPACKED_BYTES = 1 << 20
 #: The only allocated range of IPv6 unicast. Outside it are embedded IPv4 addresses (64:ff9b::/96, ::/96),
 #: site-local (fec0::/10) and segment-routing (5f00::/16) addresses.
 _IPV6_UNICAST = ipaddress.IPv6Network("2000::/3")
@@ -44,6 +49,21 @@ _SPECIAL = tuple(
         ),
     )
 )
+
+
+class HttpStatusError(Unreachable):
+    """The server answered, and with something else than what was asked for.
+
+    Attributes:
+        retry_after_s: seconds after which the server says to ask again, None where it says nothing.
+    """
+
+    def __init__(self, status: int, retry_after_s: float | None = None) -> None:
+        super().__init__(f"The address answered {status}.", FIELD)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 Result = TypeVar("Result")
@@ -161,14 +181,49 @@ def _redirect(target: Target, answer: httpcore.Response) -> str | None:
     if answer.status in _GONE:
         raise ImageMissing(f"The address answered {answer.status}: it does not exist.", FIELD)
     if answer.status != httpx.codes.OK:
-        raise Unreachable(f"The address answered {answer.status}.", FIELD)
+        headers = httpx.Headers(answer.headers)
+        raise HttpStatusError(answer.status, retry_after_s(headers.get("retry-after")))
     return None
 
 
+def retry_after_s(text: str | None) -> float | None:
+    """Return the seconds of a header ``Retry-After``, which may also be a date; None if it is neither."""
+    if text is None:
+        return None
+    if text.strip().isdecimal() and len(text) < 10:
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
 def _pieces(answer: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
+    """Yield the body, unpacked if the server packed it though nobody asked for that."""
+    coding = httpx.Headers(answer.headers).get("content-encoding", "").strip().lower()
+    pieces: Iterable[bytes] = answer.iter_stream()
+    if coding in _PACKED:
+        pieces = _unpacked(pieces, max_bytes)
     size = 0
-    for piece in answer.iter_stream():
+    for piece in pieces:
         size += len(piece)
         if size > max_bytes:
             raise BodyTooLarge(f"The content of the address has more than {max_bytes:,} bytes.", FIELD)
         yield piece
+
+
+def _unpacked(pieces: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """Unpack gzip or zlib piece by piece, each into a bounded piece: it may unpack to a thousand times."""
+    # 32 + 15: a header of either kind.
+    unpacker = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    limit = min(_UNPACKED_BYTES, max_bytes + 1)
+    try:
+        for piece in pieces:
+            while piece and not unpacker.eof:
+                yield unpacker.decompress(piece, limit)
+                piece = unpacker.unconsumed_tail
+    except zlib.error as error:
+        raise Unreachable("The address delivers damaged gzip data.", FIELD) from error
+    if not unpacker.eof:
+        raise Unreachable("The address delivers gzip data that is cut off.", FIELD)

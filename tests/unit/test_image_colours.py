@@ -59,7 +59,7 @@ def picture_modes() -> dict[str, tuple[bytes, np.ndarray]]:
         ),
         "RGBA": (builders.encoded(np.dstack([rgb, half]), "PNG"), on_white),
         "RGBA WebP": (builders.encoded(np.dstack([rgb, half]), "WEBP", lossless=True), on_white),
-        "RGBA wholly clear red": (builders.encoded(clear, "PNG"), np.full_like(rgb, 255)),
+        "RGBA wholly clear red": (builders.encoded(clear, "PNG"), np.full_like(rgb, (255, 0, 0))),
         "LA": (builders.encoded(np.dstack([rgb[..., 0], half]), "PNG"), grey_on_white),
         "CMYK": (builders.encoded(cmyk), rgb),
         "16-bit grey": (builders.encoded(sixteen, "PNG"), grey),

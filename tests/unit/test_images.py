@@ -47,7 +47,7 @@ REFUSED = {
             "undecodable_image",
         )
         for format in ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "BMP")
-        for share in (0.3, 0.6, 0.99)
+        for share in (0.3, 0.6, 0.95)
     },
     "B03 JPEG cut at 10%": (builders.cut(SOUND_JPEG, 0.1), "undecodable_image"),
     "B03 PNG cut at 10%": (
