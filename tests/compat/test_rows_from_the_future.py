@@ -150,12 +150,12 @@ def test_a_newer_version_says_what_it_needs(
 ) -> None:
     """As a future version would: a field is listed, and rows that use it need that version."""
     database: Database = ledger._database
-    monkeypatch.setattr(SearchOptions, "NEEDED_BY", {"repeat": 2})
+    monkeypatch.setattr(SearchOptions, "NEEDED_BY", {"repeat": 3})
     plain = ledger.accept("shop", SearchOptions(top_k=3), SearchSource(query_key="a" * 64), ttl_s=600).id
     new = ledger.accept("shop", SearchOptions(repeat=True), SearchSource(query_key="a" * 64), ttl_s=600).id
     with database.read() as session:
         rows = dict(session.execute(select(Search.id, Search.options)).all())
-    assert rows == {plain: {"top_k": 3}, new: {"repeat": True, "needs": 2}}
+    assert rows == {plain: {"top_k": 3}, new: {"repeat": True, "needs": 3}}
     assert answer_all(SearchQueue(database, "old", 30, TRIES)) == [plain]
 
 

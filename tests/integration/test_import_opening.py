@@ -308,9 +308,7 @@ def test_a_manifest_behind_an_address_is_fetched_once(
         assert read(make(addresses=True), source) == {"p1": b"a picture"}
     picture = "https://shop.example/feeds/pictures/a.jpg"
     assert asked == [source["url"], picture, picture]
-    assert store.exists(f"{derived_name_prefix('job-1')}-fetched.csv", "imports")
-    with pytest.raises(InvalidManifest, match="name a manifest"):
-        read(make(addresses=True), {"url": "https://shop.example/a.jpg"})
+    assert store.exists(f"{derived_name_prefix('job-1')}-fetched.feed", "imports")
 
 
 def test_an_address_inside_the_private_network_ends_the_import(make: Callable[..., ImportSources]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shared.errors import InvalidInput, Refused
 from shared.imports.kinds import S3, archive_ending, is_under_s3_roots
+from shared.imports.pictures import has_picture_ending
 
 
 def resolve_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> dict[str, str]:
@@ -19,8 +20,11 @@ def resolve_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> 
     if source.startswith(("http://", "https://")):
         if not url_import:
             raise Refused("URL import is off (VITRINE_WEB__URL_IMPORT). Upload the file.", "source")
-        if archive_ending(source.partition("?")[0]):
-            raise InvalidInput("The URL must be that of a manifest or feed, not of an archive.", "source")
+        path = source.partition("?")[0]
+        if archive_ending(path) or has_picture_ending(path):
+            raise InvalidInput(
+                "The URL must be that of a manifest or feed, not of an archive or picture.", "source"
+            )
         return {"url": source}
     if source.startswith(S3):
         if is_under_s3_roots(source, roots):

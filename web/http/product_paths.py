@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 class ProductIdConverter(BaseConverter):
     """Matches an id with slashes too, since servers decode ``%2F`` before an address is matched."""
 
-    regex = ".+?"
+    regex = r"(?s:.+?)"  # line breaks too, so that the answer says what is wrong with them
     part_isolating = False
     weight = 200
 

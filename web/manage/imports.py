@@ -10,6 +10,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import ImportOptions, ImportRequest
+from shared.contracts.stored import stored
 from shared.database.idempotency import AcceptedRequest
 from shared.errors import InvalidInput, UnsupportedFormat, VitrineError
 from shared.imports.kinds import UPLOADS, media_type
@@ -101,4 +102,4 @@ def _import_source(name: str, fields: dict[str, Any]) -> AcceptedRequest:
     source = resolve_source(options.source, roots, url_import=parts.settings.web.url_import)
     if not options.dry_run:
         parts.catalogue.create(name)
-    return caller_jobs().create_import(name, source, None, options.model_dump(exclude={"source"}))
+    return caller_jobs().create_import(name, source, None, stored(options, exclude={"source"}))
