@@ -137,7 +137,7 @@ class _Packer:
     def _add(self, target: zipfile.ZipFile, name: str) -> None:
         with self._source.open(name) as file:
             if self._manifest is None and not has_picture_ending(name):
-                # A film beside the pictures need not be sent to be refused.
+                # A video next to the pictures need not be sent to be refused.
                 head = file.read(_HEAD_BYTES)
                 found = recognise(head)
                 if found.picture is None and not name.lower().endswith(MANIFEST_SUFFIXES):

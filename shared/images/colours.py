@@ -20,7 +20,7 @@ _SIXTEEN_TO_EIGHT: Final[NDArray[np.uint8]] = np.rint(np.arange(_SIXTEEN_BIT_WHI
 #: No profile of a camera or printer is larger than this.
 _MAX_PROFILE_BYTES: Final = 4_000_000
 _BAND_ROWS: Final = 256
-#: Colours that tell whether a profile is that of sRGB, and levels by which it may differ.
+#: Colours that show whether a profile is that of sRGB, and levels by which it may differ.
 _PROBED: Final = (*((v, v, v) for v in range(0, 256, 15)), (200, 30, 30), (30, 200, 30), (30, 30, 200))
 _UNSEEN_LEVELS: Final = 2
 
@@ -83,7 +83,7 @@ def _by_bands(
 
 
 def _keeps_colours(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether a conversion leaves colours as they are, within what nobody sees."""
+    """Whether a conversion leaves colours as they are, within an invisible difference."""
     shades = Image.new("RGB", (len(_PROBED), 1))
     shades.putdata(_PROBED)
     converted = ImageCms.applyTransform(shades, transform)

@@ -1,4 +1,4 @@
-"""Mends files that every browser shows: JPEGs without an end mark, PNGs with faults outside the pixels."""
+"""Repair files that every browser shows: JPEGs without an end mark, PNGs with faults outside the pixels."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MAX_KEPT: Final = 4_000_000
 
 
 class _Record(Lines):
-    """Lines of a CSV file that keeps those of the record at hand."""
+    """Lines of a CSV file that keeps those of the current record."""
 
     def __init__(self, file: BinaryIO, encoding: Encoding) -> None:
         super().__init__(file, encoding)

@@ -14,7 +14,7 @@ from shared.imports.sources import Source
 from shared.imports.spelling import is_hidden
 from shared.imports.tables import Reading, Table
 
-#: Files that are looked into; more of them than this are measurements, not manifests.
+#: Maximum number of files that are read; more of them than this are measurements, not manifests.
 _MAX_CANDIDATES: Final = 50
 _NAMES: Final = ("manifest", "products", "catalogue")
 _OLD_EXCEL: Final = ".xls"
@@ -24,7 +24,7 @@ def find_manifest(source: Source, reading: Reading | None = None) -> str | None:
     """Return the manifest's name, or None for a plain folder of images.
 
     It is the file nearest the top that has a column for product ids. A file that has none is a manifest
-    only where no picture lies above it or beside it, so that its error names it.
+    only where no picture lies above it or next to it, so that its error names it.
 
     Raises:
         InvalidManifest: several files may be it.

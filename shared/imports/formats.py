@@ -24,7 +24,7 @@ class Format(StrEnum):
     PARQUET = "Parquet"
 
 
-#: Formats of text, whose encoding has to be found out; XML states its own.
+#: Formats of text, whose encoding has to be detected; XML states its own.
 TEXTS: Final = frozenset((Format.CSV, Format.JSON_LINES, Format.JSON_ARRAY))
 
 _REFUSED: Final = (

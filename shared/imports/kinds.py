@@ -24,7 +24,7 @@ UPLOADS = {
     "application/vnd.ms-excel": "csv",  # what browsers on Windows call CSV too
     "application/vnd.apache.parquet": "parquet",
 }
-#: Endings of files that may be manifests; what they are is told by their contents.
+#: Endings of files that may be manifests; their contents decide the format.
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".xml", ".xlsx", ".parquet")
 #: Endings under which other things than manifests are common too.
 WEAK_SUFFIXES = (".txt", ".json", ".xml")

@@ -116,7 +116,7 @@ class _RowReader:
     has_file_names: bool = False
 
     def row(self, number: int, record: dict[str, Any] | str) -> Row:
-        """Return a record as a product, or what is wrong with it."""
+        """Return a record as a product, or its error."""
         if isinstance(record, str):
             return Row(number, None, None, [], ("invalid_row", record))
         if (wrong := find_unstorable(record, _MAX_DEPTH)) is not None:

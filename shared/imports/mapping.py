@@ -128,7 +128,7 @@ def make_mapping(
     """Return what the columns of a file mean.
 
     Args:
-        wanted: what the owner says of some fields; the others are told by the names of the columns.
+        wanted: what the owner says of some fields; the names of the columns decide the others.
         strict: whether each column that ``wanted`` names must be there.
 
     Raises:

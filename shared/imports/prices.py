@@ -1,4 +1,4 @@
-"""Prices as texts: ``1.299,00`` and ``1,299.00`` are told apart by all prices of a file together."""
+"""Prices as texts: ``1.299,00`` and ``1,299.00`` are distinguished by all prices of a file together."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from shared.errors import InvalidManifest
 from shared.imports.text import MAX_LINE as MAX_LINE  # part of the same set of limits
 
-#: A record's number in the manifest, from 1, with its cells by column, or with what is wrong with it.
+#: A record's number in the manifest, from 1, with its cells by column, or its error.
 Numbered = tuple[int, dict[str, Any] | str]
 
 MAX_COLUMNS: Final = 500

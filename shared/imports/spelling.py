@@ -19,7 +19,7 @@ _CODE_PAGES: Final = (
     "cp936",
     "cp949",
 )
-#: Files that systems leave beside others, by their names in small letters.
+#: Files that systems leave next to others, by their names in small letters.
 _SYSTEM_FILES: Final = frozenset(
     ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin")
 )

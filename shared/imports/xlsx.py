@@ -24,7 +24,7 @@ _MAX_SHARED_CHARS: Final = 64_000_000
 _MAX_RATIO: Final = 200
 _MIN_UNPACKED_BYTES: Final = 128 * 2**20
 _MAX_MEMBERS: Final = 20_000
-#: Rows of each sheet in which the one with the columns is looked for.
+#: Rows of each sheet in which the one with the columns is searched.
 _MAX_BLANK_ROWS: Final = 100
 #: Built-in formats of numbers that are dates or times.
 _DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))

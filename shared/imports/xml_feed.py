@@ -43,7 +43,7 @@ def xml_records(file: BinaryIO, name: str) -> Iterator[Numbered]:
 
 
 class _Feed:
-    """A parser and the product at hand."""
+    """A parser and the product that it reads."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -141,7 +141,7 @@ class _Element:
             self._texts.append(text)
 
     def record(self) -> dict[str, Any] | str:
-        """Return the cells of a product, or what is wrong with it."""
+        """Return the cells of a product, or its error."""
         if self.size > MAX_LINE:
             return f"This product has more than {MAX_LINE:,} characters."
         if self.count > _MAX_CHILDREN:

@@ -1,4 +1,4 @@
-"""What the columns of a catalogue's manifests mean, as its owner said."""
+"""What the columns of a catalogue's manifests mean, as its owner stated."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def resolve_source(source: str, roots: tuple[str, ...], *, url_import: bool) -> 
     if source.startswith(("http://", "https://")):
         if not url_import:
             raise Refused("URL import is off (VITRINE_WEB__URL_IMPORT). Upload the file.", "source")
-        path = source.partition("?")[0]
-        if archive_ending(path) or has_picture_ending(path):
+        location = source.partition("?")[0]
+        if archive_ending(location) or has_picture_ending(location):
             raise InvalidInput(
                 "The URL must be that of a manifest or feed, not of an archive or picture.", "source"
             )
