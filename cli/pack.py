@@ -16,7 +16,7 @@ from shared.errors import ImageMissing, InvalidInput, StorageUnavailable
 from shared.images.formats import recognise
 from shared.imports.find_manifest import find_manifest
 from shared.imports.folder_rows import UNREADABLE_FILE
-from shared.imports.kinds import LEFT_OUT, MANIFEST_SUFFIXES, archive_ending
+from shared.imports.kinds import LEFT_OUT, MANIFEST_SUFFIXES, archive_ending, is_manifest
 from shared.imports.left_out import LeftOut, write_left_out
 from shared.imports.manifest import read_rows
 from shared.imports.pictures import has_picture_ending
@@ -140,7 +140,7 @@ class _Packer:
                 # A video next to the pictures need not be sent to be refused.
                 head = file.read(_HEAD_BYTES)
                 found = recognise(head)
-                if found.picture is None and not name.lower().endswith(MANIFEST_SUFFIXES):
+                if found.picture is None and not is_manifest(name):
                     what = found.name or "not a picture of a known format"
                     raise ImageMissing(f"{name!r} is {what}, so it is left out: send JPEG, PNG or WebP.")
                 file.seek(0)

@@ -1,6 +1,6 @@
 """Read Parquet manifests and zstd streams: the only importer of pyarrow, itself imported on demand.
 
-Manifests are read in a child process only: ``shared.imports.parquet``.
+Manifests are read in a child process only: ``shared.imports.sandboxed``.
 
 pyarrow is installed in the worker, which reads imports, and not in the web image.
 """

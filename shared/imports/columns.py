@@ -71,7 +71,15 @@ _COMMON: Final[dict[str, tuple[str, ...]]] = {
     "tags": ("tags", "tag", "keywords", "schlagwörter"),
     "images": (
         *("images", "image", "image link", "imagelink", "additional image link", "additionalimagelink"),
-        *("additional image links", "image url", "image urls", "imageurl", "image src", "variant image"),
+        *(
+            "additional image links",
+            "additionalimagelinks",
+            "image url",
+            "image urls",
+            "imageurl",
+            "image src",
+        ),
+        *("variant image", "image links", "imagelinks", "imageurls"),
         *("product image url", "variant image url", "picture", "pictures", "picture url", "photo", "photos"),
         *("photo url", "img", "imgurl", "imgurl alternative", "image path", "image file", "image name"),
         *("bild", "bilder", "bild url", "bildlink", "zusätzlicher bildlink", "produktbild", "foto", "fotos"),
@@ -118,20 +126,23 @@ class Platform:
     """Who writes such files.
 
     Attributes:
+        key: short name for programs.
         title: how people call it.
         signs: folded names of columns; a file of this platform has all of the first set, and one of the
             second.
         fields: what its columns mean where that differs from what others mean by them.
     """
 
+    key: str
     title: str
     signs: tuple[frozenset[str], frozenset[str]]
     fields: Mapping[str, str]
 
 
-VITRINE: Final = Platform("a Vitrine manifest", (frozenset(), frozenset()), {})
-OTHER: Final = Platform("a list of products", (frozenset(), frozenset()), {})
+VITRINE: Final = Platform("vitrine", "a Vitrine manifest", (frozenset(), frozenset()), {})
+OTHER: Final = Platform("other", "a list of products", (frozenset(), frozenset()), {})
 GOOGLE: Final = Platform(
+    "google",
     "a Google Merchant feed",
     (
         frozenset(("id", "title")),
@@ -140,6 +151,7 @@ GOOGLE: Final = Platform(
     {"product type": "category", "google product category": "attributes.google_product_category"},
 )
 SHOPIFY: Final = Platform(
+    "shopify",
     "a Shopify product export",
     (
         frozenset(("title",)),
@@ -168,6 +180,7 @@ SHOPIFY: Final = Platform(
     },
 )
 WOOCOMMERCE: Final = Platform(
+    "woocommerce",
     "a WooCommerce product export",
     (
         frozenset(("name",)),
@@ -249,6 +262,23 @@ def localised_field(column: str) -> str | None:
 def common_field(column: str) -> str | None:
     """Return the field that a column means in most files, None if none is known."""
     return _KNOWN.get(fold(column))
+
+
+def number_repeated(columns: Iterable[str]) -> list[str]:
+    """Return columns of pictures that have one name with numbers: feeds repeat ``additional_image_link``."""
+    counts: dict[str, int] = {}
+    numbered: list[str] = []
+    for column in columns:
+        counts[column] = count = counts.get(column, 0) + 1
+        is_repeated = count > 1 and common_field(column) == "images"
+        numbered.append(f"{column} {count}" if is_repeated else column)
+    return numbered
+
+
+def is_header(cells: Iterable[str]) -> bool:
+    """Return whether cells look like names of columns: one is an id, and another one is known too."""
+    cells = list(cells)
+    return count_known(cells) > 1 and any(common_field(cell) == "product_id" for cell in cells)
 
 
 def rank(column: str) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from itertools import chain
+import string
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 
 from shared.errors import InvalidManifest
-from shared.imports.columns import count_known
+from shared.imports.columns import count_known, is_header, number_repeated
 from shared.imports.records import MAX_COLUMNS, Numbered, check_columns, unreadable
 from shared.imports.text import BadLine, Encoding, Lines
 
@@ -17,6 +18,10 @@ _DELIMITERS: Final = ",;\t|"
 _MAX_BLANK_LINES: Final = 100
 #: Characters of a record that are kept to find the quote that was opened and not closed.
 _MAX_KEPT: Final = 4_000_000
+#: Lines that may stand above the columns, such as a title and a date.
+_MAX_TITLE_LINES: Final = 10
+#: White space around cells, and the mark with which old programs end files.
+_CELL_SPACE: Final = string.whitespace + "\u00a0\u2007\u202f\ufeff\x1a"
 
 
 class _Record(Lines):
@@ -25,6 +30,7 @@ class _Record(Lines):
     def __init__(self, file: BinaryIO, encoding: Encoding) -> None:
         super().__init__(file, encoding)
         self._kept: list[str] = []
+        self._pushed: list[str] = []
         self._size = 0
         self.first = 1
 
@@ -33,8 +39,17 @@ class _Record(Lines):
         self._kept.clear()
         self._size, self.first = 0, self.number + 1
 
+    def push_back(self, lines: Sequence[str]) -> None:
+        """Put lines back that were read last, to be read again."""
+        self._pushed = list(reversed(lines))
+        self.number -= len(lines)
+
     def __next__(self) -> str:
-        line = super().__next__()
+        if self._pushed:
+            line = self._pushed.pop()
+            self.number += 1
+        else:
+            line = super().__next__()
         self._size += len(line)
         if self._size <= _MAX_KEPT:
             self._kept.append(line)
@@ -107,9 +122,15 @@ def csv_records(
         if len(cells) > len(columns):
             yield lines.number, f"This row has {len(cells)} cells, and there are {len(columns)} columns."
             continue
-        record = {c: v for c, cell in zip(columns, cells, strict=False) if (v := cell.strip())}
+        record = {c: v for c, cell in zip(columns, cells, strict=False) if (v := _plain(cell))}
         if record:
             yield lines.number, _named(record)
+
+
+def _plain(cell: str) -> str:
+    """Return the text of a cell; ``="00123"`` is how exports keep Excel from making a number of it."""
+    text = cell.strip(_CELL_SPACE)
+    return text[2:-1].replace('""', '"') if text.startswith('="') and text.endswith('"') else text
 
 
 def _named(record: dict[str, Any]) -> dict[str, Any] | str:
@@ -124,7 +145,7 @@ def _header(lines: _Record, name: str) -> tuple[list[str], str]:
         first, stated = _first_line(lines)
         delimiter = stated or _best_delimiter(first)
         reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-        columns = [column.strip().strip("\ufeff") for column in next(reader, [])]
+        columns = number_repeated(column.strip().strip("\ufeff") for column in next(reader, []))
     except (csv.Error, BadLine) as error:
         raise unreadable(name, error) from error
     if not any(columns):
@@ -144,8 +165,29 @@ def _first_line(lines: _Record) -> tuple[str, str | None]:
         if text.lower().startswith("sep=") and len(text) == 5:
             stated = text[4]
         elif line == "" or line.strip("\r\n\t ,;|"):
-            return line, stated
+            return _skip_titles(lines, line), stated
     raise BadLine(f"the first {_MAX_BLANK_LINES} lines are empty")
+
+
+def _skip_titles(lines: _Record, first: str) -> str:
+    """Return the line with the columns where titles, such as ``Price list 2026``, stand above it.
+
+    The first line counts unless it has no known column and a later one clearly names some.
+    """
+    if first == "" or count_known(_split(first)):
+        return first
+    later = list(islice(lines, _MAX_TITLE_LINES))
+    found = next((n for n, line in enumerate(later) if is_header(_split(line))), None)
+    lines.push_back(later if found is None else later[found + 1 :])
+    return first if found is None else later[found]
+
+
+def _split(line: str) -> list[str]:
+    """Return the cells of a line by its best delimiter."""
+    try:
+        return next(csv.reader([line], delimiter=_best_delimiter(line)), [])
+    except csv.Error:
+        return []
 
 
 def _best_delimiter(line: str) -> str:

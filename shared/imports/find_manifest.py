@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from shared.errors import InvalidManifest, VitrineError
-from shared.imports.kinds import MANIFEST_SUFFIXES, WEAK_SUFFIXES
+from shared.imports.kinds import is_doubtful_manifest, is_manifest
 from shared.imports.pictures import has_picture_ending
 from shared.imports.sources import Source
 from shared.imports.spelling import is_hidden
@@ -39,13 +39,13 @@ def find_manifest(source: Source, reading: Reading | None = None) -> str | None:
             if is_hidden(name):
                 continue
             beside = beside or has_picture_ending(name)
-            if name.lower().endswith((*MANIFEST_SUFFIXES, _OLD_EXCEL)):
+            if is_manifest(name) or name.lower().endswith(_OLD_EXCEL):
                 candidates.append(name)
         found = _recognised(source, candidates, reading, is_sure=not above)
         if found:
             return _only(found)
         if not above:
-            doubtful += [c for c in candidates if not c.lower().endswith(WEAK_SUFFIXES)]
+            doubtful += [c for c in candidates if not is_doubtful_manifest(c)]
         above = beside
     return doubtful[0] if doubtful else None
 
@@ -58,20 +58,21 @@ def _recognised(
     Args:
         is_sure: whether a single candidate with a strong ending needs no look: its own error is better.
     """
-    strong = [c for c in candidates if not c.lower().endswith(WEAK_SUFFIXES)]
+    strong = [c for c in candidates if not is_doubtful_manifest(c)]
     if is_sure and len(strong) == 1:
         return strong
-    if (
-        is_sure
-        and (named := [c for c in strong if PurePosixPath(c).stem.lower() in _NAMES])
-        and len(named) == 1
-    ):
+    if is_sure and (named := [c for c in strong if _stem(c) in _NAMES]) and len(named) == 1:
         return named
     return [c for c in candidates[:_MAX_CANDIDATES] if has_product_ids(source, c, reading)]
 
 
+def _stem(name: str) -> str:
+    """Return the name of a file in lower case without its endings, such as ``.csv.gz``."""
+    return PurePosixPath(name.lower().removesuffix(".gz")).stem
+
+
 def _only(found: Sequence[str]) -> str:
-    named = [name for name in found if PurePosixPath(name).stem.lower() in _NAMES]
+    named = [name for name in found if _stem(name) in _NAMES]
     if len(found) > 1 and len(named) != 1:
         raise InvalidManifest(
             f"Which is the manifest: {', '.join(sorted(found)[:5])}? Name one `manifest.csv`."

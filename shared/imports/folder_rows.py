@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from shared.contracts.product_ids import MAX_ID_BYTES
 from shared.errors import InvalidManifest, VitrineError
-from shared.imports.kinds import MANIFEST_SUFFIXES, WEAK_SUFFIXES
+from shared.imports.kinds import is_doubtful_manifest, is_manifest
 from shared.imports.pictures import has_picture_ending
 from shared.imports.sources import Source, unread_files
 from shared.imports.spelling import fold_name, is_hidden
@@ -54,7 +54,7 @@ def folder_records(source: Source) -> Iterator[dict[str, Any] | BadFile]:
         path = PurePosixPath(fold_name(name))
         if is_hidden(str(path)):
             continue
-        if name.lower().endswith(MANIFEST_SUFFIXES):
+        if is_manifest(name):
             tables.append(name)
             continue
         has_pictures = has_pictures or has_picture_ending(name)
@@ -87,7 +87,7 @@ def _id_of(key: str) -> str:
 
 
 def _no_manifest(source: Source, name: str) -> str:
-    if name.lower().endswith(WEAK_SUFFIXES):
+    if is_doubtful_manifest(name):
         return f"{name!r} is neither a picture nor a list of products."
     try:
         table = Table(source, name)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import BinaryIO, Final
 
 from shared.errors import InvalidManifest
+from shared.imports.json_arrays import find_array, is_spread_object
 from shared.imports.text import Encoding, Opener, detect_encoding
 
 #: Read to tell a format.
@@ -30,15 +31,13 @@ TEXTS: Final = frozenset((Format.CSV, Format.JSON_LINES, Format.JSON_ARRAY))
 _REFUSED: Final = (
     (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls): save it as .xlsx or CSV"),
     (b"%PDF-", "a PDF document: export the products as CSV or .xlsx"),
-    (b"\x1f\x8b", "a gzip file: unpack it, or send a .tar.gz archive"),
+    (b"\x1f\x8b", "a gzip file within a gzip file: unpack it once"),
+    (b"\xff\xfe\0\0", "UTF-32 text: save it as UTF-8"),
+    (b"\0\0\xfe\xff", "UTF-32 text: save it as UTF-8"),
     (b"Rar!", "a RAR archive: pack it as .zip"),
     (b"7z\xbc\xaf", "a 7z archive: pack it as .zip"),
     (b"\xff\xd8\xff", "a JPEG picture: send a manifest, or a folder or archive of pictures"),
     (b"\x89PNG", "a PNG picture: send a manifest, or a folder or archive of pictures"),
-)
-#: ``{"products": [{``: one object around all products, as shops' APIs answer.
-_WRAPPED: Final = re.compile(
-    r'\{\s*"(products|items|data|results|offers|entries|records|rows|catalogue|catalog)"\s*:\s*\[', re.I
 )
 _WEB_PAGE: Final = re.compile(r"<!doctype\s+html|<html\b", re.I)
 
@@ -73,8 +72,8 @@ def detect_format(opener: Opener, name: str) -> tuple[Format, Encoding]:
     if text.startswith("["):
         return Format.JSON_ARRAY, encoding
     if text.startswith("{"):
-        wrapped = _WRAPPED.match(text) is not None
-        return Format.JSON_ARRAY if wrapped else Format.JSON_LINES, encoding
+        is_document = find_array(text) is not None or is_spread_object(text)
+        return Format.JSON_ARRAY if is_document else Format.JSON_LINES, encoding
     return Format.CSV, encoding
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, NoReturn
 
 from shared.errors import InvalidManifest
+from shared.imports.json_arrays import find_array
 from shared.imports.records import Numbered, unreadable
 from shared.imports.text import (
     MAX_LINE,
@@ -22,8 +23,6 @@ from shared.imports.text import (
 
 _PIECE_CHARS: Final = 64 * 1024
 _SPACE: Final = re.compile(r"[\s,]*")
-#: What stands before the first product: a bracket, or the key of an object that holds the array.
-_BEGINNING: Final = re.compile(r'\s*(?:\{\s*"[^"]{1,100}"\s*:\s*)?\[')
 
 
 def json_records(
@@ -46,24 +45,29 @@ def json_records(
             yield lines.number, f"This line cannot be read: {error}."
             continue
         if line.strip():
-            yield lines.number, _record(line)
+            yield lines.number, _record(line.strip().removesuffix(","))
 
 
 def array_records(file: BinaryIO, encoding: Encoding, name: str) -> Iterator[Numbered]:
-    """Yield the objects of a JSON array, numbered from 1; the array may be a value of an outer object.
+    """Yield the objects of a JSON document, numbered from 1.
+
+    They are the elements of its array, which may be a value of outer objects, or objects one after another
+    that are spread over several lines each.
 
     Raises:
         InvalidManifest: it is no array, or is damaged: what follows a damaged object cannot be found.
     """
     text = open_text(file, encoding)
     buffer = text.read(_PIECE_CHARS).removeprefix("\ufeff")
-    begun = _BEGINNING.match(buffer)
-    if begun is None:
-        raise InvalidManifest(f"{name} is no JSON array of products.")
-    at, number, is_whole = begun.end(), 0, False
+    start, is_array = find_array(buffer), True
+    if start is None:
+        start, is_array = 0, False
+        if not buffer.lstrip().startswith("{"):
+            raise InvalidManifest(f"{name} is no JSON array of products.")
+    at, number, is_whole = start, 0, False
     while True:
         at = _SPACE.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty text too
-        if at < len(buffer) and buffer[at] == "]":
+        if at < len(buffer) and buffer[at] == "]" and is_array:
             return
         if at < len(buffer):
             try:
@@ -82,6 +86,8 @@ def array_records(file: BinaryIO, encoding: Encoding, name: str) -> Iterator[Num
                 continue
         piece = text.read(_PIECE_CHARS)
         if not piece and is_whole:
+            if not is_array and at >= len(buffer):
+                return
             raise InvalidManifest(f"{name} ends after product {number}, before its closing bracket.")
         is_whole = not piece
         buffer, at = buffer[at:] + piece, 0
@@ -104,7 +110,9 @@ def _checked(record: Any, source: str, encoding: Encoding) -> dict[str, Any] | s
         check_text(source, encoding)
     except UndecodableLine as error:
         return f"This element cannot be read: {error}."
-    return record
+    if isinstance(node := record.get("node"), dict) and record.keys() <= {"node", "cursor"}:
+        return {**node}  # an edge of GraphQL
+    return {**record}
 
 
 def _damaged(name: str, number: int, error: Exception) -> InvalidManifest:

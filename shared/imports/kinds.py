@@ -43,7 +43,17 @@ S3 = "s3://"
 
 def is_manifest(name: str) -> bool:
     """Return whether a file of this name is a manifest."""
-    return name.lower().endswith(MANIFEST_SUFFIXES)
+    return _unpacked_name(name).endswith(MANIFEST_SUFFIXES)
+
+
+def is_doubtful_manifest(name: str) -> bool:
+    """Return whether other files than manifests commonly have the ending of this name too."""
+    return _unpacked_name(name).endswith(WEAK_SUFFIXES)
+
+
+def _unpacked_name(name: str) -> str:
+    """Return a name in lower case without the ending of gzip, in which any manifest may be packed."""
+    return name.lower().removesuffix(".gz")
 
 
 def needs_seeking(name: str) -> bool:
@@ -62,7 +72,7 @@ def archive_ending(name: str) -> str | None:
 def media_type(name: str) -> str | None:
     """Return the media type for uploading a file of this name, None for unsupported names."""
     ending = archive_ending(name) or (PurePosixPath(name).suffix.lower()[1:] if is_manifest(name) else None)
-    ending = {"ndjson": "jsonl", "json": "jsonl"}.get(ending or "", ending)
+    ending = {"ndjson": "jsonl", "json": "jsonl", "gz": "tgz"}.get(ending or "", ending)
     return next((media for media, known in UPLOADS.items() if known == ending), None)
 
 

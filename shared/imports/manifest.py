@@ -124,6 +124,9 @@ class _RowReader:
         product_id = record.get("product_id")
         if product_id is None or product_id == "":
             return Row(number, None, None, [], ("missing_product_id", "This row has no product_id."))
+        if not isinstance(product_id, str | int | float) or isinstance(product_id, bool):
+            text = f"{str(product_id)[:80]!r} is no product id: write a text or a number."
+            return Row(number, None, None, [], ("invalid_product_id", text))
         # A spreadsheet or pandas may have made a number of it.
         whole = isinstance(product_id, float) and product_id.is_integer()
         product_id = str(int(product_id) if whole else product_id)
@@ -175,7 +178,7 @@ class _RowReader:
         if written.sign is not None and known not in SHARED_SIGNS[written.sign]:
             raise ValueError(
                 f"currency: {price!r} does not say which currency {written.sign} is: write its three "
-                "letters, such as USD."
+                f"letters, such as {max(SHARED_SIGNS[written.sign])}."
             )
         check_decimals(amount, known)
         fields["price"] = str(amount)

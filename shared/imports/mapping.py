@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ from shared.imports.values import split_pictures
 FieldColumns = Mapping[str, Sequence[str]]
 _FIELD: Final = re.compile(r"attributes\.\S.{0,99}|(title|category)_[A-Za-z]{2,3}(_[A-Za-z0-9]{2,8})?")
 _PICTURE_KEYS: Final = ("src", "url", "link", "href")
+_NAME_KEYS: Final = ("name", "title", "label", "value")
+_MAX_PICTURE_DEPTH: Final = 4
 _TAG_SEPARATORS: Final = re.compile(r"\s*[|,;\n]\s*")
 _MARKUP: Final = re.compile(r"<(/?)(br|p|li|div|tr|h[1-6])\b[^>]*>|<[^>]{1,1000}>", re.I)
 
@@ -103,12 +105,10 @@ class ColumnMapping:
         """Return names and addresses in a cell; what is none of either stays, to be refused later."""
         values = value if isinstance(value, list) else [value]
         separators = "|" if self.platform is VITRINE else "|\n"
-        if self.platform is names.WOOCOMMERCE:
-            separators += ","
+        if self.platform is names.WOOCOMMERCE and not (isinstance(value, str) and "//" in value):
+            separators += ","  # addresses may have commas of their own
         found: list[Any] = []
-        for each in values:
-            if isinstance(each, dict):
-                each = next((each[key] for key in _PICTURE_KEYS if isinstance(each.get(key), str)), each)
+        for each in _flat_pictures(values):
             # A list holds whole names, in which a separator is a character like others.
             whole = isinstance(each, str) and isinstance(value, list) and self.platform is VITRINE
             found += [each] if whole or not isinstance(each, str) else split_pictures(each, separators)
@@ -116,7 +116,7 @@ class ColumnMapping:
 
     def _tags(self, value: Any) -> list[Any]:
         if not isinstance(value, str):
-            return value if isinstance(value, list) else [value]
+            return [_as_text(each) for each in value] if isinstance(value, list) else [value]
         own = self.platform is VITRINE or "|" in value
         parts = value.split("|") if own else _TAG_SEPARATORS.split(value)
         return [part.strip() for part in parts if part.strip()]
@@ -187,8 +187,27 @@ def joined(first: Any, second: Any) -> Any:
     return {**(first or {}), **(second or {})}
 
 
+def _flat_pictures(values: list[Any], depth: int = 0) -> Iterator[Any]:
+    """Yield the pictures of nested lists and objects, such as ``<images><image url=.../></images>``."""
+    for each in values:
+        inner: list[Any] | None = each if isinstance(each, list) else None
+        if isinstance(each, dict):
+            named = next((each[key] for key in _PICTURE_KEYS if isinstance(each.get(key), str)), None)
+            if named is not None:
+                yield named
+                continue
+            if all(isinstance(value, str | list | dict) for value in each.values()):
+                inner = list(each.values())
+        if inner is None or depth >= _MAX_PICTURE_DEPTH:
+            yield each
+        else:
+            yield from _flat_pictures(inner, depth + 1)
+
+
 def _as_text(value: Any) -> Any:
-    """Return a number as its digits: spreadsheets know no other kind of cell for it."""
+    """Return a number as its digits, and an object as its name, as shops' APIs write categories."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in _NAME_KEYS if isinstance(value.get(key), str)), value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

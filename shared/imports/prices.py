@@ -125,7 +125,9 @@ def split_amount(text: str) -> Amount:
     rest = plain[found.end() :]
     whole = _WHOLE.match(digits[-1:] + rest.split(" ")[0]) if digits[-1:] in ".," else None
     if whole is not None:
-        digits, rest = digits[:-1], rest[whole.end() - 1 :]
+        point, digits, rest = digits[-1], digits[:-1], rest[whole.end() - 1 :]
+        if digits.count("," if point == "." else "."):
+            digits += f"{point}0"  # 1.299,- proves its point, as 1.299,00 does
     words = f"{plain[: found.start()]} {rest}".strip()
     if digits[-1:] in (".", ",") or re.search(r"[.,]{2}", digits):
         raise _unclear(text)

@@ -48,7 +48,8 @@ def join_rows(records: Iterable[Numbered]) -> Iterator[Numbered]:
             yield number, record
             continue
         own = _of(record, _HANDLES)
-        if group and (own != handle or len(group) >= _MAX_ROWS):
+        # Rows without a handle are errors of their own, and belong to no product.
+        if group and (own is None or own != handle or len(group) >= _MAX_ROWS):
             yield group[0][0], _joined(group)
             group = []
         handle = own
@@ -85,8 +86,9 @@ def _join_pictures(product: dict[str, Any], rows: list[dict[str, Any]]) -> None:
 
 
 def _position(row: dict[str, Any]) -> int:
-    text = str(_of(row, _POSITIONS) or "")
-    return int(text) if text.isdecimal() else len(text) + 10**6
+    """Return the stated position of a row's picture; a spreadsheet may have written 1 as 1.0."""
+    text = str(_of(row, _POSITIONS) or "").removesuffix(".0")
+    return int(text) if text.isdecimal() else 10**6
 
 
 def _variant(row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:

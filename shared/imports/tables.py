@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -17,20 +14,18 @@ from shared.imports import columns as names
 from shared.imports import shopify
 from shared.imports.delimited import csv_columns, csv_records
 from shared.imports.formats import TEXTS, Format, detect_format
+from shared.imports.gzip_files import unpack_gzip
 from shared.imports.json_records import array_records, json_records
 from shared.imports.mapping import ColumnMapping, FieldColumns, make_mapping
-from shared.imports.parquet import parquet_records
 from shared.imports.prices import PriceStyle
 from shared.imports.records import Numbered
+from shared.imports.sandboxed import sandboxed_records
 from shared.imports.sources import Source
 from shared.imports.text import ENCODING_NAMES, Encoding
 from shared.imports.woocommerce import Variations
-from shared.imports.xlsx import xlsx_records
-from shared.imports.xml_feed import xml_records
 
 #: Records whose cells tell the columns of a format that does not name them first.
 _PEEKED: Final = 200
-_COPY_BYTES: Final = 1 << 20
 _SHOWN_COLUMNS: Final = 12
 
 
@@ -145,18 +140,13 @@ class Table:
         """Yield the rows of the file as they are."""
         format_, encoding = self._kind
         with self._opened() as file:
-            if format_ is Format.PARQUET:
-                if importlib.util.find_spec("pyarrow") is None:
-                    raise Misconfigured(
-                        "Parquet is read by pyarrow, which is not installed here: install it, or send the "
-                        "manifest as .csv or .jsonl."
-                    )
-                yield from parquet_records(file, self.name)
-            elif format_ is Format.XLSX:
-                with _seekable(file) as (whole, size):
-                    yield from xlsx_records(whole, size, self.name)
-            elif format_ is Format.XML:
-                yield from xml_records(file, self.name)
+            if format_ is Format.PARQUET and importlib.util.find_spec("pyarrow") is None:
+                raise Misconfigured(
+                    "Parquet is read by pyarrow, which is not installed here: install it, or send the "
+                    "manifest as .csv or .jsonl."
+                )
+            if format_ in (Format.PARQUET, Format.XLSX, Format.XML):
+                yield from sandboxed_records(file, self.name, format_)
             elif format_ is Format.JSON_ARRAY:
                 yield from array_records(file, encoding, self.name)
             elif format_ is Format.JSON_LINES:
@@ -166,17 +156,6 @@ class Table:
 
     def _opened(self) -> BinaryIO:
         try:
-            return self.source.open(self.name)
+            return unpack_gzip(self.source.open(self.name), self.name)
         except ImageMissing as error:
             raise InvalidManifest(error.message) from error
-
-
-@contextmanager
-def _seekable(file: BinaryIO) -> Iterator[tuple[BinaryIO, int]]:
-    """Yield a file that can be read anywhere, and its size; a member that is unpacked goes to disk."""
-    if file.seekable():
-        yield file, file.seek(0, 2)
-        return
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(file, copy, _COPY_BYTES)
-        yield cast(BinaryIO, copy), copy.tell()

@@ -14,14 +14,52 @@ _DECIMALS: Final = {
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
 #: Signs that one currency alone is written with. ``$`` and ``kr`` are not: several are.
-SIGNS: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "zł": "PLN"}
+SIGNS: Final = {
+    "€": "EUR",
+    "£": "GBP",
+    "₹": "INR",
+    "₺": "TRY",
+    "₽": "RUB",
+    "₩": "KRW",
+    "zł": "PLN",
+    "₴": "UAH",
+    "₪": "ILS",
+}
 #: Signs that say nothing alone, and agree with these currencies.
 SHARED_SIGNS: Final = {
     "$": frozenset(("USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "ARS", "CLP", "COP", "TWD")),
     "kr": frozenset(("SEK", "NOK", "DKK", "ISK")),
     "¥": frozenset(("JPY", "CNY")),
 }
-_NAMES: Final = {"EURO": "EUR", "EUROS": "EUR", "CHF.": "CHF", "FR.": "CHF", "US$": "USD"}
+_NAMES: Final = {
+    "EURO": "EUR",
+    "EUROS": "EUR",
+    "CHF.": "CHF",
+    "FR.": "CHF",
+    "FR": "CHF",
+    "SFR.": "CHF",
+    "TL": "TRY",
+    "US$": "USD",
+    "R$": "BRL",
+    "A$": "AUD",
+    "AU$": "AUD",
+    "C$": "CAD",
+    "CA$": "CAD",
+    "S$": "SGD",
+    "NZ$": "NZD",
+    "HK$": "HKD",
+    "NT$": "TWD",
+    "MX$": "MXN",
+    "KČ": "CZK",
+    "FT": "HUF",
+    "LEI": "RON",
+    "ЛВ": "BGN",
+    "ЛВ.": "BGN",
+    "ГРН": "UAH",
+    "ГРН.": "UAH",
+    "РУБ": "RUB",
+    "РУБ.": "RUB",
+}
 _CODE: Final = re.compile(r"[A-Z]{3}")
 
 #: Folded words of shops, Google, schema.org and WooCommerce for what can be bought.

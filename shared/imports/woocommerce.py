@@ -116,9 +116,18 @@ def _options(cells: dict[str, Any]) -> dict[str, Any]:
 
 def _with_attributes(record: dict[str, Any], cells: dict[str, Any]) -> dict[str, Any]:
     """Return the record with ``Attribute 1 name`` and its values as one cell called like the attribute."""
-    product = {c: v for c, v in record.items() if re.match(r"attribute \d", fold(c)) is None}
+    product = {c: _unescaped(c, v) for c, v in record.items() if re.match(r"attribute \d", fold(c)) is None}
     for name, values in _options(cells).get("options", {}).items():
         parts = [part.strip() for part in str(values).split(",") if part.strip()]
         key = "colour" if name.casefold() in _COLOURS else name
         product.setdefault(key, parts[0] if len(parts) == 1 else parts)
     return product
+
+
+def _unescaped(column: str, value: Any) -> Any:
+    """Return a cell without the backslashes that WooCommerce writes before commas and for line breaks."""
+    if not isinstance(value, str) or "\\" not in value:
+        return value
+    if "description" in fold(column) or "beschreibung" in fold(column):
+        value = value.replace("\\n", "\n")
+    return value.replace("\\,", ",")

@@ -8,12 +8,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from shared.errors import InvalidManifest
 from shared.imports.archives import Caps, check_zip_directory
-from shared.imports.columns import count_known
+from shared.imports.columns import count_known, is_header, number_repeated
 from shared.imports.records import MAX_COLUMNS, Numbered, check_columns
 from shared.imports.text import MAX_LINE
 
@@ -26,10 +27,16 @@ _MIN_UNPACKED_BYTES: Final = 128 * 2**20
 _MAX_MEMBERS: Final = 20_000
 #: Rows of each sheet in which the one with the columns is searched.
 _MAX_BLANK_ROWS: Final = 100
+#: Rows among which the one with the columns is, where titles stand above it.
+_MAX_TITLE_ROWS: Final = 10
 #: Built-in formats of numbers that are dates or times.
 _DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
 _DATE_CODE: Final = re.compile(r"[dy]|m{1,5}(?!\S*0)|h", re.I)
 _QUOTED: Final = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+#: Format of article numbers: 123 is shown as 00123.
+_ZEROS: Final = re.compile(r"0{2,20}")
+#: How the file format writes characters that XML has not, or that would be lost.
+_ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
 _NOT_A_WORKBOOK: Final = (
     "{} is no Excel workbook that can be read: open it and save it again as .xlsx, without a password."
@@ -68,7 +75,7 @@ def xlsx_records(file: BinaryIO, size: int, name: str) -> Iterator[Numbered]:
 
 
 def _records(rows: Iterator[Row], name: str) -> Iterator[Numbered]:
-    columns = _columns(rows)
+    columns, rows = _header(rows)
     check_columns(columns, name)
     for number, cells in rows:
         if record := _record(columns, cells):
@@ -88,14 +95,22 @@ def _record(columns: list[str], cells: list[Any]) -> dict[str, Any] | str:
     return record
 
 
-def _columns(rows: Iterator[Row]) -> list[str]:
-    for _, cells in rows:
-        names = ["" if cell is None else str(cell).strip() for cell in cells]
-        while names and not names[-1]:
-            names.pop()
-        if names:
-            return names
-    return []
+def _header(rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
+    """Return the names of the columns, and the rows below them; titles may stand above."""
+    later = list(islice((row for row in rows if any(_names(row[1]))), _MAX_TITLE_ROWS))
+    if not later:
+        return [], rows
+    at = 0
+    if not count_known(_names(later[0][1])):
+        at = next((n for n, (_, cells) in enumerate(later) if is_header(_names(cells))), 0)
+    return number_repeated(_names(later[at][1])), chain(later[at + 1 :], rows)
+
+
+def _names(cells: list[Any]) -> list[str]:
+    names = ["" if cell is None else str(cell).strip() for cell in cells]
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 class _CellError(str):
@@ -110,23 +125,23 @@ class _Workbook:
         self._name = name
         self._left_bytes = _MAX_RATIO * size + _MIN_UNPACKED_BYTES
         self._sheets, self._epoch = self._read_workbook()
-        self._dates = self._read_styles()
+        self._dates, self._padded = self._read_styles()
         self._shared = self._read_shared()
 
     def best_sheet(self) -> str:
         """Return the member of the sheet to read."""
         for sheet in self._sheets:
             rows = self.rows(sheet)
-            for _, (_, cells) in zip(range(_MAX_BLANK_ROWS), rows, strict=False):
+            for n, (_, cells) in zip(range(_MAX_BLANK_ROWS), rows, strict=False):
                 if count_known(str(cell) for cell in cells if cell is not None):
                     return sheet
-                if any(cells):
+                if n > _MAX_TITLE_ROWS:
                     break
         return self._sheets[0]
 
     def rows(self, sheet: str) -> Iterator[Row]:
         """Yield the number and cells of each row of a sheet."""
-        reader = _SheetReader(self._shared, self._dates, self._epoch)
+        reader = _SheetReader(self._shared, self._dates, self._padded, self._epoch)
         for piece, is_last in self._pieces(sheet):
             reader.parser.Parse(piece, is_last)
             done, reader.done = reader.done, []
@@ -169,8 +184,8 @@ class _Workbook:
             raise InvalidManifest(_NOT_A_WORKBOOK.format(self._name))
         return members, _EPOCH_1904 if any(dates) else _EPOCH
 
-    def _read_styles(self) -> frozenset[int]:
-        """Return the numbers of the styles whose cells hold dates."""
+    def _read_styles(self) -> tuple[frozenset[int], dict[int, int]]:
+        """Return the styles whose cells hold dates, and the digits of those that show leading zeros."""
         codes: dict[str, str] = {}
         used: list[str] = []
         section = [""]
@@ -185,7 +200,9 @@ class _Workbook:
 
         if "xl/styles.xml" in self._archive.namelist():
             self._walk("xl/styles.xml", start)
-        return frozenset(n for n, key in enumerate(used) if _is_date(key, codes.get(key)))
+        dates = frozenset(n for n, key in enumerate(used) if _is_date(key, codes.get(key)))
+        padded = {n: len(code) for n, key in enumerate(used) if _ZEROS.fullmatch(code := codes.get(key, ""))}
+        return dates, padded
 
     def _read_shared(self) -> list[str]:
         if "xl/sharedStrings.xml" not in self._archive.namelist():
@@ -250,9 +267,11 @@ class _SharedReader:
 class _SheetReader:
     """The cells of one sheet."""
 
-    def __init__(self, shared: list[str], dates: frozenset[int], epoch: datetime) -> None:
+    def __init__(
+        self, shared: list[str], dates: frozenset[int], padded: dict[int, int], epoch: datetime
+    ) -> None:
         self.done: list[Row] = []
-        self._shared, self._dates, self._epoch = shared, dates, epoch
+        self._shared, self._dates, self._padded, self._epoch = shared, dates, padded, epoch
         self._number = 0
         self._cells: list[Any] = []
         self._at = -1
@@ -297,17 +316,25 @@ class _SheetReader:
     def _value(self, text: str) -> Any:
         if self._type == "s":
             number = int(text) if text.isdecimal() else -1
-            return self._shared[number].strip() if 0 <= number < len(self._shared) else None
+            return _text(self._shared[number]) if 0 <= number < len(self._shared) else None
         if self._type in ("inlineStr", "str", "d"):
-            return text.strip()
+            return _text(text)
         if self._type == "b":
             return text == "1"
         if self._type == "e":
             return _CellError(text)
         if not text:
             return None
-        is_date = self._style.isdecimal() and int(self._style) in self._dates
-        return _date(float(text), self._epoch) if is_date else _number(text)
+        style = int(self._style) if self._style.isdecimal() else 0
+        if style in self._dates:
+            return _date(float(text), self._epoch)
+        value = _number(text)
+        digits = self._padded.get(style)
+        return f"{value:0{digits}d}" if digits and isinstance(value, int) else value
+
+
+def _text(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).strip()
 
 
 def _number(text: str) -> int | float | str:

@@ -6,6 +6,8 @@ reads piece by piece and keeps one product at a time.
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
@@ -17,6 +19,10 @@ from shared.imports.text import MAX_LINE
 #: Elements that are a product each: RSS, Atom, and what other shops call it.
 ITEM_NAMES: Final = frozenset(("item", "entry", "product", "offer", "shopitem", "produkt", "artikel"))
 _PIECE_BYTES: Final = 64 * 1024
+_DECLARED: Final = re.compile(rb"""<\?xml[^>]{1,100}?encoding\s*=\s*(["'])([A-Za-z0-9._-]{1,40})\1""")
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+#: Declared encodings that the parser reads itself; others are decoded before.
+_EXPAT_ENCODINGS: Final = frozenset(("utf-8", "utf-16", "iso-8859-1", "us-ascii"))
 _MAX_DEPTH: Final = 32
 #: Bytes that may pass without an element beginning or ending: a tag of a gigabyte would be kept whole.
 _MAX_SILENT_BYTES: Final = 8_000_000
@@ -33,13 +39,37 @@ def xml_records(file: BinaryIO, name: str) -> Iterator[Numbered]:
         InvalidManifest: it is not well-formed, declares a document type, or holds no product.
     """
     feed = _Feed(name)
-    while piece := file.read(_PIECE_BYTES):
+    for piece in _pieces(file, name):
         yield from feed.read(piece)
     yield from feed.read(b"", is_last=True)
     if not feed.count:
         raise InvalidManifest(
             f"{name} is XML without products: they are elements called {', '.join(sorted(ITEM_NAMES))}."
         )
+
+
+def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the bytes of a feed from its first element or declaration, in an encoding that expat reads."""
+    head = file.read(_PIECE_BYTES)
+    if not head.startswith(_UTF_16):
+        head = head.removeprefix(codecs.BOM_UTF8)
+        if head.lstrip().startswith(b"<?xml"):
+            head = head.lstrip()  # exporters print empty lines before the declaration
+    declared = _DECLARED.match(head)
+    label = declared[2].decode("ascii") if declared is not None else "utf-8"
+    if label.lower() in _EXPAT_ENCODINGS:
+        yield head
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+        return
+    try:
+        decoder = codecs.getincrementaldecoder(label)()
+        yield decoder.decode(head).replace(label, "utf-8", 1).encode()
+        while piece := file.read(_PIECE_BYTES):
+            yield decoder.decode(piece).encode()
+        yield decoder.decode(b"", True).encode()
+    except (LookupError, UnicodeError, AttributeError) as error:
+        raise InvalidManifest(f"{name} is not text in its encoding {label!r}: save it as UTF-8.") from error
 
 
 class _Feed:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 
 import pytest
 
 from shared.errors import InvalidManifest
 from shared.imports import xlsx
+from shared.imports.formats import Format
+from shared.imports.sandboxed import sandboxed_records
+from shared.sandbox import Budget
 from tests.cases.feeds import (
     GOOGLE_ATOM,
     GOOGLE_RSS,
@@ -187,7 +192,9 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b 
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", "web page"),
         (b"\n<html lang=de>", "web page"),
         (b"%PDF-1.7", "PDF"),
-        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"\x1f\x8b\x08\x00", "damaged gzip file"),
+        (gzip.compress(gzip.compress(b"id,title\n", mtime=0), mtime=0), "gzip file within"),
+        ("id,title\n".encode("utf-32"), "UTF-32"),
         (b"\xff\xd8\xff\xe0", "JPEG"),
         (f"{BOMB}<rss><channel><item><id>&b;</id></item></channel></rss>".encode(), "document type"),
         (b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><rss/>', "document type"),
@@ -212,7 +219,25 @@ def test_a_workbook_that_unpacks_to_far_too_much_is_refused(monkeypatch: pytest.
     assert reasons(rows_of(bomb)) == ["invalid_product_id"]
     monkeypatch.setattr(xlsx, "_MIN_UNPACKED_BYTES", 2**20)
     with pytest.raises(InvalidManifest, match="times its size"):
-        rows_of(bomb)
+        list(xlsx.xlsx_records(io.BytesIO(bomb), len(bomb), "feed.xlsx"))
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xml"])
+def test_a_file_that_takes_too_much_memory_is_refused_in_its_child(kind: str) -> None:
+    """Empty texts of a workbook cost eight bytes each, and count as no characters."""
+    if kind == "xlsx":
+        space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+        data = workbook([["id"]], **{"xl/sharedStrings.xml": f"<sst {space}>{'<si/>' * 3_000_000}</sst>"})
+        format_ = Format.XLSX
+    else:
+        data, format_ = f"<rss><item>{'<a/>' * 1_000_000}</item></rss>".encode(), Format.XML
+    budget = Budget(memory_bytes=8 * 2**20, cpu_s=30.0, wall_s=60.0)
+    if kind == "xml":  # the control: elements over the limit are not kept
+        (record,) = sandboxed_records(io.BytesIO(data), "feed", format_, budget)
+        assert "more than 2,000 elements" in str(record[1])
+        return
+    with pytest.raises(InvalidManifest, match="takes more than 8 MiB of memory"):
+        list(sandboxed_records(io.BytesIO(data), "feed", format_, budget))
 
 
 def test_an_item_of_a_feed_that_is_far_too_long_is_one_bad_row() -> None:

@@ -15,8 +15,9 @@ import pytest
 from shared.errors import ImageTooLarge, InvalidInput, InvalidManifest, VitrineError
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode, probe
 from shared.imports.archives import ArchiveSource, Caps, index_archive
+from shared.imports.formats import Format
 from shared.imports.manifest import read_rows
-from shared.imports.parquet import BUDGET, parquet_records
+from shared.imports.sandboxed import BUDGET, sandboxed_records
 from shared.imports.sources import ManifestAlone
 from shared.sandbox import Budget, ChildPool, PictureSandbox
 from shared.sandbox.budget import memory_for
@@ -146,7 +147,7 @@ def test_a_parquet_value_larger_than_the_budget_is_refused_by_its_child(data: st
     Path("/proc/self/clear_refs").write_text("5")
     before = peak_bytes(os.getpid())
     with pytest.raises(InvalidManifest, match=r"^feed\.parquet: .*(memory|bytes each|times its size)"):
-        list(parquet_records(io.BytesIO(made), "feed.parquet"))
+        list(sandboxed_records(io.BytesIO(made), "feed.parquet", Format.PARQUET))
     assert peak_bytes(os.getpid()) - before < 50_000_000, "it was this process that unpacked it"
 
 
@@ -162,5 +163,5 @@ def test_without_the_fence_the_same_files_go_over(pool: ChildPool) -> None:
     value = hostile_manifests.one_value_of_250_mb()
     roomy = Budget(8 * 10**9, BUDGET.cpu_s, BUDGET.wall_s)
     with pytest.raises(InvalidManifest, match="bytes each"):
-        list(parquet_records(io.BytesIO(value), "feed.parquet", roomy))
+        list(sandboxed_records(io.BytesIO(value), "feed.parquet", Format.PARQUET, roomy))
     assert 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > MAX_CHILD_BYTES

@@ -1,4 +1,7 @@
-"""Read Parquet manifests in a child process, because the sizes that they state may be wrong."""
+"""Read Parquet, Excel and XML manifests in a child process with limits.
+
+The sizes that these files state may be wrong, and their parsers are written in C.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from contextlib import closing
 from typing import BinaryIO, Final, cast
 
 from shared.errors import InvalidManifest, Unavailable
-from shared.imports.parquet_child import MAX_READ_BYTES
+from shared.imports.formats import Format
+from shared.imports.manifest_child import MAX_READ_BYTES
 from shared.imports.records import Numbered
 from shared.sandbox.budget import Budget
 from shared.sandbox.process import Child
@@ -25,40 +29,54 @@ _COPY_BYTES: Final = 1 << 20
 _MAX_ROWS_BYTES: Final = 256 * 2**20
 
 
-def parquet_records(file: BinaryIO, name: str, budget: Budget = BUDGET) -> Iterator[Numbered]:
-    """Yield the rows of a Parquet file as records, in constant memory of this process.
+#: Formats whose readers begin at the end of the file.
+_SEEKING: Final = frozenset((Format.PARQUET, Format.XLSX))
+_ADVICE: Final = {
+    Format.PARQUET: "Write it again with shorter texts, smaller pages and row groups of at most 10,000 rows, "
+    "or send it as .csv or .jsonl.",
+    Format.XLSX: "Save it as CSV.",
+    Format.XML: "Split it, or send it as CSV.",
+}
+
+
+def sandboxed_records(
+    file: BinaryIO, name: str, format_: Format, budget: Budget = BUDGET
+) -> Iterator[Numbered]:
+    """Yield the rows of a file as records, in constant memory of this process.
 
     Args:
         name: name of the file for error messages.
+        format_: Parquet, Excel or XML.
 
     Raises:
-        InvalidManifest: no Parquet file, too many columns, or over the budget.
-        Misconfigured: pyarrow is not installed.
+        InvalidManifest: the file is not of this format, has too many columns, or exceeds the budget.
+        Misconfigured: pyarrow, which Parquet needs, is not installed.
         Unavailable: the child cannot be started, or was killed from outside.
     """
-    if file.seekable():
-        yield from _records(file, name, budget)
+    if format_ not in _SEEKING or file.seekable():
+        yield from _records(file, name, format_, budget)
         return
-    # Parquet readers start at the end of the file, so a compressed member of an archive is copied to disk.
+    # A compressed member of an archive is copied to disk.
     with tempfile.TemporaryFile() as copy:
         shutil.copyfileobj(file, copy, _COPY_BYTES)
-        yield from _records(cast(BinaryIO, copy), name, budget)
+        yield from _records(cast(BinaryIO, copy), name, format_, budget)
 
 
-def _records(file: BinaryIO, name: str, budget: Budget) -> Iterator[Numbered]:
+def _records(file: BinaryIO, name: str, format_: Format, budget: Budget) -> Iterator[Numbered]:
     number = 0
-    with closing(_Reader(file, budget)) as reader:
+    with closing(_Reader(file, name, format_, budget)) as reader:
         try:
             for number, record in reader.rows():
                 yield number, record
         except InvalidManifest as error:
-            raise InvalidManifest(f"{name}: {error.message}") from error
+            # The other readers name the file.
+            prefix = f"{name}: " if format_ is Format.PARQUET else ""
+            raise InvalidManifest(prefix + error.message) from error
         except _BudgetExceeded as error:
             raise InvalidManifest(
-                f"{name}: the Parquet manifest takes more than {budget.memory_bytes // 2**20} MiB of memory "
-                f"or {budget.cpu_s:.0f} s of processor time for what follows row {number}. Write it again "
-                "with shorter texts, smaller pages and row groups of at most 10,000 rows, or send it as "
-                ".csv or .jsonl."
+                f"{name}: the {format_} manifest takes more than {budget.memory_bytes // 2**20} MiB of "
+                f"memory or {budget.cpu_s:.0f} s of processor time for what follows row {number}. "
+                f"{_ADVICE[format_]}"
             ) from error
 
 
@@ -69,10 +87,13 @@ class _BudgetExceeded(Exception):
 class _Reader:
     """A child that reads one file."""
 
-    def __init__(self, file: BinaryIO, budget: Budget) -> None:
+    def __init__(self, file: BinaryIO, name: str, format_: Format, budget: Budget) -> None:
         self._file = file
         self._budget = budget
-        self._child = Child("shared.imports.parquet_child", _COPY_BYTES)
+        self._is_stream = format_ not in _SEEKING
+        self._position = 0
+        self._head: Head = {"format": format_.value, "name": name}
+        self._child = Child("shared.imports.manifest_child", _COPY_BYTES)
 
     def close(self) -> None:
         self._child.kill()
@@ -80,7 +101,9 @@ class _Reader:
     def rows(self) -> Iterator[Numbered]:
         child, budget = self._child, self._budget
         child.wait_ready()
-        head: Head = {"size": self._size(), "memory_bytes": budget.memory_bytes, "cpu_s": budget.cpu_s}
+        head: Head = {**self._head, "memory_bytes": budget.memory_bytes, "cpu_s": budget.cpu_s}
+        if not self._is_stream:
+            head["size"] = self._size()
         try:
             child.send(head)
             until = time.monotonic() + budget.wall_s
@@ -114,5 +137,10 @@ class _Reader:
         if not 0 <= size <= MAX_READ_BYTES or offset < 0:
             raise _BudgetExceeded
         with translate_storage_errors("read an import"):
-            self._file.seek(offset)
-            return self._file.read(size)
+            if not self._is_stream:
+                self._file.seek(offset)
+            elif offset != self._position:
+                raise _BudgetExceeded
+            data = self._file.read(size)
+        self._position = offset + len(data)
+        return data
