@@ -16,6 +16,8 @@ def report_lines(job: JobOut) -> Iterator[str]:
     report = job.report or {}
     if "dry_run" in report:
         yield from _dry_run(report["dry_run"])
+    if "refetch" in report:
+        yield from _refetch(report["refetch"])
     if "reconcile" in report:
         yield from _reconcile(report["reconcile"], job)
     if "gate" in report:
@@ -122,6 +124,14 @@ def _dry_run(found: dict[str, Any]) -> Iterator[str]:
         yield f"It would take {duration(low)} to {duration(high)}, by {found['measured']}."
     if found["refused"]:
         yield f"It would be refused: {found['refused']}"
+
+
+def _refetch(found: dict[str, Any]) -> Iterator[str]:
+    """Yield how many pictures a second try at the end of the import fetched."""
+    yield (
+        f"{found['pictures']:,} pictures could not be fetched at first: {found.get('fetched', 0):,} came at "
+        "the second try."
+    )
 
 
 def _reconcile(found: dict[str, Any], job: JobOut) -> Iterator[str]:

@@ -28,6 +28,8 @@ _LOCKS: Final[dict[CatalogueLock, _Lock]] = {
     "update": _Lock(read=False, key_share=False),
 }
 
+#: Begins the names of the hidden rows that dry runs of new catalogues belong to.
+DRY_RUN_PREFIX: Final = "~dry-"
 #: Name of a catalogue, also after its deletion.
 display_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
 

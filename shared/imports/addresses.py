@@ -85,6 +85,14 @@ class Fetcher:
                     f"{address[:200]!r} is larger than {self.max_bytes:,} bytes: make it smaller."
                 ) from error
 
+    def pause_s(self) -> float:
+        """Return the seconds until every site that is skipped may be asked again."""
+        with self._lock:
+            sites = list(self._sites.values())
+        now = self.clock()
+        pauses = [max(site.asked_after - now, site.cool_down.left_s()) for site in sites]
+        return max(0.0, max(pauses, default=0.0))
+
     def _fetch_with_retry(self, site: _Site, address: str) -> bytes:
         try:
             return self._fetch(site, address, _DEADLINES_S[0])

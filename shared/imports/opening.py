@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from shared.errors import BodyTooLarge, ImageMissing, InvalidManifest, NotFound, Refused
 from shared.imports.addresses import Fetcher, WithAddresses
 from shared.imports.archives import ArchiveIndex, ArchiveSource, Caps, Window, index_archive
+from shared.imports.gzip_files import is_packed_tar
 from shared.imports.kinds import S3, archive_ending, derived_name_prefix, is_under_s3_roots
 from shared.imports.s3 import open_s3, read_s3, s3_source
 from shared.imports.sources import FolderSource, ManifestAlone, NoSource, Source, open_regular
@@ -89,6 +90,10 @@ class ImportSources:
         except ImageMissing as error:
             raise InvalidManifest(error.message) from error
 
+    def fetch_pause_s(self) -> float:
+        """Return the seconds until every site that is skipped may be asked for pictures again."""
+        return self._fetcher.pause_s()
+
     def _with_addresses(self, inner: Source, base: str | None = None) -> Source:
         return WithAddresses(inner, self._fetcher, self._read_s3, self._allowed.roots, base)
 
@@ -155,6 +160,12 @@ class ImportSources:
         if ending is None:
             yield ManifestAlone("manifest" + PurePosixPath(name).suffix, opener)
             return
+        if ending == "tgz":
+            with opener() as packed:
+                is_tar = is_packed_tar(packed)
+            if not is_tar:
+                yield ManifestAlone("manifest", opener)
+                return
         with self._plain(job_id, ending, opener, alive) as file:
             yield ArchiveSource(file, self._index(job_id, file, "zip" if ending == "zip" else "tar"))
 

@@ -10,13 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from shared.contracts.states import JobKind, JobState
 from shared.contracts.stored import NEEDS, as_object
 from shared.database import Database
+from shared.database.catalogue_rows import DRY_RUN_PREFIX
 from shared.database.clock import now_s
 from shared.database.idempotency import AcceptedRequest, Idempotent
 from shared.database.tables import Catalogue
 from shared.errors import Conflict
 from shared.imports.mapping import check_fields
 from shared.jobs.control import find_job
-from shared.jobs.repository import DRY_RUN_PREFIX, JobRepository
+from shared.jobs.repository import JobRepository
 
 
 class DryRuns:
@@ -39,8 +40,8 @@ class DryRuns:
             job = find_job(session, job_id)
             if job.kind != JobKind.IMPORT or not as_object(job.options).get("dry_run"):
                 raise Conflict("This job is not a dry run: there is nothing to check again.")
-            place = session.get_one(Catalogue, job.catalogue_id)
-            catalogue = place.deleted_name or place.name
+            catalogue_row = session.get_one(Catalogue, job.catalogue_id)
+            catalogue = catalogue_row.deleted_name or catalogue_row.name
             options = {**as_object(job.options), "mapping": mapping, NEEDS: 2}
             source = as_object(job.source)
         return self._jobs.create_import(catalogue, source, None, options)
@@ -60,9 +61,9 @@ class DryRuns:
                 raise Conflict("The dry run has not succeeded: wait for it, or start another import.")
             if (refused := as_object(as_object(job.report).get("dry_run")).get("refused")) is not None:
                 raise Conflict(str(refused))
-            place = session.get_one(Catalogue, job.catalogue_id)
-            is_new = place.name.startswith(DRY_RUN_PREFIX)
-            catalogue = str(place.deleted_name) if is_new else place.name
+            catalogue_row = session.get_one(Catalogue, job.catalogue_id)
+            is_new = catalogue_row.name.startswith(DRY_RUN_PREFIX)
+            catalogue = str(catalogue_row.deleted_name) if is_new else catalogue_row.name
             source, options = as_object(job.source), {**job.options, "dry_run": False}
         if is_new:
             self._create_catalogue(catalogue)

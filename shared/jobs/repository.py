@@ -14,7 +14,7 @@ from shared.contracts import Failure, FailurePage, JobOut, ProductIn
 from shared.contracts.states import OPEN_STATES, JobKind, JobState
 from shared.contracts.stored import NEEDS, as_object, needed_by, readable_views
 from shared.database import Database
-from shared.database.catalogue_rows import CatalogueLock, display_name, find_catalogue
+from shared.database.catalogue_rows import DRY_RUN_PREFIX, CatalogueLock, display_name, find_catalogue
 from shared.database.clock import now_s
 from shared.database.idempotency import (
     AcceptedRequest,
@@ -34,8 +34,6 @@ from shared.jobs.view import job_out
 from shared.retention.picture_sweep import require_no_sweep
 
 _SCOPE = "job"
-#: Begins the names of the hidden rows that dry runs of new catalogues belong to.
-DRY_RUN_PREFIX = "~dry-"
 
 
 class JobRepository:
@@ -361,7 +359,7 @@ def _find_or_hide(
     """Return the catalogue of a new job.
 
     The dry run of an import into a catalogue that does not exist creates none: its job belongs to a hidden
-    row that nobody can ask for.
+    row that no client can name.
     """
     try:
         return find_catalogue(session, name, lock)
@@ -374,8 +372,8 @@ def _find_or_hide(
     return hidden
 
 
-def _keep_mapping(place: Catalogue, kind: str, options: dict[str, Any] | None) -> None:
+def _keep_mapping(catalogue: Catalogue, kind: str, options: dict[str, Any] | None) -> None:
     """Keep what an import says of its columns for the next one."""
     options = options or {}
     if kind == "import" and options.get("mapping") is not None and not options.get("dry_run"):
-        place.import_mapping = options["mapping"] or None
+        catalogue.import_mapping = options["mapping"] or None

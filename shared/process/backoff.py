@@ -58,6 +58,10 @@ class CoolDown:
         """Return whether calls are to be skipped now."""
         return self._clock() < self._until
 
+    def left_s(self) -> float:
+        """Return the seconds until calls may be made again."""
+        return max(0.0, self._until - self._clock())
+
     def record_failure(self) -> None:
         """Count a failure; calls that began before the pause do not count towards the next one."""
         if self.is_active():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, delete, exists, func, or_, select
 
 from shared.contracts.states import ENDED_STATES, OPEN_STATES, JobState
 from shared.contracts.stored import iterate_texts
 from shared.database import Database, execute_rowcount
+from shared.database.catalogue_rows import DRY_RUN_PREFIX
 from shared.database.clock import now_s
-from shared.database.tables import DeletedProduct, Job, Search
+from shared.database.tables import Catalogue, DeletedProduct, Job, Search
 from shared.imports.kinds import derived_name_prefix
 
 #: Minimum time for which notes of deleted products are kept, because a failed job may be retried.
@@ -64,6 +65,27 @@ def expired_imports(database: Database, names: Iterable[str], keep_s: float) -> 
     for name in names:
         if name not in needed and name.partition("-")[0] not in prefixes:
             yield name
+
+
+def delete_dry_runs(database: Database, keep_s: float) -> int:
+    """Delete the dry runs of catalogues that were never created; return their number.
+
+    They belong to a hidden row, and go with it when their files have expired, so that no import can start
+    from them any more.
+    """
+    with database.write() as session:
+        is_needed = exists().where(
+            Job.catalogue_id == Catalogue.id,
+            or_(Job.state.not_in(ENDED_STATES), Job.finished_at > now_s() - keep_s),
+        )
+        return execute_rowcount(
+            session,
+            delete(Catalogue).where(
+                Catalogue.name.startswith(DRY_RUN_PREFIX, autoescape=True),
+                Catalogue.created_at < now_s() - keep_s,
+                ~is_needed,
+            ),
+        )
 
 
 def forget_deleted_products(database: Database) -> int:

@@ -27,6 +27,7 @@ from worker.indexes.versions import IndexVersion, live_index, live_or_new, open_
 from worker.jobs.dry_run import DryRunStages, dry_run_report, unknown_product
 from worker.jobs.manifest_preview import describe_columns, preview_products
 from worker.jobs.reconcile import reconcile
+from worker.jobs.refetch import Refetch
 from worker.jobs.sync import deletions, is_torn
 from worker.products.context import JobContext
 from worker.products.deletion import delete_products
@@ -91,15 +92,16 @@ class ImportProducts:
             do_items(context, claim, items, stages, begin=begin)
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
-        """Compare index and catalogue, or report what a dry run found."""
+        """Fetch failed pictures again, then compare index and catalogue; or report what a dry run found."""
         options = _options(claim)
         if options.dry_run:
             return {"dry_run": self._dry_run_report(claim, options)}
+        refetched = Refetch(self.context, self.work).run(claim)
         with self.context.database.read() as session:
             live = live_index(session, claim.catalogue_id)
             is_small = _is_small(session, claim)
         if live is None:
-            return None
+            return refetched or None
         self._flush(claim, live)
         products = self._list_written(claim) if is_small else None
         report = reconcile(self.context, claim, live, repair=options.repair, products=products)
@@ -107,7 +109,7 @@ class ImportProducts:
             # Searches do not find them, which is what the import was for.
             text = f"{report.missing:,} rows are missing from the index: `vitrine reconcile {claim.catalogue}"
             self.context.desk.record_error(claim, "index_incomplete", f"{text} --repair` writes them.")
-        return {"reconcile": report.as_json()}
+        return {"reconcile": report.as_json(), **refetched}
 
     def _dry_run_report(self, claim: ChunkClaim, options: ImportOptions) -> dict[str, Any]:
         context = self.context

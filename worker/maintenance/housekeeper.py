@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from shared.database import Database
 from shared.health.presence import Presence
-from shared.retention.expiry import expired_imports, forget_deleted_products, unused_query_images
+from shared.retention.expiry import (
+    delete_dry_runs,
+    expired_imports,
+    forget_deleted_products,
+    unused_query_images,
+)
 from shared.retention.picture_sweep import PictureSweeper
 from shared.searches.feedback import PHOTOS, FeedbackRepository
 from shared.searches.metrics import SearchMetricsRepository
@@ -59,6 +64,7 @@ class Housekeeper:
             self.searches.delete_expired()
             + self.webhooks.delete_expired()
             + forget_deleted_products(self.database)
+            + delete_dry_runs(self.database, self.settings.jobs.keep_import_s)
             + self.feedback.delete_expired(self.settings.feedback.keep_s)
         )
 
