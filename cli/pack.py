@@ -1,4 +1,4 @@
-"""Makes one file of a folder or a manifest with its images, to be sent as an import."""
+"""Pack a folder, or a manifest with its images, into one file for an import."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ _LOOKS_WHOLE: dict[str, Callable[[Path], bool]] = {
     "zip": zipfile.is_zipfile,
     "tar": tarfile.is_tarfile,
     "tgz": tarfile.is_tarfile,
-    "tzst": lambda path: path.stat().st_size > 0,  # Python has no zstd: the server finds out
+    "tzst": lambda path: path.stat().st_size > 0,  # Python has no zstd: the server checks it
 }
 
 
 @contextlib.contextmanager
 def packed_import(path: Path, on_packed: Packed, reading: Reading | None = None) -> Iterator[Path]:
-    """Yield one file to send: ``path`` itself if it is an archive, else a temporary zip file.
+    """Yield one file to upload: ``path`` itself if it is an archive, else a temporary zip file.
 
-    Images are stored as they are: they are compressed already. Files that cannot be read are left out and
-    listed in the zip file, so that the job reports them with their reasons. Images by address stay
-    addresses: the server fetches them.
+    Images are stored uncompressed, because they are compressed already. Files that cannot be read are left
+    out and listed in the zip file, so that the job reports them with their reasons. The server fetches
+    images that are named by address.
 
     Args:
         reading: how the manifest is read, which tells which images it names.
 
     Raises:
-        InvalidInput: there is nothing at ``path`` that can be imported.
-        InvalidManifest: the manifest as a whole cannot be read.
-        StorageUnavailable: no room for the temporary file.
+        InvalidInput: ``path`` cannot be imported.
+        InvalidManifest: the manifest cannot be read.
+        StorageUnavailable: no disk space for the temporary file.
     """
     if path.is_file() and (ending := archive_ending(path.name)) is not None:
         if not _LOOKS_WHOLE[ending](path):
-            raise InvalidInput(f"{path} is not a whole {path.suffix[1:]} file: pack it again.", "path")
+            raise InvalidInput(f"{path} is not a complete {path.suffix[1:]} file: pack it again.", "path")
         yield path
         return
     source = _source(path)
@@ -67,24 +67,24 @@ def packed_import(path: Path, on_packed: Packed, reading: Reading | None = None)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise InvalidInput(f"{path} cannot be packed: {error}", "path") from error
             raise StorageUnavailable(
-                f"The disk of {folder} is full: set TMPDIR to a folder with room for all the images."
+                f"The disk of {folder} is full: set TMPDIR to a folder with space for all images."
             ) from error
         yield archive
 
 
 def find_manifest_file(path: Path, reading: Reading | None = None) -> Path:
-    """Return what to send of ``path`` where no picture is needed: its manifest, or all of an archive.
+    """Return the file to upload if no pictures are needed: the manifest of ``path``, or a whole archive.
 
     Raises:
         InvalidInput: there is no manifest.
-        InvalidManifest: several files may be it.
+        InvalidManifest: several files may be the manifest.
     """
     if path.is_file() and archive_ending(path.name) is not None:
         return path
     source = _source(path)
     name = find_manifest(source, reading)
     if name is None:
-        raise InvalidInput(f"{path} has no manifest, so there is no data to import without pictures.", "path")
+        raise InvalidInput(f"{path} has no manifest: without pictures there is no data to import.", "path")
     return source.root / name
 
 
@@ -92,10 +92,10 @@ def _source(path: Path) -> FolderSource:
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
-        raise InvalidInput(f"There is nothing at {path}.", "path")
+        raise InvalidInput(f"{path} does not exist.", "path")
     if has_picture_ending(path.name):
         raise InvalidInput(
-            f"{path} is a picture: name the folder that it lies in, a manifest "
+            f"{path} is a picture: give its folder, a manifest "
             f"({', '.join(MANIFEST_SUFFIXES)}), or an archive (.zip, .tar, .tar.gz, .tar.zst).",
             "path",
         )
@@ -103,7 +103,7 @@ def _source(path: Path) -> FolderSource:
 
 
 class _Packer:
-    """Packs the manifest and every image that it names, each once, and lists what cannot be read."""
+    """Packs the manifest and its images, each once, and lists the files that cannot be read."""
 
     def __init__(self, source: FolderSource, reading: Reading) -> None:
         self._source = source
@@ -124,7 +124,7 @@ class _Packer:
                 target.writestr(LEFT_OUT, write_left_out(self._left_out.items()))
 
     def _names(self) -> list[str]:
-        """Return the manifest and every image, as the manifest or the folder writes them."""
+        """Return the names of the manifest and of all its images, as the manifest or the folder has them."""
         names = {self._manifest: None} if self._manifest is not None else {}
         for row in read_rows(self._source, self._reading):
             local = (image for image in row.images if not is_address(image))
@@ -146,8 +146,8 @@ class _Packer:
                 file.seek(0)
             member = zipfile.ZipInfo(name)
             member.file_size = os.fstat(file.fileno()).st_size
-            with target.open(member, "w") as place:
-                shutil.copyfileobj(file, place, _PIECE_BYTES)
+            with target.open(member, "w") as output:
+                shutil.copyfileobj(file, output, _PIECE_BYTES)
 
     def _leave_out(self, name: str, left: LeftOut) -> None:
         self._left_out[str(PurePosixPath(fold_name(name)))] = left

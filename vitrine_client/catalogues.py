@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -103,6 +104,9 @@ class CatalogueCalls(Connection):
         Args:
             on_sent: called with the number of bytes sent so far.
         """
+        params = (options or ImportOptions()).model_dump(mode="json", exclude_defaults=True)
+        if "mapping" in params:
+            params["mapping"] = json.dumps(params["mapping"])  # a query has texts only
         headers = {
             "Content-Type": media_type(archive.name) or "application/zip",
             "Content-Length": str(archive.stat().st_size),
@@ -112,7 +116,7 @@ class CatalogueCalls(Connection):
             "POST",
             f"/v1/catalogues/{catalogue}/imports",
             headers=headers,
-            params=(options or ImportOptions()).model_dump(mode="json", exclude_defaults=True),
+            params=params,
             content=_pieces(archive, on_sent or (lambda _: None)),
             timeout=httpx.Timeout(self._timeout_s, read=_STORE_TIMEOUT_S),
         )

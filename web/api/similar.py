@@ -5,10 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from shared.contracts import SearchRequest, TaskStatus
+from web.api.catalogues import get_product
 from web.api.openapi import Parameter, operation
 from web.api.searches import COMMON_PARAMETERS, accept_request, answer_search
 from web.http.bodies import read_query
 from web.http.errors import parse_model
+from web.http.product_paths import is_part_of_id
 
 blueprint = Blueprint("similar", __name__)
 
@@ -27,6 +29,8 @@ _OPTIONS = tuple(
     errors=(401, 404, 409, 422, 429, 503),
 )
 def search_similar(catalogue: str, product_id: str) -> Response:
+    if is_part_of_id("similar"):
+        return get_product(catalogue, f"{product_id}/similar")
     options = read_query(lists=("like", "unlike"))
     body = parse_model(SearchRequest, {**options, "catalogue": catalogue, "product_id": product_id})
     return answer_search(accept_request(body))

@@ -18,6 +18,9 @@ from web.services import services
 
 _MAX_JOBS = 50
 
+#: Longest name of a column that may be an attribute by its own name.
+_MAX_ATTRIBUTE_CHARS = 100
+
 
 @blueprint.get("/manage/jobs")
 def show_jobs() -> Response:
@@ -82,7 +85,9 @@ def _mapping() -> dict[str, list[str]]:
     mapping: dict[str, list[str]] = {}
     columns, fields = request.form.getlist("column"), request.form.getlist("field")
     for column, field in zip(columns, fields, strict=False):
-        mapping.setdefault(field or f"attributes.{column}", []).append(column)
+        # A column without a field is an attribute of its own name, which is what it is by default as well.
+        if field or len(column) <= _MAX_ATTRIBUTE_CHARS:
+            mapping.setdefault(field.strip() or f"attributes.{column}", []).append(column)
     return mapping
 
 

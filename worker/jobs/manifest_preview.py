@@ -30,9 +30,16 @@ def describe_columns(source: Source, reading: Reading) -> dict[str, Any]:
     """
     name = find_manifest(source, reading)
     if name is None:
-        return {"looks_like": "a folder of pictures", "format": None, "encoding": None, "columns": []}
+        return {
+            "platform": None,
+            "looks_like": "a folder of pictures",
+            "format": None,
+            "encoding": None,
+            "columns": [],
+        }
     table = Table(source, name, reading)
     return {
+        "platform": table.mapping.platform.key,
         "looks_like": table.mapping.platform.title,
         "format": str(table.format),
         "encoding": table.encoding,
