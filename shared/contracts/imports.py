@@ -55,7 +55,7 @@ class ImportOptions(Contract):
         None,
         description="Which columns mean which fields, as {field: [column, ...]}; kept with the catalogue for "
         "later imports. Fields are those of a product, title_de, attributes.NAME, and ignore. null: as kept; "
-        "fields that it does not name are told by the names of the columns",
+        "the names of the columns decide the fields that it does not name",
     )
 
 

@@ -13,7 +13,7 @@ _INVISIBLE: Final = ("Cc", "Cs", "Zl", "Zp")
 
 
 def find_id_error(product_id: str) -> str | None:
-    """Return a sentence that says what is wrong with an id, None if nothing is.
+    """Return the error of an id as a sentence, None if it is valid.
 
     Addresses escape every character but the path parts ``.`` and ``..``, which browsers and proxies drop.
     """

@@ -1,4 +1,4 @@
-"""Reads manifests as products: any format of ``shared.imports.formats``, or a plain folder of images.
+"""Read manifests as products: any format of ``shared.imports.formats``, or a plain folder of images.
 
 The formats are described in docs/import.md.
 """
@@ -48,7 +48,7 @@ _MAX_DEPTH: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A product of a manifest, or why it is none.
+    """A product of a manifest, or the error of its row.
 
     Attributes:
         number: line of the manifest, from 1 (or number of the product in the folder).

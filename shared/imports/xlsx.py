@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
@@ -15,12 +15,18 @@ from xml.parsers import expat
 from shared.errors import InvalidManifest
 from shared.imports.archives import Caps, check_zip_directory
 from shared.imports.columns import count_known, is_header, number_repeated
-from shared.imports.records import MAX_COLUMNS, Numbered, check_columns
-from shared.imports.text import MAX_LINE
+from shared.imports.records import Numbered, check_columns
+from shared.imports.xlsx_cells import (
+    CellError,
+    Row,
+    SharedReader,
+    SheetReader,
+    hardened_parser,
+    is_date_format,
+    to_letters,
+)
 
 _PIECE_BYTES: Final = 64 * 1024
-#: Characters of all different texts together, which are kept in memory.
-_MAX_SHARED_CHARS: Final = 64_000_000
 #: Of the unpacked sheet to the whole file; a small file may unpack to the least.
 _MAX_RATIO: Final = 200
 _MIN_UNPACKED_BYTES: Final = 128 * 2**20
@@ -29,14 +35,8 @@ _MAX_MEMBERS: Final = 20_000
 _MAX_BLANK_ROWS: Final = 100
 #: Rows among which the one with the columns is, where titles stand above it.
 _MAX_TITLE_ROWS: Final = 10
-#: Built-in formats of numbers that are dates or times.
-_DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
-_DATE_CODE: Final = re.compile(r"[dy]|m{1,5}(?!\S*0)|h", re.I)
-_QUOTED: Final = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
 #: Format of article numbers: 123 is shown as 00123.
 _ZEROS: Final = re.compile(r"0{2,20}")
-#: How the file format writes characters that XML has not, or that would be lost.
-_ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _EPOCH, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
 _NOT_A_WORKBOOK: Final = (
     "{} is no Excel workbook that can be read: open it and save it again as .xlsx, without a password."
@@ -47,8 +47,6 @@ _UNREADABLE: Final = (
     *(zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, KeyError, ValueError, OverflowError),
     *(NotImplementedError, RuntimeError, struct.error),
 )
-
-Row = tuple[int, list[Any]]
 
 
 def xlsx_records(file: BinaryIO, size: int, name: str) -> Iterator[Numbered]:
@@ -87,8 +85,8 @@ def _record(columns: list[str], cells: list[Any]) -> dict[str, Any] | str:
     for n, value in enumerate(cells):
         if value is None or value == "":
             continue
-        if isinstance(value, _CellError):
-            return f"The cell in column {_letters(n)} holds the error {value}: correct the formula."
+        if isinstance(value, CellError):
+            return f"The cell in column {to_letters(n)} holds the error {value}: correct the formula."
         if n >= len(columns) or not columns[n]:
             return f"The cell {str(value)[:60]!r} is in a column without a name: name it in the first row."
         record[columns[n]] = value
@@ -111,10 +109,6 @@ def _names(cells: list[Any]) -> list[str]:
     while names and not names[-1]:
         names.pop()
     return names
-
-
-class _CellError(str):
-    """An error that a formula gave, such as ``#N/A``."""
 
 
 class _Workbook:
@@ -141,7 +135,7 @@ class _Workbook:
 
     def rows(self, sheet: str) -> Iterator[Row]:
         """Yield the number and cells of each row of a sheet."""
-        reader = _SheetReader(self._shared, self._dates, self._padded, self._epoch)
+        reader = SheetReader(self._shared, self._dates, self._padded, self._epoch)
         for piece, is_last in self._pieces(sheet):
             reader.parser.Parse(piece, is_last)
             done, reader.done = reader.done, []
@@ -200,185 +194,14 @@ class _Workbook:
 
         if "xl/styles.xml" in self._archive.namelist():
             self._walk("xl/styles.xml", start)
-        dates = frozenset(n for n, key in enumerate(used) if _is_date(key, codes.get(key)))
+        dates = frozenset(n for n, key in enumerate(used) if is_date_format(key, codes.get(key)))
         padded = {n: len(code) for n, key in enumerate(used) if _ZEROS.fullmatch(code := codes.get(key, ""))}
         return dates, padded
 
     def _read_shared(self) -> list[str]:
         if "xl/sharedStrings.xml" not in self._archive.namelist():
             return []
-        reader = _SharedReader(self._name)
+        reader = SharedReader(self._name)
         for piece, is_last in self._pieces("xl/sharedStrings.xml"):
             reader.parser.Parse(piece, is_last)
         return reader.texts
-
-
-def hardened_parser() -> expat.XMLParserType:
-    """Return a parser that refuses document types and entities."""
-
-    def refuse(*_: Any) -> None:
-        raise InvalidManifest("The workbook declares a document type or an entity, which is refused.")
-
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    return parser
-
-
-class _SharedReader:
-    """The texts that cells of all sheets refer to."""
-
-    def __init__(self, name: str) -> None:
-        self.texts: list[str] = []
-        self._name = name
-        self._parts: list[str] = []
-        self._chars = 0
-        self._is_text = self._is_phonetic = False
-        self.parser = hardened_parser()
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._add
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        tag = tag.rpartition(":")[2]
-        self._is_phonetic = self._is_phonetic or tag == "rPh"
-        self._is_text = tag == "t" and not self._is_phonetic
-
-    def _end(self, tag: str) -> None:
-        tag = tag.rpartition(":")[2]
-        self._is_text = False
-        if tag == "rPh":
-            self._is_phonetic = False
-        elif tag == "si":
-            self.texts.append("".join(self._parts))
-            self._parts = []
-
-    def _add(self, text: str) -> None:
-        if self._is_text:
-            self._chars += len(text)
-            if self._chars > _MAX_SHARED_CHARS:
-                raise InvalidManifest(
-                    f"{self._name} has over {_MAX_SHARED_CHARS:,} characters of text: save it as CSV."
-                )
-            self._parts.append(text)
-
-
-class _SheetReader:
-    """The cells of one sheet."""
-
-    def __init__(
-        self, shared: list[str], dates: frozenset[int], padded: dict[int, int], epoch: datetime
-    ) -> None:
-        self.done: list[Row] = []
-        self._shared, self._dates, self._padded, self._epoch = shared, dates, padded, epoch
-        self._number = 0
-        self._cells: list[Any] = []
-        self._at = -1
-        self._type = self._style = ""
-        self._parts: list[str] = []
-        self._is_value = self._is_phonetic = False
-        self.parser = hardened_parser()
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._add
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        tag = tag.rpartition(":")[2]
-        if tag == "row":
-            self._number = int(attributes.get("r", self._number + 1))
-            self._cells, self._at = [], -1
-        elif tag == "c":
-            place = attributes.get("r", "")
-            self._at = _column(place) if place else self._at + 1
-            self._type, self._style, self._parts = attributes.get("t", "n"), attributes.get("s", "0"), []
-        elif tag == "rPh":
-            self._is_phonetic = True
-        else:
-            self._is_value = tag == "v" or (tag == "t" and not self._is_phonetic)
-
-    def _end(self, tag: str) -> None:
-        tag = tag.rpartition(":")[2]
-        if tag in ("v", "t"):
-            self._is_value = False
-        elif tag == "rPh":
-            self._is_phonetic = False
-        elif tag == "c" and 0 <= self._at < MAX_COLUMNS + 1:
-            self._cells += [None] * (self._at + 1 - len(self._cells))
-            self._cells[self._at] = self._value("".join(self._parts))
-        elif tag == "row":
-            self.done.append((self._number, self._cells))
-
-    def _add(self, text: str) -> None:
-        if self._is_value and sum(map(len, self._parts)) < MAX_LINE:
-            self._parts.append(text)
-
-    def _value(self, text: str) -> Any:
-        if self._type == "s":
-            number = int(text) if text.isdecimal() else -1
-            return _text(self._shared[number]) if 0 <= number < len(self._shared) else None
-        if self._type in ("inlineStr", "str", "d"):
-            return _text(text)
-        if self._type == "b":
-            return text == "1"
-        if self._type == "e":
-            return _CellError(text)
-        if not text:
-            return None
-        style = int(self._style) if self._style.isdecimal() else 0
-        if style in self._dates:
-            return _date(float(text), self._epoch)
-        value = _number(text)
-        digits = self._padded.get(style)
-        return f"{value:0{digits}d}" if digits and isinstance(value, int) else value
-
-
-def _text(text: str) -> str:
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).strip()
-
-
-def _number(text: str) -> int | float | str:
-    """Return a number with the 15 digits that Excel shows, not the 17 that it stores."""
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    if value.is_integer() and abs(value) < 1e15:
-        return int(value)
-    return float(f"{value:.15g}")
-
-
-def _date(days: float, epoch: datetime) -> str:
-    try:
-        moment = epoch + timedelta(seconds=round(days * 86_400))
-    except OverflowError:
-        return str(days)
-    if moment.time() == datetime.min.time():
-        return moment.date().isoformat()
-    return moment.isoformat()
-
-
-def _is_date(key: str, code: str | None) -> bool:
-    if code is not None:
-        return _DATE_CODE.search(_QUOTED.sub("", code)) is not None
-    return key.isdecimal() and int(key) in _DATE_FORMATS
-
-
-def _column(place: str) -> int:
-    """Return the number from 0 of the column in a place such as ``AB12``."""
-    number = 0
-    for letter in place[:4]:
-        if not letter.isalpha():
-            break
-        number = 26 * number + ord(letter.upper()) - 64
-    return number - 1
-
-
-def _letters(number: int) -> str:
-    """Return the letters of a column, as Excel shows them."""
-    text = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        text = chr(65 + rest) + text
-    return text

@@ -200,7 +200,7 @@ def retry_after_s(text: str | None) -> float | None:
 
 
 def _pieces(answer: httpcore.Response, max_bytes: int) -> Iterator[bytes]:
-    """Yield the body, unpacked if the server packed it though nobody asked for that."""
+    """Yield the body, unpacked if the server packed it although no client asked for that."""
     coding = httpx.Headers(answer.headers).get("content-encoding", "").strip().lower()
     pieces: Iterable[bytes] = answer.iter_stream()
     if coding in _PACKED:

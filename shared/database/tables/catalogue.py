@@ -19,7 +19,7 @@ class Catalogue(Base):
     name: Mapped[str] = mapped_column(String(48), unique=True)
     deleted_name: Mapped[str | None] = mapped_column(String(48))
     currency: Mapped[str] = mapped_column(String(3), default="EUR")
-    # Columns of manifests by the field that they mean, where the owner said so: shared/imports/mapping.py.
+    # Columns of manifests by the field that they mean, where the owner stated it: shared/imports/mapping.py.
     import_mapping: Mapped[dict[str, list[str]] | None] = mapped_column(Json)
     # Change number, incremented by each transaction that changes products and locked until its end.
     changes: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -1,0 +1,199 @@
+"""Cells of Excel workbooks: the parsers of shared texts and sheets, and the values of cells."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any, Final
+from xml.parsers import expat
+
+from shared.errors import InvalidManifest
+from shared.imports.records import MAX_COLUMNS
+from shared.imports.text import MAX_LINE
+
+#: Characters of all different texts together, which are kept in memory.
+_MAX_SHARED_CHARS: Final = 64_000_000
+#: Built-in formats of numbers that are dates or times.
+_DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
+_DATE_CODE: Final = re.compile(r"[dy]|m{1,5}(?!\S*0)|h", re.I)
+_QUOTED: Final = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+#: How the file format writes characters that XML has not, or that would be lost.
+_ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
+
+#: Number of a row, and its cells.
+Row = tuple[int, list[Any]]
+
+
+class CellError(str):
+    """An error that a formula gave, such as ``#N/A``."""
+
+
+def hardened_parser() -> expat.XMLParserType:
+    """Return a parser that refuses document types and entities."""
+
+    def refuse(*_: Any) -> None:
+        raise InvalidManifest("The workbook declares a document type or an entity, which is refused.")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    return parser
+
+
+class SharedReader:
+    """The texts that cells of all sheets refer to."""
+
+    def __init__(self, name: str) -> None:
+        self.texts: list[str] = []
+        self._name = name
+        self._parts: list[str] = []
+        self._chars = 0
+        self._is_text = self._is_phonetic = False
+        self.parser = hardened_parser()
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._add
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        tag = tag.rpartition(":")[2]
+        self._is_phonetic = self._is_phonetic or tag == "rPh"
+        self._is_text = tag == "t" and not self._is_phonetic
+
+    def _end(self, tag: str) -> None:
+        tag = tag.rpartition(":")[2]
+        self._is_text = False
+        if tag == "rPh":
+            self._is_phonetic = False
+        elif tag == "si":
+            self.texts.append("".join(self._parts))
+            self._parts = []
+
+    def _add(self, text: str) -> None:
+        if self._is_text:
+            self._chars += len(text)
+            if self._chars > _MAX_SHARED_CHARS:
+                raise InvalidManifest(
+                    f"{self._name} has over {_MAX_SHARED_CHARS:,} characters of text: save it as CSV."
+                )
+            self._parts.append(text)
+
+
+class SheetReader:
+    """The cells of one sheet."""
+
+    def __init__(
+        self, shared: list[str], dates: frozenset[int], padded: dict[int, int], epoch: datetime
+    ) -> None:
+        self.done: list[Row] = []
+        self._shared, self._dates, self._padded, self._epoch = shared, dates, padded, epoch
+        self._number = 0
+        self._cells: list[Any] = []
+        self._at = -1
+        self._type = self._style = ""
+        self._parts: list[str] = []
+        self._is_value = self._is_phonetic = False
+        self.parser = hardened_parser()
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._add
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        tag = tag.rpartition(":")[2]
+        if tag == "row":
+            self._number = int(attributes.get("r", self._number + 1))
+            self._cells, self._at = [], -1
+        elif tag == "c":
+            place = attributes.get("r", "")
+            self._at = _column(place) if place else self._at + 1
+            self._type, self._style, self._parts = attributes.get("t", "n"), attributes.get("s", "0"), []
+        elif tag == "rPh":
+            self._is_phonetic = True
+        else:
+            self._is_value = tag == "v" or (tag == "t" and not self._is_phonetic)
+
+    def _end(self, tag: str) -> None:
+        tag = tag.rpartition(":")[2]
+        if tag in ("v", "t"):
+            self._is_value = False
+        elif tag == "rPh":
+            self._is_phonetic = False
+        elif tag == "c" and 0 <= self._at < MAX_COLUMNS + 1:
+            self._cells += [None] * (self._at + 1 - len(self._cells))
+            self._cells[self._at] = self._value("".join(self._parts))
+        elif tag == "row":
+            self.done.append((self._number, self._cells))
+
+    def _add(self, text: str) -> None:
+        if self._is_value and sum(map(len, self._parts)) < MAX_LINE:
+            self._parts.append(text)
+
+    def _value(self, text: str) -> Any:
+        if self._type == "s":
+            number = int(text) if text.isdecimal() else -1
+            return _text(self._shared[number]) if 0 <= number < len(self._shared) else None
+        if self._type in ("inlineStr", "str", "d"):
+            return _text(text)
+        if self._type == "b":
+            return text == "1"
+        if self._type == "e":
+            return CellError(text)
+        if not text:
+            return None
+        style = int(self._style) if self._style.isdecimal() else 0
+        if style in self._dates:
+            return _date(float(text), self._epoch)
+        value = _number(text)
+        digits = self._padded.get(style)
+        return f"{value:0{digits}d}" if digits and isinstance(value, int) else value
+
+
+def _text(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).strip()
+
+
+def _number(text: str) -> int | float | str:
+    """Return a number with the 15 digits that Excel shows, not the 17 that it stores."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    return float(f"{value:.15g}")
+
+
+def _date(days: float, epoch: datetime) -> str:
+    try:
+        moment = epoch + timedelta(seconds=round(days * 86_400))
+    except OverflowError:
+        return str(days)
+    if moment.time() == datetime.min.time():
+        return moment.date().isoformat()
+    return moment.isoformat()
+
+
+def is_date_format(key: str, code: str | None) -> bool:
+    if code is not None:
+        return _DATE_CODE.search(_QUOTED.sub("", code)) is not None
+    return key.isdecimal() and int(key) in _DATE_FORMATS
+
+
+def _column(place: str) -> int:
+    """Return the number from 0 of the column in a place such as ``AB12``."""
+    number = 0
+    for letter in place[:4]:
+        if not letter.isalpha():
+            break
+        number = 26 * number + ord(letter.upper()) - 64
+    return number - 1
+
+
+def to_letters(number: int) -> str:
+    """Return the letters of a column, as Excel shows them."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(65 + rest) + text
+    return text
