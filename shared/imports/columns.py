@@ -6,9 +6,12 @@ Sources: Google's product data specification, Shopify's and WooCommerce's pages 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from shared.imports.values import SIGNS
 
 #: Fields of a product that a column may mean; ``attributes.NAME`` is one too, and ``ignore``.
 FIELDS: Final = (
@@ -30,6 +33,9 @@ _LOCALE: Final = re.compile(r"(title|category)[_ -]([a-z]{2,3})(?:[_-]([a-z0-9]{
 _NUMBERED_IMAGE: Final = re.compile(
     r"(?:image|picture|photo|img|foto|bild|image (?:url|link|src)|additional image link)s? ?\d{1,2}"
     r"(?: ?(?:url|link|src))?"
+)
+_PRICE_CURRENCY: Final = re.compile(
+    r"(.+?) ?(?:in )?[(\[]?(eur|usd|gbp|chf|sek|nok|dkk|pln|czk|huf|jpy|cad|aud|try|inr|€|£)[)\]]?"
 )
 _SPACES: Final = re.compile(r"[\s_\-]+")
 
@@ -202,8 +208,8 @@ _PLATFORMS: Final = (SHOPIFY, WOOCOMMERCE, GOOGLE)
 
 
 def fold(column: str) -> str:
-    """Return a column's name without case, prefix ``g:`` and differences of spaces and underscores."""
-    name = column.strip().casefold().removeprefix("g:").removeprefix("google:")
+    """Return a column's name in NFC, without case, prefix ``g:`` and differences of its spaces."""
+    name = unicodedata.normalize("NFC", column).strip().casefold().removeprefix("g:").removeprefix("google:")
     return _SPACES.sub(" ", name).strip()
 
 
@@ -233,6 +239,8 @@ def default_field(column: str, platform: Platform) -> str | None:
         return _own_field(column, name)
     if (field := _KNOWN.get(name)) is not None:
         return field
+    if price_currency(column) is not None:
+        return "price"
     if _NUMBERED_IMAGE.fullmatch(name):
         return "images"
     return localised_field(column)
@@ -244,9 +252,19 @@ def _own_field(column: str, name: str) -> str | None:
         return name.replace(" ", "_")
     if name in _OWN_ATTRIBUTES:
         return ATTRIBUTE + name.replace(" ", "_")
+    if price_currency(column) is not None:
+        return "price"
     if name == "image" or _NUMBERED_IMAGE.fullmatch(name):
         return "images"
     return localised_field(column)
+
+
+def price_currency(column: str) -> str | None:
+    """Return the currency that a column of prices names, as ``Price (EUR)`` and ``preis in €`` do."""
+    found = _PRICE_CURRENCY.fullmatch(fold(column))
+    if found is None or _KNOWN.get(found[1]) != "price":
+        return None
+    return SIGNS.get(found[2], found[2].upper())
 
 
 def localised_field(column: str) -> str | None:

@@ -21,7 +21,7 @@ _MAX_KEPT: Final = 4_000_000
 #: Lines that may stand above the columns, such as a title and a date.
 _MAX_TITLE_LINES: Final = 10
 #: White space around cells, and the mark with which old programs end files.
-_CELL_SPACE: Final = string.whitespace + "\u00a0\u2007\u202f\ufeff\x1a"
+_CELL_SPACE: Final = string.whitespace + "\u00a0\u2007\u202f\u200b\u2060\ufeff\x1a"
 
 
 class _Record(Lines):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,8 +20,9 @@ _FIELD: Final = re.compile(r"attributes\.\S.{0,99}|(title|category)_[A-Za-z]{2,3
 _PICTURE_KEYS: Final = ("src", "url", "link", "href")
 _NAME_KEYS: Final = ("name", "title", "label", "value")
 _MAX_PICTURE_DEPTH: Final = 4
-_TAG_SEPARATORS: Final = re.compile(r"\s*[|,;\n]\s*")
-_MARKUP: Final = re.compile(r"<(/?)(br|p|li|div|tr|h[1-6])\b[^>]*>|<[^>]{1,1000}>", re.I)
+_ENTITY: Final = re.compile(r"&(#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.I)
+_TAG_SEPARATORS: Final = re.compile(r"[|,;\n]")
+_MARKUP: Final = re.compile(r"<(/?)(br|p|li|div|tr|h[1-6])\b[^<>]{0,1000}>|<[^<>]{1,1000}>", re.I)
 
 
 def check_fields(mapping: FieldColumns) -> None:
@@ -76,7 +78,7 @@ class ColumnMapping:
         for column, value in record.items():
             name = self.field_of(column)
             if name is None:
-                attributes.setdefault(column.strip(), value)
+                attributes.setdefault(unicodedata.normalize("NFC", column.strip()), value)
             elif name == IGNORE or value is None or value == "":
                 continue
             elif name == "images":
@@ -91,7 +93,9 @@ class ColumnMapping:
             elif name.startswith("category_"):
                 localised.setdefault("categories", {})[name[len("category_") :]] = _as_text(value)
             else:
-                value = value if self.platform is VITRINE else _first(value)
+                value = value if self.platform is VITRINE else _unescaped(_first(value))
+                if name == "price" and "currency" not in self.fields.values():
+                    product["currency"] = names.price_currency(column)
                 product.setdefault(name, _as_text(value) if name in ("title", "category") else value)
         if pictures:
             product["images"] = [each for _, found in sorted(pictures, key=lambda p: p[0]) for each in found]
@@ -144,6 +148,11 @@ def make_mapping(
         among = sorted((c for c in columns if fields[c] == name), key=names.rank)
         for column in among[1:]:
             fields[column] = None
+    if "product_id" not in fields.values():
+        # An export of a platform may lack the column of its ids, and have SKUs.
+        candidates = [c for c in columns if names.common_field(c) == "product_id"]
+        for column in sorted(candidates, key=names.rank)[:1]:
+            fields[column] = "product_id"
     if wanted:
         check_fields(wanted)
         _override(fields, wanted, strict)
@@ -204,6 +213,11 @@ def _flat_pictures(values: list[Any], depth: int = 0) -> Iterator[Any]:
             yield from _flat_pictures(inner, depth + 1)
 
 
+def _unescaped(value: Any) -> Any:
+    """Return a text without entities such as ``&amp;``, with which exporters escape texts of web pages."""
+    return _ENTITY.sub(lambda found: html.unescape(found[0]), value) if isinstance(value, str) else value
+
+
 def _as_text(value: Any) -> Any:
     """Return a number as its digits, and an object as its name, as shops' APIs write categories."""
     if isinstance(value, dict):
@@ -223,4 +237,5 @@ def _plain_text(value: Any) -> Any:
     if not isinstance(value, str) or ("<" not in value and "&" not in value):
         return value
     text = _MARKUP.sub(lambda m: "\n" if m[2] else "", value)
-    return re.sub(r"\s*\n\s*", "\n", html.unescape(text)).strip()
+    lines = (line.strip() for line in html.unescape(text).split("\n"))
+    return "\n".join(line for line in lines if line)

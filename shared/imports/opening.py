@@ -160,7 +160,7 @@ class ImportSources:
         if ending is None:
             yield ManifestAlone("manifest" + PurePosixPath(name).suffix, opener)
             return
-        if ending == "tgz":
+        if ending == "tgz" and not self._store.exists(_unpacked_name(job_id), _KIND):
             with opener() as packed:
                 is_tar = is_packed_tar(packed)
             if not is_tar:
@@ -178,7 +178,7 @@ class ImportSources:
             with opener() as file:
                 yield file
             return
-        name = f"{derived_name_prefix(job_id)}-unpacked.tar"
+        name = _unpacked_name(job_id)
         if not self._store.exists(name, _KIND):
             with opener() as packed:
                 whole = io.BufferedReader(Window(packed, threading.Lock(), 0, packed.seek(0, io.SEEK_END)))
@@ -224,6 +224,11 @@ class ImportSources:
             raise InvalidManifest(
                 f"The manifest is larger than {most:,} bytes (VITRINE_JOBS__MAX_IMPORT_BYTES): split it."
             ) from error
+
+
+def _unpacked_name(job_id: str) -> str:
+    """Return the name of the plain tar that is unpacked once per job."""
+    return f"{derived_name_prefix(job_id)}-unpacked.tar"
 
 
 def _on_server(path: Path) -> BinaryIO:

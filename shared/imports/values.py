@@ -105,7 +105,7 @@ _AVAILABILITY: Final = {
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,20}):(?=//)")
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 #: Between addresses in one cell: a comma, semicolon, line break or space before the next address.
-_BETWEEN_ADDRESSES: Final = re.compile(r"[\s,;|]+(?=(?:[A-Za-z][A-Za-z0-9+.-]{1,20}:)?//)")
+_BETWEEN_ADDRESSES: Final = re.compile(r"(?<![\s,;|])[\s,;|]+(?=(?:[A-Za-z][A-Za-z0-9+.-]{1,20}:)?//)")
 
 
 def currency_decimals(currency: str) -> int:

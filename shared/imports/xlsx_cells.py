@@ -15,8 +15,7 @@ from shared.imports.text import MAX_LINE
 _MAX_SHARED_CHARS: Final = 64_000_000
 #: Built-in formats of numbers that are dates or times.
 _DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
-_DATE_CODE: Final = re.compile(r"[dy]|m{1,5}(?!\S*0)|h", re.I)
-_QUOTED: Final = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+_QUOTED: Final = re.compile(r'"[^"]*"|\[[^\[\]]*\]|\\.')
 #: How the file format writes characters that XML has not, or that would be lost.
 _ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
@@ -175,7 +174,9 @@ def _date(days: float, epoch: datetime) -> str:
 
 def is_date_format(key: str, code: str | None) -> bool:
     if code is not None:
-        return _DATE_CODE.search(_QUOTED.sub("", code)) is not None
+        letters = set(_QUOTED.sub("", code).lower())
+        # An m alone is a month, unless the code has places for digits.
+        return bool(letters & set("dyh")) or ("m" in letters and not letters & set("0#"))
     return key.isdecimal() and int(key) in _DATE_FORMATS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import unicodedata
 from collections.abc import Mapping
 
 import pytest
@@ -146,6 +147,30 @@ def test_excel_shows_leading_zeros_by_a_format() -> None:
     }
     row = read_one(workbook([["id"]], **parts))
     assert (row.product_id, row.images) == ("00123", ["a\rb.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ("SKU;Name;Price (EUR);Image\n7;T;12.50;a.jpg\n", ("7", "12.50", "EUR")),
+        ("product_id,title,price_usd,images\n7,T,12.50,a.jpg\n", ("7", "12.50", "USD")),
+        ("Artikelnummer;Bezeichnung;Preis in €;Bild\n7;T;12,50;a.jpg\n", ("7", "12.50", "EUR")),
+        ("Artikelnummer;Bezeichnung;Preis;Währung;Bild\n7;T;12,50;CHF;a.jpg\n", ("7", "12.50", "CHF")),
+        ("sku,name,regular price,sale price,image\n7,T,12.50,10,a.jpg\n", ("7", "12.50", None)),
+    ],
+)
+def test_columns_that_name_a_currency_or_have_no_id(data: str, found: tuple[str, str, str | None]) -> None:
+    for form in ("NFC", "NFD"):
+        row = read_one(unicodedata.normalize(form, data))
+        assert (row.product_id, str(product(row).price), product(row).currency) == found
+
+
+def test_titles_of_exports_have_no_entities() -> None:
+    assert product(read_one("id,name,image\n1,A &amp; B &#8211; AT&T,a.jpg\n")).titles == {
+        "en": "A & B – AT&T"
+    }
+    own = product(read_one("product_id,title,image\n1,A &amp; B,a.jpg\n"))
+    assert own.titles == {"en": "A &amp; B"}, "our own format has texts as they are"
 
 
 def test_rows_without_a_handle_are_errors_each() -> None:
