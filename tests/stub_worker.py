@@ -41,11 +41,15 @@ tasks.register(app)
 class StubLane(SearchLane):
     """Answers every search with nothing."""
 
-    def _answered(self, claims: Sequence[Claim]) -> list[tuple[Any, SearchResult]]:
+    def _find_answers(self, claims: Sequence[Claim]) -> list[tuple[Any, SearchResult]]:
         time.sleep(_ANSWER_S * len(claims))
         if any(claim.options.top_k == FAILING_TOP_K for claim in claims):
             raise InvalidInput("This search fails, as it was asked to.")
-        return [(SimpleNamespace(claim=claim, kept=None), _result(claim)) for claim in claims]
+        return [(_query(claim), _result(claim)) for claim in claims]
+
+
+def _query(claim: Claim) -> Any:
+    return SimpleNamespace(query=SimpleNamespace(claim=claim), embedded=SimpleNamespace(to_store=None))
 
 
 def _result(claim: Claim) -> SearchResult:
@@ -68,11 +72,13 @@ def _count(task_id: str, **_: Any) -> None:
 @signals.worker_process_init.connect
 def _start(**_: Any) -> None:
     database = open_database(settings)
-    desk = SearchQueue(database, f"stub-{os.getpid()}", settings.search.lease_s, settings.search.max_attempts)
+    queue = SearchQueue(
+        database, f"stub-{os.getpid()}", settings.search.lease_s, settings.search.max_attempts
+    )
     unused: Any = None
     lane = StubLane(
         database=database,
-        desk=desk,
+        queue=queue,
         store=unused,
         index=unused,
         pipelines=unused,

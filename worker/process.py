@@ -74,7 +74,7 @@ class WorkerProcess:
         """Release what an earlier process of this name held when it died: only one runs at a time."""
         jobs = self.catalogue.context.desk
         chunks = jobs.take_over()
-        lost = self.search.desk.take_over() + chunks
+        lost = self.search.queue.take_over() + chunks
         if chunks:
             # Their message died with that process.
             publish_chunks(self.publisher, self.database, jobs.list_overdue(1)[:1])
@@ -188,7 +188,7 @@ def _process(
         publisher=TaskPublisher(settings.redis_url),
         search=SearchLane(
             database=database,
-            desk=open_search_queue(settings, database, name),
+            queue=open_search_queue(settings, database, name),
             store=store,
             index=index,
             pipelines=pipelines,

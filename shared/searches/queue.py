@@ -101,10 +101,12 @@ class SearchAnswer(NamedTuple):
 
     Attributes:
         status: its ``TaskStatus`` as JSON; empty if the web has to convert prices in it.
+        runtime_s: from the claim to the answer.
     """
 
     id: str
     status: str
+    runtime_s: float
 
 
 class SearchQueue:
@@ -202,7 +204,8 @@ class SearchQueue:
                     continue
                 held.append((claim.created_at, result.timings_ms))
                 converted = claim.options.currency is not None
-                answered.append(SearchAnswer(claim.id, "" if converted else _as_polled(claim, now, text)))
+                status = "" if converted else _as_polled(claim, now, text)
+                answered.append(SearchAnswer(claim.id, status, max(now - claim.started_at, 0.0)))
             note_timings(connection, held)
         return answered
 

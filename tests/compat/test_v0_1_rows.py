@@ -36,8 +36,8 @@ from shared.webhooks.repository import WebhookRepository
 from worker.jobs.imports import _options
 from worker.products.manifest_source import _merged_product
 from worker.search.boosting import Boosting
-from worker.search.embedding_reuse import readable, reuse
-from worker.search.queries import wanted_filter
+from worker.search.embedding_reuse import reuse, validate_stored
+from worker.search.queries import combine_filters
 
 HERE = Path(__file__).parent
 
@@ -77,7 +77,7 @@ def test_every_waiting_search_is_claimed_with_its_options(old: Database) -> None
     )
     assert (options.like, options.unlike, options.repeat) == (("p1",), ("p2",), True)
     assert (options.locale, options.currency, options.min_score) == ("de", "USD", 0.1)
-    assert wanted_filter(options) is not None
+    assert combine_filters(options) is not None
     assert {c.product_id for c in claims} == {None, "p1"}
     assert {c.options.after for c in claims} == {None, "cursor"}
     assert {c.options.min_probability for c in claims} == {None, 0.5}
@@ -85,7 +85,7 @@ def test_every_waiting_search_is_claimed_with_its_options(old: Database) -> None
 
 def test_what_was_kept_of_a_photo_serves_again(old: Database) -> None:
     kept = next(c for c in claims_of(old) if c.options.box == (0.2, 0.2, 0.8, 0.8))
-    found = reuse(readable(kept.stored, 256) or pytest.fail("not readable"), kept.options)
+    found = reuse(validate_stored(kept.stored, 256) or pytest.fail("not readable"), kept.options)
     assert found is not None
     assert [each.label for each in found.objects] == ["box"]
 

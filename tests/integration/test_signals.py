@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -146,14 +148,13 @@ def test_few_are_probed_and_never_too_much(shop: Shop) -> None:
 
 
 def test_a_probe_that_cannot_be_noted_harms_nothing() -> None:
-    class Query:
-        page = filter = None
-        hits, embeddings = ([[]], [[0.0]])
-        claim = type("Claim", (), {"catalogue_id": 1})
-        live = type("Live", (), {"id": 1})
+    query = SimpleNamespace(
+        page=None, filter=None, claim=SimpleNamespace(catalogue_id=1), live=SimpleNamespace(id=1)
+    )
+    answer: Any = SimpleNamespace(query=query, embedded=SimpleNamespace(embeddings=[[0.0]]), hits=[[]])
 
     nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    ProbeRecorder(nowhere, 1.0).note([Query()])  # type: ignore[list-item]
+    ProbeRecorder(nowhere, 1.0).note([answer])
 
 
 def test_percentiles_and_buckets() -> None:

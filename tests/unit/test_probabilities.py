@@ -11,10 +11,10 @@ import pytest
 from shared.contracts import SearchOptions
 from worker.calibration.calibration_store import Calibration
 from worker.calibration.score_map import ScoreMap
-from worker.search.boosting import Boosting
-from worker.search.grouping import Candidate, candidates
-from worker.search.probabilities import DIGITS, min_score, sure_of
-from worker.search.query import Query
+from worker.search.boosting import NO_BOOSTS
+from worker.search.choosing import rank
+from worker.search.probabilities import DIGITS, find_min_scores, rate_hits
+from worker.search.stages import Candidate, EmbeddedQuery, MatchedQuery, Query
 from worker.vector_index.contract import IndexHit
 from worker.vision import Detection
 
@@ -31,25 +31,28 @@ def rows(**scores: float) -> list[IndexHit]:
     ]
 
 
-def query(*groups: list[IndexHit], **options: Any) -> Query:
-    """Hits of each object and, last, of the whole photo; everything is shown."""
-    wanted = SearchOptions.model_validate({"catalogue": "shop", **options})
-    claim: Any = SimpleNamespace(options=wanted)
+def query(*groups: list[IndexHit], **options: Any) -> MatchedQuery:
+    """Return a query with the hits of each object and, last, of the whole photo."""
+    claim: Any = SimpleNamespace(options=SearchOptions.model_validate({"catalogue": "shop", **options}))
     nothing: Any = None
-    asked = Query(claim, nothing, nothing, 1, None, Boosting.of([]), CALIBRATION)
-    asked.objects = (Detection((0.0, 0.0, 0.5, 0.5), "product", 0.9),) * (len(groups) - 1)
-    asked.embeddings = np.zeros((len(groups), 4), np.float32)
-    asked.hits = list(groups)
-    asked.chosen = [shown(asked, n) for n in range(len(groups))]
-    return asked
+    asked = Query(claim, nothing, nothing, 1, None, NO_BOOSTS, CALIBRATION)
+    objects = (Detection((0.0, 0.0, 0.5, 0.5), "product", 0.9),) * (len(groups) - 1)
+    embeddings = np.zeros((len(groups), 4), np.float32)
+    embedded = EmbeddedQuery(asked, objects, embeddings, [[n] for n in range(len(groups))], frozenset())
+    return MatchedQuery(asked, embedded, 10, list(groups))
 
 
-def shown(asked: Query, group: int) -> list[Candidate]:
-    return candidates([(group, asked.hits[group])], min_score(asked, group))
+def shown(asked: MatchedQuery) -> list[list[Candidate]]:
+    """Return all candidates above the minimum scores, as if every one was shown."""
+    return [list(group) for group in rank(asked, find_min_scores(asked)).nearest]
 
 
-def predicted(asked: Query, group: int = -1) -> list[float]:
-    found = [same for same, _ in sure_of(asked)[group]]
+def with_all(asked: MatchedQuery) -> tuple[MatchedQuery, list[list[Candidate]]]:
+    return asked, shown(asked)
+
+
+def predicted(asked: MatchedQuery, group: int = -1) -> list[float]:
+    found = [same for same, _ in rate_hits(*with_all(asked))[group]]
     return [each for each in found if each is not None]
 
 
@@ -76,18 +79,18 @@ def test_a_whole_photo_without_objects_has_a_map_of_its_own() -> None:
         pytest.approx(ALONE.one(score, 0.6, 0.5), abs=1e-4) for score in (0.6, 0.5)
     ]
     # A kind without a map for it takes the other one of whole photos; objects have none at all.
-    kinds = [[kind for _, kind in group] for group in sure_of(query(rows(chair=0.9), whole))]
+    kinds = [[kind for _, kind in group] for group in rate_hits(*with_all(query(rows(chair=0.9), whole)))]
     assert kinds[0] == [None]
     assert kinds[1][0] == pytest.approx(ALONE.one(0.6, 0.6, 0.5), abs=1e-4)
-    assert sure_of(query(whole))[0][0][1] == kinds[1][0]
+    assert rate_hits(*with_all(query(whole)))[0][0][1] == kinds[1][0]
 
 
 def test_a_probability_taken_from_an_answer_is_a_limit_that_includes_it() -> None:
     whole, found = rows(chair=0.6, lamp=0.599, vase=0.3), rows(chair=0.9, vase=0.5)
     before = predicted(query(found, whole))
     for place, limit in enumerate(before):
-        kept = query(found, whole, min_probability=limit).chosen[1]
+        kept = shown(query(found, whole, min_probability=limit))[1]
         assert [c.score for c in kept] == [hit.score for hit in whole[: place + 1]]
-    assert query(found, whole, min_probability=round(before[0] + 10**-DIGITS, DIGITS)).chosen[1] == []
+    assert shown(query(found, whole, min_probability=round(before[0] + 10**-DIGITS, DIGITS)))[1] == []
     # The control: without the object the same limit lets nothing through.
-    assert query(rows(vase=0.5), whole, min_probability=before[0]).chosen[1] == []
+    assert shown(query(rows(vase=0.5), whole, min_probability=before[0]))[1] == []

@@ -8,10 +8,10 @@ import pytest
 from shared.contracts import SearchOptions
 from shared.errors import InvalidInput
 from shared.searches.cursors import WHOLE, Cursor, read_cursor
-from worker.search.embedding_reuse import keep, reuse, rounded
-from worker.search.grouping import Candidate, candidates, pages
-from worker.search.queries import one_of
-from worker.search.rocchio import moved
+from worker.search.choosing import pages, rank_candidates
+from worker.search.combining import apply_examples, merge_photos
+from worker.search.embedding_reuse import merge_stored, reuse, round_embeddings
+from worker.search.stages import Candidate
 from worker.vector_index.contract import IndexHit
 from worker.vision import Detection, Embeddings
 from worker.vision.pipeline import QueryEmbedding
@@ -89,10 +89,10 @@ def test_pages_neither_repeat_nor_skip(repeat: bool) -> None:
 
 def test_a_products_best_row_speaks_for_it() -> None:
     rows = [IndexHit(f"{i}-0", p, i, 0, s) for p, i, s in [("a", "1", 0.5), ("b", "2", 0.7), ("a", "3", 0.9)]]
-    found = candidates([(0, rows[:2]), (1, rows[2:])], least=0.6)
+    found = rank_candidates([(0, rows[:2]), (1, rows[2:])], min_score=0.6)
     assert [(c.product_id, c.image_id, c.source) for c in found] == [("a", "3", 1), ("b", "2", 0)]
-    assert [c.product_id for c in candidates([(0, rows)], None, {"a"})] == ["b"]
-    assert [c.product_id for c in candidates([(0, rows)], 0.9)] == ["a"]
+    assert [c.product_id for c in rank_candidates([(0, rows)], None, {"a"})] == ["b"]
+    assert [c.product_id for c in rank_candidates([(0, rows)], 0.9)] == ["a"]
 
 
 @pytest.mark.parametrize("cursor", [Cursor(ID, WHOLE, 0), Cursor(ID, 7, 1234)])
@@ -110,30 +110,30 @@ def test_what_is_no_cursor_is_said_to_be_none(text: str) -> None:
 
 def test_examples_move_the_query_towards_and_away() -> None:
     query, liked, unliked = unit([1, 0, 0]), unit([0, 1, 0], [0, 1, 0]), unit([0, 0, 1])
-    found = moved(query, liked, unliked)
+    found = apply_examples(query, liked, unliked)
     assert found[0] == pytest.approx(unit([1, 0.75, -0.15])[0])
-    assert moved(query, liked[:0], liked[:0])[0] == pytest.approx(query[0])
-    assert moved(np.zeros((1, 3), np.float32), liked, unliked[:0])[0] == pytest.approx(liked[0])
-    assert moved(unit([0.1, 0, 0]), liked[:0], unliked[:0])[0] == pytest.approx([1, 0, 0])
+    assert apply_examples(query, liked[:0], liked[:0])[0] == pytest.approx(query[0])
+    assert apply_examples(np.zeros((1, 3), np.float32), liked, unliked[:0])[0] == pytest.approx(liked[0])
+    assert apply_examples(unit([0.1, 0, 0]), liked[:0], unliked[:0])[0] == pytest.approx([1, 0, 0])
 
 
 def test_several_photos_become_one_thing() -> None:
     seen = Detection((0.2, 0.2, 0.6, 0.6), "product", 0.9)
     front = QueryEmbedding((seen, seen), unit([1, 0, 0], [0, 0, 1], [1, 1, 0]), {})
     side = QueryEmbedding((), unit([0, 1, 0]), {})
-    both = one_of([front, side])
+    both = merge_photos([front, side])
     assert both.objects == (seen,)
     assert both.embeddings[0] == pytest.approx(unit([1, 1, 0])[0])
     assert len(both.embeddings) == 2
-    assert one_of([side, front]).objects[0].box == (0, 0, 1, 1)
-    assert one_of([side, side]).objects == ()
+    assert merge_photos([side, front]).objects[0].box == (0, 0, 1, 1)
+    assert merge_photos([side, side]).objects == ()
 
 
 def test_what_is_kept_is_used_again_where_it_answers() -> None:
     box = (0.1, 0.1, 0.5, 0.5)
     seen = Detection((0.3, 0.3, 0.9, 0.9), "product", 0.8)
-    found = QueryEmbedding((seen,), rounded(unit([1, 2, 3], [3, 2, 1])), {})
-    kept = keep(found, SearchOptions(), 7, None)
+    found = QueryEmbedding((seen,), round_embeddings(unit([1, 2, 3], [3, 2, 1])), {})
+    kept = merge_stored(found, SearchOptions(), 7, None)
     again = reuse(kept, SearchOptions())
     assert again is not None
     assert again.objects == (seen,)
@@ -146,12 +146,12 @@ def test_what_is_kept_is_used_again_where_it_answers() -> None:
     assert whole is not None
     assert (whole.objects, len(whole.embeddings)) == ((), 1)
 
-    crop = QueryEmbedding((Detection(box, "box", 1.0),), rounded(unit([5, 1, 1], [3, 2, 1])), {})
-    more = keep(crop, SearchOptions(box=box), 7, kept)
+    crop = QueryEmbedding((Detection(box, "box", 1.0),), round_embeddings(unit([5, 1, 1], [3, 2, 1])), {})
+    more = merge_stored(crop, SearchOptions(box=box), 7, kept)
     drawn, all_of_it = reuse(more, SearchOptions(box=box)), reuse(more, SearchOptions())
     assert drawn is not None
     assert drawn.embeddings[0] == pytest.approx(crop.embeddings[0], abs=1e-6)
     assert all_of_it is not None
     assert all_of_it.objects == (seen,)
     # A crop alone does not say what the photo shows, nor do embeddings of other models.
-    assert reuse(keep(crop, SearchOptions(box=box), 8, kept), SearchOptions()) is None
+    assert reuse(merge_stored(crop, SearchOptions(box=box), 8, kept), SearchOptions()) is None

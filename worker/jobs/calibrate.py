@@ -25,7 +25,7 @@ from worker.jobs import Once
 from worker.jobs.versions import required_version
 from worker.products.context import JobContext
 from worker.products.pictures import decode_stored
-from worker.search.grouping import shown as as_shown
+from worker.search.choosing import to_shown
 from worker.vision.pipeline import QueryEmbedding
 
 #: Pictures that photos are composed of, and maximum number of uses of each in a small catalogue.
@@ -140,7 +140,7 @@ class Calibrate(Once):
                 hits: dict[str, float] = {}
                 for hit in next(found):
                     if hit.image_id not in own:
-                        hits.setdefault(hit.product_id, as_shown(hit.score))
+                        hits.setdefault(hit.product_id, to_shown(hit.score))
                 products = frozenset(photo.shows[n].product_id for n in right)
                 questions.append(LabelledQuery(number, part, products, list(hits.items())[:HITS]))
         return questions

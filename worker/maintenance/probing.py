@@ -60,8 +60,8 @@ class Version(Protocol):
     def id(self) -> int: ...
 
 
-class SearchAnswer(Protocol):
-    """The part of an answered search that a probe needs (``worker.search.lane``)."""
+class SearchQuery(Protocol):
+    """The part of a search's query that a probe needs (``worker.search.stages.Query``)."""
 
     @property
     def claim(self) -> Claim: ...
@@ -71,8 +71,22 @@ class SearchAnswer(Protocol):
     def filter(self) -> Filter | None: ...
     @property
     def page(self) -> object | None: ...
+
+
+class EmbeddedSearch(Protocol):
+    """The part of an embedded search that a probe needs (``worker.search.stages.EmbeddedQuery``)."""
+
     @property
     def embeddings(self) -> Embeddings: ...
+
+
+class SearchAnswer(Protocol):
+    """The part of an answered search that a probe needs (``worker.search.stages.MatchedQuery``)."""
+
+    @property
+    def query(self) -> SearchQuery: ...
+    @property
+    def embedded(self) -> EmbeddedSearch: ...
     @property
     def hits(self) -> list[list[IndexHit]]: ...
 
@@ -93,19 +107,19 @@ class ProbeRecorder:
 
     def note(self, answered: Sequence[SearchAnswer]) -> None:
         """Record a sample of the searches. Never raises: their answers are sent, and a probe is optional."""
-        chosen = [query for query in answered if self._is_sampled(query)]
+        chosen = [answer for answer in answered if self._is_sampled(answer)]
         if not chosen:
             return
         try:
             # Inside the try: the rows' time is the database's clock, which may be unreachable too.
-            rows = [self._row(query) for query in chosen]
+            rows = [self._row(answer) for answer in chosen]
             with self._database.write() as session:
                 insert_rows(session, ProbeQuery, rows)
         except VitrineError as error:
             log.warning("no probe: %s", error.message)
 
-    def _is_sampled(self, query: SearchAnswer) -> bool:
-        if self._chance.random() >= self._share or query.page is not None or not len(query.hits):
+    def _is_sampled(self, answer: SearchAnswer) -> bool:
+        if self._chance.random() >= self._share or answer.query.page is not None or not len(answer.hits):
             return False
         now = time.monotonic()
         if now < self._next_at:
@@ -113,14 +127,14 @@ class ProbeRecorder:
         self._next_at = now + 60.0 / _MAX_PER_MINUTE
         return True
 
-    def _row(self, query: SearchAnswer) -> dict[str, Any]:
-        number = self._chance.randrange(len(query.hits))
+    def _row(self, answer: SearchAnswer) -> dict[str, Any]:
+        query, number = answer.query, self._chance.randrange(len(answer.hits))
         return {
             "catalogue_id": query.claim.catalogue_id,
             "index_version": query.live.id,
             "filter": None if query.filter is None else format_filter(query.filter),
-            "embedding": np.asarray(query.embeddings[number], "<f4").tobytes(),
-            "keys": [hit.key for hit in query.hits[number][:K]],
+            "embedding": np.asarray(answer.embedded.embeddings[number], "<f4").tobytes(),
+            "keys": [hit.key for hit in answer.hits[number][:K]],
             "asked_at": now_s(),
         }
 

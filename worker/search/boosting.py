@@ -1,4 +1,4 @@
-"""Business boosts: what a shop would rather show first, among what is near."""
+"""Business boosts: products that a shop prefers to show first, among near ones."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Boosting:
-    """Boosts, read: ``filters`` are those of ``boosts``."""
+    """Parsed boosts: ``filters`` are those of ``boosts``."""
 
     boosts: tuple[Boost, ...]
     filters: tuple[Filter, ...]
 
     @classmethod
     def of(cls, boosts: Sequence[Boost]) -> Boosting:
-        """Read the filters.
+        """Parse the filters.
 
         Raises:
-            InvalidInput: one cannot be read.
+            InvalidInput: a filter cannot be parsed.
         """
         return cls(tuple(boosts), tuple(_parsed(boost.filter) for boost in boosts))
 
     @classmethod
     def stored(cls, boosts: Any) -> Boosting:
-        """Read what the owner of a catalogue set, None where nothing is.
+        """Read the stored boosts of a catalogue; None where it has none.
 
-        A boost that cannot be read is left out and logged: it changes an order, and must not end the
+        An unreadable boost is skipped and logged: it only changes the order, and must not fail the
         catalogue's searches.
         """
         rows = boosts if isinstance(boosts, list) else [boosts] if boosts is not None else []
@@ -49,12 +49,12 @@ def _read(boost: Any) -> tuple[Boost, Filter] | None:
         found = read_stored(Boost, boost, "A boost of this catalogue")
         return found, _parsed(found.filter)
     except VitrineError as error:
-        log.error("a boost is left out: %s", error.message)
+        log.error("a boost is skipped: %s", error.message)
         return None
 
 
 def factor_of(boosts: Sequence[Boost]) -> float:
-    """Return the product of the factors, 0.5 to 2: many boosts do not make a stranger the nearest."""
+    """Return the product of the factors, 0.5 to 2, so that many boosts cannot lift a dissimilar product."""
     total = 1.0
     for boost in boosts:
         total *= boost.factor
@@ -64,3 +64,7 @@ def factor_of(boosts: Sequence[Boost]) -> float:
 @lru_cache(maxsize=512)
 def _parsed(text: str) -> Filter:
     return parse(text)
+
+
+#: Of catalogues without boosts.
+NO_BOOSTS = Boosting((), ())

@@ -1,8 +1,8 @@
-"""What a search keeps of its photo, so that it can be asked again without decoding and without a model.
+"""Store the embeddings of a search's photo, so that a repeated search needs neither decoding nor models.
 
-Stored are the objects that were found or drawn, and the whole image, with their embeddings. Another filter,
-catalogue with the same models, page, language or number of hits needs nothing else, nor does a box that one
-of the objects has.
+Stored are the objects that were detected or drawn, and the whole image, with their embeddings. They are
+enough for another filter, page, language or number of hits, for another catalogue with the same models, and
+for a box that equals an object's.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from shared.searches.queue import StoredEmbeddings
 from worker.vision import Detection, Embeddings
 from worker.vision.pipeline import QueryEmbedding
 
-#: Most drawn boxes that are kept with a search; the oldest goes first.
+#: Maximum number of drawn boxes that are stored with a search; the oldest is dropped first.
 MAX_DRAWN = 16
-#: A box whose edges are no further from an object's, as fractions, is that object.
+#: Maximum distance of a box's edges from an object's, as fractions, at which both count as equal.
 SAME_BOX = 0.002
 
 Box = tuple[float, float, float, float]
 
 
 class _Entry(Contract):
-    """One kept object; the last one is the whole image and has no box."""
+    """One stored object; the last one is the whole image and has no box."""
 
     kind: str
     box: StoredBox | None = None
@@ -38,36 +38,36 @@ class _Entry(Contract):
     detected: bool = False
 
 
-def readable(kept: StoredEmbeddings | None, dim: int) -> StoredEmbeddings | None:
-    """Return what was kept, None if this version cannot read it: the photo is then embedded again."""
-    if kept is None:
+def validate_stored(stored: StoredEmbeddings | None, dim: int) -> StoredEmbeddings | None:
+    """Return stored embeddings, or None if unreadable, so that the photo is embedded again."""
+    if stored is None:
         return None
     try:
-        entries = [read_stored(_Entry, each, "A kept object") for each in kept.objects]
+        entries = [read_stored(_Entry, each, "A stored object") for each in stored.objects]
     except UnreadableRow:
         return None
-    values = np.frombuffer(kept.embeddings, dtype=np.uint8)
-    if not entries or len(values) != 2 * dim * len(entries) or not np.isfinite(_values(kept)).all():
+    values = np.frombuffer(stored.embeddings, dtype=np.uint8)
+    if not entries or len(values) != 2 * dim * len(entries) or not np.isfinite(_values(stored)).all():
         return None
     *objects, whole = entries
     known = whole.kind == "whole" and all(entry.box is not None for entry in objects)
-    return kept if known and (np.linalg.norm(_values(kept), axis=1) > 0).all() else None
+    return stored if known and (np.linalg.norm(_values(stored), axis=1) > 0).all() else None
 
 
-def rounded(embeddings: Embeddings) -> Embeddings:
-    """Return ``(N, D)`` as it will be kept, normalised: so a search asked again finds the same scores."""
+def round_embeddings(embeddings: Embeddings) -> Embeddings:
+    """Round ``(N, D)`` to the stored precision, normalised, so that a repeated search has the same scores."""
     return _unit(embeddings.astype("<f2").astype(np.float32))
 
 
-def keep(
+def merge_stored(
     found: QueryEmbedding, options: SearchOptions, models: int, before: StoredEmbeddings | None
 ) -> StoredEmbeddings:
-    """Return what is to be kept of an embedded photo.
+    """Return what to store of an embedded photo.
 
     Args:
-        found: its embeddings after ``rounded``.
-        models: id of the versions that made them.
-        before: what an earlier search with the same photo kept.
+        found: its embeddings after ``round_embeddings``.
+        models: row id of the model versions that made them.
+        before: what an earlier search with the same photo stored.
     """
     detected = options.detect and options.box is None
     kind = "drawn" if options.box is not None else "found"
@@ -87,10 +87,10 @@ def keep(
     return StoredEmbeddings([entry for entry, _ in objects], embeddings.astype("<f2").tobytes(), models)
 
 
-def reuse(kept: StoredEmbeddings, options: SearchOptions) -> QueryEmbedding | None:
-    """Return the embeddings that a search with these options would make, None where a model is needed."""
-    embeddings = _embeddings(kept)
-    *objects, whole = kept.objects
+def reuse(stored: StoredEmbeddings, options: SearchOptions) -> QueryEmbedding | None:
+    """Return the embeddings of a search with these options, or None if a model must run."""
+    embeddings = _embeddings(stored)
+    *objects, whole = stored.objects
     if options.box is not None:
         chosen = _with_box(objects, options.box)
         if chosen is None:
@@ -118,13 +118,13 @@ def _detection(entry: dict[str, Any], drawn: Box | None) -> Detection:
     return Detection((x0, y0, x1, y1), entry.get("label", ""), entry.get("confidence", 0.0))
 
 
-def _embeddings(kept: StoredEmbeddings) -> Embeddings:
-    return _unit(_values(kept))
+def _embeddings(stored: StoredEmbeddings) -> Embeddings:
+    return _unit(_values(stored))
 
 
-def _values(kept: StoredEmbeddings) -> Embeddings:
-    values = np.frombuffer(kept.embeddings, dtype="<f2").astype(np.float32)
-    return values.reshape(len(kept.objects), -1)
+def _values(stored: StoredEmbeddings) -> Embeddings:
+    values = np.frombuffer(stored.embeddings, dtype="<f2").astype(np.float32)
+    return values.reshape(len(stored.objects), -1)
 
 
 def _unit(embeddings: Embeddings) -> Embeddings:

@@ -1,4 +1,4 @@
-"""The search lane: a task answers its own search, and others that wait, as one batch."""
+"""The search lane: a task answers its own search, together with others that wait, as one batch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from shared.broker.result_channel import Notification, ResultNotifier
 from shared.contracts import SearchResult
+from shared.contracts.states import SearchState
 from shared.database import Database
 from shared.database.clock import now_s
 from shared.errors import IndexMissing, NotFound, OutOfMemory, Unavailable, VitrineError
@@ -26,16 +27,28 @@ from worker.calibration.calibration_store import Calibrations
 from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import IndexVersion, is_filled
 from worker.maintenance.probing import ProbeRecorder
-from worker.search.answering import Choosing, answer_of
-from worker.search.photos import Photos
-from worker.search.queries import CollectionGone, Preparing
-from worker.search.query import MOST_ROWS, Query, clocked
+from worker.search.answering import build_result
+from worker.search.boosting import factor_of
+from worker.search.candidates import CandidateTable, open_tables
+from worker.search.choosing import apply_boosts, boost_window, choose, is_short, list_eligible, rank
+from worker.search.probabilities import find_min_scores
+from worker.search.queries import CollectionGone, QueryEmbedder
+from worker.search.stages import (
+    MAX_ROWS,
+    Candidate,
+    Choice,
+    EmbeddedQuery,
+    MatchedQuery,
+    RankedQuery,
+    initial_limit,
+    timed,
+)
 from worker.vector_index.contract import VectorIndex
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
-#: By how much more is asked for when a group is short of products.
+#: Factor by which more rows are requested when a group is short of products.
 _MORE = 4
 
 
@@ -64,7 +77,7 @@ class SearchLane:
     """
 
     database: Database
-    desk: SearchQueue
+    queue: SearchQueue
     store: ImageStore
     index: VectorIndex
     pipelines: Pipelines
@@ -76,114 +89,188 @@ class SearchLane:
     calibrations: Calibrations
 
     def answer(self, search_id: str) -> BatchReport:
-        """Answer a search, together with others that wait; do nothing where it does not wait any more."""
-        claims = self.desk.claim(self.batch, search_id)
-        if claims:
-            self._answer_batch(claims)
-        # A row that cannot be read was claimed too, but put back: its outcome is reported all the same.
-        answered = {claim.id for claim in claims}
-        return BatchReport(search_id in answered, search_outcomes(self.database, [search_id, *answered]))
+        """Answer a search, together with others that wait; do nothing if it does not wait any more."""
+        claims = self.queue.claim(self.batch, search_id)
+        outcomes = self._answer_batch(claims) if claims else []
+        claimed, answered = {claim.id for claim in claims}, {outcome.id for outcome in outcomes}
+        # A failed search, or one that another worker or its client ended, is reported as its row is. So is
+        # an unreadable one, which was claimed and put back.
+        if unknown := list(({search_id} | claimed) - answered):
+            outcomes = [*outcomes, *search_outcomes(self.database, unknown)]
+        return BatchReport(search_id in claimed, outcomes)
 
     def answer_waiting(self) -> None:
         """Answer every search that waits, without messages: for benchmarks and tests in one process."""
-        while claims := self.desk.claim(self.batch):
+        while claims := self.queue.claim(self.batch):
             self._answer_batch(claims)
 
-    def _answer_batch(self, claims: Sequence[Claim]) -> None:
-        """Answer claims together; whatever goes wrong with several is tried on each alone."""
+    def _answer_batch(self, claims: Sequence[Claim]) -> list[SearchOutcome]:
+        """Answer claims together, or each alone if the batch fails; return the outcomes of the answered."""
         try:
             try:
-                queries = self._answered(claims)
+                answers = self._find_answers(claims)
             except (CollectionGone, IndexMissing):
-                # Pruned or rebuilt a moment after it was read which one is live; that one is there.
-                queries = self._answered(claims)
+                # The live version was pruned or rebuilt right after it was read; its successor exists.
+                answers = self._find_answers(claims)
         except Unavailable as error:
             blame = isinstance(error, OutOfMemory)
             log.warning("searches wait: %s", error.message)
-            self.desk.postpone(claims, _RETRY_S, error.code, error.message, count_attempt=blame)
+            self.queue.postpone(claims, _RETRY_S, error.code, error.message, count_attempt=blame)
         except Exception as error:
             if len(claims) > 1:
-                for claim in claims:
-                    self._answer_batch([claim])
-                return
+                return [outcome for claim in claims for outcome in self._answer_batch([claim])]
             self._fail(claims[0], error)
         else:
-            kept = {query.claim.id: query.kept for query, _ in queries if query.kept is not None}
-            answered = self.desk.answer([(query.claim, result) for query, result in queries], kept)
-            self.notifier.notify([Notification(*each) for each in answered])
-            self.probes.note([query for query, _ in queries])
+            return self._commit(answers)
+        return []
+
+    def _commit(self, answers: Sequence[tuple[MatchedQuery, SearchResult]]) -> list[SearchOutcome]:
+        """Store the answers, then notify waiters; return the outcomes of claims that were still valid."""
+        embeddings = {
+            query.query.claim.id: query.embedded.to_store
+            for query, _ in answers
+            if query.embedded.to_store is not None
+        }
+        stored = self.queue.answer([(query.query.claim, result) for query, result in answers], embeddings)
+        self.notifier.notify([Notification(each.id, each.status) for each in stored])
+        self.probes.note([query for query, _ in answers])
+        return [SearchOutcome(each.id, SearchState.SUCCEEDED, each.runtime_s, "") for each in stored]
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         if isinstance(error, VitrineError):
-            self.desk.fail(claim, error.code, error.message)
+            self.queue.fail(claim, error.code, error.message)
         else:
             log.exception("search %s failed", claim.id)
-            self.desk.fail(claim, "internal", "Something went wrong with this search; the log says what.")
+            self.queue.fail(claim, "internal", "Something went wrong with this search; the log says what.")
         self.notifier.notify([Notification(claim.id)])
 
-    def _answered(self, claims: Sequence[Claim]) -> list[tuple[Query, SearchResult]]:
-        taken_at = now_s()
-        queries = self._preparing.prepare(claims, self._fail)
+    def _find_answers(self, claims: Sequence[Claim]) -> list[tuple[MatchedQuery, SearchResult]]:
+        """Embed, match, choose and build the results of claims; those that fail alone are left out."""
+        claimed_at = now_s()
+        embedded = self._embedder.embed(claims, self._fail)
+        queries = [each.query for each in embedded]
+        tables = open_tables(self.database, queries)
+        choices = self._find_choices(embedded, tables)
+        with timed(queries, "hydrate"):
+            results = [build_result(query, choice, tables[query.query.live.id]) for query, choice in choices]
         for query in queries:
-            query.spent("wait", max(1000 * (taken_at - query.claim.created_at), 0.0))
-        choosing = Choosing(self.database, queries)
-        short = queries
-        while short:
-            with clocked(short, "search"):
-                self._search(short)
-            with clocked(short, "hydrate"):
-                choosing.choose(short)
-            # Products have several rows, another group may show them, and some are gone: ask for more.
-            short = [query for query in short if query.limit < MOST_ROWS and choosing.is_short(query)]
-            for query in short:
-                query.limit = min(_MORE * query.limit, MOST_ROWS)
-        with clocked(queries, "hydrate"):
-            answers = [answer_of(query, choosing.hydrator(query)) for query in queries]
+            query.timings_ms["wait"] = max(1000 * (claimed_at - query.claim.created_at), 0.0)
         return [
-            (q, r.model_copy(update={"timings_ms": {k: round(v, 2) for k, v in q.timings_ms.items()}}))
-            for q, r in zip(queries, answers, strict=True)
+            (query, _with_timings(result, query.query.timings_ms))
+            for (query, _), result in zip(choices, results, strict=True)
         ]
 
-    @cached_property
-    def _photos(self) -> Photos:
-        return Photos(self.store, self.pictures)
+    def _find_choices(
+        self, embedded: Sequence[EmbeddedQuery], tables: dict[int, CandidateTable]
+    ) -> list[tuple[MatchedQuery, Choice]]:
+        """Search the index until every group is full or the index has no more; return what is shown."""
+        limits = {each.query.claim.id: initial_limit(each.query) for each in embedded}
+        found = []
+        while embedded:
+            queries = [each.query for each in embedded]
+            with timed(queries, "search"):
+                matched = self._match(embedded, limits)
+            with timed(queries, "hydrate"):
+                ranked = [rank(query, find_min_scores(query)) for query in matched]
+                choices = choose_available(ranked, tables)
+            # Products have several rows, other groups show them, and some are gone: request more rows.
+            short = []
+            for each, choice in zip(ranked, choices, strict=True):
+                query = each.matched
+                if query.limit < MAX_ROWS and is_short(each, choice):
+                    limits[query.query.claim.id] = min(_MORE * query.limit, MAX_ROWS)
+                    short.append(query.embedded)
+                else:
+                    found.append((query, choice))
+            embedded = short
+        return found
 
     @cached_property
-    def _preparing(self) -> Preparing:
-        return Preparing(
+    def _embedder(self) -> QueryEmbedder:
+        return QueryEmbedder(
             self.database,
-            self.desk,
-            self._photos,
+            self.queue,
+            self.store,
+            self.pictures,
             self.pipelines,
             self.decoders,
             self.calibrations,
         )
 
-    def _search(self, queries: Sequence[Query]) -> None:
-        """One call to Milvus for all queries that go to the same place with the same filter."""
-        groups: dict[tuple[IndexVersion, Filter | None, int], list[Query]] = defaultdict(list)
+    def _match(self, queries: Sequence[EmbeddedQuery], limits: dict[str, int]) -> list[MatchedQuery]:
+        """Find the neighbours of all queries, with one call to Milvus per version, filter and limit."""
+        groups: dict[tuple[IndexVersion, Filter | None, int], list[EmbeddedQuery]] = defaultdict(list)
         for query in queries:
-            groups[query.live, query.filter, query.limit].append(query)
+            limit = limits[query.query.claim.id]
+            groups[query.query.live, query.query.filter, limit].append(query)
+        matched = []
         for (live, filter_, limit), members in groups.items():
             vectors = np.concatenate([query.embeddings for query in members])
             try:
-                # The collection and not the alias, which another version may have the moment after.
-                found = self.index.search(live.collection, vectors, limit, filter_)
+                # The collection, not the alias, which may name another version a moment later.
+                hits = iter(self.index.search(live.collection, vectors, limit, filter_))
             except NotFound as error:
-                raise self._gone(members[0]) from error
-            start = 0
-            for query in members:
-                query.hits = found[start : start + len(query.embeddings)]
-                start += len(query.embeddings)
+                raise self._explain_missing(members[0]) from error
+            matched += [
+                MatchedQuery(query.query, query, limit, [next(hits) for _ in query.embeddings])
+                for query in members
+            ]
+        return matched
 
-    def _gone(self, query: Query) -> VitrineError:
+    def _explain_missing(self, query: EmbeddedQuery) -> VitrineError:
         """Return the error of a query whose collection Milvus does not have."""
         with self.database.read() as session:
-            filled = is_filled(session, query.live.id)
+            filled = is_filled(session, query.query.live.id)
         if not filled:
             return CollectionGone("The catalogue's first import has just begun.")
-        name = query.claim.catalogue
+        name = query.query.claim.catalogue
         return IndexMissing(
             f"The index of catalogue {name!r} is missing: `vitrine rebuild {name}` writes it again from the "
             "database."
         )
+
+
+def _with_timings(result: SearchResult, timings_ms: dict[str, float]) -> SearchResult:
+    rounded_ms = {stage: round(ms, 2) for stage, ms in timings_ms.items()}
+    return result.model_copy(update={"timings_ms": rounded_ms})
+
+
+def choose_available(queries: Sequence[RankedQuery], tables: dict[int, CandidateTable]) -> list[Choice]:
+    """Choose what each query shows, and load its products.
+
+    Index and database nearly always agree. Therefore the first choice takes every candidate as available,
+    and only its products are read, for all queries together. If one of them is gone, or no longer passes the
+    filter, all candidates of its query are read, and it chooses again.
+    """
+    queries = [_apply_boosts(query, tables[query.matched.query.live.id]) for query in queries]
+    choices = [choose(query, lambda _: True) for query in queries]
+    needed: dict[int, list[Candidate]] = defaultdict(list)
+    for query, choice in zip(queries, choices, strict=True):
+        needed[query.matched.query.live.id] += choice.list_needed()
+    for version, candidates in needed.items():
+        tables[version].load(candidates)
+    return [
+        _choose_again(query, choice, tables[query.matched.query.live.id])
+        for query, choice in zip(queries, choices, strict=True)
+    ]
+
+
+def _apply_boosts(query: RankedQuery, table: CandidateTable) -> RankedQuery:
+    """Reorder by boosts, which need the products of all near candidates."""
+    boosting = query.matched.query.boosting
+    if not boosting.boosts:
+        return query
+    window = boost_window(query.matched)
+    table.load(c for group in query.nearest for c in group if c.rank < window)
+    return apply_boosts(query, lambda candidate: factor_of(table.find_boosts(candidate, boosting)))
+
+
+def _choose_again(query: RankedQuery, choice: Choice, table: CandidateTable) -> Choice:
+    """Return the choice, or another one if a chosen product is not available."""
+    filter_ = query.matched.query.filter
+    if all(table.is_available(candidate, filter_) for group in choice.chosen for candidate in group):
+        return choice
+    table.load(list_eligible(query))
+    available = choose(query, lambda candidate: table.is_available(candidate, filter_))
+    table.load(available.list_needed())
+    return available

@@ -1,4 +1,4 @@
-"""Makes queries of claimed searches: decoded and embedded if they must be."""
+"""Make embedded queries of claimed searches: locate the index, decode and embed photos, apply examples."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from sqlalchemy import bindparam, select
 
 from shared.contracts import SearchOptions
+from shared.contracts.states import IndexState
 from shared.database import Database
 from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import IndexVersionRow, Ranking
@@ -24,197 +26,226 @@ from shared.errors import (
     VitrineError,
 )
 from shared.filters import Filter, both, category_is, parse
+from shared.sandbox import PictureSandbox
 from shared.searches.cursors import read_cursor
 from shared.searches.queue import Claim, SearchQueue
+from shared.storage.image_store import ImageStore
 from worker.calibration.calibration_store import Calibration, Calibrations
 from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import LIVE_COLUMNS, as_live, live_index, model_version_id
-from worker.search.boosting import Boosting
-from worker.search.embedding_reuse import keep, readable, reuse, rounded
-from worker.search.hydrate import Pictures, product_pictures
-from worker.search.photos import Photos
-from worker.search.query import MOST_ROWS, OVER_FETCH, PAGED_ROWS, Page, Place, Query, clocked, first_limit
-from worker.search.rocchio import moved
-from worker.vision import Detection, Embeddings, Image
+from worker.search.boosting import NO_BOOSTS, Boosting
+from worker.search.candidates import ProductPictures, load_product_pictures
+from worker.search.combining import apply_examples, merge_photos
+from worker.search.embedding_reuse import merge_stored, reuse, round_embeddings, validate_stored
+from worker.search.stages import (
+    DecodedQuery,
+    EmbeddedQuery,
+    Page,
+    Query,
+    SearchTarget,
+    timed,
+)
+from worker.vision import Image
 from worker.vision.pipeline import Pipeline, QueryEmbedding, QueryOptions
 
-#: The live version, when it was calibrated, and what the owner boosts: one question, and one statement that
-#: is made once, for every batch asks it.
-_PLACE = (
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Live version, creation time of its calibration, and the owner's boosts. One statement, because every batch
+#: executes it; built at import, because constructing it costs more than executing it.
+_TARGET = (
     select(*LIVE_COLUMNS, CalibrationRow.created_at.label("calibrated_at"), Ranking.boosts)
     .outerjoin(CalibrationRow, CalibrationRow.index_version == IndexVersionRow.id)
     .outerjoin(Ranking, Ranking.catalogue_id == IndexVersionRow.catalogue_id)
-    .where(IndexVersionRow.catalogue_id == bindparam("catalogue"), IndexVersionRow.state == "live")
+    .where(IndexVersionRow.catalogue_id == bindparam("catalogue"), IndexVersionRow.state == IndexState.LIVE)
 )
 
 
 class CollectionGone(IndexUnavailable):
-    """What a search was to be made in is there no longer."""
+    """The index version of a search was replaced after it was read."""
 
 
 @dataclass(frozen=True)
-class Preparing:
-    """Makes queries of claims.
+class QueryEmbedder:
+    """Makes embedded queries of claims.
 
     Attributes:
-        decoders: threads for several photos at once.
+        pictures: decodes photos, which the web encoded again, in child processes.
+        decoders: threads that decode the photos of several searches concurrently.
+        model_ids: cache of the row ids of model versions.
     """
 
     database: Database
-    desk: SearchQueue
-    photos: Photos
+    queue: SearchQueue
+    store: ImageStore
+    pictures: PictureSandbox
     pipelines: Pipelines
     decoders: ThreadPoolExecutor
     calibrations: Calibrations
     model_ids: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def prepare(self, claims: Sequence[Claim], fail: Callable[[Claim, VitrineError], None]) -> list[Query]:
-        """Find each search's index, and embed what is not known; what fails alone is given to ``fail``.
+    def embed(
+        self, claims: Sequence[Claim], fail: Callable[[Claim, VitrineError], None]
+    ) -> list[EmbeddedQuery]:
+        """Return the queries of a batch; a search that fails alone is given to ``fail`` and left out.
 
         Raises:
-            Unavailable: a service is away: all of them wait.
+            Unavailable: a service is unavailable: all of them wait.
         """
-        places: dict[int, Place | None] = {}
-        queries = self._each(claims, lambda claim: self._begin(claim, places), fail)
-        unknown = [q for q in queries if len(q.claim.photos) and not len(q.embeddings)]
-        if unknown:
-            with clocked(unknown, "decode"):
-                # One alone need not go through another thread.
-                decoding = self.decoders.map if len(unknown) > 1 else map
-                decoded = list(decoding(self._load, unknown))
-            for query, photos in zip(unknown, decoded, strict=True):
-                if isinstance(photos, VitrineError):
-                    if isinstance(photos, Unavailable):
-                        raise photos
-                    fail(query.claim, photos)
-                    queries.remove(query)
-                else:
-                    query.photos = photos
-            self._embed([q for q in unknown if q.photos])
-        by_claim = {q.claim.id: q for q in queries}
-        return self._each([q.claim for q in queries], lambda c: self._finish(by_claim[c.id]), fail)
 
-    def _each(
-        self,
-        claims: Sequence[Claim],
-        step: Callable[[Claim], Query],
-        fail: Callable[[Claim, VitrineError], None],
-    ) -> list[Query]:
-        done = []
-        for claim in claims:
-            try:
-                done.append(step(claim))
-            except Unavailable:
-                raise
-            except VitrineError as error:
-                fail(claim, error)
-        return done
+        def fail_query(query: Query, error: VitrineError) -> None:
+            fail(query.claim, error)
 
-    def _begin(self, claim: Claim, places: dict[int, Place | None]) -> Query:
-        if claim.catalogue_id not in places:
-            places[claim.catalogue_id] = self._place(claim.catalogue_id)
-        place = places[claim.catalogue_id]
-        if place is None:
+        targets: dict[int, SearchTarget | None] = {}
+        queries = _apply_each(claims, lambda claim: self._locate(claim, targets), fail)
+        decoded = self._decode([q for q in queries if q.claim.photos and q.reused is None], fail_query)
+        found = self._run_models(decoded)
+        embedded = [q for q in queries if not q.claim.photos or q.reused is not None or q.claim.id in found]
+        return _apply_each(embedded, lambda q: self._complete(q, found.get(q.claim.id)), fail_query)
+
+    def _locate(self, claim: Claim, targets: dict[int, SearchTarget | None]) -> Query:
+        """Return the query of a claim.
+
+        Args:
+            targets: cache of this batch, by catalogue id.
+        """
+        if claim.catalogue_id not in targets:
+            targets[claim.catalogue_id] = self._load_target(claim.catalogue_id)
+        target = targets[claim.catalogue_id]
+        if target is None:
             raise NotFound(f"Catalogue {claim.catalogue!r} is empty: import products first.")
-        claim = replace(claim, stored=readable(claim.stored, place.live.dim))
+        if claim.stored is not None:
+            claim = replace(claim, stored=validate_stored(claim.stored, target.live.dim))
         options = claim.options
-        pipeline = self.pipelines.of(place.live)
-        query = Query(
+        pipeline = self.pipelines.of(target.live)
+        models = self._load_model_id(pipeline)
+        reused = None
+        if claim.stored is not None and claim.stored.models == models:
+            reused = reuse(claim.stored, options)
+        return Query(
             claim,
-            place.live,
+            target.live,
             pipeline,
-            self._models(pipeline),
-            wanted_filter(options),
-            place.boosting if options.boosts is None else Boosting.of(options.boosts),
-            _calibration_for(claim, place),
+            models,
+            combine_filters(options),
+            target.boosting if options.boosts is None else Boosting.of(options.boosts),
+            _choose_calibration(claim, target),
+            None if options.after is None else self._load_page(options.after),
+            reused,
         )
-        query.limit = first_limit(options.top_k)
-        if options.after is not None:
-            query.page = self._page(options.after)
-            query.limit = min(max(PAGED_ROWS, query.page.size * OVER_FETCH), MOST_ROWS)
-        if claim.stored is not None and claim.stored.models == query.models:
-            known = reuse(claim.stored, options)
-            if known is not None:
-                query.objects, query.embeddings = known.objects, known.embeddings
-        return query
 
-    def _place(self, catalogue_id: int) -> Place | None:
+    def _load_target(self, catalogue_id: int) -> SearchTarget | None:
         with self.database.read_connection() as connection:
-            row = connection.execute(_PLACE, {"catalogue": catalogue_id}).one_or_none()
+            row = connection.execute(_TARGET, {"catalogue": catalogue_id}).one_or_none()
             if row is None:
                 return None
             live = as_live(row)
             calibration = self.calibrations.of(connection, live, row.calibrated_at)
-            return Place(live, calibration, Boosting.stored(row.boosts))
+        return SearchTarget(
+            live, calibration, NO_BOOSTS if row.boosts is None else Boosting.stored(row.boosts)
+        )
 
-    def _page(self, after: str) -> Page:
+    def _load_page(self, after: str) -> Page:
         cursor = read_cursor(after)
-        first = self.desk.first_page(cursor.search)
+        first = self.queue.first_page(cursor.search)
         if first is None or not -1 <= cursor.group < len(first.result.objects):
             raise InvalidInput("The search that this page belongs to is gone: search again.", "after")
         groups = [*(found.hits for found in first.result.objects), first.result.whole.hits]
         return Page(cursor, first.options.top_k, [{hit.product_id for hit in hits} for hits in groups])
 
-    def _models(self, pipeline: Pipeline) -> int:
+    def _load_model_id(self, pipeline: Pipeline) -> int:
         versions = pipeline.detector.version, pipeline.embedder.version
         if versions not in self.model_ids:
             with self.database.write() as session:
                 self.model_ids[versions] = model_version_id(session, *versions)
         return self.model_ids[versions]
 
-    def _load(self, query: Query) -> list[Image] | VitrineError:
-        # A box is drawn on the first photo.
-        keys = query.claim.photos[:1] if query.options.box is not None else query.claim.photos
+    def _decode(
+        self, queries: Sequence[Query], fail: Callable[[Query, VitrineError], None]
+    ) -> list[DecodedQuery]:
+        """Load and decode the photos of queries, in threads if there are several."""
+        with timed(queries, "decode"):
+            decode_all = self.decoders.map if len(queries) > 1 else map
+            photos = list(decode_all(self._load_photos, queries))
+        decoded = []
+        for query, found in zip(queries, photos, strict=True):
+            if isinstance(found, Unavailable):
+                raise found
+            if isinstance(found, VitrineError):
+                fail(query, found)
+            else:
+                decoded.append(DecodedQuery(query, found))
+        return decoded
+
+    def _load_photos(self, query: Query) -> list[Image] | VitrineError:
+        # A box refers to the first photo.
+        claim = query.claim
+        keys = claim.photos[:1] if claim.options.box is not None else claim.photos
         try:
-            return [self.photos.load(key) for key in keys]
+            return [self.pictures.decode(self.store.get(key, "queries")) for key in keys]
         except NotFound:
             return InvalidInput("The photo of this search is no longer kept: search again with it.")
         except VitrineError as error:
             return error
 
-    def _embed(self, queries: Sequence[Query]) -> None:
-        """One batch for each pipeline that the queries' indexes were filled with; nearly always one."""
-        groups: dict[int, list[Query]] = defaultdict(list)
-        for query in queries:
-            groups[id(query.pipeline)].append(query)
-        for members in groups.values():
-            photos = [(q, photo) for q in members for photo in q.photos]
-            options = [QueryOptions(box=q.options.box, detect=q.options.detect) for q, _ in photos]
-            embedded = iter(members[0].pipeline.embed_query([photo for _, photo in photos], options))
-            for query in members:
-                found = one_of([next(embedded) for _ in query.photos])
-                found = QueryEmbedding(found.objects, rounded(found.embeddings), found.timings_ms)
-                query.objects, query.embeddings = found.objects, found.embeddings
-                query.timings_ms.update(found.timings_ms)
-                query.kept = keep(found, query.options, query.models, query.claim.stored)
-                query.photos = []
+    def _run_models(self, decoded: Sequence[DecodedQuery]) -> dict[str, QueryEmbedding]:
+        """Return embeddings by search id, with one batch per pipeline; there is nearly always one."""
+        by_pipeline: dict[int, list[DecodedQuery]] = defaultdict(list)
+        for each in decoded:
+            by_pipeline[id(each.query.pipeline)].append(each)
+        found = {}
+        for members in by_pipeline.values():
+            photos = [(query.claim.options, photo) for query, photos in members for photo in photos]
+            options = [QueryOptions(box=chosen.box, detect=chosen.detect) for chosen, _ in photos]
+            pipeline = members[0].query.pipeline
+            embedded = iter(pipeline.embed_query([photo for _, photo in photos], options))
+            for query, own in members:
+                each_photo = [next(embedded) for _ in own]
+                merged = each_photo[0] if len(own) == 1 else merge_photos(each_photo)
+                found[query.claim.id] = replace(merged, embeddings=round_embeddings(merged.embeddings))
+                query.timings_ms.update(merged.timings_ms)
+        return found
 
-    def _finish(self, query: Query) -> Query:
-        """Add a product's pictures, and move the query towards what is liked."""
-        claim, options = query.claim, query.options
+    def _complete(self, query: Query, found: QueryEmbedding | None) -> EmbeddedQuery:
+        """Return the embedded query, with a product's pictures, and moved towards examples.
+
+        Args:
+            found: result of the models; None where they did not run.
+        """
+        claim, options, pipeline = query.claim, query.claim.options, query.pipeline
+        to_store = None if found is None else merge_stored(found, options, query.models, claim.stored)
+        known = found or query.reused or QueryEmbedding((), np.zeros((1, query.live.dim), np.float32), {})
+        objects, embeddings = known.objects, known.embeddings
+        picture_ids: tuple[str, ...] = ()
         examples = {*options.like, *options.unlike, *([claim.product_id] if claim.product_id else ())}
-        if not examples:
-            return query
-        known = self._pictures(query, sorted(examples))
-        if claim.product_id is not None:
-            pictures = known[claim.product_id]
-            query.embeddings, query.picture_ids = pictures.embeddings, pictures.image_ids
-        elif not claim.photos:
-            query.embeddings = np.zeros((1, query.live.dim), np.float32)
-        query.without = frozenset(examples)
+        if examples:
+            pictures = self._load_pictures(query, sorted(examples))
+            if claim.product_id is not None:
+                embeddings = pictures[claim.product_id].embeddings
+                picture_ids = pictures[claim.product_id].image_ids
+            if options.like or options.unlike:
+                means = {key: each.embeddings.mean(axis=0) for key, each in pictures.items()}
+                liked, unliked = (
+                    np.array([means[key] for key in keys], np.float32).reshape(-1, query.live.dim)
+                    for keys in (options.like, options.unlike)
+                )
+                embeddings = apply_examples(embeddings, liked, unliked)
+        doubtful = () if options.box is not None else objects
+        return EmbeddedQuery(
+            query,
+            objects,
+            embeddings,
+            [*([n] for n in range(len(objects))), list(range(len(objects), len(embeddings)))],
+            frozenset(n for n, each in enumerate(doubtful) if pipeline.is_doubtful(each)),
+            picture_ids,
+            frozenset(examples),
+            to_store,
+        )
 
-        def middles(ids: Sequence[str]) -> Embeddings:
-            rows = [known[product_id].embeddings.mean(axis=0) for product_id in ids]
-            return np.stack(rows) if rows else np.zeros((0, query.live.dim), np.float32)
-
-        if options.like or options.unlike:
-            query.embeddings = moved(query.embeddings, middles(options.like), middles(options.unlike))
-        return query
-
-    def _pictures(self, query: Query, product_ids: Sequence[str]) -> dict[str, Pictures]:
+    def _load_pictures(self, query: Query, product_ids: Sequence[str]) -> dict[str, ProductPictures]:
         catalogue_id = query.claim.catalogue_id
         try:
-            return product_pictures(self.database, catalogue_id, query.live.id, product_ids)
+            return load_product_pictures(self.database, catalogue_id, query.live.id, product_ids)
         except UnknownProduct as error:
             with self.database.read() as session:
                 if live_index(session, catalogue_id) != query.live:
@@ -222,18 +253,33 @@ class Preparing:
             raise
 
 
-def _calibration_for(claim: Claim, place: Place) -> Calibration | None:
-    """Return what the scores of a search mean.
+def _apply_each(
+    items: Sequence[Item], step: Callable[[Item], Result], fail: Callable[[Item, VitrineError], None]
+) -> list[Result]:
+    """Return the results of a step; an item that fails alone is given to ``fail`` and left out."""
+    done = []
+    for item in items:
+        try:
+            done.append(step(item))
+        except Unavailable:
+            raise
+        except VitrineError as error:
+            fail(item, error)
+    return done
 
-    Calibrated are the scores of photos. Those of a product's own pictures, and of a query that examples
-    moved, are others.
+
+def _choose_calibration(claim: Claim, target: SearchTarget) -> Calibration | None:
+    """Return the meaning of a search's scores.
+
+    Only scores of photos are calibrated. A product's own pictures, and queries that examples moved, have
+    other distributions.
 
     Raises:
-        Conflict: a probability is asked for, and there is none.
+        Conflict: a probability is asked for, and the catalogue has no calibration.
     """
     options = claim.options
     by_photo = bool(claim.photos) and not options.like and not options.unlike
-    found = place.calibration if by_photo else None
+    found = target.calibration if by_photo else None
     if options.min_probability is not None and found is None:
         why = (
             f"Catalogue {claim.catalogue!r} is not calibrated: `vitrine calibrate {claim.catalogue}` does it"
@@ -244,34 +290,11 @@ def _calibration_for(claim: Claim, place: Place) -> Calibration | None:
     return found
 
 
-def wanted_filter(options: SearchOptions) -> Filter | None:
-    """Return category and filter of a search as one, None where it has neither.
+def combine_filters(options: SearchOptions) -> Filter | None:
+    """Return category and filter of a search combined; None where it has neither.
 
     Raises:
         InvalidInput: the filter cannot be read.
     """
-    category = None if options.category is None else category_is(options.category)
-    return both(category, None if options.filter is None else parse(options.filter))
-
-
-def one_of(photos: Sequence[QueryEmbedding]) -> QueryEmbedding:
-    """Return the embedding of one thing that several photos show: the mean of its main objects.
-
-    Where a photo shows no object, the whole photo is the thing. One photo stays as it is.
-    """
-    if len(photos) == 1:
-        return photos[0]
-    wholes = _mean([photo.embeddings[-1] for photo in photos])
-    found = next((photo.objects[0] for photo in photos if photo.objects), None)
-    if found is None:
-        return QueryEmbedding((), wholes, photos[0].timings_ms)
-    main = photos[0].objects[0].box if photos[0].objects else (0.0, 0.0, 1.0, 1.0)
-    # The first row is the main object's, or the whole photo's where there is none.
-    rows = np.concatenate([_mean([photo.embeddings[0] for photo in photos]), wholes])
-    return QueryEmbedding((Detection(main, found.label, found.confidence),), rows, photos[0].timings_ms)
-
-
-def _mean(rows: Sequence[Embeddings]) -> Embeddings:
-    total = np.stack(rows).mean(axis=0)
-    unit: Embeddings = (total / max(float(np.linalg.norm(total)), 1e-6))[np.newaxis]
-    return unit
+    filter_ = None if options.filter is None else parse(options.filter)
+    return filter_ if options.category is None else both(category_is(options.category), filter_)
