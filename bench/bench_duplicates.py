@@ -27,7 +27,7 @@ from bench.common import machine, write_results  # noqa: E402
 from shared.images import ImageLimits, decode  # noqa: E402
 from worker.duplicates.perceptual import hamming_distances, perceptual_hash  # noqa: E402
 from worker.vision import Image  # noqa: E402
-from worker.vision.pipeline import build_pipeline  # noqa: E402
+from worker.vision.building import build_pipeline  # noqa: E402
 
 PACK = ROOT.parent / "shared/data/products"
 LIMITS = ImageLimits(20_000_000, 50_000_000, 16_000)

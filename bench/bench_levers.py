@@ -25,9 +25,10 @@ import numpy as np  # noqa: E402
 from bench.common import machine, write_results  # noqa: E402
 from worker.evaluation.dataset import read_set  # noqa: E402
 from worker.evaluation.run import load_image  # noqa: E402
+from worker.vision.building import build_pipeline  # noqa: E402
 from worker.vision.detector import CONFIDENCE  # noqa: E402
 from worker.vision.models import CropMode  # noqa: E402
-from worker.vision.pipeline import Pipeline, build_pipeline  # noqa: E402
+from worker.vision.pipeline import Pipeline  # noqa: E402
 
 BOX, COLOUR = "embedder-efficientnet-lite0-256", "embedder-efficientnet-lite0-400"
 #: Embedder, crop mode and minimum confidence of objects; each way adds one feature.

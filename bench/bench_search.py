@@ -29,7 +29,8 @@ from shared.broker.task_names import TaskName  # noqa: E402
 from shared.images import ImageLimits, decode, normalise  # noqa: E402
 from tests.packing import archive  # noqa: E402
 from tests.stack import Stack  # noqa: E402
-from worker.vision.pipeline import Pipeline, build_pipeline  # noqa: E402
+from worker.vision.building import build_pipeline  # noqa: E402
+from worker.vision.pipeline import Pipeline  # noqa: E402
 
 
 def search_ms(wire: HTTPConnection, photo: bytes) -> tuple[float, dict[str, float]]:

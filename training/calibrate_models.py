@@ -21,7 +21,8 @@ from worker.calibration.learning import fit_calibration
 from worker.evaluation.dataset import GalleryImage
 from worker.evaluation.probabilities import collect_lessons
 from worker.evaluation.run import Progress, load_entry, open_gallery
-from worker.vision.pipeline import Pipeline, build_pipeline
+from worker.vision.building import build_pipeline
+from worker.vision.pipeline import Pipeline
 
 
 def calibrate_models(products: Path, pipeline: Pipeline, folder: Path, progress: Progress) -> dict[str, Any]:

@@ -42,8 +42,9 @@ from worker.products.context import JobContext
 from worker.search.lane import SearchLane
 from worker.vector_index import MilvusIndex
 from worker.vector_index.contract import VectorIndex
+from worker.vision.building import build_pipeline
 from worker.vision.models import CropMode
-from worker.vision.pipeline import Pipeline, build_pipeline
+from worker.vision.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 

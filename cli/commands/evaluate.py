@@ -88,7 +88,8 @@ def _measure(
 ) -> Any:
     # Imported here, because the libraries of the models are slow to load.
     from worker.evaluation.run import evaluate as measure
-    from worker.vision.pipeline import NO_DETECTOR, build_pipeline
+    from worker.vision.building import build_pipeline
+    from worker.vision.pipeline import NO_DETECTOR
 
     settings = get_settings()
     models = settings.models

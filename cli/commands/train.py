@@ -191,7 +191,7 @@ def _prepare_data(
 
 def _detector(settings: Settings) -> Any:
     """Return the detector of the settings."""
-    from worker.vision.pipeline import build_pipeline
+    from worker.vision.building import build_pipeline
 
     models = settings.models
     return build_pipeline(

@@ -20,10 +20,11 @@ from tests.builders import picture
 from tests.tiny_models import write_registry, yolo
 from worker.vision import Image
 from worker.vision.baselines import WholeImage
+from worker.vision.building import build_pipeline
 from worker.vision.detector import load_detector
 from worker.vision.embedder import NetworkEmbedder, load_embedder
 from worker.vision.models import CropPlan, ModelFile, find_model
-from worker.vision.pipeline import Pipeline, build_pipeline
+from worker.vision.pipeline import Pipeline
 from worker.vision.resnet import RESNETS, ResNetEmbedder
 from worker.vision.runtimes import NetworkSource
 from worker.vision.runtimes.torch_runtime import TorchRuntime
@@ -306,7 +307,7 @@ sys.addaudithook(lambda event, args: seen.append([event, repr(args)]) if event i
                  ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname") else None)
 from pathlib import Path
 import numpy as np
-from worker.vision.pipeline import build_pipeline
+from worker.vision.building import build_pipeline
 pipeline = build_pipeline(models_dir=Path(sys.argv[1]), detector_name="seer", embedder_name="lite",
                           cache_dir=Path(sys.argv[2]), threads=1)
 rng = np.random.default_rng(4)

@@ -62,7 +62,7 @@ def test_a_missing_model_stops_the_start_and_names_the_known_ones(
 
 def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
     from shared.errors import Misconfigured
-    from worker.vision.pipeline import build_pipeline
+    from worker.vision.building import build_pipeline
 
     sprung = tmp_path / "sprung"
     for name, detector, embedder in (("d.pt", True, False), ("e.pth", False, True)):

@@ -19,7 +19,8 @@ from tests.packing import archive
 from tests.reprocess_shop import NEW, OLD, ReprocessShop
 from worker.vision import Detection, Image
 from worker.vision.baselines import ColourHistogram, PerceptualHash
-from worker.vision.pipeline import BASELINES, Pipeline
+from worker.vision.building import BASELINES
+from worker.vision.pipeline import Pipeline
 
 
 @pytest.fixture

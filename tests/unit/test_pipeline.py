@@ -11,8 +11,7 @@ import pytest
 from shared.errors import OutOfMemory
 from worker.vision import Detection, Embeddings, Image
 from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
-from worker.vision.batching import run_in_batches
-from worker.vision.pipeline import WHOLE, Pipeline, QueryOptions
+from worker.vision.pipeline import WHOLE, Pipeline, QueryOptions, run_in_batches
 
 
 class StripeDetector:

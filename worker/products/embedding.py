@@ -13,8 +13,7 @@ from worker.products.batch import Batch, Content, Target
 from worker.products.context import JobContext
 from worker.vision import NORM_TOLERANCE, Detection, Image
 from worker.vision.colours import main_colours
-from worker.vision.pipeline import EmbeddedObject
-from worker.vision.stopwatch import Stopwatch
+from worker.vision.pipeline import EmbeddedObject, Stopwatch
 
 
 def open_targets(context: JobContext, catalogue_id: int) -> list[Target]:

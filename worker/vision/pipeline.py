@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.contracts.base import Box
+from shared.errors import OutOfMemory
 from worker.vision import Detection, Detector, Embedder, Embeddings, Image
-from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
-from worker.vision.batching import run_in_batches
+from worker.vision.baselines import WholeImage
 from worker.vision.crops import transfer_mask
-from worker.vision.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
-from worker.vision.embedder import load_embedder
-from worker.vision.models import CropMode, find_model, stable_name
-from worker.vision.runtimes import PrecisionChoice, RuntimeName
-from worker.vision.stopwatch import Stopwatch
+from worker.vision.detector import CONFIDENCE
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: The whole image as a detection.
 WHOLE = Detection((0.0, 0.0, 1.0, 1.0), "image", 0.0)
 
 NO_DETECTOR = "none"
-#: By default queries have no doubtful objects. On composed photographs of training products
-#: (training.validation_set) .10 was best: it raised the recall of objects from .78 to .84, with .28 more
-#: false ones per photograph.
-QUERY_CONFIDENCE = CONFIDENCE
-BASELINES: dict[str, Callable[[], Embedder]] = {
-    ColourHistogram.version: ColourHistogram,
-    PerceptualHash.version: PerceptualHash,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,89 +209,61 @@ class Pipeline:
         return np.stack(rows) if rows else np.zeros((0, self.embedder.dim), np.float32)
 
 
-def build_pipeline(
-    *,
-    models_dir: Path,
-    detector_name: str,
-    embedder_name: str,
-    runtime: RuntimeName = "openvino",
-    device: str = "cpu",
-    cache_dir: Path,
-    threads: int = 0,
-    confidence: float = CONFIDENCE,
-    query_confidence: float = QUERY_CONFIDENCE,
-    iou: float = IOU,
-    max_objects: int = MAX_OBJECTS,
-    micro_batch: int = 16,
-    crop: CropMode | None = None,
-    precision: PrecisionChoice = "auto",
-) -> Pipeline:
-    """Load both models and build their pipeline.
+def run_in_batches(
+    call: Callable[[Sequence[Item]], Sequence[Result]],
+    items: Sequence[Item],
+    size: int,
+    pause: Callable[[], None] | None = None,
+) -> list[Result]:
+    """Call with at most ``size`` items at a time; return one result per item, in order.
+
+    A batch that ends in ``MemoryError`` is retried in halves, so that the process survives and only an item
+    that does not fit alone fails. Later batches keep the smaller size.
 
     Args:
-        models_dir: folder of ``registry.json``.
-        detector_name: a registry name, ``default``, the path of YOLO weights, or ``none``, which takes the
-            whole image as the object.
-        embedder_name: a registry name, ``default``, the path of ResNet or EfficientNet-Lite0 weights,
-            ``colour-histogram`` or ``perceptual-hash``.
-        cache_dir: for converted models.
-        confidence: minimum confidence of an object of a catalogue image, and of a query's object that is not
-            doubtful.
-        query_confidence: minimum confidence of a query's object; no effect above ``confidence``.
-        threads: inference threads; 0 for one per core.
-        crop: how objects are cut out; by default as the embedder's registry entry says.
-        precision: ``auto`` uses INT8 on the CPU where a model has such a form; see docs/models.md.
+        call: takes items, returns as many results.
+        pause: called between two batches, where bulk work gives way to searches.
 
     Raises:
-        Misconfigured: a model is missing, damaged, malicious or unknown; nothing in it was executed.
+        OutOfMemory: a single item does not fit.
     """
-    detector: Detector = WholeImage()
-    query_detector: Detector | None = None
-    if detector_name != NO_DETECTOR:
-        detector_file = find_model(models_dir, detector_name, "detector")
-        detector_name = stable_name(detector_name, detector_file)
-        yolo = load_detector(
-            detector_file,
-            runtime,
-            device,
-            confidence,
-            iou,
-            max_objects,
-            cache_dir=cache_dir,
-            threads=threads,
-            precision=precision,
-        )
-        detector = yolo
-        if query_confidence < confidence:
-            # Find more than max_objects: the most prominent may be doubtful, and those are ordered last.
-            query_detector = yolo.with_limits(query_confidence, 4 * max_objects)
-    embedder: Embedder
-    if embedder_name in BASELINES:
-        embedder = BASELINES[embedder_name]()
-    else:
-        model = find_model(models_dir, embedder_name, "embedder")
-        embedder_name = stable_name(embedder_name, model)
-        plan = model.crop.model_copy(update={"mode": crop or model.crop.mode})
-        embedder = load_embedder(
-            model,
-            runtime,
-            device,
-            cache_dir=cache_dir,
-            threads=threads,
-            plan=plan,
-            precision=precision,
-        )
-    notes = []
-    if detector_name == NO_DETECTOR:
-        notes.append("no detector: images are searched as a whole")
-    return Pipeline(
-        detector,
-        embedder,
-        micro_batch,
-        max_objects,
-        tuple(notes),
-        detector_name,
-        embedder_name,
-        query_detector,
-        confidence,
-    )
+    results: list[Result] = []
+    while len(results) < len(items):
+        if results and pause is not None:
+            pause()
+        batch = items[len(results) : len(results) + size]
+        try:
+            results.extend(call(batch))
+        except MemoryError as error:
+            if len(batch) == 1:
+                raise OutOfMemory(
+                    f"Not enough memory for picture {len(results) + 1} of {len(items)} alone: "
+                    "retry later, or give the worker more memory."
+                ) from error
+            size = len(batch) // 2
+            log.warning("out of memory with a batch of %d: retrying with %d", len(batch), size)
+    return results
+
+
+class Stopwatch:
+    """Measures time from lap to lap, in milliseconds; a lap of a known name adds to it."""
+
+    def __init__(self) -> None:
+        self.laps_ms: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def lap(self, name: str) -> float:
+        """End a lap and start the next one; return its duration in milliseconds."""
+        now = time.perf_counter()
+        spent_ms, self._since = 1000 * (now - self._since), now
+        self.laps_ms[name] = self.laps_ms.get(name, 0.0) + spent_ms
+        return spent_ms
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Exclude the time of the block from the current lap."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._since += time.perf_counter() - began
