@@ -1,16 +1,22 @@
 """List the files that one search runs through, from `POST /v1/searches` to its hits: `python bin/trace.py`.
 
 The web application, the search lane and the poll run in this process one after another: on SQLite, an
-index in memory, and the model without weights. A file counts where one of its functions is called; a visit is
-a change to it from another file of the same part.
+index in memory, and the model without weights. A file counts if one of its functions is called.
+
+Returns are counted in two ways. By calls, each change to a file from another file of the same part is a
+visit, also to a function that was called before: ``now_s`` of each stage, or the end of a ``with`` block. By
+reading, a visit is a change of file to a function that was not called before in the whole search, because a
+reader reads a function once. Foundations are files that at least ``FOUNDATION`` other modules import, such as
+the database; a reader knows them.
 """
 
 from __future__ import annotations
 
+import ast
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,15 +32,19 @@ from tests.shop import Shop  # noqa: E402
 from tests.web_builders import RecordingPublisher, upload  # noqa: E402
 from web.app import create_app  # noqa: E402
 
+#: Number of importing modules from which a file is a foundation.
+FOUNDATION = 25
+#: Visits of a file to which a reader returns at most twice.
+_MAX_VISITS = 3
 _PACKAGES = tuple(f"{ROOT / name}/" for name in ("web", "worker", "shared"))
 
 
 @dataclass
 class Walk:
-    """The files that one part of a search runs through, in the order of their first call."""
+    """Files and functions that one part of a search runs through, in the order of their first call."""
 
     files: list[str] = field(default_factory=list)
-    functions: set[tuple[str, str]] = field(default_factory=set)
+    functions: dict[tuple[str, str], None] = field(default_factory=dict)
     calls: int = 0
     visits: dict[str, int] = field(default_factory=dict)
     _last: str = ""
@@ -47,7 +57,7 @@ class Walk:
             return
         name = code.co_filename.removeprefix(f"{ROOT}/")
         self.calls += 1
-        self.functions.add((name, code.co_qualname))
+        self.functions[name, code.co_qualname] = None
         if name not in self.visits:
             self.files.append(name)
         if name != self._last:
@@ -86,17 +96,51 @@ def trace_search(folder: Path) -> dict[str, Walk]:
     return walks
 
 
+def count_reading(walks: Iterable[Walk]) -> dict[str, int]:
+    """Count the visits of a reader by file, with each function read once."""
+    known: set[tuple[str, str]] = set()
+    visits: dict[str, int] = {}
+    last = ""
+    for walk in walks:
+        for function in walk.functions:
+            file = function[0]
+            if function not in known and file != last:
+                visits[file] = visits.get(file, 0) + 1
+                last = file
+            known.add(function)
+    return visits
+
+
+def count_importers(files: Iterable[str]) -> dict[str, int]:
+    """Count the modules of the product that import from each file, or from its package's ``__init__``."""
+    importers: dict[str, set[Path]] = {}
+    for package in _PACKAGES:
+        for path in Path(package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    importers.setdefault(node.module, set()).add(path)
+    modules = {file: file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in files}
+    return {file: len(importers.get(module, ())) for file, module in modules.items()}
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         walks = trace_search(Path(folder))
-    everything: dict[str, int] = {}
+    by_calls: dict[str, int] = {}
     for name, walk in walks.items():
         print(f"{name}: {len(walk.files)} files, {len(walk.functions)} functions, {walk.calls} calls")
         for file in walk.files:
             print(f"  {walk.visits[file]:3} visits  {file}")
-            everything[file] = everything.get(file, 0) + walk.visits[file]
-    often = sum(1 for visits in everything.values() if visits > 3)
-    print(f"A search: {len(everything)} files; {often} are returned to more than twice.")
+            by_calls[file] = by_calls.get(file, 0) + walk.visits[file]
+    by_reading = count_reading(walks.values())
+    importers = count_importers(by_calls)
+    foundations = sorted(file for file, count in importers.items() if count >= FOUNDATION)
+    print(f"A search: {len(by_calls)} files.")
+    print(f"  {len(foundations)} are foundations: {', '.join(foundations)}.")
+    for rule, visits in (("calls", by_calls), ("reading", by_reading)):
+        often = sorted((file for file in visits if visits[file] > _MAX_VISITS), key=lambda f: -visits[f])
+        named = ", ".join(f"{file} {visits[file] - 1}" for file in often)
+        print(f"  By {rule}, {len(often)} are returned to more than twice: {named or 'none'}.")
 
 
 if __name__ == "__main__":

@@ -48,15 +48,14 @@ from web.api import (
     similar,
     webhooks,
 )
-from web.api.broker_guard import guard_broker
-from web.http.compression import compress_pages
+from web.http.bodies import VitrineRequest
+from web.http.compression import compress
 from web.http.errors import register_errors
-from web.http.forms import VitrineRequest
 from web.http.product_paths import route_product_ids
 from web.http.security import protect
 from web.http.url_fetches import MAX_FETCHES
-from web.i18n import register_languages
-from web.i18n.money import register_prices
+from web.i18n import register_languages, remember_language
+from web.i18n.money import register_prices, remember_currency
 from web.manage import sign_in
 from web.services import EXTENSION, Services
 from web.storefront.installed import STATIC, hash_folder
@@ -90,9 +89,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = build_services(settings, publisher)
     route_product_ids(app)
-    protect(app, settings)
-    guard_broker(app)
-    compress_pages(app)
+    protect(app, settings, (remember_currency, remember_language, compress))
     register_errors(app, sign_in.render_refused_page)
     register_languages(app)
     register_prices(app, RatesBook(settings.rates_path))

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared.catalogue.store import image_url, load_images
-from shared.catalogue.titles import choose_title
+from shared.catalogue.display import choose_title, image_url
+from shared.catalogue.store import load_images
 from shared.contracts.duplicates import DuplicateGroup, DuplicateKind, DuplicatePage, DuplicateProduct
 from shared.contracts.states import JobKind, JobState
 from shared.database import Database

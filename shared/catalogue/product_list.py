@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from shared.catalogue.store import image_url, load_images, trim_price
-from shared.catalogue.titles import choose_title
+from shared.catalogue.display import choose_title, image_url, trim_price
+from shared.catalogue.store import load_images
 from shared.contracts.base import Box
 from shared.contracts.states import IndexState
 from shared.database import Database

@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from shared.catalogue.store import image_url
-from shared.catalogue.titles import choose_title
+from shared.catalogue.display import choose_title, image_url
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.tables import Catalogue, Image, Product

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from decimal import Decimal
 
 from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.catalogue.counts import CatalogueCounts, Count
+from shared.catalogue.display import image_url, trim_price
 from shared.contracts import CatalogueOut, ImageOut, ProductOut
 from shared.contracts.base import Box
 from shared.contracts.states import IndexState
@@ -124,19 +124,6 @@ class CatalogueStore:
         if key is None:
             raise NotFound("There is no such image: its product may have been changed or deleted.")
         return key
-
-
-def image_url(image_id: str) -> str:
-    """Return the URL path of a catalogue image."""
-    return f"/v1/images/{image_id}"
-
-
-def trim_price(price: Decimal | None) -> Decimal | None:
-    """Remove the zeros that databases append to a price; keep at least two decimals."""
-    if price is None:
-        return None
-    cents = price.quantize(Decimal("0.01"))
-    return cents if cents == price else price.normalize()
 
 
 def load_main_boxes(

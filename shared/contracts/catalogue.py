@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, field_validator
 
 from shared.contracts.base import Box, CatalogueName, Contract, Currency, Locale
-from shared.contracts.storable import find_unstorable
+from shared.contracts.stored import find_unstorable
 from shared.errors import InvalidInput
 from shared.net.addresses import parse_web_address
 

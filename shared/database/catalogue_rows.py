@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.database.tables import Catalogue
@@ -33,9 +33,6 @@ DRY_RUN_PREFIX: Final = "~dry-"
 #: Name of a catalogue, also after its deletion.
 display_name = func.coalesce(Catalogue.deleted_name, Catalogue.name)
 
-# Built at import: every search executes it.
-_ID_OF = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
-
 
 def find_catalogue(session: Session, name: str, lock: CatalogueLock | None = None) -> Catalogue:
     """Return the catalogue's row, locked if a lock is given, or raise UnknownCatalogue."""
@@ -45,17 +42,10 @@ def find_catalogue(session: Session, name: str, lock: CatalogueLock | None = Non
         query = query.with_for_update(read=row_lock.read, key_share=row_lock.key_share)
     row = session.scalar(query)
     if row is None:
-        raise _unknown(name)
+        raise unknown_catalogue(name)
     return row
 
 
-def catalogue_id(session: Session | Connection, name: str) -> int:
-    """Return the id of a catalogue's row, or raise UnknownCatalogue."""
-    found = session.scalar(_ID_OF, {"name": name})
-    if found is None:
-        raise _unknown(name)
-    return int(found)
-
-
-def _unknown(name: str) -> UnknownCatalogue:
+def unknown_catalogue(name: str) -> UnknownCatalogue:
+    """Return the error for a name that no catalogue has."""
     return UnknownCatalogue(f"There is no catalogue {name!r}. GET /v1/catalogues lists them.", "catalogue")

@@ -25,10 +25,15 @@ class Idempotent(NamedTuple):
 
 
 class AcceptedRequest(NamedTuple):
-    """The row that a request created, now or before."""
+    """The row that a request created, now or before.
+
+    Attributes:
+        created_at: creation time of a new search in seconds since 1970; None for others.
+    """
 
     id: str
     created: bool
+    created_at: float | None = None
 
 
 def find_earlier_request(session: Session | Connection, scope: str, request: Idempotent | None) -> str | None:

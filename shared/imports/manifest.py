@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from shared.contracts import ProductIn
 from shared.contracts.product_ids import find_id_error
-from shared.contracts.storable import find_unstorable
+from shared.contracts.stored import find_unstorable
 from shared.errors import ImageMissing, InvalidManifest
 from shared.imports.find_manifest import find_manifest as find_manifest
 from shared.imports.folder_rows import BadFile, folder_records

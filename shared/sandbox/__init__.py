@@ -5,7 +5,6 @@ Parquet, Excel or XML manifest in a separate child. Only ``child`` and its impor
 """
 
 from shared.sandbox.budget import Budget
-from shared.sandbox.pictures import PictureSandbox
-from shared.sandbox.pool import ChildPool, shared_pool
+from shared.sandbox.pool import ChildPool, PictureSandbox, shared_pool
 
 __all__ = ["Budget", "ChildPool", "PictureSandbox", "shared_pool"]

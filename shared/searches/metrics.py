@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Integer, cast, delete, func, select, update
+from sqlalchemy import Connection, Integer, cast, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,6 @@ from shared.contracts.signals import RecallFigures, Signals, StageFigures
 from shared.contracts.states import IndexState
 from shared.contracts.stored import as_object
 from shared.database import Database, execute_rowcount
-from shared.database.bulk import insert_rows
 from shared.database.clock import now_s, to_datetime
 from shared.database.tables import Catalogue, IndexVersionRow, Probe, ProbeQuery, StageCount, Timing
 
@@ -34,6 +33,7 @@ _MAX_PROBES = 100
 _TIMINGS_PER_TRANSACTION = 1000
 #: Maximum length of a stage's name in `stage_counts`; larger durations than the maximum are damaged rows.
 _MAX_STAGE_CHARS, _MAX_STAGE_MS = 16, 1e12
+_INSERT_TIMING = insert(Timing)
 _KEEP_TIMINGS_S, _KEEP_PROBES_S, _KEEP_QUERIES_S = 2.0 * WINDOW_S, 30 * 86_400.0, 3600.0
 
 
@@ -64,7 +64,8 @@ def note_timings(connection: Connection, searches: Iterable[tuple[float, dict[st
         }
         for accepted_at, stages in searches
     ]
-    insert_rows(connection, Timing, rows)
+    if rows:
+        connection.execute(_INSERT_TIMING, rows)
 
 
 class SearchMetricsRepository:

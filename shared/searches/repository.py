@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,8 +16,7 @@ from shared.contracts import ErrorBody, SearchOptions, SearchResult, TaskStatus
 from shared.contracts.states import OPEN_STATES, SearchState
 from shared.contracts.stored import NEEDS, as_object, needed_by, read_stored
 from shared.database import Database, WrittenJson
-from shared.database.bulk import insert_rows
-from shared.database.catalogue_rows import catalogue_id
+from shared.database.catalogue_rows import unknown_catalogue
 from shared.database.clock import now_s, to_datetime
 from shared.database.idempotency import (
     AcceptedRequest,
@@ -25,7 +24,7 @@ from shared.database.idempotency import (
     find_earlier_request,
     store_idempotency_key,
 )
-from shared.database.tables import Product, Search
+from shared.database.tables import Catalogue, Product, Search
 from shared.errors import Expired, UnknownProduct, UnknownTask
 from shared.money.rates import Rates, convert_prices
 from shared.searches.statements import WAITING_COUNT
@@ -35,6 +34,8 @@ _SCOPE = "search"
 _SearchRow = TypeVar("_SearchRow", Search, Row[Any])
 
 # Built at import: constructing a statement costs more than executing it, and every search uses these.
+_CATALOGUE_ID = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
+_INSERT = insert(Search)
 _STATE = select(Search.state).where(Search.id == bindparam("id"))
 _EMBEDDINGS = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
     Search.id == bindparam("id")
@@ -126,20 +127,25 @@ class SearchRepository:
         ttl_s: int,
         idempotency: Idempotent | None,
     ) -> AcceptedRequest:
+        options_json = _to_json(options)
         with self._database.write_connection() as connection:
-            if (earlier := find_earlier_request(connection, _SCOPE, idempotency)) is not None:
-                return AcceptedRequest(earlier, False)
-            id_ = catalogue_id(connection, catalogue)
-            if source.product_id is not None:
-                _require_products(connection, id_, [source.product_id], "product_id")
-            _require_products(connection, id_, options.like, "like")
-            _require_products(connection, id_, options.unlike, "unlike")
+            if idempotency is not None:
+                earlier = find_earlier_request(connection, _SCOPE, idempotency)
+                if earlier is not None:
+                    return AcceptedRequest(earlier, False)
+            id_ = connection.scalar(_CATALOGUE_ID, {"name": catalogue})
+            if id_ is None:
+                raise unknown_catalogue(catalogue)
+            searched = [] if source.product_id is None else [source.product_id]
+            for field, ids in (("product_id", searched), ("like", options.like), ("unlike", options.unlike)):
+                if ids:
+                    _require_products(connection, id_, ids, field)
             now = now_s()
             search: dict[str, Any] = {
                 "id": new_id,
                 "state": SearchState.QUEUED,
                 "catalogue_id": id_,
-                "options": _to_json(options),
+                "options": options_json,
                 "query_key": source.query_key,
                 "more_photos": list(source.more_photos) or None,
                 "product_id": source.product_id,
@@ -152,9 +158,10 @@ class SearchRepository:
                 row = connection.execute(_EMBEDDINGS, {"id": source.earlier}).one_or_none()
                 row = _require_unexpired(row, source.earlier)
                 search |= {"objects": row.objects, "embeddings": row.embeddings, "models": row.models}
-            insert_rows(connection, Search, [search])
-            store_idempotency_key(connection, _SCOPE, idempotency, new_id)
-            return AcceptedRequest(search["id"], True)
+            connection.execute(_INSERT, search)
+            if idempotency is not None:
+                store_idempotency_key(connection, _SCOPE, idempotency, new_id)
+            return AcceptedRequest(new_id, True, now)
 
     def load_earlier(self, search_id: str) -> EarlierSearch:
         """Return the input and options of a search.
@@ -181,21 +188,24 @@ class SearchRepository:
         with self._database.read() as session:
             return _status(find_search(session, search_id))
 
-    def status_json(self, search_id: str, rates: Rates | None = None) -> dict[str, Any]:
+    def status_json(
+        self, search_id: str, read_rates: Callable[[], Rates | None] = lambda: None
+    ) -> dict[str, Any]:
         """Return the status as JSON, with the result as the worker wrote it, without parsing it.
 
         Args:
-            rates: to convert prices if the search has a currency.
+            read_rates: called to convert prices if the search has a currency.
 
         Raises:
             UnknownTask, Expired: as ``status``.
         """
         with self._database.read_connection() as connection:
             row = _require_unexpired(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
-            result = row.result
-            if result and rates is not None and (currency := as_object(row.options).get("currency")):
-                result = convert_prices(result, currency, rates)
-            return _status(row, with_result=False).model_dump(mode="json") | {"result": result}
+            status, result = _status(row, with_result=False).model_dump(mode="json"), row.result
+            if result and (currency := as_object(row.options).get("currency")):
+                rates = read_rates()
+                result = result if rates is None else convert_prices(result, currency, rates)
+            return status | {"result": result}
 
     def is_open(self, search_id: str) -> bool:
         """Return whether the search waits or runs."""
@@ -225,8 +235,6 @@ class SearchRepository:
 
 
 def _require_products(connection: Connection, catalogue_id: int, ids: Sequence[str], field: str) -> None:
-    if not ids:
-        return
     query = select(Product.product_id).where(
         Product.catalogue_id == catalogue_id, Product.product_id.in_(list(ids))
     )

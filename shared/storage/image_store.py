@@ -313,12 +313,13 @@ class ImageStore:
     def _has(self, path: str, size: int) -> bool:
         """Return whether a recent file of this size is stored; renew its modification time if it is old."""
         with suppress(FileNotFoundError):  # it may be deleted between the check and the update
-            found = self._files.info(path)
-            young = time.time() - written_at(found) <= REFRESH_AFTER_S
-            if found["size"] == size and not young and self._folder is not None:
+            if self._folder is None:
+                found = self._files.info(path)
+                return found["size"] == size and time.time() - written_at(found) <= REFRESH_AFTER_S
+            status = Path(path).stat()
+            if status.st_size == size and time.time() - status.st_mtime > REFRESH_AFTER_S:
                 os.utime(path)
-                young = True
-            return found["size"] == size and young
+            return status.st_size == size
         return False
 
     def _write_all(self, files: Mapping[str, bytes]) -> None:

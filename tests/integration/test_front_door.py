@@ -18,7 +18,7 @@ from shared.process.log import configure_logging
 from shared.process.metrics import REGISTRY
 from tests.web_builders import Shop, open_shop
 from web.http import sessions, url_fetches
-from web.http.request_parts import KNOWN_METHODS
+from web.http.security import KNOWN_METHODS
 
 KEY = "a-long-secret-key"
 BEARER = {"Authorization": f"Bearer {KEY}"}

@@ -11,8 +11,8 @@ from sqlalchemy import func, select, update
 from shared.broker.health import BrokerReport, BrokerState
 from shared.database.tables import Job, Search
 from tests.web_builders import Shop, open_shop, picture
-from web.api import broker_guard
 from web.api.waiting import EXPLAIN_AFTER_S
+from web.http import security
 
 OK = BrokerReport(BrokerState.WRITABLE, "ok", True, 1, 2)
 FULL = BrokerReport(
@@ -43,7 +43,7 @@ def accepting_routes(shop: Shop) -> list[tuple[str, str]]:
     found = []
     for rule in shop.app.url_map.iter_rules():
         view = shop.app.view_functions[rule.endpoint]
-        if hasattr(view, broker_guard._ATTRIBUTE) or broker_guard.has_accepted_answer(view):
+        if hasattr(view, security._CREATES_WORK):
             path = rule.rule.replace("<catalogue>", "demo").replace("<product_id>", "chair-1")
             path = path.replace("<job_id>", "x").replace("<action>", "rebuild")
             found += [(method, path) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]

@@ -11,8 +11,8 @@ import numpy as np
 from shared.contracts import SearchOptions
 from shared.searches.cursors import WHOLE, Cursor
 from worker.search.boosting import NO_BOOSTS
+from worker.search.candidates import choose_available
 from worker.search.choosing import rank
-from worker.search.lane import choose_available
 from worker.search.stages import Candidate, Choice, EmbeddedQuery, MatchedQuery, Page, Query
 from worker.vector_index.contract import IndexHit
 
@@ -49,7 +49,7 @@ def choose(table: Table, page: Page | None = None, rows: int = 40, **options: An
     claim: Any = SimpleNamespace(id=SEARCH, options=wanted)
     live: Any = SimpleNamespace(id=LIVE)
     nothing: Any = None
-    query = Query(claim, live, nothing, 1, None, NO_BOOSTS, None, page)
+    query = Query(claim, live, nothing, 1, None, NO_BOOSTS, None, rows, page)
     embedded = EmbeddedQuery(query, (), np.zeros((1, 4), np.float32), [[0]], frozenset())
     ranked = rank(MatchedQuery(query, embedded, rows, [hits(rows)]), [None])
     tables: Any = {LIVE: table}

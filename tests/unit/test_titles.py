@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.catalogue.titles import choose_title
+from shared.catalogue.display import choose_title
 
 DEMO = {"en": "Chair", "de": "Stuhl", "pt": "Cadeira", "pt_BR": "Cadeira BR", "zh_CN": "椅", "zh_TW": "椅子"}
 

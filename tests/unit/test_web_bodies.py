@@ -9,8 +9,7 @@ from werkzeug.exceptions import BadRequest
 
 from shared.contracts import SearchRequest
 from shared.errors import InvalidInput
-from web.http.bodies import MAX_JSON_DEPTH, MAX_JSON_TOKENS, parse_json, read_form, read_query
-from web.http.errors import parse_model
+from web.http.bodies import MAX_JSON_DEPTH, MAX_JSON_TOKENS, parse_json, parse_model, read_form, read_query
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import shared.errors
 import web
 from shared.contracts import SearchOptions
 from shared.errors import InvalidInput
-from web.http.errors import STATUS, parse_model
+from web.http.bodies import parse_model
+from web.http.errors import STATUS
 
 ROOT = Path(__file__).parents[2]
 

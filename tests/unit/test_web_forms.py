@@ -11,7 +11,7 @@ import pytest
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from web.http.forms import StrictFormParser
+from web.http.bodies import StrictFormParser
 
 #: Longer than what is read at once, with beginnings of the boundary in it.
 LONG = b"\r\n--edge\r\n--edg" * 20_000

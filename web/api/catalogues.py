@@ -34,8 +34,16 @@ from shared.retention.picture_sweep import PicturesSwept, read_sweep_count
 from web.api.import_sources import resolve_source
 from web.api.jobs import caller_jobs, publish_job
 from web.api.openapi import Parameter, operation
-from web.http.bodies import parse_json, read_file, read_idempotency, read_json, read_optional_json, read_query
-from web.http.errors import parse_model, to_invalid_input
+from web.http.bodies import (
+    parse_json,
+    parse_model,
+    read_file,
+    read_idempotency,
+    read_json,
+    read_optional_json,
+    read_query,
+    to_invalid_input,
+)
 from web.services import services
 
 blueprint = Blueprint("catalogues", __name__)

@@ -15,9 +15,8 @@ from shared.errors import InvalidInput
 from web.api.catalogues import answer_with_job, check_name
 from web.api.jobs import caller_jobs
 from web.api.openapi import Parameter, operation
-from web.http.bodies import read_number, read_optional_json
+from web.http.bodies import parse_model, read_number, read_optional_json
 from web.http.csv_safety import csv_line
-from web.http.errors import parse_model
 from web.services import services
 
 blueprint = Blueprint("duplicates", __name__)

@@ -53,7 +53,7 @@ def stream_job_events(job_id: str) -> Response:
 )
 def stream_search_events(task_id: str) -> Response:
     searches, rates = services().searches, current_rates()
-    return _stream(lambda: searches.status_json(task_id, rates))
+    return _stream(lambda: searches.status_json(task_id, lambda: rates))
 
 
 def _stream(read_state: Callable[[], dict[str, Any]]) -> Response:

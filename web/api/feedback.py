@@ -12,9 +12,8 @@ from shared.errors import NotFound, Refused
 from shared.searches.feedback import PHOTOS
 from web.api.catalogues import check_name
 from web.api.openapi import Parameter, operation
-from web.http.bodies import read_json, read_number
+from web.http.bodies import parse_model, read_json, read_number
 from web.http.csv_safety import csv_line
-from web.http.errors import parse_model
 from web.services import services
 
 blueprint = Blueprint("feedback", __name__)

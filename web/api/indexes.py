@@ -20,8 +20,14 @@ from shared.contracts.indexes import (
 )
 from web.api.catalogues import REPEATABLE, answer_with_job, check_name
 from web.api.openapi import Parameter, operation
-from web.http.bodies import read_form, read_idempotency, read_number, read_optional_json, read_single_file
-from web.http.errors import parse_model
+from web.http.bodies import (
+    parse_model,
+    read_form,
+    read_idempotency,
+    read_number,
+    read_optional_json,
+    read_single_file,
+)
 from web.services import services
 
 blueprint = Blueprint("indexes", __name__)

@@ -12,9 +12,8 @@ from shared.jobs.messages import publish_chunks
 from shared.jobs.repository import JobRepository
 from shared.process.metrics import PUBLISHES_FAILED
 from web.api.openapi import Parameter, operation
-from web.http.bodies import read_number, read_optional_json
+from web.http.bodies import parse_model, read_number, read_optional_json
 from web.http.csv_safety import csv_line
-from web.http.errors import parse_model
 from web.services import services
 
 blueprint = Blueprint("jobs", __name__)

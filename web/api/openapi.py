@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from shared.contracts import ErrorAnswer, JobOut, TaskStatus
 from web import __version__
+from web.http.security import creates_work
 
 View = TypeVar("View", bound=Callable[..., Any])
 _ATTRIBUTE = "__described_"
@@ -61,19 +62,16 @@ def operation(
     parameters: tuple[Parameter, ...] = (),
     errors: tuple[int, ...] = (),
 ) -> Callable[[View], View]:
-    """Attach an ``Operation`` to a view; its route is read from the URL map."""
+    """Attach an ``Operation`` to a view; its route is read from the URL map.
+
+    A view that answers 202 with a search or a job creates work, and is marked so.
+    """
 
     def mark(view: View) -> View:
         setattr(view, _ATTRIBUTE, Operation(summary, tag, answers, bodies or {}, parameters, errors))
-        return view
+        return creates_work(view) if answers.get(HTTPStatus.ACCEPTED) in (JobOut, TaskStatus) else view
 
     return mark
-
-
-def has_accepted_answer(view: Callable[..., Any]) -> bool:
-    """Return whether a documented view creates a search or a job: it answers 202 with one."""
-    described: Operation | None = getattr(view, _ATTRIBUTE, None)
-    return described is not None and described.answers.get(HTTPStatus.ACCEPTED) in (JobOut, TaskStatus)
 
 
 def _list_operations(app: Flask) -> list[tuple[str, str, Operation]]:

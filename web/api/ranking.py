@@ -9,8 +9,7 @@ from shared.contracts.indexes import ChooseIndex
 from shared.contracts.ranking import Boosts, CalibrationOut
 from web.api.catalogues import answer_with_job, check_name
 from web.api.openapi import operation
-from web.http.bodies import read_json, read_optional_json
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_json, read_optional_json
 from web.services import services
 
 blueprint = Blueprint("ranking", __name__)

@@ -13,7 +13,8 @@ from pydantic import Field
 from shared.broker.result_channel import Notification
 from shared.broker.task_names import TaskName
 from shared.contracts import SearchOptions, SearchRequest, TaskStatus
-from shared.contracts.states import OPEN_STATES
+from shared.contracts.states import OPEN_STATES, SearchState
+from shared.database.clock import to_datetime
 from shared.database.idempotency import AcceptedRequest
 from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
 from shared.filters import parse
@@ -22,11 +23,10 @@ from shared.searches.cursors import read_cursor
 from shared.searches.repository import SearchSource
 from web.api.openapi import Parameter, operation
 from web.api.waiting import explain_wait
-from web.http.bodies import read_files, read_form, read_idempotency, read_json
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_files, read_form, read_idempotency, read_json
 from web.http.url_fetches import fetch_query_image
 from web.i18n.money import current_rates
-from web.services import services
+from web.services import Services, services
 
 blueprint = Blueprint("searches", __name__)
 
@@ -69,17 +69,23 @@ def create_search() -> Response:
 def answer_search(accepted: AcceptedRequest) -> Response:
     """Answer an accepted search, waiting as long as the caller prefers."""
     seconds = _requested_wait_s()
-    ended = _wait(accepted, seconds)
+    ended = None if seconds <= 0 else _wait(accepted, seconds)
     if ended is not None and ended.status:
         # The worker published the answer with the notification, so no database read is needed.
         answer = Response(ended.status, mimetype="application/json")
+    elif seconds <= 0 and accepted.created:
+        # No database read either: it was committed a moment ago.
+        queued = {"state": SearchState.QUEUED, "created_at": to_datetime(accepted.created_at)}
+        answer = jsonify(TaskStatus.model_validate({"id": accepted.id, **queued}).model_dump(mode="json"))
+        answer.status_code = 202
     else:
-        status = services().searches.status_json(accepted.id, current_rates())
+        status = services().searches.status_json(accepted.id, current_rates)
         answer = jsonify(status)
         # Callers that did not ask to wait always get 202, even if the worker has already finished.
         if seconds <= 0 or status["state"] in OPEN_STATES:
             answer.status_code = 202
-            answer.headers["Retry-After"] = "1"
+    if answer.status_code == 202:
+        answer.headers["Retry-After"] = "1"
     answer.headers["Location"] = url_for("searches.poll_search", task_id=accepted.id)
     return answer
 
@@ -90,12 +96,13 @@ def accept_search() -> AcceptedRequest:
     Raises:
         VitrineError: the request is invalid or refused; nothing was accepted.
     """
-    _enforce_limits()
+    parts = services()
+    _enforce_limits(parts)
     if request.mimetype == "multipart/form-data":
-        options = _validate(parse_model(SearchOptions, read_form(lists=("box", "like", "unlike"))))
-        return _accept_photos(options, read_files("image", MAX_PHOTOS))
+        options = parse_model(SearchOptions, read_form(lists=("box", "like", "unlike")))
+        return _accept_photos(parts, _validate(parts, options), read_files("image", MAX_PHOTOS))
     if request.mimetype == "application/json":
-        return _accept_reference(parse_model(SearchRequest, read_json()))
+        return _accept_reference(parts, parse_model(SearchRequest, read_json()))
     raise UnsupportedFormat(
         "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
     )
@@ -103,45 +110,46 @@ def accept_search() -> AcceptedRequest:
 
 def accept_request(body: SearchRequest) -> AcceptedRequest:
     """Accept a search without an upload, such as that of a page's form."""
-    _enforce_limits()
-    return _accept_reference(body)
+    parts = services()
+    _enforce_limits(parts)
+    return _accept_reference(parts, body)
 
 
-def _enforce_limits() -> None:
+def _enforce_limits(parts: Services) -> None:
     """Raise Overloaded if an address searches too often or too many searches are waiting."""
-    services().disk.require_space()
-    wait_s = services().rate.count(request.remote_addr or "")
+    parts.disk.require_space()
+    wait_s = parts.rate.count(request.remote_addr or "")
     if wait_s is not None:
         SEARCHES_REFUSED.inc()
         g.retry_after_s = wait_s
-        limit = services().settings.web.searches_per_minute
+        limit = parts.settings.web.searches_per_minute
         raise Overloaded(f"More than {limit} searches per minute came from your address. Try again later.")
-    waiting = services().searches.count_waiting()
-    if waiting >= services().settings.search.max_waiting:
+    waiting = parts.searches.count_waiting()
+    if waiting >= parts.settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
         raise Overloaded(f"{waiting} searches are already waiting. Try again shortly.")
 
 
-def _accept_reference(body: SearchRequest) -> AcceptedRequest:
+def _accept_reference(parts: Services, body: SearchRequest) -> AcceptedRequest:
     if body.after is not None:
-        return _accept_next_page(body, body.after)
+        return _accept_next_page(parts, body, body.after)
     sources = [name for name in _SOURCES if getattr(body, name) is not None]
     if len(sources) > 1 or not (sources or body.like):
         raise InvalidInput("Send exactly one of image_url, product_id and query_id, or like.", "image_url")
     given = body.model_dump(exclude=set(_SOURCES), exclude_unset=True)
-    options = _validate(SearchOptions.model_validate(given))
+    options = _validate(parts, SearchOptions.model_validate(given))
     if body.query_id is not None:
-        source = _find_source(body.query_id)
+        source = _find_source(parts, body.query_id)
         # A box refers to the first photo only, so the others are left out.
-        return _accept(options, source if body.box is None else replace(source, more_photos=()))
+        return _accept(parts, options, source if body.box is None else replace(source, more_photos=()))
     if body.image_url is None:
-        return _accept(options, SearchSource(product_id=body.product_id))
-    if not services().settings.web.url_import:
+        return _accept(parts, options, SearchSource(product_id=body.product_id))
+    if not parts.settings.web.url_import:
         raise InvalidInput("URL import is off. Upload the picture.", "image_url")
-    return _accept_photos(options, [fetch_query_image(body.image_url)])
+    return _accept_photos(parts, options, [fetch_query_image(body.image_url)])
 
 
-def _accept_next_page(body: SearchRequest, after: str) -> AcceptedRequest:
+def _accept_next_page(parts: Services, body: SearchRequest, after: str) -> AcceptedRequest:
     """Accept the search for a further page, with the source and options of the first page."""
     others = sorted(body.model_fields_set - _PAGE_FIELDS)
     if others:
@@ -149,40 +157,38 @@ def _accept_next_page(body: SearchRequest, after: str) -> AcceptedRequest:
             f"A further page takes only after, top_k, locale and currency. Remove {others[0]}.",
             others[0],
         )
-    first = services().searches.load_earlier(read_cursor(after).search)
+    first = parts.searches.load_earlier(read_cursor(after).search)
     if first.state != "succeeded":
         raise InvalidInput("The search of the first page did not succeed.", "after")
     chosen = {name: getattr(body, name) for name in body.model_fields_set}
-    return _accept(_validate(first.options.model_copy(update=chosen)), first.source)
+    return _accept(parts, _validate(parts, first.options.model_copy(update=chosen)), first.source)
 
 
-def _accept_photos(options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
+def _accept_photos(parts: Services, options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
     if options.after is not None:
         raise InvalidInput("Request a further page as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
         raise InvalidInput("A box applies to one photo. Send only that photo.", "box")
-    parts = services()
     keys, limits = [], parts.settings.images
     for data in photos:
         picture = parts.photos.normalise(data, limits.query_side_px, limits.query_max_bytes)
         keys.append(parts.store.put(picture.jpeg, "queries"))
-    return _accept(options, SearchSource(keys[0], tuple(keys[1:])))
+    return _accept(parts, options, SearchSource(keys[0], tuple(keys[1:])))
 
 
-def _find_source(query_id: str) -> SearchSource:
+def _find_source(parts: Services, query_id: str) -> SearchSource:
     """Return the source of an earlier search by photo."""
-    earlier = services().searches.load_earlier(query_id)
+    earlier = parts.searches.load_earlier(query_id)
     key = earlier.source.query_key
     if key is None:
         raise InvalidInput("That search was by product and has no photo.", "query_id")
-    if not earlier.embedded and not services().store.exists(key, "queries"):
+    if not earlier.embedded and not parts.store.exists(key, "queries"):
         raise Expired("The photo of that search has expired. Send it again.", "query_id")
     return earlier.source
 
 
-def _accept(options: SearchOptions, source: SearchSource) -> AcceptedRequest:
+def _accept(parts: Services, options: SearchOptions, source: SearchSource) -> AcceptedRequest:
     """Commit the search and publish its task; a refused or repeated request publishes nothing."""
-    parts = services()
     accepted = parts.searches.accept(
         options.catalogue,
         options,
@@ -198,15 +204,15 @@ def _accept(options: SearchOptions, source: SearchSource) -> AcceptedRequest:
     return accepted
 
 
-def _validate(options: SearchOptions) -> SearchOptions:
+def _validate(parts: Services, options: SearchOptions) -> SearchOptions:
     """Return the options; raise InvalidInput for a wrong top_k, currency, filter or boost."""
-    limit = services().settings.search.top_k_max
+    limit = parts.settings.search.top_k_max
     if options.top_k > limit:
         raise InvalidInput(f"top_k: at most {limit} hits per group.", "top_k")
-    rates = current_rates()
-    if options.currency is not None and (rates is None or options.currency not in rates.currencies):
+    currency = options.currency
+    if currency is not None and ((rates := current_rates()) is None or currency not in rates.currencies):
         raise InvalidInput(
-            f"There is no rate for {options.currency}: `vitrine rates show` lists the currencies.", "currency"
+            f"There is no rate for {currency}: `vitrine rates show` lists the currencies.", "currency"
         )
     if options.filter is not None:
         parse(options.filter)
@@ -223,7 +229,7 @@ def _requested_wait_s() -> float:
 def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:
     """Wait up to ``seconds`` for the end of the search if a waiter slot is free; return the notification."""
     parts = services()
-    if seconds <= 0 or not parts.waiters.acquire(blocking=False):
+    if not parts.waiters.acquire(blocking=False):
         return None
     try:
         end = time.monotonic() + seconds
@@ -247,13 +253,14 @@ def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:
     errors=(404, 410),
 )
 def poll_search(task_id: str) -> Response:
-    status = services().searches.status_json(task_id, current_rates())
+    status = services().searches.status_json(task_id, current_rates)
+    if status["state"] not in OPEN_STATES:
+        return jsonify(status)
     reason = explain_wait(status["state"], datetime.fromisoformat(status["created_at"]))
     if reason is not None:
         status["waiting_for"] = reason.model_dump(mode="json")
     answer = jsonify(status)
-    if status["state"] in OPEN_STATES:
-        answer.headers["Retry-After"] = "1"
+    answer.headers["Retry-After"] = "1"
     return answer
 
 

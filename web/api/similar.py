@@ -8,8 +8,7 @@ from shared.contracts import SearchRequest, TaskStatus
 from web.api.catalogues import get_product
 from web.api.openapi import Parameter, operation
 from web.api.searches import COMMON_PARAMETERS, accept_request, answer_search
-from web.http.bodies import read_query
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_query
 from web.http.product_paths import is_part_of_id
 
 blueprint = Blueprint("similar", __name__)

@@ -7,8 +7,7 @@ from flask import Blueprint, Response, jsonify
 from shared.contracts import DeliveryOut, WebhookIn, WebhookMade, WebhookOut
 from shared.webhooks.addresses import check_address
 from web.api.openapi import Parameter, operation
-from web.http.bodies import read_json, read_number
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_json, read_number
 from web.http.url_fetches import fetch_slot
 from web.services import services
 

@@ -7,16 +7,20 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn, TypeVar
 
-from flask import request
-from werkzeug.datastructures import FileStorage
+from flask import Request, request
+from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import BadRequest
+from werkzeug.formparser import FormDataParser
 
 from shared.contracts import Contract
-from shared.contracts.storable import find_unstorable
+from shared.contracts.stored import find_unstorable
 from shared.database.idempotency import Idempotent
 from shared.errors import BodyTooLarge, InvalidInput, UnsupportedFormat
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MAX_JSON_BYTES = 1_000_000
 MAX_JSON_DEPTH = 32
@@ -156,6 +160,28 @@ def read_number(name: str, minimum: int, maximum: int, default: int) -> int:
     return int(text)
 
 
+def parse_model(model: type[Model], data: object) -> Model:
+    """Validate a caller's data as ``model``.
+
+    Raises:
+        InvalidInput: names the first invalid field.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise to_invalid_input(error) from error
+
+
+def to_invalid_input(error: ValidationError) -> InvalidInput:
+    """Convert pydantic's first error into one sentence and a field name."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or None
+    if first["type"] == "extra_forbidden":
+        return InvalidInput(f"Unknown field {field!r}. /docs lists the fields.", field)
+    reason = first["msg"].removeprefix("Value error, ")
+    return InvalidInput(f"{field}: {reason}." if field else f"{reason}.", field)
+
+
 def read_single_file(name: str) -> bytes:
     """Read the one file field ``name``. Raises as ``read_files``."""
     return read_files(name, 1)[0]
@@ -197,3 +223,32 @@ def read_idempotency(*parts: Contract | str | None) -> Idempotent | None:
         text = part.model_dump_json() if isinstance(part, Contract) else repr(part)
         digest.update(text.encode() + b"\0")
     return Idempotent(key, digest.hexdigest())
+
+
+class StrictFormParser(FormDataParser):
+    """Werkzeug's form parser, which refuses truncated or malformed forms."""
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]:
+        """Parse the form into the stream, the text fields and the files.
+
+        Raises:
+            BadRequest: the form is truncated or malformed.
+            RequestEntityTooLarge: too many parts, or a text field is too long.
+        """
+        self.silent = False
+        try:
+            return super().parse(stream, mimetype, content_length, options)
+        except ValueError as error:
+            raise BadRequest(f"The form cannot be read: {error}. Send it again.") from error
+
+
+class VitrineRequest(Request):
+    """Flask's request with forms parsed by ``StrictFormParser``."""
+
+    form_data_parser_class = StrictFormParser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 
-from flask import Flask, Response, request
+from flask import Response, request
 
 #: Compressed media types. API JSON is excluded: its callers are near, and compression would delay searches.
 _COMPRESSED_TYPES = {
@@ -18,12 +18,8 @@ _MIN_BYTES = 600
 _LEVEL = 6
 
 
-def compress_pages(app: Flask) -> None:
-    """Register compression for clients that accept gzip."""
-    app.after_request(_compress)
-
-
-def _compress(response: Response) -> Response:
+def compress(response: Response) -> Response:
+    """Compress an answer for clients that accept gzip."""
     if response.mimetype not in _COMPRESSED_TYPES:
         return response
     response.vary.add("Accept-Encoding")

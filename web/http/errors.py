@@ -5,20 +5,17 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TypeVar
 
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
-from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestTimeout
 
 from shared.contracts import ErrorAnswer, ErrorBody
-from shared.errors import InvalidInput, StorageUnavailable, VitrineError
+from shared.errors import StorageUnavailable, VitrineError
 from shared.process.log import get_logger
 from web.http.client_socket import SlowClient
 from web.i18n.error_texts import error_detail, error_text
 
 log = get_logger("vitrine.web")
-Model = TypeVar("Model", bound=BaseModel)
 _SIGN_IN_PAGE = "vitrine.sign_in_page"
 
 #: Must agree with the error tree in shared/errors.py; a test checks it.
@@ -71,28 +68,6 @@ _CODE_OF_STATUS = {
     503: "unavailable",
 }
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-
-
-def parse_model(model: type[Model], data: object) -> Model:
-    """Validate a caller's data as ``model``.
-
-    Raises:
-        InvalidInput: names the first invalid field.
-    """
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise to_invalid_input(error) from error
-
-
-def to_invalid_input(error: ValidationError) -> InvalidInput:
-    """Convert pydantic's first error into one sentence and a field name."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or None
-    if first["type"] == "extra_forbidden":
-        return InvalidInput(f"Unknown field {field!r}. /docs lists the fields.", field)
-    reason = first["msg"].removeprefix("Value error, ")
-    return InvalidInput(f"{field}: {reason}." if field else f"{reason}.", field)
 
 
 def to_error_body(error: Exception) -> tuple[ErrorBody, int, dict[str, str]]:

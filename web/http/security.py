@@ -1,8 +1,8 @@
 """Check access to every request and set the security headers of every answer.
 
 Every request gets an id, which its answer and its log lines carry. A request is refused before its
-body is read if it comes from another site's page, names a foreign host, lacks the key, or does not
-state the length of its body.
+body is read if it comes from another site's page, names a foreign host, lacks the key, does not state the
+length of its body, or creates work that the broker refuses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import ipaddress
 import re
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
@@ -23,7 +26,6 @@ from shared.process.log import get_logger
 from shared.process.metrics import REQUEST_SECONDS, REQUESTS
 from shared.settings import Settings
 from web.http import sessions
-from web.http.request_parts import KNOWN_METHODS, host_name, is_host, method_label, split_address
 from web.services import services
 
 log = get_logger("vitrine.web")
@@ -42,6 +44,9 @@ _HEADERS = {
 }
 #: Address of the import form's POST request.
 IMPORT_FORM = "/manage/imports"
+#: Methods that routes may have. Others are answered 405 and counted as ``_OTHER_METHOD``.
+KNOWN_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_OTHER_METHOD = "other"
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 #: GET endpoints that create work; other sites' pages must not trigger them either.
 _WORK_STARTING_GETS = ("similar.search_similar",)
@@ -52,10 +57,30 @@ _DRAIN_S = 1.0
 _SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 _DRAIN_BYTES = 32_000_000
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{0,253})(?::[0-9]{0,5})?")
+_EMPTY = urlsplit("")
+
+_CREATES_WORK = "__creates_work__"
+#: A full broker stays full until an operator acts, so clients need not retry soon.
+_FULL_BROKER_RETRY_S = 10
+
+View = TypeVar("View", bound=Callable[..., Any])
+#: Completes the answer to a page request.
+PageHook = Callable[[Response], Response]
 
 
-def protect(app: Flask, settings: Settings) -> None:
-    """Register the checks before and the headers after every request."""
+def creates_work(view: View) -> View:
+    """Mark a view that creates a search or a job; ``operation`` marks those of the API."""
+    setattr(view, _CREATES_WORK, True)
+    return view
+
+
+def protect(app: Flask, settings: Settings, page_hooks: Sequence[PageHook] = ()) -> None:
+    """Register the checks before and the headers after every request.
+
+    Args:
+        page_hooks: called in this order for every answer that is no JSON.
+    """
 
     @app.before_request
     def _check() -> None:
@@ -63,7 +88,7 @@ def protect(app: Flask, settings: Settings) -> None:
         if request.method not in KNOWN_METHODS:
             raise MethodNotAllowed(valid_methods=KNOWN_METHODS)
         # Check the raw header: `request.host` is empty for a malformed one.
-        if not is_host(request.environ.get("HTTP_HOST", "")):
+        if not _HOST.fullmatch(request.environ.get("HTTP_HOST", "")):
             raise BadRequest("The Host header is not a host name with at most a port.")
         # gunicorn sets this flag, with which Werkzeug would accept a truncated body as complete.
         request.environ.pop("wsgi.input_terminated", None)
@@ -78,8 +103,15 @@ def protect(app: Flask, settings: Settings) -> None:
             _check_length(settings)
         if _needs_key(request.path):
             require_key(settings)
+        if hasattr(app.view_functions.get(request.endpoint or ""), _CREATES_WORK):
+            _require_broker()
 
-    app.after_request(_finish_request)
+    @app.after_request
+    def _finish(response: Response) -> Response:
+        if response.mimetype != "application/json":
+            for hook in page_hooks:
+                response = hook(response)
+        return _finish_request(response)
 
 
 def _start_request() -> None:
@@ -132,6 +164,13 @@ def _check_length(settings: Settings) -> None:
             raise LengthRequired("Send the body with a Content-Length.")
     elif request.content_length > limit:
         raise BodyTooLarge(f"The body has {request.content_length} bytes; the limit is {limit}.")
+
+
+def _require_broker() -> None:
+    """Answer 503 ``broker_unavailable`` while the broker refuses writes: accepted work would wait for it."""
+    g.retry_after_s = _FULL_BROKER_RETRY_S
+    services().broker.require_writable()
+    g.pop("retry_after_s")
 
 
 def _needs_key(path: str) -> bool:
@@ -214,8 +253,9 @@ def _finish_request(response: Response) -> Response:
 
 
 def _log_request(route: str, method: str, path: str, status: int, seconds: float) -> None:
-    REQUESTS.labels(route, method_label(method), status).inc()
-    REQUEST_SECONDS.labels(route, method_label(method)).observe(seconds)
+    label = method if method in KNOWN_METHODS else _OTHER_METHOD
+    REQUESTS.labels(route, label, status).inc()
+    REQUEST_SECONDS.labels(route, label).observe(seconds)
     log.info(
         "request",
         method=method,
@@ -223,3 +263,21 @@ def _log_request(route: str, method: str, path: str, status: int, seconds: float
         status=status,
         ms=round(seconds * 1000, 1),
     )
+
+
+def split_address(text: str | None) -> SplitResult:
+    """Split a caller's address; treat a malformed one as if it had not been sent.
+
+    ``urlsplit`` raises ValueError for `http://[`, for example, and some of its properties raise it later.
+    """
+    try:
+        parts = urlsplit(text or "")
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return _EMPTY
+    return parts
+
+
+def host_name(host: str) -> str:
+    """Return the name or address in a Host header without its port; empty if malformed."""
+    return split_address(f"//{host}").hostname or ""

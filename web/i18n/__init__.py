@@ -168,7 +168,7 @@ def format_time(moment: datetime | float) -> str:
 
 
 def register_languages(app: Flask) -> None:
-    """Register translation, the language switch with its cookie, and the format filters."""
+    """Register translation, the language switch and the format filters."""
     Babel(
         app,
         default_locale=DEFAULT,
@@ -187,16 +187,17 @@ def register_languages(app: Flask) -> None:
             "title_locale": current.titles,
         }
 
-    @app.after_request
-    def _remember(response: Response) -> Response:
-        if response.mimetype != "text/html":
-            return response
-        response.headers["Content-Language"] = reader().tag
-        response.vary.update(("Accept-Language", "Cookie"))
-        tag = request.args.get(ARGUMENT)
-        if tag and match_language(tag):
-            set_preference_cookie(response, COOKIE, reader().language)
+
+def remember_language(response: Response) -> Response:
+    """Name the language of a page, and store the reader's choice in a cookie."""
+    if response.mimetype != "text/html":
         return response
+    response.headers["Content-Language"] = reader().tag
+    response.vary.update(("Accept-Language", "Cookie"))
+    tag = request.args.get(ARGUMENT)
+    if tag and match_language(tag):
+        set_preference_cookie(response, COOKIE, reader().language)
+    return response
 
 
 def set_preference_cookie(response: Response, name: str, value: str) -> None:

@@ -127,7 +127,7 @@ def list_currencies() -> dict[str, str]:
 
 
 def register_prices(app: Flask, book: RatesBook) -> None:
-    """Register the price filter, the currency switch with its cookie, and the note on rates."""
+    """Register the price filter, the currency switch and the note on rates."""
     app.extensions[_EXTENSION] = book
     app.jinja_env.filters["price"] = format_price
     app.jinja_env.globals["rates_note"] = rates_note
@@ -136,12 +136,13 @@ def register_prices(app: Flask, book: RatesBook) -> None:
     def _of_reader() -> dict[str, object]:
         return {"currencies": list_currencies, "currency": price_context().currency}
 
-    @app.after_request
-    def _remember(response: Response) -> Response:
-        code = request.args.get(ARGUMENT)
-        if response.mimetype == "text/html" and (code == OWN or code in list_currencies()):
-            set_preference_cookie(response, COOKIE, code)
-        return response
+
+def remember_currency(response: Response) -> Response:
+    """Store the reader's choice of a currency in a cookie."""
+    code = request.args.get(ARGUMENT)
+    if code and response.mimetype == "text/html" and (code == OWN or code in list_currencies()):
+        set_preference_cookie(response, COOKIE, code)
+    return response
 
 
 def current_rates() -> Rates | None:

@@ -7,10 +7,10 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, VitrineError
-from web.api.broker_guard import creates_work
 from web.api.catalogues import CatalogueIn, check_name
-from web.http.bodies import read_form
-from web.http.errors import is_page_request, parse_model
+from web.http.bodies import parse_model, read_form
+from web.http.errors import is_page_request
+from web.http.security import creates_work
 from web.manage.frame import blueprint, redirect_to, redirect_to_job, render_page
 from web.manage.ranking import load_ranking_summary
 from web.services import services

@@ -10,12 +10,11 @@ from shared.catalogue.duplicates import KIND
 from shared.contracts.duplicates import DuplicatesRequest
 from shared.contracts.stored import stored
 from shared.errors import InvalidInput
-from web.api.broker_guard import creates_work
 from web.api.catalogues import check_name
 from web.api.duplicates import read_kind
 from web.api.jobs import caller_jobs
-from web.http.bodies import read_form
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_form
+from web.http.security import creates_work
 from web.i18n import reader
 from web.manage.frame import blueprint, redirect_to_job, render_page
 from web.services import services

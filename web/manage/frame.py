@@ -9,7 +9,7 @@ from shared.database.idempotency import AcceptedRequest
 from shared.errors import Unauthorized, VitrineError
 from web.api.jobs import publish_job
 from web.http.errors import build_error_answer, is_page_request, to_error_body
-from web.http.request_parts import split_address
+from web.http.security import split_address
 from web.manage import names
 from web.manage.sign_in import render_refused_page
 from web.services import services

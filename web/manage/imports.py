@@ -14,13 +14,12 @@ from shared.contracts.stored import stored
 from shared.database.idempotency import AcceptedRequest
 from shared.errors import InvalidInput, UnsupportedFormat, VitrineError
 from shared.imports.kinds import UPLOADS, media_type
-from web.api.broker_guard import creates_work
 from web.api.catalogues import check_name, import_upload
 from web.api.import_sources import resolve_source
 from web.api.jobs import caller_jobs
-from web.http.bodies import read_form
-from web.http.errors import is_page_request, parse_model, to_error_body
-from web.http.security import IMPORT_FORM
+from web.http.bodies import parse_model, read_form
+from web.http.errors import is_page_request, to_error_body
+from web.http.security import IMPORT_FORM, creates_work
 from web.manage.frame import blueprint, redirect_to_job, render_page
 from web.services import services
 

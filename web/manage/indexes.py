@@ -19,10 +19,9 @@ from shared.contracts.indexes import (
 )
 from shared.contracts.stored import as_object, look_up
 from shared.errors import NotFound
-from web.api.broker_guard import creates_work
 from web.api.catalogues import check_name
-from web.http.bodies import read_form
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_form
+from web.http.security import creates_work
 from web.i18n import reader
 from web.manage import names
 from web.manage.frame import blueprint, redirect_to_job, render_page

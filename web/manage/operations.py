@@ -13,7 +13,7 @@ from flask import Response, request
 from shared.contracts.signals import Signals, StageFigures
 from web.api.operations import collect_status
 from web.api.system_health import OK
-from web.http.request_parts import host_name
+from web.http.security import host_name
 from web.manage import charts, names
 from web.manage.frame import blueprint, render_page
 from web.services import services

@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.catalogue.titles import choose_title
-from web.api.broker_guard import creates_work
+from shared.catalogue.display import choose_title
 from web.api.jobs import caller_jobs
+from web.http.security import creates_work
 from web.i18n import reader
 from web.manage.frame import PAGE, blueprint, redirect_to_job, render_page
 from web.services import services

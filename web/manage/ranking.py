@@ -13,8 +13,8 @@ from shared.contracts import ENDED_STATES, JobOut
 from shared.contracts.ranking import CalibrationOut
 from shared.contracts.search import Boost
 from shared.contracts.stored import look_up
-from web.api.broker_guard import creates_work
 from web.api.catalogues import check_name
+from web.http.security import creates_work
 from web.manage.frame import blueprint, redirect_to_job
 from web.services import services
 

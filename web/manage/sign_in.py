@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from web.http import sessions
-from web.http.request_parts import split_address
+from web.http.security import split_address
 from web.services import services
 
 blueprint = Blueprint("sign_in", __name__)

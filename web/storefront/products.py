@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
-from shared.catalogue.titles import choose_title
+from shared.catalogue.display import choose_title
 from web.http.security import require_key
 from web.i18n import reader
 from web.services import services

@@ -11,8 +11,7 @@ from flask import request
 
 from shared.contracts import SearchOptions, SearchRequest
 from shared.errors import InvalidInput
-from web.http.bodies import read_form
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_form
 
 #: Sort orders of a result; the first is the default.
 SORTS = ("nearest", "cheapest", "dearest")  # prose: ignore (in shared links)

@@ -10,11 +10,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import TaskStatus
 from shared.contracts.states import OPEN_STATES
-from web.api.broker_guard import creates_work
 from web.api.images import SIZES
 from web.api.searches import MAX_PHOTOS, accept_request, accept_search
 from web.api.waiting import explain_wait, translate_wait_reason
-from web.http.security import require_key
+from web.http.security import creates_work, require_key
 from web.i18n import reader
 from web.services import services
 from web.storefront.answers import DEMO, build_answer, load_photo

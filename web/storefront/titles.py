@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.catalogue.titles import choose_title
+from shared.catalogue.display import choose_title
 from shared.contracts import Hit, SearchResult
 from shared.errors import UnknownCatalogue
 from web.i18n import reader

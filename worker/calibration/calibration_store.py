@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,6 +135,7 @@ def _defaults(path: Path) -> dict[tuple[str, str], Calibration]:
     return {models: each for models, each in found.items() if each is not None}
 
 
+@lru_cache(maxsize=256)
 def calibration_key(detector: str, embedder: str) -> tuple[str, str]:
     """Return the key of index versions that can share a calibration.
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import get_args
 
 from shared.database import Database
@@ -197,6 +198,7 @@ def registry_name(version: str) -> str:
     return weights_of(version).rpartition("@")[0] or weights_of(version)
 
 
+@lru_cache(maxsize=256)
 def _key(detector: str, embedder: str) -> _Key:
     # The thresholds of a detector are the worker's settings, whatever they were when it was filled.
     # Precision changes an embedding less than products differ: one index serves all precisions.

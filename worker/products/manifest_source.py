@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from shared.catalogue.display import trim_price
 from shared.catalogue.merge_patch import apply_patch
-from shared.catalogue.store import trim_price
 from shared.contracts import ProductIn
 from shared.contracts.stored import read_stored
 from shared.database.tables import Image as ImageRow

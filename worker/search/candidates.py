@@ -1,29 +1,25 @@
-"""Load the products of candidates, and the stored pictures of products, from the database."""
+"""Load candidates from the database and choose among those that exist; load example products."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from sqlalchemy import BindParameter, bindparam, select
 
-from shared.catalogue.store import image_url, trim_price
-from shared.catalogue.titles import choose_title
-from shared.contracts import Hit
 from shared.contracts.base import Box
-from shared.contracts.search import Boost, Explanation
+from shared.contracts.search import Boost
 from shared.contracts.stored import as_object
 from shared.database import Database
 from shared.database.tables import Detection, Image, Product
 from shared.errors import UnknownProduct
 from shared.filters import Filter, FilterFields, passes
-from worker.search.boosting import Boosting
-from worker.search.probabilities import HitProbability
-from worker.search.stages import Candidate, Query
+from worker.search.boosting import Boosting, factor_of
+from worker.search.choosing import apply_boosts, boost_window, choose, list_eligible
+from worker.search.stages import Candidate, Choice, Query, RankedQuery
 from worker.vision import Embeddings
 from worker.vision.packing import unpack_embedding
 
@@ -77,7 +73,7 @@ class _FilterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _StoredObject:
+class StoredObject:
     """An object of a picture: its box, and its colours where filters need them."""
 
     box: Box
@@ -90,6 +86,10 @@ class CandidateTable:
     Args:
         currency: of prices without one.
         filtered: whether filters or boosts are applied, which read more columns.
+
+    Attributes:
+        products: row of each product that was read, by its id; None where it is gone.
+        objects: objects of each picture that was read, by image id and the object's number.
     """
 
     def __init__(
@@ -98,97 +98,55 @@ class CandidateTable:
         self._database = database
         self._catalogue_id = catalogue_id
         self._index_version = index_version
-        self._currency = currency
+        self.currency = currency
         self._product_query = _PRODUCTS_FILTERED if filtered else _PRODUCTS
         self._object_query = _OBJECTS_FILTERED if filtered else _OBJECTS
-        self._products: dict[str, Any] = {}
-        self._objects: dict[str, dict[int, _StoredObject]] = {}
+        self.products: dict[str, Any] = {}
+        self.objects: dict[str, dict[int, StoredObject]] = {}
 
     def load(self, candidates: Iterable[Candidate]) -> None:
         """Read products and pictures of candidates that were not read before."""
         needed = list(candidates)
-        products = list({c.product_id for c in needed}.difference(self._products))
-        images = list({c.image_id for c in needed}.difference(self._objects))
+        products = list({c.product_id for c in needed}.difference(self.products))
+        images = list({c.image_id for c in needed}.difference(self.objects))
         if not products and not images:
             return
-        self._products.update(dict.fromkeys(products))
-        self._objects.update((image, {}) for image in images)
+        self.products.update(dict.fromkeys(products))
+        self.objects.update((image, {}) for image in images)
         with self._database.read_connection() as connection:
-            for ids in _split(products):
-                rows = connection.execute(
-                    self._product_query, {"catalogue": self._catalogue_id, "products": ids}
-                )
-                self._products.update((row.product_id, row) for row in rows)
-            for ids in _split(images):
-                found = connection.execute(
-                    self._object_query, {"images": ids, "version": self._index_version}
-                )
+            for start in range(0, len(products), _MAX_IDS):
+                ids = {"catalogue": self._catalogue_id, "products": products[start : start + _MAX_IDS]}
+                rows = connection.execute(self._product_query, ids)
+                self.products.update((row.product_id, row) for row in rows)
+            for start in range(0, len(images), _MAX_IDS):
+                ids = {"version": self._index_version, "images": images[start : start + _MAX_IDS]}
+                found = connection.execute(self._object_query, ids)
                 for image, number, x0, y0, x1, y1, *colours in found:
-                    stored = _StoredObject((x0, y0, x1, y1), tuple(colours[0] or ()) if colours else ())
-                    self._objects[image][number] = stored
+                    stored = StoredObject((x0, y0, x1, y1), tuple(colours[0] or ()) if colours else ())
+                    self.objects[image][number] = stored
 
     def is_available(self, candidate: Candidate, filter_: Filter | None) -> bool:
         """Return whether the product exists and passes; the index may lag behind the database."""
-        product = self._products[candidate.product_id]
+        product = self.products[candidate.product_id]
         if product is None or filter_ is None:
             return product is not None
         return passes(filter_, self._filter_row(candidate))
 
     def find_boosts(self, candidate: Candidate, boosting: Boosting) -> tuple[Boost, ...]:
         """Return the boosts whose filters the product passes."""
-        if self._products[candidate.product_id] is None:
+        if self.products[candidate.product_id] is None:
             return ()
         row = self._filter_row(candidate)
         pairs = zip(boosting.boosts, boosting.filters, strict=True)
         return tuple(boost for boost, filter_ in pairs if passes(filter_, row))
 
-    def list_categories(self, candidates: Iterable[Candidate]) -> list[tuple[str, float]]:
-        """Return category and score of each candidate that exists; the category may be empty."""
-        found = ((self._products[c.product_id], c.score) for c in candidates)
-        return [(str(product.category), score) for product, score in found if product is not None]
-
     def _filter_row(self, candidate: Candidate) -> _FilterRow:
-        product = self._products[candidate.product_id]
-        stored = self._objects[candidate.image_id].get(candidate.number)
+        product = self.products[candidate.product_id]
+        stored = self.objects[candidate.image_id].get(candidate.number)
         facts = FilterFields.from_json(as_object(product.facts))
         price = None if product.price is None else float(product.price)
         facts = facts.with_colours(stored.colours if stored else ())
         return _FilterRow(product.product_id, product.category, price, facts)
-
-    def to_hit(
-        self,
-        candidate: Candidate,
-        locale: str,
-        query_box: Box | None,
-        query_image_id: str | None,
-        probability: HitProbability,
-        explanation: Explanation | None,
-    ) -> Hit:
-        """Return the product as an answer shows it.
-
-        Args:
-            query_box, query_image_id: the part of the query that it matches.
-        """
-        product = self._products[candidate.product_id]
-        stored = self._objects[candidate.image_id].get(candidate.number)
-        price: Decimal | None = product.price
-        return Hit(
-            product_id=candidate.product_id,
-            score=candidate.score,
-            probability=probability[0],
-            probability_kind=probability[1],
-            image_id=candidate.image_id,
-            image_url=image_url(candidate.image_id),
-            title=choose_title(product.titles, locale, candidate.product_id),
-            category=product.category,
-            price=trim_price(price),
-            currency=(product.currency or self._currency) if price is not None else None,
-            url=product.url,
-            box=clip_box(stored.box) if stored else None,
-            query_box=query_box,
-            query_image_id=query_image_id,
-            explanation=explanation,
-        )
 
 
 def open_tables(database: Database, queries: Sequence[Query]) -> dict[int, CandidateTable]:
@@ -206,9 +164,50 @@ def open_tables(database: Database, queries: Sequence[Query]) -> dict[int, Candi
     }
 
 
-def _split(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), _MAX_IDS):
-        yield ids[start : start + _MAX_IDS]
+def choose_available(queries: Sequence[RankedQuery], tables: dict[int, CandidateTable]) -> list[Choice]:
+    """Choose what each query shows, and load its products.
+
+    Index and database nearly always agree. Therefore the first choice takes every candidate as available,
+    and only its products are read, for all queries together. If one of them is gone, or no longer passes the
+    filter, all candidates of its query are read, and it chooses again.
+    """
+    queries = [_apply_boosts(query, tables[query.matched.query.live.id]) for query in queries]
+    choices = [choose(query, lambda _: True) for query in queries]
+    needed: dict[int, list[Candidate]] = defaultdict(list)
+    for query, choice in zip(queries, choices, strict=True):
+        needed[query.matched.query.live.id] += _list_needed(choice)
+    for version, candidates in needed.items():
+        tables[version].load(candidates)
+    return [
+        _choose_again(query, choice, tables[query.matched.query.live.id])
+        for query, choice in zip(queries, choices, strict=True)
+    ]
+
+
+def _list_needed(choice: Choice) -> list[Candidate]:
+    """List the candidates whose products the answer needs."""
+    return [candidate for group in (*choice.chosen, *choice.voters) for candidate in group]
+
+
+def _apply_boosts(query: RankedQuery, table: CandidateTable) -> RankedQuery:
+    """Reorder by boosts, which need the products of all near candidates."""
+    boosting = query.matched.query.boosting
+    if not boosting.boosts:
+        return query
+    window = boost_window(query.matched)
+    table.load(c for group in query.nearest for c in group if c.rank < window)
+    return apply_boosts(query, lambda candidate: factor_of(table.find_boosts(candidate, boosting)))
+
+
+def _choose_again(query: RankedQuery, choice: Choice, table: CandidateTable) -> Choice:
+    """Return the choice, or another one if a chosen product is not available."""
+    filter_ = query.matched.query.filter
+    if all(table.is_available(candidate, filter_) for group in choice.chosen for candidate in group):
+        return choice
+    table.load(list_eligible(query))
+    available = choose(query, lambda candidate: table.is_available(candidate, filter_))
+    table.load(_list_needed(available))
+    return available
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +248,3 @@ def load_product_pictures(
         product_id: ProductPictures(np.stack([e for _, e in parts]), tuple(image for image, _ in parts))
         for product_id, parts in found.items()
     }
-
-
-def clip_box(box: Box) -> Box:
-    """Return the box rounded, and clipped to the picture."""
-    x0, y0, x1, y1 = (round(min(max(float(v), 0.0), 1.0), 5) for v in box)
-    return x0, y0, x1, y1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -27,22 +29,11 @@ from worker.calibration.calibration_store import Calibrations
 from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import IndexVersion, is_filled
 from worker.maintenance.probing import ProbeRecorder
-from worker.search.answering import build_result
-from worker.search.boosting import factor_of
-from worker.search.candidates import CandidateTable, open_tables
-from worker.search.choosing import apply_boosts, boost_window, choose, is_short, list_eligible, rank
-from worker.search.probabilities import find_min_scores
+from worker.search.answering import add_timings, build_result, find_min_scores
+from worker.search.candidates import CandidateTable, choose_available, open_tables
+from worker.search.choosing import is_short, rank
 from worker.search.queries import CollectionGone, QueryEmbedder
-from worker.search.stages import (
-    MAX_ROWS,
-    Candidate,
-    Choice,
-    EmbeddedQuery,
-    MatchedQuery,
-    RankedQuery,
-    initial_limit,
-    timed,
-)
+from worker.search.stages import MAX_ROWS, Choice, EmbeddedQuery, MatchedQuery, Query
 from worker.vector_index.contract import VectorIndex
 
 log = logging.getLogger(__name__)
@@ -121,20 +112,17 @@ class SearchLane:
                 return [outcome for claim in claims for outcome in self._answer_batch([claim])]
             self._fail(claims[0], error)
         else:
-            return self._commit(answers)
+            queries = [query for query, _ in answers]
+            embeddings = {
+                query.query.claim.id: query.embedded.to_store
+                for query in queries
+                if query.embedded.to_store is not None
+            }
+            stored = self.queue.answer([(query.query.claim, result) for query, result in answers], embeddings)
+            self.notifier.notify([Notification(each.id, each.status) for each in stored])
+            self.probes.note(queries)
+            return [SearchOutcome(each.id, SearchState.SUCCEEDED, each.runtime_s, "") for each in stored]
         return []
-
-    def _commit(self, answers: Sequence[tuple[MatchedQuery, SearchResult]]) -> list[SearchOutcome]:
-        """Store the answers, then notify waiters; return the outcomes of claims that were still valid."""
-        embeddings = {
-            query.query.claim.id: query.embedded.to_store
-            for query, _ in answers
-            if query.embedded.to_store is not None
-        }
-        stored = self.queue.answer([(query.query.claim, result) for query, result in answers], embeddings)
-        self.notifier.notify([Notification(each.id, each.status) for each in stored])
-        self.probes.note([query for query, _ in answers])
-        return [SearchOutcome(each.id, SearchState.SUCCEEDED, each.runtime_s, "") for each in stored]
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         if isinstance(error, VitrineError):
@@ -151,12 +139,12 @@ class SearchLane:
         queries = [each.query for each in embedded]
         tables = open_tables(self.database, queries)
         choices = self._find_choices(embedded, tables)
-        with timed(queries, "hydrate"):
+        with _timed(queries, "hydrate"):
             results = [build_result(query, choice, tables[query.query.live.id]) for query, choice in choices]
         for query in queries:
             query.timings_ms["wait"] = max(1000 * (claimed_at - query.claim.created_at), 0.0)
         return [
-            (query, _with_timings(result, query.query.timings_ms))
+            (query, add_timings(result, query.query.timings_ms))
             for (query, _), result in zip(choices, results, strict=True)
         ]
 
@@ -164,13 +152,13 @@ class SearchLane:
         self, embedded: Sequence[EmbeddedQuery], tables: dict[int, CandidateTable]
     ) -> list[tuple[MatchedQuery, Choice]]:
         """Search the index until every group is full or the index has no more; return what is shown."""
-        limits = {each.query.claim.id: initial_limit(each.query) for each in embedded}
+        limits = {each.query.claim.id: each.query.limit for each in embedded}
         found = []
         while embedded:
             queries = [each.query for each in embedded]
-            with timed(queries, "search"):
+            with _timed(queries, "search"):
                 matched = self._match(embedded, limits)
-            with timed(queries, "hydrate"):
+            with _timed(queries, "hydrate"):
                 ranked = [rank(query, find_min_scores(query)) for query in matched]
                 choices = choose_available(ranked, tables)
             # Products have several rows, other groups show them, and some are gone: request more rows.
@@ -230,47 +218,11 @@ class SearchLane:
         )
 
 
-def _with_timings(result: SearchResult, timings_ms: dict[str, float]) -> SearchResult:
-    rounded_ms = {stage: round(ms, 2) for stage, ms in timings_ms.items()}
-    return result.model_copy(update={"timings_ms": rounded_ms})
-
-
-def choose_available(queries: Sequence[RankedQuery], tables: dict[int, CandidateTable]) -> list[Choice]:
-    """Choose what each query shows, and load its products.
-
-    Index and database nearly always agree. Therefore the first choice takes every candidate as available,
-    and only its products are read, for all queries together. If one of them is gone, or no longer passes the
-    filter, all candidates of its query are read, and it chooses again.
-    """
-    queries = [_apply_boosts(query, tables[query.matched.query.live.id]) for query in queries]
-    choices = [choose(query, lambda _: True) for query in queries]
-    needed: dict[int, list[Candidate]] = defaultdict(list)
-    for query, choice in zip(queries, choices, strict=True):
-        needed[query.matched.query.live.id] += choice.list_needed()
-    for version, candidates in needed.items():
-        tables[version].load(candidates)
-    return [
-        _choose_again(query, choice, tables[query.matched.query.live.id])
-        for query, choice in zip(queries, choices, strict=True)
-    ]
-
-
-def _apply_boosts(query: RankedQuery, table: CandidateTable) -> RankedQuery:
-    """Reorder by boosts, which need the products of all near candidates."""
-    boosting = query.matched.query.boosting
-    if not boosting.boosts:
-        return query
-    window = boost_window(query.matched)
-    table.load(c for group in query.nearest for c in group if c.rank < window)
-    return apply_boosts(query, lambda candidate: factor_of(table.find_boosts(candidate, boosting)))
-
-
-def _choose_again(query: RankedQuery, choice: Choice, table: CandidateTable) -> Choice:
-    """Return the choice, or another one if a chosen product is not available."""
-    filter_ = query.matched.query.filter
-    if all(table.is_available(candidate, filter_) for group in choice.chosen for candidate in group):
-        return choice
-    table.load(list_eligible(query))
-    available = choose(query, lambda candidate: table.is_available(candidate, filter_))
-    table.load(available.list_needed())
-    return available
+@contextmanager
+def _timed(queries: Sequence[Query], stage: str) -> Iterator[None]:
+    """Add the duration of the block to the stage of each query: each waits for its whole batch."""
+    began = time.perf_counter()
+    yield
+    spent_ms = 1000 * (time.perf_counter() - began)
+    for query in queries:
+        query.timings_ms[stage] = query.timings_ms.get(stage, 0.0) + spent_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from shared.searches.queue import Claim, SearchQueue
 from shared.storage.image_store import ImageStore
 from worker.calibration.calibration_store import Calibration, Calibrations
 from worker.indexes.pipelines import Pipelines
-from worker.indexes.versions import LIVE_COLUMNS, as_live, live_index, model_version_id
+from worker.indexes.versions import LIVE_COLUMNS, IndexVersion, live_index, model_version_id
 from worker.search.boosting import NO_BOOSTS, Boosting
 from worker.search.candidates import ProductPictures, load_product_pictures
 from worker.search.combining import apply_examples, merge_photos
@@ -43,7 +44,8 @@ from worker.search.stages import (
     Page,
     Query,
     SearchTarget,
-    timed,
+    first_limit,
+    page_limit,
 )
 from worker.vision import Image
 from worker.vision.pipeline import Pipeline, QueryEmbedding, QueryOptions
@@ -90,7 +92,7 @@ class QueryEmbedder:
         """Return the queries of a batch; a search that fails alone is given to ``fail`` and left out.
 
         Raises:
-            Unavailable: a service is unavailable: all of them wait.
+            Unavailable: all searches of the batch wait for a service.
         """
 
         def fail_query(query: Query, error: VitrineError) -> None:
@@ -104,11 +106,7 @@ class QueryEmbedder:
         return _apply_each(embedded, lambda q: self._complete(q, found.get(q.claim.id)), fail_query)
 
     def _locate(self, claim: Claim, targets: dict[int, SearchTarget | None]) -> Query:
-        """Return the query of a claim.
-
-        Args:
-            targets: cache of this batch, by catalogue id.
-        """
+        """Return the query of a claim; ``targets`` caches those of the batch by catalogue id."""
         if claim.catalogue_id not in targets:
             targets[claim.catalogue_id] = self._load_target(claim.catalogue_id)
         target = targets[claim.catalogue_id]
@@ -119,6 +117,7 @@ class QueryEmbedder:
         options = claim.options
         pipeline = self.pipelines.of(target.live)
         models = self._load_model_id(pipeline)
+        page = None if options.after is None else self._load_page(options.after)
         reused = None
         if claim.stored is not None and claim.stored.models == models:
             reused = reuse(claim.stored, options)
@@ -130,7 +129,8 @@ class QueryEmbedder:
             combine_filters(options),
             target.boosting if options.boosts is None else Boosting.of(options.boosts),
             _choose_calibration(claim, target),
-            None if options.after is None else self._load_page(options.after),
+            first_limit(options.top_k) if page is None else page_limit(page),
+            page,
             reused,
         )
 
@@ -139,7 +139,7 @@ class QueryEmbedder:
             row = connection.execute(_TARGET, {"catalogue": catalogue_id}).one_or_none()
             if row is None:
                 return None
-            live = as_live(row)
+            live = IndexVersion(*row[: len(LIVE_COLUMNS)])
             calibration = self.calibrations.of(connection, live, row.calibrated_at)
         return SearchTarget(
             live, calibration, NO_BOOSTS if row.boosts is None else Boosting.stored(row.boosts)
@@ -164,11 +164,13 @@ class QueryEmbedder:
         self, queries: Sequence[Query], fail: Callable[[Query, VitrineError], None]
     ) -> list[DecodedQuery]:
         """Load and decode the photos of queries, in threads if there are several."""
-        with timed(queries, "decode"):
-            decode_all = self.decoders.map if len(queries) > 1 else map
-            photos = list(decode_all(self._load_photos, queries))
+        began = time.perf_counter()
+        decode_all = self.decoders.map if len(queries) > 1 else map
+        photos = list(decode_all(self._load_photos, queries))
+        decode_ms = 1000 * (time.perf_counter() - began)
         decoded = []
         for query, found in zip(queries, photos, strict=True):
+            query.timings_ms["decode"] = decode_ms
             if isinstance(found, Unavailable):
                 raise found
             if isinstance(found, VitrineError):
@@ -207,11 +209,7 @@ class QueryEmbedder:
         return found
 
     def _complete(self, query: Query, found: QueryEmbedding | None) -> EmbeddedQuery:
-        """Return the embedded query, with a product's pictures, and moved towards examples.
-
-        Args:
-            found: result of the models; None where they did not run.
-        """
+        """Return the embedded query; ``found`` is the result of the models, None where they did not run."""
         claim, options, pipeline = query.claim, query.claim.options, query.pipeline
         to_store = None if found is None else merge_stored(found, options, query.models, claim.stored)
         known = found or query.reused or QueryEmbedding((), np.zeros((1, query.live.dim), np.float32), {})

@@ -7,9 +7,7 @@ never changes.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -64,6 +62,7 @@ class Query:
         filter: category and filter combined.
         boosting: boosts of the request, or of the catalogue.
         calibration: meaning of the scores; None where they are not those of photos alone.
+        limit: rows per embedding that the index is asked for at first.
         page: None for the first page.
         reused: embeddings that an earlier search stored and that fit this one; None to run the models.
         timings_ms: measured duration by stage; the only part that grows.
@@ -76,6 +75,7 @@ class Query:
     filter: Filter | None
     boosting: Boosting
     calibration: Calibration | None
+    limit: int
     page: Page | None = None
     reused: QueryEmbedding | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
@@ -181,28 +181,12 @@ class Choice:
     voters: Groups
     following: list[Cursor | None]
 
-    def list_needed(self) -> list[Candidate]:
-        """List the candidates whose products the answer needs."""
-        return [candidate for group in (*self.chosen, *self.voters) for candidate in group]
-
-
-@contextmanager
-def timed(queries: Sequence[Query], stage: str) -> Iterator[None]:
-    """Add the duration of the block to the stage of each query: each waits for its whole batch."""
-    started = time.perf_counter()
-    yield
-    spent_ms = 1000 * (time.perf_counter() - started)
-    for query in queries:
-        query.timings_ms[stage] = query.timings_ms.get(stage, 0.0) + spent_ms
-
 
 def first_limit(top_k: int) -> int:
     """Return how many rows per embedding a first page requests at first."""
     return min(max(top_k * OVER_FETCH, MIN_ROWS), MAX_ROWS)
 
 
-def initial_limit(query: Query) -> int:
-    """Return how many rows per embedding the index is asked for at first."""
-    if query.page is None:
-        return first_limit(query.claim.options.top_k)
-    return min(max(PAGED_ROWS, query.page.size * OVER_FETCH), MAX_ROWS)
+def page_limit(page: Page) -> int:
+    """Return how many rows per embedding a further page requests."""
+    return min(max(PAGED_ROWS, page.size * OVER_FETCH), MAX_ROWS)

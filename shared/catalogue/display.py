@@ -1,8 +1,9 @@
-"""Choose the title of a product for a reader's locale."""
+"""Choose what pages and answers show of a product: title, price and address of a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 
 #: Locale of a manifest's plain `title`, and fallback for readers of other languages.
 DEFAULT = "en"
@@ -48,3 +49,16 @@ def _candidate_keys(locale: str) -> Iterator[str]:
     yield language
     if language in _SAME:
         yield _SAME[language]
+
+
+def image_url(image_id: str) -> str:
+    """Return the URL path of a catalogue image."""
+    return f"/v1/images/{image_id}"
+
+
+def trim_price(price: Decimal | None) -> Decimal | None:
+    """Remove the zeros that databases append to a price; keep at least two decimals."""
+    if price is None:
+        return None
+    cents = price.quantize(Decimal("0.01"))
+    return cents if cents == price else price.normalize()
