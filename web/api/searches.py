@@ -90,29 +90,41 @@ def answer_search(accepted: AcceptedRequest) -> Response:
     return answer
 
 
-def accept_search() -> AcceptedRequest:
-    """Store the photos and commit the search, so that an accepted search is never lost.
+def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
+    """Store the photos, commit the search and publish its task; an accepted search is never lost.
+
+    Args:
+        body: a search without an upload, such as that of a page's form; None: the body of the HTTP request.
 
     Raises:
         VitrineError: the request is invalid or refused; nothing was accepted.
     """
     parts = services()
     _enforce_limits(parts)
-    if request.mimetype == "multipart/form-data":
+    if body is not None or request.mimetype == "application/json":
+        options, source = _resolve_source(parts, body or parse_model(SearchRequest, read_json()))
+    elif request.mimetype == "multipart/form-data":
         options = parse_model(SearchOptions, read_form(lists=("box", "like", "unlike")))
-        return _accept_photos(parts, _validate(parts, options), read_files("image", MAX_PHOTOS))
-    if request.mimetype == "application/json":
-        return _accept_reference(parts, parse_model(SearchRequest, read_json()))
-    raise UnsupportedFormat(
-        "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
+        photos = read_files("image", MAX_PHOTOS)
+        source = _store_photos(parts, _validate(parts, options), photos)
+    else:
+        raise UnsupportedFormat(
+            "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
+        )
+    accepted = parts.searches.accept(
+        options.catalogue,
+        options,
+        source,
+        ttl_s=parts.settings.search.result_ttl_s,
+        idempotency=read_idempotency(options, repr(source)),
     )
-
-
-def accept_request(body: SearchRequest) -> AcceptedRequest:
-    """Accept a search without an upload, such as that of a page's form."""
-    parts = services()
-    _enforce_limits(parts)
-    return _accept_reference(parts, body)
+    # A repeated request publishes nothing.
+    if accepted.created:
+        SEARCHES_ACCEPTED.inc()
+        if not parts.publisher.publish(TaskName.ANSWER_SEARCH, accepted.id, {"catalogue": options.catalogue}):
+            PUBLISHES_FAILED.inc()
+            parts.broker.expire()
+    return accepted
 
 
 def _enforce_limits(parts: Services) -> None:
@@ -130,9 +142,10 @@ def _enforce_limits(parts: Services) -> None:
         raise Overloaded(f"{waiting} searches are already waiting. Try again shortly.")
 
 
-def _accept_reference(parts: Services, body: SearchRequest) -> AcceptedRequest:
+def _resolve_source(parts: Services, body: SearchRequest) -> tuple[SearchOptions, SearchSource]:
+    """Return options and source of a search without an upload."""
     if body.after is not None:
-        return _accept_next_page(parts, body, body.after)
+        return _resolve_next_page(parts, body, body.after)
     sources = [name for name in _SOURCES if getattr(body, name) is not None]
     if len(sources) > 1 or not (sources or body.like):
         raise InvalidInput("Send exactly one of image_url, product_id and query_id, or like.", "image_url")
@@ -141,16 +154,18 @@ def _accept_reference(parts: Services, body: SearchRequest) -> AcceptedRequest:
     if body.query_id is not None:
         source = _find_source(parts, body.query_id)
         # A box refers to the first photo only, so the others are left out.
-        return _accept(parts, options, source if body.box is None else replace(source, more_photos=()))
+        return options, source if body.box is None else replace(source, more_photos=())
     if body.image_url is None:
-        return _accept(parts, options, SearchSource(product_id=body.product_id))
+        return options, SearchSource(product_id=body.product_id)
     if not parts.settings.web.url_import:
         raise InvalidInput("URL import is off. Upload the picture.", "image_url")
-    return _accept_photos(parts, options, [fetch_query_image(body.image_url)])
+    return options, _store_photos(parts, options, [fetch_query_image(body.image_url)])
 
 
-def _accept_next_page(parts: Services, body: SearchRequest, after: str) -> AcceptedRequest:
-    """Accept the search for a further page, with the source and options of the first page."""
+def _resolve_next_page(
+    parts: Services, body: SearchRequest, after: str
+) -> tuple[SearchOptions, SearchSource]:
+    """Return options and source of a further page: those of the first page, with what ``body`` changes."""
     others = sorted(body.model_fields_set - _PAGE_FIELDS)
     if others:
         raise InvalidInput(
@@ -161,10 +176,11 @@ def _accept_next_page(parts: Services, body: SearchRequest, after: str) -> Accep
     if first.state != "succeeded":
         raise InvalidInput("The search of the first page did not succeed.", "after")
     chosen = {name: getattr(body, name) for name in body.model_fields_set}
-    return _accept(parts, _validate(parts, first.options.model_copy(update=chosen)), first.source)
+    return _validate(parts, first.options.model_copy(update=chosen)), first.source
 
 
-def _accept_photos(parts: Services, options: SearchOptions, photos: list[bytes]) -> AcceptedRequest:
+def _store_photos(parts: Services, options: SearchOptions, photos: list[bytes]) -> SearchSource:
+    """Encode the photos again in a child process, and store them."""
     if options.after is not None:
         raise InvalidInput("Request a further page as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
@@ -173,7 +189,7 @@ def _accept_photos(parts: Services, options: SearchOptions, photos: list[bytes])
     for data in photos:
         picture = parts.photos.normalise(data, limits.query_side_px, limits.query_max_bytes)
         keys.append(parts.store.put(picture.jpeg, "queries"))
-    return _accept(parts, options, SearchSource(keys[0], tuple(keys[1:])))
+    return SearchSource(keys[0], tuple(keys[1:]))
 
 
 def _find_source(parts: Services, query_id: str) -> SearchSource:
@@ -185,23 +201,6 @@ def _find_source(parts: Services, query_id: str) -> SearchSource:
     if not earlier.embedded and not parts.store.exists(key, "queries"):
         raise Expired("The photo of that search has expired. Send it again.", "query_id")
     return earlier.source
-
-
-def _accept(parts: Services, options: SearchOptions, source: SearchSource) -> AcceptedRequest:
-    """Commit the search and publish its task; a refused or repeated request publishes nothing."""
-    accepted = parts.searches.accept(
-        options.catalogue,
-        options,
-        source,
-        ttl_s=parts.settings.search.result_ttl_s,
-        idempotency=read_idempotency(options, repr(source)),
-    )
-    if accepted.created:
-        SEARCHES_ACCEPTED.inc()
-        if not parts.publisher.publish(TaskName.ANSWER_SEARCH, accepted.id, {"catalogue": options.catalogue}):
-            PUBLISHES_FAILED.inc()
-            parts.broker.expire()
-    return accepted
 
 
 def _validate(parts: Services, options: SearchOptions) -> SearchOptions:

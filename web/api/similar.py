@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from shared.contracts import SearchRequest, TaskStatus
 from web.api.catalogues import get_product
 from web.api.openapi import Parameter, operation
-from web.api.searches import COMMON_PARAMETERS, accept_request, answer_search
+from web.api.searches import COMMON_PARAMETERS, accept_search, answer_search
 from web.http.bodies import parse_model, read_query
 from web.http.product_paths import is_part_of_id
 
@@ -32,4 +32,4 @@ def search_similar(catalogue: str, product_id: str) -> Response:
         return get_product(catalogue, f"{product_id}/similar")
     options = read_query(lists=("like", "unlike"))
     body = parse_model(SearchRequest, {**options, "catalogue": catalogue, "product_id": product_id})
-    return answer_search(accept_request(body))
+    return answer_search(accept_search(body))

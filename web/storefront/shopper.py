@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from shared.contracts import TaskStatus
 from shared.contracts.states import OPEN_STATES
 from web.api.images import SIZES
-from web.api.searches import MAX_PHOTOS, accept_request, accept_search
+from web.api.searches import MAX_PHOTOS, accept_search
 from web.api.waiting import explain_wait, translate_wait_reason
 from web.http.security import creates_work, require_key
 from web.i18n import reader
@@ -53,7 +53,7 @@ def create_search() -> AnyResponse:
     """
     require_key(services().settings)
     by_form = request.mimetype == "application/x-www-form-urlencoded"
-    accepted = accept_request(read_search_form()) if by_form else accept_search()
+    accepted = accept_search(read_search_form() if by_form else None)
     kept: dict[str, Any] = {name: request.form[name] for name in ("of", "sort") if request.form.get(name)}
     address = url_for("pages.shopper.show_search", search_id=accepted.id, **kept)
     if request.accept_mimetypes.best == "application/json":

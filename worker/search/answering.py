@@ -168,12 +168,6 @@ def _clip_box(box: Box) -> Box:
     return x0, y0, x1, y1
 
 
-def add_timings(result: SearchResult, timings_ms: dict[str, float]) -> SearchResult:
-    """Return the result with the duration of each stage."""
-    rounded_ms = {stage: round(ms, 2) for stage, ms in timings_ms.items()}
-    return result.model_copy(update={"timings_ms": rounded_ms})
-
-
 def find_min_scores(query: MatchedQuery) -> list[float | None]:
     """Return the score of each group below which hits are left out, as shown; None: no minimum."""
     options, calibration = query.query.claim.options, query.query.calibration

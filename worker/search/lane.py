@@ -29,7 +29,7 @@ from worker.calibration.calibration_store import Calibrations
 from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import IndexVersion, is_filled
 from worker.maintenance.probing import ProbeRecorder
-from worker.search.answering import add_timings, build_result, find_min_scores
+from worker.search.answering import build_result, find_min_scores
 from worker.search.candidates import CandidateTable, choose_available, open_tables
 from worker.search.choosing import is_short, rank
 from worker.search.queries import CollectionGone, QueryEmbedder
@@ -143,10 +143,11 @@ class SearchLane:
             results = [build_result(query, choice, tables[query.query.live.id]) for query, choice in choices]
         for query in queries:
             query.timings_ms["wait"] = max(1000 * (claimed_at - query.claim.created_at), 0.0)
-        return [
-            (query, add_timings(result, query.query.timings_ms))
-            for (query, _), result in zip(choices, results, strict=True)
-        ]
+        answers = []
+        for (matched, _), result in zip(choices, results, strict=True):
+            timings_ms = {stage: round(ms, 2) for stage, ms in matched.query.timings_ms.items()}
+            answers.append((matched, result.model_copy(update={"timings_ms": timings_ms})))
+        return answers
 
     def _find_choices(
         self, embedded: Sequence[EmbeddedQuery], tables: dict[int, CandidateTable]
