@@ -8,8 +8,7 @@ from shared.contracts import Contract
 from shared.contracts.imports import ImportMapping
 from shared.imports.mapping import check_fields
 from web.api.openapi import operation
-from web.http.bodies import read_json
-from web.http.errors import parse_model
+from web.http.bodies import parse_model, read_json
 from web.services import services
 
 blueprint = Blueprint("import_mappings", __name__)
