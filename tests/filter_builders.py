@@ -82,16 +82,16 @@ def _leaf(chance: random.Random) -> Part:
         )
     if which == "attributes":
         return _attribute_leaf(chance)
-    pool: Sequence[Any] = {
+    pools: dict[str, Sequence[Any]] = {
         "category": CATEGORIES,
         "price": [0, 9.99, 10, 120.5, 1000],
         "tags": TAGS,
         "currency": ["EUR", "USD", "CHF"],
         "colour": COLOURS,
         "product_id": ["p-1", "p-2", "p-33", '" or key != "'],
-    }[which]
+    }
     operators = ["=", "!=", "in", "exists"] + ["order", "range"] * (which == "price")
-    return _about(chance, which, chance.choice(operators), pool, lambda made: _of(made, which))
+    return _about(chance, which, chance.choice(operators), pools[which], lambda made: _of(made, which))
 
 
 def _attribute_leaf(chance: random.Random) -> Part:

@@ -97,7 +97,7 @@ def lying_parquet() -> bytes:
 
 
 def varint(number: int, length: int = 0) -> bytes:
-    packed = []
+    packed: list[int] = []
     while number >= 0x80 or len(packed) + 1 < length:
         packed.append(number & 0x7F | 0x80)
         number >>= 7

@@ -90,8 +90,8 @@ def new_collection(
     """Return a function that hands out an empty collection of ``DIM`` of the test's index."""
     asked = "milvus_index" if "milvus_index" in request.fixturenames else "index"
     index: MilvusIndex | MemoryIndex = request.getfixturevalue(asked)
-    shared = isinstance(index, MilvusIndex)
-    spare = spare_collections.setdefault(index._uri, []) if shared else []
+    server = index if isinstance(index, MilvusIndex) else None
+    spare = spare_collections.setdefault(server._uri, []) if server else []
     used: list[str] = []
 
     def make() -> str:
@@ -100,14 +100,16 @@ def new_collection(
         return used[-1]
 
     yield make
-    existing = index.collections() if shared else []
+    if server is None:
+        return
+    existing = server.collections()
     for name in used:
         if name in existing:
-            index.delete(name, list(index.sorted_keys(name)))
+            server.delete(name, list(server.sorted_keys(name)))
             # A strong read, after which a weaker one cannot see the old rows either.
-            assert index.count(name) == 0
-            for alias in index._call("list_aliases", name)["aliases"]:
-                index._call("drop_alias", alias)
+            assert server.count(name) == 0
+            for alias in server._call("list_aliases", name)["aliases"]:
+                server._call("drop_alias", alias)
             spare.append(name)
 
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -67,7 +68,7 @@ class Shop(BareShop):
         return job
 
     def search(
-        self, photo: bytes | None = None, product_id: str | None = None, **options: object
+        self, photo: bytes | None = None, product_id: str | None = None, **options: Any
     ) -> SearchResult:
         status = self.answered(self.accept_search(photo, product_id=product_id, **options))
         assert status.result is not None, status

@@ -16,7 +16,7 @@ def cut_down() -> None:
     embedder_job.CALIBRATION = 16
     detector.VALIDATION_PICTURES = 6
     detector_job.THRESHOLD_PICTURES = 6
-    detector_job.PICTURES = 12
+    detector_job.PICTURES = 12  # type: ignore[attr-defined]  # where it is used, not where it is defined
     detector_job.REPORT_PICTURES = 4
 
 

@@ -176,12 +176,12 @@ class LaneWatch:
 
     def queued(self) -> int:
         """Count the messages in the queue."""
-        length: int = self.broker.llen(str(Lane.SEARCH))  # type: ignore[assignment]
+        length: int = self.broker.llen(str(Lane.SEARCH))
         return length
 
     def memory(self) -> int:
         """Return the bytes that the broker's data takes, without its clients' buffers."""
-        return int(self.broker.info("memory")["used_memory_dataset"])  # type: ignore[index]
+        return int(self.broker.info("memory")["used_memory_dataset"])
 
     def check(self) -> None:
         """Take one sample; a surplus counts where it stays.

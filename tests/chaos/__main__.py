@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.audit import audit
 from tests.chaos.faults import choose
@@ -68,7 +69,7 @@ def main() -> int:
     return 0 if is_clean else 1
 
 
-def run(site: Site, disk: ImageDisk, args: argparse.Namespace) -> dict[str, object]:
+def run(site: Site, disk: ImageDisk, args: argparse.Namespace) -> dict[str, Any]:
     """Fill a catalogue, start traffic, put in faults until the time is over, then heal and audit."""
     chance, record = random.Random(args.seed), Record()
     site.start_all()
@@ -113,7 +114,7 @@ def supervise(site: Site, record: Record, passed_s: float) -> None:
 
 def report_of(
     site: Site, record: Record, meter: Meter, recoveries: dict[str, list[float]], seconds: float
-) -> dict[str, object]:
+) -> dict[str, Any]:
     waits = sorted(record.waits_s) or [0.0]
     return {
         "minutes": round(seconds / 60, 1),

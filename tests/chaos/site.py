@@ -53,12 +53,12 @@ class Site(Stack):
             self.start_one(name)
         wait_for("the web answers", self._web_answers)
 
-    def start_one(self, name: str) -> None:
+    def start_one(self, name: str, env: dict[str, str] | None = None) -> None:
         role, _, which = name.partition("-")
         command = list(COMMANDS[role])
         if which and role != "maintenance":
             command[-1] = f"{role}-{which}@%h"
-        environment = dict(self.env)
+        environment = {**self.env, **(env or {})}
         if skew := self.skews.get(name):
             environment |= WrongClock(self.folder / f"{name}.clock", skew).env
         with (self.folder / f"{name}.log").open("ab") as log:

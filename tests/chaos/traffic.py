@@ -43,7 +43,8 @@ class Clients:
         self._rate = rate
         self._stop = threading.Event()
         self._stop_polling = threading.Event()
-        roles: list[Callable[[random.Random, httpx.Client], None]] = [self._shopper] * 4 + [
+        roles: list[Callable[[random.Random, httpx.Client], None]] = [
+            *[self._shopper] * 4,
             self._owner,
             self._bulk,
         ]

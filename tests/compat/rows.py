@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -91,10 +91,8 @@ def lane(database: Database) -> Iterator[CatalogueLane]:
     desk = JobQueue(database, "one", 60, TRIES, 8)
     with ThreadPoolExecutor(1) as decoders:
         names = ("store", "sources", "index", "pipelines", "limits", "pictures", "prefix", "gate")
-        parts = dict.fromkeys(names)
-        made: Any = JobContext(
-            database=database, desk=desk, decoders=decoders, micro_batch=4, **cast("dict[str, Any]", parts)
-        )
+        parts: dict[str, Any] = dict.fromkeys(names)
+        made: Any = JobContext(database=database, desk=desk, decoders=decoders, micro_batch=4, **parts)
         yield CatalogueLane(made, 10)
 
 

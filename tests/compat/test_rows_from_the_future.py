@@ -154,7 +154,8 @@ def test_a_newer_version_says_what_it_needs(
     plain = ledger.accept("shop", SearchOptions(top_k=3), SearchSource(query_key="a" * 64), ttl_s=600).id
     new = ledger.accept("shop", SearchOptions(repeat=True), SearchSource(query_key="a" * 64), ttl_s=600).id
     with database.read() as session:
-        rows = dict(session.execute(select(Search.id, Search.options)).all())
+        found = session.execute(select(Search.id, Search.options))
+        rows = {row.id: row.options for row in found}
     assert rows == {plain: {"top_k": 3}, new: {"repeat": True, "needs": 3}}
     assert answer_all(SearchQueue(database, "old", 30, TRIES)) == [plain]
 

@@ -56,6 +56,9 @@ class Shopper(threading.Thread):
         except BaseException as error:
             self.error = error
 
+    def wait_for_searches(self, count: int) -> None:
+        wait_for("searches go on", lambda: len(self.ids) > count)
+
     def stop(self) -> None:
         self.stopping.set()
         self.join()
@@ -63,7 +66,7 @@ class Shopper(threading.Thread):
 
 
 def test_no_search_fails_or_mixes_versions_during_promotions_and_a_prune(shop: ReprocessShop) -> None:
-    expected: dict[int, dict[str, Any]] = {}
+    expected: dict[int, dict[int, Any]] = {}
     for _ in range(2):
         expected[shop.live().number] = {seed: shown(shop.search(seed, top_k=PRODUCTS)) for seed in range(3)}
         shop.done(shop.rollback())
@@ -76,10 +79,10 @@ def test_no_search_fails_or_mixes_versions_during_promotions_and_a_prune(shop: R
     for _ in range(MOVES):
         before = len(shopper.ids)
         assert shop.done(shop.rollback()).state == "succeeded"
-        wait_for("searches go on", lambda before=before: len(shopper.ids) > before + 3)
+        shopper.wait_for_searches(before + 3)
     shop.done(shop.prune(all=True))
     before = len(shopper.ids)
-    wait_for("searches go on", lambda: len(shopper.ids) > before + 3)
+    shopper.wait_for_searches(before + 3)
     shopper.stop()
 
     seen = set()
@@ -101,7 +104,8 @@ def test_a_promotion_in_the_middle_of_a_search(
     """The control searches by the alias, as tools outside do: it then looks in the one version for what
     the other one's models made of the photo."""
     before = shown(shop.search(1, top_k=PRODUCTS))
-    embed, search, moved = Pipeline.embed_query, MilvusIndex.search, []
+    embed, search = Pipeline.embed_query, MilvusIndex.search
+    moved: list[bool] = []
 
     def move_then_embed(pipeline: Pipeline, *args: Any) -> Any:
         if not moved:
@@ -123,7 +127,8 @@ def test_a_promotion_in_the_middle_of_a_search(
 def test_a_collection_that_is_dropped_in_the_middle_of_a_search_is_looked_for_again(
     shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embed, moved = Pipeline.embed_query, []
+    embed = Pipeline.embed_query
+    moved: list[bool] = []
 
     def prune_then_embed(pipeline: Pipeline, *args: Any) -> Any:
         if not moved:

@@ -50,11 +50,11 @@ def test_a_retry_after_any_death_gives_one_search(stack: Stack, monkeypatch: pyt
 
     # The control: without the key, the retry of a request that had made its row makes another.
     trap.write_text("after the row")
-    photo = {"image": ("photo.jpg", next(iter(photos.values())))}
+    upload = {"image": ("photo.jpg", next(iter(photos.values())))}
     with pytest.raises(httpx.HTTPError), httpx.Client(base_url=stack.url, timeout=PATIENCE_S) as client:
-        client.post("/v1/searches", files=photo, data={"catalogue": "shop"})
+        client.post("/v1/searches", files=upload, data={"catalogue": "shop"})
     wait_for("the web is back", stack.ready)
-    assert stack.client().post("/v1/searches", files=photo, data={"catalogue": "shop"}).status_code == 202
+    assert stack.client().post("/v1/searches", files=upload, data={"catalogue": "shop"}).status_code == 202
     assert count_searches(stack) == len(PLACES) + 2
 
 

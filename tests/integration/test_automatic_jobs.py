@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.catalogue.store import CatalogueStore
+from shared.contracts.states import JobKind
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.migrate import migrate
@@ -73,7 +74,7 @@ def run(database: Database) -> tuple[Steps, str, JobRepository]:
         CatalogueStore(database).create(name)
     jobs = JobRepository(database)
     with database.write() as session:
-        system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=BACKGROUND)
+        system = add_job(session, find_catalogue(session, "shop"), JobKind.CALIBRATE, priority=BACKGROUND)
     parts: dict[str, Any] = dict.fromkeys(JobContext.__dataclass_fields__)
     parts |= {"database": database, "desk": desk(database), "give_way": lambda claim: None}
     lane = CatalogueLane(JobContext(**parts), chunk_items=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def calibrate(shop: Shop, number: int | None = None) -> dict[str, object]:
     return report
 
 
-def failure(shop: Shop, photo: bytes | None = None, product_id: str | None = None, **options: object) -> str:
+def failure(shop: Shop, photo: bytes | None = None, product_id: str | None = None, **options: Any) -> str:
     error = shop.answered(shop.accept_search(photo, product_id=product_id, **options)).error
     assert error is not None
     return f"{error.code}: {error.message}"

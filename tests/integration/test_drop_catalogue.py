@@ -17,6 +17,7 @@ from shared.catalogue.indexes import IndexRepository
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn
 from shared.contracts.indexes import GoldenIn, ReprocessRequest
+from shared.contracts.states import JobKind
 from shared.database import Database
 from shared.database.catalogue_rows import _LOCKS
 from shared.database.clock import now_s
@@ -223,7 +224,9 @@ def test_of_a_deletion_and_a_job_at_once_only_one_begins(database: Database) -> 
     for number in range(8):
         name = f"c{number}"
         catalogue.create(name)
-        created, dropped = at_once(partial(jobs.create, "reconcile", name), partial(jobs.create_drop, name))
+        created, dropped = at_once(
+            partial(jobs.create, JobKind.RECONCILE, name), partial(jobs.create_drop, name)
+        )
         assert sorted([created is None, dropped is None]) == [False, True], (created, dropped)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from shared.catalogue.duplicates import DuplicateRepository
 from shared.contracts import JobOut, ProductIn
 from shared.contracts.duplicates import DuplicatesRequest
+from shared.contracts.states import JobKind
 from shared.database.bulk import insert_rows
 from shared.database.clock import now_s
 from shared.database.tables import Detection, Duplicate, DuplicatePair, Image, Job, Product
@@ -46,7 +47,7 @@ def photo(seed: int, quality: int = 95, width: int = 480, mirror: bool = False) 
 
 def look(shop: Shop, **wanted: object) -> JobOut:
     options = DuplicatesRequest.model_validate(wanted).model_dump()
-    job = shop.jobs.create("duplicates", "shop", options).id
+    job = shop.jobs.create(JobKind.DUPLICATES, "shop", options).id
     shop.work()
     done = shop.jobs.status(job)
     assert done.state == "succeeded", done
@@ -138,7 +139,7 @@ def test_what_the_index_does_not_give_is_found_by_hash(shop: Shop, monkeypatch: 
 def test_which_product_is_kept(shop: Shop) -> None:
     """Most pictures, then most fields, then the oldest."""
     shop.put("oldest", ProductIn(), [photo(1)])
-    shop.put("described", ProductIn(titles={"en": "Chair"}, price=3), [photo(1)])  # type: ignore[arg-type]
+    shop.put("described", ProductIn(titles={"en": "Chair"}, price=3), [photo(1)])
     look(shop)
     assert shown(shop)[0] == ("exact", ["described", "oldest"])
     shop.put("pictured", ProductIn(), [photo(1), photo(5)])
@@ -207,7 +208,7 @@ def test_a_job_that_is_cut_off_begins_its_last_step_anew(shop: Shop, monkeypatch
     shop.import_files(
         {"a.jpg": photo(1), "a2.jpg": photo(1), "b.jpg": photo(2), "b2.jpg": photo(2, width=300)}
     )
-    job = shop.jobs.create("duplicates", "shop", DuplicatesRequest().model_dump()).id
+    job = shop.jobs.create(JobKind.DUPLICATES, "shop", DuplicatesRequest().model_dump()).id
     original = FindDuplicates.finish
     died: list[int] = []
 
@@ -237,7 +238,7 @@ def test_the_rest_of_a_cancelled_job_knows_what_that_found(
     for n, data in enumerate((photo(1), photo(1, width=300), *(photo(50 + n) for n in range(4)))):
         shop.done(shop.jobs.create_put("shop", f"p{n}", ProductIn(), [shop.store.put(data, "images")]).id)
     shop.rows()
-    job = shop.jobs.create("duplicates", "shop", DuplicatesRequest().model_dump()).id
+    job = shop.jobs.create(JobKind.DUPLICATES, "shop", DuplicatesRequest().model_dump()).id
     assert shop.work(2) == 2, "the plan, and the first of two chunks"
     shop.jobs.cancel(job)
     with shop.database.read() as session:
@@ -253,7 +254,7 @@ def test_earlier_groups_are_shown_until_there_are_new_ones_and_then_go(shop: Sho
     assert shown(shop) == []
     shop.import_files({"a.jpg": photo(1), "a2.jpg": photo(1)})
     first = look(shop)
-    shop.jobs.create("duplicates", "shop", DuplicatesRequest().model_dump())
+    shop.jobs.create(JobKind.DUPLICATES, "shop", DuplicatesRequest().model_dump())
     assert DuplicateRepository(shop.worker.database).groups("shop").job_id == first.id
     shop.work()
     look(shop)

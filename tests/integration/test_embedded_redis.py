@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from cli.services.redis import EmbeddedRedis
-from cli.services.sockets import find_free_ports, is_loopback, list_listeners
+from cli.services.sockets import find_free_ports, list_listeners
 from cli.services.supervised import SupervisedService, stop_together
-from tests.servers import wait_for
+from tests.servers import is_loopback, wait_for
 
 pytestmark = pytest.mark.services
 

@@ -45,7 +45,7 @@ class ColourDetector:
         self.blind = blind
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
-        return [[d for d in map(lambda n, i=image: self._find(i, n), COLOURS) if d] for image in images]
+        return [[d for name in COLOURS if (d := self._find(image, name))] for image in images]
 
     def _find(self, image: Image, name: str) -> Detection | None:
         near = np.abs(image.astype(int) - COLOURS[name]).max(axis=2) < 24
@@ -81,7 +81,7 @@ def save(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    products = []
+    products: list[dict[str, Any]] = []
     for name in COLOURS:
         save(tmp_path / f"products/images/{name}.png", (64, 64), (name, (0, 0, 64, 64)))
         products.append({"product_id": name, "image": f"images/{name}.png"})

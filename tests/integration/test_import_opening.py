@@ -14,7 +14,7 @@ import pytest
 
 from shared.errors import ImageMissing, InvalidManifest, Refused, StorageUnavailable, Unreachable
 from shared.imports import opening
-from shared.imports.archives import Caps
+from shared.imports.archives import Caps, index_archive
 from shared.imports.kinds import derived_name_prefix
 from shared.imports.manifest import read_rows
 from shared.imports.opening import ImportPermissions, ImportSources
@@ -27,7 +27,7 @@ from tests.s3 import CREDENTIALS, new_bucket, s3_client, s3_server
 from tests.web_builders import open_shop
 
 MANIFEST = "product_id,images\np1,pictures/a.jpg\n"
-FILES = {"products.csv": MANIFEST, "pictures/a.jpg": b"a picture"}
+FILES: dict[str, bytes | str] = {"products.csv": MANIFEST, "pictures/a.jpg": b"a picture"}
 KEY = "0" * 64
 
 
@@ -175,7 +175,7 @@ def test_the_index_of_an_archive_is_kept_for_the_chunks_of_its_job(
     make: Callable[..., ImportSources], store: ImageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     indexed: list[str] = []
-    real = opening.index_archive
+    real = index_archive
 
     def watch(file: Any, ending: str, caps: Caps) -> Any:
         indexed.append(ending)

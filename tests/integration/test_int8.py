@@ -90,7 +90,7 @@ def test_amx_is_left_alone_unless_somebody_asks_for_it() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
 
     def kinds(**asked: str) -> str:
-        argv = [sys.executable, "-c", _KINDS, SHIPPED / "detector-yolov8n-seg-320-int8.xml"]
+        argv: list[str | Path] = [sys.executable, "-c", _KINDS, SHIPPED / "detector-yolov8n-seg-320-int8.xml"]
         found = subprocess.run(argv, cwd=ROOT, env=environment | asked, capture_output=True, text=True)
         assert found.returncode == 0, found.stderr
         return found.stdout

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from shared.contracts import ProductIn
+from shared.contracts.states import JobKind
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.idempotency import Idempotent
 from shared.database.tables import Job
@@ -84,7 +85,7 @@ def test_what_moves_an_index_is_never_refused(shop: Shop) -> None:
     jobs = shop.parts.jobs.for_caller("one", LIMIT)
     for n in range(LIMIT):
         jobs.create_put("demo", f"p{n}", ProductIn(), [])
-    assert jobs.create("rollback", "demo", urgent=True).created
+    assert jobs.create(JobKind.ROLLBACK, "demo", urgent=True).created
 
 
 def test_a_repeated_request_gets_its_job_at_the_limit_too(shop: Shop) -> None:
@@ -111,7 +112,7 @@ def test_a_caller_at_its_limit_leaves_others_their_own_and_a_catalogue_has_one_t
 def test_retries_count_and_the_system_s_jobs_are_nobody_s(shop: Shop) -> None:
     jobs = shop.parts.jobs.for_caller("one", LIMIT)
     with shop.parts.database.write() as session:
-        add_job(session, find_catalogue(session, "demo"), "calibrate", priority=BACKGROUND)
+        add_job(session, find_catalogue(session, "demo"), JobKind.CALIBRATE, priority=BACKGROUND)
     ended = jobs.create_import("demo", {}).id
     jobs.cancel(ended)
     shop.parts.catalogue.create("books")

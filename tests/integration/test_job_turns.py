@@ -12,6 +12,7 @@ from sqlalchemy import insert, text, update
 from shared.catalogue.automatic_calibration import ORIGIN
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn
+from shared.contracts.states import JobKind
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import now_s
@@ -42,7 +43,7 @@ def calibrate(database: Database, catalogue: str) -> str:
     """A job as the system begins it."""
     with database.write() as session:
         place = find_catalogue(session, catalogue)
-        return add_job(session, place, "calibrate", options=dict(ORIGIN), priority=BACKGROUND)
+        return add_job(session, place, JobKind.CALIBRATE, options=dict(ORIGIN), priority=BACKGROUND)
 
 
 def taken(worker: JobQueue, count: int) -> list[ChunkClaim]:

@@ -10,6 +10,7 @@ from sqlalchemy import update
 from shared.broker.task_names import Lane
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions
+from shared.contracts.states import JobKind
 from shared.contracts.stored import NEEDS, READS
 from shared.database import Database
 from shared.database.tables import Chunk, Job, Search
@@ -105,7 +106,7 @@ def test_a_search_that_is_claimed_and_answered_heals_the_lane(
 def test_a_job_that_no_worker_takes_names_its_lane_until_one_does(
     database: Database, monitor: LaneMonitor
 ) -> None:
-    job = JobRepository(database).create("reconcile", "demo", {})
+    job = JobRepository(database).create(JobKind.RECONCILE, "demo", {})
     assert monitor.read(Lane.CATALOGUE).healthy
     with database.write() as session:
         session.execute(update(Job).where(Job.id == job.id).values(created_at=time.time() - 43.0))
@@ -119,7 +120,7 @@ def test_chunks_that_wait_behind_one_at_work_are_no_stall_and_a_paused_job_waits
     database: Database, monitor: LaneMonitor
 ) -> None:
     jobs = JobRepository(database)
-    first, second = jobs.create("reconcile", "demo", {}), jobs.create("calibrate", "demo", {})
+    first, second = jobs.create(JobKind.RECONCILE, "demo", {}), jobs.create(JobKind.CALIBRATE, "demo", {})
     with database.write() as session:
         session.execute(update(Job).values(created_at=time.time() - 900.0))
         session.execute(

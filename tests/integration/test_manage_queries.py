@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from shared.contracts.states import JobKind
 from tests.manage_builders import add_version, done, job_at, see, send
 from tests.web_builders import Shop, open_shop, picture
 
@@ -40,7 +41,7 @@ def test_the_start_page_asks_as_much_for_many_catalogues_as_for_one(shop: Shop) 
         see(shop, "/manage")
     for number in range(5):
         shop.parts.catalogue.create(f"winter-{number}")
-    newer = shop.parts.jobs.create("reconcile", "winter-3").id
+    newer = shop.parts.jobs.create(JobKind.RECONCILE, "winter-3").id
     with statements(shop) as of_many:
         text = see(shop, "/manage")
     assert len(of_many) == len(of_one)
@@ -52,7 +53,9 @@ def test_the_start_page_asks_as_much_for_many_catalogues_as_for_one(shop: Shop) 
 def test_each_catalogue_has_its_own_newest_job(shop: Shop) -> None:
     assert shop.parts.jobs.latest_by_catalogue() == {}
     shop.parts.catalogue.create("winter")
-    jobs = [shop.parts.jobs.create("reconcile", name).id for name in ("demo", "winter", "winter", "demo")]
+    jobs = [
+        shop.parts.jobs.create(JobKind.RECONCILE, name).id for name in ("demo", "winter", "winter", "demo")
+    ]
     assert {name: job.id for name, job in shop.parts.jobs.latest_by_catalogue().items()} == {
         "demo": jobs[3],
         "winter": jobs[2],

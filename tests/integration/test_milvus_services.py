@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import lzma
 import os
@@ -21,7 +20,7 @@ from cli.services.child import Child
 from cli.services.milvus import EmbeddedMilvus, MilvusLite, MilvusServer, choose_embedded
 from cli.services.sockets import find_free_ports, list_listeners
 from shared.errors import Conflict, IndexUnavailable, Misconfigured, StorageUnavailable, VitrineError
-from tests.servers import PATIENCE_S
+from tests.servers import PATIENCE_S, is_loopback
 from tests.services_milvus import DIM, index_rows, running, unit_vectors
 from worker.vector_index import MilvusIndex
 from worker.vector_index.contract import IndexRow
@@ -31,13 +30,6 @@ needs_wheel = pytest.mark.skipif(
     milvus_binary.wheel_data() is None, reason="the Milvus server wheel is for Linux on x86-64 only"
 )
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether an address is loopback; IPv4 mapped to IPv6 counts as IPv4."""
-    parsed = ipaddress.ip_address(address)
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
 
 
 def gone(pid: int, within_s: float = PATIENCE_S) -> bool:

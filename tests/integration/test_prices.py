@@ -6,6 +6,7 @@ import json
 import threading
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -41,7 +42,7 @@ def answer(shop: Shop, price: str | None, currency: str | None) -> None:
     desk.answer(made)
 
 
-def search(shop: Shop, price: str | None, own: str | None, **options: str) -> SearchResult:
+def search(shop: Shop, price: str | None, own: str | None, **options: Any) -> SearchResult:
     asked = shop.client.post("/v1/searches", **upload(catalogue="demo", **options))
     assert asked.status_code == 202, asked.json
     answer(shop, price, own)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, event, text, update
 
-from shared.catalogue import counts as catalogue_counts
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import ProductIn, SearchOptions
+from shared.contracts.states import JobKind
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
 from shared.database.clock import now_s
@@ -49,7 +49,7 @@ def test_what_waits_is_counted_exactly_by_lane(database: Database, jobs: JobRepo
     with database.write() as session:
         session.execute(update(Job).where(Job.id == made[3]).values(created_at=now_s() - 600))
         # What the system began and what is paused may wait as long as they do.
-        system = add_job(session, find_catalogue(session, "shop"), "calibrate", priority=BACKGROUND)
+        system = add_job(session, find_catalogue(session, "shop"), JobKind.CALIBRATE, priority=BACKGROUND)
         session.execute(update(Job).where(Job.id.in_([system, made[1]])).values(created_at=now_s() - 6000))
     waiting = waiting_by_lane(database)
     assert waiting["search"]["waiting"] == MANY
@@ -137,7 +137,7 @@ def test_a_catalogue_that_always_changes_takes_a_small_share_of_the_time(
     database: Database, jobs: JobRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed = [1000.0]
-    monkeypatch.setattr(catalogue_counts.time, "monotonic", lambda: passed[0])
+    monkeypatch.setattr("shared.catalogue.counts.time.monotonic", lambda: passed[0])
     store = CatalogueStore(database)
     store.get("shop")
     (known,) = store._counts._known.values()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.contracts import TaskStatus
+from shared.contracts import ProductIn, TaskStatus
 from shared.jobs.work import ChunkClaim, Item
 from tests.index_shop import IndexShop
 from tests.memory_index import MemoryIndex
@@ -184,8 +184,7 @@ def answered(shop: IndexShop, asked: list[TaskStatus]) -> list[TaskStatus] | Non
     return None if any(each.state in ("queued", "running") for each in found) else found
 
 
-def _product(shop: IndexShop, seed: int) -> tuple[object, list[str]]:
-    from shared.contracts import ProductIn
+def _product(shop: IndexShop, seed: int) -> tuple[ProductIn, list[str]]:
     from tests.index_shop import photo
 
     return ProductIn(), [shop.store.put(photo(seed), "images")]

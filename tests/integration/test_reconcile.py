@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from shared.contracts import JobOut, ProductIn
+from shared.contracts.states import JobKind
 from shared.database.clock import now_s
 from shared.database.tables import Chunk, Detection, Image
 from shared.jobs.queue import JobQueue
@@ -42,7 +43,7 @@ def leave_orphan(shop: Shop) -> None:
 
 
 def reconcile(shop: Shop, repair: bool = False) -> JobOut:
-    done = shop.done(shop.jobs.create("reconcile", "shop", {"repair": repair}).id)
+    done = shop.done(shop.jobs.create(JobKind.RECONCILE, "shop", {"repair": repair}).id)
     assert done.state == "succeeded", done
     return done
 
@@ -161,7 +162,7 @@ def copy_an_image(session: Any, image_id: str) -> None:
 
 def reconcile_while_held(shop: Shop, held: str, repair: bool) -> JobOut:
     """Reconcile while another worker keeps a job of the same catalogue."""
-    job = shop.jobs.create("reconcile", "shop", {"repair": repair}).id
+    job = shop.jobs.create(JobKind.RECONCILE, "shop", {"repair": repair}).id
     shop.work()
     assert shop.jobs.status(held).state == "running"
     done = shop.jobs.status(job)
@@ -179,7 +180,7 @@ def test_a_lost_worker_is_not_waited_for_longer_than_its_lease(shop: Shop) -> No
     assert claim is not None
     with shop.worker.database.write() as session:
         session.execute(update(Chunk).where(Chunk.id == claim.id).values(lease_until=now_s() - 1))
-    job = shop.jobs.create("reconcile", "shop", {"repair": True}).id
+    job = shop.jobs.create(JobKind.RECONCILE, "shop", {"repair": True}).id
     other.sweep()
     shop.work()
     assert proof(shop.jobs.status(job))["repaired"] is True
@@ -202,7 +203,7 @@ def test_a_product_put_in_the_middle_of_a_comparison_goes_first(
             yield key
 
     monkeypatch.setattr(type(shop.worker.index), "sorted_keys", put_after_three)
-    job = shop.jobs.create("reconcile", "shop", {"repair": True}).id
+    job = shop.jobs.create(JobKind.RECONCILE, "shop", {"repair": True}).id
     shop.work()
     done, urgent = shop.jobs.status(job), shop.jobs.status(put[0])
     assert done.state == urgent.state == "succeeded"

@@ -193,7 +193,8 @@ def kill_at(patch: pytest.MonkeyPatch, place: str, count: int, when: str) -> Non
 
     module, _, name = place.rpartition(".")
     owner = resolve_name(module)
-    original, calls = getattr(owner, name), []
+    original = getattr(owner, name)
+    calls: list[Any] = []
 
     def fatal(*args: Any, **kwargs: Any) -> Any:
         if len(calls) + 1 == count and when == "before":

@@ -56,7 +56,7 @@ def test_both_runtimes_give_the_same_embeddings(
     model = find_model(models_dir, name, "embedder")
     rows = []
     for runtime in ("openvino", "torch"):
-        embedder = load_embedder(model, runtime, cache_dir=cache_dir, threads=1)  # type: ignore[arg-type]
+        embedder = load_embedder(model, runtime, cache_dir=cache_dir, threads=1)
         crops = [embedder.crop(image, None) for image in images]
         rows.append(embedder.embed(crops))
         # A batch and its images one by one are the same.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, update
 
-from shared.contracts import ProductIn, SearchResult
+from shared.contracts import FoundObject, ProductIn, SearchResult, WholeImage
 from shared.database.tables import Product
 from shared.searches.repository import SearchSource
 from tests import builders
@@ -160,11 +160,12 @@ def test_asked_again_no_model_is_asked(filled: Shop, monkeypatch: pytest.MonkeyP
 def test_pages_neither_repeat_nor_skip(filled: Shop, repeat: bool) -> None:
     first = filled.search(builders.jpeg(seed=3, width=200, height=160), top_k=4, repeat=repeat)
     lines = []
-    for number, group in enumerate([*first.objects, first.whole]):
+    groups: list[FoundObject | WholeImage] = [*first.objects, first.whole]
+    for number, group in enumerate(groups):
         line, following = [h.product_id for h in group.hits], group.next
         while following is not None:
             page = page_after(filled, first, following)
-            alone = page.objects[0] if number < 2 else page.whole
+            alone: FoundObject | WholeImage = page.objects[0] if number < 2 else page.whole
             assert len(page.objects) == (number < 2)
             line += [h.product_id for h in alone.hits]
             following = alone.next

@@ -34,7 +34,7 @@ def write_timings(database: Database, stages: Sequence[dict[str, float]], ago_s:
         insert_rows(session, Timing, rows)
 
 
-def ask(shop: Shop, *numbers: int, share: float = 1.0, **options: object) -> list[str]:
+def ask(shop: Shop, *numbers: int, share: float = 1.0, **options: Any) -> list[str]:
     """Search with pictures of products, of which ``share`` is probed; return the first answer's products."""
     answers = []
     for number in numbers:

@@ -18,7 +18,8 @@ import pytest
 
 from shared.errors import BodyTooLarge, ImageMissing, InvalidInput, Refused, Unreachable
 from shared.net import url_fetch
-from shared.net.url_fetch import Target, fetch, fetch_image, resolve_target
+from shared.net.pinned_http import Target
+from shared.net.url_fetch import fetch, fetch_image, resolve_target
 from shared.webhooks.addresses import check_address
 
 TEN_GB = 10 * 10**9

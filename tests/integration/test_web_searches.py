@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image as Picture
@@ -200,7 +201,7 @@ def test_what_is_no_photo_is_refused_and_nothing_is_kept(
         ({"catalogue": "x' or 1=1"}, "catalogue"),
     ],
 )
-def test_a_wrong_option_is_named(shop: Shop, fields: dict[str, object], field: str) -> None:
+def test_a_wrong_option_is_named(shop: Shop, fields: dict[str, Any], field: str) -> None:
     answer = shop.client.post("/v1/searches", **upload(**fields))
     assert (answer.status_code, answer.json["error"]["field"]) == (422, field)
     assert shop.parts.searches.count_waiting() == 0

@@ -182,7 +182,12 @@ def test_a_name_that_somebody_points_here_is_not_answered(shop: Shop, locked: Sh
 
 def test_with_a_key_every_call_needs_it(locked: Shop) -> None:
     """Row B20."""
-    wrong = ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}, {"X-Api-Key": KEY})
+    wrong: tuple[dict[str, str], ...] = (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {KEY}"},
+        {"X-Api-Key": KEY},
+    )
     for number, (method, path) in enumerate(calls(locked)):
         if not (path.startswith("/v1/") or path in ("/metrics", "/s")) and not path.endswith("/part"):
             continue

@@ -13,7 +13,9 @@ import pytest
 
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import WebhookMade
+from shared.contracts.states import JobKind
 from shared.database import Database
+from shared.database.clock import now_s
 from shared.errors import UnknownCatalogue, UnknownWebhook
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
@@ -89,7 +91,7 @@ def hooks(database: Database) -> WebhookRepository:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let time pass for the sender's side."""
     passed = [0.0]
-    real = webhook_desk.now_s
+    real = now_s
     monkeypatch.setattr(webhook_desk, "now_s", lambda: real() + passed[0])
 
     def go_on(seconds: float) -> None:
@@ -118,13 +120,13 @@ def test_the_end_of_a_job_is_told_signed_with_the_secret(
 ) -> None:
     made = hooks.add(address, ["job.succeeded", "job.paused"], "shop")
     jobs, desk = JobRepository(database), JobQueue(database, "one", 60, 4, 2)
-    job = jobs.create("rebuild", "shop").id
+    job = jobs.create(JobKind.REBUILD, "shop").id
     jobs.pause(job)
     jobs.resume(job)
     claim = desk.claim()
     assert claim is not None
     desk.finish(claim)
-    jobs.cancel(jobs.create("rebuild", "shop").id)  # nobody asked for this event
+    jobs.cancel(jobs.create(JobKind.REBUILD, "shop").id)  # nobody asked for this event
     send_all(sender(database))
     assert [(e["event"], e["data"]["state"]) for e in receiver.events] == [
         ("job.paused", "paused"),

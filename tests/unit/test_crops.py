@@ -110,7 +110,7 @@ def test_half_a_mask_value_softens() -> None:
 def test_overlap_of_every_pair() -> None:
     first = np.array([[0, 0, 2, 2], [5, 5, 6, 6]], np.float32)
     second = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [9, 9, 9, 9]], np.float32)
-    expected = [[1, 1 / 3, 0], [0, 0, 0]]
+    expected = [[1.0, 1 / 3, 0.0], [0.0, 0.0, 0.0]]
     assert np.allclose(overlap(first, second), expected)
     assert overlap(first, np.zeros((0, 4), np.float32)).shape == (2, 0)
 

@@ -9,6 +9,7 @@ import tempfile
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -281,7 +282,7 @@ def test_normalised_size_and_sampling() -> None:
     assert (normalised.width, normalised.height, normalised.source_format) == (1280, 853, "JPEG")
     with Image.open(io.BytesIO(normalised.jpeg)) as served:
         assert served.size == (1280, 853)
-        assert [(layer[1], layer[2]) for layer in served.layer] == [(1, 1)] * 3
+        assert [(layer[1], layer[2]) for layer in vars(served)["layer"]] == [(1, 1)] * 3
     assert builders.near(images.decode(normalised.jpeg, LIMITS), builders.gradient(1280, 853), 6)
     small = images.normalise(builders.jpeg(), LIMITS)
     assert (small.width, small.height) == (96, 64)
@@ -293,7 +294,7 @@ def test_a_thin_rendition_keeps_a_pixel() -> None:
 
 
 @pytest.mark.parametrize(("format", "start"), [("WEBP", b"RIFF"), ("JPEG", b"\xff\xd8\xff")])
-def test_rendition_fits_its_side(format: str, start: bytes) -> None:
+def test_rendition_fits_its_side(format: Literal["WEBP", "JPEG"], start: bytes) -> None:
     copy = images.rendition(builders.encoded(builders.gradient(500, 900), "PNG"), LIMITS, 300, format)
     assert copy.startswith(start)
     assert images.decode(copy, LIMITS).shape == (300, 167, 3)

@@ -21,7 +21,10 @@ from shared.imports.unpacking import unpacked
 from tests.packing import archive, opened, tar
 
 MANY = 1_000_000
-GOOD = {"products.csv": "product_id,images\np1,pictures/a.jpg\n", "pictures/a.jpg": b"a picture"}
+GOOD: dict[str, bytes | str] = {
+    "products.csv": "product_id,images\np1,pictures/a.jpg\n",
+    "pictures/a.jpg": b"a picture",
+}
 
 
 def zip_of_one(name: str = "a.jpg", data: bytes = b"x", **fields: int) -> bytes:

@@ -38,7 +38,7 @@ def rows_of(columns: dict[str, Any], **options: Any) -> list[Row]:
     [pa.struct([("en", pa.string()), ("de", pa.string())]), pa.map_(pa.string(), pa.string())],
 )
 def test_nested_columns(kind: pa.DataType) -> None:
-    titles = [TITLES, {"en": "Lamp"}]
+    titles: list[Any] = [TITLES, {"en": "Lamp"}]
     if pa.types.is_map(kind):
         titles = [list(t.items()) for t in titles]
     chair, lamp = rows_of(

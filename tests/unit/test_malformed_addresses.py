@@ -110,7 +110,7 @@ def test_a_name_beside_a_manifest_that_makes_no_address_is_invalid_input(name: s
     def read_s3(address: str) -> None:
         raise AssertionError
 
-    source = WithAddresses(NoSource(), fetcher(), read_s3, (), "https://shop.example/m.csv")  # type: ignore[arg-type]
+    source = WithAddresses(NoSource(), fetcher(), read_s3, (), "https://shop.example/m.csv")
     with pytest.raises(InvalidInput):
         source.open(name)
     with pytest.raises(VitrineError):

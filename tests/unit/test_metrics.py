@@ -8,11 +8,11 @@ import pytest
 from worker.evaluation.metrics import (
     detector_figures,
     interval,
-    match,
     product_rank,
     search_figures,
     with_interval,
 )
+from worker.vision.crops import match
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:

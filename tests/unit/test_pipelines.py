@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from shared.errors import Misconfigured
-from worker.indexes.pipelines import Build, CropMode, Pipelines, crop_mode, registry_name
+from worker.indexes.pipelines import Build, Pipelines, crop_mode, registry_name
 from worker.indexes.versions import IndexVersion
 from worker.vision.baselines import ColourHistogram, WholeImage
+from worker.vision.models import CropMode
 from worker.vision.pipeline import Pipeline
 
 

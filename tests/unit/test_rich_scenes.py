@@ -18,7 +18,7 @@ from training.judge_detector import measure_at_rate
 from training.validation_set import write_set
 from worker.evaluation.dataset import read_set
 from worker.scenes.composer import Composer, ComposerConfig, Scene
-from worker.scenes.cutouts import Cutout
+from worker.scenes.cutouts import Cutout, is_held_out
 from worker.scenes.interface import embed_in_page
 from worker.scenes.labelled import crop_labelled, list_photos
 from worker.scenes.lighting import MIN_MEAN, cast_hard_shadow, light_scene
@@ -190,7 +190,7 @@ def test_a_teacher_labels_photographs_and_cuts_out_what_they_show(
     owner = np.asarray(Image.open(out / "masks/000.png"))
     assert (owner == 1).sum() == pytest.approx(50 * 60, rel=0.1)
     cut = sorted(out.glob("cutouts/stamp-photo-*.webp"))
-    held = {name for name in masks if label_backgrounds.is_held_out(name, 10)}
+    held = {name for name in masks if is_held_out(name, 10)}
     assert {path.stem[12:15] for path in cut} == masks - held
     assert held, "one of these names is held out, or the test shows nothing"
     rows = (out / "products/products.jsonl").read_text(encoding="utf-8").splitlines()
@@ -218,7 +218,7 @@ def test_the_set_to_choose_by_shows_held_out_products_and_has_true_masks(data: P
     assert len(labelled.gallery) == PRODUCTS
     shown = {each.product_id for photograph in labelled.photographs for each in photograph.objects}
     assert shown
-    assert all(label_backgrounds.is_held_out(name, 6) for name in shown)
+    assert all(is_held_out(name, 6) for name in shown)
     assert all(each.mask is not None for photograph in labelled.photographs for each in photograph.objects)
     first = (out / "benchmark.jsonl").read_text(encoding="utf-8")
     again = tmp_path / "again"

@@ -148,7 +148,7 @@ def test_celery_reports_a_task_unless_its_search_is_reported_otherwise(
     kind: str, fields: dict[str, str], sent: bool
 ) -> None:
     events: list[str] = []
-    request = SearchRequest.__new__(SearchRequest)
+    request: Any = SearchRequest.__new__(SearchRequest)
     request._eventer = SimpleNamespace(enabled=True, send=lambda kind, **_: events.append(kind))
     request._task = SimpleNamespace(send_events=True)
     request.id = OWN

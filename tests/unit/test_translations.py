@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.plurals import get_plural
+from babel.messages.pofile import read_po
 
 import bin.words as words
 from tests.web_builders import Shop, open_shop
@@ -46,14 +47,14 @@ def marks(text: str) -> set[str]:
 
 def test_the_template_is_that_of_the_source(template: Catalog) -> None:
     with (words.LOCALES / "messages.pot").open("rb") as file:
-        kept = words.read_po(file)
+        kept = read_po(file)
     assert ids(kept) == ids(template), "run `make words`, then translate what is new"
     assert len(template) > 300
 
 
 def test_every_literal_of_the_source_is_in_the_template(template: Catalog) -> None:
     known = {text for message in texts(template) for text in forms(message.id)}
-    found = set()
+    found: set[str] = set()
     for path in (ROOT / "web").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("_", "ngettext"):

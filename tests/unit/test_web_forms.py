@@ -26,9 +26,11 @@ def written(fields: dict[str, Any], files: list[tuple[str, Any]]) -> bytes:
 def read(reader: FormDataParser, body: bytes, boundary: str = "edge1") -> tuple[Any, Any]:
     options = {"boundary": boundary}
     _, texts, files = reader.parse(io.BytesIO(body), "multipart/form-data", len(body), options)
-    return list(texts.items(multi=True)), [
-        (name, file.filename, file.content_type, file.read()) for name, file in files.items(multi=True)
-    ]
+    found = []
+    for name, file in files.items(multi=True):
+        found.append((name, file.filename, file.content_type, file.read()))
+        file.close()
+    return list(texts.items(multi=True)), found
 
 
 def forms() -> Iterator[tuple[str, dict[str, Any], list[tuple[str, Any]]]]:
@@ -78,9 +80,9 @@ def test_a_form_without_a_boundary_is_a_bad_request() -> None:
 @pytest.mark.parametrize(
     "limits", [{"max_form_parts": 2}, {"max_form_memory_size": 100_000}], ids=["parts", "length of a text"]
 )
-def test_what_is_over_a_limit_is_413(limits: dict[str, int]) -> None:
+def test_what_is_over_a_limit_is_413(limits: dict[str, Any]) -> None:
     body = written({"a": "x" * 150_000, "b": "1", "c": "1"}, [("f", ("f.jpg", b"123456789"))])
-    wide = dict.fromkeys(limits, 200_000)
+    wide: dict[str, Any] = dict.fromkeys(limits, 200_000)
     assert len(read(StrictFormParser(**wide), body)[0]) == 3
     with pytest.raises(RequestEntityTooLarge):
         read(StrictFormParser(**limits), body)
