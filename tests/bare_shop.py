@@ -11,12 +11,12 @@ from shared.catalogue.indexes import IndexRepository
 from shared.catalogue.store import CatalogueStore
 from shared.contracts import JobOut, SearchOptions, TaskStatus
 from shared.database.clock import now_s
-from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Chunk
 from shared.factories import open_database, open_image_store
 from shared.jobs.repository import JobRepository
 from shared.searches.repository import SearchRepository, SearchSource
 from shared.settings import Settings
+from tests.databases import open_migrated
 from tests.memory_index import MemoryIndex
 from tests.servers import PATIENCE_S, patiently, wait_for
 from worker.indexes.versions import IndexVersion, live_index
@@ -37,8 +37,8 @@ class BareShop:
     def __init__(self, settings: Settings, memory: MemoryIndex | None = None) -> None:
         self.settings = settings
         self.memory = memory
+        open_migrated(settings.database_url).close()
         self.database = open_database(settings)
-        migrate(self.database)
         self.catalogue = CatalogueStore(self.database)
         self.catalogue.create("shop")
         self.indexes = IndexRepository(self.database)

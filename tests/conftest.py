@@ -15,8 +15,8 @@ import pytest
 from cli.services import milvus_binary
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from shared.database import Database
-from shared.database.migrate import migrate
 from tests.browser import Browser
+from tests.databases import new_postgres_database, open_migrated
 from tests.servers import PATIENCE_S, RedisServer, free_port, start_postgres
 from tests.services_milvus import drop_all
 from tests.stack import Stack
@@ -148,22 +148,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         url = f"sqlite:///{tmp_path}/vitrine.sqlite3"
     else:
         url = new_postgres_database(request.getfixturevalue("postgres"))
-    opened = Database(url)
-    migrate(opened)
+    opened = open_migrated(url)
     yield opened
     opened.close()
-
-
-def new_postgres_database(server_url: str) -> str:
-    """Make an empty database in a running PostgreSQL; return its URL."""
-    from sqlalchemy import create_engine, text
-
-    name = f"t{secrets.token_hex(6)}"
-    engine = create_engine(f"{server_url}/postgres", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return f"{server_url}/{name}"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import ProductIn, SearchResult
 from shared.settings import DatabaseSettings, ImageSettings, MilvusSettings, ModelSettings, Settings
 from tests.bare_shop import BareShop
-from tests.conftest import new_postgres_database
+from tests.databases import new_postgres_database
 from tests.memory_index import MemoryIndex
 from tests.packing import archive
 from tests.servers import PATIENCE_S

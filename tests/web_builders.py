@@ -22,11 +22,11 @@ from shared.broker.publisher import TaskPublisher
 from shared.broker.task_names import TaskName
 from shared.contracts import FoundObject, Hit, SearchResult, WholeImage
 from shared.database import Database
-from shared.database.migrate import migrate
 from shared.database.tables import Catalogue, Image, Product
 from shared.process.log import configure_logging
 from shared.searches.queue import Claim, SearchQueue
 from shared.settings import Settings
+from tests.databases import open_migrated
 from web.app import create_app
 from web.services import EXTENSION, Services
 
@@ -83,7 +83,7 @@ def open_shop(
     """Make the shop in ``folder``; ``groups`` are groups of the settings."""
     settings = Settings(data_dir=folder, redis={"url": redis_url}, **groups)
     publisher = publisher or RecordingPublisher()
-    migrate(database := Database(settings.database_url))
+    database = open_migrated(settings.database_url)
     app = create_app(settings, publisher=publisher)
     shop = Shop(app, settings, publisher)
     shop.parts.catalogue.create("demo")

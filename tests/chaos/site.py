@@ -10,7 +10,7 @@ from cli.services.milvus import EmbeddedMilvus, choose_embedded
 from cli.services.plan import MILVUS_HANG_TIMEOUT_S
 from cli.services.service_health import ProbedHealth
 from cli.services.supervised import SupervisedService
-from tests.conftest import new_postgres_database
+from tests.databases import new_postgres_database
 from tests.faketime import WrongClock
 from tests.servers import PATIENCE_S, free_port, start_postgres, wait_for
 from tests.stack import COMMANDS, ROOT, Stack

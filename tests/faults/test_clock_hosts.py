@@ -11,7 +11,7 @@ from sqlalchemy import select
 from cli.services.milvus import EmbeddedMilvus
 from shared.database import Database
 from shared.database.tables import Chunk, Search
-from tests.conftest import new_postgres_database
+from tests.databases import new_postgres_database
 from tests.faketime import WrongClock
 from tests.faults.conftest import assert_index_is_the_catalogue
 from tests.packing import archive, pictures

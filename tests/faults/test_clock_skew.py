@@ -16,14 +16,13 @@ from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions
 from shared.database import Database
 from shared.database.clock import now_s
-from shared.database.migrate import migrate
 from shared.database.tables import Chunk, Search
 from shared.health.presence import Presence
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
 from shared.searches.queue import SearchQueue
 from shared.searches.repository import SearchRepository, SearchSource
-from tests.conftest import new_postgres_database
+from tests.databases import new_postgres_database
 from tests.faketime import WrongClock
 from tests.servers import free_port, wait_for
 from tests.stack import ROOT
@@ -37,7 +36,6 @@ Start = Callable[[str, WrongClock], None]
 @pytest.fixture
 def database(postgres: str) -> Iterator[Database]:
     opened = Database(new_postgres_database(postgres))
-    migrate(opened)
     CatalogueStore(opened).create("shop")
     yield opened
     opened.close()

@@ -13,14 +13,13 @@ from shared.catalogue.store import CatalogueStore
 from shared.contracts import SearchOptions
 from shared.database import Database, clock
 from shared.database.clock import DatabaseClock, HostClock, follow, now_s, skew_s
-from shared.database.migrate import migrate
 from shared.database.tables import Search
 from shared.health.presence import Presence
 from shared.jobs.queue import JobQueue
 from shared.jobs.repository import JobRepository
 from shared.searches.queue import SearchQueue
 from shared.searches.repository import SearchRepository, SearchSource
-from tests.conftest import new_postgres_database
+from tests.databases import new_postgres_database
 
 HOUR_S = 3600.0
 LEASE_S = 30.0
@@ -30,7 +29,6 @@ LEASE_S = 30.0
 def server(postgres: str) -> Iterator[Database]:
     """A database with a clock of its own."""
     opened = Database(new_postgres_database(postgres))
-    migrate(opened)
     yield opened
     opened.close()
 

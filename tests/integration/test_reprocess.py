@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from shared.errors import Conflict, NotFound
 from shared.settings import DatabaseSettings, GateSettings, SearchSettings
-from tests.conftest import new_postgres_database
+from tests.databases import new_postgres_database
 from tests.index_shop import CHUNK
 from tests.memory_index import MemoryIndex
 from tests.reprocess_shop import NEW, OLD, ReprocessShop

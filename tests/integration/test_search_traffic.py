@@ -17,7 +17,7 @@ import redis
 
 from shared.broker.publisher import TaskPublisher
 from shared.broker.task_names import TaskName
-from tests.conftest import new_postgres_database
+from tests.databases import new_postgres_database
 from tests.servers import RedisServer, wait_for
 from tests.stack import ROOT
 from tests.stub_worker import BATCH, FAILING_TOP_K, TASKS_KEY
