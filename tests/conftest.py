@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import secrets
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,12 +42,19 @@ _SERVERS = {
 _SERVER_PARAMETERS = {"milvus", "milvus_lite", "milvus_server", "lite", "server", "postgresql", "s3"}
 
 
+#: Markers of tests that start processes.
+_NOT_QUICK = {"services", "browser", "faults", "long"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs servers or a browser, begin with what takes longest, keep an order asked for."""
     ranks: dict[Path, int] = {}
     for item in items:
         _mark(item)
         names = {marker.name for marker in item.iter_markers()}
+        if names & _NOT_QUICK:
+            # Processes and connections that a test kills leave files open; these are shown, and no error.
+            item.add_marker(pytest.mark.filterwarnings("default::ResourceWarning"))
         rank = 0 if "long" in names else 1 if names & {"services", "browser", "faults"} else 2
         ranks[item.path] = min(rank, ranks.get(item.path, rank))
     # By file, whose tests share fixtures. pytest-randomly has shuffled the files and what is in them.
@@ -69,6 +78,17 @@ def _mark(item: pytest.Item) -> None:
 
 def _line(item: pytest.Item) -> int:
     return item.reportinfo()[1] or 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed_files(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Close what a module with killed processes left open: as garbage it would fail another module's test."""
+    yield
+    here = [item for item in request.session.items if item.path == request.path]
+    if any(marker.name in _NOT_QUICK for item in here for marker in item.iter_markers()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def cut_benchmark(
         limit: maximum number of photographs, for a quick run.
     """
     gallery, ids = [], []
-    for line in (data / "products" / "products.jsonl").open(encoding="utf-8"):
+    for line in (data / "products" / "products.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         image = read_picture(data / "products" / row["image"])
         gallery.append(_gallery_crop(image, spec, boxes, detector))

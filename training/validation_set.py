@@ -75,7 +75,8 @@ def write_set(data: Path, out: Path, *, seen: bool) -> int:
     """Write gallery and photographs as a labelled set; return the number of photographs."""
     for folder in ("products/images", "benchmark"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in (data / "products/products.jsonl").open(encoding="utf-8")]
+    lines = (data / "products/products.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
     gallery = [
         {"product_id": row["product_id"], "image": row["image"]} for row in rows if row["split"] == "train"
     ]

@@ -76,7 +76,11 @@ def read(sources: ImportSources, source: dict[str, Any], job: str = "job-1") -> 
     with sources.open(job, source, lambda: None) as opened:
         rows = list(read_rows(opened))
         assert [row.problem for row in rows] == [None] * len(rows)
-        return {str(row.product_id): opened.open(row.images[0]).read() for row in rows}
+        found = {}
+        for row in rows:
+            with opened.open(row.images[0]) as file:
+                found[str(row.product_id)] = file.read()
+        return found
 
 
 UPLOADS = {

@@ -58,9 +58,9 @@ def stub_workers(shop: Shop, count: int) -> Iterator[None]:
     base = [sys.executable, "-m", "celery", "-A", "tests.stub_worker", "worker", "--queues", "search"]
     processes = []
     for number in range(count):
-        log = (Path(shop.settings.data_dir) / f"worker-{number}.log").open("ab")
         argv = [*base, "--hostname", f"search-{number}@%h"]
-        processes.append(subprocess.Popen(argv, cwd=ROOT, env=env, stdout=log, stderr=log))
+        with (Path(shop.settings.data_dir) / f"worker-{number}.log").open("ab") as log:
+            processes.append(subprocess.Popen(argv, cwd=ROOT, env=env, stdout=log, stderr=log))
     try:
         yield
     finally:

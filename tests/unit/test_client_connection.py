@@ -69,6 +69,7 @@ def test_a_connection_that_was_closed_is_not_closed_again_by_its_last_event() ->
     worker._receive(connection, None)
     assert worker.nr_conns == 1
     theirs.close()
+    worker.tmp.close()
 
 
 def test_a_long_answer_is_given_its_time_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,7 @@ def test_children_end_with_their_parent(tmp_path: Path) -> None:
     assert not any(map(is_gone, pids))
     parent.kill()
     parent.wait()
+    parent.stdout.close()
     wait_for("the children end", lambda: all(map(is_gone, pids)))
 
 

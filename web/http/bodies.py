@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import IO, Any, NoReturn, TypeVar
 
 from flask import Request, request
@@ -242,10 +243,18 @@ class StrictFormParser(FormDataParser):
             RequestEntityTooLarge: too many parts, or a text field is too long.
         """
         self.silent = False
-        try:
-            return super().parse(stream, mimetype, content_length, options)
-        except ValueError as error:
-            raise BadRequest(f"The form cannot be read: {error}. Send it again.") from error
+        with ExitStack() as files:
+            open_file = self.stream_factory
+            self.stream_factory = lambda *args, **kwargs: files.enter_context(open_file(*args, **kwargs))
+            try:
+                found = super().parse(stream, mimetype, content_length, options)
+            except ValueError as error:
+                raise BadRequest(f"The form cannot be read: {error}. Send it again.") from error
+            finally:
+                self.stream_factory = open_file
+            # The request closes them; those of a refused form have no request.
+            files.pop_all()
+            return found
 
 
 class VitrineRequest(Request):
