@@ -12,9 +12,8 @@ import pytest
 from cli.services.milvus import EmbeddedMilvus
 from shared.contracts import SearchOptions
 from shared.searches.repository import SearchSource
-from tests.index_shop import photo
-from tests.reprocess_shop import NEW, OLD, ReprocessShop, shown
 from tests.servers import wait_for
+from tests.shop import NEW, OLD, Shop, photo, shown
 from worker.vector_index import MilvusIndex
 from worker.vision.pipeline import Pipeline
 
@@ -23,9 +22,9 @@ MOVES = 20
 
 
 @pytest.fixture
-def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[ReprocessShop]:
+def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Shop]:
     """With two versions, the new one live."""
-    opened = ReprocessShop(tmp_path, milvus, prefix)
+    opened = Shop.in_small_steps(tmp_path, milvus, prefix)
     opened.fill(PRODUCTS)
     opened.done(opened.reprocess(promote="auto"))
     opened.rows()
@@ -36,7 +35,7 @@ def shop(tmp_path: Path, milvus: EmbeddedMilvus, prefix: str) -> Iterator[Reproc
 class Shopper(threading.Thread):
     """Searches as fast as answers come, several at once, as a search worker's batches are."""
 
-    def __init__(self, shop: ReprocessShop) -> None:
+    def __init__(self, shop: Shop) -> None:
         super().__init__(name="shopper")
         self.shop = shop
         self.ids: list[str] = []
@@ -65,7 +64,7 @@ class Shopper(threading.Thread):
         assert self.error is None, self.error
 
 
-def test_no_search_fails_or_mixes_versions_during_promotions_and_a_prune(shop: ReprocessShop) -> None:
+def test_no_search_fails_or_mixes_versions_during_promotions_and_a_prune(shop: Shop) -> None:
     expected: dict[int, dict[int, Any]] = {}
     for _ in range(2):
         expected[shop.live().number] = {seed: shown(shop.search(seed, top_k=PRODUCTS)) for seed in range(3)}
@@ -99,7 +98,7 @@ def test_no_search_fails_or_mixes_versions_during_promotions_and_a_prune(shop: R
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_promotion_in_the_middle_of_a_search(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch, guarded: bool
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     """The control searches by the alias, as tools outside do: it then looks in the one version for what
     the other one's models made of the photo."""
@@ -125,7 +124,7 @@ def test_a_promotion_in_the_middle_of_a_search(
 
 
 def test_a_collection_that_is_dropped_in_the_middle_of_a_search_is_looked_for_again(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed = Pipeline.embed_query
     moved: list[bool] = []

@@ -18,8 +18,7 @@ from shared.database.tables import Calibration as CalibrationRow
 from shared.database.tables import IndexVersionRow
 from shared.errors import Conflict, NotFound
 from tests import builders
-from tests.reprocess_shop import NEW
-from tests.shop import Shop
+from tests.shop import NEW, Shop
 from worker.calibration.calibration_store import DEFAULTS, Calibrations
 from worker.indexes.versions import live_index
 from worker.jobs.calibrate import MIN_PRODUCTS

@@ -27,8 +27,8 @@ from shared.jobs.create import require_idle
 from shared.jobs.repository import JobRepository
 from shared.searches.feedback import PHOTOS
 from shared.settings import SearchSettings
-from tests.index_shop import IndexShop, photo
 from tests.memory_index import MemoryIndex
+from tests.shop import Shop, photo
 from worker.jobs import batched_delete as pieces
 from worker.jobs.dropping import _referring_to
 
@@ -65,12 +65,12 @@ class Deaths:
 
 
 @pytest.fixture
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexShop]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     """On an index in memory; a test names a Milvus, by its fixture, where it is about that."""
     index, prefix = MemoryIndex(), "t"
     if which := getattr(request, "param", None):
         index, prefix = request.getfixturevalue(which), request.getfixturevalue("prefix")
-    opened = IndexShop(tmp_path, index, prefix, search=SearchSettings(max_attempts=20))
+    opened = Shop.in_small_steps(tmp_path, index, prefix, search=SearchSettings(max_attempts=20))
     opened.fill(PRODUCTS)
     yield opened
     opened.close()
@@ -92,12 +92,12 @@ def left_over(database: Database, job: str) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def of_catalogue(shop: IndexShop) -> list[str]:
+def of_catalogue(shop: Shop) -> list[str]:
     return [name for name in shop.index.collections() if name.startswith(f"{shop.settings.milvus.prefix}_1_")]
 
 
 @pytest.mark.parametrize("shop", [None, "milvus"], indirect=True)
-def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
+def test_everything_of_it_goes_and_nothing_else(shop: Shop) -> None:
     shop.search(1)
     golden = GoldenRepository(shop.database)
     own, shared = (shop.store.put(photo(seed), "golden") for seed in (1, 2))
@@ -134,7 +134,7 @@ def test_everything_of_it_goes_and_nothing_else(shop: IndexShop) -> None:
     assert [j.id for j in shop.jobs.list_recent("shop")] == [job]
 
 
-def test_the_name_is_free_at_once(shop: IndexShop) -> None:
+def test_the_name_is_free_at_once(shop: Shop) -> None:
     job = shop.jobs.create_drop("shop").id
     with pytest.raises(UnknownCatalogue):
         shop.catalogue.get("shop")
@@ -149,7 +149,7 @@ def test_the_name_is_free_at_once(shop: IndexShop) -> None:
     assert shop.found(1) == ["p1"]
 
 
-def test_asked_again_it_is_the_same_job(shop: IndexShop) -> None:
+def test_asked_again_it_is_the_same_job(shop: Shop) -> None:
     first = shop.jobs.create_drop("shop")
     again = shop.jobs.create_drop("shop")
     assert (again.id, again.created) == (first.id, False)
@@ -160,7 +160,7 @@ def test_asked_again_it_is_the_same_job(shop: IndexShop) -> None:
         shop.jobs.create_drop("shop")
 
 
-def test_it_waits_for_no_job_and_breaks_into_none(shop: IndexShop) -> None:
+def test_it_waits_for_no_job_and_breaks_into_none(shop: Shop) -> None:
     busy = shop.jobs.create_import("shop", {"path": "nowhere"}).id
     shop.jobs.pause(busy)
     with pytest.raises(Conflict, match=busy):
@@ -170,7 +170,7 @@ def test_it_waits_for_no_job_and_breaks_into_none(shop: IndexShop) -> None:
     assert shop.done(shop.jobs.create_drop("shop").id).state == "succeeded"
 
 
-def test_a_job_of_before_is_not_tried_again(shop: IndexShop) -> None:
+def test_a_job_of_before_is_not_tried_again(shop: Shop) -> None:
     old = shop.jobs.create_import("shop", {"path": "nowhere"}).id
     shop.jobs.cancel(old)
     shop.jobs.create_drop("shop")
@@ -178,7 +178,7 @@ def test_a_job_of_before_is_not_tried_again(shop: IndexShop) -> None:
         shop.jobs.retry(old, None, 4)
 
 
-def test_killed_before_each_commit_it_goes_on(shop: IndexShop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_before_each_commit_it_goes_on(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 3)
     deaths = Deaths(monkeypatch)
     job = shop.jobs.create_drop("shop").id
@@ -204,7 +204,7 @@ def test_killed_before_each_commit_it_goes_on(shop: IndexShop, monkeypatch: pyte
     assert of_catalogue(shop) == []
 
 
-def test_what_could_not_be_done_is_tried_again(shop: IndexShop) -> None:
+def test_what_could_not_be_done_is_tried_again(shop: Shop) -> None:
     job = shop.jobs.create_drop("shop").id
     shop.work(1)  # the plan
     with shop.database.write() as session:

@@ -19,7 +19,6 @@ from shared.database.bulk import insert_rows
 from shared.database.clock import now_s
 from shared.database.tables import Detection, Duplicate, DuplicatePair, Image, Job, Product
 from tests import builders
-from tests.index_shop import IndexShop
 from tests.memory_index import MemoryIndex
 from tests.packing import pictures
 from tests.shop import Shop
@@ -234,7 +233,7 @@ def test_the_rest_of_a_cancelled_job_knows_what_that_found(
 ) -> None:
     # Or the last step would find the pair by itself.
     monkeypatch.setattr("worker.jobs.duplicates.generate_banded_pairs", lambda *_: iter(()))
-    shop = IndexShop(tmp_path, MemoryIndex())
+    shop = Shop.in_small_steps(tmp_path, MemoryIndex())
     for n, data in enumerate((photo(1), photo(1, width=300), *(photo(50 + n) for n in range(4)))):
         shop.done(shop.jobs.create_put("shop", f"p{n}", ProductIn(), [shop.store.put(data, "images")]).id)
     shop.rows()

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from shared.contracts import ProductIn, TaskStatus
 from shared.jobs.work import ChunkClaim, Item
-from tests.index_shop import IndexShop
 from tests.memory_index import MemoryIndex
 from tests.servers import wait_for
+from tests.shop import Shop
 from worker.indexes.rows import row_key
 from worker.indexes.versions import lock_catalogue_changes
 from worker.products.stored_source import StoredSource
@@ -22,17 +22,17 @@ from worker.products.writing import ProductStages
 
 
 @pytest.fixture
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexShop]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     """On an index in memory; a test names a Milvus, by its fixture, where it is about that."""
     index, prefix = MemoryIndex(), "t"
     if which := getattr(request, "param", None):
         index, prefix = request.getfixturevalue(which), request.getfixturevalue("prefix")
-    opened = IndexShop(tmp_path, index, prefix)
+    opened = Shop.in_small_steps(tmp_path, index, prefix)
     yield opened
     opened.close()
 
 
-def lose(shop: IndexShop) -> None:
+def lose(shop: Shop) -> None:
     """Lose collection and alias, as a Milvus with a new data folder has."""
     live = shop.live()
     shop.index.remove_alias(live.alias)
@@ -45,7 +45,7 @@ def in_chunks_of_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.products.pipeline_runner.LIGHT_BATCH", 1)
 
 
-def stored(shop: IndexShop, collection: str) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:
+def stored(shop: Shop, collection: str) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:
     """What Milvus has of each row, field for field, by key; the embeddings apart."""
     from pymilvus import MilvusClient
 
@@ -59,9 +59,9 @@ def stored(shop: IndexShop, collection: str) -> tuple[list[dict[str, Any]], NDAr
 
 
 @pytest.mark.parametrize("shop", ["milvus_lite", "milvus_server"], indirect=True)
-def test_rebuilt_rows_are_those_of_before_field_for_field(shop: IndexShop) -> None:
+def test_rebuilt_rows_are_those_of_before_field_for_field(shop: Shop) -> None:
     shop.fill(6)
-    shop.put("rich", 7, 8, category="Chairs", price="12.50", tags=["oak"], attributes={"width": 120})
+    shop.put_drawn("rich", 7, 8, category="Chairs", price="12.50", tags=["oak"], attributes={"width": 120})
     before, embeddings = stored(shop, shop.live().collection)
     assert len(before) == 8
     assert any(row["price"] == 12.5 and row["category"] == "Chairs" and row["ordered"] for row in before)
@@ -80,7 +80,7 @@ def test_rebuilt_rows_are_those_of_before_field_for_field(shop: IndexShop) -> No
 
 
 def test_a_rebuild_goes_on_with_the_chunk_that_a_dead_worker_held(
-    shop: IndexShop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_chunks_of_an_import(monkeypatch)
     shop.fill(10)
@@ -97,7 +97,7 @@ def test_a_rebuild_goes_on_with_the_chunk_that_a_dead_worker_held(
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "control"])
-def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexShop, noticed: bool) -> None:
+def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: Shop, noticed: bool) -> None:
     shop.fill(3)
     version = shop.live()
     context = shop.worker.catalogue.context
@@ -119,7 +119,7 @@ def test_a_product_that_goes_while_its_rows_are_written_leaves_none(shop: IndexS
 
 @pytest.mark.parametrize("shop", [None, "milvus"], indirect=True)
 def test_products_that_change_during_a_rebuild_are_right_in_the_new_collection(
-    shop: IndexShop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_chunks_of_an_import(monkeypatch)
     shop.fill(10)
@@ -129,9 +129,9 @@ def test_products_that_change_during_a_rebuild_are_right_in_the_new_collection(
     assert shop.live().collection == before.collection
     assert len(shop.found(3, top_k=20)) == 10, "searches use the old collection, whole"
 
-    shop.put("p1", 1, category="Changed after it was written")
-    shop.put("p7", 77, category="Changed before")
-    shop.put("new", 50)
+    shop.put_drawn("p1", 1, category="Changed after it was written")
+    shop.put_drawn("p7", 77, category="Changed before")
+    shop.put_drawn("new", 50)
     shop.delete("p2")
     shop.delete("p9")
     status = shop.done(job)
@@ -150,7 +150,7 @@ def test_products_that_change_during_a_rebuild_are_right_in_the_new_collection(
 
 @pytest.mark.parametrize("shop", ["milvus"], indirect=True)
 def test_a_search_fails_by_name_while_the_index_is_gone_and_a_put_does_not_make_it_empty(
-    shop: IndexShop,
+    shop: Shop,
 ) -> None:
     shop.fill(6)
     lose(shop)
@@ -178,13 +178,13 @@ def test_a_search_fails_by_name_while_the_index_is_gone_and_a_put_does_not_make_
     shop.assert_exact(shop.live(), 7)
 
 
-def answered(shop: IndexShop, asked: list[TaskStatus]) -> list[TaskStatus] | None:
+def answered(shop: Shop, asked: list[TaskStatus]) -> list[TaskStatus] | None:
     shop.worker.search.answer_waiting()
     found = [shop.searches.status(task.id) for task in asked]
     return None if any(each.state in ("queued", "running") for each in found) else found
 
 
-def _product(shop: IndexShop, seed: int) -> tuple[ProductIn, list[str]]:
-    from tests.index_shop import photo
+def _product(shop: Shop, seed: int) -> tuple[ProductIn, list[str]]:
+    from tests.shop import photo
 
     return ProductIn(), [shop.store.put(photo(seed), "images")]

@@ -18,8 +18,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Calibration, IndexVersionRow, Job
 from shared.settings import CalibrationSettings
 from tests import builders
-from tests.reprocess_shop import NEW
-from tests.shop import Shop
+from tests.shop import NEW, Shop
 from worker.maintenance.sweeper import build_sweeper
 
 PRODUCTS, SHARE = 12, 0.25

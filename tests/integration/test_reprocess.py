@@ -8,43 +8,41 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import SecretStr
 
 from shared.errors import Conflict, NotFound
-from shared.settings import DatabaseSettings, GateSettings, SearchSettings
+from shared.settings import GateSettings, SearchSettings
 from tests.databases import new_postgres_database
-from tests.index_shop import CHUNK
 from tests.memory_index import MemoryIndex
-from tests.reprocess_shop import NEW, OLD, ReprocessShop
+from tests.shop import CHUNK, NEW, OLD, Shop
 from worker.products.batch import Batch
 from worker.products.writing import ProductStages
 from worker.vision.baselines import PerceptualHash
 
 
 @pytest.fixture
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReprocessShop]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     """On an index in memory; a test names a Milvus, by its fixture, where it is about that."""
     index, prefix = MemoryIndex(), "t"
     if which := getattr(request, "param", None):
         index, prefix = request.getfixturevalue(which), request.getfixturevalue("prefix")
-    opened = ReprocessShop(tmp_path, index, prefix)
+    opened = Shop.in_small_steps(tmp_path, index, prefix)
     yield opened
     opened.close()
 
 
 @pytest.fixture(params=["memory", "milvus"])
-def each_shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReprocessShop]:
+def each_shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     """In memory with SQLite, on Milvus with PostgreSQL."""
     index, prefix, url = MemoryIndex(), "t", None
     if request.param == "milvus":
         index, prefix = request.getfixturevalue("milvus"), request.getfixturevalue("prefix")
-        url = SecretStr(new_postgres_database(request.getfixturevalue("postgres")))
-    opened = ReprocessShop(tmp_path, index, prefix, database=DatabaseSettings(url=url))
+        url = new_postgres_database(request.getfixturevalue("postgres"))
+    opened = Shop.in_small_steps(tmp_path, index, prefix, url)
     yield opened
     opened.close()
 
 
-def test_from_one_embedder_to_another_and_back_with_changes_all_along(each_shop: ReprocessShop) -> None:
+def test_from_one_embedder_to_another_and_back_with_changes_all_along(each_shop: Shop) -> None:
     shop = each_shop
     shop.fill(12)
     job = shop.reprocess()
@@ -52,9 +50,9 @@ def test_from_one_embedder_to_another_and_back_with_changes_all_along(each_shop:
     assert shop.versions()[2].state == "building"
     assert shop.search(5).models["embedder"] == OLD
 
-    shop.put("p1", 1, category="Changed after it was filled")
-    shop.put("p8", 88, category="Changed before")
-    shop.put("new", 50)
+    shop.put_drawn("p1", 1, category="Changed after it was filled")
+    shop.put_drawn("p8", 88, category="Changed before")
+    shop.put_drawn("new", 50)
     shop.delete("p2")
     shop.delete("p10")
     status = shop.done(job)
@@ -67,7 +65,7 @@ def test_from_one_embedder_to_another_and_back_with_changes_all_along(each_shop:
     for version in shop.versions().values():
         shop.assert_exact(version, 11)
 
-    shop.put("late", 60)
+    shop.put_drawn("late", 60)
     assert shop.done(shop.promote()).state == "succeeded"
     assert shop.live().number == 2
     assert shop.index.resolve_alias(shop.live().alias) == shop.live().collection
@@ -79,8 +77,8 @@ def test_from_one_embedder_to_another_and_back_with_changes_all_along(each_shop:
     assert {shop.found(seed)[0] for seed in (50, 60)} == {"new", "late"}
 
     # What changes now, the retired version does not get; a deletion reaches it at once.
-    shop.put("p3", 33, category="After the promotion")
-    shop.put("later", 70)
+    shop.put_drawn("p3", 33, category="After the promotion")
+    shop.put_drawn("later", 70)
     shop.delete("p4")
     retired = shop.versions()[1]
     assert retired.stale_since is not None
@@ -97,7 +95,7 @@ def test_from_one_embedder_to_another_and_back_with_changes_all_along(each_shop:
 @pytest.mark.parametrize("job", ["reprocess", "rebuild", "in place"])
 @pytest.mark.parametrize("guarded", [True, False])
 def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch, job: str, guarded: bool
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, job: str, guarded: bool
 ) -> None:
     """The chunk has read p0 to p1 when they change: it then writes old rows over the new ones."""
     shop.fill(6)
@@ -107,7 +105,7 @@ def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
     def embed_late(stages: ProductStages, batch: Batch) -> None:
         if not done and "p0" in {item.product_id for item in batch.items}:
             done.append(True)
-            shop.put("p0", 0, category="Moved meanwhile")
+            shop.put_drawn("p0", 0, category="Moved meanwhile")
             shop.delete("p1")
         embed(stages, batch)
 
@@ -147,7 +145,7 @@ def test_killed_at_any_point_it_goes_on_and_does_at_most_one_chunk_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # More deaths than a chunk is allowed: its last step is killed four times here.
-    shop = ReprocessShop(tmp_path, MemoryIndex(), search=SearchSettings(max_attempts=20))
+    shop = Shop.in_small_steps(tmp_path, MemoryIndex(), search=SearchSettings(max_attempts=20))
     shop.fill(12)
     embedded: list[int] = []
     embed = ProductStages.embed
@@ -214,7 +212,7 @@ def test_the_gate_refuses_an_index_with_one_bad_vector_in_a_hundred(
 ) -> None:
     """M29; the control has no limit for failures."""
     gate = GateSettings() if guarded else GateSettings(max_failed_share=1.0)
-    shop = ReprocessShop(tmp_path, MemoryIndex(), chunk=50, gate=gate)
+    shop = Shop.in_small_steps(tmp_path, MemoryIndex(), chunk=50, gate=gate)
     shop.fill(100)
     embed = PerceptualHash.embed
     bad: list[bool] = []
@@ -254,7 +252,7 @@ def test_the_gate_refuses_an_index_with_one_bad_vector_in_a_hundred(
 
 
 @pytest.mark.parametrize("shop", [None, "milvus"], indirect=True)
-def test_prune_keeps_the_live_index_and_the_one_to_go_back_to(shop: ReprocessShop) -> None:
+def test_prune_keeps_the_live_index_and_the_one_to_go_back_to(shop: Shop) -> None:
     shop.fill(5)
     for embedder in (NEW, OLD):
         shop.done(shop.reprocess(embedder=embedder, promote="auto"))
@@ -274,7 +272,7 @@ def test_prune_keeps_the_live_index_and_the_one_to_go_back_to(shop: ReprocessSho
 
 
 @pytest.mark.parametrize("shop", ["milvus"], indirect=True)
-def test_what_cannot_be_gone_back_to_is_left_alone(shop: ReprocessShop) -> None:
+def test_what_cannot_be_gone_back_to_is_left_alone(shop: Shop) -> None:
     """Milvus lost the retired collection: products must not wait for it ever after."""
     shop.fill(4)
     shop.done(shop.reprocess(promote="auto"))
@@ -285,7 +283,7 @@ def test_what_cannot_be_gone_back_to_is_left_alone(shop: ReprocessShop) -> None:
     assert status.error.code == "misconfigured"
     assert "--index 1" in status.error.message
     assert (shop.live().number, shop.versions()[1].state) == (2, "retired")
-    shop.put("late", 60)
+    shop.put_drawn("late", 60)
     assert shop.found(60)[0] == "late"
 
     shop.done(shop.indexes.rebuild("shop", 1).id)
@@ -294,9 +292,7 @@ def test_what_cannot_be_gone_back_to_is_left_alone(shop: ReprocessShop) -> None:
     shop.assert_exact(shop.live(), 5)
 
 
-def test_in_place_only_what_the_scope_names_is_done(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_place_only_what_the_scope_names_is_done(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy import delete, update
 
     from shared.database.tables import Detection
@@ -311,7 +307,7 @@ def test_in_place_only_what_the_scope_names_is_done(
     stale = shop.done(shop.reprocess(embedder=None, scope="stale"))
     assert (stale.images, stale.total) == (1, 1)
     assert shop.done(shop.reprocess(embedder=None, scope="stale")).total == 0
-    shop.put("p2", category="Chair")
+    shop.put_drawn("p2", category="Chair")
     chairs = shop.done(shop.reprocess(embedder=None, filter='category = "Chair"'))
     assert (chairs.images, chairs.total) == (1, 1)
     assert shop.done(shop.reprocess(embedder=OLD)).images == 6, "the live index's own name means in place"
@@ -319,7 +315,7 @@ def test_in_place_only_what_the_scope_names_is_done(
     shop.assert_exact(shop.live(), 6)
 
 
-def test_one_at_a_time_and_no_part_of_a_catalogue_goes_to_other_models(shop: ReprocessShop) -> None:
+def test_one_at_a_time_and_no_part_of_a_catalogue_goes_to_other_models(shop: Shop) -> None:
     shop.fill(CHUNK + 1)
     job = shop.reprocess()
     with pytest.raises(Conflict):

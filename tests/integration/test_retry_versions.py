@@ -8,19 +8,18 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Conflict
-from tests.index_shop import CHUNK
 from tests.memory_index import MemoryIndex
-from tests.reprocess_shop import NEW, ReprocessShop
+from tests.shop import CHUNK, NEW, Shop
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[ReprocessShop]:
-    opened = ReprocessShop(tmp_path, MemoryIndex())
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    opened = Shop.in_small_steps(tmp_path, MemoryIndex())
     yield opened
     opened.close()
 
 
-def test_a_retried_reprocessing_is_judged_and_its_index_goes_live(shop: ReprocessShop) -> None:
+def test_a_retried_reprocessing_is_judged_and_its_index_goes_live(shop: Shop) -> None:
     shop.fill(CHUNK + 2)
     job = shop.reprocess()
     shop.work(2)  # the plan, and the first chunk
@@ -38,7 +37,7 @@ def test_a_retried_reprocessing_is_judged_and_its_index_goes_live(shop: Reproces
     assert shop.search(1).models["embedder"] == NEW
 
 
-def test_an_index_that_another_job_went_on_with_is_left_to_it(shop: ReprocessShop) -> None:
+def test_an_index_that_another_job_went_on_with_is_left_to_it(shop: Shop) -> None:
     shop.fill(CHUNK + 2)
     job = shop.reprocess()
     shop.work(2)
@@ -51,7 +50,7 @@ def test_an_index_that_another_job_went_on_with_is_left_to_it(shop: ReprocessSho
     assert shop.versions()[2].state == "ready"
 
 
-def test_a_retried_rebuild_begins_anew(shop: ReprocessShop) -> None:
+def test_a_retried_rebuild_begins_anew(shop: Shop) -> None:
     """Its rows were in a collection that was its own; what another job writes goes to another one."""
     shop.fill(CHUNK + 2)
     job = shop.indexes.rebuild("shop").id

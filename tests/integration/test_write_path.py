@@ -13,10 +13,9 @@ from sqlalchemy import select, update
 from shared.contracts.indexes import ReprocessRequest
 from shared.database.tables import Detection as DetectionRow
 from shared.database.tables import Image as ImageRow
-from tests.index_shop import photo
 from tests.memory_index import MemoryIndex
 from tests.packing import archive
-from tests.reprocess_shop import NEW, OLD, ReprocessShop
+from tests.shop import NEW, OLD, Shop, photo
 from worker.vision import Detection, Image
 from worker.vision.baselines import ColourHistogram, PerceptualHash
 from worker.vision.building import BASELINES
@@ -24,8 +23,8 @@ from worker.vision.pipeline import Pipeline
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[ReprocessShop]:
-    opened = ReprocessShop(tmp_path, MemoryIndex())
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    opened = Shop.in_small_steps(tmp_path, MemoryIndex())
     yield opened
     opened.close()
 
@@ -43,7 +42,7 @@ class CornerDetector:
         return [[Detection((0.0, 0.0, 0.5, 0.5), "product", 0.9)] for _ in images]
 
 
-def detect_with(shop: ReprocessShop, detector: CornerDetector) -> None:
+def detect_with(shop: Shop, detector: CornerDetector) -> None:
     """Let the catalogue lane's pipelines have this detector, whatever their embedder."""
 
     def build(_: str, embedder: str, crop: object = None) -> Pipeline:
@@ -69,7 +68,7 @@ def without_direction(monkeypatch: pytest.MonkeyPatch, embedder: type[Any], firs
     monkeypatch.setattr(embedder, "embed", broken)
 
 
-def test_a_reprocess_reuses_what_another_catalogue_embedded(shop: ReprocessShop) -> None:
+def test_a_reprocess_reuses_what_another_catalogue_embedded(shop: Shop) -> None:
     shop.fill(3)
     shop.catalogue.create("other")
     name = "1" * 64 + "-archive.zip"
@@ -89,15 +88,15 @@ def test_a_reprocess_reuses_what_another_catalogue_embedded(shop: ReprocessShop)
     assert (back.images, back.images_reused) == (0, 3), "the version before was made by these models"
 
 
-def test_equal_pictures_count_once_in_a_reprocess(shop: ReprocessShop) -> None:
+def test_equal_pictures_count_once_in_a_reprocess(shop: Shop) -> None:
     shop.fill(1)
-    shop.put("copy", 0)  # in the same micro-batch
+    shop.put_drawn("copy", 0)  # in the same micro-batch
     status = shop.done(shop.reprocess())
     assert (status.images, status.images_reused) == (1, 1)
     shop.assert_exact(shop.versions()[2], 2)
 
 
-def test_an_import_takes_boxes_from_the_same_bytes(shop: ReprocessShop) -> None:
+def test_an_import_takes_boxes_from_the_same_bytes(shop: Shop) -> None:
     """The product goes to a version of other models too: their embedder needs the box, and no detector."""
     detector = CornerDetector()
     detect_with(shop, detector)
@@ -105,9 +104,9 @@ def test_an_import_takes_boxes_from_the_same_bytes(shop: ReprocessShop) -> None:
     assert detector.seen == 1
     shop.reprocess()
     shop.work(1)
-    shop.put("copy", 0)
+    shop.put_drawn("copy", 0)
     assert detector.seen == 1
-    shop.put("new", 7)
+    shop.put_drawn("new", 7)
     assert detector.seen == 2, "the control: nothing is known of these bytes, and both versions share a box"
     with shop.database.read() as session:
         rows = session.scalars(select(DetectionRow)).all()
@@ -117,10 +116,10 @@ def test_an_import_takes_boxes_from_the_same_bytes(shop: ReprocessShop) -> None:
 
 
 def test_a_picture_without_a_direction_costs_an_import_only_itself(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_direction(monkeypatch, ColourHistogram, first=1)
-    status = shop.put("two", 1, 2)
+    status = shop.put_drawn("two", 1, 2)
     assert (status.state, status.counts.new) == ("succeeded", 1)
     assert {f.reason for f in shop.jobs.failures(status.id).failures} == {"bad_embedding"}
     assert len(shop.catalogue.product("shop", "two").images) == 1
@@ -128,22 +127,22 @@ def test_a_picture_without_a_direction_costs_an_import_only_itself(
 
 
 def test_a_product_whose_only_picture_has_no_direction_fails_with_the_reason(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_direction(monkeypatch, ColourHistogram, first=1)
-    status = shop.put("one", 1)
+    status = shop.put_drawn("one", 1)
     assert status.counts.failed == 1
     assert {f.reason for f in shop.jobs.failures(status.id).failures} == {"bad_embedding"}
 
 
 def test_a_version_that_is_being_filled_costs_the_live_one_no_product(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.fill(2)
     shop.reprocess()
     shop.work(1)
     without_direction(monkeypatch, PerceptualHash, first=1)
-    status = shop.put("new", 50)
+    status = shop.put_drawn("new", 50)
     assert (status.state, status.counts.new) == ("succeeded", 1)
     assert {f.reason for f in shop.jobs.failures(status.id).failures} == {"bad_embedding"}
     assert shop.found(50)[0] == "new"
@@ -151,7 +150,7 @@ def test_a_version_that_is_being_filled_costs_the_live_one_no_product(
     shop.assert_exact(shop.versions()[2], 0)
 
 
-def test_a_reprocess_gives_older_pictures_their_perceptual_hash(shop: ReprocessShop) -> None:
+def test_a_reprocess_gives_older_pictures_their_perceptual_hash(shop: Shop) -> None:
     shop.fill(3)
     with shop.database.write() as session:
         before = set(session.scalars(select(ImageRow.perceptual_hash)))
@@ -166,12 +165,12 @@ class Endless(BaseException):
 
 
 def test_a_picture_that_is_gone_does_not_keep_a_rollback_catching_up(
-    shop: ReprocessShop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trying it again must not count as a change of its product: that would be caught up with as well."""
     shop.fill(3)
     shop.done(shop.reprocess(promote="auto"))
-    shop.put("late", 60)
+    shop.put_drawn("late", 60)
     with shop.database.read() as session:
         key = session.scalars(select(ImageRow.sha256).order_by(ImageRow.product.desc())).first()
     assert key is not None
