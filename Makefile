@@ -28,14 +28,29 @@ help: ## List the targets
 run: $(RUN_STAMP) ## Install what is missing, start everything, import the demo; Ctrl-C stops it
 	@exec $(BIN)/vitrine up
 
+# What is not quick; the markers are explained in pyproject.toml.
+SLOW := services or browser or faults or long or slow
+PYTEST = $(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: $(DEV_STAMP) ## Install what is missing and run the whole test suite
 	@echo "== tests: real Redis, Milvus, PostgreSQL and browser; ARGS='-k name' chooses some, SIDE=0 runs one at a time"
-	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+# These do not wait for servers: one process a core is enough, and each reads all tests first.
+test-quick: SIDE := auto
 
 .PHONY: test-quick
-test-quick: $(DEV_STAMP) ## Run the unit tests that start no server, browser or model: a minute
-	@$(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile -m "not (services or browser or faults or long)" tests/unit $(ARGS)
+test-quick: $(DEV_STAMP) ## Run the tests that start no server, browser or model: a minute
+	@$(PYTEST) -m "not ($(SLOW))" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(DEV_STAMP) ## Run the tests that test-quick leaves out
+	@$(PYTEST) -m "$(SLOW)" $(ARGS)
+
+.PHONY: coverage
+coverage: ## Run the quick tests and fail below the coverage that pyproject.toml requires
+	@$(MAKE) --no-print-directory test-quick ARGS="--cov --cov-report=term:skip-covered $(ARGS)"
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types, import rules, spelling and prose
@@ -69,7 +84,7 @@ words: $(DEV_STAMP) ## Collect the pages' texts, and compile the translations in
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .vitrine stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.* htmlcov
 	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -44,8 +44,8 @@ _SERVERS = {
 _SERVER_PARAMETERS = {"milvus", "milvus_lite", "milvus_server", "lite", "server", "postgresql", "s3"}
 
 
-#: Markers of tests that start processes.
-_NOT_QUICK = {"services", "browser", "faults", "long"}
+#: Markers of what ``make test-quick`` leaves out.
+_NOT_QUICK = {"services", "browser", "faults", "long", "slow"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

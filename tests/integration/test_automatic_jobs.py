@@ -95,6 +95,7 @@ def test_the_import_starts_at_the_next_step_and_the_calibration_goes_on_once(dat
     assert jobs.status(system).report == {"calibrate": {"calibrated": True}}
 
 
+@pytest.mark.slow
 def test_control_without_giving_way_the_import_waits_for_all_of_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

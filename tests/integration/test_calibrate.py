@@ -23,6 +23,8 @@ from worker.calibration.calibration_store import DEFAULTS, Calibrations
 from worker.indexes.versions import live_index
 from worker.jobs.calibrate import MIN_PRODUCTS
 
+pytestmark = pytest.mark.slow
+
 PRODUCTS = 60
 
 

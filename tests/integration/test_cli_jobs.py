@@ -28,6 +28,8 @@ from tests.servers import wait_for
 from tests.web_builders import Shop, open_shop, serving
 from worker.maintenance.webhook_sender import WebhookSender
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:

@@ -34,6 +34,8 @@ from tests.compose_file import (
 )
 from tests.servers import PATIENCE_S, free_port, wait_for
 
+pytestmark = pytest.mark.slow
+
 # --- commands and health checks ------------------------------------------------------------------
 
 

@@ -32,6 +32,8 @@ from tests.shop import Shop, photo
 from worker.jobs import batched_delete as pieces
 from worker.jobs.dropping import _referring_to
 
+pytestmark = pytest.mark.slow
+
 PRODUCTS = 7
 
 

@@ -29,6 +29,8 @@ from worker.indexes.versions import live_index
 from worker.jobs.duplicates import FindDuplicates
 from worker.vision.packing import pack_embedding
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

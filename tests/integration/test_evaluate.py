@@ -24,6 +24,8 @@ from worker.vision.crops import cut_out
 from worker.vision.models import CropPlan
 from worker.vision.pipeline import Pipeline
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GREY = (128, 128, 128)
 #: Each in a bin of its own of the colour histogram, away from the grey.

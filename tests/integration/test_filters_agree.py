@@ -20,6 +20,8 @@ from tests.services_milvus import unit_vectors
 from worker.indexes.rows import index_row
 from worker.vector_index import MilvusIndex
 
+pytestmark = pytest.mark.slow
+
 SEED = 20261121
 COUNT = 150
 FILTERS = 150

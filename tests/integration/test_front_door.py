@@ -155,6 +155,7 @@ def test_malformed_addresses_in_headers_are_4xx(locked: Shop, shop: Shop, text: 
                 assert "Host" not in headers or answer.status_code == 400, headers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", MALFORMED)
 @pytest.mark.parametrize(
     "path", ["/", "/sign-in", "/manage", "/operations", "/docs", "/p/demo/chair-1", "/healthz"]

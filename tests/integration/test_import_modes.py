@@ -12,6 +12,8 @@ from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found, reasons
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

@@ -26,6 +26,8 @@ from tests.packing import archive, tar
 from tests.s3 import CREDENTIALS, new_bucket, s3_client, s3_server
 from tests.web_builders import open_shop
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = "product_id,images\np1,pictures/a.jpg\n"
 FILES: dict[str, bytes | str] = {"products.csv": MANIFEST, "pictures/a.jpg": b"a picture"}
 KEY = "0" * 64

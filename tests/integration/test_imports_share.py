@@ -19,6 +19,8 @@ from tests.shop import Shop, found
 from worker.process import build_process
 from worker.products.embedding import embed_contents
 
+pytestmark = pytest.mark.slow
+
 
 def put_by_hand(shop: Shop, seed: int = 80) -> str:
     photo = shop.store.put(builders.jpeg(seed=seed), "images")

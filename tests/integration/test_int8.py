@@ -23,6 +23,8 @@ from worker.vision.detector import load_detector
 from worker.vision.embedder import load_embedder
 from worker.vision.models import ColourPlan, CropPlan, embedding_space, find_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "models"
 

@@ -25,6 +25,8 @@ from shared.jobs.states import BACKGROUND
 from shared.jobs.work import ChunkClaim
 from tests.job_builders import claim_of, desk, do, planned
 
+pytestmark = pytest.mark.slow
+
 CATALOGUES = ("shop", "books", "toys")
 
 

@@ -13,6 +13,8 @@ from tests import builders
 from tests.packing import pictures
 from tests.shop import Shop, found, reasons
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_bad_row_and_picture_is_listed_and_the_rest_goes_in(shop: Shop) -> None:
     manifest = "\n".join(

@@ -33,6 +33,8 @@ from worker.products import manifest_source
 from worker.products import writing as product_writing
 from worker.products.embedding import embed_contents
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 #: Seconds: what is older goes.
 AGE_S = 3_600.0

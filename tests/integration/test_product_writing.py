@@ -23,6 +23,8 @@ from tests.shop import Shop, found
 from worker.process import build_process
 from worker.products.writing import ProductStages
 
+pytestmark = pytest.mark.slow
+
 both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

@@ -25,6 +25,8 @@ from tests.integration.test_job_turns import fill, plan_of
 from tests.job_builders import claim_of, desk
 from tests.web_builders import open_shop
 
+pytestmark = pytest.mark.slow
+
 MANY = 70
 
 

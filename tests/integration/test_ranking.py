@@ -13,6 +13,8 @@ from shared.errors import InvalidInput
 from tests.packing import pictures
 from tests.shop import Shop, found
 
+pytestmark = pytest.mark.slow
+
 PHOTO = pictures(8)["p7.jpg"]
 ODD = {"filter": 'category = "odd"', "factor": 1.5}
 

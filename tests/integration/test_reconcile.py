@@ -24,6 +24,8 @@ from tests.shop import Shop, found
 from worker.indexes.expected_rows import expected_keys
 from worker.vector_index.contract import IndexRow
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

@@ -21,6 +21,8 @@ from tests import builders
 from tests.shop import NEW, Shop
 from worker.maintenance.sweeper import build_sweeper
 
+pytestmark = pytest.mark.slow
+
 PRODUCTS, SHARE = 12, 0.25
 
 

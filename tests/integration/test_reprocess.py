@@ -18,6 +18,8 @@ from worker.products.batch import Batch
 from worker.products.writing import ProductStages
 from worker.vision.baselines import PerceptualHash
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:

@@ -30,6 +30,8 @@ from worker.vision.runtimes import NetworkSource
 from worker.vision.runtimes.torch_runtime import TorchRuntime
 from worker.vision.yolo_output import suppress
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,6 +16,8 @@ from tests.packing import pictures
 from tests.shop import Shop, found
 from worker.vision import Detection
 
+pytestmark = pytest.mark.slow
+
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 #: What a search spends time on when it needs its photo.
 OF_THE_PHOTO = {"decode", "detect", "crop", "embed"}

@@ -25,6 +25,8 @@ from tests.shop import Shop, found
 from tests.web_builders import open_shop
 from worker.maintenance.probing import Prober, ProbeRecorder
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
 
 

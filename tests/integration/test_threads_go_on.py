@@ -20,6 +20,8 @@ from tests.servers import wait_for
 from worker.maintenance.probing import Prober, ProbeResult
 from worker.maintenance.webhook_sender import WebhookSender
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def running(run: Callable[[threading.Event], None]) -> Iterator[None]:

@@ -31,6 +31,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return open_shop(tmp_path_factory.mktemp("docs"))
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_openapi_3_1(shop: Shop) -> None:
     document = shop.client.get("/openapi.json").json
     assert document["openapi"].startswith("3.1")

@@ -21,6 +21,8 @@ from worker.vision.baselines import ColourHistogram, PerceptualHash
 from worker.vision.building import BASELINES
 from worker.vision.pipeline import Pipeline
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:

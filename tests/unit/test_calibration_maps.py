@@ -18,6 +18,8 @@ from worker.calibration.reliability import measure_calibration
 from worker.calibration.score_map import Hits, ScoreMap, fit_logistic, logistic
 from worker.vision.baselines import WholeImage
 
+pytestmark = pytest.mark.slow
+
 
 def hits(scores: Floats, leads: Floats, agreements: Floats | None = None) -> Hits:
     """Hits of groups of their own, the first where they lead."""

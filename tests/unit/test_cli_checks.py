@@ -46,6 +46,7 @@ def test_packages_that_would_hide_ours_are_refused(tmp_path: Path) -> None:
         check_folder(tmp_path)
 
 
+@pytest.mark.slow
 def test_port_in_use_names_its_holder() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -19,6 +19,8 @@ from cli.models_in_use import models_in_use
 from cli.output import BarReporter, LineReporter, duration, pace
 from cli.services.sockets import find_free_ports
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

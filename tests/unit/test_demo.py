@@ -67,6 +67,7 @@ def test_only_shippable_licences_and_all_credited(products: list[dict[str, Any]]
         assert product["source"] in page
 
 
+@pytest.mark.slow
 def test_every_image_decodes_and_none_is_left_over(products: list[dict[str, Any]]) -> None:
     named = {product["image"] for product in products}
     assert named == {f"images/{path.name}" for path in (DEMO / "images").iterdir()}

@@ -72,6 +72,7 @@ def test_the_oldest_uploads_over_the_budget_go(shop: Shop) -> None:
     assert left == {names[0], names[3], fresh}, "what a job reads, and what is too young to have one, stays"
 
 
+@pytest.mark.slow
 def test_below_the_low_water_mark_nothing_is_accepted(tmp_path: Path) -> None:
     shop = open_shop(tmp_path / "full", images={"min_free_bytes": 2**60})
     for path, body in (

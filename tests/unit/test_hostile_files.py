@@ -23,6 +23,8 @@ from shared.sandbox import Budget, ChildPool, PictureSandbox
 from shared.sandbox.budget import memory_for
 from tests import builders, hostile, hostile_manifests
 
+pytestmark = pytest.mark.slow
+
 #: What shoppers may send, in every format that is read at all.
 LIMITS = ImageLimits(max_pixels=16_000_000, formats=CATALOGUE_FORMATS)
 MAX_CHILD_BYTES = 300_000_000

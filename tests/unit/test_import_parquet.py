@@ -19,6 +19,8 @@ from shared.imports.manifest import Row, read_rows
 from shared.imports.sources import FolderSource, ManifestAlone
 from tests.packing import archive, opened
 
+pytestmark = pytest.mark.slow
+
 TITLES = {"en": "Armchair", "de": "Sessel"}
 
 

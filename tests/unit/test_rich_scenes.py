@@ -27,6 +27,8 @@ from worker.training.detector import open_composer
 from worker.training.detector_eval import Found
 from worker.training.scenes import SceneBatches
 
+pytestmark = pytest.mark.slow
+
 PLAIN = ComposerConfig(size_px=128, catalogue=0.0, empty=0.0, scale=(0.3, 0.9))
 MAGENTA = (230, 20, 220)
 PRODUCTS = 40

@@ -22,6 +22,8 @@ from shared.sandbox.budget import memory_for
 from tests import builders
 from tests.servers import wait_for
 
+pytestmark = pytest.mark.slow
+
 LIMITS = ImageLimits(formats=CATALOGUE_FORMATS)
 BUDGET = Budget(memory_for(LIMITS.max_pixels), 20.0, 120.0)
 ROOT = Path(__file__).parents[2]

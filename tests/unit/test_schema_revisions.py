@@ -16,6 +16,8 @@ from shared.database.migrate import migrate
 from shared.database.revisions import current_revision, known_revisions, require_schema
 from shared.errors import Misconfigured
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 NEWER = "9999"
 #: How each process begins; none needs a broker, an index or a model to get so far.

@@ -12,6 +12,8 @@ from worker.training.starts import open_batch_norm
 from worker.vision.efficientnet_lite import EfficientNetLiteEmbedder, rename_published
 from worker.vision.resnet import RESNETS, ResNetConfig, ResNetEmbedder
 
+pytestmark = pytest.mark.slow
+
 SMALL = ResNetConfig(layers=(1, 1, 1, 1), width=0.125, stem=8, dim=16)
 
 
