@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -26,6 +26,8 @@ from tests.builders import jpeg
 from tests.cases.feeds import workbook
 from tests.packing import archive, opened, pictures
 from tests.shop import Shop
+
+Form = Literal["NFC", "NFD"]
 
 
 def write(folder: Path, files: Mapping[str, bytes | str]) -> Path:
@@ -152,13 +154,18 @@ def test_photos_with_other_endings_are_taken(shop: Shop, tmp_path: Path) -> None
     """Case 05."""
     names = ["p0.jpg", "table.jfif", "Bank.JPE", "noext", "sofa.JPG", "a.jif", "b.pjpeg", "c.new"]
     files: dict[str, bytes | str] = {n: jpeg(seed=k, width=64, height=64) for k, n in enumerate(names)}
-    others = {
+    others: dict[str, bytes | str] = {
         "desk.jxl": b"\377\012",
         "raw.CR2": b"II*\0\x10\0\0\0CR",
         "logo.svg": "<svg/>",
         "spec.pdf": "%PDF-1.7",
     }
-    system = {"Thumbs.db": b"x", "desktop.ini": "x", ".DS_Store": "x", "__MACOSX/p0.jpg": "x"}
+    system: dict[str, bytes | str] = {
+        "Thumbs.db": b"x",
+        "desktop.ini": "x",
+        ".DS_Store": "x",
+        "__MACOSX/p0.jpg": "x",
+    }
     job = send(shop, write(tmp_path / "in", {**files, **others, **system}))
     assert (job.counts.new, job.counts.failed) == (len(names), len(others))
     assert set(failures(shop, job)) == set(others)
@@ -199,14 +206,13 @@ def test_a_broken_manifest_beside_photos_is_refused_and_not_passed_over(tmp_path
 def test_a_csv_below_the_photos_is_no_manifest(tmp_path: Path) -> None:
     """Case 25."""
     write(tmp_path, {"p.jpg": b"x", "exif/metadata.csv": "SourceFile,Date\na,b\n", "exif/b.csv": "x,y\n"})
-    for source in (FolderSource(tmp_path),):
-        rows = list(read_rows(source))
-        assert [(row.product_id, row.file) for row in rows] == [
-            ("p", None),
-            (None, "exif/b.csv"),
-            (None, "exif/metadata.csv"),
-        ]
-        assert "exif/metadata.csv has the columns SourceFile, Date and no product_id" in str(rows[2].problem)
+    rows = list(read_rows(FolderSource(tmp_path)))
+    assert [(row.product_id, row.file) for row in rows] == [
+        ("p", None),
+        (None, "exif/b.csv"),
+        (None, "exif/metadata.csv"),
+    ]
+    assert "exif/metadata.csv has the columns SourceFile, Date and no product_id" in str(rows[2].problem)
     with sent(tmp_path) as source:
         assert [row.problem for row in read_rows(source)] == [row.problem for row in rows]
 
@@ -219,7 +225,7 @@ def test_a_csv_beside_the_photos_is_named_with_its_columns(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("of_manifest", ["NFC", "NFD"])
 @pytest.mark.parametrize("of_file", ["NFC", "NFD"])
-def test_names_match_across_unicode_forms(tmp_path: Path, of_manifest: str, of_file: str) -> None:
+def test_names_match_across_unicode_forms(tmp_path: Path, of_manifest: Form, of_file: Form) -> None:
     """Case 11, of folders and archives."""
     written, named = (unicodedata.normalize(form, "bilder ä/stühle é.jpg") for form in (of_file, of_manifest))
     write(tmp_path, {written: b"x", "products.csv": f"product_id,images\na-1,{named}\n"})
@@ -272,7 +278,7 @@ def raw_zip(members: list[tuple[bytes, bytes]], flags: int = 0) -> bytes:
     ],
 )
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_names_of_zips_without_a_mark_match_the_manifest(encoding: str, name: str, form: str) -> None:
+def test_names_of_zips_without_a_mark_match_the_manifest(encoding: str, name: str, form: Form) -> None:
     """Case 11."""
     # Code pages have no marks of their own: there is one form of a name.
     form = form if encoding == "utf-8" else "NFC"
@@ -366,7 +372,7 @@ def test_a_unicode_field_names_a_member() -> None:
 
 
 def test_the_import_of_a_dry_run_creates_the_catalogue_and_keeps_its_mapping(shop: Shop) -> None:
-    files = {**pictures(1), "products.csv": "Nr,Text,Foto1\n7,Stuhl,p0.jpg\n"}
+    files: dict[str, bytes | str] = {**pictures(1), "products.csv": "Nr,Text,Foto1\n7,Stuhl,p0.jpg\n"}
     mapping = {"product_id": ["Nr"], "title": ["Text"], "images": ["Foto1"]}
     first = shop.accept_import(files, "fresh", dry_run=True, mapping=mapping)
     shop.done(first)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from typing import Any
 
 import pytest
 
@@ -166,7 +167,7 @@ def test_a_long_json_array_is_read_piece_by_piece() -> None:
 
 
 def test_excel() -> None:
-    rows = [
+    rows: list[list[Any]] = [
         ["Product ID", "Title", "Price", "Currency", "Image", "EAN", "On sale"],
         ["a-1", "Chair", 19.989999999999998, "eur", "p.jpg", 4012345678901, True],
         [None],

@@ -42,7 +42,7 @@ def client(shop: Shop) -> FlaskClient:
 
 def upload(client: FlaskClient, path: str, **options: str) -> str:
     """Import the table over HTTP; return the job."""
-    files = {**pictures(1), "products.csv": TABLE}
+    files: dict[str, bytes | str] = {**pictures(1), "products.csv": TABLE}
     answer = client.post(
         path, data=archive(files), query_string=options, headers={"Content-Type": "application/zip"}
     )
