@@ -32,10 +32,16 @@ run: $(RUN_STAMP) ## Install what is missing, start everything, import the demo;
 SLOW := services or browser or faults or long or slow
 PYTEST = $(BIN)/python -m pytest --numprocesses $(SIDE) --dist loadfile --no-loadscope-reorder
 
+# The whole suite is the quick tests, whose coverage is measured, and the slow ones; both run in any case.
 .PHONY: test
 test: $(DEV_STAMP) ## Install what is missing and run the whole test suite
 	@echo "== tests: real Redis, Milvus, PostgreSQL and browser; ARGS='-k name' chooses some, SIDE=0 runs one at a time"
+ifeq ($(strip $(ARGS)),)
+	@status=0; $(MAKE) --no-print-directory coverage || status=$$?; \
+		$(MAKE) --no-print-directory test-slow || status=$$?; exit $$status
+else
 	@$(PYTEST) $(ARGS)
+endif
 
 # These do not wait for servers: one process a core is enough, and each reads all tests first.
 test-quick: SIDE := auto

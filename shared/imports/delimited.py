@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import string
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 
@@ -84,13 +85,14 @@ class _Record(Lines):
 
 def csv_columns(file: BinaryIO, encoding: Encoding, name: str) -> list[str]:
     """Return the columns that the first line names. Raises InvalidManifest."""
-    return _header(_Record(file, encoding), name)[0]
+    with closing(_Record(file, encoding)) as lines:
+        return _header(lines, name)[0]
 
 
 def csv_records(
     file: BinaryIO, encoding: Encoding = "utf-8", name: str = "The manifest"
 ) -> Iterator[Numbered]:
-    """Yield the rows of a CSV file as records, without their empty cells.
+    """Yield the rows of a CSV file as records, without their empty cells; close the file at the end.
 
     Args:
         name: of the file, for errors.
@@ -98,7 +100,11 @@ def csv_records(
     Raises:
         InvalidManifest: its first line does not name columns.
     """
-    lines = _Record(file, encoding)
+    with closing(_Record(file, encoding)) as lines:
+        yield from _records(lines, name)
+
+
+def _records(lines: _Record, name: str) -> Iterator[Numbered]:
     columns, delimiter = _header(lines, name)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:

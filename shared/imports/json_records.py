@@ -6,7 +6,8 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final, NoReturn
+from contextlib import closing
+from typing import Any, BinaryIO, Final, NoReturn, TextIO
 
 from shared.errors import InvalidManifest
 from shared.imports.json_arrays import find_array
@@ -28,12 +29,16 @@ _SPACE: Final = re.compile(r"[\s,]*")
 def json_records(
     file: BinaryIO, encoding: Encoding = "utf-8", name: str = "The manifest"
 ) -> Iterator[Numbered]:
-    """Yield the objects of a JSON Lines file, numbered by their lines.
+    """Yield the objects of a JSON Lines file, numbered by their lines; close the file at the end.
 
     Raises:
         InvalidManifest: it is no text from its beginning.
     """
-    lines = Lines(file, encoding)
+    with closing(Lines(file, encoding)) as lines:
+        yield from _line_records(lines, name)
+
+
+def _line_records(lines: Lines, name: str) -> Iterator[Numbered]:
     while True:
         try:
             line = next(lines)
@@ -49,7 +54,7 @@ def json_records(
 
 
 def array_records(file: BinaryIO, encoding: Encoding, name: str) -> Iterator[Numbered]:
-    """Yield the objects of a JSON document, numbered from 1.
+    """Yield the objects of a JSON document, numbered from 1; close the file at the end.
 
     They are the elements of its array, which may be a value of outer objects, or objects one after another
     that are spread over several lines each.
@@ -57,7 +62,11 @@ def array_records(file: BinaryIO, encoding: Encoding, name: str) -> Iterator[Num
     Raises:
         InvalidManifest: it is no array, or is damaged: what follows a damaged object cannot be found.
     """
-    text = open_text(file, encoding)
+    with open_text(file, encoding) as text:
+        yield from _array_records(text, encoding, name)
+
+
+def _array_records(text: TextIO, encoding: Encoding, name: str) -> Iterator[Numbered]:
     buffer = text.read(_PIECE_CHARS).removeprefix("\ufeff")
     start, is_array = find_array(buffer), True
     if start is None:

@@ -113,6 +113,10 @@ class Lines:
     def __iter__(self) -> Lines:
         return self
 
+    def close(self) -> None:
+        """Close the file, too."""
+        self._text.close()
+
     def __next__(self) -> str:
         line = self._text.readline(MAX_LINE + 1)
         if not line:

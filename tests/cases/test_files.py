@@ -233,7 +233,8 @@ def test_names_match_across_unicode_forms(tmp_path: Path, of_manifest: Form, of_
     with sent(tmp_path) as packed:
         for source in (FolderSource(tmp_path), zipped, packed):
             ((name,),) = [row.images for row in read_rows(source)]
-            assert source.open(name).read() == b"x"
+            with source.open(name) as file:
+                assert file.read() == b"x"
 
 
 def raw_zip(members: list[tuple[bytes, bytes]], flags: int = 0) -> bytes:
@@ -313,7 +314,8 @@ def test_a_manifest_may_write_backslashes(tmp_path: Path) -> None:
     with sent(tmp_path) as packed:
         for source in (FolderSource(tmp_path), packed):
             ((name,),) = [row.images for row in read_rows(source)]
-            assert source.open(name).read() == b"x"
+            with source.open(name) as file:
+                assert file.read() == b"x"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ FOR_PEOPLE = {
     "/s",
     "/s/<search_id>",
     "/s/<search_id>/part",
-    "/p/<catalogue>/<product_id>",
+    "/p/<catalogue>/<product:product_id>",
     "/manifest.webmanifest",
     "/sw.js",
     "/offline",
