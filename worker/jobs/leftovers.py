@@ -25,7 +25,7 @@ _PAGE_PRODUCTS = 500
 
 
 def remove_leftovers(context: JobContext, claim: ChunkClaim) -> None:
-    """Delete index rows of a chunk's products that the database does not have. Safe beside other writers.
+    """Delete index rows of a chunk's products that the database does not have. Safe next to other writers.
 
     Raises:
         IndexUnavailable, DatabaseUnavailable: doing it again is safe.
