@@ -69,9 +69,9 @@ def test_a_dry_run_reads_as_a_difference_with_examples_and_a_time() -> None:
         "       15 images to embed\n"
         "It would take 3 s to 1 min 15 s, by the rate of this catalogue's last 5 imports."
     )
-    unknown = {**DRY, "estimated_s": None, "measured": "nothing yet: no import"}
+    unknown = {**DRY, "estimated_s": None, "measured": "no import has embedded images here"}
     assert list(report_lines(job({"dry_run": unknown})))[-1] == (
-        "How long it would take is not known: nothing yet: no import."
+        "How long it would take is not known: no import has embedded images here."
     )
 
 

@@ -209,7 +209,7 @@ def _estimate(session: Session, job: Job) -> tuple[list[float] | None, str]:
     here = _image_seconds(session, job, Job.catalogue_id == job.catalogue_id)
     paces = here or _image_seconds(session, job, Job.catalogue_id != job.catalogue_id)
     if not paces:
-        return None, "nothing yet: no import has embedded images here so far"
+        return None, "no import has embedded images here so far"
     whose = "this catalogue's" if here else "other catalogues'"
     # One measurement is no range: take 50 % either way.
     low, high = (min(paces), max(paces)) if len(paces) > 1 else (paces[0] / 1.5, paces[0] * 1.5)
