@@ -18,6 +18,10 @@ from sqlalchemy.orm import Session
 from shared.database import clock
 from shared.errors import DatabaseUnavailable, InvalidInput
 
+#: Reads through a memory map take .17 instead of .37 s for a scan of a million rows, and a tenth less for the
+#: rows of an answer; a larger cache of pages made neither faster. The log is cut back after a checkpoint: it
+#: stayed at 1.1 GB after a large import.
+_SQLITE_LIMITS = (f"mmap_size={2**30}", f"journal_size_limit={2**26}")
 _READ = "vitrine_read"
 _NO_TRANSACTION = "vitrine_no_transaction"
 
@@ -201,7 +205,7 @@ def _prepare_sqlite(durable: bool) -> Callable[[sqlite3.Connection, Any], None]:
         connection.text_factory = _decode_text
         # In WAL mode NORMAL syncs the log at the next checkpoint, or at the next durable commit.
         level = "FULL" if durable else "NORMAL"
-        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", f"synchronous={level}", "foreign_keys=ON", *_SQLITE_LIMITS):
             connection.execute(f"PRAGMA {pragma}")
 
     return prepare

@@ -9,7 +9,8 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from shared.database import Database
-from shared.database.revisions import require_not_newer
+from shared.database.revisions import current_revision, known_revisions, require_not_newer
+from shared.database.statistics import analyze
 from shared.errors import Misconfigured, VitrineError
 
 # An arbitrary number that all migrating processes share.
@@ -24,6 +25,7 @@ def migrate(database: Database) -> None:
         Misconfigured: the schema is newer than this program.
     """
     require_not_newer(database)
+    is_current = current_revision(database) == known_revisions()[-1]
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with database.write() as session:
@@ -38,6 +40,9 @@ def migrate(database: Database) -> None:
                 f"The database belongs to another version of Vitrine ({error}). "
                 "Install that version, or restore a backup made with this one."
             ) from error
+        if not is_current:
+            # New indexes are used once there are statistics of them.
+            analyze(connection)
 
 
 def main() -> None:

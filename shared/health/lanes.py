@@ -20,7 +20,7 @@ from shared.database.clock import now_s
 from shared.database.needs import is_understood
 from shared.database.tables import Chunk, Job, Search
 from shared.jobs.pace import readable_samples
-from shared.jobs.turns import next_job
+from shared.jobs.turns import IS_RUNNING, next_job
 
 #: Time without progress after which a lane with waiting work is not healthy.
 STALL_S = 10.0
@@ -148,7 +148,7 @@ def _catalogue_progress(session: Session, now: float) -> float | None:
 
     A worker that hangs with a chunk is replaced by its own watchdog.
     """
-    held = select(Chunk.id).where(Chunk.state == ChunkState.RUNNING, Chunk.lease_until > now).limit(1)
+    held = select(Chunk.id).where(IS_RUNNING, Chunk.lease_until > now).limit(1)
     if session.scalar(held) is not None:
         return now
     samples = session.scalars(select(Job.pace).where(Job.state.in_(OPEN_STATES), Job.pace.is_not(None)))

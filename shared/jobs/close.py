@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts.states import (
@@ -68,12 +68,9 @@ def fail_rest(session: Session, chunk: Chunk) -> None:
 
 def close_job(session: Session, job_id: str) -> None:
     """Close the job if none of its chunks is open; a held last chunk is released first."""
-    left = session.scalar(
-        select(func.count()).where(
-            Chunk.job_id == job_id, Chunk.state.in_((ChunkState.WAITING, ChunkState.RUNNING))
-        )
-    )
-    if left:
+    # One of them instead of their count: each finished chunk of thousands asks.
+    is_open = (Chunk.job_id == job_id, Chunk.state.in_((ChunkState.WAITING, ChunkState.RUNNING)))
+    if session.scalar(select(Chunk.id).where(*is_open).limit(1)) is not None:
         return
     # Locked, because worker and sweeper may both see the last chunk done, and only one may emit the event.
     job = session.get(Job, job_id, with_for_update=True, populate_existing=True)

@@ -18,8 +18,8 @@ from shared.database.tables import Catalogue, Chunk, Job, JobItem
 from shared.jobs.chunk_reader import ChunkReader
 from shared.jobs.close import add_problems, close_job, end_job, fail_rest
 from shared.jobs.pace import SAMPLE_S, add_sample
-from shared.jobs.states import UNFINISHED
-from shared.jobs.turns import chunks_behind, first_chunk, next_job
+from shared.jobs.states import BULK, UNFINISHED
+from shared.jobs.turns import IS_RUNNING, chunks_behind, first_chunk, next_job
 from shared.jobs.view import count_done
 from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, StageTimes, WorkerStopping
 
@@ -52,15 +52,17 @@ class JobQueue(ChunkReader):
         self._sampled: tuple[str, float] = ("", 0.0)
         self._max_attempts = max_attempts
 
-    def claim(self, within: ChunkClaim | None = None) -> ChunkClaim | None:
+    def claim(self, within: ChunkClaim | None = None, *, only_quick: bool = False) -> ChunkClaim | None:
         """Claim the next chunk in the order of ``shared.jobs.turns``; None if there is none.
 
         Args:
             within: the bulk chunk that is being processed; claim only work that ``has_urgent_work`` counts.
+            only_quick: claim only such work, outside of a bulk chunk.
         """
+        quick_before = within.priority if within is not None else BULK if only_quick else None
         with self._database.write() as session:
             now = now_s()
-            chunk = self._next_chunk(session, now, within)
+            chunk = self._next_chunk(session, now, quick_before)
             if chunk is None:
                 return None
             job, catalogue = session.execute(
@@ -90,11 +92,10 @@ class JobQueue(ChunkReader):
             self.progress_at = time.monotonic()
             return _claim(chunk, job, catalogue)
 
-    def _next_chunk(self, session: Session, now: float, within: ChunkClaim | None) -> Chunk | None:
-        quick_before = None if within is None else within.priority
+    def _next_chunk(self, session: Session, now: float, quick_before: int | None) -> Chunk | None:
         taken: list[str] = []
         while (job_id := next_job(session, now, quick_before, taken)) is not None:
-            chunk = first_chunk(session, job_id, now, untried=within is not None)
+            chunk = first_chunk(session, job_id, now, untried=quick_before is not None)
             if chunk is not None:
                 return chunk
             # Other workers are claiming all chunks of this job.
@@ -291,7 +292,7 @@ class JobQueue(ChunkReader):
 
     def _put_back(self, which: Any) -> int:
         with self._database.write() as session:
-            gone = select(Chunk).where(Chunk.state == ChunkState.RUNNING, which)
+            gone = select(Chunk).where(IS_RUNNING, which)
             # A locked row is being updated: its worker is alive.
             lost = list(session.scalars(gone.with_for_update(skip_locked=True)))
             for chunk in lost:

@@ -25,6 +25,8 @@ from shared.jobs.states import IS_UNDERSTOOD
 #: Literals instead of bound parameters, because both databases use the partial index only with literals.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{state}'") for state in OPEN_STATES]
 IS_OPEN: Final = Job.state.in_(_OPEN)
+#: Condition on chunks, as literal for the same reason.
+IS_RUNNING: Final = Chunk.state == literal_column(f"'{ChunkState.RUNNING}'")
 #: Kinds of jobs that may run in the middle of a bulk chunk.
 QUICK_KINDS: Final = (JobKind.PUT, JobKind.DELETE)
 #: Condition on chunks: a chunk that was tried before may have killed its process.

@@ -13,6 +13,7 @@ from shared.broker.publisher import TaskPublisher
 from shared.broker.redis_clients import QueueLengths
 from shared.catalogue.automatic_calibration import CalibrationScheduler
 from shared.database import Database
+from shared.database.statistics import refresh_statistics
 from shared.factories import open_database, open_image_store, open_picture_sweeper
 from shared.jobs.queue import JobQueue
 from shared.searches.feedback import FeedbackRepository
@@ -29,6 +30,8 @@ from worker.maintenance.webhook_sender import WebhookSender
 log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_INTERVAL_S = 300.0
+#: Interval at which the database's statistics are refreshed. A first import fills tables within it.
+_STATISTICS_INTERVAL_S = 600.0
 #: Interval at which disk budgets are enforced.
 _TRIM_INTERVAL_S = 60.0
 #: Interval at which catalogues are checked for a missing or stale calibration.
@@ -68,6 +71,7 @@ class Sweeper:
     calibration_scheduler: CalibrationScheduler | None
     _calibration_timer: Timer = field(default_factory=lambda: Timer(_CALIBRATION_CHECK_INTERVAL_S))
     _trim_timer: Timer = field(default_factory=lambda: Timer(_TRIM_INTERVAL_S))
+    _statistics_timer: Timer = field(default_factory=lambda: Timer(_STATISTICS_INTERVAL_S))
     _housekeeping_timer: Timer = field(default_factory=lambda: Timer(_HOUSEKEEPING_INTERVAL_S))
 
     def sweep(self) -> None:
@@ -81,6 +85,8 @@ class Sweeper:
             self.calibration_scheduler.schedule()
         if self._trim_timer.is_due():
             trim_files(self.settings, self.database, self.store)
+        if self._statistics_timer.is_due():
+            refresh_statistics(self.database)
         if self._housekeeping_timer.is_due():
             self.housekeeper.run()
 

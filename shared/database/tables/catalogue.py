@@ -97,6 +97,8 @@ class Product(Base):
     __table_args__ = (
         UniqueConstraint("catalogue_id", "product_id"),
         Index("ix_products_change", "catalogue_id", "change"),
+        # Pages of a catalogue in the order of ids, without a sort.
+        Index("ix_products_of_catalogue", "catalogue_id", "id"),
     )
 
 
@@ -144,7 +146,7 @@ class Detection(Base):
     image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     index_version: Mapped[int] = mapped_column(
-        ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True, index=True
+        ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True
     )
     # Models that produced it; the row is stale if they differ from the index version's.
     models: Mapped[int | None]  # of `model_versions`
@@ -156,6 +158,8 @@ class Detection(Base):
     confidence: Mapped[float]
     colours: Mapped[list[str] | None] = mapped_column(Json)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)  # float16, little endian
+
+    __table_args__ = (Index("ix_detections_of_version", "index_version", "image_id", "number"),)
 
 
 class GoldenQuery(Base):

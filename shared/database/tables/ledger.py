@@ -58,6 +58,8 @@ class Idempotency(Base):
 
 
 _OPEN_JOB = text("state IN ('queued', 'running')")
+_IS_RUNNING = text("state = 'running'")
+_HAS_ROWS = text("finished_at IS NOT NULL AND rows_deleted_at IS NULL")
 
 
 class Job(Base):
@@ -103,6 +105,8 @@ class Job(Base):
     created_at: Mapped[float] = mapped_column(index=True)
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
+    # When the items, chunks and failures of the ended job were deleted: shared/retention/job_rows.py.
+    rows_deleted_at: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
 
@@ -116,6 +120,7 @@ class Job(Base):
             sqlite_where=_OPEN_JOB,
         ),
         Index("ix_jobs_turn", "catalogue_id", "claimed_at"),
+        Index("ix_jobs_with_rows", "finished_at", postgresql_where=_HAS_ROWS, sqlite_where=_HAS_ROWS),
         Index(
             "ix_jobs_of_product",
             "catalogue_id",
@@ -156,6 +161,8 @@ class Chunk(Base):
         UniqueConstraint("job_id", "number"),
         Index("ix_chunks_open", "state", "priority", "job_id", "number"),
         Index("ix_chunks_of_job", "job_id", "state", "number"),
+        # Nearly all chunks are done, so that a planner takes an index on all states for useless.
+        Index("ix_chunks_running", "lease_until", postgresql_where=_IS_RUNNING, sqlite_where=_IS_RUNNING),
     )
 
 
@@ -189,3 +196,5 @@ class JobFailure(Base):
     image: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(String(64))
     message: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (Index("ix_job_failures_of_product", "job_id", "product_id"),)
