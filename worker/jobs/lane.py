@@ -13,8 +13,10 @@ from shared.contracts.duplicates import DuplicatesRequest
 from shared.contracts.indexes import PromoteRequest, PruneRequest, ReprocessRequest, RollbackRequest
 from shared.contracts.states import ChunkStage
 from shared.contracts.stored import READS, needs_of, read_stored
-from shared.errors import OutOfMemory, Unavailable, UnreadableRow, VitrineError
+from shared.database.statistics import refresh_statistics
+from shared.errors import IndexUnavailable, OutOfMemory, Unavailable, UnreadableRow, VitrineError
 from shared.jobs.plan import write_plan
+from shared.jobs.states import BULK, URGENT
 from shared.jobs.work import (
     ChunkClaim,
     Item,
@@ -32,6 +34,7 @@ from worker.jobs.duplicates import FindDuplicates
 from worker.jobs.imports import DeleteProducts, ImportProducts
 from worker.jobs.lease_keeper import LeaseKeeper
 from worker.jobs.leftovers import remove_leftovers, try_to_remove_leftovers
+from worker.jobs.outage import MIN_DELAY_S, Outage
 from worker.jobs.promotion import Promote, Rollback
 from worker.jobs.pruning import Prune
 from worker.jobs.rebuild import Rebuild
@@ -43,6 +46,8 @@ from worker.products.pipeline_runner import LIGHT_CHUNK
 log = logging.getLogger(__name__)
 
 _MAX_BACK_OFF_S = 120.0
+#: How long a task waits for Milvus before it passes its message on.
+_OUTAGE_WAIT_S = 5.0
 #: Interval in which planning checks for waiting single updates.
 _POLL_INTERVAL_S = 0.2
 #: Delay before a chunk with items of a newer version is tried again.
@@ -76,15 +81,33 @@ class CatalogueLane:
         self._kinds = job_kinds(self.context)
         self._chunk_items = chunk_items
         self._hang_s = hang_s
-        # How often in a row something that all chunks need was away.
-        self._absences = 0
+        self._outage = Outage(context.index.healthy)
+        self._outage_chunk: str | None = None
+        # Since when something else that chunks need has been away, by the monotonic clock.
+        self._unavailable_since: float | None = None
 
     def work_one(self) -> list[str] | None:
-        """Do the chunk that goes first; return the chunks to publish next, None if there was none."""
-        if self.context.desk.stop_requested():
+        """Do the chunk that goes first; return the chunks to publish next, None if there was none.
+
+        While Milvus is away nothing is claimed: the task waits a few seconds for it, and returns the chunk
+        that failed last, so that its message goes on and the lane continues when Milvus is back.
+        """
+        desk = self.context.desk
+        if desk.stop_requested():
             return None
-        claim = self.context.desk.claim()
-        return None if claim is None else self._do(claim)
+        deadline = time.monotonic() + _OUTAGE_WAIT_S
+        while True:
+            only_quick = self._outage.bulk_must_wait()
+            if not self._outage.is_away():
+                claim = desk.claim(only_quick=only_quick)
+                if claim is not None:
+                    return self._do(claim)
+                if not only_quick:
+                    self._outage_chunk = None
+                    return None
+            if desk.stop_requested() or time.monotonic() >= deadline:
+                return [] if self._outage_chunk is None else [self._outage_chunk]
+            time.sleep(_POLL_INTERVAL_S)
 
     def _give_way(self, claim: ChunkClaim) -> None:
         """Do the single updates that wait, in the middle of a bulk chunk.
@@ -95,7 +118,7 @@ class CatalogueLane:
         """
         desk = self.context.desk
         desk.report_progress()
-        while desk.has_urgent_work(claim):
+        while not self._outage.is_away() and desk.has_urgent_work(claim):
             urgent = desk.claim(within=claim)
             if urgent is None:
                 break  # another worker took it
@@ -110,7 +133,12 @@ class CatalogueLane:
             with LeaseKeeper(desk, claim, self._hang_s):
                 report = self._step(claim)
             following = desk.finish(claim, report)
-            self._absences = 0
+            self._unavailable_since = None
+            if claim.stage == ChunkStage.FINISH and claim.priority > URGENT:
+                # A bulk job has changed much of the tables.
+                refresh_statistics(self.context.database)
+            if claim.stage != ChunkStage.PLAN:
+                self._outage.record_success()
             return following
         except WorkerStopping as error:
             log.info("chunk %s goes back: %s", claim.id, error.message)
@@ -137,10 +165,16 @@ class CatalogueLane:
                 self._try_later(claim, error.message)
         except OutOfMemory as error:
             self._try_later(claim, error.message)
-        except Unavailable as error:
-            self._absences += 1
+        except IndexUnavailable as error:
             log.warning("chunk %s waits: %s", claim.id, error.message)
-            desk.postpone(claim, back_off_s(self._absences), error.message, count_attempt=False)
+            self._outage.record_failure()
+            self._outage_chunk = claim.id
+            delay_s = self._outage.delay_s(is_single=claim.priority < BULK)
+            desk.postpone(claim, delay_s, error.message, count_attempt=False)
+            return [claim.id]
+        except Unavailable as error:
+            log.warning("chunk %s waits: %s", claim.id, error.message)
+            desk.postpone(claim, self._unavailable_delay_s(), error.message, count_attempt=False)
         except VitrineError as error:
             # Waiting does not fix it: the manifest or the settings are wrong.
             log.error("job %s failed: %s", claim.job_id, error.message)
@@ -149,6 +183,13 @@ class CatalogueLane:
             log.exception("chunk %s failed", claim.id)
             self._try_later(claim, f"{type(error).__name__}: {error}")
         return []
+
+    def _unavailable_delay_s(self) -> float:
+        """Return the time since the first failure, within bounds: chunks that fail together do not add up."""
+        now = time.monotonic()
+        if self._unavailable_since is None:
+            self._unavailable_since = now
+        return min(max(now - self._unavailable_since, MIN_DELAY_S), _MAX_BACK_OFF_S)
 
     def _try_later(self, claim: ChunkClaim, error: str) -> None:
         """Count the try against the chunk: the error may be its own."""
@@ -164,9 +205,9 @@ class CatalogueLane:
         """
         claim = _with_options(claim)
         kind, desk = self._kinds[claim.kind], self.context.desk
-        if claim.stage == "finish":
+        if claim.stage == ChunkStage.FINISH:
             return kind.finish(claim)
-        if claim.stage == "plan":
+        if claim.stage == ChunkStage.PLAN:
             entries = self._giving_way(claim, kind.plan(claim))
             size = self._chunk_items * (LIGHT_CHUNK if claim.kind in _LIGHT else 1)
             write_plan(desk, self.context.database, claim, entries, size, finish=kind.finishes)

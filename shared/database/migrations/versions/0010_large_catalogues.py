@@ -21,7 +21,7 @@ def upgrade() -> None:
         sqlite_where=_IS_RUNNING,
         postgresql_where=_IS_RUNNING,
     )
-    op.add_column("jobs", sa.Column("rows_deleted_at", sa.Float(), nullable=True))
+    op.add_column("jobs", sa.Column("rows_deleted_at", sa.Double(), nullable=True))
     op.create_index(
         "ix_jobs_with_rows",
         "jobs",
