@@ -25,7 +25,7 @@ from shared.contracts.states import (
 )
 from shared.database.clock import now_s
 from shared.database.tables import Catalogue, Chunk, IndexVersionRow, Job, JobFailure, JobItem
-from shared.errors import Conflict, UnknownCatalogue, UnknownJob
+from shared.errors import Conflict, Expired, UnknownCatalogue, UnknownJob
 from shared.jobs.states import BULK, UNFINISHED, URGENT, new_chunk
 from shared.jobs.view import job_out
 from shared.webhooks.repository import catalogue_name, emit
@@ -129,11 +129,17 @@ def retry(session: Session, job_id: str, reason: str | None, chunk_items: int) -
 
     Raises:
         UnknownJob.
+        Expired: what failed was deleted.
         Conflict: the job has not ended, nothing failed with this reason, or another job continued its index.
     """
     old = find_job(session, job_id)
     if old.state not in ENDED_STATES:
         raise Conflict(f"Job {job_id} has not ended: wait for it, or cancel it first.")
+    if old.rows_deleted_at is not None and old.kind not in _RESTARTED_KINDS:
+        raise Expired(
+            f"What failed in job {job_id} was deleted, as it ended long ago (`jobs.keep_rows_s`): "
+            "start the job again."
+        )
     # Locked as ``find_catalogue`` does it, so that the catalogue cannot be deleted concurrently.
     key_share = {"read": True, "key_share": True}
     catalogue = session.get_one(Catalogue, old.catalogue_id, with_for_update=key_share)

@@ -23,7 +23,7 @@ from shared.database.idempotency import (
     store_idempotency_key,
 )
 from shared.database.tables import MAX_ROW_ID, Catalogue, Chunk, Job, JobFailure, Product
-from shared.errors import InvalidInput, UnknownCatalogue, UnknownJob, UnknownProduct
+from shared.errors import Expired, InvalidInput, UnknownCatalogue, UnknownJob, UnknownProduct
 from shared.jobs import catalogue_deletion
 from shared.jobs import control as job_control
 from shared.jobs.control import find_job
@@ -283,11 +283,20 @@ class JobRepository:
         Args:
             after: ``next`` of the previous page.
             reason: only failures with this code.
+
+        Raises:
+            UnknownJob, InvalidInput.
+            Expired: they were deleted, ``jobs.keep_rows_s`` after the end of the job.
         """
         if after is not None and not (after.isdecimal() and len(after) <= 10 and int(after) <= MAX_ROW_ID):
             raise InvalidInput("`after` must be the `next` of the previous page.", "after")
         with self._database.read() as session:
-            find_job(session, job_id)
+            job = find_job(session, job_id)
+            if job.rows_deleted_at is not None and (job.failed or job.image_failures):
+                raise Expired(
+                    f"The failures of job {job_id} were deleted, as it ended long ago (`jobs.keep_rows_s`). "
+                    "Its counts are kept."
+                )
             rows = list(
                 session.scalars(
                     select(JobFailure)

@@ -149,6 +149,11 @@ class JobSettings(Group):
     keep_import_bytes: int = Field(
         16 * 2**30, ge=0, description="Maximum size of uploads kept for a retry; the oldest are deleted first"
     )
+    keep_rows_s: float = Field(
+        7 * 86_400.0,
+        ge=0,
+        description="Seconds for which an ended job keeps its failures and can be retried; its counts stay",
+    )
     max_import_bytes: int = Field(
         8 * 2**30, ge=2**20, description="Maximum size of an import, as sent and unpacked from a tar"
     )

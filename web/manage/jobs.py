@@ -7,8 +7,8 @@ from collections.abc import Callable
 from flask import Response, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from shared.contracts import ENDED_STATES, JobOut
-from shared.errors import NotFound
+from shared.contracts import ENDED_STATES, FailurePage, JobOut
+from shared.errors import Expired, NotFound
 from web.api.jobs import create_retry, publish_job, require_upload
 from web.i18n import reader
 from web.i18n.error_texts import describe_failure
@@ -37,7 +37,11 @@ def show_job(job_id: str) -> Response:
     parts = services()
     job = parts.jobs.status(job_id)
     reason = request.args.get("reason") or None
-    failures = parts.jobs.failures(job_id, request.args.get("after"), PAGE, reason)
+    try:
+        failures = parts.jobs.failures(job_id, request.args.get("after"), PAGE, reason)
+        reasons = parts.jobs.failures(job_id, None, 1).reasons or {}
+    except Expired:
+        failures, reasons = FailurePage(reasons=None, failures=[], next=None), {}
     failed = [each.product_id for each in failures.failures if each.product_id]
     return render_page(
         "job.html",
@@ -47,7 +51,7 @@ def show_job(job_id: str) -> Response:
         phase=names.translate_phase(job.phase),
         stages=list_stages(job),
         failures=failures,
-        reasons=parts.jobs.failures(job_id, None, 1).reasons or {},
+        reasons=reasons,
         reason=reason,
         describe_failure=describe_failure,
         products=parts.product_list.read_titles(job.catalogue, failed, reader().titles),

@@ -14,6 +14,7 @@ from shared.retention.expiry import (
     forget_deleted_products,
     unused_query_images,
 )
+from shared.retention.job_rows import JobRowSweeper
 from shared.retention.picture_sweep import PictureSweeper
 from shared.searches.feedback import PHOTOS, FeedbackRepository
 from shared.searches.metrics import SearchMetricsRepository
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 _SHARDS_PER_RUN = 16
 #: Maximum number of pictures that one run deletes.
 _MAX_PICTURES = 5000
+#: Maximum number of rows of ended jobs that one run deletes, which takes seconds: 28 million a day.
+_MAX_JOB_ROWS = 100_000
 #: Minimum age of a file without a row: files are stored before their row is committed.
 _MIN_FILE_AGE_S = 3600.0
 
@@ -59,6 +62,9 @@ class Housekeeper:
 
     def _delete_rows(self) -> int:
         self.metrics.delete_expired()
+        job_rows = JobRowSweeper(self.database, self.settings.jobs.keep_rows_s).sweep(_MAX_JOB_ROWS)
+        if job_rows:
+            log.info("deleted %d items, chunks and failures of ended jobs", job_rows)
         Presence(self.database).delete_expired()
         return (
             self.searches.delete_expired()
