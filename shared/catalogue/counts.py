@@ -61,10 +61,25 @@ def _counted(session: Session, rows: Sequence[Catalogue]) -> dict[int, Count]:
         Product.catalogue_id.in_([row.id for row in rows])
     )
     products = dict(session.execute(of_them.group_by(Product.catalogue_id)).all())
-    with_images = of_them.join(Image, Image.product == Product.id)
-    images = dict(session.execute(with_images.group_by(Product.catalogue_id)).all())
+    images = _count_images(session, products)
     ended = time.monotonic()
     return {
         row.id: Count(products.get(row.id, 0), images.get(row.id, 0), row.changes, ended, ended - began)
         for row in rows
     }
+
+
+def _count_images(session: Session, products: dict[int, int]) -> dict[int, int]:
+    """Count the pictures of catalogues, given their numbers of products."""
+    by_catalogue = (
+        select(Product.catalogue_id, func.count())
+        .join(Image, Image.product == Product.id)
+        .group_by(Product.catalogue_id)
+    )
+    total = session.scalar(select(func.count()).select_from(Image)) or 0
+    largest = max(products, key=lambda catalogue: products[catalogue], default=0)
+    if total == 0 or products[largest] <= total / 2:
+        return dict(session.execute(by_catalogue.where(Product.catalogue_id.in_(list(products)))).all())
+    # All pictures without those of the other catalogues: a join with most of the table takes .35 s at a million.
+    images = dict(session.execute(by_catalogue.where(Product.catalogue_id != largest)).all())
+    return {**images, largest: total - sum(images.values())}

@@ -29,13 +29,17 @@ class CatalogueStore:
 
     def create(self, name: str, currency: str = "EUR") -> CatalogueOut:
         """Create the catalogue unless it exists; return it."""
+        self.ensure(name, currency)
+        return self.get(name)
+
+    def ensure(self, name: str, currency: str = "EUR") -> None:
+        """Create the catalogue unless it exists, without counting its products."""
         try:
             with self._database.write() as session:
                 if session.scalar(select(Catalogue.id).where(Catalogue.name == name)) is None:
                     session.add(Catalogue(name=name, currency=currency, created_at=now_s()))
         except IntegrityError:
             pass  # created concurrently
-        return self.get(name)
 
     def get(self, name: str) -> CatalogueOut:
         """Return a catalogue, or raise UnknownCatalogue."""

@@ -242,7 +242,7 @@ def start_import(catalogue: str) -> Response:
     settings = services().settings
     source = resolve_source(options.source, settings.jobs.import_roots, url_import=settings.web.url_import)
     if not options.dry_run:
-        services().catalogue.create(name)
+        services().catalogue.ensure(name)
     stored_options = stored(options, exclude={"source"})
     repeat = read_idempotency(name, options)
     return answer_with_job(caller_jobs().create_import(name, source, repeat, stored_options))
@@ -264,7 +264,7 @@ def import_upload(catalogue: str, ending: str, options: ImportOptions, stream: I
         parts.store.put_stream(upload, _read_chunks(stream, digest), "imports", max_bytes)
         repeat: Idempotent | None = read_idempotency(catalogue, digest.hexdigest(), options)
         if not options.dry_run:
-            parts.catalogue.create(catalogue)
+            parts.catalogue.ensure(catalogue)
         accepted = jobs.create_import(catalogue, {"archive": upload}, repeat, stored(options))
     except BaseException:
         parts.store.delete(upload, "imports")

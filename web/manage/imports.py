@@ -100,5 +100,5 @@ def _import_source(name: str, fields: dict[str, Any]) -> AcceptedRequest:
     roots = parts.settings.jobs.import_roots
     source = resolve_source(options.source, roots, url_import=parts.settings.web.url_import)
     if not options.dry_run:
-        parts.catalogue.create(name)
+        parts.catalogue.ensure(name)
     return caller_jobs().create_import(name, source, None, stored(options, exclude={"source"}))

@@ -81,7 +81,7 @@ class CatalogueLane:
         self._kinds = job_kinds(self.context)
         self._chunk_items = chunk_items
         self._hang_s = hang_s
-        self._outage = Outage(context.index.healthy)
+        self._outage = Outage(lambda: self.context.index.healthy())
         self._outage_chunk: str | None = None
         # Since when something else that chunks need has been away, by the monotonic clock.
         self._unavailable_since: float | None = None
