@@ -29,8 +29,8 @@ from tests.large_catalogue import create_catalogue, fill, product_id
 from web.app import create_app
 from worker.indexes.expected_rows import expected_keys
 from worker.indexes.stored_rows import rows_of_products
-from worker.search.grouping import Candidate
-from worker.search.hydrate import Hydrator, product_pictures
+from worker.search.candidates import CandidateTable, load_product_pictures
+from worker.search.stages import Candidate
 
 PAGES = {
     "home": "/?catalogue=large",
@@ -92,8 +92,8 @@ def _statements(database: Database, products: int) -> dict[str, float]:
             assert len(rows_of_products(session, 1, 1, ids).rows) == len(ids)
 
     return {
-        "hydrate_40": _median(lambda: Hydrator(database, 1, 1, "EUR", filtered=False).load(hits)),
-        "similar": _median(lambda: product_pictures(database, 1, 1, ids[:1])),
+        "hydrate_40": _median(lambda: CandidateTable(database, 1, 1, "EUR", filtered=False).load(hits)),
+        "similar": _median(lambda: load_product_pictures(database, 1, 1, ids[:1])),
         "rebuild_512": _median(rebuild_batch, 3),
         "keys_15000": _median(lambda: list(islice(expected_keys(database, 1), 15_000)), 3),
     }

@@ -7,18 +7,20 @@ from shared.database import Database
 #: Row ids of the products begin behind it.
 FIRST_ID = 1_000_000
 
+#: An embedding of 256 ones in 16 bits.
+_ONES = "003c" * 256
 # What differs between the databases: rows n from 1, an image id of hexadecimal digits, an embedding.
 _SQLITE = {
     "rows": "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count})"
     " SELECT n FROM s)",
     "image": "printf('%032x', (n * 2654435761) % 4294967296)",
-    "blob": "zeroblob(512)",
+    "blob": f"X'{_ONES}'",
     "json": "",
 }
 _POSTGRESQL = {
     "rows": "(SELECT n::bigint FROM generate_series(1, {count}) AS s(n)) AS s",
     "image": "lpad(to_hex((n * 2654435761) % 4294967296), 32, '0')",
-    "blob": "decode(repeat('00', 512), 'hex')",
+    "blob": f"decode('{_ONES}', 'hex')",
     "json": "::jsonb",
 }
 

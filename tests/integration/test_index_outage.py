@@ -136,6 +136,8 @@ def test_an_ended_outage_leaves_no_message_behind(shop: Shop, milvus: Milvus) ->
     milvus.answers = True
     shop.worker.catalogue._outage._bulk = type(shop.worker.catalogue._outage._bulk)(0.0)
     assert shop.worker.catalogue.work_one() is None
+    # The next outage counts from its own beginning.
+    assert shop.worker.catalogue._outage.delay_s(is_single=False) == MIN_DELAY_S
     with shop.database.read() as session:
         assert session.scalar(select(Job.state).where(Job.id == job)) == "cancelled"
 

@@ -103,6 +103,8 @@ class CatalogueLane:
                 if claim is not None:
                     return self._do(claim)
                 if not only_quick:
+                    # Whatever failed is done, or its job was stopped.
+                    self._outage.record_success()
                     self._outage_chunk = None
                     return None
             if desk.stop_requested() or time.monotonic() >= deadline:

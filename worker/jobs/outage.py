@@ -42,7 +42,7 @@ class Outage:
         self._bulk.record_failure()
 
     def record_success(self) -> None:
-        """Note that a chunk was done with the help of Milvus: the outage is over."""
+        """Note that a chunk was done, or that none is left: the outage is over."""
         self._began_at, self._is_away = None, False
 
     def delay_s(self, *, is_single: bool) -> float:
