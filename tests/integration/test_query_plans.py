@@ -19,18 +19,19 @@ from shared.health.lanes import LaneMonitor
 from shared.health.queue_counts import waiting_by_lane
 from shared.jobs.work import ChunkClaim
 from shared.retention.expiry import delete_dry_runs, expired_imports, unused_query_images
-from tests.conftest import new_postgres_database
-from tests.index_shop import CHUNK, IndexShop, photo
+from tests.databases import new_postgres_database
 from tests.large_catalogue import fill, product_id
 from tests.memory_index import MemoryIndex
-from tests.packing import archive
 from tests.plans import Statements, recorded
+from tests.shop import CHUNK, Shop, photo
 from worker.duplicates.pairs import load_pictures
 from worker.indexes.expected_rows import expected_keys, keys_of_products, known_keys
 from worker.indexes.stored_rows import rows_of_keys, rows_of_products
 from worker.jobs.stored_products import _changed_products, list_products
 from worker.jobs.sync import _list_absent
 from worker.products.existing_embeddings import load_existing_products
+
+pytestmark = pytest.mark.slow
 
 _PRODUCTS = 100_000
 _IDS = [product_id(n) for n in range(1, 513)]
@@ -49,9 +50,9 @@ _WHOLE = {
 
 
 @pytest.fixture(scope="module")
-def shops() -> Iterator[dict[str, IndexShop]]:
+def shops() -> Iterator[dict[str, Shop]]:
     """Shops by the kind of their database: each is filled once, in whatever order the tests run."""
-    opened: dict[str, IndexShop] = {}
+    opened: dict[str, Shop] = {}
     yield opened
     for each in opened.values():
         each.close()
@@ -59,22 +60,24 @@ def shops() -> Iterator[dict[str, IndexShop]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def shop(
-    request: pytest.FixtureRequest, shops: dict[str, IndexShop], tmp_path_factory: pytest.TempPathFactory
-) -> IndexShop:
+    request: pytest.FixtureRequest, shops: dict[str, Shop], tmp_path_factory: pytest.TempPathFactory
+) -> Shop:
     """Four products through the whole pipeline, then 100,000 of the same catalogue and version."""
     kind: str = request.param
     if kind not in shops:
-        settings = {}
+        url = None
         if kind == "postgresql":
-            settings["database"] = {"url": new_postgres_database(request.getfixturevalue("postgres"))}
-        opened = shops[kind] = IndexShop(tmp_path_factory.mktemp(kind), MemoryIndex(), **settings)
+            url = new_postgres_database(request.getfixturevalue("postgres"))
+        opened = shops[kind] = Shop.in_small_steps(
+            tmp_path_factory.mktemp(kind), MemoryIndex(), database_url=url
+        )
         opened.fill(CHUNK)
         fill(opened.database, _PRODUCTS, job_items=20_000, searches=20_000)
         refresh_statistics(opened.database)
     return shops[kind]
 
 
-def offences(shop: IndexShop, statements: Statements) -> dict[str, list[str]]:
+def offences(shop: Shop, statements: Statements) -> dict[str, list[str]]:
     return {
         statement: lines
         for statement, lines in statements.offences(shop.database).items()
@@ -82,12 +85,10 @@ def offences(shop: IndexShop, statements: Statements) -> dict[str, list[str]]:
     }
 
 
-def import_again(shop: IndexShop) -> None:
+def import_again(shop: Shop) -> None:
     """Import a known, a changed and a new product."""
-    name = "1" * 64 + "-archive.zip"
     files = {"p0.jpg": photo(0), "p1.jpg": photo(21), "p9.jpg": photo(9)}
-    shop.store.put_stream(name, [archive(files)], "imports", 10**8)
-    counts = shop.done(shop.jobs.create_import("shop", {"archive": name}).id).counts
+    counts = shop.done(shop.accept_import(files)).counts
     assert (counts.new, counts.changed, counts.unchanged) == (1, 1, 1)
 
 
@@ -113,27 +114,27 @@ def claim_of() -> ChunkClaim:
     )
 
 
-def test_a_search_reads_the_rows_that_it_shows(shop: IndexShop) -> None:
+def test_a_search_reads_the_rows_that_it_shows(shop: Shop) -> None:
     with recorded(shop.database) as statements:
         shop.search(1)
         shop.search(2, filter='category = "chairs"')
         shop.answered(shop.accept_search(product_id="p1"))
-        shop.worker.search.desk.sweep()
+        shop.worker.search.queue.sweep()
     assert len(statements.found) > 8
     assert offences(shop, statements) == {}
 
 
-def test_a_change_of_products_reads_their_rows(shop: IndexShop) -> None:
+def test_a_change_of_products_reads_their_rows(shop: Shop) -> None:
     with recorded(shop.database) as statements:
-        shop.put("p2", 7, titles={"en": "Another"})
-        shop.put("new", 8, titles={"en": "New"})
+        shop.put_drawn("p2", 7, titles={"en": "Another"})
+        shop.put_drawn("new", 8, titles={"en": "New"})
         shop.delete("new")
         import_again(shop)
     assert len(statements.found) > 20
     assert offences(shop, statements) == {}
 
 
-def test_batches_of_bulk_jobs_read_their_rows(shop: IndexShop) -> None:
+def test_batches_of_bulk_jobs_read_their_rows(shop: Shop) -> None:
     database, context = shop.database, shop.worker.catalogue.context
     claim = claim_of()
     with recorded(shop.database) as statements:
@@ -156,7 +157,7 @@ def test_batches_of_bulk_jobs_read_their_rows(shop: IndexShop) -> None:
     assert offences(shop, statements) == {}
 
 
-def test_pages_and_sweeps_read_their_rows(shop: IndexShop) -> None:
+def test_pages_and_sweeps_read_their_rows(shop: Shop) -> None:
     database = shop.database
     products, window = ProductList(database), ShopWindow(database)
     with recorded(shop.database) as statements:
@@ -169,7 +170,7 @@ def test_pages_and_sweeps_read_their_rows(shop: IndexShop) -> None:
         for lane in Lane:
             LaneMonitor(database, 30.0).read(lane)
         shop.jobs.failures("ended")
-        shop.worker.search.desk.delete_expired()
+        shop.worker.search.queue.delete_expired()
         list(unused_query_images(database, ["a" * 64]))
         list(expired_imports(database, ["a"], 0.0))
         delete_dry_runs(database, 0.0)
@@ -177,7 +178,7 @@ def test_pages_and_sweeps_read_their_rows(shop: IndexShop) -> None:
     assert offences(shop, statements) == {}
 
 
-def test_a_missing_index_is_seen(shop: IndexShop) -> None:
+def test_a_missing_index_is_seen(shop: Shop) -> None:
     """The control, for each kind of offence: a page that is sorted, and a join that scans."""
     database, context = shop.database, shop.worker.catalogue.context
     indexes = [

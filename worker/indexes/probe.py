@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from shared.database import Database
 from shared.database.tables import Catalogue, Detection, IndexVersionRow
 from shared.errors import VitrineError
+
+# PostgreSQL makes a join of EXISTS, and may read the whole table for it.
+_HAS_ROWS = (
+    select(Detection.number)
+    .where(Detection.index_version == IndexVersionRow.id)
+    .limit(1)
+    .correlate(IndexVersionRow)
+    .scalar_subquery()
+    .is_not(None)
+)
 
 
 class Index(Protocol):
@@ -45,7 +55,7 @@ class IndexProbe:
                 select(Catalogue.name, IndexVersionRow.collection)
                 .join(Catalogue, Catalogue.id == IndexVersionRow.catalogue_id)
                 .where(IndexVersionRow.state == "live", Catalogue.deleted_name.is_(None))
-                .where(exists().where(Detection.index_version == IndexVersionRow.id))
+                .where(_HAS_ROWS)
                 .order_by(Catalogue.name)
             ).all()
         try:
