@@ -29,7 +29,7 @@ SHIPPED = {
     # The stack of the tests has other values than production.
     "VITRINE_MODELS__MICRO_BATCH": str(ModelSettings().micro_batch),
     "VITRINE_SWEEP__INTERVAL_S": str(SweepSettings().interval_s),
-    "VITRINE_SWEEP__RING_AFTER_S": str(SweepSettings().ring_after_s),
+    "VITRINE_SWEEP__REPUBLISH_AFTER_S": str(SweepSettings().republish_after_s),
 }
 _PICTURES = 300
 

@@ -66,7 +66,7 @@ class Stack:
             # Many commits a chunk: a fault can hit between two of them, on a quick machine too.
             "VITRINE_MODELS__MICRO_BATCH": "4",
             "VITRINE_SWEEP__INTERVAL_S": "0.5",
-            "VITRINE_SWEEP__RING_AFTER_S": "2",
+            "VITRINE_SWEEP__REPUBLISH_AFTER_S": "2",
             # A job that nobody asked for would come between others; its own test asks for it.
             "VITRINE_CALIBRATION__AUTO": "false",
             "PYTHONUNBUFFERED": "1",

@@ -211,7 +211,7 @@ class CalibrationSettings(Group):
         description="Whether new index versions and substantially changed catalogues are calibrated "
         "automatically",
     )
-    least_products: int = Field(
+    min_products: int = Field(
         2_000,
         ge=1,
         description="Minimum products for automatic calibration, unless the catalogue was calibrated before",
@@ -226,7 +226,7 @@ class CalibrationSettings(Group):
 
 class SweepSettings(Group):
     interval_s: float = Field(2.0, gt=0, description="Seconds between two sweeps")
-    ring_after_s: float = Field(
+    republish_after_s: float = Field(
         5.0, gt=0, description="Seconds after which unclaimed work is published again"
     )
     pictures_after_s: float = Field(

@@ -25,7 +25,7 @@ def ended(stack: Stack) -> bool:
 
 
 def test_it_is_made_once_whoever_dies(stack: Stack) -> None:
-    stack.env["VITRINE_CALIBRATION__LEAST_PRODUCTS"] = str(PRODUCTS)
+    stack.env["VITRINE_CALIBRATION__MIN_PRODUCTS"] = str(PRODUCTS)
     # The control: a maintenance process that is told not to make any.
     stack.start()
     stack.wait_job(stack.import_folder("shop", archive(pictures(PRODUCTS))))

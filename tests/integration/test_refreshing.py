@@ -186,7 +186,7 @@ def test_of_two_that_look_at_once_one_makes_it(
 @pytest.mark.parametrize("auto", [True, False])
 def test_the_sweeper_looks_unless_it_is_told_not_to(shop: Shop, auto: bool) -> None:
     shop.import_files(goods(range(PRODUCTS)))
-    wanted = CalibrationSettings(auto=auto, least_products=PRODUCTS)
+    wanted = CalibrationSettings(auto=auto, min_products=PRODUCTS)
     sweeper = build_sweeper(shop.settings.model_copy(update={"calibration": wanted}))
     sweeper.sweep()
     assert len(calibrations(shop)) == int(auto)

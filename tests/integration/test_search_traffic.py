@@ -95,7 +95,7 @@ def open_lane(folder: Path, broker: RedisServer, database_url: str) -> Shop:
         CountingPublisher(broker.url),  # type: ignore[arg-type]
         database={"url": database_url},
         web={"api_key": KEY, "searches_per_minute": 1_000_000},
-        sweep={"interval_s": 0.3, "ring_after_s": 1.0},
+        sweep={"interval_s": 0.3, "republish_after_s": 1.0},
     )
 
 

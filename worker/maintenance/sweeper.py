@@ -111,7 +111,7 @@ def build_sweeper(settings: Settings) -> Sweeper:
             job_queue,
             TaskPublisher(settings.redis_url),
             QueueLengths(settings.redis_url),
-            settings.sweep.ring_after_s,
+            settings.sweep.republish_after_s,
         ),
         metrics=metrics,
         housekeeper=Housekeeper(
@@ -134,4 +134,4 @@ def _build_calibration_scheduler(settings: Settings, database: Database) -> Cali
     config = settings.calibration
     if not config.auto:
         return None
-    return CalibrationScheduler(database, config.least_products, config.changed_share)
+    return CalibrationScheduler(database, config.min_products, config.changed_share)
