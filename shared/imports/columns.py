@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.imports.values import SIGNS
+from shared.imports.woocommerce_names import to_english
 
 #: Fields of a product that a column may mean; ``attributes.NAME`` is one too, and ``ignore``.
 FIELDS: Final = (
@@ -45,6 +46,16 @@ _COMMON: Final[dict[str, tuple[str, ...]]] = {
         *("product id", "productid", "id", "item id", "offer id", "offerid", "sku", "article number"),
         *("item number", "product code", "artikelnummer", "artikelnr", "art nr", "produkt id", "artikel id"),
         *("référence", "reference", "referencia", "codice", "handle", "url handle", "itemid", "item id"),
+        *(
+            "identifiant",
+            "identificador",
+            "art. nr.",
+            "art.nr.",
+            "artikel nr.",
+            "商品id",
+            "商品コード",
+            "商品番号",
+        ),
     ),
     "title": (
         *(
@@ -59,22 +70,28 @@ _COMMON: Final[dict[str, tuple[str, ...]]] = {
         ),
         *("produktname", "artikelname", "bezeichnung", "artikelbezeichnung", "titre", "nom", "título"),
         *("titulo", "nombre", "titolo", "nome", "produktnamn", "naam", "product"),
+        *("produktbezeichnung", "nom du produit", "nombre del producto", "商品名", "タイトル"),
     ),
     "category": (
         *("category", "product type", "producttype", "product category", "categories", "type", "kategorie"),
         *("kategorien", "produkttyp", "produktkategorie", "warengruppe", "catégorie", "categorie"),
         *("categoría", "categoria", "google product category", "categorytext"),
+        *("type de produit", "tipo de producto", "カテゴリ", "カテゴリー", "商品カテゴリ"),
     ),
     "price": (
         *("price", "variant price", "regular price", "product price", "unit price", "preis", "verkaufspreis"),
         *("vk preis", "vk", "prix", "precio", "prezzo", "prijs", "regulärer preis", "price vat"),
+        *("価格", "販売価格"),
     ),
-    "currency": ("currency", "currency code", "price currency", "currencyid", "währung", "devise", "moneda"),
+    "currency": (
+        *("currency", "currency code", "price currency", "currencyid", "währung", "devise", "moneda"),
+        *("valuta", "通貨"),
+    ),
     "url": (
         *("url", "link", "product url", "product link", "producturl", "product page", "permalink", "lien"),
-        *("enlace", "produktlink", "produkt url", "deeplink"),
+        *("enlace", "produktlink", "produkt url", "deeplink", "商品url", "商品リンク"),
     ),
-    "tags": ("tags", "tag", "keywords", "schlagwörter"),
+    "tags": ("tags", "tag", "keywords", "schlagwörter", "mots clés", "étiquettes", "etiquetas", "タグ"),
     "images": (
         *("images", "image", "image link", "imagelink", "additional image link", "additionalimagelink"),
         *(
@@ -90,7 +107,7 @@ _COMMON: Final[dict[str, tuple[str, ...]]] = {
         *("photo url", "img", "imgurl", "imgurl alternative", "image path", "image file", "image name"),
         *("bild", "bilder", "bild url", "bildlink", "zusätzlicher bildlink", "produktbild", "foto", "fotos"),
         *("lien image", "url image", "imagen", "imágenes", "imagenes", "enlace imagen", "immagine"),
-        *("immagini", "afbeelding"),
+        *("immagini", "afbeelding", "画像", "画像url", "商品画像", "商品画像リンク"),
     ),
     "attributes.availability": (
         "availability",
@@ -98,6 +115,9 @@ _COMMON: Final[dict[str, tuple[str, ...]]] = {
         "disponibilité",
         "disponibilidad",
         "stock status",
+        "disponibilità",
+        "beschikbaarheid",
+        "在庫状況",
     ),
     "attributes.brand": (
         "brand",
@@ -108,13 +128,18 @@ _COMMON: Final[dict[str, tuple[str, ...]]] = {
         "marque",
         "marca",
         "brands",
+        "merk",
+        "ブランド",
     ),
-    "attributes.colour": ("colour", "color", "farbe", "couleur"),
+    "attributes.colour": ("colour", "color", "farbe", "couleur", "colore", "kleur", "色"),
     "attributes.gtin": (
         *("gtin", "ean", "upc", "isbn", "barcode", "gtin, upc, ean, or isbn", "variant barcode", "ean13"),
     ),
     "attributes.item_group_id": ("item group id", "itemgroupid", "item group", "itemgroup id"),
-    "attributes.description": ("description", "body (html)", "body html", "beschreibung", "descripción"),
+    "attributes.description": (
+        *("description", "body (html)", "body html", "beschreibung", "descripción", "descrizione"),
+        *("omschrijving", "商品説明"),
+    ),
 }
 _KNOWN: Final = {name: field for field, names in _COMMON.items() for name in names}
 #: Where several columns mean a field that has one value, the one that comes first here is taken.
@@ -225,7 +250,8 @@ def platform_of(columns: Iterable[str]) -> Platform:
         return VITRINE
     for platform in _PLATFORMS:
         every, some = platform.signs
-        if every <= names and some & names:
+        known = {to_english(name) for name in names} if platform is WOOCOMMERCE else names
+        if every <= known and some & known:
             return platform
     return OTHER
 
@@ -233,6 +259,8 @@ def platform_of(columns: Iterable[str]) -> Platform:
 def default_field(column: str, platform: Platform) -> str | None:
     """Return the field that a column of a platform means, None if none is known."""
     name = fold(column)
+    if platform is WOOCOMMERCE:
+        name = to_english(name)
     if name in platform.fields:
         return platform.fields[name]
     if platform is VITRINE:

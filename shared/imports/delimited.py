@@ -1,4 +1,4 @@
-"""Reads CSV and TSV with any of four delimiters, and names the line where a quote was opened."""
+"""Reads CSV and TSV with any of six delimiters, and names the line where a quote was opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.imports.columns import count_known, is_header, number_repeated
 from shared.imports.records import MAX_COLUMNS, Numbered, check_columns, unreadable
 from shared.imports.text import BadLine, Encoding, Lines
 
-_DELIMITERS: Final = ",;\t|"
+_DELIMITERS: Final = ",;\t|^~"
 #: Lines without a cell that may stand before the one with the columns.
 _MAX_BLANK_LINES: Final = 100
 #: Characters of a record that are kept to find the quote that was opened and not closed.
@@ -220,6 +220,8 @@ def _unquoted(line: str | None, delimiter: str, columns: int) -> list[str] | Non
 def _quote_problem(lines: _Record, delimiter: str, error: csv.Error) -> tuple[int, str]:
     """Return the number and sentence of a record whose quotes do not match."""
     first, last = lines.first, lines.number
+    if "field limit" in str(error):
+        return first, f"A cell of this row has over {csv.field_size_limit():,} characters: shorten it."
     opened = lines.open_quote_line(delimiter)
     ends = "is never closed" if opened is not None else f"ends in line {last} in the middle of a cell"
     if opened is None and first == last:

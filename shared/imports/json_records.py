@@ -24,6 +24,7 @@ from shared.imports.text import (
 
 _PIECE_CHARS: Final = 64 * 1024
 _SPACE: Final = re.compile(r"[\s,]*")
+_TOO_LONG: Final = f"it has over {MAX_LINE:,} characters, or a bracket or quote that is never closed"
 
 
 def json_records(
@@ -84,10 +85,11 @@ def _array_records(text: TextIO, encoding: Encoding, name: str) -> Iterator[Numb
             except (ValueError, RecursionError) as error:
                 if (skipped := _end_of(buffer, at, error)) is not None:
                     number, at = number + 1, skipped
-                    yield number, f"This element cannot be read: {error}."
+                    yield number, f"This element cannot be read: {_reason(error)}."
                     continue
                 if is_whole or len(buffer) - at > MAX_LINE:
-                    raise _damaged(name, number + 1, error) from error
+                    is_long = len(buffer) - at > MAX_LINE and isinstance(error, json.JSONDecodeError)
+                    raise _damaged(name, number + 1, _TOO_LONG if is_long else _reason(error)) from error
             else:
                 number += 1
                 yield number, _checked(record, buffer[at:end], encoding)
@@ -124,16 +126,24 @@ def _checked(record: Any, source: str, encoding: Encoding) -> dict[str, Any] | s
     return {**record}
 
 
-def _damaged(name: str, number: int, error: Exception) -> InvalidManifest:
-    why = "it is too long or cut off" if isinstance(error, RecursionError) else str(error)[:200]
+def _damaged(name: str, number: int, why: str) -> InvalidManifest:
     return InvalidManifest(f"{name} cannot be read at product {number}: {why}.")
+
+
+def _reason(error: Exception) -> str:
+    """Return why a record is refused, in words for people who do not know Python."""
+    if isinstance(error, RecursionError):
+        return "it nests lists and objects too deeply, or is cut off"
+    if not isinstance(error, json.JSONDecodeError) and "integer string conversion" in str(error):
+        return "it has a number of over 4,300 digits: write it as text"
+    return str(error)[:200]
 
 
 def _record(line: str) -> dict[str, Any] | str:
     try:
         record = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
-        return f"This line is not JSON: {error}."
+        return f"This line is not JSON: {_reason(error)}."
     return record if isinstance(record, dict) else "This line is not a JSON object."
 
 
@@ -148,6 +158,17 @@ def _finite(digits: str) -> float:
     return number
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for n, key in enumerate(keys) if key in keys[:n])
+        raise ValueError(f"it has the key {twice[:60]!r} twice: remove one")
+    return found
+
+
+_DECODER: Final = json.JSONDecoder(
+    parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_unique_keys
+)
 #: Takes every number as its digits.
 _LENIENT: Final = json.JSONDecoder(parse_constant=str, parse_float=str, parse_int=str)

@@ -187,7 +187,10 @@ class _RowReader:
 def _fields(record: dict[str, Any]) -> dict[str, Any]:
     fields = {k: record[k] for k in _PRODUCT_FIELDS if record.get(k) is not None}
     if title := fields.pop("title", None):
-        fields["titles"] = joined({"en": str(title)}, fields.get("titles"))
+        if isinstance(title, bool | list):
+            raise ValueError(f"title: {str(title)[:60]!r} is no title: write one text.")
+        own = title if isinstance(title, dict) else {"en": title}
+        fields["titles"] = joined(own, fields.get("titles"))
     if isinstance(fields.get("url"), str):
         fields["url"] = to_page_address(fields["url"])
     attributes = fields.get("attributes")

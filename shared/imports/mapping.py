@@ -20,6 +20,8 @@ _FIELD: Final = re.compile(r"attributes\.\S.{0,99}|(title|category)_[A-Za-z]{2,3
 _PICTURE_KEYS: Final = ("src", "url", "link", "href")
 _NAME_KEYS: Final = ("name", "title", "label", "value")
 _MAX_PICTURE_DEPTH: Final = 4
+#: Fields of which nothing tells which of several values is meant.
+_SINGLE: Final = frozenset(("product_id", "price", "currency"))
 _ENTITY: Final = re.compile(r"&(#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.I)
 _TAG_SEPARATORS: Final = re.compile(r"[|,;\n]")
 _MARKUP: Final = re.compile(r"<(/?)(br|p|li|div|tr|h[1-6])\b[^<>]{0,1000}>|<[^<>]{1,1000}>", re.I)
@@ -93,7 +95,7 @@ class ColumnMapping:
             elif name.startswith("category_"):
                 localised.setdefault("categories", {})[name[len("category_") :]] = _as_text(value)
             else:
-                value = value if self.platform is VITRINE else _unescaped(_first(value))
+                value = value if self.platform is VITRINE else _unescaped(_first(value, name))
                 if name == "price" and "currency" not in self.fields.values():
                     product["currency"] = names.price_currency(column)
                 product.setdefault(name, _as_text(value) if name in ("title", "category") else value)
@@ -227,9 +229,10 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _first(value: Any) -> Any:
-    """Return the first of several values of a field that has one."""
-    return value[0] if isinstance(value, list) and value else value
+def _first(value: Any, name: str) -> Any:
+    """Return the first of several values of a field that has one; of ids and prices several are an error."""
+    is_list = isinstance(value, list) and value
+    return value[0] if is_list and (len(value) == 1 or name not in _SINGLE) else value
 
 
 def _plain_text(value: Any) -> Any:

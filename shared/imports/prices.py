@@ -92,6 +92,8 @@ class PriceStyle:
         point = self.point or proven
         if point is None and decimals == 3 and "." in digits:
             point = "."  # dinars are written with three decimals, and all of the file have a point
+        if point is None and decimals == 0 and "," in digits:
+            point = "."  # 12,800 yen: a currency without decimals has no decimal comma
         if point is None:
             short, long = digits.replace(",", "."), digits.replace(",", "").replace(".", "")
             raise ValueError(
@@ -117,7 +119,7 @@ class PriceStyle:
 
 def split_amount(text: str) -> Amount:
     """Take a price apart. Raises ValueError with a sentence."""
-    plain = _GROUPING.sub("", text.strip())
+    plain = _GROUPING.sub("", text.strip()).replace(":-", ",-")  # as Sweden writes whole amounts
     found = _AMOUNT.search(plain)
     if found is None or len(plain) > _MAX_CHARS:
         raise _unclear(text)
@@ -172,6 +174,8 @@ def proven_point(digits: str) -> Point | None:
 
 def _is_grouped(digits: str, sign: str) -> bool:
     first, *groups = digits.split(sign)
+    if sign == "," and len(groups) > 1 and [len(g) for g in groups[:-1]] == [2] * (len(groups) - 1):
+        return 1 <= len(first) <= 2 and len(groups[-1]) == 3  # lakh and crore of India: 1,29,999
     return 1 <= len(first) <= 3 and all(len(group) == 3 for group in groups)
 
 

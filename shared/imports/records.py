@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from shared.errors import InvalidManifest
 from shared.imports.text import MAX_LINE as MAX_LINE  # part of the same set of limits
+from shared.imports.text import UndecodableLine
 
 #: A record's number in the manifest, from 1, with its cells by column, or its error.
 Numbered = tuple[int, dict[str, Any] | str]
@@ -19,7 +20,8 @@ MAX_COLUMNS: Final = 500
 
 def unreadable(name: str, error: Exception) -> InvalidManifest:
     """Return the error of a text file whose beginning cannot be read."""
-    return InvalidManifest(f"The first line of {name} cannot be read: {error}. Save it as UTF-8 text.")
+    advice = " Save it as UTF-8 text." if isinstance(error, UndecodableLine) else ""
+    return InvalidManifest(f"The first line of {name} cannot be read: {error}.{advice}")
 
 
 def check_columns(columns: list[str], name: str) -> None:

@@ -24,12 +24,18 @@ SIGNS: Final = {
     "zł": "PLN",
     "₴": "UAH",
     "₪": "ILS",
+    "円": "JPY",
+    "元": "CNY",
+    "₫": "VND",
+    "฿": "THB",
 }
 #: Signs that say nothing alone, and agree with these currencies.
 SHARED_SIGNS: Final = {
     "$": frozenset(("USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "ARS", "CLP", "COP", "TWD")),
     "kr": frozenset(("SEK", "NOK", "DKK", "ISK")),
+    "kr.": frozenset(("SEK", "NOK", "DKK", "ISK")),
     "¥": frozenset(("JPY", "CNY")),
+    "￥": frozenset(("JPY", "CNY")),
 }
 _NAMES: Final = {
     "EURO": "EUR",

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from shared.imports.columns import fold
 from shared.imports.records import Numbered
+from shared.imports.woocommerce_names import to_english
 
 _ATTRIBUTE_NAME: Final = re.compile(r"attribute (\d{1,3}) name")
+_ATTRIBUTE_COLUMN: Final = re.compile(r"att?ribut\w* \d")
 _COLOURS: Final = frozenset(("color", "colour", "farbe", "couleur"))
 #: Columns of a variation, by the names that its object has for them.
 _VARIATION: Final = {
@@ -39,11 +41,15 @@ class Variations:
     def __init__(self, records: Iterable[Numbered]) -> None:
         self._by_parent: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         parents: set[str] = set()
+        self._columns: dict[str, str] = {}
         count = 0
         for _, record in records:
             if isinstance(record, str):
                 continue
-            cells = {fold(column): value for column, value in record.items()}
+            cells = {}
+            for column, value in record.items():
+                cells[name := _english(column)] = value
+                self._columns.setdefault(name, column)
             if not _is_variation(cells):
                 if "variable" in str(cells.get("type", "")):
                     parents.update(_keys(cells))
@@ -59,7 +65,7 @@ class Variations:
             if isinstance(record, str):
                 yield number, record
                 continue
-            cells = {fold(column): value for column, value in record.items()}
+            cells = {_english(column): value for column, value in record.items()}
             if _is_variation(cells) and _parent(cells) in self._by_parent:
                 continue
             yield number, self._joined(record, cells)
@@ -67,7 +73,7 @@ class Variations:
     def _joined(self, record: dict[str, Any], cells: dict[str, Any]) -> dict[str, Any]:
         product = _with_attributes(record, cells)
         if not cells.get("id") and cells.get("sku"):
-            product["ID"] = cells["sku"]
+            product[self._columns.get("id", "ID")] = cells["sku"]
         numbered = [each for key in _keys(cells) for each in self._by_parent.get(key, ())]
         variations = [each for _, each in sorted(numbered, key=lambda n: n[0])]
         if not variations:
@@ -75,15 +81,18 @@ class Variations:
         pictures = [str(v["images"]) for v in variations if v.get("images")]
         if pictures:
             first = [str(cells["images"])] if cells.get("images") else []
-            column = next((c for c in product if fold(c) == "images"), "Images")
-            product[column] = ", ".join([*first, *pictures])
+            product[self._columns.get("images", "Images")] = ", ".join([*first, *pictures])
         if not cells.get("regular price"):
             # A variable product has no price of its own; WooCommerce shows the price of its variations.
             prices = [v["price"] for v in variations if v.get("price")]
-            column = next((c for c in product if fold(c) == "regular price"), "Regular price")
+            column = self._columns.get("regular price", "Regular price")
             product.update({column: prices[0]} if prices else {})
         product["variants"] = [{k: v for k, v in each.items() if k != "images"} for each in variations]
         return product
+
+
+def _english(column: str) -> str:
+    return to_english(fold(column))
 
 
 def _is_variation(cells: dict[str, Any]) -> bool:
@@ -116,7 +125,7 @@ def _options(cells: dict[str, Any]) -> dict[str, Any]:
 
 def _with_attributes(record: dict[str, Any], cells: dict[str, Any]) -> dict[str, Any]:
     """Return the record with ``Attribute 1 name`` and its values as one cell called like the attribute."""
-    product = {c: _unescaped(c, v) for c, v in record.items() if re.match(r"attribute \d", fold(c)) is None}
+    product = {c: _unescaped(c, v) for c, v in record.items() if _ATTRIBUTE_COLUMN.match(_english(c)) is None}
     for name, values in _options(cells).get("options", {}).items():
         parts = [part.strip() for part in str(values).split(",") if part.strip()]
         key = "colour" if name.casefold() in _COLOURS else name
@@ -128,6 +137,6 @@ def _unescaped(column: str, value: Any) -> Any:
     """Return a cell without the backslashes that WooCommerce writes before commas and for line breaks."""
     if not isinstance(value, str) or "\\" not in value:
         return value
-    if "description" in fold(column) or "beschreibung" in fold(column):
+    if any(word in _english(column) for word in ("description", "beschreibung")):
         value = value.replace("\\n", "\n")
     return value.replace("\\,", ",")

@@ -86,7 +86,7 @@ def _record(columns: list[str], cells: list[Any]) -> dict[str, Any] | str:
         if value is None or value == "":
             continue
         if isinstance(value, CellError):
-            return f"The cell in column {to_letters(n)} holds the error {value}: correct the formula."
+            return f"The cell in column {to_letters(n)} holds {value}."
         if n >= len(columns) or not columns[n]:
             return f"The cell {str(value)[:60]!r} is in a column without a name: name it in the first row."
         record[columns[n]] = value

@@ -13,6 +13,8 @@ from shared.imports.text import MAX_LINE
 
 #: Characters of all different texts together, which are kept in memory.
 _MAX_SHARED_CHARS: Final = 64_000_000
+#: Longest whole number that is read in full.
+_MAX_DIGITS: Final = 100
 #: Built-in formats of numbers that are dates or times.
 _DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
 _QUOTED: Final = re.compile(r'"[^"]*"|\[[^\[\]]*\]|\\.')
@@ -24,7 +26,7 @@ Row = tuple[int, list[Any]]
 
 
 class CellError(str):
-    """An error that a formula gave, such as ``#N/A``."""
+    """What a cell holds that cannot be read, such as the error ``#N/A`` of a formula, and what to do."""
 
 
 def hardened_parser() -> expat.XMLParserType:
@@ -91,6 +93,8 @@ class SheetReader:
         self._at = -1
         self._type = self._style = ""
         self._parts: list[str] = []
+        self._size = 0
+        self._has_formula = False
         self._is_value = self._is_phonetic = False
         self.parser = hardened_parser()
         self.parser.StartElementHandler = self._start
@@ -103,11 +107,14 @@ class SheetReader:
             self._number = int(attributes.get("r", self._number + 1))
             self._cells, self._at = [], -1
         elif tag == "c":
-            place = attributes.get("r", "")
-            self._at = _column(place) if place else self._at + 1
+            stated = _column(attributes.get("r", ""))
+            self._at = stated if stated >= 0 else self._at + 1
+            self._size, self._has_formula = 0, False
             self._type, self._style, self._parts = attributes.get("t", "n"), attributes.get("s", "0"), []
         elif tag == "rPh":
             self._is_phonetic = True
+        elif tag == "f":
+            self._is_value, self._has_formula = False, True
         else:
             self._is_value = tag == "v" or (tag == "t" and not self._is_phonetic)
 
@@ -117,31 +124,43 @@ class SheetReader:
             self._is_value = False
         elif tag == "rPh":
             self._is_phonetic = False
-        elif tag == "c" and 0 <= self._at < MAX_COLUMNS + 1:
-            self._cells += [None] * (self._at + 1 - len(self._cells))
-            self._cells[self._at] = self._value("".join(self._parts))
+        elif tag == "c":
+            value = self._value("".join(self._parts))
+            # Cells far to the right count as one that has no column, which the row reports.
+            at = min(self._at, MAX_COLUMNS)
+            if value is not None:
+                self._cells += [None] * (at + 1 - len(self._cells))
+                self._cells[at] = value
         elif tag == "row":
             self.done.append((self._number, self._cells))
 
     def _add(self, text: str) -> None:
-        if self._is_value and sum(map(len, self._parts)) < MAX_LINE:
-            self._parts.append(text)
+        if self._is_value:
+            self._size += len(text)
+            if self._size <= MAX_LINE:
+                self._parts.append(text)
 
     def _value(self, text: str) -> Any:
+        if self._size > MAX_LINE:
+            return CellError(f"a text of over {MAX_LINE:,} characters: shorten it")
         if self._type == "s":
-            number = int(text) if text.isdecimal() else -1
-            return _text(self._shared[number]) if 0 <= number < len(self._shared) else None
+            number = int(text) if text.isdecimal() and len(text) < 10 else -1
+            if 0 <= number < len(self._shared):
+                return _text(self._shared[number])
+            return CellError("a text that the workbook lacks: open it and save it again")
         if self._type in ("inlineStr", "str", "d"):
             return _text(text)
         if self._type == "b":
             return text == "1"
         if self._type == "e":
-            return CellError(text)
+            return CellError(f"the error {text}: correct the formula")
         if not text:
-            return None
+            # Programs that write formulas without computing them leave the value empty.
+            missing = "a formula without its value: open the workbook in Excel or LibreOffice and save it"
+            return CellError(missing) if self._has_formula else None
         style = int(self._style) if self._style.isdecimal() else 0
         if style in self._dates:
-            return _date(float(text), self._epoch)
+            return _date(text, self._epoch)
         value = _number(text)
         digits = self._padded.get(style)
         return f"{value:0{digits}d}" if digits and isinstance(value, int) else value
@@ -153,6 +172,8 @@ def _text(text: str) -> str:
 
 def _number(text: str) -> int | float | str:
     """Return a number with the 15 digits that Excel shows, not the 17 that it stores."""
+    if text.isdecimal() and len(text) <= _MAX_DIGITS:
+        return int(text)  # in full: other programs than Excel store more digits, of ids for example
     try:
         value = float(text)
     except ValueError:
@@ -162,11 +183,11 @@ def _number(text: str) -> int | float | str:
     return float(f"{value:.15g}")
 
 
-def _date(days: float, epoch: datetime) -> str:
+def _date(days: str, epoch: datetime) -> str:
     try:
-        moment = epoch + timedelta(seconds=round(days * 86_400))
-    except OverflowError:
-        return str(days)
+        moment = epoch + timedelta(seconds=round(float(days) * 86_400))
+    except (OverflowError, ValueError):
+        return days
     if moment.time() == datetime.min.time():
         return moment.date().isoformat()
     return moment.isoformat()

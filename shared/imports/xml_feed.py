@@ -63,6 +63,7 @@ def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
             yield piece
         return
     try:
+        "".encode(label)  # refuses codecs of Python that are no text encodings, such as zlib
         decoder = codecs.getincrementaldecoder(label)()
         yield decoder.decode(head).replace(label, "utf-8", 1).encode()
         while piece := file.read(_PIECE_BYTES):

@@ -15,6 +15,8 @@ from shared.errors import InvalidManifest
 from shared.jobs.work import ChunkClaim, Item
 
 _PAGE_ROWS = 1000
+#: Rows that cannot be read, and rows whose product id is missing or damaged: each may mean any product.
+_TORN_REASONS = frozenset(("invalid_row", "missing_product_id", "invalid_product_id"))
 
 
 def deletions(
@@ -90,4 +92,4 @@ def _named(session: Session, job_id: str, product_ids: list[str]) -> set[str | N
 
 def is_torn(product_id: str | None, reason: str) -> bool:
     """Return whether a row that has a problem may have meant any product."""
-    return product_id is None and reason == "invalid_row"
+    return product_id is None and reason in _TORN_REASONS
