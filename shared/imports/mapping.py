@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shared.contracts.stored import find_unstorable
 from shared.errors import InvalidInput
 from shared.imports import columns as names
 from shared.imports.columns import ATTRIBUTE, FIELDS, IGNORE, VITRINE, Platform, fold
@@ -28,7 +29,9 @@ _MARKUP: Final = re.compile(r"<(/?)(br|p|li|div|tr|h[1-6])\b[^<>]{0,1000}>|<[^<>
 
 
 def check_fields(mapping: FieldColumns) -> None:
-    """Raise InvalidInput if a mapping names a field that no product has."""
+    """Raise InvalidInput if a mapping names a field that no product has, or cannot be stored."""
+    if (wrong := find_unstorable({name: list(columns) for name, columns in mapping.items()}, 2)) is not None:
+        raise InvalidInput(f"mapping: {wrong}", "mapping")
     for name in mapping:
         if name not in FIELDS and name != IGNORE and _FIELD.fullmatch(name) is None:
             raise InvalidInput(

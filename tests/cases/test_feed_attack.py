@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidManifest
+from shared.errors import InvalidInput, InvalidManifest
+from shared.imports.mapping import check_fields
 from shared.imports.tables import Reading
 from tests.builders import jpeg
 from tests.cases.feeds import good, product, reasons, rows_of, workbook
@@ -168,3 +169,10 @@ def test_a_sync_deletes_nothing_for_a_row_whose_id_cannot_be_read(shop: Shop, pr
     assert "cannot be read" in str(job.error)
     kept = shop.jobs.status(shop.import_files({"products.jsonl": rows[0], **files}, mode="sync"))
     assert kept.counts.deleted == 1, "the control"
+
+
+@pytest.mark.parametrize("text", ["a\0", "a\ud800"])
+def test_a_mapping_that_the_database_refuses_is_refused_first(text: str) -> None:
+    for mapping in ({"title": [text]}, {f"attributes.{text}": ["name"]}):
+        with pytest.raises(InvalidInput, match=r"^mapping: .* (NUL|half a character)"):
+            check_fields(mapping)
