@@ -18,7 +18,7 @@ from shared.database.tables import Catalogue, Chunk, Job, JobItem
 from shared.jobs.chunk_reader import ChunkReader
 from shared.jobs.close import add_problems, close_job, end_job, fail_rest
 from shared.jobs.pace import SAMPLE_S, add_sample
-from shared.jobs.states import BULK, UNFINISHED
+from shared.jobs.states import UNFINISHED
 from shared.jobs.turns import IS_RUNNING, chunks_behind, first_chunk, next_job
 from shared.jobs.view import count_done
 from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, StageTimes, WorkerStopping
@@ -52,14 +52,13 @@ class JobQueue(ChunkReader):
         self._sampled: tuple[str, float] = ("", 0.0)
         self._max_attempts = max_attempts
 
-    def claim(self, within: ChunkClaim | None = None, *, only_quick: bool = False) -> ChunkClaim | None:
+    def claim(self, within: ChunkClaim | None = None) -> ChunkClaim | None:
         """Claim the next chunk in the order of ``shared.jobs.turns``; None if there is none.
 
         Args:
             within: the bulk chunk that is being processed; claim only work that ``has_urgent_work`` counts.
-            only_quick: claim only such work, outside of a bulk chunk.
         """
-        quick_before = within.priority if within is not None else BULK if only_quick else None
+        quick_before = None if within is None else within.priority
         with self._database.write() as session:
             now = now_s()
             chunk = self._next_chunk(session, now, quick_before)

@@ -42,7 +42,7 @@ NOT_RUN = {
     "deploy": (2, "docker; an installation of gigabytes"),
     "jobs": (1, "it leads to a server on the internet: test_cli_jobs.py runs the same against one here"),
     "milvus": (1, "settings for a Milvus of the reader's own"),
-    "operations": (1, "docker"),
+    "operations": (2, "docker; a database that is stopped for it"),
     "training": (2, "minutes and hours of training: test_train.py runs the same, small"),
 }
 

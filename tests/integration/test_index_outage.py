@@ -82,7 +82,6 @@ def test_one_chunk_pays_for_an_outage(
     """Without the gate every chunk of the job failed within a second, and each raised the delay."""
     if not gated:
         monkeypatch.setattr(Outage, "is_away", lambda _: False)
-        monkeypatch.setattr(Outage, "bulk_must_wait", lambda _: False)
     job = accept_bulk(shop, 8)
     milvus.answers = False
     returned = [shop.worker.catalogue.work_one() for _ in range(8)]
@@ -134,7 +133,6 @@ def test_an_ended_outage_leaves_no_message_behind(shop: Shop, milvus: Milvus) ->
     shop.worker.catalogue.work_one()
     shop.jobs.cancel(job)
     milvus.answers = True
-    shop.worker.catalogue._outage._bulk = type(shop.worker.catalogue._outage._bulk)(0.0)
     assert shop.worker.catalogue.work_one() is None
     # The next outage counts from its own beginning.
     assert shop.worker.catalogue._outage.delay_s(is_single=False) == MIN_DELAY_S
@@ -157,6 +155,5 @@ def test_delays_follow_the_length_of_the_outage() -> None:
     answers[0] = True
     assert not outage.is_away()
     outage.record_success()
-    assert not outage.bulk_must_wait()
     outage.record_failure()
     assert outage.delay_s(is_single=False) == MIN_DELAY_S

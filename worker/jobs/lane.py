@@ -97,16 +97,14 @@ class CatalogueLane:
             return None
         deadline = time.monotonic() + _OUTAGE_WAIT_S
         while True:
-            only_quick = self._outage.bulk_must_wait()
             if not self._outage.is_away():
-                claim = desk.claim(only_quick=only_quick)
+                claim = desk.claim()
                 if claim is not None:
                     return self._do(claim)
-                if not only_quick:
-                    # Whatever failed is done, or its job was stopped.
-                    self._outage.record_success()
-                    self._outage_chunk = None
-                    return None
+                # Whatever failed is done, waits for its next try, or its job was stopped.
+                self._outage.record_success()
+                self._outage_chunk = None
+                return None
             if desk.stop_requested() or time.monotonic() >= deadline:
                 return [] if self._outage_chunk is None else [self._outage_chunk]
             time.sleep(_POLL_INTERVAL_S)

@@ -31,15 +31,12 @@ class Outage:
         self._began_at: float | None = None
         self._is_away = False
         self._probed = CoolDown(_PROBE_INTERVAL_S, clock=clock)
-        self._bulk = CoolDown(0.0, clock=clock)
 
     def record_failure(self) -> None:
         """Note that a call failed; Milvus is probed before the next claim."""
         if self._began_at is None:
             self._began_at = self._clock()
         self._is_away = True
-        self._bulk = CoolDown(self.delay_s(is_single=False), clock=self._clock)
-        self._bulk.record_failure()
 
     def record_success(self) -> None:
         """Note that a chunk was done, or that none is left: the outage is over."""
@@ -56,7 +53,3 @@ class Outage:
             self._is_away = not self._is_answering()
             self._probed.record_failure()
         return self._is_away
-
-    def bulk_must_wait(self) -> bool:
-        """Return whether only single updates are to be claimed: Milvus answers, but failed a moment ago."""
-        return self._began_at is not None and self._bulk.is_active()
