@@ -26,8 +26,8 @@ def library() -> Path:
     """Return libfaketime's library; skip the test where there is none."""
     found = find_library()
     if found is None:
-        # A package of the system that only root can install. CI installs it, so there the tests always run.
-        pytest.skip("libfaketime is not installed: apt-get install libfaketime")  # reason: see above
+        # CI installs it, so there the tests always run.
+        pytest.skip("no libfaketime: apt-get install libfaketime")  # reason: only root can install it
     return found
 
 

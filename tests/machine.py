@@ -60,10 +60,10 @@ class Machine:
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 arguments = (folder / "cmdline").read_bytes()
-                told = arguments + (folder / "environ").read_bytes()
+                texts = arguments + (folder / "environ").read_bytes()
                 is_dead = (folder / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
             except OSError:
                 continue
-            if mark in told and not is_dead and int(folder.name) != os.getpid():
+            if mark in texts and not is_dead and int(folder.name) != os.getpid():
                 found[int(folder.name)] = arguments.replace(b"\0", b" ").decode()
         return found

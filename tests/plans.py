@@ -19,8 +19,8 @@ _BROAD = {"catalogue_id", "index_version", "job_id", "models"}
 #: From this number of rows on, PostgreSQL's estimate counts as a large part of a table.
 _MANY_ROWS = 10_000
 _LOOKUP = re.compile(r"(SCAN|SEARCH) (\S+)(.*)")
-#: The first or last entry of an index.
-_END_OF_INDEX = re.compile(r"SELECT (min|max)\([\w.]+\) AS \w+ \s*FROM \w+ \s*WHERE [\w.]+ = \S+\s*$")
+#: The first or last entry of an index, in a statement of this code with single spaces; never input.
+_END_OF_INDEX = re.compile(r"SELECT (?:min|max)\([\w.]+\) AS \w+ FROM \w+ WHERE [\w.]+ = \S+")
 _CONSTRAINT = re.compile(r"(\w+)[=<>]")
 
 
@@ -67,7 +67,9 @@ def _explain_sqlite(connection: Connection, statement: str, values: Any) -> list
         return []
     plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
     sorts = any("TEMP B-TREE" in line for line in plan)
-    stops_early = ("LIMIT" in statement and not sorts) or _END_OF_INDEX.match(statement) is not None
+    stops_early = ("LIMIT" in statement and not sorts) or _END_OF_INDEX.fullmatch(
+        " ".join(statement.split())
+    ) is not None
     return [line for line in plan if _reads_much(line, statement, stops_early)]
 
 

@@ -30,7 +30,7 @@ from tests.databases import open_migrated
 from web.app import create_app
 from web.services import EXTENSION, Services
 
-NOBODY = "redis://127.0.0.1:1/0"  # a port that nothing listens on
+CLOSED_BROKER = "redis://127.0.0.1:1/0"  # a port that nothing listens on
 IMAGE_ID = "0" * 32
 
 
@@ -78,7 +78,7 @@ class Shop:
 
 
 def open_shop(
-    folder: Path, redis_url: str = NOBODY, publisher: RecordingPublisher | None = None, **groups: Any
+    folder: Path, redis_url: str = CLOSED_BROKER, publisher: RecordingPublisher | None = None, **groups: Any
 ) -> Shop:
     """Make the shop in ``folder``; ``groups`` are groups of the settings."""
     settings = Settings(data_dir=folder, redis={"url": redis_url}, **groups)

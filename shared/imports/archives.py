@@ -37,8 +37,14 @@ _UNICODE_FIELD: Final = 0x7075
 #: Lengths of name, extra fields and comment in an entry of a zip's table of contents.
 _DIRECTORY_ENTRY: Final = struct.Struct("<28xHHH12x")
 _DIRECTORY_ENTRY_MARK: Final = b"PK\x01\x02"
-#: What zipfile raises for hostile bytes; the last two for versions and fields that it does not support.
-_ZIP_ERRORS: Final = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error)
+#: What zipfile raises for hostile bytes.
+_ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    OSError,
+    ValueError,
+    NotImplementedError,  # reason: zipfile raises it for versions and compressions that it does not support
+    struct.error,
+)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from shared.contracts import ProductIn
 from shared.contracts.product_ids import find_id_error
 from shared.contracts.stored import find_unstorable
 from shared.errors import ImageMissing, InvalidManifest
+from shared.imports.columns import FIELDS
 from shared.imports.find_manifest import find_manifest as find_manifest
 from shared.imports.folder_rows import BadFile, folder_records
 from shared.imports.mapping import joined
@@ -31,17 +32,7 @@ from shared.imports.values import (
     to_picture_name,
 )
 
-_PRODUCT_FIELDS: Final = (
-    "titles",
-    "title",
-    "category",
-    "categories",
-    "price",
-    "currency",
-    "url",
-    "tags",
-    "attributes",
-)
+_PRODUCT_FIELDS: Final = tuple(name for name in FIELDS if name not in ("product_id", "images"))
 #: Of lists and objects in attributes: deeper ones are an attack or a mistake.
 _MAX_DEPTH: Final = 16
 

@@ -45,7 +45,8 @@ _NOT_A_WORKBOOK: Final = (
 #: What zipfile, expat and our own reading of numbers raise over damaged workbooks.
 _UNREADABLE: Final = (
     *(zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, KeyError, ValueError, OverflowError),
-    *(NotImplementedError, RuntimeError, struct.error),
+    NotImplementedError,  # reason: zipfile raises it for versions and compressions that it does not support
+    *(RuntimeError, struct.error),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 from xml.parsers import expat
@@ -42,6 +43,15 @@ def hardened_parser() -> expat.XMLParserType:
     return parser
 
 
+def _parser(
+    start: Callable[[str, dict[str, str]], None], end: Callable[[str], None], add: Callable[[str], None]
+) -> expat.XMLParserType:
+    """Return a hardened parser with handlers of tags and text."""
+    parser = hardened_parser()
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, add
+    return parser
+
+
 class SharedReader:
     """The texts that cells of all sheets refer to."""
 
@@ -51,10 +61,7 @@ class SharedReader:
         self._parts: list[str] = []
         self._chars = 0
         self._is_text = self._is_phonetic = False
-        self.parser = hardened_parser()
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._add
+        self.parser = _parser(self._start, self._end, self._add)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         tag = tag.rpartition(":")[2]
@@ -96,10 +103,7 @@ class SheetReader:
         self._size = 0
         self._has_formula = False
         self._is_value = self._is_phonetic = False
-        self.parser = hardened_parser()
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._add
+        self.parser = _parser(self._start, self._end, self._add)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         tag = tag.rpartition(":")[2]

@@ -52,7 +52,7 @@ _SPECIAL = tuple(
 
 
 class HttpStatusError(Unreachable):
-    """The server answered, and with something else than what was asked for.
+    """The server answered with a status that is no success.
 
     Attributes:
         retry_after_s: seconds after which the server says to ask again, None where it says nothing.

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  files as people write them have long lines
-"""Each format, told by its content: files as the platforms' own pages describe them (case 04)."""
+"""Each format, recognised by its content: files as the platforms' own pages describe them (case 04)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PAIRS = ("--map", "product_id=Nr", "--map", "title=Text", "--map", "images=Foto1
 
 def site_of(shop: Shop) -> web_builders.Shop:
     """Return the web application over the data of a shop whose worker runs in this process."""
-    redis = shop.settings.redis.model_copy(update={"url": SecretStr(web_builders.NOBODY)})
+    redis = shop.settings.redis.model_copy(update={"url": SecretStr(web_builders.CLOSED_BROKER)})
     settings = shop.settings.model_copy(update={"redis": redis})
     publisher = web_builders.RecordingPublisher()
     return web_builders.Shop(create_app(settings, publisher=publisher), settings, publisher)

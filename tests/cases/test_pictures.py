@@ -46,7 +46,7 @@ def test_a_jpeg_without_its_end_mark_is_whole(options: dict[str, Any], missing: 
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.95, 0.99])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_a_jpeg_whose_pixels_are_cut_off_is_refused(share: float, options: dict[str, Any]) -> None:
-    """The control: what is missing there cannot be told from an end mark that is missing, but by decoding."""
+    """The control: only decoding shows whether pixels or just the end mark are missing."""
     data = saved(photo(256, 192), "JPEG", quality=90, **options)
     with pytest.raises(UndecodableImage, match=r"truncated|cut off"):
         decode(data[: int(share * len(data))], LIMITS)

@@ -96,25 +96,28 @@ def lane(database: Database) -> Iterator[CatalogueLane]:
         yield CatalogueLane(made, 10)
 
 
+def bare_product(catalogue_id: int, product_id: str) -> Product:
+    """Return a product's row that says nothing."""
+    return Product(
+        catalogue_id=catalogue_id,
+        product_id=product_id,
+        titles={},
+        category="",
+        categories={},
+        tags=[],
+        attributes={},
+        digest="",
+        updated_at=0.0,
+    )
+
+
 @pytest.fixture
 def products(database: Database) -> list[str]:
     CatalogueStore(database).create("shop")
     ids = [f"p{n}" for n in range(1, 5)]
     with database.write() as session:
         for product_id in ids:
-            session.add(
-                Product(
-                    catalogue_id=1,
-                    product_id=product_id,
-                    titles={},
-                    category="",
-                    categories={},
-                    tags=[],
-                    attributes={},
-                    digest="",
-                    updated_at=0.0,
-                )
-            )
+            session.add(bare_product(1, product_id))
     return ids
 
 

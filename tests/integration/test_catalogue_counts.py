@@ -10,21 +10,12 @@ from sqlalchemy import func, select
 from shared.catalogue.counts import CatalogueCounts
 from shared.database import Database
 from shared.database.tables import Catalogue, Image, Product
+from tests.compat.rows import bare_product
 
 
 def add_product(database: Database, catalogue: int, number: int, images: int) -> None:
     with database.write() as session:
-        product = Product(
-            catalogue_id=catalogue,
-            product_id=f"p{number}",
-            titles={},
-            category="",
-            categories={},
-            tags=[],
-            attributes={},
-            digest="",
-            updated_at=1.0,
-        )
+        product = bare_product(catalogue, f"p{number}")
         session.add(product)
         session.flush()
         for position in range(images):

@@ -29,7 +29,7 @@ from tests.web_builders import Shop, open_shop, upload
 from vitrine_client import Vitrine
 from worker.maintenance.sweeper import build_sweeper
 
-NOBODY = "00000000-0000-0000-0000-000000000000"
+NO_QUERY = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_nothing_personal_is_kept(shop: Shop) -> None:
         ({"object": 1}, 422),
         ({"object": -1}, 422),
         ({"kind": "bought"}, 422),
-        ({"query_id": NOBODY}, 404),
+        ({"query_id": NO_QUERY}, 404),
         ({"query_id": "x"}, 422),
         ({"person": "me"}, 422),
     ],
@@ -144,7 +144,7 @@ def test_two_at_the_same_moment_make_one_row(database: Database) -> None:
     with database.write() as session:
         session.add(Catalogue(name="shop", currency="EUR", created_at=now_s()))
     feedback = CheckedFeedback(
-        FeedbackIn(query_id=NOBODY, product_id="p", kind="click"), 1, 1, 0.9, None, None
+        FeedbackIn(query_id=NO_QUERY, product_id="p", kind="click"), 1, 1, 0.9, None, None
     )
     ledger, found = FeedbackRepository(database), []
     barrier = threading.Barrier(4)
@@ -259,8 +259,8 @@ def test_one_answer_for_each_object() -> None:
     def given(number: int, kind: str, product: str, photo: bool = True) -> FeedbackOut:
         return FeedbackOut.model_validate(
             {
-                "id": number, "query_id": NOBODY, "product_id": product, "kind": kind, "object": 0, "rank": 1,
-                "score": 0.5, "box": None, "photo": photo, "created_at": "2026-01-01T00:00:00Z",
+                "id": number, "query_id": NO_QUERY, "product_id": product, "kind": kind, "object": 0,
+                "rank": 1, "score": 0.5, "box": None, "photo": photo, "created_at": "2026-01-01T00:00:00Z",
             }
         )  # fmt: skip
 
@@ -278,7 +278,7 @@ def test_a_closed_server_is_said_by_the_client(tmp_path: Path) -> None:
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     with Vitrine(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(Refused, match="ENABLED"):
-        client.say(NOBODY, "chair-1", "click")
+        client.say(NO_QUERY, "chair-1", "click")
     server.shutdown()
     serving.join()
     server.server_close()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.servers import PATIENCE_S, free_port, wait_for
-from tests.web_builders import NOBODY, picture
+from tests.web_builders import CLOSED_BROKER, picture
 
 pytestmark = pytest.mark.services
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_migrations_web_and_maintenance_make_private_files(tmp_path: Path, exist
     environment = {
         **os.environ,
         "VITRINE_DATA_DIR": str(data),
-        "VITRINE_REDIS__URL": NOBODY,
+        "VITRINE_REDIS__URL": CLOSED_BROKER,
         "VITRINE_WEB__PORT": str(port),
         "VITRINE_SWEEP__INTERVAL_S": "0.1",
     }

@@ -107,7 +107,7 @@ def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
     def embed_late(stages: ProductStages, batch: Batch) -> None:
         if not done and "p0" in {item.product_id for item in batch.items}:
             done.append(True)
-            shop.put_drawn("p0", 0, category="Moved meanwhile")
+            shop.put_drawn("p0", 0, category="Moved concurrently")
             shop.delete("p1")
         embed(stages, batch)
 
@@ -130,7 +130,7 @@ def test_what_changes_between_reading_and_writing_a_chunk_is_right_in_the_end(
     if job == "reprocess":
         shop.done(shop.promote())
     shop.rows()
-    assert shop.found(0, category="Moved meanwhile") == (["p0"] if guarded else [])
+    assert shop.found(0, category="Moved concurrently") == (["p0"] if guarded else [])
 
 
 def only_finish(context: Any, claim: Any, source: Any, since: int, complete: Any) -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.servers import PATIENCE_S, free_port, wait_for
-from tests.web_builders import NOBODY, open_shop, picture
+from tests.web_builders import CLOSED_BROKER, open_shop, picture
 
 pytestmark = pytest.mark.services
 ROOT = Path(__file__).parents[2]
@@ -36,11 +36,11 @@ CHUNKED = b"POST /v1/searches HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: 
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """Where gunicorn listens, started as in production with few threads."""
     folder = tmp_path_factory.mktemp("slow")
-    open_shop(folder / "data", NOBODY)
+    open_shop(folder / "data", CLOSED_BROKER)
     port = free_port()
     settings = {
         "VITRINE_DATA_DIR": str(folder / "data"),
-        "VITRINE_REDIS__URL": NOBODY,
+        "VITRINE_REDIS__URL": CLOSED_BROKER,
         "VITRINE_WEB__PORT": str(port),
         "VITRINE_WEB__THREADS": str(THREADS),
     }

@@ -126,7 +126,7 @@ def test_the_end_of_a_job_is_told_signed_with_the_secret(
     claim = desk.claim()
     assert claim is not None
     desk.finish(claim)
-    jobs.cancel(jobs.create(JobKind.REBUILD, "shop").id)  # nobody asked for this event
+    jobs.cancel(jobs.create(JobKind.REBUILD, "shop").id)  # no webhook has this event
     send_all(sender(database))
     assert [(e["event"], e["data"]["state"]) for e in receiver.events] == [
         ("job.paused", "paused"),
