@@ -134,7 +134,7 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         catalogue=CatalogueStore(database),
         window=ShopWindow(database),
         store=store,
-        disk=DiskGuard(store, settings.data_dir, settings.images.min_free_bytes),
+        disk=DiskGuard(store.folder, settings.data_dir, settings.images.min_free_bytes),
         publisher=publisher or TaskPublisher(settings.redis_url),
         presence=Presence(database),
         broker=BrokerHealth(settings.redis_url),

@@ -128,6 +128,8 @@ class SearchRepository:
         idempotency: Idempotent | None,
     ) -> AcceptedRequest:
         options_json = _to_json(options)
+        # Read before the transaction, whose lock a shopper may have to wait for.
+        now = now_s()
         with self._database.write_connection() as connection:
             if idempotency is not None:
                 earlier = find_earlier_request(connection, _SCOPE, idempotency)
@@ -140,7 +142,6 @@ class SearchRepository:
             for field, ids in (("product_id", searched), ("like", options.like), ("unlike", options.unlike)):
                 if ids:
                     _require_products(connection, id_, ids, field)
-            now = now_s()
             search: dict[str, Any] = {
                 "id": new_id,
                 "state": SearchState.QUEUED,

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, NotFound, StorageUnavailable
-from shared.storage.image_names import RENDITIONS_PX, rendition_name
+from shared.storage.image_store import RENDITIONS_PX, rendition_name
 from web.api.openapi import Parameter, operation
 from web.services import services
 

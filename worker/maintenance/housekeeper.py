@@ -20,8 +20,7 @@ from shared.searches.feedback import PHOTOS, FeedbackRepository
 from shared.searches.metrics import SearchMetricsRepository
 from shared.searches.queue import SearchQueue
 from shared.settings import Settings
-from shared.storage.image_names import SHARDS
-from shared.storage.image_store import ImageStore
+from shared.storage.image_store import SHARDS, ImageStore
 from worker.maintenance.webhook_sender import WebhookSender
 
 log = logging.getLogger(__name__)
