@@ -69,7 +69,13 @@ def patterns() -> Iterator[Used]:
 
 
 def _patterns_of(path: Path) -> Iterator[Used]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    # Each process of pytest reads all files when it collects; most have no pattern.
+    if "re." not in text:
+        return
+    tree = ast.parse(text)
+    if not any(isinstance(node, ast.Import) and node.names[0].name == "re" for node in tree.body):
+        return
     named = {
         id(node.value): ast.unparse(target)
         for node in ast.walk(tree)

@@ -24,7 +24,7 @@ from shared.database import Database
 from shared.health.presence import Presence
 from shared.jobs.dry_runs import DryRuns
 from shared.jobs.repository import JobRepository
-from shared.sandbox import PictureSandbox
+from shared.sandbox.pool import PictureSandbox
 from shared.searches.feedback import FeedbackRepository
 from shared.searches.history import SearchHistory
 from shared.searches.metrics import SearchMetricsRepository

@@ -20,7 +20,7 @@ from shared.errors import (
     UnknownProduct,
     VitrineError,
 )
-from shared.sandbox import PictureSandbox
+from shared.sandbox.pool import PictureSandbox
 from shared.searches.queue import Claim
 from shared.storage.image_store import ImageStore
 from worker.indexes.versions import live_index

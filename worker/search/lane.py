@@ -21,7 +21,7 @@ from shared.database import Database
 from shared.database.clock import now_s
 from shared.errors import IndexMissing, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.filters import Filter
-from shared.sandbox import PictureSandbox
+from shared.sandbox.pool import PictureSandbox
 from shared.searches.outcomes import SearchOutcome, search_outcomes
 from shared.searches.queue import Claim, SearchQueue
 from shared.storage.image_store import ImageStore
