@@ -88,6 +88,10 @@ lock: $(DEV_STAMP) ## Resolve requirements/*.in into the lock files
 words: $(DEV_STAMP) ## Collect the pages' texts, and compile the translations in web/locales
 	@$(BIN)/python bin/words.py
 
+.PHONY: clients
+clients: $(DEV_STAMP) ## Build the TypeScript client and the widget; needs npm
+	@$(BIN)/python bin/clients.py
+
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .vitrine stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.* htmlcov
