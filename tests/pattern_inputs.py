@@ -15,7 +15,7 @@ from re import _parser
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("web", "shared", "worker", "cli", "vitrine_client", "training", "bin")
+PACKAGES = ("web", "shared", "worker", "cli", "clients", "training", "bin")
 #: Names of our own models and their layers, a template of the Milvus wheel, this repository's own texts and
 #: word list: never what a caller sends.
 NOT_FOR_INPUT = (
