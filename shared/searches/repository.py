@@ -98,6 +98,7 @@ class SearchRepository:
         source: SearchSource,
         *,
         search_id: str | None = None,
+        owner: str | None = None,
         ttl_s: int,
         idempotency: Idempotent | None = None,
     ) -> AcceptedRequest:
@@ -105,6 +106,7 @@ class SearchRepository:
 
         Args:
             search_id: a new UUID, if the caller needs it in advance.
+            owner: hash of the key or visitor that makes it; None: the owner of the server.
             ttl_s: seconds until the search expires.
 
         Raises:
@@ -113,10 +115,10 @@ class SearchRepository:
         """
         new_id = search_id or str(uuid.uuid4())
         try:
-            return self._accept(catalogue, options, source, new_id, ttl_s, idempotency)
+            return self._accept(catalogue, options, source, new_id, owner, ttl_s, idempotency)
         except IntegrityError:
             # A concurrent request with the same new key has committed.
-            return self._accept(catalogue, options, source, new_id, ttl_s, idempotency)
+            return self._accept(catalogue, options, source, new_id, owner, ttl_s, idempotency)
 
     def _accept(
         self,
@@ -124,6 +126,7 @@ class SearchRepository:
         options: SearchOptions,
         source: SearchSource,
         new_id: str,
+        owner: str | None,
         ttl_s: int,
         idempotency: Idempotent | None,
     ) -> AcceptedRequest:
@@ -149,6 +152,7 @@ class SearchRepository:
                 "query_key": source.query_key,
                 "more_photos": list(source.more_photos) or None,
                 "product_id": source.product_id,
+                "owner": owner,
                 "created_at": now,
                 "published_at": now,
                 "expires_at": now + ttl_s,

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from datetime import datetime
 
-from flask import Blueprint, Response, g, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
 from shared.broker.result_channel import Notification
@@ -24,6 +24,9 @@ from shared.searches.repository import SearchSource
 from web.api.openapi import Parameter, operation
 from web.api.waiting import explain_wait
 from web.http.bodies import parse_model, read_files, read_form, read_idempotency, read_json
+from web.http.principals import current_principal
+from web.http.rate_limits import limit_search
+from web.http.scope import require_catalogue, require_search
 from web.http.url_fetches import fetch_query_image
 from web.i18n.money import current_rates
 from web.services import Services, services
@@ -106,7 +109,8 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
     elif request.mimetype == "multipart/form-data":
         options = parse_model(SearchOptions, read_form(lists=("box", "like", "unlike")))
         photos = read_files("image", MAX_PHOTOS)
-        source = _store_photos(parts, _validate(parts, options), photos)
+        options = _validate(parts, options)
+        source = _store_photos(parts, options, photos)
     else:
         raise UnsupportedFormat(
             "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
@@ -115,6 +119,7 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
         options.catalogue,
         options,
         source,
+        owner=current_principal().owner,
         ttl_s=parts.settings.search.result_ttl_s,
         idempotency=read_idempotency(options, repr(source)),
     )
@@ -128,14 +133,9 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
 
 
 def _enforce_limits(parts: Services) -> None:
-    """Raise Overloaded if an address searches too often or too many searches are waiting."""
+    """Raise Overloaded if an address searches too often, or too many searches are waiting."""
     parts.disk.require_space()
-    wait_s = parts.rate.count(request.remote_addr or "")
-    if wait_s is not None:
-        SEARCHES_REFUSED.inc()
-        g.retry_after_s = wait_s
-        limit = parts.settings.web.searches_per_minute
-        raise Overloaded(f"More than {limit} searches per minute came from your address. Try again later.")
+    limit_search(current_principal())
     waiting = parts.searches.count_waiting()
     if waiting >= parts.settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
@@ -172,7 +172,9 @@ def _resolve_next_page(
             f"A further page takes only after, top_k, locale and currency. Remove {others[0]}.",
             others[0],
         )
-    first = parts.searches.load_earlier(read_cursor(after).search)
+    first_id = read_cursor(after).search
+    require_search(current_principal(), first_id)
+    first = parts.searches.load_earlier(first_id)
     if first.state != "succeeded":
         raise InvalidInput("The search of the first page did not succeed.", "after")
     chosen = {name: getattr(body, name) for name in body.model_fields_set}
@@ -194,6 +196,7 @@ def _store_photos(parts: Services, options: SearchOptions, photos: list[bytes]) 
 
 def _find_source(parts: Services, query_id: str) -> SearchSource:
     """Return the source of an earlier search by photo."""
+    require_search(current_principal(), query_id)
     earlier = parts.searches.load_earlier(query_id)
     key = earlier.source.query_key
     if key is None:
@@ -204,7 +207,13 @@ def _find_source(parts: Services, query_id: str) -> SearchSource:
 
 
 def _validate(parts: Services, options: SearchOptions) -> SearchOptions:
-    """Return the options; raise InvalidInput for a wrong top_k, currency, filter or boost."""
+    """Return the options with their catalogue.
+
+    Raises:
+        InvalidInput: a wrong top_k, currency, filter or boost, or no catalogue where there are several.
+        UnknownCatalogue: the key may not access the catalogue.
+    """
+    options = _choose_catalogue(options)
     limit = parts.settings.search.top_k_max
     if options.top_k > limit:
         raise InvalidInput(f"top_k: at most {limit} hits per group.", "top_k")
@@ -217,6 +226,19 @@ def _validate(parts: Services, options: SearchOptions) -> SearchOptions:
         parse(options.filter)
     for boost in options.boosts or ():
         parse(boost.filter)
+    return options
+
+
+def _choose_catalogue(options: SearchOptions) -> SearchOptions:
+    """Return the options with the only catalogue of the key, if they name none."""
+    principal = current_principal()
+    if "catalogue" not in options.model_fields_set:
+        if principal.only_catalogue is not None:
+            return options.model_copy(update={"catalogue": principal.only_catalogue})
+        if principal.catalogues:
+            names = ", ".join(sorted(principal.catalogues))
+            raise InvalidInput(f"Name the catalogue to search. This key is for: {names}.", "catalogue")
+    require_catalogue(principal, options.catalogue)
     return options
 
 
