@@ -32,6 +32,7 @@ from shared.health.presence import Presence
 from shared.jobs.dry_runs import DryRuns
 from shared.jobs.repository import JobRepository
 from shared.money.rates import RatesBook
+from shared.searches.deletion import SearchDeletion
 from shared.searches.feedback import FeedbackRepository
 from shared.searches.history import SearchHistory
 from shared.searches.metrics import SearchMetricsRepository
@@ -132,6 +133,7 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         settings=settings,
         database=database,
         searches=SearchRepository(database),
+        search_deletion=SearchDeletion(database),
         search_history=SearchHistory(database),
         search_metrics=SearchMetricsRepository(database),
         feedback=FeedbackRepository(database),

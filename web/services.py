@@ -29,6 +29,7 @@ from shared.health.presence import Presence
 from shared.jobs.dry_runs import DryRuns
 from shared.jobs.repository import JobRepository
 from shared.sandbox import PictureSandbox
+from shared.searches.deletion import SearchDeletion
 from shared.searches.feedback import FeedbackRepository
 from shared.searches.history import SearchHistory
 from shared.searches.metrics import SearchMetricsRepository
@@ -58,6 +59,7 @@ class Services:
     settings: Settings
     database: Database
     searches: SearchRepository
+    search_deletion: SearchDeletion
     search_history: SearchHistory
     search_metrics: SearchMetricsRepository
     feedback: FeedbackRepository

@@ -19,6 +19,7 @@ class Principal:
         owner: hash that its searches carry; None: the owner of the server, who may read all searches.
         catalogues: the only ones that it may access; None: all.
         key: its API key row, if it has one.
+        is_visitor: a shopper on the public storefront, without a key.
     """
 
     role: Role
@@ -26,6 +27,7 @@ class Principal:
     owner: str | None = None
     catalogues: frozenset[str] | None = None
     key: KeyRecord | None = None
+    is_visitor: bool = False
 
     @property
     def is_publishable(self) -> bool:
@@ -59,6 +61,12 @@ def principal_of_key(key: KeyRecord) -> Principal:
     """Return the principal of a live API key."""
     owner = owner_hash(f"key:{key.prefix}")
     return Principal(key.role, f"key:{key.prefix}", owner, key.catalogues, key)
+
+
+def visitor(token: str, catalogues: frozenset[str]) -> Principal:
+    """Return the principal of a shopper whose cookie has this random text."""
+    owner = owner_hash(f"visitor:{token}")
+    return Principal(Role.SEARCH, f"visitor:{owner[:8]}", owner, catalogues, is_visitor=True)
 
 
 def owner_hash(secret: str) -> str:

@@ -13,7 +13,13 @@ from shared.database.tables import Catalogue, Feedback, Image, Job, Product, Sea
 # Built at import: constructing a statement costs more than executing it, and polls of searches use these.
 _ID: BindParameter[str | int] = bindparam("id")
 _SEARCH = (
-    select(display_name.label("catalogue"), Search.owner, Search.photo_shared)
+    select(
+        display_name.label("catalogue"),
+        Search.owner,
+        Search.photo_owner,
+        Search.photo_shared,
+        Search.query_key.is_not(None),
+    )
     .join(Catalogue, Catalogue.id == Search.catalogue_id)
     .where(Search.id == _ID)
 )
@@ -30,11 +36,13 @@ _FEEDBACK = (
 
 
 class SearchOwner(NamedTuple):
-    """The catalogue of a search, and the hash of the key or visitor that made it."""
+    """The catalogue of a search, and hashes of the keys or visitors that made it and sent its photo."""
 
     catalogue: str
     owner: str | None
+    photo_owner: str | None
     photo_shared: bool
+    has_photo: bool
 
 
 class Tenancy:

@@ -38,7 +38,8 @@ def get_image(image_id: str) -> AnyResponse:
     key = services().catalogue.image_key(image_id)
     answer = Response(_load_rendition(key, int(size)), mimetype="image/webp")
     # The id is derived from the content, so the bytes at an address never change.
-    scope = "public" if services().settings.web.api_key is None else "private"
+    is_public = services().settings.web.api_key is None or current_principal().is_visitor
+    scope = "public" if is_public else "private"
     answer.headers["Cache-Control"] = f"{scope}, max-age={_YEAR_S}, immutable"
     answer.set_etag(f"{key}-{size}")
     if current_principal().is_publishable:

@@ -26,7 +26,14 @@ from web.api.waiting import explain_wait
 from web.http.bodies import parse_model, read_files, read_form, read_idempotency, read_json
 from web.http.principals import current_principal
 from web.http.rate_limits import limit_search
-from web.http.scope import require_catalogue, require_search
+from web.http.scope import (
+    may_read_photo,
+    owns_photo,
+    require_catalogue,
+    require_result,
+    require_search,
+    unknown_search,
+)
 from web.http.url_fetches import fetch_query_image
 from web.i18n.money import current_rates
 from web.services import Services, services
@@ -93,11 +100,12 @@ def answer_search(accepted: AcceptedRequest) -> Response:
     return answer
 
 
-def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
+def accept_search(body: SearchRequest | None = None, *, by_link: bool = False) -> AcceptedRequest:
     """Store the photos, commit the search and publish its task; an accepted search is never lost.
 
     Args:
         body: a search without an upload, such as that of a page's form; None: the body of the HTTP request.
+        by_link: it may repeat a search of another shopper, whose link was shared; the photo stays hidden.
 
     Raises:
         VitrineError: the request is invalid or refused; nothing was accepted.
@@ -105,7 +113,7 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
     parts = services()
     _enforce_limits(parts)
     if body is not None or request.mimetype == "application/json":
-        options, source = _resolve_source(parts, body or parse_model(SearchRequest, read_json()))
+        options, source = _resolve_source(parts, body or parse_model(SearchRequest, read_json()), by_link)
     elif request.mimetype == "multipart/form-data":
         options = parse_model(SearchOptions, read_form(lists=("box", "like", "unlike")))
         photos = read_files("image", MAX_PHOTOS)
@@ -142,9 +150,13 @@ def _enforce_limits(parts: Services) -> None:
         raise Overloaded(f"{waiting} searches are already waiting. Try again shortly.")
 
 
-def _resolve_source(parts: Services, body: SearchRequest) -> tuple[SearchOptions, SearchSource]:
+def _resolve_source(
+    parts: Services, body: SearchRequest, by_link: bool
+) -> tuple[SearchOptions, SearchSource]:
     """Return options and source of a search without an upload."""
+    require = require_result if by_link else require_search
     if body.after is not None:
+        require(current_principal(), read_cursor(body.after).search)
         return _resolve_next_page(parts, body, body.after)
     sources = [name for name in _SOURCES if getattr(body, name) is not None]
     if len(sources) > 1 or not (sources or body.like):
@@ -152,6 +164,7 @@ def _resolve_source(parts: Services, body: SearchRequest) -> tuple[SearchOptions
     given = body.model_dump(exclude=set(_SOURCES), exclude_unset=True)
     options = _validate(parts, SearchOptions.model_validate(given))
     if body.query_id is not None:
+        require(current_principal(), body.query_id)
         source = _find_source(parts, body.query_id)
         # A box refers to the first photo only, so the others are left out.
         return options, source if body.box is None else replace(source, more_photos=())
@@ -172,9 +185,7 @@ def _resolve_next_page(
             f"A further page takes only after, top_k, locale and currency. Remove {others[0]}.",
             others[0],
         )
-    first_id = read_cursor(after).search
-    require_search(current_principal(), first_id)
-    first = parts.searches.load_earlier(first_id)
+    first = parts.searches.load_earlier(read_cursor(after).search)
     if first.state != "succeeded":
         raise InvalidInput("The search of the first page did not succeed.", "after")
     chosen = {name: getattr(body, name) for name in body.model_fields_set}
@@ -196,7 +207,6 @@ def _store_photos(parts: Services, options: SearchOptions, photos: list[bytes]) 
 
 def _find_source(parts: Services, query_id: str) -> SearchSource:
     """Return the source of an earlier search by photo."""
-    require_search(current_principal(), query_id)
     earlier = parts.searches.load_earlier(query_id)
     key = earlier.source.query_key
     if key is None:
@@ -237,7 +247,7 @@ def _choose_catalogue(options: SearchOptions) -> SearchOptions:
             return options.model_copy(update={"catalogue": principal.only_catalogue})
         if principal.catalogues:
             names = ", ".join(sorted(principal.catalogues))
-            raise InvalidInput(f"Name the catalogue to search. This key is for: {names}.", "catalogue")
+            raise InvalidInput(f"Name the catalogue to search. You may search: {names}.", "catalogue")
     require_catalogue(principal, options.catalogue)
     return options
 
@@ -291,10 +301,32 @@ def cancel_search(task_id: str) -> Response:
     return jsonify(services().searches.cancel(task_id).model_dump(mode="json"))
 
 
-@blueprint.get("/v1/searches/<task_id>/image")
+@blueprint.delete("/v1/searches/<task_id>")
+@operation(
+    "Delete a search with its photo, vectors and repetitions; its address then answers 410",
+    "Searches",
+    {204: None},
+    errors=(401, 404, 410),
+)
+def delete_search(task_id: str) -> tuple[str, int]:
+    delete_own_search(task_id)
+    return "", 204
+
+
+def delete_own_search(search_id: str) -> None:
+    """Delete a search; also the photo and what repeats it, if the caller sent the photo."""
+    parts = services()
+    with_photo = owns_photo(current_principal(), search_id)
+    for photo in parts.search_deletion.delete(search_id, with_photo=with_photo):
+        parts.store.delete(photo.key, photo.kind)
+
+
+@blueprint.get("/v1/searches/<search_id>/image")
 @operation("Get the photo of a search", "Searches", {200: "image/jpeg"}, errors=(404, 410))
-def get_search_photo(task_id: str) -> Response:
-    data = load_query_photo(task_id)
+def get_search_photo(search_id: str) -> Response:
+    if not may_read_photo(current_principal(), search_id):
+        raise unknown_search(search_id)
+    data = load_query_photo(search_id)
     if data is None:
         raise NotFound("That search was by product and has no photo.")
     answer = Response(data, mimetype="image/jpeg")

@@ -15,7 +15,7 @@ from shared.access.wrong_keys import WrongKeys
 from shared.database.clock import to_datetime
 from shared.errors import Overloaded, Refused, Unauthorized
 from shared.settings import Settings
-from web.http import cors, sessions
+from web.http import cors, sessions, visitors
 from web.http.roles import Access
 from web.services import services
 
@@ -68,6 +68,8 @@ def authenticate(access: Access, credential: Credential | None, settings: Settin
         return ANYONE_LOCAL
     if sessions.is_valid(settings, request.cookies.get(sessions.COOKIE, "")):
         return SERVER_OWNER
+    if credential is None and access.for_visitors and settings.web.public_catalogues:
+        return visitors.identify(settings.web.public_catalogues)
     if credential is not None:
         cors.allow(services().key_ring.live_origins())
         _count(services().wrong_keys)
@@ -78,6 +80,8 @@ def authenticate(access: Access, credential: Credential | None, settings: Settin
 def require_role(access: Access, principal: Principal) -> None:
     """Raise Refused if the role of the principal is too low for an endpoint."""
     role = access.role
+    if principal.is_visitor:
+        return  # it was identified because the endpoint is for visitors
     if role is None or not principal.role.includes(role):
         raise Refused(
             f"This key has the role `{principal.role}`, and this call needs `{role}`. Use another key."

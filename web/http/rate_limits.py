@@ -40,6 +40,8 @@ def limit_search(principal: Principal) -> None:
     """
     if principal.key is not None and principal.key.per_minute is not None and not principal.is_publishable:
         return
+    if principal.is_visitor:
+        _limit_visitor(principal)
     state = services().rate.measure(network_of(request.remote_addr or ""))
     _note(state)
     if state.is_exceeded:
@@ -48,6 +50,16 @@ def limit_search(principal: Principal) -> None:
         raise Overloaded(
             f"More than {state.limit} searches per minute came from your address. Try again later."
         )
+
+
+def _limit_visitor(principal: Principal) -> None:
+    per_minute = services().settings.web.visitor_searches_per_minute
+    state = services().key_rate.measure(principal.label, per_minute)
+    _note(state)
+    if state.is_exceeded:
+        SEARCHES_REFUSED.inc()
+        g.retry_after_s = state.reset_s
+        raise Overloaded(f"You have searched {per_minute} times in a minute. Wait {state.reset_s} seconds.")
 
 
 def add_headers(response: Response) -> None:

@@ -16,16 +16,20 @@ class Access:
         role: minimum role; None: open to anyone, because it holds no data.
         is_whole: it is about the whole system, so keys that are bound to catalogues may not call it.
         takes_key_in_url: it serves pictures, for which an ``<img>`` element cannot send a header.
+        for_visitors: shoppers may call it without a key, for the catalogues of ``VITRINE_WEB__PUBLIC``.
     """
 
     role: Role | None
     is_whole: bool = False
     takes_key_in_url: bool = False
+    for_visitors: bool = False
 
 
 OPEN: Final = Access(None)
 SEARCH: Final = Access(Role.SEARCH)
+OWN_SEARCH: Final = Access(Role.SEARCH, for_visitors=True)
 CATALOGUE: Final = Access(Role.CATALOGUE)
+SHOPPER: Final = Access(Role.CATALOGUE, for_visitors=True)
 OPERATE: Final = Access(Role.OPERATE)
 SYSTEM: Final = Access(Role.OPERATE, is_whole=True)
 OWNER: Final = Access(Role.OWNER)
@@ -47,21 +51,24 @@ ACCESS: Final[dict[str, Access]] = {
     "sign_in.sign_in_with_key": OPEN,
     "sign_in.sign_out": OPEN,
     # Searches and products of one catalogue.
-    "searches.create_search": SEARCH,
-    "searches.poll_search": SEARCH,
-    "searches.cancel_search": SEARCH,
-    "searches.get_search_photo": SEARCH,
-    "events.stream_search_events": SEARCH,
-    "feedback.add_feedback": SEARCH,
+    "searches.create_search": OWN_SEARCH,
+    "searches.poll_search": OWN_SEARCH,
+    "searches.cancel_search": OWN_SEARCH,
+    "searches.delete_search": OWN_SEARCH,
+    "searches.get_search_photo": OWN_SEARCH,
+    "events.stream_search_events": OWN_SEARCH,
+    "feedback.add_feedback": OWN_SEARCH,
     "similar.search_similar": SEARCH,
     "catalogues.get_product": SEARCH,
-    "images.get_image": Access(Role.SEARCH, takes_key_in_url=True),
+    "images.get_image": Access(Role.SEARCH, takes_key_in_url=True, for_visitors=True),
     # The shopper's pages.
-    "pages.shopper.show_start": CATALOGUE,
-    "pages.shopper.create_search": CATALOGUE,
-    "pages.shopper.show_search": CATALOGUE,
-    "pages.shopper.show_part": CATALOGUE,
-    "pages.products.show_product": CATALOGUE,
+    "pages.shopper.show_start": SHOPPER,
+    "pages.shopper.create_search": SHOPPER,
+    "pages.shopper.show_search": SHOPPER,
+    "pages.shopper.show_part": SHOPPER,
+    "pages.products.show_product": SHOPPER,
+    "pages.own_search.delete_search": SHOPPER,
+    "pages.own_search.set_photo_sharing": SHOPPER,
     # Products, imports and jobs.
     "catalogues.list_catalogues": CATALOGUE,
     "catalogues.get_catalogue": CATALOGUE,

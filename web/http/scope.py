@@ -38,7 +38,35 @@ def require_search(principal: Principal, search_id: str) -> None:
         return
     found = services().tenancy.of_search(search_id)
     if found is not None and not (principal.owns(found.owner) and principal.may_access(found.catalogue)):
-        raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it expired long ago.")
+        raise unknown_search(search_id)
+
+
+def unknown_search(search_id: str) -> UnknownTask:
+    """Return the error for an id that was never issued."""
+    return UnknownTask(f"There is no task {search_id!r}: it was never issued, or it expired long ago.")
+
+
+def require_result(principal: Principal, search_id: str) -> None:
+    """Raise UnknownTask if the principal may not see the hits of a search, as by a shared link."""
+    if principal.catalogues is None:
+        return
+    found = services().tenancy.of_search(search_id)
+    if found is not None and not principal.may_access(found.catalogue):
+        raise unknown_search(search_id)
+
+
+def may_read_photo(principal: Principal, search_id: str) -> bool:
+    """Return whether the principal may see the photo of a search: its own, or one that was shared."""
+    found = services().tenancy.of_search(search_id)
+    if found is None or principal.owns(found.photo_owner):
+        return True  # an unknown search has none
+    return found.photo_shared and principal.may_access(found.catalogue)
+
+
+def owns_photo(principal: Principal, search_id: str) -> bool:
+    """Return whether the principal sent the photo of a search, and may delete or share it."""
+    found = services().tenancy.of_search(search_id)
+    return found is not None and principal.owns(found.photo_owner)
 
 
 def _require_job(principal: Principal, job_id: str) -> None:
@@ -68,7 +96,7 @@ def _may_access(principal: Principal, catalogue: str | None) -> bool:
 _CHECKS: Final[dict[str, Callable[[Principal, Any], None]]] = {
     "catalogue": require_catalogue,
     "task_id": require_search,
-    "search_id": require_search,
+    "search_id": require_result,
     "job_id": _require_job,
     "image_id": _require_image,
     "feedback_id": _require_feedback,

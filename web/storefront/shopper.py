@@ -18,6 +18,7 @@ from web.http.security import creates_work
 from web.i18n import reader
 from web.services import services
 from web.storefront.answers import DEMO, build_answer, load_photo
+from web.storefront.own_search import own_photo
 from web.storefront.refining import LIKELY, SORTS, read_search_form, read_sort
 from web.storefront.scripts import MODULES, script_texts
 
@@ -52,7 +53,7 @@ def create_search() -> AnyResponse:
     The answer is a redirect to the result, or JSON with its address for scripts.
     """
     by_form = request.mimetype == "application/x-www-form-urlencoded"
-    accepted = accept_search(read_search_form() if by_form else None)
+    accepted = accept_search(read_search_form() if by_form else None, by_link=by_form)
     kept: dict[str, Any] = {name: request.form[name] for name in ("of", "sort") if request.form.get(name)}
     address = url_for("pages.shopper.show_search", search_id=accepted.id, **kept)
     if request.accept_mimetypes.best == "application/json":
@@ -115,4 +116,5 @@ def _result_context(status: TaskStatus) -> dict[str, object]:
         "likely": LIKELY,
         "thumbnail_px": THUMBNAIL_PX,
         "sharp_px": SHARP_PX,
+        "own_photo": own_photo(status.id),
     }

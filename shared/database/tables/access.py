@@ -1,4 +1,4 @@
-"""Tables of access control: API keys, and searches that their owner deleted."""
+"""Tables of access control: API keys, sessions, the audit log, and searches that their owner deleted."""
 
 from __future__ import annotations
 
@@ -35,3 +35,32 @@ class DeletedSearch(Base):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     deleted_at: Mapped[float] = mapped_column(index=True)
+
+
+class SessionRow(Base):
+    """A signed-in browser; its cookie has a random text of which only the digest is stored."""
+
+    __tablename__ = "sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    # What it signed in with, such as ``key:k3j8w2xa``; ended with it.
+    credential: Mapped[str] = mapped_column(String(80))
+    address: Mapped[str] = mapped_column(String(64))
+    browser: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[float] = mapped_column(index=True)
+    seen_at: Mapped[float]
+
+
+class AuditEntry(Base):
+    """A sign-in, a refusal or a change; rows are never updated."""
+
+    __tablename__ = "audit_entries"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[float] = mapped_column(index=True)
+    actor: Mapped[str] = mapped_column(String(80))
+    address: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(80))
+    object: Mapped[str] = mapped_column(String(400))
+    outcome: Mapped[int]  # HTTP status
+    request_id: Mapped[str] = mapped_column(String(64))

@@ -25,6 +25,8 @@ class Search(Base):
     product_id: Mapped[str | None] = mapped_column(String(128))
     # Hash of the key or visitor that made it: shared/access/principal.py; null: the owner of the server.
     owner: Mapped[str | None] = mapped_column(String(32))
+    # Hash of the key or visitor that sent its photo, which a repeated search keeps.
+    photo_owner: Mapped[str | None] = mapped_column(String(32))
     # Whether others who have the address of the search see its photo too.
     photo_shared: Mapped[bool] = mapped_column(default=False, server_default=false())
     attempts: Mapped[int] = mapped_column(default=0)
