@@ -9,6 +9,8 @@ from shared.errors import Expired, InvalidInput
 from shared.filters import parse
 from shared.searches.cursors import read_cursor
 from shared.searches.repository import SearchSource
+from web.http.principals import current_principal
+from web.http.scope import require_catalogue, require_result, require_search
 from web.http.url_fetches import fetch_query_image
 from web.i18n.money import current_rates
 from web.services import Services
@@ -18,9 +20,15 @@ _SOURCES = ("image_url", "product_id", "query_id")
 _PAGE_FIELDS = {"after", "top_k", "locale", "currency"}
 
 
-def resolve_source(parts: Services, body: SearchRequest) -> tuple[SearchOptions, SearchSource]:
-    """Return options and source of a search without an upload."""
+def resolve_source(parts: Services, body: SearchRequest, by_link: bool) -> tuple[SearchOptions, SearchSource]:
+    """Return options and source of a search without an upload.
+
+    Args:
+        by_link: the caller may search with the photo of a result that it knows by link.
+    """
+    require = require_result if by_link else require_search
     if body.after is not None:
+        require(current_principal(), read_cursor(body.after).search)
         return _resolve_next_page(parts, body, body.after)
     sources = [name for name in _SOURCES if getattr(body, name) is not None]
     if len(sources) > 1 or not (sources or body.like):
@@ -28,6 +36,7 @@ def resolve_source(parts: Services, body: SearchRequest) -> tuple[SearchOptions,
     given = body.model_dump(exclude=set(_SOURCES), exclude_unset=True)
     options = validate_options(parts, SearchOptions.model_validate(given))
     if body.query_id is not None:
+        require(current_principal(), body.query_id)
         source = _find_source(parts, body.query_id)
         # A box refers to the first photo only, so the others are left out.
         return options, source if body.box is None else replace(source, more_photos=())
@@ -80,7 +89,13 @@ def _find_source(parts: Services, query_id: str) -> SearchSource:
 
 
 def validate_options(parts: Services, options: SearchOptions) -> SearchOptions:
-    """Return the options; raise InvalidInput for a wrong top_k, currency, filter or boost."""
+    """Return the options with their catalogue.
+
+    Raises:
+        InvalidInput: a wrong top_k, currency, filter or boost, or no catalogue where there are several.
+        UnknownCatalogue: the key may not access the catalogue.
+    """
+    options = _choose_catalogue(options)
     limit = parts.settings.search.top_k_max
     if options.top_k > limit:
         raise InvalidInput(f"top_k: at most {limit} hits per group.", "top_k")
@@ -93,4 +108,17 @@ def validate_options(parts: Services, options: SearchOptions) -> SearchOptions:
         parse(options.filter)
     for boost in options.boosts or ():
         parse(boost.filter)
+    return options
+
+
+def _choose_catalogue(options: SearchOptions) -> SearchOptions:
+    """Return the options with the only catalogue of the key, if they name none."""
+    principal = current_principal()
+    if "catalogue" not in options.model_fields_set:
+        if principal.only_catalogue is not None:
+            return options.model_copy(update={"catalogue": principal.only_catalogue})
+        if principal.catalogues:
+            names = ", ".join(sorted(principal.catalogues))
+            raise InvalidInput(f"Name the catalogue to search. You may search: {names}.", "catalogue")
+    require_catalogue(principal, options.catalogue)
     return options

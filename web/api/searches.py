@@ -6,7 +6,7 @@ import re
 import time
 from datetime import datetime
 
-from flask import Blueprint, Response, g, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
 from shared.broker.result_channel import Notification
@@ -21,6 +21,9 @@ from web.api.openapi import Parameter, operation
 from web.api.search_sources import resolve_source, store_photos, validate_options
 from web.api.waiting import explain_wait
 from web.http.bodies import parse_model, read_files, read_form, read_idempotency, read_json
+from web.http.principals import current_principal
+from web.http.rate_limits import limit_search
+from web.http.scope import may_read_photo, owns_photo, unknown_search
 from web.i18n.money import current_rates
 from web.services import Services, services
 
@@ -83,11 +86,12 @@ def answer_search(accepted: AcceptedRequest) -> Response:
     return answer
 
 
-def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
+def accept_search(body: SearchRequest | None = None, *, by_link: bool = False) -> AcceptedRequest:
     """Store the photos, commit the search and publish its task; an accepted search is never lost.
 
     Args:
         body: a search without an upload, such as that of a page's form; None: the body of the HTTP request.
+        by_link: it may repeat a search of another shopper, whose link was shared; the photo stays hidden.
 
     Raises:
         VitrineError: the request is invalid or refused; nothing was accepted.
@@ -95,11 +99,12 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
     parts = services()
     _enforce_limits(parts)
     if body is not None or request.mimetype == "application/json":
-        options, source = resolve_source(parts, body or parse_model(SearchRequest, read_json()))
+        options, source = resolve_source(parts, body or parse_model(SearchRequest, read_json()), by_link)
     elif request.mimetype == "multipart/form-data":
         options = parse_model(SearchOptions, read_form(lists=("box", "like", "unlike")))
         photos = read_files("image", MAX_PHOTOS)
-        source = store_photos(parts, validate_options(parts, options), photos)
+        options = validate_options(parts, options)
+        source = store_photos(parts, options, photos)
     else:
         raise UnsupportedFormat(
             "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
@@ -108,6 +113,7 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
         options.catalogue,
         options,
         source,
+        owner=current_principal().owner,
         ttl_s=parts.settings.search.result_ttl_s,
         idempotency=read_idempotency(options, repr(source)),
     )
@@ -121,14 +127,9 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
 
 
 def _enforce_limits(parts: Services) -> None:
-    """Raise Overloaded if an address searches too often or too many searches are waiting."""
+    """Raise Overloaded if an address searches too often, or too many searches are waiting."""
     parts.disk.require_space()
-    wait_s = parts.rate.count(request.remote_addr or "")
-    if wait_s is not None:
-        SEARCHES_REFUSED.inc()
-        g.retry_after_s = wait_s
-        limit = parts.settings.web.searches_per_minute
-        raise Overloaded(f"More than {limit} searches per minute came from your address. Try again later.")
+    limit_search(current_principal())
     waiting = parts.searches.count_waiting()
     if waiting >= parts.settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
@@ -184,10 +185,32 @@ def cancel_search(task_id: str) -> Response:
     return jsonify(services().searches.cancel(task_id).model_dump(mode="json"))
 
 
-@blueprint.get("/v1/searches/<task_id>/image")
+@blueprint.delete("/v1/searches/<task_id>")
+@operation(
+    "Delete a search with its photo, vectors and repetitions; its address then answers 410",
+    "Searches",
+    {204: None},
+    errors=(401, 404, 410),
+)
+def delete_search(task_id: str) -> tuple[str, int]:
+    delete_own_search(task_id)
+    return "", 204
+
+
+def delete_own_search(search_id: str) -> None:
+    """Delete a search; also the photo and what repeats it, if the caller sent the photo."""
+    parts = services()
+    with_photo = owns_photo(current_principal(), search_id)
+    for photo in parts.search_deletion.delete(search_id, with_photo=with_photo):
+        parts.store.delete(photo.key, photo.kind)
+
+
+@blueprint.get("/v1/searches/<search_id>/image")
 @operation("Get the photo of a search", "Searches", {200: "image/jpeg"}, errors=(404, 410))
-def get_search_photo(task_id: str) -> Response:
-    data = load_query_photo(task_id)
+def get_search_photo(search_id: str) -> Response:
+    if not may_read_photo(current_principal(), search_id):
+        raise unknown_search(search_id)
+    data = load_query_photo(search_id)
     if data is None:
         raise NotFound("That search was by product and has no photo.")
     answer = Response(data, mimetype="image/jpeg")
