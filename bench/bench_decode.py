@@ -19,7 +19,7 @@ from PIL import Image
 
 from bench.common import percentile
 from shared.factories import open_picture_sandbox
-from shared.images import ImageLimits, decode, normalise
+from shared.images import QUERY_MAX_BYTES, QUERY_SIDE_PX, ImageLimits, decode, normalise
 from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def measure(rounds: int) -> dict[str, float]:
     began = time.perf_counter()
     sandbox.warm_up()
     found = {"start_ms": round(1000 * (time.perf_counter() - began), 1)}
-    side_px, max_bytes = settings.images.query_side_px, settings.images.query_max_bytes
+    side_px, max_bytes = QUERY_SIDE_PX, QUERY_MAX_BYTES
     for side in SIDES_PX:
         data = encode_photo(side)
         operations: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {

@@ -84,7 +84,7 @@ class Instance:
 
     def search(self, photo: Path) -> SearchResult:
         """Search with a photo that is scaled down and stripped as by the web."""
-        picture = normalise(photo.read_bytes(), ImageLimits(), self.settings.images.query_side_px)
+        picture = normalise(photo.read_bytes(), ImageLimits())
         return self.answer(SearchSource(query_key=self.store.put(picture.jpeg, "queries")))
 
 

@@ -27,6 +27,7 @@ This page lists every setting with its default and meaning. It is for operators.
 - Settings are environment variables. `.env.example` has all of them.
 - A name that ends in `_FILE` names a file that holds the value: `VITRINE_WEB__API_KEY_FILE=/run/secrets/key`.
 - A misspelt name stops the start.
+- A removed name is ignored, or stops the start: see [decision 22](decisions/0022-fewer-settings.md).
 - Where other pages write `web.port`, the variable is `VITRINE_WEB__PORT`.
 """
 # The meanings are checked in the code that they come from.

@@ -154,7 +154,7 @@ class Supervisor:
             return self.settings.redis_url
         folder, log_path = self.settings.data_dir / "redis", self.log_dir / "redis.log"
         settings = self.settings.redis
-        redis = EmbeddedRedis(folder, settings.port, settings.maxmemory_bytes, log_path, self.narrator.log)
+        redis = EmbeddedRedis(folder, settings.port, log_path, self.narrator.log)
         entry = SupervisedService("redis", redis, GRACE_S, redis.tail)
         with self.narrator.waiting_for("Redis"):
             self._add(self._servers, entry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import SecretStr
 
 from shared.database import Database
@@ -15,11 +17,13 @@ from shared.settings import Settings
 from shared.storage.file_systems import S3Access
 from shared.storage.image_store import ImageStore
 
+#: Maximum pixels of a shopper's photo that is no baseline JPEG: it is decoded while the shopper waits.
+_QUERY_MAX_PIXELS: Final = 16_000_000
+
 
 def open_database(settings: Settings, *, durable: bool = True) -> Database:
     """Open the database; ``durable`` as in ``Database``."""
-    pool, busy_s = settings.database.pool_size, settings.database.busy_timeout_s
-    return Database(settings.database_url, pool, busy_s, durable=durable)
+    return Database(settings.database_url, busy_timeout_s=settings.database.busy_timeout_s, durable=durable)
 
 
 def open_migrated_database(settings: Settings, *, durable: bool = True) -> Database:
@@ -76,9 +80,8 @@ def image_limits(settings: Settings, *, catalogue: bool) -> ImageLimits:
     images = settings.images
     return ImageLimits(
         max_bytes=images.max_bytes,
-        max_pixels=images.max_pixels if catalogue else min(images.query_max_pixels, images.max_pixels),
+        max_pixels=images.max_pixels if catalogue else min(_QUERY_MAX_PIXELS, images.max_pixels),
         max_jpeg_pixels=images.max_pixels,
-        max_side_px=images.max_side_px,
         formats=CATALOGUE_FORMATS if catalogue else DEFAULT_FORMATS,
     )
 

@@ -148,7 +148,6 @@ def _pipeline_builder(settings: Settings) -> Build:
             threads=models.threads or _available_cores(),
             confidence=models.confidence,
             query_confidence=models.query_confidence,
-            max_objects=models.max_objects,
             micro_batch=micro_batch,
             crop=crop,
             precision=models.precision,
@@ -195,7 +194,6 @@ def _process(
             pipelines=pipelines,
             decoders=decoders,
             pictures=pictures,
-            batch=settings.search.batch,
             notifier=ResultNotifier(settings.redis_url),
             probes=ProbeRecorder(database, settings.search.probe_share),
             calibrations=Calibrations(settings.models_folder),
@@ -213,7 +211,7 @@ def open_search_queue(settings: Settings, database: Database, holder: str) -> Se
 def open_job_queue(settings: Settings, database: Database, holder: str) -> JobQueue:
     """Return the job queue, with claims in the name of ``holder``; it claims nothing once stopping."""
     jobs, tries = settings.jobs, settings.search.max_attempts
-    return JobQueue(database, holder, jobs.lease_s, tries, jobs.window, shutdown.is_stop_requested)
+    return JobQueue(database, holder, jobs.lease_s, tries, stop_requested=shutdown.is_stop_requested)
 
 
 def _details(

@@ -103,7 +103,6 @@ def _measure(
         threads=models.threads,
         confidence=models.confidence,
         query_confidence=models.query_confidence,
-        max_objects=models.max_objects,
         micro_batch=models.micro_batch,
         crop=None if crop in (None, "whole") else cast("CropMode", crop),
         precision=models.precision,

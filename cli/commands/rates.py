@@ -14,6 +14,9 @@ from shared.money.rate_sources import read_source, updated, write_rates
 from shared.money.rates import Rates, RatesBook
 from shared.settings import Settings, get_settings
 
+#: Daily rates of the European Central Bank; another address is the command's argument.
+_RATES_URL = "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml"
+
 
 @click.group(epilog="Example: vitrine rates show")
 def rates() -> None:
@@ -41,7 +44,7 @@ def update(source: str | None, as_json: bool) -> None:
     source lacks keep their rates and dates. Nothing changes if a rate is invalid.
     """
     settings = get_settings()
-    new = read_source(source or settings.money.rates_url)
+    new = read_source(source or _RATES_URL)
     found = updated(RatesBook(settings.rates_path).rates(), new, _in_use(settings))
     write_rates(settings.rates_path, found)
     stderr_console().print(f"Written to {settings.rates_path}; pages take it from now on.", soft_wrap=True)

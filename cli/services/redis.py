@@ -12,6 +12,9 @@ from cli.services.logged_child import Listener, LoggedChild
 from cli.services.secret_files import read_or_create_secret, write_private
 from shared.errors import Misconfigured, StorageUnavailable
 
+#: Messages are ids of 200 bytes, so this is room for two million; beyond it work is refused, not lost.
+MAXMEMORY_BYTES = 512 * 2**20
+
 
 class EmbeddedRedis:
     """A Redis server as a child process: append-only file, no eviction, loopback, password.
@@ -19,15 +22,20 @@ class EmbeddedRedis:
     Args:
         data_dir: its folder, created if missing.
         port: the loopback port.
-        maxmemory_bytes: limit above which writes are refused; accepted work is in the database.
         log_path: log file of its output.
         listener: called with name and line.
+        maxmemory_bytes: limit above which writes are refused; accepted work is in the database.
     """
 
     name = "redis"
 
     def __init__(
-        self, data_dir: Path, port: int, maxmemory_bytes: int, log_path: Path, listener: Listener
+        self,
+        data_dir: Path,
+        port: int,
+        log_path: Path,
+        listener: Listener,
+        maxmemory_bytes: int = MAXMEMORY_BYTES,
     ) -> None:
         self.port = port
         self._data_dir = data_dir

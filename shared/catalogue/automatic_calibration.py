@@ -24,6 +24,8 @@ from shared.jobs.states import BACKGROUND
 
 log = logging.getLogger(__name__)
 
+#: Share of added, deleted or re-pictured products from which a calibration is repeated.
+CHANGED_SHARE = 0.2
 #: Kinds of jobs that change the input of a calibration: it is created when they have ended.
 _CHANGING = (
     JobKind.IMPORT,
@@ -56,7 +58,7 @@ class CalibrationScheduler:
             calibration of the live index version from which it is repeated.
     """
 
-    def __init__(self, database: Database, min_products: int, changed_share: float) -> None:
+    def __init__(self, database: Database, min_products: int, changed_share: float = CHANGED_SHARE) -> None:
         self._database = database
         self._min_products = min_products
         self._changed_share = changed_share

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
@@ -37,6 +37,11 @@ class DamagedJson(str):
     __slots__ = ()
 
 
+#: Connections of a process to PostgreSQL that stay open, and as many more for a burst: a web process has 16
+#: request threads, a worker four.
+_POOL_SIZE: Final = 8
+
+
 class Database:
     """Opens short transactions. One per process: create it after a fork or spawn, never before.
 
@@ -44,15 +49,12 @@ class Database:
 
     Args:
         url: a SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
-        pool_size: number of pooled connections (PostgreSQL).
         busy_timeout_s: how long a writer waits for SQLite's lock.
         durable: whether a commit is on disk when it returns. Otherwise a power cut may lose the newest
             commits, but never damages the database; for work that is repeated in that case.
     """
 
-    def __init__(
-        self, url: str, pool_size: int = 8, busy_timeout_s: float = 10.0, *, durable: bool = True
-    ) -> None:
+    def __init__(self, url: str, *, busy_timeout_s: float = 10.0, durable: bool = True) -> None:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         if self.is_sqlite:
             file = make_url(url).database
@@ -71,8 +73,8 @@ class Database:
         else:
             self.engine = create_engine(
                 url,
-                pool_size=pool_size,
-                max_overflow=pool_size,
+                pool_size=_POOL_SIZE,
+                max_overflow=_POOL_SIZE,
                 pool_pre_ping=True,
                 pool_timeout=busy_timeout_s,
                 json_serializer=_as_json,

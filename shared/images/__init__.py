@@ -11,11 +11,13 @@ from shared.images.decoding import (
     decode,
     probe,
 )
-from shared.images.encoding import NormalisedImage, normalise, rendition
+from shared.images.encoding import QUERY_MAX_BYTES, QUERY_SIDE_PX, NormalisedImage, normalise, rendition
 
 __all__ = [
     "CATALOGUE_FORMATS",
     "DEFAULT_FORMATS",
+    "QUERY_MAX_BYTES",
+    "QUERY_SIDE_PX",
     "ImageInfo",
     "ImageLimits",
     "NormalisedImage",

@@ -11,6 +11,10 @@ from PIL import Image
 from shared.images.decoding import ImageLimits, open_picture, upright_rgb
 from shared.images.formats import recognise
 
+#: Longer side and maximum size of a stored query image: a model reads at most 640 pixels of it, and a box
+#: that a shopper draws is a part.
+QUERY_SIDE_PX = 1280
+QUERY_MAX_BYTES = 1_000_000
 _RENDITION_QUALITY = {"JPEG": 85, "WEBP": 80}
 #: JPEG qualities, tried in order until the file is small enough; ordinary photos need only the first.
 _QUALITIES = (90, 80, 65, 45)
@@ -34,7 +38,7 @@ class NormalisedImage:
 
 
 def normalise(
-    data: bytes, limits: ImageLimits, max_side_px: int = 1280, max_bytes: int = 1_000_000
+    data: bytes, limits: ImageLimits, max_side_px: int = QUERY_SIDE_PX, max_bytes: int = QUERY_MAX_BYTES
 ) -> NormalisedImage:
     """Scale a picture down to ``max_side_px`` and encode it again, so that only pixels are kept.
 

@@ -23,6 +23,9 @@ from shared.jobs.turns import IS_RUNNING, chunks_behind, first_chunk, next_job
 from shared.jobs.view import count_done
 from shared.jobs.work import ChunkClaim, Item, LostLease, Outcome, StageTimes, WorkerStopping
 
+#: Maximum number of chunks of a job in flight, so that a large job leaves room for others.
+WINDOW = 4
+
 
 class JobQueue(ChunkReader):
     """Claims and finishes chunks.
@@ -41,7 +44,7 @@ class JobQueue(ChunkReader):
         holder: str,
         lease_s: float,
         max_attempts: int,
-        window: int,
+        window: int = WINDOW,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(database, holder, window)

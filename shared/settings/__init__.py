@@ -40,7 +40,14 @@ from shared.settings.groups import (
     WebhookSettings,
     WebSettings,
 )
-from shared.settings.variables import FILE_SUFFIX, PREFIX, check_variables, is_file_variable, rename_variables
+from shared.settings.variables import (
+    FILE_SUFFIX,
+    PREFIX,
+    check_variables,
+    drop_removed,
+    is_file_variable,
+    rename_variables,
+)
 
 __all__ = [
     "PREFIX",
@@ -157,7 +164,7 @@ class Settings(BaseSettings):
         # SecretFiles reads these; here they would be unknown fields.
         env_settings.env_vars = {
             name: value
-            for name, value in rename_variables(env_settings.env_vars).items()
+            for name, value in rename_variables(drop_removed(env_settings.env_vars)).items()
             if not is_file_variable(name.upper(), settings_cls)
         }
         return (init_settings, env_settings, SecretFiles(settings_cls))

@@ -21,15 +21,11 @@ class RedisSettings(Group):
         SecretStr("redis://127.0.0.1:6389/0"), description="URL of the broker: redis:// or rediss://"
     )
     port: int = Field(6389, ge=1, le=65535, description="Port of the embedded broker")
-    maxmemory_bytes: int = Field(512 * 2**20, ge=2**20, description="Maximum memory of the embedded broker")
 
 
 class DatabaseSettings(Group):
     url: SecretStr | None = Field(
         None, description="SQLAlchemy URL, such as postgresql+psycopg://; empty: SQLite in the data folder"
-    )
-    pool_size: int = Field(
-        8, ge=1, le=100, description="Number of pooled connections per process (PostgreSQL)"
     )
     busy_timeout_s: float = Field(10.0, gt=0, description="Maximum wait of a writer for SQLite's lock")
 
@@ -61,16 +57,9 @@ class ImageSettings(Group):
     max_pixels: int = Field(
         50_000_000,
         ge=10_000,
-        description="Maximum pixels of a catalogue picture, and of a shopper's baseline JPEG",
+        description="Maximum pixels of a catalogue picture, and of a shopper's baseline JPEG; 16 million is "
+        "the limit of other photos",
     )
-    query_max_pixels: int = Field(
-        16_000_000, ge=10_000, description="Maximum pixels of a shopper's photo in any other format"
-    )
-    max_side_px: int = Field(16_000, ge=64, description="Maximum length of an image's longer side")
-    query_side_px: int = Field(
-        1280, ge=256, le=4096, description="Length of the longer side of a stored query image"
-    )
-    query_max_bytes: int = Field(1_000_000, ge=50_000, description="Maximum size of a stored query image")
     query_total_bytes: int = Field(
         2_000_000_000,
         ge=1_000_000,
@@ -100,7 +89,6 @@ class ModelSettings(Group):
         le=0.99,
         description="Minimum confidence of a doubtful object in a query image that is searched with",
     )
-    max_objects: int = Field(8, ge=1, le=32, description="Maximum number of objects per query image")
     micro_batch: int = Field(
         32,
         ge=1,
@@ -111,8 +99,6 @@ class ModelSettings(Group):
 
 
 class SearchSettings(Group):
-    batch: int = Field(16, ge=1, le=256, description="Maximum number of searches answered in one batch")
-    top_k_max: int = Field(200, ge=1, le=1000, description="Maximum top_k")
     result_ttl_s: int = Field(3600, ge=60, description="Seconds until a result expires")
     query_image_ttl_s: int = Field(3600, ge=60, description="Seconds for which a query image is stored")
     lease_s: float = Field(30.0, ge=1, description="Seconds after which an unfinished search is retried")
@@ -123,11 +109,6 @@ class SearchSettings(Group):
     probe_share: float = Field(
         0.01, ge=0, le=1, description="Share of searches that are compared with an exact search, for recall"
     )
-    probe_rows: int = Field(
-        1_000_000,
-        ge=0,
-        description="Maximum rows of an index whose recall is probed, as larger ones are slow",
-    )
 
 
 class JobSettings(Group):
@@ -137,7 +118,6 @@ class JobSettings(Group):
         ge=1,
         description="Waiting jobs of a caller or catalogue above which new ones are answered with 429",
     )
-    window: int = Field(4, ge=1, le=256, description="Maximum chunks of a job in flight")
     lease_s: float = Field(
         120.0, ge=1, description="Seconds without a heartbeat after which a chunk is retried"
     )
@@ -179,31 +159,10 @@ class GateSettings(Group):
     golden_loss: float = Field(
         0.02, ge=0, le=1, description="Maximum share of golden queries that may lose their top hit"
     )
-    known_loss: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        description="Maximum share of perturbed catalogue images that may lose their top hit",
-    )
-    min_known_recall: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Minimum share of perturbed catalogue images that must find their product without a live "
-        "index",
-    )
     min_overlap: float = Field(
         0.1, ge=0, le=1, description="Minimum share of the ten nearest products that must be unchanged"
     )
-    max_score_drift: float = Field(
-        0.3, ge=0, le=2, description="Maximum change of the mean score of top hits"
-    )
     max_failed_share: float = Field(0.005, ge=0, le=1, description="Maximum share of unusable pictures")
-    wait_s: float = Field(
-        120.0,
-        ge=0,
-        description="Maximum seconds that a promotion waits for search workers to load the models",
-    )
 
 
 class CalibrationSettings(Group):
@@ -216,12 +175,6 @@ class CalibrationSettings(Group):
         2_000,
         ge=1,
         description="Minimum products for automatic calibration, unless the catalogue was calibrated before",
-    )
-    changed_share: float = Field(
-        0.2,
-        gt=0,
-        le=1,
-        description="Share of added, deleted or re-pictured products from which a calibration is repeated",
     )
 
 
@@ -281,7 +234,6 @@ class WebSettings(Group):
     allow_direct: bool = Field(
         False, description="Whether web may listen beyond loopback without a reverse proxy in front"
     )
-    wait_max_s: float = Field(20.0, ge=0, le=60, description="Maximum seconds of `Prefer: wait`")
     event_streams: int = Field(4, ge=0, le=256, description="Maximum open event streams per web process")
     url_import: bool = Field(False, description="Whether searches and imports may name web addresses")
 
@@ -326,15 +278,10 @@ class MoneySettings(Group):
         None,
         description="File of exchange rates; empty: rates.json in the data folder, or the shipped file",
     )
-    rates_url: str = Field(
-        "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml",
-        description="Address of the rates that `vitrine rates update` fetches; nothing else fetches it",
-    )
 
 
 class WebhookSettings(Group):
     allow_private: bool = Field(False, description="Whether webhooks may have addresses in private networks")
-    timeout_s: float = Field(10.0, gt=0, le=60, description="Timeout of a webhook's receiver")
 
 
 class FeedbackSettings(Group):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.services
 
 def make(folder: Path, port: int, maxmemory_bytes: int = 8 * 2**20) -> EmbeddedRedis:
     return EmbeddedRedis(
-        folder / 'with "quotes"', port, maxmemory_bytes, folder / "redis.log", lambda *_: None
+        folder / 'with "quotes"', port, folder / "redis.log", lambda *_: None, maxmemory_bytes
     )
 
 

@@ -62,8 +62,9 @@ def answer_when_there_is_one(shop: Shop) -> None:
     wait_for("a search to answer", shop.answer_all)
 
 
-def test_waiting_never_takes_the_last_threads(tmp_path: Path) -> None:
-    shop = open_shop(tmp_path, web={"threads": 2, "wait_max_s": 60})
+def test_waiting_never_takes_the_last_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.api.searches._MAX_WAIT_S", 60.0)
+    shop = open_shop(tmp_path, web={"threads": 2})
     started = time.monotonic()
     answer = shop.client.post("/v1/searches", headers={"Prefer": "wait=60"}, **upload())
     assert answer.status_code == 202

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.errors import Misconfigured
 from shared.settings import Settings, WebSettings, get_settings
+from shared.settings.variables import REMOVED, RENAMED, setting_variables
 
 ROOT = Path(__file__).parent.parent.parent
 LONG_KEY = "0123456789abcdef" * 2
@@ -117,6 +118,41 @@ def test_a_renamed_setting_still_works_with_a_warning(
     monkeypatch.setenv("VITRINE_GATE__MIN_OVERLAP", "0.5")
     get_settings.cache_clear()
     assert get_settings().gate.min_overlap == 0.5, "the new name wins"
+
+
+@pytest.mark.parametrize("value", ["0.05", "0.050"])
+def test_a_removed_setting_with_the_value_that_applies_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    monkeypatch.setenv("VITRINE_GATE__KNOWN_LOSS", value)
+    get_settings.cache_clear()
+    get_settings()
+    assert caplog.text == ""
+
+
+def test_a_removed_setting_about_speed_is_ignored_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("VITRINE_DATABASE__POOL_SIZE", "20")
+    get_settings.cache_clear()
+    get_settings()
+    assert "VITRINE_DATABASE__POOL_SIZE was removed and is ignored: 8 always applies" in caplog.text
+
+
+@pytest.mark.parametrize("variable", ["VITRINE_SEARCH__TOP_K_MAX", "VITRINE_GATE__DRIFT_MOST"])
+def test_a_removed_setting_that_changed_answers_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    get_settings.cache_clear()
+    with pytest.raises(Misconfigured, match=f"{variable} was removed, and [0-9.]+ always applies"):
+        get_settings()
+
+
+def test_a_setting_is_either_there_or_removed() -> None:
+    there = set(setting_variables(Settings))
+    assert not there & REMOVED.keys()
+    assert set(RENAMED.values()) <= there
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from shared.contracts import SearchOptions, SearchRequest
 from shared.errors import Expired, InvalidInput
 from shared.filters import parse
+from shared.images import QUERY_MAX_BYTES, QUERY_SIDE_PX
 from shared.searches.cursors import read_cursor
 from shared.searches.repository import SearchSource
 from web.http.principals import current_principal
@@ -15,6 +16,8 @@ from web.http.url_fetches import fetch_query_image
 from web.i18n.money import current_rates
 from web.services import Services
 
+#: Maximum hits per group; further ones are on the next page.
+MAX_TOP_K = 200
 _SOURCES = ("image_url", "product_id", "query_id")
 #: Fields allowed in a request for a further page; the others come from the first page.
 _PAGE_FIELDS = {"after", "top_k", "locale", "currency"}
@@ -70,9 +73,9 @@ def store_photos(parts: Services, options: SearchOptions, photos: list[bytes]) -
         raise InvalidInput("Request a further page as JSON, without the photo.", "after")
     if options.box is not None and len(photos) > 1:
         raise InvalidInput("A box applies to one photo. Send only that photo.", "box")
-    keys, limits = [], parts.settings.images
+    keys = []
     for data in photos:
-        picture = parts.photos.normalise(data, limits.query_side_px, limits.query_max_bytes)
+        picture = parts.photos.normalise(data, QUERY_SIDE_PX, QUERY_MAX_BYTES)
         keys.append(parts.store.put(picture.jpeg, "queries"))
     return SearchSource(keys[0], tuple(keys[1:]))
 
@@ -96,9 +99,8 @@ def validate_options(parts: Services, options: SearchOptions) -> SearchOptions:
         UnknownCatalogue: the key may not access the catalogue.
     """
     options = _choose_catalogue(options)
-    limit = parts.settings.search.top_k_max
-    if options.top_k > limit:
-        raise InvalidInput(f"top_k: at most {limit} hits per group.", "top_k")
+    if options.top_k > MAX_TOP_K:
+        raise InvalidInput(f"top_k: at most {MAX_TOP_K} hits per group.", "top_k")
     currency = options.currency
     if currency is not None and ((rates := current_rates()) is None or currency not in rates.currencies):
         raise InvalidInput(

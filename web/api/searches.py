@@ -33,6 +33,8 @@ blueprint = Blueprint("searches", __name__)
 MAX_PHOTOS = 5
 #: Waiters are notified over pub/sub. They also poll, because pub/sub can drop messages.
 _POLL_INTERVAL_S = 1.0
+#: Maximum seconds of `Prefer: wait`: proxies cut requests of a minute, and the request keeps its thread.
+_MAX_WAIT_S = 20.0
 _WAIT_PREFERENCE = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 COMMON_PARAMETERS = (
     Parameter("Prefer", "wait=N: answer 200 with the result if it is ready within N seconds", "header"),
@@ -138,7 +140,7 @@ def _enforce_limits(parts: Services) -> None:
 
 def _requested_wait_s() -> float:
     found = _WAIT_PREFERENCE.search(request.headers.get("Prefer", ""))
-    return min(float(found[1]), services().settings.web.wait_max_s) if found else 0.0
+    return min(float(found[1]), _MAX_WAIT_S) if found else 0.0
 
 
 def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:

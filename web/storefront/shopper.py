@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import TaskStatus
 from shared.contracts.states import OPEN_STATES
+from shared.images import QUERY_SIDE_PX
 from web.api.images import SIZES
 from web.api.searches import MAX_PHOTOS, accept_search
 from web.api.waiting import explain_wait, translate_wait_reason
@@ -97,7 +98,7 @@ def _render_page(status: TaskStatus | None, **values: object) -> str:
         waiting_reason=_explain_wait(status) if status else "",
         waiting_photo=load_photo(status.id) if status and status.result is None else None,
         is_demo=values["selected"] == DEMO,
-        side_px=settings.images.query_side_px,
+        side_px=QUERY_SIDE_PX,
         max_bytes=settings.images.max_bytes,
         max_photos=MAX_PHOTOS,
         texts=script_texts(),

@@ -16,6 +16,7 @@ from shared.process.log import configure_logging
 from shared.settings import Settings, get_settings
 from shared.storage.private_files import secure_data_folder
 from worker.maintenance.sweeper import Sweeper, build_sweeper
+from worker.maintenance.webhook_sender import TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run(settings: Settings, sweeper: Sweeper, stop: threading.Event) -> None:
             log.warning("sweep put off: %s", error.message)
     health.stop()
     # Requests in flight end by their own deadline.
-    webhooks.join(settings.webhooks.timeout_s)
+    webhooks.join(TIMEOUT_S)
     heartbeat.stop()
     presence.remove(name)
 

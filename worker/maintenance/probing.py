@@ -42,6 +42,8 @@ _POLL_INTERVAL_S = 2.0
 #: Pause after a probe as a multiple of its duration, so that probing takes a tenth of a core at most.
 _PAUSE_FACTOR = 10.0
 _NICENESS = 15
+#: Maximum rows of an index version that is probed: a scan of a million takes seconds.
+_MAX_ROWS = 1_000_000
 #: Cool-down before an index version with too many rows is tried again.
 _TOO_LARGE_COOLDOWN_S = 3600.0
 
@@ -61,7 +63,7 @@ class Prober:
         max_rows: index versions with more rows are not probed, because a scan would take too long.
     """
 
-    def __init__(self, database: Database, max_rows: int) -> None:
+    def __init__(self, database: Database, max_rows: int = _MAX_ROWS) -> None:
         self._database = database
         self._max_rows = max_rows
         self._too_large: dict[int, float] = {}  # by version: when it may be tried again, monotonic

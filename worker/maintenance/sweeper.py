@@ -96,8 +96,8 @@ def build_sweeper(settings: Settings) -> Sweeper:
     database, store = open_database(settings), open_image_store(settings)
     limit, jobs = settings.search.max_attempts, settings.jobs
     searches = SearchQueue(database, "maintenance", settings.search.lease_s, limit)
-    job_queue = JobQueue(database, "maintenance", jobs.lease_s, limit, jobs.window)
-    webhooks = WebhookSender(database, settings.webhooks.allow_private, settings.webhooks.timeout_s)
+    job_queue = JobQueue(database, "maintenance", jobs.lease_s, limit)
+    webhooks = WebhookSender(database, settings.webhooks.allow_private)
     metrics = SearchMetricsRepository(database)
     return Sweeper(
         settings=settings,
@@ -125,7 +125,7 @@ def build_sweeper(settings: Settings) -> Sweeper:
             pictures=open_picture_sweeper(settings, database, store),
         ),
         webhooks=webhooks,
-        prober=Prober(database, settings.search.probe_rows),
+        prober=Prober(database),
         calibration_scheduler=_build_calibration_scheduler(settings, database),
     )
 
@@ -134,4 +134,4 @@ def _build_calibration_scheduler(settings: Settings, database: Database) -> Cali
     config = settings.calibration
     if not config.auto:
         return None
-    return CalibrationScheduler(database, config.min_products, config.changed_share)
+    return CalibrationScheduler(database, config.min_products)

@@ -19,6 +19,8 @@ from shared.webhooks.signatures import HEADER, signature
 
 log = logging.getLogger(__name__)
 
+#: Maximum duration of one request: a receiver has to answer before it works.
+TIMEOUT_S = 10.0
 #: Maximum number of concurrent requests, each to another webhook: a receiver that hangs delays only itself.
 _MAX_CONCURRENT = 8
 _POLL_INTERVAL_S = 1.0
@@ -36,7 +38,7 @@ class WebhookSender:
         timeout_s: of one attempt as a whole.
     """
 
-    def __init__(self, database: Database, allow_private: bool, timeout_s: float) -> None:
+    def __init__(self, database: Database, allow_private: bool, timeout_s: float = TIMEOUT_S) -> None:
         self._queue = WebhookQueue(database, timeout_s + _LEASE_MARGIN_S)
         self._allow_private = allow_private
         self._timeout_s = timeout_s

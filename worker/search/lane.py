@@ -40,6 +40,8 @@ from worker.vector_index.contract import VectorIndex
 log = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
+#: Maximum number of searches in one batch: the models gain nothing from more on a CPU.
+_BATCH = 16
 #: Factor by which more rows are requested when a group is short of products.
 _MORE = 4
 
@@ -75,10 +77,10 @@ class SearchLane:
     pipelines: Pipelines
     decoders: ThreadPoolExecutor
     pictures: PictureSandbox
-    batch: int
     notifier: ResultNotifier
     probes: ProbeRecorder
     calibrations: Calibrations
+    batch: int = _BATCH
 
     def answer(self, search_id: str) -> BatchReport:
         """Answer a search, together with others that wait; do nothing if it does not wait any more."""

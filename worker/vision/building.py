@@ -7,10 +7,10 @@ from pathlib import Path
 
 from worker.vision import Detector, Embedder
 from worker.vision.baselines import ColourHistogram, PerceptualHash, WholeImage
-from worker.vision.detector import CONFIDENCE, IOU, MAX_OBJECTS, load_detector
+from worker.vision.detector import CONFIDENCE, IOU, load_detector
 from worker.vision.embedder import load_embedder
 from worker.vision.models import CropMode, find_model, stable_name
-from worker.vision.pipeline import NO_DETECTOR, Pipeline
+from worker.vision.pipeline import MAX_OBJECTS, NO_DETECTOR, Pipeline
 from worker.vision.runtimes import PrecisionChoice, RuntimeName
 
 #: By default queries have no doubtful objects. On composed photographs of training products

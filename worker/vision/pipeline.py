@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 WHOLE = Detection((0.0, 0.0, 1.0, 1.0), "image", 0.0)
 
 NO_DETECTOR = "none"
+#: Maximum number of objects of a query image: an answer has a group of hits for each.
+MAX_OBJECTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Pipeline:
     detector: Detector
     embedder: Embedder
     batch: int = 16
-    max_objects: int = 8
+    max_objects: int = MAX_OBJECTS
     notes: tuple[str, ...] = ()
     detector_name: str = NO_DETECTOR
     embedder_name: str = ""
