@@ -172,6 +172,15 @@ def test_every_variable_is_a_setting(services: dict[str, Any]) -> None:
         assert set(re.findall(r"VITRINE_\w+", dockerfile.read_text(encoding="utf-8"))) <= known
 
 
+def test_every_setting_of_the_env_file_reaches_our_services(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        if any(variable.startswith(PREFIX) for variable in service.get("environment", {})) and is_ours(
+            service
+        ):
+            demo = service.get("profiles") == ["demo"]
+            assert demo or service.get("env_file") == [{"path": ".env", "required": False}], name
+
+
 def test_settings_load_from_the_variables_of_each_service(
     services: dict[str, Any], secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
