@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
+from shared.contracts.stored import read_stored
 from shared.errors import VitrineError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class LostLease(VitrineError):
@@ -60,6 +65,14 @@ class ChunkClaim:
     index_version: int | None
     accepted_at: float
     retry_of: str | None = None
+
+    def read_options(self, model: type[Model]) -> Model:
+        """Return the options as the request that created the job.
+
+        Raises:
+            UnreadableRow: they are damaged, or of a newer version.
+        """
+        return read_stored(model, self.options, "The options of this job")
 
 
 @dataclass(frozen=True, slots=True)

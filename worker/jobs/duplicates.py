@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 
 from shared.catalogue.duplicates import KIND, last_job
 from shared.contracts import ENDED_STATES
-from shared.contracts.duplicates import DuplicateKind
+from shared.contracts.duplicates import DuplicateKind, DuplicatesRequest
 from shared.database.bulk import insert_rows
 from shared.database.tables import Duplicate, DuplicatePair, Image, Job, Product
 from shared.jobs.work import ChunkClaim, Item, Outcome, Problem
@@ -48,14 +48,14 @@ _COMMIT_ROWS = 1000
 
 @dataclass(frozen=True)
 class FindDuplicates:
-    """Finds duplicates. Options: ``shared.contracts.duplicates.DuplicatesRequest``."""
+    """Finds duplicates, as a ``DuplicatesRequest`` says."""
 
     context: JobContext
     finishes = True
 
     def plan(self, claim: ChunkClaim) -> Iterable[Item | Problem]:
         """Yield the products to compare for near duplicates; exact ones need the database only."""
-        if claim.options["near"] and self._live(claim) is not None:
+        if claim.read_options(DuplicatesRequest).near and self._live(claim) is not None:
             yield from list_products(self.context, claim)
 
     def work(self, claim: ChunkClaim, items: Sequence[Item]) -> None:
@@ -83,7 +83,8 @@ class FindDuplicates:
 
 def read_limits(claim: ChunkClaim) -> Limits:
     """Return the limits within which the job counts pictures as alike."""
-    return Limits(claim.options["max_bits"], claim.options["min_score"])
+    request = claim.read_options(DuplicatesRequest)
+    return Limits(request.max_bits, request.min_score)
 
 
 class _Finish:
@@ -100,7 +101,7 @@ class _Finish:
         self._numbered = 1
 
     def report(self) -> dict[str, Any]:
-        claim, near = self._claim, bool(self._claim.options["near"])
+        claim, near = self._claim, self._claim.read_options(DuplicatesRequest).near
         self._clear()
         if near and self._live is not None:
             self._compare_hashes(self._live)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from shared.contracts.indexes import PromoteRequest
 from shared.contracts.stored import as_object, look_up
 from shared.database.clock import now_s
 from shared.database.tables import IndexVersionRow, Job
@@ -31,7 +32,7 @@ class Promote(Once):
 
     def finish(self, claim: ChunkClaim) -> dict[str, Any] | None:
         version = required_version(self.context, claim)
-        if version.state == "ready" and not claim.options.get("force"):
+        if version.state == "ready" and not claim.read_options(PromoteRequest).force:
             require_passed(self.context, version)
         promote(self.context, claim, version, "index.promoted")
         return {"promoted": True, "index": version.number}
@@ -99,7 +100,8 @@ def promote(context: JobContext, claim: ChunkClaim, version: IndexVersion, event
         return
     if version.state != "ready":
         raise Conflict(f"Index {version.number} is {version.state}: only one that is ready goes live.")
-    if not claim.options.get("force"):
+    # A re-processing promotes too; its options have no `force`.
+    if not claim.read_options(PromoteRequest).force:
         _await_searchers(context, claim, version)
     try:
         context.index.count(version.collection)  # loads it where it is not

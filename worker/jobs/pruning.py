@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
+from shared.contracts.indexes import PruneRequest
 from shared.contracts.stored import look_up
 from shared.database import execute_rowcount
 from shared.database.tables import Detection, IndexVersionRow, Job
@@ -80,14 +81,15 @@ def versions_to_drop(session: Session, claim: ChunkClaim) -> list[IndexVersion]:
         select(IndexVersionRow).where(IndexVersionRow.id.in_([v.id for v in kept]))
     )}  # fmt: skip
     retired = sorted((v for v in kept if v.state == "retired"), key=lambda v: rows[v.id].retired_at or 0.0)
-    last = retired[-1:] if not claim.options.get("all") else []
+    everything = claim.read_options(PruneRequest).all
+    last = retired[-1:] if not everything else []
     found = _half_dropped(session, claim.catalogue_id)
     for version in kept:
         row = rows[version.id]
         if version.state == "live" or version in last or _is_being_filled(session, row):
             continue
         refused = look_up(row.report, "gate", "verdict") == "failed"
-        if version.state == "ready" and not refused and not claim.options.get("all"):
+        if version.state == "ready" and not refused and not everything:
             continue
         found.append(version)
     return found

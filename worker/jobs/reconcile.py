@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
+from shared.contracts import ReconcileRequest
 from shared.errors import NotFound
 from shared.jobs.work import ChunkClaim
 from worker.indexes.expected_rows import expected_keys, keys_of_products, known_keys
@@ -105,7 +106,7 @@ class Reconcile(Once):
         version = named_or_live(self.context, claim)
         if version is None:
             return {"reconcile": Report("all").as_json()}
-        report = reconcile(self.context, claim, version, repair=bool(claim.options.get("repair")))
+        report = reconcile(self.context, claim, version, repair=claim.read_options(ReconcileRequest).repair)
         return {"reconcile": report.as_json()}
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from shared.contracts import ENDED_STATES
+from shared.contracts.indexes import ReprocessRequest, ReprocessScope
 from shared.database.clock import now_s
 from shared.database.filter_sql import where
 from shared.database.tables import Image as ImageRow
@@ -71,7 +72,8 @@ class Reprocess:
             report = self._complete(claim, version)
             version = required_version(self.context, claim)
         promoted = version.state == "live"
-        wanted = claim.options["promote"] == "auto" and report["gate"]["verdict"] == "passed"
+        promotes = claim.read_options(ReprocessRequest).promote == "auto"
+        wanted = promotes and report["gate"]["verdict"] == "passed"
         if version.state == "ready" and wanted:
             promote(self.context, claim, version, "index.promoted")
             promoted = True
@@ -100,7 +102,8 @@ class Reprocess:
         return self._new_version(claim, live, pipeline)
 
     def _requested_pipeline(self, claim: ChunkClaim, live: IndexVersion) -> Pipeline:
-        detector, embedder = claim.options.get("detector"), claim.options.get("embedder")
+        request = claim.read_options(ReprocessRequest)
+        detector, embedder = request.detector, request.embedder
         if detector is None and embedder is None:
             return self.context.pipelines.of(live)
         return self.context.pipelines.named(
@@ -168,14 +171,16 @@ class Reprocess:
 
     def _in_scope(self, claim: ChunkClaim, live: IndexVersion) -> list[Any]:
         """Return conditions on products: a repair in place touches only those in the scope."""
-        conditions = filter_conditions(claim.options.get("filter"))
-        if claim.options["scope"] == "all":
+        request = claim.read_options(ReprocessRequest)
+        conditions = filter_conditions(request.filter)
+        if request.scope == "all":
             return conditions
         needs = self._source(claim, live).needs_embedding()
         return [*conditions, exists(select(ImageRow.id).where(ImageRow.product == Product.id, needs))]
 
     def _source(self, claim: ChunkClaim, version: IndexVersion) -> StoredSource:
-        scope: Scope = "missing" if version.state != "live" else _SCOPES[claim.options["scope"]]
+        requested = claim.read_options(ReprocessRequest).scope
+        scope: Scope = "missing" if version.state != "live" else _SCOPES[requested]
         return StoredSource(self.context, claim.catalogue_id, version, scope)
 
     def _complete(self, claim: ChunkClaim, version: IndexVersion) -> dict[str, Any]:
@@ -209,11 +214,11 @@ class Reprocess:
         source = StoredSource(context, claim.catalogue_id, live, "none")
         catch_up(context, claim, source, int(claim.source.get("since", 0)), done)
         live = required_version(context, claim)
-        report = reconcile(context, claim, live, repair=bool(claim.options.get("repair")))
+        report = reconcile(context, claim, live, repair=claim.read_options(ReprocessRequest).repair)
         return {"reconcile": report.as_json(), "promoted": False, "index": live.number}
 
 
-_SCOPES: dict[str, Scope] = {"all": "all", "stale": "stale", "failed": "missing"}
+_SCOPES: dict[ReprocessScope, Scope] = {"all": "all", "stale": "stale", "failed": "missing"}
 
 
 def filter_conditions(expression: str | None) -> list[Any]:
@@ -223,9 +228,10 @@ def filter_conditions(expression: str | None) -> list[Any]:
 
 def _require_whole_catalogue(claim: ChunkClaim) -> None:
     """A new version must have every product, or promoting it would lose the others."""
-    if claim.options.get("filter") is not None or claim.options["scope"] == "failed":
+    request = claim.read_options(ReprocessRequest)
+    if request.filter is not None or request.scope == "failed":
         raise InvalidInput(
             "Other models fill a new index, which needs every product: leave `filter` out and take scope "
             "`all`. With the models of the live index, a part of the catalogue can be done in place.",
-            "filter" if claim.options.get("filter") is not None else "scope",
+            "filter" if request.filter is not None else "scope",
         )
