@@ -174,11 +174,9 @@ def test_every_variable_is_a_setting(services: dict[str, Any]) -> None:
 
 def test_every_setting_of_the_env_file_reaches_our_services(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        if any(variable.startswith(PREFIX) for variable in service.get("environment", {})) and is_ours(
-            service
-        ):
-            demo = service.get("profiles") == ["demo"]
-            assert demo or service.get("env_file") == [{"path": ".env", "required": False}], name
+        reads = is_ours(service) and any(each.startswith(PREFIX) for each in service.get("environment", {}))
+        if reads and service.get("profiles") != ["demo"]:
+            assert service.get("env_file") == [{"path": ".env", "required": False}], name
 
 
 def test_settings_load_from_the_variables_of_each_service(
