@@ -26,14 +26,14 @@ def open_database(settings: Settings, *, durable: bool = True) -> Database:
     return Database(settings.database_url, busy_timeout_s=settings.database.busy_timeout_s, durable=durable)
 
 
-def open_migrated_database(settings: Settings, *, durable: bool = True) -> Database:
+def open_migrated_database(settings: Settings) -> Database:
     """Open the database if its schema is this program's.
 
     Raises:
         Misconfigured: the schema is newer than this program knows, or older than it requires.
         DatabaseUnavailable: the database cannot be reached.
     """
-    database = open_database(settings, durable=durable)
+    database = open_database(settings)
     try:
         require_schema(database)
     except BaseException:

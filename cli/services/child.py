@@ -111,16 +111,16 @@ class Child:
             _kill_group(self._process.pid)
         return self._process.returncode
 
-    def stop(self, grace_s: float = 10.0, term: signal.Signals = signal.SIGTERM) -> int | None:
+    def stop(self, grace_s: float = 10.0) -> int | None:
         """Terminate the child, and kill its group after ``grace_s``; return the exit code.
 
-        ``term`` is sent to the leader only, because servers with workers (gunicorn, Celery) stop those in
+        SIGTERM is sent to the leader only, because servers with workers (gunicorn, Celery) stop those in
         order. Remaining processes of the group are killed when the leader ends.
         """
         if self._process is None:
             return None
         if self.poll() is None:
-            self._process.send_signal(term)
+            self._process.send_signal(signal.SIGTERM)
             if self.wait(grace_s) is None:
                 self.kill()
         return self._process.returncode

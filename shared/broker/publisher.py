@@ -14,19 +14,20 @@ from shared.process.backoff import CoolDown
 
 log = logging.getLogger(__name__)
 
+#: How long publishing is skipped after a failure: a frozen broker must not cost every request its timeout.
+_COOL_DOWN_S = 2.0
+
 
 class TaskPublisher:
     """Publishes through the broker.
 
     Args:
         redis_url: the broker.
-        cool_down_s: how long publishing is skipped after a failure, because a frozen broker must not cost
-            every request its socket timeout.
     """
 
-    def __init__(self, redis_url: str, cool_down_s: float = 2.0) -> None:
+    def __init__(self, redis_url: str) -> None:
         self._app = make_celery(redis_url, socket_timeout_s=1.0)
-        self._cool_down = CoolDown(cool_down_s)
+        self._cool_down = CoolDown(_COOL_DOWN_S)
 
     def publish(self, task: TaskName, row_id: str, labels: Mapping[str, str] | None = None) -> bool:
         """Publish ``task`` for the row ``row_id``; return whether the broker accepted the message.

@@ -130,19 +130,13 @@ class CatalogueStore:
         return key
 
 
-def load_main_boxes(
-    session: Session, image_ids: Iterable[str], index_version: int | None = None
-) -> dict[str, Box]:
-    """Return the box of each image's main object in an index version; None: the catalogue's live one."""
-    which = (
-        IndexVersionRow.state == IndexState.LIVE
-        if index_version is None
-        else IndexVersionRow.id == index_version
-    )
+def load_main_boxes(session: Session, image_ids: Iterable[str]) -> dict[str, Box]:
+    """Return the box of each image's main object in the catalogue's live index version."""
     rows = session.execute(
         select(Detection.image_id, Detection.x0, Detection.y0, Detection.x1, Detection.y1)
         .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
-        .where(Detection.image_id.in_(list(image_ids)), Detection.number == 0, which)
+        .where(Detection.image_id.in_(list(image_ids)), Detection.number == 0)
+        .where(IndexVersionRow.state == IndexState.LIVE)
     )
     return {image_id: (x0, y0, x1, y1) for image_id, x0, y0, x1, y1 in rows}
 

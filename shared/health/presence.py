@@ -18,6 +18,8 @@ from shared.process.background import Periodic
 
 HEARTBEAT_INTERVAL_S = 5.0
 _KEEP_S = 86_400.0
+#: A process whose heartbeat is older counts as dead.
+_MAX_AGE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,12 @@ class Presence:
         with self._database.write() as session:
             return execute_rowcount(session, delete(Process).where(Process.seen_at < now_s() - _KEEP_S))
 
-    def list_alive(self, max_age_s: float = 20.0) -> list[ProcessInfo]:
+    def list_alive(self) -> list[ProcessInfo]:
         """Return the processes with a recent heartbeat, by role and name."""
         with self._database.read() as session:
             rows = session.scalars(
                 select(Process)
-                .where(Process.seen_at > now_s() - max_age_s)
+                .where(Process.seen_at > now_s() - _MAX_AGE_S)
                 .order_by(Process.role, Process.name)
             )
             return [

@@ -34,6 +34,8 @@ from shared.jobs.view import job_out
 from shared.retention.picture_sweep import require_no_sweep
 
 _SCOPE = "job"
+#: Maximum number of jobs in a list without pages.
+_MAX_LISTED = 50
 
 
 class JobRepository:
@@ -253,13 +255,13 @@ class JobRepository:
         with self._database.read() as session:
             return readable_views(session.execute(query), lambda row: job_out(*row), "job")
 
-    def list_unfinished(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
-        """Return the newest jobs that have not ended, newest first."""
+    def list_unfinished(self, catalogue: str | None = None) -> list[JobOut]:
+        """Return at most ``_MAX_LISTED`` jobs that have not ended, newest first."""
         query = _select_jobs().where(Job.state.in_((*OPEN_STATES, JobState.PAUSED)))
         if catalogue is not None:
             query = query.where(display_name == catalogue)
         with self._database.read() as session:
-            rows = session.execute(query.order_by(Job.created_at.desc()).limit(limit))
+            rows = session.execute(query.order_by(Job.created_at.desc()).limit(_MAX_LISTED))
             return readable_views(rows, lambda row: job_out(*row), "job")
 
     def latest_by_catalogue(self) -> dict[str, JobOut]:

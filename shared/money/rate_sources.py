@@ -17,7 +17,7 @@ FIELD = "rates"
 _ECB = "European Central Bank, euro foreign exchange reference rates"
 
 
-def read_source(where: str, max_bytes: int = MAX_BYTES) -> Rates:
+def read_source(where: str) -> Rates:
     """Read the rates from a path, or from a public http or https address.
 
     Raises:
@@ -26,17 +26,17 @@ def read_source(where: str, max_bytes: int = MAX_BYTES) -> Rates:
     """
     if where.startswith(("http://", "https://")):
         try:
-            data = fetch(where, max_bytes, b"".join)
+            data = fetch(where, MAX_BYTES, b"".join)
         except VitrineError as error:
             raise type(error)(error.message, FIELD) from error
     else:
         try:
             with Path(where).open("rb") as file:
-                data = file.read(max_bytes + 1)
+                data = file.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             raise InvalidInput(f"{where} cannot be read: {error}.", FIELD) from error
-        if len(data) > max_bytes:
-            raise InvalidInput(f"{where} has more than {max_bytes:,} bytes: it is no file of rates.", FIELD)
+        if len(data) > MAX_BYTES:
+            raise InvalidInput(f"{where} has more than {MAX_BYTES:,} bytes: it is no file of rates.", FIELD)
     return read_ecb(data) if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else read_rates(data)
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Callable
 from functools import cache
 from typing import Final, Literal
 
@@ -43,9 +42,8 @@ class ChildPool:
             that the threads of a web server are never all blocked. None: no limit.
     """
 
-    def __init__(self, size: int, max_waiting: int | None = None, start: Callable[[], Child] = Child) -> None:
+    def __init__(self, size: int, max_waiting: int | None = None) -> None:
         self.size = size
-        self._start = start
         self._waiting = None if max_waiting is None else threading.BoundedSemaphore(size + max_waiting)
         self._free = threading.BoundedSemaphore(size)
         # LIFO, because the last used child has the warmest memory.
@@ -63,7 +61,7 @@ class ChildPool:
         """
         with self._starting:
             with self._lock:
-                self._idle += [self._start() for _ in range(self.size - len(self._idle))]
+                self._idle += [Child() for _ in range(self.size - len(self._idle))]
                 idle = list(self._idle)
             for child in idle:
                 child.wait_ready()
@@ -131,7 +129,7 @@ class ChildPool:
             if not is_reusable:
                 child.kill()
                 # Started immediately, so that it is warm for the next picture.
-                child = self._start()
+                child = Child()
             with self._lock:
                 self._idle.append(child)
 
@@ -142,7 +140,7 @@ class ChildPool:
                 self._idle, self._owner = [], os.getpid()
             if self._idle:
                 return self._idle.pop()
-        return self._start()
+        return Child()
 
     def _as_error(self, lost: ChildLost, budget: Budget) -> Exception:
         log.warning("a decoder was replaced", signal=lost.signal, cpu_s=round(lost.cpu_s, 2))

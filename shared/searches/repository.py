@@ -102,7 +102,6 @@ class SearchRepository:
         options: SearchOptions,
         source: SearchSource,
         *,
-        search_id: str | None = None,
         owner: str | None = None,
         ttl_s: int,
         idempotency: Idempotent | None = None,
@@ -110,7 +109,6 @@ class SearchRepository:
         """Commit a search; it cannot be lost afterwards.
 
         Args:
-            search_id: a new UUID, if the caller needs it in advance.
             owner: hash of the key or visitor that makes it; None: the owner of the server.
             ttl_s: seconds until the search expires.
 
@@ -118,7 +116,7 @@ class SearchRepository:
             UnknownCatalogue, UnknownProduct.
             Conflict: the idempotency key belongs to another request.
         """
-        new_id = search_id or str(uuid.uuid4())
+        new_id = str(uuid.uuid4())
         try:
             return self._accept(catalogue, options, source, new_id, owner, ttl_s, idempotency)
         except IntegrityError:

@@ -65,7 +65,7 @@ def setting_variables(settings: type[BaseModel]) -> Iterator[str]:
             yield PREFIX + variable.upper()
 
 
-def check_variables(settings: type[BaseModel], environment: Mapping[str, str] = os.environ) -> None:
+def check_variables(settings: type[BaseModel]) -> None:
     """Refuse variables that no setting reads but that look like one.
 
     With ``__`` every unknown name is refused, because only settings have such names. Other names, such as
@@ -76,7 +76,7 @@ def check_variables(settings: type[BaseModel], environment: Mapping[str, str] = 
             removed, and its value would no longer apply.
     """
     known = {*setting_variables(settings), *RENAMED, *REMOVED}
-    for variable in environment:
+    for variable in os.environ:
         name = variable if variable in known else variable.removesuffix(FILE_SUFFIX)
         if not variable.startswith(PREFIX) or name in known:
             continue

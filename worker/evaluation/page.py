@@ -44,10 +44,10 @@ def write_page(report: Report, path: Path) -> None:
     path.write_text("\n".join(page), encoding="utf-8")
 
 
-def worst_answers(answers: Sequence[Answer], limit: int = MAX_CASES) -> list[Answer]:
+def worst_answers(answers: Sequence[Answer]) -> list[Answer]:
     """Return the worst answers: objects not found, then the lowest ranks."""
     wrong = [answer for answer in answers if answer.rank != 1]
-    return sorted(wrong, key=lambda a: -(a.rank or 1_000_000_000))[:limit]
+    return sorted(wrong, key=lambda a: -(a.rank or 1_000_000_000))[:MAX_CASES]
 
 
 def _tables(report: Report) -> list[str]:

@@ -104,9 +104,13 @@ def on_white(rgba: Pixels, spec: CropSpec) -> Pixels:
     return crop_object(flat, _box_of(alpha[..., 0] > 0.1), np.asarray(alpha[..., 0], np.float32), spec)
 
 
-def box_on_white(image: Pixels, tolerance: int = 10) -> NDArray[np.float32]:
+#: Levels below white that still count as white.
+_WHITE_TOLERANCE = 10
+
+
+def box_on_white(image: Pixels) -> NDArray[np.float32]:
     """Return the box (4,) xyxy of all that is not white; the whole frame if everything is white."""
-    dark = np.asarray((image < 255 - tolerance).any(2), np.bool_)
+    dark = np.asarray((image < 255 - _WHITE_TOLERANCE).any(2), np.bool_)
     if not dark.any():
         return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
     return _box_of(dark)

@@ -17,6 +17,8 @@ from worker.vision.models import CropPlan, Rgb
 LETTERBOX_GREY: Rgb = (114.0, 114.0, 114.0)
 
 PixelBox = tuple[int, int, int, int]
+#: Minimum overlap of a drawn box and a detection that are of the same object.
+_MIN_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +162,10 @@ def match(truth: NDArray[np.float32], found: NDArray[np.float32], min_iou: float
     return pairs
 
 
-def transfer_mask(box: Box, detections: list[Detection], min_iou: float = 0.5) -> Detection:
+def transfer_mask(box: Box, detections: list[Detection]) -> Detection:
     """Return a drawn box as a detection, with the mask of the object that it was drawn around.
 
-    The mask is that of the detection with the highest IoU, at least ``min_iou``, resampled to the drawn box.
+    The mask is that of the detection with the highest IoU, at least ``_MIN_IOU``, resampled to the drawn box.
     Without such a detection there is no mask.
     """
     drawn = Detection(box, "box", 1.0)
@@ -172,7 +174,7 @@ def transfer_mask(box: Box, detections: list[Detection], min_iou: float = 0.5) -
         return drawn
     ious = overlap(np.asarray([box], np.float32), to_boxes(masked))[0]
     best = masked[int(ious.argmax())]
-    if ious.max() < min_iou or best.mask is None:
+    if ious.max() < _MIN_IOU or best.mask is None:
         return drawn
     height, width = (max(1, round(n)) for n in _size_in_mask_pixels(box, best))
     # Sample the mask at the drawn box's pixel centres; outside the detection's box is background.
