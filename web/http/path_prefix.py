@@ -59,7 +59,8 @@ def read_prefix(header: str, hops: int) -> str:
 
 
 def _limit_cookie(name: str, value: str, prefix: str) -> tuple[str, str]:
-    if name.lower() != "set-cookie":
+    # Browsers take `__Host-` cookies with the path `/` only.
+    if name.lower() != "set-cookie" or value.startswith("__Host-"):
         return name, value
     attributes = value.split("; ")
     return name, "; ".join(f"Path={prefix}" if each.lower() == "path=/" else each for each in attributes)
