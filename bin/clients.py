@@ -18,6 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TYPESCRIPT = ROOT / "clients" / "typescript"
 API_TYPES = TYPESCRIPT / "types" / "api.d.ts"
+WIDGET = ROOT / "clients" / "widget"
+SHRINK = ROOT / "web" / "static" / "shop" / "photo.js"
+BUILT_WIDGET = ROOT / "web" / "widget" / "vitrine.js"
 #: Written last: a build that failed half way leaves the previous digest.
 BUILD_DIGEST = TYPESCRIPT / "dist" / "SOURCES"
 
@@ -48,6 +51,11 @@ def typescript_sources() -> str:
     return digest_files([*(TYPESCRIPT / "src").glob("*.ts"), API_TYPES, TYPESCRIPT / "tsconfig.json"])
 
 
+def widget_sources() -> str:
+    """Return the digest of what the widget is built from."""
+    return digest_files([*(WIDGET / "src").glob("*.js"), WIDGET / "package.json", SHRINK])
+
+
 def stale() -> list[str]:
     """List the built files that do not fit their sources."""
     found = []
@@ -55,6 +63,8 @@ def stale() -> list[str]:
         found.append(API_TYPES)
     if BUILD_DIGEST.read_text(encoding="utf-8").strip() != typescript_sources():
         found.append(BUILD_DIGEST.parent)
+    if f"sources {widget_sources()}" not in BUILT_WIDGET.read_text(encoding="utf-8")[:200]:
+        found.append(BUILT_WIDGET)
     return [path.relative_to(ROOT).as_posix() for path in found]
 
 
@@ -68,6 +78,14 @@ def build_typescript() -> None:
     API_TYPES.write_text(f"// Generated from description {digest(description)}.\n{types}", encoding="utf-8")
     run(TYPESCRIPT, "npm", "run", "--silent", "build")
     BUILD_DIGEST.write_text(typescript_sources() + "\n", encoding="utf-8")
+
+
+def build_widget() -> None:
+    """Bundle the widget to the script that the web serves."""
+    install(WIDGET)
+    run(WIDGET, "npm", "run", "--silent", "build")
+    script = BUILT_WIDGET.read_text(encoding="utf-8")
+    BUILT_WIDGET.write_text(f"// Vitrine's widget; sources {widget_sources()}\n{script}", encoding="utf-8")
 
 
 def install(folder: Path) -> None:
@@ -86,6 +104,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only say which built files are stale")
     if not parser.parse_args().check:
         build_typescript()
+        build_widget()
     if found := stale():
         sys.exit(f"Stale: {', '.join(found)}. Build them with: make clients")
 

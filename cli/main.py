@@ -39,6 +39,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "rates": ("cli.commands.rates:rates", "Show and update exchange rates."),
     "feedback": ("cli.commands.feedback:feedback", "List and export feedback of shoppers."),
     "golden": ("cli.commands.golden:golden", "Manage photos with a known right product."),
+    "widget": ("cli.commands.widget:widget", "Print the script tag of the widget."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Rebuild an index from the database."),
     "sweep": ("cli.commands.sweep:sweep", "Delete unreferenced pictures."),
     "evaluate": ("cli.commands.evaluate:evaluate", "Measure search quality on a labelled set."),

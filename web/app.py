@@ -61,6 +61,7 @@ from web.api import (
 from web.http.bodies import VitrineRequest
 from web.http.compression import compress
 from web.http.errors import register_errors
+from web.http.path_prefix import serve_below_prefix
 from web.http.product_paths import route_product_ids
 from web.http.security import protect
 from web.http.url_fetches import MAX_FETCHES
@@ -98,6 +99,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
         hops = settings.web.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = build_services(settings, publisher)
+    serve_below_prefix(app, settings.web.proxies)
     route_product_ids(app)
     protect(app, settings, (remember_currency, remember_language, compress))
     register_errors(app, sign_in.render_refused_page)

@@ -17,6 +17,7 @@ from flask import Blueprint, Response, current_app
 from shared.contracts import ENDED_STATES
 from shared.errors import Unavailable, VitrineError
 from web.api.openapi import operation
+from web.http.path_prefix import prefix_addresses, script_root
 from web.i18n.money import current_rates
 from web.services import Services, services
 
@@ -68,7 +69,7 @@ def _stream(read_state: Callable[[], dict[str, Any]]) -> Response:
     if not _acquire_slot(parts):
         raise Unavailable("Too many event streams are open. Poll instead, or try again later.")
     serving: Callable[[], bool] = current_app.extensions.get(SERVING, lambda: True)
-    answer = Response(_events(first, read_state, serving), mimetype=_EVENTS)
+    answer = Response(_events(first, read_state, serving, script_root()), mimetype=_EVENTS)
     # Not in the generator, because a generator that was never started runs no `finally`.
     answer.call_on_close(lambda: _release_slot(parts))
     answer.headers["X-Accel-Buffering"] = "no"
@@ -91,14 +92,17 @@ def _release_slot(parts: Services) -> None:
 
 
 def _events(
-    state: dict[str, Any], read_state: Callable[[], dict[str, Any]], serving: Callable[[], bool]
+    state: dict[str, Any],
+    read_state: Callable[[], dict[str, Any]],
+    serving: Callable[[], bool],
+    root: str,
 ) -> Iterator[str]:
     number, sent_at, previous = 0, time.monotonic(), None
     while True:
         if previous is None or _progress(previous) != _progress(state):
             number, sent_at = number + 1, time.monotonic()
             changed = previous is None or _phase(previous) != _phase(state)
-            yield _event("state" if changed else "progress", number, state)
+            yield _event("state" if changed else "progress", number, state, root)
             previous = state
         if state["state"] in ENDED_STATES or not serving():
             return
@@ -122,6 +126,7 @@ def _phase(state: dict[str, Any]) -> tuple[Any, ...]:
     return state["state"], state.get("phase")
 
 
-def _event(kind: str, number: int, data: dict[str, Any]) -> str:
+def _event(kind: str, number: int, data: dict[str, Any], root: str) -> str:
+    text = prefix_addresses(json.dumps(data).encode(), root).decode()
     # ASCII only, because some clients split lines at other Unicode line ends too.
-    return f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n"
+    return f"event: {kind}\nid: {number}\ndata: {text}\n\n"

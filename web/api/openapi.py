@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from shared.contracts import ErrorAnswer, JobOut, TaskStatus
 from web import __version__
+from web.http.path_prefix import script_root
 from web.http.security import creates_work
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -110,7 +111,7 @@ def build_document(app: Flask, keyed: bool) -> dict[str, Any]:
             "description": "Finds the products of a catalogue that a photo shows.",
             "license": {"name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": script_root() or "/"}],
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
     }

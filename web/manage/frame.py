@@ -9,6 +9,7 @@ from shared.database.idempotency import AcceptedRequest
 from shared.errors import Unauthorized, VitrineError
 from web.api.jobs import publish_job
 from web.http.errors import build_error_answer, is_page_request, to_error_body
+from web.http.path_prefix import script_root
 from web.http.security import split_address
 from web.manage import names
 from web.manage.sign_in import render_refused_page
@@ -44,7 +45,7 @@ def _render_error(error: VitrineError) -> Response:
 def get_previous_page() -> str:
     """Return the own page that the request came from, else the start page."""
     sender = split_address(request.referrer)
-    here = request.path if request.method == "GET" else ""
+    here = script_root() + request.path if request.method == "GET" else ""
     if sender.netloc != request.host or sender.path in ("", here):
         return url_for("manage.show_start")
     return f"{sender.path}?{sender.query}" if sender.query else sender.path

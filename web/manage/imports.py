@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, request
+from flask import Response, request, url_for
 from flask_babel import gettext as _
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
@@ -39,7 +39,7 @@ def _render_form(status: int = 200, **values: object) -> Response:
         chosen=request.values.get("catalogue") or "",
         catalogues=current_principal().visible(parts.window.catalogues()),
         reads_sources=bool(parts.settings.jobs.import_roots or parts.settings.web.url_import),
-        action=IMPORT_FORM,
+        action=url_for("manage.start_import"),
         submitted=request.form,
         **values,
     )

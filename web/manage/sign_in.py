@@ -5,11 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import cast
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from web.http import sessions
+from web.http.path_prefix import script_root
 from web.http.security import split_address
 from web.services import services
 
@@ -22,7 +23,7 @@ START = "/manage"
 def show_sign_in() -> AnyResponse:
     """Show the sign-in form; redirect if no key is set."""
     if services().settings.web.api_key is None:
-        return redirect(_safe_path(request.args.get("next")), 303)
+        return redirect(script_root() + _safe_path(request.args.get("next")), 303)
     return _render_form(_safe_path(request.args.get("next")), HTTPStatus.OK)
 
 
@@ -31,7 +32,7 @@ def sign_in_with_key() -> AnyResponse:
     """Check the key, start a session and redirect to the previous page."""
     parts, next_path = services(), _safe_path(request.form.get("next"))
     if parts.settings.web.api_key is None:
-        return redirect(next_path, 303)
+        return redirect(script_root() + next_path, 303)
     if not sessions.is_api_key(parts.settings, request.form.get("key", "").strip()):
         wait_s = parts.wrong_sign_ins.count(request.remote_addr)
         if wait_s is not None:
@@ -41,7 +42,7 @@ def sign_in_with_key() -> AnyResponse:
             return page
         problem = _("Wrong key. The administrator finds it in VITRINE_WEB__API_KEY.")
         return _render_form(next_path, HTTPStatus.FORBIDDEN, problem)
-    answer = cast(Response, redirect(next_path, 303))
+    answer = cast(Response, redirect(script_root() + next_path, 303))
     sessions.start(answer, parts.settings, secure=request.is_secure)
     return answer
 
@@ -49,7 +50,7 @@ def sign_in_with_key() -> AnyResponse:
 @blueprint.post("/sign-out")
 def sign_out() -> AnyResponse:
     """End the browser's session."""
-    answer = cast(Response, redirect("/sign-in", 303))
+    answer = cast(Response, redirect(url_for("sign_in.show_sign_in"), 303))
     sessions.end(answer)
     return answer
 
@@ -63,7 +64,9 @@ def render_refused_page() -> Response:
         next_path = _safe_path(request.full_path.removesuffix("?"))
     else:
         referrer = split_address(request.referrer)
-        next_path = _safe_path(referrer.path if referrer.netloc == request.host else None)
+        next_path = _safe_path(
+            referrer.path.removeprefix(script_root()) if referrer.netloc == request.host else None
+        )
         notice = " ".join(
             [notice, _("Your last action was not carried out. Repeat it after signing in.")]
         ).strip()

@@ -9,6 +9,7 @@ from pathlib import Path
 from flask import Blueprint, Response, jsonify, render_template, url_for
 from flask_babel import gettext as _
 
+from web.http.path_prefix import script_root
 from web.http.security import PAGE_POLICY
 from web.i18n import reader
 
@@ -37,17 +38,17 @@ def hash_folder(folder: Path) -> str:
 @blueprint.get("/manifest.webmanifest")
 def get_manifest() -> Response:
     """Serve the web app manifest, with which phones install the app and share photos to it."""
-    who = reader()
+    who, root = reader(), script_root()
     answer = jsonify(
         {
-            "id": "/",
+            "id": f"{root}/",
             "name": "Vitrine",
             "short_name": "Vitrine",
             "description": _("Find products by photo."),
             "lang": who.tag,
             "dir": who.locale.text_direction,
-            "start_url": "/",
-            "scope": "/",
+            "start_url": f"{root}/",
+            "scope": f"{root}/",
             "display": "standalone",
             "background_color": BACKGROUND,
             "theme_color": BACKGROUND,
@@ -62,7 +63,7 @@ def get_manifest() -> Response:
                 for name, side, purpose in _ICONS
             ],
             "share_target": {
-                "action": "/s?shared=1",
+                "action": f"{root}/s?shared=1",
                 "method": "POST",
                 "enctype": "multipart/form-data",
                 "params": {"files": [{"name": "image", "accept": ["image/*"]}]},

@@ -16,6 +16,7 @@ _SHARED = (
     "install.js",
     "pictures.js",
     "result.js",
+    "root.js",
     "screen.js",
     "server.js",
     "share.js",

@@ -2,8 +2,10 @@
 // Results and products are never cached, so the page always shows the shop's current data.
 "use strict";
 
-const SHELL = {{ ("vitrine-shell-" ~ version) | tojson }};
-const SHARED = "vitrine-shared";
+const ROOT = {{ root ~ "" | tojson }};
+const SHELLS = `vitrine-shell${ROOT}-`; // others of this host have other caches
+const SHELL = SHELLS + {{ version | tojson }};
+const SHARED = `vitrine-shared${ROOT}`;
 const OFFLINE = {{ offline | tojson }};
 const FILES = {{ shell | tojson }};
 
@@ -14,7 +16,7 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
   event.waitUntil((async () => {
     for (const name of await caches.keys()) {
-      if (name !== SHELL && name !== SHARED) await caches.delete(name);
+      if (name.startsWith(SHELLS) && name !== SHELL) await caches.delete(name);
     }
     await self.clients.claim();
   })());
@@ -24,7 +26,7 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (url.origin !== location.origin) return;
-  if (request.method === "POST" && url.pathname === "/s" && url.searchParams.has("shared")) {
+  if (request.method === "POST" && url.pathname === `${ROOT}/s` && url.searchParams.has("shared")) {
     event.respondWith(storeShared(request));
   } else if (request.method === "GET" && FILES.includes(url.pathname)) {
     event.respondWith(caches.match(request).then((cached) => cached || fetch(request)));
@@ -37,6 +39,6 @@ self.addEventListener("fetch", (event) => {
 async function storeShared(request) {
   const picture = (await request.formData()).get("image");
   const cache = await caches.open(SHARED);
-  if (picture) await cache.put("/shared", new Response(picture, { headers: { "Content-Type": picture.type } }));
-  return Response.redirect("/?shared=1", 303);
+  if (picture) await cache.put(`${ROOT}/shared`, new Response(picture, { headers: { "Content-Type": picture.type } }));
+  return Response.redirect(`${ROOT}/?shared=1`, 303);
 }

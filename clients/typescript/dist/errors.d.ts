@@ -5,14 +5,14 @@ interface ErrorBody {
     field?: string | null;
     request_id?: string | null;
 }
-/** Base of all errors. `message` says what is wrong and what to do. */
+/** Base of all errors. `message` has the error and what to do. */
 export declare class VitrineError extends Error {
     static code: string;
     /** Code of the error, such as `unknown_catalogue`. A code of a newer server arrives as plain VitrineError. */
     readonly code: string;
     /** The invalid input, if the server named one. */
     readonly field: string | null;
-    /** Name this id when you report the error to whoever runs the server. */
+    /** Name this id when you report the error to the administrator. */
     readonly requestId: string | null;
     constructor(message: string, body?: Partial<ErrorBody>, options?: ErrorOptions);
     /** Whether the same request may succeed later. */

@@ -1,12 +1,12 @@
 /** Errors of the server as classes, the same tree as the Python client's. */
-/** Base of all errors. `message` says what is wrong and what to do. */
+/** Base of all errors. `message` has the error and what to do. */
 export class VitrineError extends Error {
     static code = "internal";
     /** Code of the error, such as `unknown_catalogue`. A code of a newer server arrives as plain VitrineError. */
     code;
     /** The invalid input, if the server named one. */
     field;
-    /** Name this id when you report the error to whoever runs the server. */
+    /** Name this id when you report the error to the administrator. */
     requestId;
     constructor(message, body = {}, options) {
         super(message, options);

@@ -1,4 +1,5 @@
 // Polls a search until it has a result, with back-off and across lost connections.
+import { root } from "./root.js";
 import { RequestError, call, withRetries, pause } from "./server.js";
 import { translate } from "./texts.js";
 
@@ -29,5 +30,5 @@ export async function waitForResult(address, notify, stopped = () => false) {
 // Starts the search of a form; returns its id and address.
 export async function send(fields, notify, stopped) {
   const body = new URLSearchParams(fields);
-  return (await withRetries(() => call("/s", { method: "POST", body }), notify, stopped)).json();
+  return (await withRetries(() => call(`${root}/s`, { method: "POST", body }), notify, stopped)).json();
 }

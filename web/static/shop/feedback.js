@@ -1,4 +1,5 @@
 // Reports what a shopper does with a hit, if the operator allows it; never who the shopper is.
+import { root } from "./root.js";
 import { announce } from "./screen.js";
 import { translate } from "./texts.js";
 
@@ -6,7 +7,7 @@ export function report(hit, kind) {
   const { query, product, object } = hit.dataset;
   if (!query) return;
   const feedback = { query_id: query, product_id: product, kind, object: object ? Number(object) : null };
-  fetch("/v1/feedback", {
+  fetch(`${root}/v1/feedback`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(feedback),

@@ -3,6 +3,7 @@ import { waitForResult, send } from "./answers.js";
 import { remember } from "./history.js";
 import { shrink } from "./photo.js";
 import { append, onFrame, place } from "./result.js";
+import { root } from "./root.js";
 import { at, body, fail, phase, preview, show, toast } from "./screen.js";
 import { RequestError, call, withRetries, newKey, upload } from "./server.js";
 import { translate } from "./texts.js";
@@ -46,7 +47,7 @@ export async function search(files) {
     const task = await withRetries(() => upload(fields, key, notify), waiting, () => mine.stopped);
     mine.id = task.id;
     remember(task.id, photos);
-    await follow(`/s/${task.id}`, mine);
+    await follow(`${root}/s/${task.id}`, mine);
   } catch (error) {
     if (!mine.stopped) fail(error, () => search(files));
   }
@@ -131,8 +132,8 @@ export async function more(form) {
 export function cancel() {
   const { id } = current;
   begin();
-  if (id) call(`/v1/tasks/${id}`, { method: "DELETE" }).catch(() => { /* the search then ends without a reader */ });
-  history.replaceState({}, "", "/");
+  if (id) call(`${root}/v1/tasks/${id}`, { method: "DELETE" }).catch(() => { /* the search then ends without a reader */ });
+  history.replaceState({}, "", `${root}/`);
   show("empty");
 }
 

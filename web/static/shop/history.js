@@ -1,8 +1,9 @@
 // Recent searches, stored only on this device: photos and addresses of results.
+import { root } from "./root.js";
 import { at } from "./screen.js";
 import { translate } from "./texts.js";
 
-const NAME = "vitrine";
+const NAME = `vitrine${root}`; // other shops may be on the same host
 const STORE = "searches";
 const MAX_ENTRIES = 12;
 
@@ -51,7 +52,7 @@ function tile(entry, open) {
   const when = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
   link.className = "tile";
   box.className = "hit-picture";
-  link.href = `/s/${entry.id}`;
+  link.href = `${root}/s/${entry.id}`;
   link.setAttribute("aria-label", translate("search_from", { when: when.format(entry.when) }));
   image.src = URL.createObjectURL(entry.photo);
   image.alt = "";

@@ -1,9 +1,10 @@
 // Photo inputs: camera, gallery, drop, paste and the phone's share menu. Of several photos, all are searched
 // together or one is picked.
+import { root } from "./root.js";
 import { at, body, show } from "./screen.js";
 import { translate } from "./texts.js";
 
-const SHARED = "vitrine-shared";
+const SHARED = `vitrine-shared${root}`;
 
 export function openInputs(search) {
   if (!at("image")) return; // no catalogue to search in
@@ -65,10 +66,10 @@ function pick(files, search) {
 // Searches with a picture that the service worker stored when it was shared to the app.
 async function takeShared(search) {
   if (!new URLSearchParams(location.search).has("shared") || !("caches" in window)) return;
-  history.replaceState({}, "", "/");
+  history.replaceState({}, "", `${root}/`);
   const cache = await caches.open(SHARED);
-  const kept = await cache.match("/shared");
+  const kept = await cache.match(`${root}/shared`);
   if (!kept) return;
-  await cache.delete("/shared");
+  await cache.delete(`${root}/shared`);
   search([await kept.blob()]);
 }

@@ -1,4 +1,5 @@
 // The installable app: its service worker and the install button.
+import { root } from "./root.js";
 import { at } from "./screen.js";
 
 const LANGUAGE_KEY = "vitrine-offline-language";
@@ -7,15 +8,15 @@ const LANGUAGE_KEY = "vitrine-offline-language";
 async function cacheOfflinePage() {
   const { lang } = document.documentElement;
   if (localStorage.getItem(LANGUAGE_KEY) === lang) return;
-  const name = (await caches.keys()).find((each) => each.startsWith("vitrine-shell-"));
+  const name = (await caches.keys()).find((each) => each.startsWith(`vitrine-shell${root}-`));
   if (!name) return;
-  await (await caches.open(name)).add("/offline");
+  await (await caches.open(name)).add(`${root}/offline`);
   localStorage.setItem(LANGUAGE_KEY, lang);
 }
 
 export function install() {
   if ("serviceWorker" in navigator) {
-    navigator.serviceWorker.register("/sw.js").then(() => navigator.serviceWorker.ready).then(cacheOfflinePage)
+    navigator.serviceWorker.register(`${root}/sw.js`).then(() => navigator.serviceWorker.ready).then(cacheOfflinePage)
       .catch(() => { /* the page works without a service worker */ });
   }
   window.addEventListener("beforeinstallprompt", (event) => {

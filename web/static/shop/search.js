@@ -4,6 +4,7 @@ import { install } from "./install.js";
 import { showHistory } from "./history.js";
 import { watchPictures } from "./pictures.js";
 import { choose, activate } from "./result.js";
+import { root } from "./root.js";
 import { at, body, show } from "./screen.js";
 import { dismiss, report } from "./feedback.js";
 import { openInputs } from "./inputs.js";
@@ -27,7 +28,7 @@ result.addEventListener("click", (event) => {
     choose(group);
     history.replaceState({}, "", `#${group}`);
     if (link.classList.contains("box")) at(group).focus({ preventScroll: true });
-  } else if (href.startsWith("/s/")) {
+  } else if (href.startsWith(`${root}/s/`)) {
     event.preventDefault();
     open(href);
   }
@@ -63,7 +64,7 @@ at("cancel").addEventListener("click", cancel);
 
 window.addEventListener("popstate", () => {
   if (location.hash === "#main") return; // the skip link, not another page
-  if (location.pathname.startsWith("/s/")) open(location.href, { push: false });
+  if (location.pathname.startsWith(`${root}/s/`)) open(location.href, { push: false });
   else show("empty");
 });
 
@@ -73,7 +74,7 @@ function start() {
   if (state === "busy") open(location.href, { push: false });
   else if (state === "done") activate();
   openInputs(search);
-  showHistory((entry) => open(`/s/${entry.id}`, { photos: entry.photos || [entry.photo] }));
+  showHistory((entry) => open(`${root}/s/${entry.id}`, { photos: entry.photos || [entry.photo] }));
   install();
 }
 start();

@@ -1,4 +1,5 @@
 // Requests to the server, with timeouts, retries and back-off for weak networks.
+import { root } from "./root.js";
 import { translate, translateError } from "./texts.js";
 
 const TIMEOUT_MS = 20_000;
@@ -47,7 +48,7 @@ export async function call(path, options = {}) {
 export function upload(form, key, notify) {
   return new Promise((done, fail) => {
     const request = new XMLHttpRequest();
-    request.open("POST", "/v1/searches");
+    request.open("POST", `${root}/v1/searches`);
     request.timeout = UPLOAD_TIMEOUT_MS;
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Idempotency-Key", key);
