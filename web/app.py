@@ -7,8 +7,10 @@ import threading
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from shared.access.audit import AuditLog
 from shared.access.key_ring import KeyRing
 from shared.access.keys import KeyRepository
+from shared.access.sessions import SessionRepository, SessionRing
 from shared.access.tenancy import Tenancy
 from shared.access.wrong_keys import (
     REFUSALS,
@@ -42,6 +44,7 @@ from shared.storage.disk import DiskGuard
 from shared.webhooks.repository import WebhookRepository
 from web import manage, storefront
 from web.api import (
+    audit,
     catalogues,
     docs,
     duplicates,
@@ -116,6 +119,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
         events,
         webhooks,
         keys,
+        audit,
         operations,
     )
     for part in (searches, similar, *owners, images, docs, storefront, manage, sign_in):
@@ -129,7 +133,7 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
     store = open_image_store(settings)
     decoders = settings.web.decoders
     waiting = max(0, settings.web.threads - _SPARE_THREADS - decoders)
-    key_repository = KeyRepository(database)
+    key_repository, session_repository = KeyRepository(database), SessionRepository(database)
     wrong_key_counter = RateCounter(settings.redis_url, WRONG_KEYS_PER_MINUTE, "wrong-key")
     return Services(
         settings=settings,
@@ -159,6 +163,9 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         keys=key_repository,
         key_ring=KeyRing(key_repository),
         key_rate=RateCounter(settings.redis_url, settings.web.searches_per_minute, "key"),
+        sessions=session_repository,
+        session_ring=SessionRing(session_repository),
+        audit=AuditLog(database),
         tenancy=Tenancy(database),
         wrong_keys=WrongKeys(wrong_key_counter, "bearer"),
         refused_keys={how: WrongKeys(wrong_key_counter, how) for how in REFUSALS},

@@ -9,8 +9,10 @@ from typing import cast
 
 from flask import current_app
 
+from shared.access.audit import AuditLog
 from shared.access.key_ring import KeyRing
 from shared.access.keys import KeyRepository
+from shared.access.sessions import SessionRepository, SessionRing
 from shared.access.tenancy import Tenancy
 from shared.access.wrong_keys import WrongKeys
 from shared.broker.health import BrokerHealth
@@ -83,6 +85,9 @@ class Services:
     keys: KeyRepository
     key_ring: KeyRing
     key_rate: RateCounter
+    sessions: SessionRepository
+    session_ring: SessionRing
+    audit: AuditLog
     tenancy: Tenancy
     wrong_keys: WrongKeys
     refused_keys: Mapping[str, WrongKeys]

@@ -12,8 +12,8 @@ from shared.storage.private_files import secure_data_folder
 from web.app import create_app
 from web.services import EXTENSION, Services
 
-#: Seconds between two checks for uses of keys to store; each key's is stored at most once a minute.
-_KEY_USES_INTERVAL_S = 10.0
+#: Seconds between two checks for uses of keys and sessions to store; each is stored at most once a minute.
+_USES_INTERVAL_S = 10.0
 
 _settings = get_settings()
 configure_logging(_settings.log.level, _settings.log.format, "web")
@@ -25,4 +25,5 @@ _parts: Services = app.extensions[EXTENSION]
 _name = f"web@{socket.gethostname()}:{os.getpid()}"
 _parts.presence.start_heartbeat(_name, "web", lambda: {"threads": _settings.web.threads})
 # Off the requests, so that no search waits for the write.
-Periodic("key-uses", _KEY_USES_INTERVAL_S, _parts.key_ring.write_uses).start()
+Periodic("key-uses", _USES_INTERVAL_S, _parts.key_ring.uses.store).start()
+Periodic("session-uses", _USES_INTERVAL_S, _parts.session_ring.uses.store).start()

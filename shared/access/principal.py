@@ -19,6 +19,7 @@ class Principal:
         owner: hash that its searches carry; None: the owner of the server, who may read all searches.
         catalogues: the only ones that it may access; None: all.
         key: its API key row, if it has one.
+        session: id of the session that the request belongs to.
         is_visitor: a shopper on the public storefront, without a key.
     """
 
@@ -27,7 +28,13 @@ class Principal:
     owner: str | None = None
     catalogues: frozenset[str] | None = None
     key: KeyRecord | None = None
+    session: str | None = None
     is_visitor: bool = False
+
+    @property
+    def actor(self) -> str:
+        """Its name in the audit log."""
+        return f"{self.label} session:{self.session}" if self.session else self.label
 
     @property
     def is_publishable(self) -> bool:

@@ -34,17 +34,17 @@ class WrongKeys:
 
     def __init__(self, counter: RateCounter, how: str) -> None:
         self._counter = counter
-        self._how = how
+        self.how = how
         AUTH_FAILURES.labels(how)
 
     def count(self, address: str | None) -> int | None:
         """Count and log a wrong key; return None, or the seconds to wait if the address is over its limit."""
-        AUTH_FAILURES.labels(self._how).inc()
+        AUTH_FAILURES.labels(self.how).inc()
         count, wait_s = self._counter.tally(network_of(address or ""))
         # Over the limit, only doublings are logged: a flood of guesses must not flood the log.
         if wait_s is None or count & (count - 1) == 0:
-            event = "API key refused" if self._how in REFUSALS else "wrong API key"
-            log.warning(event, address=address, how=self._how, count_in_this_minute=count)
+            event = "API key refused" if self.how in REFUSALS else "wrong API key"
+            log.warning(event, address=address, how=self.how, count_in_this_minute=count)
         return wait_s
 
 

@@ -125,6 +125,12 @@ class Settings(BaseSettings):
                 "set VITRINE_WEB__API_KEY (`openssl rand -hex 32` prints a key), or remove "
                 "VITRINE_WEB__PUBLIC"
             )
+        if web.staff_header and web.proxies == 0:
+            raise ValueError(
+                f"web.staff_header trusts the header {web.staff_header}, which any client can send: put a "
+                "proxy in front that sets it, and set VITRINE_WEB__PROXIES=1, or remove "
+                "VITRINE_WEB__STAFF_HEADER"
+            )
         beyond_loopback = web.host not in LOOPBACK
         if not (beyond_loopback or web.proxies):
             return self

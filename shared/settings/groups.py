@@ -198,6 +198,9 @@ _KEY_CHARACTERS = frozenset(map(chr, range(0x21, 0x7F)))
 _CATALOGUE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 
+_STAFF_ROLES = ("catalogue", "operate", "owner")
+
+
 class WebSettings(Group):
     host: str = Field(
         "127.0.0.1", description="Address to listen on; others need an API key and a reverse proxy"
@@ -234,6 +237,20 @@ class WebSettings(Group):
     allow_direct: bool = Field(
         False, description="Whether web may listen beyond loopback without a reverse proxy in front"
     )
+    staff_header: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]{0,64}$",
+        description="Header in which a trusted proxy names the signed-in member of staff (OIDC), such as "
+        "`X-Auth-Request-Email`; empty: off; requires VITRINE_WEB__PROXIES",
+    )
+    staff: str = Field(
+        "",
+        description="Members of staff with their roles, such as `ann@shop.example=owner,bob@shop.example="
+        "catalogue`",
+    )
+    audit_keep_s: float = Field(
+        400 * 86_400.0, ge=86_400, description="Seconds for which entries of the audit log are kept"
+    )
     event_streams: int = Field(4, ge=0, le=256, description="Maximum open event streams per web process")
     url_import: bool = Field(False, description="Whether searches and imports may name web addresses")
 
@@ -241,6 +258,24 @@ class WebSettings(Group):
     def public_catalogues(self) -> frozenset[str]:
         """The catalogues that need no key."""
         return frozenset(name.strip() for name in self.public.split(",") if name.strip())
+
+    @property
+    def staff_roles(self) -> dict[str, str]:
+        """Roles of the members of staff, by name in lower case."""
+        pairs = (entry.partition("=") for entry in self.staff.split(",") if entry.strip())
+        return {name.strip().lower(): role.strip() for name, _, role in pairs}
+
+    @field_validator("staff")
+    @classmethod
+    def _check_staff(cls, text: str) -> str:
+        for entry in filter(None, map(str.strip, text.split(","))):
+            name, _, role = entry.partition("=")
+            if not name.strip() or role.strip() not in _STAFF_ROLES:
+                raise ValueError(
+                    f"{entry!r} is no member of staff: write NAME=ROLE, with one of the roles "
+                    f"{', '.join(_STAFF_ROLES)}, such as ann@shop.example=owner"
+                )
+        return text
 
     @field_validator("public")
     @classmethod

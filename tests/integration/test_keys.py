@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import app
-from shared.access.key_ring import CACHE_TTL_S, USE_INTERVAL_S, KeyRing
+from shared.access.key_ring import CACHE_TTL_S, KeyRing
 from shared.access.keys import KeyRepository
 from shared.access.secret import digest_of, parse_prefix
+from shared.access.uses import USE_INTERVAL_S
 from shared.access.wrong_keys import WRONG_KEYS_PER_MINUTE
 from shared.contracts.keys import KeyIn
 from shared.database.tables import ApiKey
@@ -217,16 +218,16 @@ def test_last_uses_are_written_at_most_once_a_minute_and_by_no_request(shop: Sho
     def stored() -> Any:
         return next(each.last_used_at for each in shop.parts.keys.list_keys() if each.id == key.id)
 
-    ring.note_use(key.id)
+    ring.uses.note(key.id)
     assert stored() is None, "noting writes nothing"
-    ring.write_uses()
+    ring.uses.store()
     first = stored()
     assert first is not None
-    ring.note_use(key.id)
-    ring.write_uses()
+    ring.uses.note(key.id)
+    ring.uses.store()
     assert stored() == first, "once a minute"
     now[0] += USE_INTERVAL_S
-    ring.write_uses()
+    ring.uses.store()
     assert stored() > first
 
 

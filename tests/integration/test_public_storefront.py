@@ -30,7 +30,7 @@ VISITORS = {
     "pages.shopper.show_part",
     "pages.products.show_product",
     "pages.own_search.delete_search",
-    "pages.own_search.set_photo_sharing",
+    "pages.own_search.set_photo_visibility",
     "searches.create_search",
     "searches.poll_search",
     "searches.cancel_search",

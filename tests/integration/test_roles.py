@@ -36,7 +36,8 @@ OPERATE = re.compile(
     r"|/(reconcile|reprocess|promote|rollback|prune|rebuild|calibrate)$|/indexes/<action>$"
 )
 OWN = re.compile(
-    r" /v1/webhooks| /v1/keys|(PUT|DELETE) /v1/catalogues/<catalogue>$"
+    r" /v1/(webhooks|keys|audit|sessions)| /manage/(keys|sessions|audit)"
+    r"|(PUT|DELETE) /v1/catalogues/<catalogue>$"
     r"|POST /manage/catalogues$|POST /manage/catalogues/<catalogue>/delete$"
 )
 OPEN = re.compile(

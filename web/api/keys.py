@@ -7,6 +7,7 @@ from flask import Blueprint, Response, jsonify
 from shared.contracts.keys import KeyIn, KeyMade, KeyOut, KeyRotation
 from shared.errors import UnknownCatalogue
 from web.api.openapi import operation
+from web.http.audit import note_object
 from web.http.bodies import parse_model, read_json, read_optional_json
 from web.http.principals import current_principal
 from web.services import services
@@ -63,6 +64,7 @@ def create(wanted: KeyIn) -> KeyMade:
         )
     made = parts.keys.create(wanted, _creator())
     parts.key_ring.forget()
+    note_object(f"key:{made.id}")
     return made
 
 
@@ -70,13 +72,17 @@ def rotate(key_id: str, rotation: KeyRotation) -> KeyMade:
     """Replace a key. Raises as ``KeyRepository.rotate``."""
     made = services().keys.rotate(key_id, rotation.grace_s, _creator())
     services().key_ring.forget()
+    note_object(f"key:{made.id}")
     return made
 
 
 def revoke(key_id: str) -> KeyOut:
-    """Revoke a key. Raises NotFound."""
-    revoked = services().keys.revoke(key_id)
-    services().key_ring.forget()
+    """Revoke a key and end its sessions. Raises NotFound."""
+    parts = services()
+    revoked = parts.keys.revoke(key_id)
+    parts.sessions.end_of(f"key:{key_id}")
+    parts.key_ring.forget()
+    parts.session_ring.forget()
     return revoked
 
 

@@ -15,7 +15,7 @@ from shared.access.wrong_keys import WrongKeys
 from shared.database.clock import to_datetime
 from shared.errors import Overloaded, Refused, Unauthorized
 from shared.settings import Settings
-from web.http import cors, sessions, visitors
+from web.http import audit, cors, sessions, staff, visitors
 from web.http.roles import Access
 from web.services import services
 
@@ -66,13 +66,19 @@ def authenticate(access: Access, credential: Credential | None, settings: Settin
             return ANYONE_LOCAL
     elif is_keyless:
         return ANYONE_LOCAL
-    if sessions.is_valid(settings, request.cookies.get(sessions.COOKIE, "")):
-        return SERVER_OWNER
-    if credential is None and access.for_visitors and settings.web.public_catalogues:
+    by_session = sessions.find_principal(settings)
+    if by_session is not None:
+        return by_session
+    is_public = access.for_visitors and bool(settings.web.public_catalogues)
+    if credential is None and settings.web.staff_header:
+        by_proxy = staff.find_principal(settings, must_have_role=not is_public)
+        if by_proxy is not None:
+            return by_proxy
+    if credential is None and is_public:
         return visitors.identify(settings.web.public_catalogues)
     if credential is not None:
         cors.allow(services().key_ring.live_origins())
-        _count(services().wrong_keys)
+        _count(services().wrong_keys, None)
         raise Unauthorized("This API key is unknown. Check it, or ask the owner of this server for another.")
     raise Unauthorized("Send the API key as `Authorization: Bearer KEY`.")
 
@@ -100,19 +106,19 @@ def _use_key(key: KeyRecord, credential: Credential) -> Principal:
     if key.is_expired:
         _refuse_ended(key, "expired", key.expires_at)
     if credential.is_in_url and key.role is not Role.SEARCH:
-        services().refused_keys["in_url"].count(request.remote_addr)
+        _note_refusal(key, "in_url")
         raise Refused(
             f"A `{key.role}` key does not belong into an address, which logs and browsers keep. "
             "Revoke it, and use a `search` key for pictures."
         )
     if key.role is Role.SEARCH:
         _require_listed_origin(key)
-    services().key_ring.note_use(key.prefix)
+    services().key_ring.uses.note(key.prefix)
     return principal_of_key(key)
 
 
 def _refuse_ended(key: KeyRecord, how: str, ended_at: float | None) -> NoReturn:
-    _count(services().refused_keys[how])
+    _count(services().refused_keys[how], key)
     when = f"{to_datetime(ended_at):%Y-%m-%d %H:%M} UTC"
     raise Unauthorized(
         f"The key {key.prefix} {_ENDED[how]} on {when}. Ask the owner of this server for another."
@@ -129,7 +135,7 @@ def _require_listed_origin(key: KeyRecord) -> None:
         sent = request.headers.get("Referer")
     if sent is None or origin_of(sent) in key.origins:
         return
-    services().refused_keys["foreign_origin"].count(request.remote_addr)
+    _note_refusal(key, "foreign_origin")
     name = origin_of(sent) or "this page"
     raise Refused(
         f"The key {key.prefix} may not be used by pages of {name}. The owner of this server can create a key "
@@ -137,9 +143,18 @@ def _require_listed_origin(key: KeyRecord) -> None:
     )
 
 
-def _count(wrong_keys: WrongKeys) -> None:
+def _note_refusal(key: KeyRecord, how: str) -> int | None:
+    """Count and audit a refused key; return the seconds to wait if its address has sent too many."""
+    wait_s = services().refused_keys[how].count(request.remote_addr)
+    audit.note_refusal(f"key:{key.prefix}", how, is_flood=wait_s is not None)
+    return wait_s
+
+
+def _count(wrong_keys: WrongKeys, key: KeyRecord | None) -> None:
     """Count a wrong key; raise Overloaded if the client's address has sent too many."""
     wait_s = wrong_keys.count(request.remote_addr)
+    actor = None if key is None else f"key:{key.prefix}"
+    audit.note_refusal(actor, wrong_keys.how, is_flood=wait_s is not None)
     if wait_s is not None:
         g.retry_after_s = wait_s
         raise Overloaded(f"Too many wrong keys came from your address. Try again in {wait_s} seconds.")

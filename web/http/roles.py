@@ -71,7 +71,7 @@ ACCESS: Final[dict[str, Access]] = {
     "pages.shopper.show_part": SHOPPER,
     "pages.products.show_product": SHOPPER,
     "pages.own_search.delete_search": SHOPPER,
-    "pages.own_search.set_photo_sharing": SHOPPER,
+    "pages.own_search.set_photo_visibility": SHOPPER,
     # Products, imports and jobs.
     "catalogues.list_catalogues": CATALOGUE,
     "catalogues.get_catalogue": CATALOGUE,
@@ -146,6 +146,16 @@ ACCESS: Final[dict[str, Access]] = {
     "keys.create_key": OWNER,
     "keys.rotate_key": OWNER,
     "keys.revoke_key": OWNER,
+    "audit.list_audit_entries": OWNER,
+    "audit.export_audit_log": OWNER,
+    "audit.list_sessions": OWNER,
+    "audit.delete_session": OWNER,
+    "audit.delete_all_sessions": OWNER,
+    "manage.show_keys": OWNER,
+    "manage.create_key": OWNER,
+    "manage.run_key_action": OWNER,
+    "manage.run_session_action": OWNER,
+    "manage.show_audit_log": OWNER,
 }
 
 

@@ -26,7 +26,7 @@ from shared.imports.kinds import UPLOADS
 from shared.process.log import get_logger
 from shared.process.metrics import REQUEST_SECONDS, REQUESTS
 from shared.settings import Settings
-from web.http import cors, visitors
+from web.http import audit, cors, visitors
 from web.http.principals import authenticate, read_credential, require_role
 from web.http.rate_limits import add_headers as add_rate_headers
 from web.http.rate_limits import limit_key
@@ -227,6 +227,7 @@ def _finish_request(response: Response) -> Response:
     response.headers.update(_HEADERS | g.get("resource_policy", {}))
     cors.add_headers(response)
     visitors.remember(response)
+    audit.record(response)
     add_rate_headers(response)
     is_page = response.mimetype == "text/html"
     response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if is_page else API_POLICY)

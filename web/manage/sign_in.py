@@ -9,7 +9,9 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
+from shared.access.roles import Role
 from web.http import sessions
+from web.http.audit import note_action, note_refusal
 from web.http.path_prefix import script_root
 from web.http.security import split_address
 from web.services import services
@@ -33,24 +35,46 @@ def sign_in_with_key() -> AnyResponse:
     parts, next_path = services(), _safe_path(request.form.get("next"))
     if parts.settings.web.api_key is None:
         return redirect(script_root() + next_path, 303)
-    if not sessions.is_api_key(parts.settings, request.form.get("key", "").strip()):
+    offered = request.form.get("key", "").strip()
+    credential, problem = _check_key(offered)
+    if credential is None:
         wait_s = parts.wrong_sign_ins.count(request.remote_addr)
+        note_refusal(None, "sign_in", is_flood=wait_s is not None)
         if wait_s is not None:
             text = _("Too many attempts from your address. Try again in %(seconds)s seconds.", seconds=wait_s)
             page = _render_form(next_path, HTTPStatus.TOO_MANY_REQUESTS, text)
             page.headers["Retry-After"] = str(wait_s)
             return page
-        problem = _("Wrong key. The administrator finds it in VITRINE_WEB__API_KEY.")
         return _render_form(next_path, HTTPStatus.FORBIDDEN, problem)
     answer = cast(Response, redirect(script_root() + next_path, 303))
-    sessions.start(answer, parts.settings, secure=request.is_secure)
+    sessions.start(answer, credential)
+    # The fingerprint of the bootstrap key is for comparisons alone.
+    note_action("api-key" if credential.startswith("api-key:") else credential, "sign_in.succeeded")
     return answer
+
+
+def _check_key(offered: str) -> tuple[str | None, str]:
+    """Return the credential of a session for a key, or None and why there is none."""
+    parts = services()
+    if sessions.is_api_key(parts.settings, offered):
+        return sessions.bootstrap_credential(parts.settings), ""
+    key = parts.key_ring.find(offered)
+    if key is None:
+        return None, _("Wrong key. The administrator finds it in VITRINE_WEB__API_KEY.")
+    if key.is_revoked or key.is_expired:
+        return None, _("This key has expired or was revoked. Ask the administrator for another.")
+    if not key.role.includes(Role.CATALOGUE):
+        return None, _("This key opens no pages. Use a key with the role catalogue or higher.")
+    return sessions.key_credential(key), ""
 
 
 @blueprint.post("/sign-out")
 def sign_out() -> AnyResponse:
-    """End the browser's session."""
+    """End the browser's session, here and on the server."""
     answer = cast(Response, redirect(url_for("sign_in.show_sign_in"), 303))
+    principal = sessions.find_principal(services().settings)
+    if principal is not None:
+        note_action(principal.actor, "sign_in.ended")
     sessions.end(answer)
     return answer
 

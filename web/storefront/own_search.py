@@ -44,7 +44,7 @@ def delete_search(task_id: str) -> AnyResponse:
 
 
 @blueprint.post("/s/<task_id>/sharing")
-def set_photo_sharing(task_id: str) -> AnyResponse:
+def set_photo_visibility(task_id: str) -> AnyResponse:
     """Show the photo to others who have the link, or hide it again."""
     if not owns_photo(current_principal(), task_id):
         raise unknown_search(task_id)

@@ -6,6 +6,8 @@ import logging
 import random
 from dataclasses import dataclass
 
+from shared.access.audit import AuditLog
+from shared.access.sessions import SessionRepository
 from shared.database import Database
 from shared.health.presence import Presence
 from shared.retention.expiry import (
@@ -70,6 +72,8 @@ class Housekeeper:
             self.searches.delete_expired()
             + self.webhooks.delete_expired()
             + SearchDeletion(self.database).forget_ids()
+            + SessionRepository(self.database).delete_expired()
+            + AuditLog(self.database).delete_expired(self.settings.web.audit_keep_s)
             + forget_deleted_products(self.database)
             + delete_dry_runs(self.database, self.settings.jobs.keep_import_s)
             + self.feedback.delete_expired(self.settings.feedback.keep_s)
