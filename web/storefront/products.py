@@ -13,7 +13,6 @@ from web.i18n import reader
 from web.services import services
 from web.storefront.answers import DEMO
 from web.storefront.scripts import MODULES, script_texts
-from web.storefront.shopper import SHARP_PX, THUMBNAIL_PX
 
 blueprint = Blueprint("products", __name__)
 
@@ -38,8 +37,6 @@ def show_product(catalogue: str, product_id: str) -> str:
         attributes=list_attributes(product.attributes),
         invented=catalogue == DEMO,
         large_px=_LARGE_PX,
-        thumbnail_px=THUMBNAIL_PX,
-        sharp_px=SHARP_PX,
         texts=script_texts(),
         modules=MODULES["product"],
     )

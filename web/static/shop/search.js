@@ -27,6 +27,9 @@ result.addEventListener("click", (event) => {
     choose(group);
     history.replaceState({}, "", `#${group}`);
     if (link.classList.contains("box")) at(group).focus({ preventScroll: true });
+  } else if (link.matches(".stay")) {
+    event.preventDefault();
+    more(href);
   } else if (href.startsWith("/s/")) {
     event.preventDefault();
     open(href);
@@ -36,7 +39,7 @@ result.addEventListener("click", (event) => {
 result.addEventListener("submit", (event) => {
   const form = event.target;
   event.preventDefault();
-  if (form.matches(".more")) more(form);
+  if (form.matches(".more")) ask(new FormData(form)).then(() => window.scrollTo(0, 0));
   else if (form.method === "get") open(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}${location.hash}`);
   else if (form.matches(".similar")) ask(new FormData(form), form.parentElement.querySelector("img").currentSrc);
   else refine(form, event.submitter);
@@ -45,9 +48,11 @@ result.addEventListener("submit", (event) => {
 // Searches with the refinements; moves the focus to the result if the pressed button is gone.
 async function refine(form, button) {
   const fields = new FormData(form);
+  const done = button?.matches(".filter-foot button");
+  if (done) form.closest("details").open = false;
   if (button?.name) fields.set(button.name, button.value);
   await ask(fields);
-  if (!button?.name || button.isConnected) return;
+  if ((!button?.name && !done) || button.isConnected) return;
   const groups = at("groups");
   groups?.focus({ preventScroll: true });
   if (groups?.getBoundingClientRect().top < 0) groups.scrollIntoView();
@@ -57,6 +62,18 @@ async function refine(form, button) {
 result.addEventListener("change", (event) => {
   if (event.target.matches("select, [type=radio], [type=checkbox]")) event.target.form.requestSubmit();
 });
+
+// Open filters close with Escape, and with a press outside of them.
+function closeFilters(event) {
+  for (const open of result.querySelectorAll("details.filters[open]")) {
+    if (event.type === "keydown" ? event.key !== "Escape" : open.querySelector("form").contains(event.target)) continue;
+    if (event.type === "click" && open.querySelector("summary").contains(event.target)) continue;
+    open.open = false;
+    if (event.type === "keydown") open.querySelector("summary").focus();
+  }
+}
+document.addEventListener("keydown", closeFilters);
+document.addEventListener("click", closeFilters);
 
 at("cancel").addEventListener("click", cancel);
 
