@@ -25,6 +25,7 @@ _PRICE = re.compile(r"^\d{1,12}(?:\.\d{1,4})?$")
 _BRAND = ("attributes", "brand")
 _FORM_FIELDS = (
     "query_id",
+    "image_url",
     "product_id",
     "after",
     "catalogue",

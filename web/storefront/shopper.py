@@ -104,6 +104,7 @@ def _render_page(status: TaskStatus | None, **values: object) -> str:
         side_px=settings.images.query_side_px,
         max_bytes=settings.images.max_bytes,
         max_photos=MAX_PHOTOS,
+        takes_addresses=settings.web.url_import,
         top_k=min(TOP_K, settings.search.top_k_max),
         texts=script_texts(),
         modules=MODULES["search"],

@@ -115,6 +115,23 @@ export async function ask(fields, picture = "") {
   }
 }
 
+// Searches with the picture at an address, which the server fetches.
+export async function searchAddress(form) {
+  const mine = begin();
+  const fields = new FormData(form);
+  fields.set("catalogue", at("catalogue").value);
+  show("busy");
+  at("preview").hidden = true;
+  phase(translate("fetching"));
+  try {
+    const { id, url } = await send(fields, waiting, () => mine.stopped);
+    mine.id = id;
+    await follow(url, mine);
+  } catch (error) {
+    if (!mine.stopped) fail(error, () => searchAddress(form));
+  }
+}
+
 // Shows more of the same result, at the same place of the page and of the history.
 export async function more(address) {
   const mine = begin();

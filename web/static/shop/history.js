@@ -1,6 +1,6 @@
 // Recent searches, stored only on this device: photos and addresses of results.
 import { at } from "./screen.js";
-import { translate } from "./texts.js";
+import { locale, translate } from "./texts.js";
 
 const NAME = "vitrine";
 const STORE = "searches";
@@ -48,7 +48,7 @@ function tile(entry, open) {
   const link = document.createElement("a");
   const box = document.createElement("span");
   const image = document.createElement("img");
-  const when = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  const when = new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" });
   link.className = "tile";
   box.className = "hit-picture";
   link.href = `/s/${entry.id}`;

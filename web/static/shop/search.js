@@ -1,5 +1,5 @@
 // The search page, from the photo inputs to the result. Without scripts, its forms and links do the same.
-import { ask, cancel, more, open, search } from "./flow.js";
+import { ask, cancel, more, open, search, searchAddress } from "./flow.js";
 import { install } from "./install.js";
 import { showHistory } from "./history.js";
 import { watchPictures } from "./pictures.js";
@@ -88,7 +88,7 @@ function start() {
   watchPictures(document);
   if (state === "busy") open(location.href, { push: false });
   else if (state === "done") activate();
-  openInputs(search);
+  openInputs(search, searchAddress);
   showHistory((entry) => open(`/s/${entry.id}`, { photos: entry.photos || [entry.photo] }));
   install();
 }
