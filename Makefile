@@ -6,13 +6,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := web worker shared cli vitrine_client
+PACKAGES := web worker shared cli clients
 CHECKED := $(PACKAGES) tests bench training bin demo
 
-# A stamp is named by the lock's checksum: the same lock is installed once, another one again.
+# A stamp is named by the checksum of the lock and of what links this folder: the same is installed once.
 sum = $(shell cat $(1) 2>/dev/null | cksum | tr ' ' '-')
-RUN_STAMP := $(VENV)/stamps/run-$(call sum,requirements/torch.txt requirements/worker.lock)
-DEV_STAMP := $(VENV)/stamps/dev-$(call sum,requirements/torch.txt requirements/dev.lock)
+RUN_STAMP := $(VENV)/stamps/run-$(call sum,requirements/torch.txt requirements/worker.lock bin/link.py)
+DEV_STAMP := $(VENV)/stamps/dev-$(call sum,requirements/torch.txt requirements/dev.lock bin/link.py)
 
 # Number of test files that run side by side: most of their time they wait for servers to start.
 SIDE ?= 3
@@ -62,7 +62,7 @@ coverage: ## Run the quick tests and fail below the coverage that pyproject.toml
 lint: $(DEV_STAMP) ## Check style, types, import rules, spelling and prose
 	@echo "== ruff" && $(BIN)/ruff check $(CHECKED) && $(BIN)/ruff format --check $(CHECKED)
 	@echo "== mypy" && $(BIN)/mypy
-	@echo "== import rules" && PYTHONPATH=. $(BIN)/lint-imports
+	@echo "== import rules" && PYTHONPATH=.:clients/python $(BIN)/lint-imports
 	@echo "== codespell" && $(BIN)/codespell $(PACKAGES) tests bench training docs *.md
 	@echo "== prose" && $(BIN)/python bin/prose.py docs *.md && \
 		$(BIN)/python bin/prose.py --words $(PACKAGES) bench training docker docker-compose.yml
@@ -87,6 +87,10 @@ lock: $(DEV_STAMP) ## Resolve requirements/*.in into the lock files
 .PHONY: words
 words: $(DEV_STAMP) ## Collect the pages' texts, and compile the translations in web/locales
 	@$(BIN)/python bin/words.py
+
+.PHONY: clients
+clients: $(DEV_STAMP) ## Build the TypeScript client and the widget; needs npm
+	@$(BIN)/python bin/clients.py
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the data in .vitrine stays

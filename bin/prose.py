@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     words, count = load_words(), 0
     for given in options.paths:
         for path in sorted(given.rglob("*")) if given.is_dir() else [given]:
-            if path == given or path.suffix in SUFFIXES:
+            if path == given or (path.suffix in SUFFIXES and "node_modules" not in path.parts):
                 text = path.read_text(encoding="utf-8")
                 found = [*private_words(texts(path, text, with_names=options.names), words)]
                 found += long_sentences(text) if path.suffix == ".md" and not options.words else []

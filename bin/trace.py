@@ -1,7 +1,8 @@
 """List the files that one search runs through, from `POST /v1/searches` to its hits: `python bin/trace.py`.
 
 The web application, the search lane and the poll run in this process one after another: on SQLite, an
-index in memory, and the model without weights. A file counts if one of its functions is called.
+index in memory, and the model without weights. A file counts if one of its functions is called. The search is
+not one of the few that are sampled for the recall probe, which runs through one more file.
 
 Returns are counted in two ways. By calls, each change to a file from another file of the same part is a
 visit, also to a function that was called before: ``now_s`` of each stage, or the end of a ``with`` block. By
@@ -26,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from shared.settings import SearchSettings  # noqa: E402
 from tests import builders  # noqa: E402  # the package is found by the line above
 from tests.memory_index import MemoryIndex  # noqa: E402
 from tests.shop import Shop  # noqa: E402
@@ -77,7 +79,7 @@ def traced(walk: Walk) -> Iterator[None]:
 
 def trace_search(folder: Path) -> dict[str, Walk]:
     """Return the walks of accepting, answering and polling one search that is not the first."""
-    shop = Shop(folder, MemoryIndex())
+    shop = Shop(folder, MemoryIndex(), search=SearchSettings(probe_share=0.0))
     shop.import_files({"manifest.csv": "product_id,image\nchair,a.jpg\n", "a.jpg": builders.jpeg()})
     app = create_app(shop.settings, publisher=RecordingPublisher())
     client = app.test_client()

@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("cli.commands.search:search", "Search for products by photo."),
     "catalogues": ("cli.commands.catalogues:catalogues", "List, create and delete catalogues."),
     "jobs": ("cli.commands.jobs:jobs", "List, watch, pause, cancel and retry jobs."),
+    "keys": ("cli.commands.keys:keys", "Create, list, rotate and revoke API keys."),
     "webhooks": ("cli.commands.webhooks:webhooks", "Notify other programs of events."),
     "reconcile": ("cli.commands.reconcile:reconcile", "Compare a catalogue with its index, row by row."),
     "indexes": ("cli.commands.indexes:indexes", "List a catalogue's index versions."),

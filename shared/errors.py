@@ -23,6 +23,7 @@
     │   ├── UnknownWebhook          unknown_webhook         404
     │   ├── IndexMissing            index_missing           404
     │   └── Expired                 expired                 410
+    │       └── Deleted             deleted                 410
     ├── Unavailable                 unavailable             503   yes
     │   ├── BrokerUnavailable       broker_unavailable      503   yes
     │   ├── IndexUnavailable        index_unavailable       503   yes
@@ -142,6 +143,12 @@ class IndexMissing(NotFound):
 
 class Expired(NotFound):
     code = "expired"
+
+
+class Deleted(Expired):
+    """A search that its owner deleted with its photo."""
+
+    code = "deleted"
 
 
 class Unavailable(VitrineError):

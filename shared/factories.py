@@ -9,8 +9,8 @@ from shared.database.revisions import require_schema
 from shared.images import CATALOGUE_FORMATS, DEFAULT_FORMATS, ImageLimits
 from shared.imports.opening import ImportPermissions, ImportSources
 from shared.retention.picture_sweep import PictureSweeper
-from shared.sandbox import Budget, PictureSandbox, shared_pool
-from shared.sandbox.budget import CATALOGUE_SECONDS, SHOPPER_SECONDS, SHOPPER_WAIT_S, memory_for
+from shared.sandbox.budget import CATALOGUE_SECONDS, SHOPPER_SECONDS, SHOPPER_WAIT_S, Budget, memory_for
+from shared.sandbox.pool import PictureSandbox, shared_pool
 from shared.settings import Settings
 from shared.storage.file_systems import S3Access
 from shared.storage.image_store import ImageStore

@@ -6,6 +6,7 @@ import fcntl
 import gc
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
 
 from cli.services import milvus_binary
 from cli.services.milvus import EmbeddedMilvus, choose_embedded
@@ -46,6 +49,33 @@ _SERVER_PARAMETERS = {"milvus", "milvus_lite", "milvus_server", "lite", "server"
 
 #: Markers of what ``make test-quick`` leaves out.
 _NOT_QUICK = {"services", "browser", "faults", "long", "slow"}
+#: A file that marks all of its tests so.
+_ALL_SLOW = re.compile(rf"^pytestmark = \[?pytest\.mark\.(?:{'|'.join(sorted(_NOT_QUICK))})\b", re.MULTILINE)
+
+
+class _Bytecode(BytecodeCache):
+    """Compiled templates of this process: each test makes an application, which would compile them again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": _Bytecode()}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files that have no quick test unread in a quick run: some import torch, and each costs time."""
+    chosen = re.findall(r"\w+", config.option.markexpr)
+    if collection_path.suffix != ".py" or set(chosen) != _NOT_QUICK | {"not", "or"} or chosen[0] != "not":
+        return None
+    return True if _ALL_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

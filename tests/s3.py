@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import boto3
-from moto.server import ThreadedMotoServer
-
 CREDENTIALS = {"key": "test-key", "secret": "test-secret"}
 
 
 @contextmanager
 def s3_server() -> Iterator[str]:
     """Run a server; yield its address."""
+    from moto.server import ThreadedMotoServer  # most processes of pytest start none
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -24,6 +23,8 @@ def s3_server() -> Iterator[str]:
 
 
 def s3_client(endpoint: str) -> Any:
+    import boto3
+
     return boto3.client(
         "s3",
         endpoint_url=endpoint,

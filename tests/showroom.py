@@ -85,7 +85,7 @@ class Showroom:
         self.losing = 0
         self._server = make_server("127.0.0.1", 0, self._serve, threaded=True)
         self._threads = [
-            threading.Thread(target=self._server.serve_forever, daemon=True),
+            threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True),
             threading.Thread(target=self._answer_on, daemon=True),
         ]
 

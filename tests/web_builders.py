@@ -95,10 +95,11 @@ def open_shop(
 @contextmanager
 def serving(shop: Shop) -> Iterator[str]:
     """Let the application answer over HTTP, from threads of this process; yield its address."""
+    # 0.02: how often a server reads whether it is to end; by default every half second.
     # The server's log would go where a command prints: both are in this process.
     configure_logging("ERROR", "text", "web")
     server = make_server("127.0.0.1", 0, shop.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

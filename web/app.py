@@ -7,7 +7,15 @@ import threading
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from shared.access.wrong_keys import WRONG_KEYS_PER_MINUTE, WRONG_SIGN_INS_PER_MINUTE, WrongKeys
+from shared.access.key_ring import KeyRing
+from shared.access.keys import KeyRepository
+from shared.access.tenancy import Tenancy
+from shared.access.wrong_keys import (
+    REFUSALS,
+    WRONG_KEYS_PER_MINUTE,
+    WRONG_SIGN_INS_PER_MINUTE,
+    WrongKeys,
+)
 from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
 from shared.broker.rate_counter import RateCounter
@@ -24,6 +32,7 @@ from shared.health.presence import Presence
 from shared.jobs.dry_runs import DryRuns
 from shared.jobs.repository import JobRepository
 from shared.money.rates import RatesBook
+from shared.searches.deletion import SearchDeletion
 from shared.searches.feedback import FeedbackRepository
 from shared.searches.history import SearchHistory
 from shared.searches.metrics import SearchMetricsRepository
@@ -42,6 +51,7 @@ from web.api import (
     import_mappings,
     indexes,
     jobs,
+    keys,
     operations,
     ranking,
     searches,
@@ -103,6 +113,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
         jobs,
         events,
         webhooks,
+        keys,
         operations,
     )
     for part in (searches, similar, *owners, images, docs, storefront, manage, sign_in):
@@ -116,10 +127,13 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
     store = open_image_store(settings)
     decoders = settings.web.decoders
     waiting = max(0, settings.web.threads - _SPARE_THREADS - decoders)
+    key_repository = KeyRepository(database)
+    wrong_key_counter = RateCounter(settings.redis_url, WRONG_KEYS_PER_MINUTE, "wrong-key")
     return Services(
         settings=settings,
         database=database,
         searches=SearchRepository(database),
+        search_deletion=SearchDeletion(database),
         search_history=SearchHistory(database),
         search_metrics=SearchMetricsRepository(database),
         feedback=FeedbackRepository(database),
@@ -134,13 +148,18 @@ def build_services(settings: Settings, publisher: TaskPublisher | None) -> Servi
         catalogue=CatalogueStore(database),
         window=ShopWindow(database),
         store=store,
-        disk=DiskGuard(store, settings.data_dir, settings.images.min_free_bytes),
+        disk=DiskGuard(store.folder, settings.data_dir, settings.images.min_free_bytes),
         publisher=publisher or TaskPublisher(settings.redis_url),
         presence=Presence(database),
         broker=BrokerHealth(settings.redis_url),
         result_waiter=ResultWaiter(settings.redis_url),
         rate=RateCounter(settings.redis_url, settings.web.searches_per_minute),
-        wrong_keys=WrongKeys(RateCounter(settings.redis_url, WRONG_KEYS_PER_MINUTE, "wrong-key"), "bearer"),
+        keys=key_repository,
+        key_ring=KeyRing(key_repository),
+        key_rate=RateCounter(settings.redis_url, settings.web.searches_per_minute, "key"),
+        tenancy=Tenancy(database),
+        wrong_keys=WrongKeys(wrong_key_counter, "bearer"),
+        refused_keys={how: WrongKeys(wrong_key_counter, how) for how in REFUSALS},
         wrong_sign_ins=WrongKeys(
             RateCounter(settings.redis_url, WRONG_SIGN_INS_PER_MINUTE, "sign-in"), "sign_in"
         ),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from flask import current_app
 
+from shared.access.key_ring import KeyRing
+from shared.access.keys import KeyRepository
+from shared.access.tenancy import Tenancy
 from shared.access.wrong_keys import WrongKeys
 from shared.broker.health import BrokerHealth
 from shared.broker.publisher import TaskPublisher
@@ -24,7 +28,8 @@ from shared.database import Database
 from shared.health.presence import Presence
 from shared.jobs.dry_runs import DryRuns
 from shared.jobs.repository import JobRepository
-from shared.sandbox import PictureSandbox
+from shared.sandbox.pool import PictureSandbox
+from shared.searches.deletion import SearchDeletion
 from shared.searches.feedback import FeedbackRepository
 from shared.searches.history import SearchHistory
 from shared.searches.metrics import SearchMetricsRepository
@@ -42,6 +47,8 @@ class Services:
     """Repositories, stores, clients and limits of one web process.
 
     Attributes:
+        rate, key_rate: count searches by address, and requests by key.
+        refused_keys: counts keys that are right and were refused, by reason.
         photos, pictures: decode shoppers' photos and catalogue pictures in child processes; the web process
             itself decodes nothing.
         fetches: limits the threads that fetch URLs which callers name.
@@ -52,6 +59,7 @@ class Services:
     settings: Settings
     database: Database
     searches: SearchRepository
+    search_deletion: SearchDeletion
     search_history: SearchHistory
     search_metrics: SearchMetricsRepository
     feedback: FeedbackRepository
@@ -72,7 +80,12 @@ class Services:
     broker: BrokerHealth
     result_waiter: ResultWaiter
     rate: RateCounter
+    keys: KeyRepository
+    key_ring: KeyRing
+    key_rate: RateCounter
+    tenancy: Tenancy
     wrong_keys: WrongKeys
+    refused_keys: Mapping[str, WrongKeys]
     wrong_sign_ins: WrongKeys
     photos: PictureSandbox
     pictures: PictureSandbox

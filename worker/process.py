@@ -37,9 +37,9 @@ from worker.indexes.gate_limits import GateLimits
 from worker.indexes.pipelines import Build, Pipelines, keep_loaded
 from worker.indexes.probe import IndexProbe
 from worker.jobs.lane import CatalogueLane
-from worker.maintenance.probing import ProbeRecorder
 from worker.products.context import JobContext
 from worker.search.lane import SearchLane
+from worker.search.probe_recorder import ProbeRecorder
 from worker.vector_index import MilvusIndex
 from worker.vector_index.contract import VectorIndex
 from worker.vision.building import build_pipeline

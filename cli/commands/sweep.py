@@ -7,7 +7,7 @@ import click
 from cli.output import json_option, print_json, reporter_for, stderr_console
 from shared.factories import open_image_store, open_migrated_database, open_picture_sweeper
 from shared.settings import get_settings
-from shared.storage.image_names import SHARDS
+from shared.storage.image_store import SHARDS
 
 
 @click.command(epilog="Example: vitrine sweep --dry-run")

@@ -1,1 +1,1 @@
-"""Access control: counting and limiting wrong keys."""
+"""Access control: API keys, roles, and limits of wrong keys."""

@@ -1,4 +1,4 @@
-"""Count, limit and log wrong API keys by address.
+"""Count, limit and log wrong and refused API keys by address.
 
 The right key always works, also from an address whose wrong keys are answered with 429. Otherwise a stranger
 behind the same proxy or router could lock the owner out. The length of the key prevents guessing; the limit
@@ -18,6 +18,8 @@ log = get_logger("vitrine.web")
 #: Maximum number of wrong keys and sign-ins per address and minute; above it, they are answered with 429.
 WRONG_KEYS_PER_MINUTE = 30
 WRONG_SIGN_INS_PER_MINUTE = 10
+#: Why a key that is right is refused: labels of the metric.
+REFUSALS = ("expired", "revoked", "foreign_origin", "in_url")
 #: A subscriber has an IPv6 network with this prefix length.
 _IPV6_NETWORK_BITS = 64
 
@@ -27,7 +29,7 @@ class WrongKeys:
 
     Args:
         counter: counts by address over all web processes.
-        how: label of the metric: ``bearer`` or ``sign_in``.
+        how: label of the metric: ``bearer``, ``sign_in``, or one of ``REFUSALS``.
     """
 
     def __init__(self, counter: RateCounter, how: str) -> None:
@@ -41,7 +43,8 @@ class WrongKeys:
         count, wait_s = self._counter.tally(network_of(address or ""))
         # Over the limit, only doublings are logged: a flood of guesses must not flood the log.
         if wait_s is None or count & (count - 1) == 0:
-            log.warning("wrong API key", address=address, how=self._how, count_in_this_minute=count)
+            event = "API key refused" if self._how in REFUSALS else "wrong API key"
+            log.warning(event, address=address, how=self._how, count_in_this_minute=count)
         return wait_s
 
 

@@ -10,19 +10,21 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from shared.contracts.base import Box, CatalogueName, Contract, Currency, ErrorBody, Locale, ProductId
 from shared.contracts.states import SearchState, inline_values
-from shared.filters import MAX_CHARS
+from shared.limits import MAX_FILTER_CHARS
 
 #: Limits of the product of all factors of a hit.
 MIN_BOOST_FACTOR, MAX_BOOST_FACTOR = 0.5, 2.0
 MAX_BOOSTS = 8
 #: Maximum length of boosts that a form writes as JSON: validation makes an error of each wrong value in them.
-MAX_BOOSTS_CHARS = 2 * MAX_BOOSTS * MAX_CHARS
+MAX_BOOSTS_CHARS = 2 * MAX_BOOSTS * MAX_FILTER_CHARS
 
 
 class Boost(Contract):
     """A factor for the scores of some products."""
 
-    filter: str = Field(min_length=1, max_length=MAX_CHARS, description="Which products: docs/filters.md")
+    filter: str = Field(
+        min_length=1, max_length=MAX_FILTER_CHARS, description="Which products: docs/filters.md"
+    )
     factor: float = Field(
         ge=MIN_BOOST_FACTOR,
         le=MAX_BOOST_FACTOR,
@@ -44,7 +46,7 @@ class SearchOptions(Contract):
     category: str | None = Field(None, max_length=256, description="Only products of this category")
     filter: str | None = Field(
         None,
-        max_length=MAX_CHARS,
+        max_length=MAX_FILTER_CHARS,
         description='Only products that match, such as `price < 200 and colour = "red"`: docs/filters.md',
     )
     min_score: float | None = Field(None, ge=-1, le=1, allow_inf_nan=False)

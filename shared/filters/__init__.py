@@ -6,13 +6,12 @@ their results.
 """
 
 from shared.filters.facts import FilterFields, ProductData, filter_fields
-from shared.filters.parsing import MAX_CHARS, parse
+from shared.filters.parsing import parse
 from shared.filters.passing import matches, passes
 from shared.filters.tree import Filter, both, category_is, product_is_one_of
 from shared.filters.writing import format_filter
 
 __all__ = [
-    "MAX_CHARS",
     "Filter",
     "FilterFields",
     "ProductData",

@@ -32,8 +32,8 @@ from shared.filters.tree import (
 )
 from shared.filters.vocabulary import COLOURS
 from shared.filters.words import split_query
+from shared.limits import MAX_FILTER_CHARS
 
-MAX_CHARS = 2000
 MAX_VALUES = 100
 
 _GRAMMAR = r"""
@@ -115,8 +115,8 @@ def parse(text: str) -> Filter:
         InvalidInput: the text cannot be parsed (the message says where, and what was expected), names an
             unknown field, or is too long, too deep or too large. ``field`` is "filter".
     """
-    if len(text) > MAX_CHARS:
-        raise _invalid(f"A filter has at most {MAX_CHARS:,} characters, not {len(text):,}.")
+    if len(text) > MAX_FILTER_CHARS:
+        raise _invalid(f"A filter has at most {MAX_FILTER_CHARS:,} characters, not {len(text):,}.")
     try:
         found = cast("Filter", _parser().parse(text))
     except UnexpectedInput as error:

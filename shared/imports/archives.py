@@ -22,7 +22,7 @@ from shared.imports.seekable import SeekableFile
 from shared.imports.sources import UnreadFile
 from shared.imports.spelling import fold_name, zip_name, zip_spellings
 from shared.imports.values import missing_picture
-from shared.storage.durable import translate_storage_errors
+from shared.storage.disk import translate_storage_errors
 
 #: Offset, packed size, unpacked size, CRC, method, flags. Packed as bytes, hundreds of thousands of entries
 #: take a third of the memory of objects.

@@ -21,7 +21,7 @@ from shared.imports.records import Numbered
 from shared.sandbox.budget import Budget
 from shared.sandbox.process import Child
 from shared.sandbox.protocol import ConnectionClosed, Head, raise_error
-from shared.storage.durable import translate_storage_errors
+from shared.storage.disk import translate_storage_errors
 
 #: Memory limit of the child; processor time and deadline are per batch of rows.
 BUDGET: Final = Budget(memory_bytes=512 * 2**20, cpu_s=10.0, wall_s=60.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -244,11 +244,12 @@ class JobRepository:
                 raise UnknownJob(f"There is no job {job_id!r}: GET /v1/jobs lists them.")
             return job_out(*row)
 
-    def list_recent(self, catalogue: str | None = None, limit: int = 50) -> list[JobOut]:
-        """Return the newest jobs, newest first."""
+    def list_recent(self, catalogue: str | Collection[str] | None = None, limit: int = 50) -> list[JobOut]:
+        """Return the newest jobs of one catalogue, of several, or of all; newest first."""
         query = _select_jobs().order_by(Job.created_at.desc()).limit(limit)
         if catalogue is not None:
-            query = query.where(display_name == catalogue)
+            names = [catalogue] if isinstance(catalogue, str) else list(catalogue)
+            query = query.where(display_name.in_(names))
         with self._database.read() as session:
             return readable_views(session.execute(query), lambda row: job_out(*row), "job")
 

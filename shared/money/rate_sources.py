@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from shared.errors import InvalidInput, StorageUnavailable, VitrineError
 from shared.money.rates import MAX_BYTES, Rates, Table, missing, read_rates
 from shared.net.url_fetch import fetch
-from shared.storage.durable import write_durably
+from shared.storage.disk import write_durably
 
 FIELD = "rates"
 _ECB = "European Central Bank, euro foreign exchange reference rates"

@@ -28,7 +28,7 @@ SEARCHES_ACCEPTED = Counter("vitrine_searches_accepted", "Searches answered 202"
 SEARCHES_REFUSED = Counter(
     "vitrine_searches_refused", "Searches refused because too many wait", registry=REGISTRY
 )
-AUTH_FAILURES = Counter("vitrine_auth_failures", "Wrong API keys", ["how"], registry=REGISTRY)
+AUTH_FAILURES = Counter("vitrine_auth_failures", "Wrong and refused API keys", ["how"], registry=REGISTRY)
 PUBLISHES_FAILED = Counter(
     "vitrine_publishes_failed",
     "Messages that the broker did not take; published again later",

@@ -32,8 +32,7 @@ from shared.database.clock import now_s
 from shared.database.tables import Image, Job, JobItem
 from shared.database.tables.catalogue import PictureSweep
 from shared.errors import Unavailable
-from shared.storage.image_names import RENDITIONS_PX, is_key, rendition_name
-from shared.storage.image_store import ImageStore
+from shared.storage.image_store import RENDITIONS_PX, ImageStore, is_key, rendition_name
 
 #: Maximum number of pictures per transaction, which bounds its duration.
 BATCH_PICTURES = 250

@@ -1,10 +1,7 @@
 """Decode untrusted pictures and manifests in child processes with hard limits.
 
-Web and workers use ``pictures``, whose children ``pool`` keeps warm. ``shared.imports.sandboxed`` reads a
-Parquet, Excel or XML manifest in a separate child. Only ``child`` and its imports run inside.
+Web and workers use ``PictureSandbox`` of ``pool``, whose children stay warm. ``shared.imports.sandboxed``
+reads a Parquet, Excel or XML manifest in a separate child. Only ``child`` and its imports run inside.
+
+This module imports nothing, because each child imports it: the pool and its log would double the start.
 """
-
-from shared.sandbox.budget import Budget
-from shared.sandbox.pool import ChildPool, PictureSandbox, shared_pool
-
-__all__ = ["Budget", "ChildPool", "PictureSandbox", "shared_pool"]

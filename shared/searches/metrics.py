@@ -1,17 +1,18 @@
 """Metrics of searches: durations of stages, counts, and recall.
 
-All workers write their measurements to the database, so that every process reports the same figures.
+All workers write their measurements to the database (``SearchQueue.answer``), so that every process reports
+the same figures.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Integer, cast, delete, func, insert, select, update
+from sqlalchemy import Integer, cast, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -33,7 +34,6 @@ _MAX_PROBES = 100
 _TIMINGS_PER_TRANSACTION = 1000
 #: Maximum length of a stage's name in `stage_counts`; larger durations than the maximum are damaged rows.
 _MAX_STAGE_CHARS, _MAX_STAGE_MS = 16, 1e12
-_INSERT_TIMING = insert(Timing)
 _KEEP_TIMINGS_S, _KEEP_PROBES_S, _KEEP_QUERIES_S = 2.0 * WINDOW_S, 30 * 86_400.0, 3600.0
 
 
@@ -47,25 +47,6 @@ class StageHistogram:
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     total_ms: float = 0.0
-
-
-def note_timings(connection: Connection, searches: Iterable[tuple[float, dict[str, float]]]) -> None:
-    """Write the stage durations of searches, in the transaction that writes their results.
-
-    Args:
-        searches: acceptance time in seconds and milliseconds by stage of each.
-    """
-    now = now_s()
-    rows = [
-        {
-            "finished_at": now,
-            "stages": {**stages, TOTAL: round(1000 * max(now - accepted_at, 0.0), 2)},
-            "counted": False,
-        }
-        for accepted_at, stages in searches
-    ]
-    if rows:
-        connection.execute(_INSERT_TIMING, rows)
 
 
 class SearchMetricsRepository:

@@ -7,21 +7,21 @@ write its result.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from shared.contracts import SearchOptions, SearchResult, TaskStatus
 from shared.contracts.states import SearchState
 from shared.contracts.stored import read_stored
 from shared.database import Database, WrittenJson, execute_rowcount
 from shared.database.clock import now_s, to_datetime
-from shared.database.tables import Idempotency, Search
+from shared.database.tables import Idempotency, Search, Timing
 from shared.errors import UnreadableRow
-from shared.searches.metrics import note_timings
+from shared.searches.metrics import TOTAL
 from shared.searches.statements import (
     ANSWER,
     ANSWER_AND_KEEP,
@@ -42,6 +42,8 @@ _KEEP_EXPIRED_S = 86_400.0
 #: Maximum interval between two messages for one waiting search.
 _MAX_REPUBLISH_S = 60.0
 _NO_OPTIONS = SearchOptions()
+# Built at import: constructing a statement costs more than executing it.
+_INSERT_TIMING = insert(Timing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ class SearchQueue:
                 converted = claim.options.currency is not None
                 status = "" if converted else _as_polled(claim, now, text)
                 answered.append(SearchAnswer(claim.id, status, max(now - claim.started_at, 0.0)))
-            note_timings(connection, held)
+            _record_timings(connection, held)
         return answered
 
     def first_page(self, search_id: str) -> FirstPage | None:
@@ -364,3 +366,18 @@ def _as_polled(claim: Claim, finished_at: float, result: str) -> str:
         }
     )
     return f'{status.model_dump_json(exclude={"result"})[:-1]},"result":{result}}}'
+
+
+def _record_timings(connection: Connection, searches: Iterable[tuple[float, dict[str, float]]]) -> None:
+    """Write the stage durations of searches, from the acceptance time and milliseconds by stage of each."""
+    now = now_s()
+    rows = [
+        {
+            "finished_at": now,
+            "stages": {**stages, TOTAL: round(1000 * max(now - accepted_at, 0.0), 2)},
+            "counted": False,
+        }
+        for accepted_at, stages in searches
+    ]
+    if rows:
+        connection.execute(_INSERT_TIMING, rows)

@@ -24,8 +24,8 @@ from shared.database.idempotency import (
     find_earlier_request,
     store_idempotency_key,
 )
-from shared.database.tables import Catalogue, Product, Search
-from shared.errors import Expired, UnknownProduct, UnknownTask
+from shared.database.tables import Catalogue, DeletedSearch, Product, Search
+from shared.errors import Deleted, Expired, UnknownProduct, UnknownTask
 from shared.money.rates import Rates, convert_prices
 from shared.searches.statements import WAITING_COUNT
 
@@ -37,6 +37,7 @@ _SearchRow = TypeVar("_SearchRow", Search, Row[Any])
 _CATALOGUE_ID = select(Catalogue.id).where(Catalogue.name == bindparam("name"))
 _INSERT = insert(Search)
 _STATE = select(Search.state).where(Search.id == bindparam("id"))
+_IS_DELETED = select(DeletedSearch.id).where(DeletedSearch.id == bindparam("id"))
 _EMBEDDINGS = select(Search.expires_at, Search.objects, Search.embeddings, Search.models).where(
     Search.id == bindparam("id")
 )
@@ -61,6 +62,8 @@ class SearchSource:
     Attributes:
         query_key: key of its photo.
         more_photos: keys of further photos of the same object.
+        photo_owner: hash of who uploaded them, for a repeated search; None: the owner of the search.
+        photo_shared: whether others who have the address of a repeated search see the photo.
         product_id: product to search with instead of a photo.
         earlier: id of a search whose stored objects and embeddings are reused, if it has any.
     """
@@ -69,6 +72,8 @@ class SearchSource:
     more_photos: tuple[str, ...] = ()
     product_id: str | None = None
     earlier: str | None = None
+    photo_owner: str | None = None
+    photo_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class SearchRepository:
         source: SearchSource,
         *,
         search_id: str | None = None,
+        owner: str | None = None,
         ttl_s: int,
         idempotency: Idempotent | None = None,
     ) -> AcceptedRequest:
@@ -105,6 +111,7 @@ class SearchRepository:
 
         Args:
             search_id: a new UUID, if the caller needs it in advance.
+            owner: hash of the key or visitor that makes it; None: the owner of the server.
             ttl_s: seconds until the search expires.
 
         Raises:
@@ -113,10 +120,10 @@ class SearchRepository:
         """
         new_id = search_id or str(uuid.uuid4())
         try:
-            return self._accept(catalogue, options, source, new_id, ttl_s, idempotency)
+            return self._accept(catalogue, options, source, new_id, owner, ttl_s, idempotency)
         except IntegrityError:
             # A concurrent request with the same new key has committed.
-            return self._accept(catalogue, options, source, new_id, ttl_s, idempotency)
+            return self._accept(catalogue, options, source, new_id, owner, ttl_s, idempotency)
 
     def _accept(
         self,
@@ -124,10 +131,13 @@ class SearchRepository:
         options: SearchOptions,
         source: SearchSource,
         new_id: str,
+        owner: str | None,
         ttl_s: int,
         idempotency: Idempotent | None,
     ) -> AcceptedRequest:
         options_json = _to_json(options)
+        # Read before the transaction, whose lock a shopper may have to wait for.
+        now = now_s()
         with self._database.write_connection() as connection:
             if idempotency is not None:
                 earlier = find_earlier_request(connection, _SCOPE, idempotency)
@@ -140,7 +150,6 @@ class SearchRepository:
             for field, ids in (("product_id", searched), ("like", options.like), ("unlike", options.unlike)):
                 if ids:
                     _require_products(connection, id_, ids, field)
-            now = now_s()
             search: dict[str, Any] = {
                 "id": new_id,
                 "state": SearchState.QUEUED,
@@ -149,6 +158,9 @@ class SearchRepository:
                 "query_key": source.query_key,
                 "more_photos": list(source.more_photos) or None,
                 "product_id": source.product_id,
+                "owner": owner,
+                "photo_owner": source.photo_owner if source.earlier is not None else owner,
+                "photo_shared": source.photo_shared,
                 "created_at": now,
                 "published_at": now,
                 "expires_at": now + ttl_s,
@@ -156,7 +168,7 @@ class SearchRepository:
             if source.earlier is not None:
                 # Copied, so that the earlier search may expire before this one.
                 row = connection.execute(_EMBEDDINGS, {"id": source.earlier}).one_or_none()
-                row = _require_unexpired(row, source.earlier)
+                row = _require_unexpired(connection, row, source.earlier)
                 search |= {"objects": row.objects, "embeddings": row.embeddings, "models": row.models}
             connection.execute(_INSERT, search)
             if idempotency is not None:
@@ -172,7 +184,14 @@ class SearchRepository:
         with self._database.read() as session:
             row = find_search(session, search_id)
             return EarlierSearch(
-                source=SearchSource(row.query_key, tuple(row.more_photos or ()), row.product_id, row.id),
+                source=SearchSource(
+                    row.query_key,
+                    tuple(row.more_photos or ()),
+                    row.product_id,
+                    row.id,
+                    row.photo_owner,
+                    row.photo_shared,
+                ),
                 options=read_stored(SearchOptions, row.options, "The options of this search"),
                 state=row.state,
                 embedded=row.embeddings is not None,
@@ -200,7 +219,8 @@ class SearchRepository:
             UnknownTask, Expired: as ``status``.
         """
         with self._database.read_connection() as connection:
-            row = _require_unexpired(connection.execute(_STATUS, {"id": search_id}).one_or_none(), search_id)
+            row = connection.execute(_STATUS, {"id": search_id}).one_or_none()
+            row = _require_unexpired(connection, row, search_id)
             status, result = _status(row, with_result=False).model_dump(mode="json"), row.result
             if result and (currency := as_object(row.options).get("currency")):
                 rates = read_rates()
@@ -245,11 +265,13 @@ def _require_products(connection: Connection, catalogue_id: int, ids: Sequence[s
 
 def find_search(session: Session, search_id: str) -> Search:
     """Return the row of a search, or raise UnknownTask or Expired."""
-    return _require_unexpired(session.get(Search, search_id), search_id)
+    return _require_unexpired(session, session.get(Search, search_id), search_id)
 
 
-def _require_unexpired(row: _SearchRow | None, search_id: str) -> _SearchRow:
+def _require_unexpired(reader: Session | Connection, row: _SearchRow | None, search_id: str) -> _SearchRow:
     if row is None:
+        if reader.scalar(_IS_DELETED, {"id": search_id}) is not None:
+            raise Deleted("This search was deleted with its photo. Search again with a photo.")
         raise UnknownTask(f"There is no task {search_id!r}: it was never issued, or it expired long ago.")
     if row.expires_at < now_s():
         raise Expired("This search has expired: search again with the photo.")

@@ -112,6 +112,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _closed_by_default(self) -> Settings:
         web = self.web
+        if web.public_catalogues and web.api_key is None:
+            raise ValueError(
+                f"web.public opens {web.public} to shoppers, and without a key everything else is open too: "
+                "set VITRINE_WEB__API_KEY (`openssl rand -hex 32` prints a key), or remove "
+                "VITRINE_WEB__PUBLIC"
+            )
         beyond_loopback = web.host not in LOOPBACK
         if not (beyond_loopback or web.proxies):
             return self

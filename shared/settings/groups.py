@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -240,6 +241,10 @@ MIN_EXPOSED_KEY_CHARACTERS = 32
 _KEY_CHARACTERS = frozenset(map(chr, range(0x21, 0x7F)))
 
 
+#: As `shared.contracts.CatalogueName`, which is not imported here.
+_CATALOGUE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
+
+
 class WebSettings(Group):
     host: str = Field(
         "127.0.0.1", description="Address to listen on; others need an API key and a reverse proxy"
@@ -262,6 +267,14 @@ class WebSettings(Group):
         25_000_000, ge=1_000, description="Maximum size of the body of a search or product request"
     )
     searches_per_minute: int = Field(600, ge=1, description="Maximum searches per address and minute")
+    public: str = Field(
+        "",
+        description="Catalogues that shoppers may search on the pages without a key, such as `shop,winter`; "
+        "requires an API key for everything else",
+    )
+    visitor_searches_per_minute: int = Field(
+        30, ge=1, description="Maximum searches of a shopper without a key per minute"
+    )
     proxies: int = Field(
         0, ge=0, le=5, description="Number of trusted reverse proxies in front; requires an API key"
     )
@@ -271,6 +284,21 @@ class WebSettings(Group):
     wait_max_s: float = Field(20.0, ge=0, le=60, description="Maximum seconds of `Prefer: wait`")
     event_streams: int = Field(4, ge=0, le=256, description="Maximum open event streams per web process")
     url_import: bool = Field(False, description="Whether searches and imports may name web addresses")
+
+    @property
+    def public_catalogues(self) -> frozenset[str]:
+        """The catalogues that need no key."""
+        return frozenset(name.strip() for name in self.public.split(",") if name.strip())
+
+    @field_validator("public")
+    @classmethod
+    def _check_public(cls, text: str) -> str:
+        for name in filter(None, map(str.strip, text.split(","))):
+            if not _CATALOGUE_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name of a catalogue: write names separated by commas, as shop,winter"
+                )
+        return text
 
     @field_validator("api_key")
     @classmethod

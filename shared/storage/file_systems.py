@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import fsspec
+
+from shared.errors import Misconfigured
 
 #: Read-ahead of a seekable S3 object; pictures are small.
 BLOCK_BYTES: Final = 1 << 20
@@ -32,9 +36,32 @@ class S3Access:
     secret: str | None = None
 
 
-def local_files() -> Any:
-    """Return the local file system."""
-    return fsspec.filesystem("file")
+class OpenedStore(NamedTuple):
+    """The file system of a store, the path of its root in it, and the folder, which a bucket has not."""
+
+    files: Any
+    root: str
+    folder: Path | None
+
+
+def open_store(url: str, access: S3Access) -> OpenedStore:
+    """Open ``file:///folder`` or ``s3://bucket/prefix``.
+
+    Raises:
+        Misconfigured: the URL has another scheme or is incomplete.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise Misconfigured(f"The address of the image store cannot be read: {error}.") from error
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
+        folder = Path(unquote(parts.path))
+        return OpenedStore(fsspec.filesystem("file"), str(folder), folder)
+    if parts.scheme == "s3" and parts.netloc:
+        return OpenedStore(s3_files(access), f"{parts.netloc}{parts.path}".rstrip("/"), None)
+    raise Misconfigured(
+        "The image store's address must be file:///folder or s3://bucket/prefix: set VITRINE_IMAGES__URL."
+    )
 
 
 def s3_files(access: S3Access) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -19,12 +20,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
 
-from shared.errors import BodyTooLarge, Misconfigured, NotFound, StorageUnavailable
-from shared.storage.durable import move_durably, translate_storage_errors, write_durably
-from shared.storage.file_systems import BLOCK_BYTES, S3Access, local_files, s3_files, written_at
-from shared.storage.image_names import TEMPORARY, derived_path, image_path, is_key, kind_path
+from shared.errors import BodyTooLarge, InvalidInput, NotFound, StorageUnavailable
+from shared.storage.disk import move_durably, translate_storage_errors, write_durably
+from shared.storage.file_systems import BLOCK_BYTES, S3Access, open_store, written_at
+
+#: Folders of a kind, by the first two digits of a key.
+SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
+#: Starts with a dot, so that it cannot be a kind.
+TEMPORARY: Final = ".temporary"
+
+#: Sizes of renditions: the longer side in pixels. A closed list, because each is stored.
+RENDITIONS_PX: Final = (96, 160, 320, 640, 1280)
+
+_KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_NAME: Final = re.compile(r"[0-9a-f]{64}-[a-z0-9]{1,16}\.[a-z0-9]{2,7}")
 
 #: Age from which an existing image that is put again gets a new modification time, so that a sweep by age (of
 #: an hour or more) never deletes what was just put.
@@ -58,6 +69,9 @@ class ImageStore:
         key: S3 access key; None lets the S3 client find credentials.
         secret: S3 secret key.
 
+    Attributes:
+        folder: of a store in a folder; None for a bucket.
+
     Raises:
         Misconfigured: the URL has another scheme or is incomplete.
         StorageUnavailable: the folder cannot be created.
@@ -66,25 +80,10 @@ class ImageStore:
     def __init__(
         self, url: str, endpoint_url: str | None = None, key: str | None = None, secret: str | None = None
     ) -> None:
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            raise Misconfigured(f"The address of the image store cannot be read: {error}.") from error
-        self._folder: Path | None = None
-        if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
-            self._folder = Path(unquote(parts.path))
-            self._root = str(self._folder)
-            self._files: Any = local_files()
+        self._files, self._root, self.folder = open_store(url, S3Access(endpoint_url, key, secret))
+        if self.folder is not None:
             with translate_storage_errors("open the image store"):
-                (self._folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
-        elif parts.scheme == "s3" and parts.netloc:
-            self._root = f"{parts.netloc}{parts.path}".rstrip("/")
-            self._files = s3_files(S3Access(endpoint_url, key, secret))
-        else:
-            raise Misconfigured(
-                "The image store's address must be file:///folder or s3://bucket/prefix: set "
-                "VITRINE_IMAGES__URL."
-            )
+                (self.folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes, kind: str = "images") -> str:
         """Store ``data`` durably, and return its key, 64 hexadecimal digits.
@@ -146,7 +145,7 @@ class ImageStore:
                     file.flush()
                     os.fsync(file.fileno())
             with translate_storage_errors("store an import"):
-                if self._folder is None:
+                if self.folder is None:
                     self._files.put_file(str(draft), path)
                 else:
                     move_durably({draft: Path(path)})
@@ -155,11 +154,11 @@ class ImageStore:
     @contextmanager
     def _draft(self) -> Iterator[Path]:
         """Yield the path of a temporary file, on the store's disk if it has one; delete it afterwards."""
-        if self._folder is None:
+        if self.folder is None:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / "draft"
         else:
-            draft = self._folder / TEMPORARY / secrets.token_hex(16)
+            draft = self.folder / TEMPORARY / secrets.token_hex(16)
             try:
                 yield draft
             finally:
@@ -206,7 +205,7 @@ class ImageStore:
         """Delete files, on S3 in one request; missing ones are no error. Raises as ``get``."""
         paths = [self._path(key, kind) for key in keys]
         with translate_storage_errors("delete an image"):
-            if self._folder is None and len(paths) > 1:
+            if self.folder is None and len(paths) > 1:
                 self._files.rm(paths)
                 return
             for path in paths:
@@ -246,11 +245,11 @@ class ImageStore:
 
         A bucket has none, because S3 shows complete objects only.
         """
-        if self._folder is None:
+        if self.folder is None:
             return 0
         swept, before = 0, time.time() - older_than_s
         with translate_storage_errors("sweep the image store"):
-            for path in (self._folder / TEMPORARY).iterdir():
+            for path in (self.folder / TEMPORARY).iterdir():
                 # Another sweep, or the writer itself, may delete it first.
                 with suppress(FileNotFoundError):
                     if path.stat().st_mtime < before:
@@ -260,18 +259,18 @@ class ImageStore:
 
     def free_bytes(self) -> int | None:
         """Return the free bytes of a folder's disk; None for a bucket."""
-        if self._folder is None:
+        if self.folder is None:
             return None
         with translate_storage_errors("measure the image store"):
-            return shutil.disk_usage(self._folder).free
+            return shutil.disk_usage(self.folder).free
 
     def healthy(self) -> bool:
         """Return whether images can be read and written now. Never raises."""
         try:
             free = self.free_bytes()
-            if self._folder is None or free is None:
+            if self.folder is None or free is None:
                 return self._reachable()
-            return os.access(self._folder / TEMPORARY, os.W_OK | os.X_OK) and free >= MIN_STORE_FREE_BYTES
+            return os.access(self.folder / TEMPORARY, os.W_OK | os.X_OK) and free >= MIN_STORE_FREE_BYTES
         except Exception:
             # The exceptions of the S3 client share no base class, and each means that the store is unhealthy.
             return False
@@ -303,9 +302,9 @@ class ImageStore:
             )
 
     def _reachable(self) -> bool:
-        if self._folder is None:
+        if self.folder is None:
             return bool(self._files.exists(self._root.partition("/")[0]))
-        return (self._folder / TEMPORARY).is_dir()
+        return (self.folder / TEMPORARY).is_dir()
 
     def _path(self, key: str, kind: str) -> str:
         return f"{self._root}/{image_path(key, kind)}"
@@ -313,7 +312,7 @@ class ImageStore:
     def _has(self, path: str, size: int) -> bool:
         """Return whether a recent file of this size is stored; renew its modification time if it is old."""
         with suppress(FileNotFoundError):  # it may be deleted between the check and the update
-            if self._folder is None:
+            if self.folder is None:
                 found = self._files.info(path)
                 return found["size"] == size and time.time() - written_at(found) <= REFRESH_AFTER_S
             status = Path(path).stat()
@@ -323,8 +322,39 @@ class ImageStore:
         return False
 
     def _write_all(self, files: Mapping[str, bytes]) -> None:
-        if self._folder is not None:
-            write_durably({Path(path): data for path, data in files.items()}, self._folder / TEMPORARY)
+        if self.folder is not None:
+            write_durably({Path(path): data for path, data in files.items()}, self.folder / TEMPORARY)
             return
         for path, data in files.items():
             self._files.pipe_file(path, data)
+
+
+def is_key(text: str) -> bool:
+    """Return whether the text is a key: a SHA-256 of 64 hexadecimal digits."""
+    return _KEY.fullmatch(text) is not None
+
+
+def kind_path(kind: str) -> str:
+    """Return the relative folder of a kind, or raise InvalidInput."""
+    if not _KIND.fullmatch(kind):
+        raise InvalidInput("A kind of image is a lower-case word.")
+    return kind
+
+
+def image_path(key: str, kind: str) -> str:
+    """Return the relative path of a key or derived name, or raise InvalidInput."""
+    if not (is_key(key) or _NAME.fullmatch(key)):
+        raise InvalidInput("An image's key is 64 hexadecimal digits.")
+    return f"{kind_path(kind)}/{key[:2]}/{key}"
+
+
+def rendition_name(key: str, size_px: int) -> str:
+    """Return the name of a rendition in one of ``RENDITIONS_PX``, kind ``renditions``."""
+    return f"{key}-{size_px}.webp"
+
+
+def derived_path(name: str, kind: str) -> str:
+    """Return the relative path of a derived name, or raise InvalidInput."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput("A derived image is named by a key, a dash, a word and an ending.")
+    return image_path(name, kind)

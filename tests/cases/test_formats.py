@@ -14,7 +14,7 @@ from shared.errors import InvalidManifest
 from shared.imports import xlsx
 from shared.imports.formats import Format
 from shared.imports.sandboxed import sandboxed_records
-from shared.sandbox import Budget
+from shared.sandbox.budget import Budget
 from tests.cases.feeds import (
     GOOGLE_ATOM,
     GOOGLE_RSS,

@@ -37,7 +37,7 @@ from worker.jobs.imports import _options
 from worker.products.manifest_source import _merged_product
 from worker.search.boosting import Boosting
 from worker.search.embedding_reuse import reuse, validate_stored
-from worker.search.queries import combine_filters
+from worker.search.locating import combine_filters
 
 HERE = Path(__file__).parent
 

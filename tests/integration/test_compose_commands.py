@@ -101,7 +101,7 @@ def test_health_by_http() -> None:
             return
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         # A proxy that is not there: the check must not ask it.
         assert run_health(f"{address}/healthz", http_proxy="http://127.0.0.1:1").returncode == 0

@@ -216,7 +216,7 @@ def test_pages_and_csv(shop: Shop) -> None:
 def served(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     configure_logging("ERROR", "text", "web")
     server = make_server("127.0.0.1", 0, shop.app, threaded=True)
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     serving.start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("VITRINE_URL", address)
@@ -275,7 +275,7 @@ def test_one_answer_for_each_object() -> None:
 def test_a_closed_server_is_said_by_the_client(tmp_path: Path) -> None:
     closed = open_shop(tmp_path / "closed")
     server = make_server("127.0.0.1", 0, closed.app, threaded=True)
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     serving.start()
     with Vitrine(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(Refused, match="ENABLED"):
         client.say(NO_QUERY, "chair-1", "click")

@@ -23,8 +23,7 @@ from shared.database.tables.catalogue import PictureSweep
 from shared.retention import picture_sweep
 from shared.retention.picture_sweep import PicturesSwept, PictureSweeper, read_sweep_count, require_no_sweep
 from shared.settings import get_settings
-from shared.storage.image_names import SHARDS, rendition_name
-from shared.storage.image_store import ImageStore
+from shared.storage.image_store import SHARDS, ImageStore, rendition_name
 from tests import builders
 from tests.servers import wait_for
 from tests.shop import Shop

@@ -23,7 +23,8 @@ from shared.searches.metrics import BOUNDS_S, SearchMetricsRepository, bucket_of
 from tests.packing import pictures
 from tests.shop import Shop, found
 from tests.web_builders import open_shop
-from worker.maintenance.probing import Prober, ProbeRecorder
+from worker.maintenance.probing import Prober
+from worker.search.probe_recorder import ProbeRecorder
 
 pytestmark = pytest.mark.slow
 

@@ -71,7 +71,7 @@ def site() -> Iterator[ThreadingHTTPServer]:
     Site.sent_bytes = 0
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
 

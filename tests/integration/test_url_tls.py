@@ -73,7 +73,7 @@ def port(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
         def check(url: str, resolver: url_fetch.Resolver) -> pinned_http.Target:
             return pinned_http.Target(httpx.URL(url).copy_with(port=server.server_port), "127.0.0.1")

@@ -17,6 +17,8 @@ FOR_PEOPLE = {
     "/s",
     "/s/<search_id>",
     "/s/<search_id>/part",
+    "/s/<task_id>/delete",
+    "/s/<task_id>/sharing",
     "/p/<catalogue>/<product:product_id>",
     "/manifest.webmanifest",
     "/sw.js",

@@ -7,8 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from worker.calibration.calibration_store import Calibration
-from worker.calibration.category import fit_spread, predict_category
+from worker.calibration.calibration_store import Calibration, fit_spread, predict_category
 from worker.calibration.composed import CataloguePicture, Studio
 from worker.calibration.curves import MAX_KNOTS, Curve, Floats, fit_isotonic
 from worker.calibration.diagram import draw_reliability

@@ -13,7 +13,7 @@ from shared.searches.cursors import WHOLE, Cursor
 from worker.search.boosting import NO_BOOSTS
 from worker.search.candidates import choose_available
 from worker.search.choosing import rank
-from worker.search.stages import Candidate, Choice, EmbeddedQuery, MatchedQuery, Page, Query
+from worker.search.stages import Candidate, Choice, EmbeddedQuery, MatchedQuery, Models, Page, Query
 from worker.vector_index.contract import IndexHit
 
 SEARCH = "5d8d1070-1c1c-4b6e-9a51-0123456789ab"
@@ -49,7 +49,7 @@ def choose(table: Table, page: Page | None = None, rows: int = 40, **options: An
     claim: Any = SimpleNamespace(id=SEARCH, options=wanted)
     live: Any = SimpleNamespace(id=LIVE)
     nothing: Any = None
-    query = Query(claim, live, nothing, 1, None, NO_BOOSTS, None, rows, page)
+    query = Query(claim, live, nothing, Models(1, "none", "tests"), None, NO_BOOSTS, None, rows, page)
     embedded = EmbeddedQuery(query, (), np.zeros((1, 4), np.float32), [[0]], frozenset())
     ranked = rank(MatchedQuery(query, embedded, rows, [hits(rows)]), [None])
     tables: Any = {LIVE: table}

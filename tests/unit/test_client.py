@@ -106,7 +106,7 @@ def serve() -> Iterator[Callable[..., Vitrine]]:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return Vitrine(f"http://127.0.0.1:{server.server_port}/", "a-key", timeout_s=5.0, retries=retries)
 
     yield start

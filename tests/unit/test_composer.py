@@ -12,7 +12,6 @@ from PIL import Image
 from worker.scenes.composer import Composer, ComposerConfig
 from worker.scenes.cutouts import is_held_out, list_backgrounds, list_cutouts
 from worker.training.crops import CropSpec, box_on_white, crop_object, imperfect_mask
-from worker.training.scenes import letterbox, to_batch
 
 MAGENTA = (230, 20, 220)
 
@@ -118,7 +117,10 @@ def test_wanted_products_are_the_ones_placed(data: Path) -> None:
     assert placed
 
 
+@pytest.mark.slow
 def test_a_batch_has_fractional_boxes_and_numbered_masks(data: Path) -> None:
+    from worker.training.scenes import to_batch  # imports torch, which takes seconds
+
     composer = compose_all(data, ComposerConfig(size_px=128, empty=0.0))
     scenes = [composer.compose(seed) for seed in range(4)]
     batch = to_batch(scenes, 128)
@@ -132,7 +134,10 @@ def test_a_batch_has_fractional_boxes_and_numbered_masks(data: Path) -> None:
     assert [int(m.max()) for m in batch["masks"]] == [len(s.boxes) for s in scenes]
 
 
+@pytest.mark.slow
 def test_letterbox_maps_points_back() -> None:
+    from worker.training.scenes import letterbox  # imports torch, which takes seconds
+
     image = np.zeros((50, 100, 3), np.uint8)
     image[20:30, 40:60] = 255
     square, scale, left, top = letterbox(image, 200)

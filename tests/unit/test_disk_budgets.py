@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.retention.expiry import unused_query_images
-from shared.storage.image_names import image_path
+from shared.storage.image_store import image_path
 from tests.web_builders import Shop, open_shop, picture, upload
 from worker.maintenance.disk_budgets import trim_photos, trim_uploads
 

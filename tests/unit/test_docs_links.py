@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = [
     path
-    for folder in ("web", "worker", "shared", "cli", "vitrine_client", "bench", "bin", "docker")
+    for folder in ("web", "worker", "shared", "cli", "clients", "bench", "bin", "docker")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in {".py", ".html", ".yml", ".sh", ".js"} and "node_modules" not in path.parts
 ]

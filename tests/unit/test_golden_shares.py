@@ -16,6 +16,9 @@ from worker.training.crop_set import Row
 from worker.training.golden import GOLDEN_HELD_OUT_PERCENT, GoldenPhoto, split_golden
 from worker.training.head import ProductSampler
 
+# Training imports torch, which takes seconds.
+pytestmark = pytest.mark.slow
+
 
 def features(*products: str) -> Features:
     rows = [Row(name, f"{name}-v0", "clean") for name in products]

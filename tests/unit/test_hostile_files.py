@@ -19,8 +19,8 @@ from shared.imports.formats import Format
 from shared.imports.manifest import read_rows
 from shared.imports.sandboxed import BUDGET, sandboxed_records
 from shared.imports.sources import ManifestAlone
-from shared.sandbox import Budget, ChildPool, PictureSandbox
-from shared.sandbox.budget import memory_for
+from shared.sandbox.budget import Budget, memory_for
+from shared.sandbox.pool import ChildPool, PictureSandbox
 from tests import builders, hostile, hostile_manifests
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from worker.calibration.score_map import ScoreMap
 from worker.search.answering import DIGITS, find_min_scores, rate_hits
 from worker.search.boosting import NO_BOOSTS
 from worker.search.choosing import rank
-from worker.search.stages import Candidate, EmbeddedQuery, MatchedQuery, Query
+from worker.search.stages import Candidate, EmbeddedQuery, MatchedQuery, Models, Query
 from worker.vector_index.contract import IndexHit
 from worker.vision import Detection
 
@@ -35,7 +35,7 @@ def query(*groups: list[IndexHit], **options: Any) -> MatchedQuery:
     """Return a query with the hits of each object and, last, of the whole photo."""
     claim: Any = SimpleNamespace(options=SearchOptions.model_validate({"catalogue": "shop", **options}))
     nothing: Any = None
-    asked = Query(claim, nothing, nothing, 1, None, NO_BOOSTS, CALIBRATION, 10)
+    asked = Query(claim, nothing, nothing, Models(1, "none", "tests"), None, NO_BOOSTS, CALIBRATION, 10)
     objects = (Detection((0.0, 0.0, 0.5, 0.5), "product", 0.9),) * (len(groups) - 1)
     embeddings = np.zeros((len(groups), 4), np.float32)
     embedded = EmbeddedQuery(asked, objects, embeddings, [[n] for n in range(len(groups))], frozenset())

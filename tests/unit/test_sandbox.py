@@ -17,8 +17,8 @@ import pytest
 
 from shared.errors import ImageTooLarge, OutOfMemory, Overloaded, UndecodableImage, UnsupportedFormat
 from shared.images import CATALOGUE_FORMATS, ImageLimits, decode, normalise, probe, rendition
-from shared.sandbox import Budget, ChildPool, PictureSandbox
-from shared.sandbox.budget import memory_for
+from shared.sandbox.budget import Budget, memory_for
+from shared.sandbox.pool import ChildPool, PictureSandbox
 from tests import builders
 from tests.servers import wait_for
 
@@ -193,7 +193,7 @@ def test_a_child_has_neither_secrets_nor_files(monkeypatch: pytest.MonkeyPatch) 
 def test_children_end_with_their_parent(tmp_path: Path) -> None:
     script = """
         import sys, time
-        from shared.sandbox import ChildPool
+        from shared.sandbox.pool import ChildPool
         pool = ChildPool(2)
         pool.warm_up()
         print(*pool.pids(), flush=True)

@@ -18,7 +18,7 @@ ROUTES = {f"blueprint.{method}" for method in ("get", "post", "put", "patch", "d
 VERBS = {
     *("add", "calibrate", "cancel", "create", "delete", "export", "find", "get", "list", "patch", "pause"),
     *("poll", "promote", "prune", "put", "rebuild", "reconcile", "remove", "reprocess", "resume", "retry"),
-    *("roll", "run", "search", "send", "set", "show", "sign", "start", "stream"),
+    *("revoke", "roll", "rotate", "run", "search", "send", "set", "show", "sign", "start", "stream"),
 }
 
 

@@ -44,6 +44,8 @@ from web.http.bodies import (
     read_query,
     to_invalid_input,
 )
+from web.http.principals import current_principal
+from web.http.scope import require_catalogue
 from web.services import services
 
 blueprint = Blueprint("catalogues", __name__)
@@ -77,18 +79,32 @@ class ProductUpload(Contract):
 
 
 def check_name(name: str, value: str) -> str:
-    """Validate a name from a URL; raise InvalidInput if its form is wrong."""
+    """Validate a name from a URL or form.
+
+    Raises:
+        InvalidInput: its form is wrong.
+        UnknownCatalogue: the caller may not access this catalogue.
+    """
     try:
-        return _NAMES[name].validate_python(value)
+        valid = _NAMES[name].validate_python(value)
     except ValidationError as error:
         reason = to_invalid_input(error)
         raise InvalidInput(f"{name}: {reason.message}", name) from error
+    if name == "catalogue":
+        require_catalogue(current_principal(), valid)
+    return valid
 
 
 @blueprint.get("/v1/catalogues")
 @operation("List all catalogues", "Catalogues", {200: [CatalogueOut]})
 def list_catalogues() -> Response:
-    return jsonify([c.model_dump(mode="json") for c in services().catalogue.list_catalogues()])
+    return jsonify([c.model_dump(mode="json") for c in list_visible_catalogues()])
+
+
+def list_visible_catalogues() -> list[CatalogueOut]:
+    """Return the catalogues that the caller may know of."""
+    principal = current_principal()
+    return [each for each in services().catalogue.list_catalogues() if principal.may_access(each.name)]
 
 
 @blueprint.put("/v1/catalogues/<catalogue>")

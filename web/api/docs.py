@@ -24,6 +24,8 @@ _VALUES = {
     "catalogue": "demo",
     "product_id": "chair-1",
     "task_id": "$TASK",
+    "search_id": "$TASK",
+    "key_id": "$KEY_ID",
     "job_id": "$JOB",
     "image_id": "$IMAGE",
 }

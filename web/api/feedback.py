@@ -14,6 +14,8 @@ from web.api.catalogues import check_name
 from web.api.openapi import Parameter, operation
 from web.http.bodies import parse_model, read_json, read_number
 from web.http.csv_safety import csv_line
+from web.http.principals import current_principal
+from web.http.scope import require_search
 from web.services import services
 
 blueprint = Blueprint("feedback", __name__)
@@ -34,7 +36,9 @@ def add_feedback() -> tuple[Response, int]:
     parts = services()
     if not parts.settings.feedback.enabled:
         raise Refused("Feedback is off. The operator enables it with VITRINE_FEEDBACK__ENABLED=true.")
-    feedback = parts.feedback.check(parse_model(FeedbackIn, read_json()))
+    body = parse_model(FeedbackIn, read_json())
+    require_search(current_principal(), body.query_id)
+    feedback = parts.feedback.check(body)
     stored, created = parts.feedback.add(feedback, _copy_photo(feedback.photo))
     return jsonify(stored.model_dump(mode="json")), 201 if created else 200
 

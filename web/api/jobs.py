@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
+from shared.access.principal import intersect
 from shared.contracts import FailurePage, JobOut, RetryRequest
 from shared.errors import Expired
 from shared.jobs.messages import publish_chunks
@@ -14,6 +15,7 @@ from shared.process.metrics import PUBLISHES_FAILED
 from web.api.openapi import Parameter, operation
 from web.http.bodies import parse_model, read_number, read_optional_json
 from web.http.csv_safety import csv_line
+from web.http.principals import current_principal
 from web.services import services
 
 blueprint = Blueprint("jobs", __name__)
@@ -34,8 +36,14 @@ _REASON = Parameter("reason", "Only failures with this reason code")
     errors=(422,),
 )
 def list_jobs() -> Response:
-    jobs = services().jobs.list_recent(request.args.get("catalogue"), read_number("limit", 1, MAX_PAGE, 50))
+    jobs = list_visible_jobs(request.args.get("catalogue"), read_number("limit", 1, MAX_PAGE, 50))
     return jsonify([job.model_dump(mode="json") for job in jobs])
+
+
+def list_visible_jobs(catalogue: str | None, limit: int) -> list[JobOut]:
+    """Return the newest jobs of one catalogue, or of all that the caller may know of."""
+    names = None if catalogue is None else [catalogue]
+    return services().jobs.list_recent(intersect(names, current_principal().catalogues), limit)
 
 
 @blueprint.get("/v1/jobs/<job_id>")
@@ -156,9 +164,7 @@ def require_upload(job_id: str) -> None:
 
 def caller_jobs() -> JobRepository:
     """Return the job repository limited to the number of jobs that this caller may queue."""
-    settings = services().settings
-    # There is one key, and without it a caller is accepted only if none is set.
-    caller = "anonymous" if settings.web.api_key is None else "api-key"
+    settings, caller = services().settings, current_principal().label
     return services().jobs.for_caller(caller, settings.jobs.max_waiting)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from datetime import datetime
 
-from flask import Blueprint, Response, g, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
 from shared.broker.result_channel import Notification
@@ -16,15 +15,15 @@ from shared.contracts import SearchOptions, SearchRequest, TaskStatus
 from shared.contracts.states import OPEN_STATES, SearchState
 from shared.database.clock import to_datetime
 from shared.database.idempotency import AcceptedRequest
-from shared.errors import Expired, InvalidInput, NotFound, Overloaded, UnsupportedFormat
-from shared.filters import parse
+from shared.errors import Expired, NotFound, Overloaded, UnsupportedFormat
 from shared.process.metrics import PUBLISHES_FAILED, SEARCHES_ACCEPTED, SEARCHES_REFUSED
-from shared.searches.cursors import read_cursor
-from shared.searches.repository import SearchSource
 from web.api.openapi import Parameter, operation
+from web.api.search_sources import resolve_source, store_photos, validate_options
 from web.api.waiting import explain_wait
 from web.http.bodies import parse_model, read_files, read_form, read_idempotency, read_json
-from web.http.url_fetches import fetch_query_image
+from web.http.principals import current_principal
+from web.http.rate_limits import limit_search
+from web.http.scope import may_read_photo, owns_photo, unknown_search
 from web.i18n.money import current_rates
 from web.services import Services, services
 
@@ -32,9 +31,6 @@ blueprint = Blueprint("searches", __name__)
 
 #: Maximum number of photos of one item in one search.
 MAX_PHOTOS = 5
-_SOURCES = ("image_url", "product_id", "query_id")
-#: Fields allowed in a request for a further page; the others come from the first page.
-_PAGE_FIELDS = {"after", "top_k", "locale", "currency"}
 #: Waiters are notified over pub/sub. They also poll, because pub/sub can drop messages.
 _POLL_INTERVAL_S = 1.0
 _WAIT_PREFERENCE = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
@@ -90,11 +86,12 @@ def answer_search(accepted: AcceptedRequest) -> Response:
     return answer
 
 
-def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
+def accept_search(body: SearchRequest | None = None, *, by_link: bool = False) -> AcceptedRequest:
     """Store the photos, commit the search and publish its task; an accepted search is never lost.
 
     Args:
         body: a search without an upload, such as that of a page's form; None: the body of the HTTP request.
+        by_link: it may repeat a search of another shopper, whose link was shared; the photo stays hidden.
 
     Raises:
         VitrineError: the request is invalid or refused; nothing was accepted.
@@ -102,11 +99,12 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
     parts = services()
     _enforce_limits(parts)
     if body is not None or request.mimetype == "application/json":
-        options, source = _resolve_source(parts, body or parse_model(SearchRequest, read_json()))
+        options, source = resolve_source(parts, body or parse_model(SearchRequest, read_json()), by_link)
     elif request.mimetype == "multipart/form-data":
         options = parse_model(SearchOptions, read_form(lists=("box", "like", "unlike")))
         photos = read_files("image", MAX_PHOTOS)
-        source = _store_photos(parts, _validate(parts, options), photos)
+        options = validate_options(parts, options)
+        source = store_photos(parts, options, photos)
     else:
         raise UnsupportedFormat(
             "Send multipart/form-data with a file field `image`, or application/json.", "Content-Type"
@@ -115,6 +113,7 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
         options.catalogue,
         options,
         source,
+        owner=current_principal().owner,
         ttl_s=parts.settings.search.result_ttl_s,
         idempotency=read_idempotency(options, repr(source)),
     )
@@ -128,96 +127,13 @@ def accept_search(body: SearchRequest | None = None) -> AcceptedRequest:
 
 
 def _enforce_limits(parts: Services) -> None:
-    """Raise Overloaded if an address searches too often or too many searches are waiting."""
+    """Raise Overloaded if an address searches too often, or too many searches are waiting."""
     parts.disk.require_space()
-    wait_s = parts.rate.count(request.remote_addr or "")
-    if wait_s is not None:
-        SEARCHES_REFUSED.inc()
-        g.retry_after_s = wait_s
-        limit = parts.settings.web.searches_per_minute
-        raise Overloaded(f"More than {limit} searches per minute came from your address. Try again later.")
+    limit_search(current_principal())
     waiting = parts.searches.count_waiting()
     if waiting >= parts.settings.search.max_waiting:
         SEARCHES_REFUSED.inc()
         raise Overloaded(f"{waiting} searches are already waiting. Try again shortly.")
-
-
-def _resolve_source(parts: Services, body: SearchRequest) -> tuple[SearchOptions, SearchSource]:
-    """Return options and source of a search without an upload."""
-    if body.after is not None:
-        return _resolve_next_page(parts, body, body.after)
-    sources = [name for name in _SOURCES if getattr(body, name) is not None]
-    if len(sources) > 1 or not (sources or body.like):
-        raise InvalidInput("Send exactly one of image_url, product_id and query_id, or like.", "image_url")
-    given = body.model_dump(exclude=set(_SOURCES), exclude_unset=True)
-    options = _validate(parts, SearchOptions.model_validate(given))
-    if body.query_id is not None:
-        source = _find_source(parts, body.query_id)
-        # A box refers to the first photo only, so the others are left out.
-        return options, source if body.box is None else replace(source, more_photos=())
-    if body.image_url is None:
-        return options, SearchSource(product_id=body.product_id)
-    if not parts.settings.web.url_import:
-        raise InvalidInput("URL import is off. Upload the picture.", "image_url")
-    return options, _store_photos(parts, options, [fetch_query_image(body.image_url)])
-
-
-def _resolve_next_page(
-    parts: Services, body: SearchRequest, after: str
-) -> tuple[SearchOptions, SearchSource]:
-    """Return options and source of a further page: those of the first page, with what ``body`` changes."""
-    others = sorted(body.model_fields_set - _PAGE_FIELDS)
-    if others:
-        raise InvalidInput(
-            f"A further page takes only after, top_k, locale and currency. Remove {others[0]}.",
-            others[0],
-        )
-    first = parts.searches.load_earlier(read_cursor(after).search)
-    if first.state != "succeeded":
-        raise InvalidInput("The search of the first page did not succeed.", "after")
-    chosen = {name: getattr(body, name) for name in body.model_fields_set}
-    return _validate(parts, first.options.model_copy(update=chosen)), first.source
-
-
-def _store_photos(parts: Services, options: SearchOptions, photos: list[bytes]) -> SearchSource:
-    """Encode the photos again in a child process, and store them."""
-    if options.after is not None:
-        raise InvalidInput("Request a further page as JSON, without the photo.", "after")
-    if options.box is not None and len(photos) > 1:
-        raise InvalidInput("A box applies to one photo. Send only that photo.", "box")
-    keys, limits = [], parts.settings.images
-    for data in photos:
-        picture = parts.photos.normalise(data, limits.query_side_px, limits.query_max_bytes)
-        keys.append(parts.store.put(picture.jpeg, "queries"))
-    return SearchSource(keys[0], tuple(keys[1:]))
-
-
-def _find_source(parts: Services, query_id: str) -> SearchSource:
-    """Return the source of an earlier search by photo."""
-    earlier = parts.searches.load_earlier(query_id)
-    key = earlier.source.query_key
-    if key is None:
-        raise InvalidInput("That search was by product and has no photo.", "query_id")
-    if not earlier.embedded and not parts.store.exists(key, "queries"):
-        raise Expired("The photo of that search has expired. Send it again.", "query_id")
-    return earlier.source
-
-
-def _validate(parts: Services, options: SearchOptions) -> SearchOptions:
-    """Return the options; raise InvalidInput for a wrong top_k, currency, filter or boost."""
-    limit = parts.settings.search.top_k_max
-    if options.top_k > limit:
-        raise InvalidInput(f"top_k: at most {limit} hits per group.", "top_k")
-    currency = options.currency
-    if currency is not None and ((rates := current_rates()) is None or currency not in rates.currencies):
-        raise InvalidInput(
-            f"There is no rate for {currency}: `vitrine rates show` lists the currencies.", "currency"
-        )
-    if options.filter is not None:
-        parse(options.filter)
-    for boost in options.boosts or ():
-        parse(boost.filter)
-    return options
 
 
 def requested_wait_s() -> float:
@@ -277,10 +193,32 @@ def cancel_search(task_id: str) -> Response:
     return jsonify(services().searches.cancel(task_id).model_dump(mode="json"))
 
 
-@blueprint.get("/v1/searches/<task_id>/image")
+@blueprint.delete("/v1/searches/<task_id>")
+@operation(
+    "Delete a search with its photo, vectors and repetitions; its address then answers 410",
+    "Searches",
+    {204: None},
+    errors=(401, 404, 410),
+)
+def delete_search(task_id: str) -> tuple[str, int]:
+    delete_own_search(task_id)
+    return "", 204
+
+
+def delete_own_search(search_id: str) -> None:
+    """Delete a search; also the photo and what repeats it, if the caller sent the photo."""
+    parts = services()
+    with_photo = owns_photo(current_principal(), search_id)
+    for photo in parts.search_deletion.delete(search_id, with_photo=with_photo):
+        parts.store.delete(photo.key, photo.kind)
+
+
+@blueprint.get("/v1/searches/<search_id>/image")
 @operation("Get the photo of a search", "Searches", {200: "image/jpeg"}, errors=(404, 410))
-def get_search_photo(task_id: str) -> Response:
-    data = load_query_photo(task_id)
+def get_search_photo(search_id: str) -> Response:
+    if not may_read_photo(current_principal(), search_id):
+        raise unknown_search(search_id)
+    data = load_query_photo(search_id)
     if data is None:
         raise NotFound("That search was by product and has no photo.")
     answer = Response(data, mimetype="image/jpeg")

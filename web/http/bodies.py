@@ -20,6 +20,7 @@ from shared.contracts import Contract
 from shared.contracts.stored import find_unstorable
 from shared.database.idempotency import Idempotent
 from shared.errors import BodyTooLarge, InvalidInput, UnsupportedFormat
+from web.http.principals import current_principal
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -223,6 +224,10 @@ def read_idempotency(*parts: Contract | str | None) -> Idempotent | None:
     for part in parts:
         text = part.model_dump_json() if isinstance(part, Contract) else repr(part)
         digest.update(text.encode() + b"\0")
+    owner = current_principal().owner
+    if owner is not None:
+        # Keys of different callers are independent, though they may be equal.
+        key = hashlib.sha256(f"{owner}:{key}".encode()).hexdigest()
     return Idempotent(key, digest.hexdigest())
 
 

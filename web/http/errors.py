@@ -40,6 +40,7 @@ STATUS: dict[str, int] = {
     "unknown_webhook": 404,
     "index_missing": 404,
     "expired": 410,
+    "deleted": 410,
     "unavailable": 503,
     "broker_unavailable": 503,
     "index_unavailable": 503,

@@ -1,8 +1,8 @@
 """Check access to every request and set the security headers of every answer.
 
 Every request gets an id, which its answer and its log lines carry. A request is refused before its
-body is read if it comes from another site's page, names a foreign host, lacks the key, does not state the
-length of its body, or creates work that the broker refuses.
+body is read if it comes from another site's page, names a foreign host, lacks a key with the needed role,
+exceeds a limit, does not state the length of its body, or creates work that the broker refuses.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import BadRequest, MethodNotAllowed
 
-from shared.errors import BodyTooLarge, InvalidInput, LengthRequired, Overloaded, Refused, Unauthorized
+from shared.access.secret import parse_prefix
+from shared.errors import BodyTooLarge, InvalidInput, LengthRequired, Refused
 from shared.imports.kinds import UPLOADS
 from shared.process.log import get_logger
 from shared.process.metrics import REQUEST_SECONDS, REQUESTS
 from shared.settings import Settings
-from web.http import sessions
+from web.http import cors, visitors
+from web.http.principals import authenticate, read_credential, require_role
+from web.http.rate_limits import add_headers as add_rate_headers
+from web.http.rate_limits import limit_key
+from web.http.roles import access_of
+from web.http.scope import check_scope
 from web.services import services
 
 log = get_logger("vitrine.web")
@@ -48,6 +54,9 @@ IMPORT_FORM = "/manage/imports"
 KNOWN_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _OTHER_METHOD = "other"
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+_FOREIGN_PAGE = (
+    "Requests from pages of other sites are refused, unless they carry a `search` key that lists the site."
+)
 #: GET endpoints that create work; other sites' pages must not trigger them either.
 _WORK_STARTING_GETS = ("similar.search_similar",)
 #: Sign-in needs no key, so its whole body must fit into what the server buffers without a thread.
@@ -83,7 +92,7 @@ def protect(app: Flask, settings: Settings, page_hooks: Sequence[PageHook] = ())
     """
 
     @app.before_request
-    def _check() -> None:
+    def _check() -> Response | None:
         _start_request()
         if request.method not in KNOWN_METHODS:
             raise MethodNotAllowed(valid_methods=KNOWN_METHODS)
@@ -97,14 +106,27 @@ def protect(app: Flask, settings: Settings, page_hooks: Sequence[PageHook] = ())
             raise InvalidInput("The address contains a NUL character. Remove it.")
         if settings.web.api_key is None and settings.web.proxies == 0:
             _refuse_foreign_host(request.host)
-        if request.method in _UNSAFE or request.endpoint in _WORK_STARTING_GETS:
-            _refuse_foreign_page()
+        preflight = cors.answer_preflight()
+        if preflight is not None:
+            return preflight
+        access = access_of(request.endpoint, request.path)
+        credential = read_credential(access)
+        is_foreign = _changes_something() and _is_from_foreign_page()
+        if is_foreign and (credential is None or parse_prefix(credential.text) is None):
+            raise Refused(_FOREIGN_PAGE)
         if request.method in _UNSAFE:
             _check_length(settings)
-        if _needs_key(request.path):
-            require_key(settings)
+        if access.role is not None:
+            g.principal = authenticate(access, credential, settings)
+            if is_foreign and not g.principal.is_publishable:
+                raise Refused(_FOREIGN_PAGE)
+            limit_key(access, g.principal)
+            if request.endpoint is not None:
+                require_role(access, g.principal)
+            check_scope(g.principal)
         if hasattr(app.view_functions.get(request.endpoint or ""), _CREATES_WORK):
             _require_broker()
+        return None
 
     @app.after_request
     def _finish(response: Response) -> Response:
@@ -136,15 +158,16 @@ def _refuse_foreign_host(host: str) -> None:
         ) from None
 
 
-def _refuse_foreign_page() -> None:
-    """Refuse requests that another site's page sends through a visitor's browser."""
-    site = request.headers.get("Sec-Fetch-Site")
+def _changes_something() -> bool:
+    return request.method in _UNSAFE or request.endpoint in _WORK_STARTING_GETS
+
+
+def _is_from_foreign_page() -> bool:
+    """Return whether another site's page sends the request through a visitor's browser."""
+    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        return True
     origin = request.headers.get("Origin")
-    foreign = site in ("cross-site", "same-site")
-    if origin is not None and split_address(origin).netloc != request.host:
-        foreign = True
-    if foreign:
-        raise Refused("Requests from pages of other sites are refused.")
+    return origin is not None and split_address(origin).netloc != request.host
 
 
 def _check_length(settings: Settings) -> None:
@@ -171,40 +194,6 @@ def _require_broker() -> None:
     g.retry_after_s = _FULL_BROKER_RETRY_S
     services().broker.require_writable()
     g.pop("retry_after_s")
-
-
-def _needs_key(path: str) -> bool:
-    return path.startswith(("/v1/", "/manage/")) or path in ("/metrics", "/manage", "/operations")
-
-
-def has_key(settings: Settings) -> bool:
-    """Return whether the request carries the key or a valid session cookie, or no key is set.
-
-    A key in a URL is ignored.
-    """
-    if settings.web.api_key is None:
-        return True
-    scheme, _, offered = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and sessions.is_api_key(settings, offered.strip()):
-        return True
-    return sessions.is_valid(settings, request.cookies.get(sessions.COOKIE, ""))
-
-
-def require_key(settings: Settings) -> None:
-    """Require the key or a valid session cookie.
-
-    Raises:
-        Unauthorized: the request has neither.
-        Overloaded: the client's address has sent too many wrong keys.
-    """
-    if has_key(settings):
-        return
-    if request.headers.get("Authorization") is not None:
-        wait_s = services().wrong_keys.count(request.remote_addr)
-        if wait_s is not None:
-            g.retry_after_s = wait_s
-            raise Overloaded(f"Too many wrong keys came from your address. Try again in {wait_s} seconds.")
-    raise Unauthorized("Send the API key as `Authorization: Bearer KEY`.")
 
 
 def _drain() -> None:
@@ -235,7 +224,10 @@ def _drain() -> None:
 def _finish_request(response: Response) -> Response:
     if response.status_code >= 400:
         _drain()
-    response.headers.update(_HEADERS)
+    response.headers.update(_HEADERS | g.get("resource_policy", {}))
+    cors.add_headers(response)
+    visitors.remember(response)
+    add_rate_headers(response)
     is_page = response.mimetype == "text/html"
     response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if is_page else API_POLICY)
     response.headers["X-Request-Id"] = g.get("request_id", "")

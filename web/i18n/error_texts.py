@@ -55,6 +55,7 @@ def error_texts() -> dict[str, str]:
         "unknown_webhook": _("This webhook does not exist. It may have been deleted."),
         "index_missing": _("The search index of this shop must be rebuilt. Try again later."),
         "expired": _("Searches are only kept for a while. Search again with your photo."),
+        "deleted": _("This search was deleted with its photo. Search again with a photo."),
         "unavailable": _("Part of the server is not ready. Try again in a moment."),
         "broker_unavailable": _("The search queue is unavailable. Try again in a moment."),
         "index_unavailable": _("The search index is unavailable. Try again in a moment."),

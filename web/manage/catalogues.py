@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from shared.errors import InvalidInput, VitrineError
-from web.api.catalogues import CatalogueIn, check_name
+from web.api.catalogues import CatalogueIn, check_name, list_visible_catalogues
 from web.http.bodies import parse_model, read_form
 from web.http.errors import is_page_request
 from web.http.security import creates_work
@@ -26,7 +26,7 @@ def show_start() -> Response:
 
 def _render_start(status: int = 200, **values: object) -> Response:
     parts = services()
-    catalogues, latest = parts.catalogue.list_catalogues(), parts.jobs.latest_by_catalogue()
+    catalogues, latest = list_visible_catalogues(), parts.jobs.latest_by_catalogue()
     return render_page("start.html", status, catalogues=catalogues, latest=latest, **values)
 
 

@@ -19,6 +19,7 @@ from web.api.import_sources import resolve_source
 from web.api.jobs import caller_jobs
 from web.http.bodies import parse_model, read_form
 from web.http.errors import is_page_request, to_error_body
+from web.http.principals import current_principal
 from web.http.security import IMPORT_FORM, creates_work
 from web.manage.frame import blueprint, redirect_to_job, render_page
 from web.services import services
@@ -36,7 +37,7 @@ def _render_form(status: int = 200, **values: object) -> Response:
         "import.html",
         status,
         chosen=request.values.get("catalogue") or "",
-        catalogues=[each.name for each in parts.catalogue.list_catalogues()],
+        catalogues=current_principal().visible(parts.window.catalogues()),
         reads_sources=bool(parts.settings.jobs.import_roots or parts.settings.web.url_import),
         action=IMPORT_FORM,
         submitted=request.form,

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from shared.contracts import ENDED_STATES, FailurePage, JobOut
 from shared.errors import Expired, NotFound
-from web.api.jobs import create_retry, publish_job, require_upload
+from web.api.jobs import create_retry, list_visible_jobs, publish_job, require_upload
 from web.i18n import reader
 from web.i18n.error_texts import describe_failure
 from web.manage import names
@@ -26,7 +26,7 @@ _MAX_ATTRIBUTE_CHARS = 100
 def show_jobs() -> Response:
     """Show the newest jobs of one catalogue or all."""
     catalogue = request.args.get("catalogue") or None
-    jobs = services().jobs.list_recent(catalogue, _MAX_JOBS)
+    jobs = list_visible_jobs(catalogue, _MAX_JOBS)
     is_live = any(job.state not in ENDED_STATES for job in jobs)
     return render_page("jobs.html", catalogue=catalogue, jobs=jobs, live=is_live)
 

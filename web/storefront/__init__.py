@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from web.storefront import installed, products, shopper
+from web.storefront import installed, own_search, products, shopper
 
 blueprint = Blueprint("pages", __name__)
-for _part in (shopper, products, installed):
+for _part in (shopper, own_search, products, installed):
     blueprint.register_blueprint(_part.blueprint)

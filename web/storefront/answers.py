@@ -14,6 +14,8 @@ from shared.contracts import Box, Hit, TaskStatus
 from shared.errors import VitrineError
 from shared.searches.repository import EarlierSearch
 from web.api.searches import load_query_photo
+from web.http.principals import current_principal
+from web.http.scope import may_read_photo, require_result
 from web.i18n import reader
 from web.i18n.money import shown_currency
 from web.services import services
@@ -221,6 +223,7 @@ def _find_root(search: EarlierSearch, root_id: str | None) -> TaskStatus | None:
     if root_id is None:
         return None
     try:
+        require_result(current_principal(), root_id)
         first = services().searches.load_earlier(root_id).source
         same = (first.query_key, first.product_id) == (search.source.query_key, search.source.product_id)
         return services().searches.status(root_id) if same else None
@@ -239,6 +242,8 @@ def _sorted(hits: Sequence[Hit], sort: str) -> list[Hit]:
 
 def load_photo(search_id: str) -> Photo | None:
     """Load the photo's address and size; return None for a search by product or an expired photo."""
+    if not may_read_photo(current_principal(), search_id):
+        return None
     try:
         data = load_query_photo(search_id)
         if data is None:
@@ -246,4 +251,4 @@ def load_photo(search_id: str) -> Photo | None:
         size = services().photos.probe(data)
     except VitrineError:
         return None
-    return Photo(url_for("searches.get_search_photo", task_id=search_id), size.width, size.height)
+    return Photo(url_for("searches.get_search_photo", search_id=search_id), size.width, size.height)

@@ -13,11 +13,13 @@ from shared.contracts.states import OPEN_STATES
 from web.api.images import SIZES
 from web.api.searches import MAX_PHOTOS, accept_search, requested_wait_s, wait_for_end
 from web.api.waiting import explain_wait, translate_wait_reason
-from web.http.security import creates_work, require_key
+from web.http.principals import current_principal
+from web.http.security import creates_work
 from web.i18n import reader
 from web.services import services
 from web.storefront.answers import DEMO, build_answer, load_photo
 from web.storefront.groups import TOP_K
+from web.storefront.own_search import own_photo
 from web.storefront.refining import LIKELY, SORTS, read_search_form, read_view
 from web.storefront.scripts import MODULES, script_texts
 
@@ -33,8 +35,7 @@ _ROTATION_S = 3600
 @blueprint.get("/")
 def show_start() -> str:
     """Show the start page with the photo form and a selection of products."""
-    require_key(services().settings)
-    catalogues = services().window.catalogues()
+    catalogues = _list_catalogues()
     selected = request.args.get("catalogue", "")
     if selected not in catalogues:
         selected = DEMO if DEMO in catalogues else next(iter(catalogues), "")
@@ -52,9 +53,8 @@ def create_search() -> AnyResponse:
 
     The answer is a redirect to the result, or JSON with its address for scripts.
     """
-    require_key(services().settings)
     by_form = request.mimetype == "application/x-www-form-urlencoded"
-    accepted = accept_search(read_search_form() if by_form else None)
+    accepted = accept_search(read_search_form() if by_form else None, by_link=by_form)
     kept: dict[str, Any] = {name: request.form[name] for name in ("of", "sort") if request.form.get(name)}
     address = url_for("pages.shopper.show_search", search_id=accepted.id, **kept)
     if request.accept_mimetypes.best == "application/json":
@@ -65,10 +65,9 @@ def create_search() -> AnyResponse:
 @blueprint.get("/s/<search_id>")
 def show_search(search_id: str) -> str:
     """Show a search, waiting or finished."""
-    require_key(services().settings)
     status = services().searches.status(search_id)
     catalogue = services().searches.load_earlier(search_id).options.catalogue
-    return _render_page(status, catalogues=services().window.catalogues(), selected=catalogue, products=[])
+    return _render_page(status, catalogues=_list_catalogues(), selected=catalogue, products=[])
 
 
 @blueprint.get("/s/<search_id>/part")
@@ -77,7 +76,6 @@ def show_part(search_id: str) -> Response:
 
     With `Prefer: wait=N`, the answer comes when the search has ended, or after N seconds.
     """
-    require_key(services().settings)
     status = services().searches.status(search_id)
     if status.state in OPEN_STATES and (seconds := requested_wait_s()):
         wait_for_end(search_id, seconds)
@@ -91,6 +89,11 @@ def show_part(search_id: str) -> Response:
 
 def _explain_wait(status: TaskStatus) -> str:
     return translate_wait_reason(explain_wait(status.state, status.created_at))
+
+
+def _list_catalogues() -> list[str]:
+    """Return the catalogues that this shopper may search."""
+    return current_principal().visible(services().window.catalogues())
 
 
 def _render_page(status: TaskStatus | None, **values: object) -> str:
@@ -132,4 +135,5 @@ def _result_context(status: TaskStatus) -> dict[str, object]:
         "likely": LIKELY,
         "large_px": LARGE_PX,
         "max_cards": TOP_K,
+        "own_photo": own_photo(status.id),
     }

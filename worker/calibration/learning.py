@@ -9,8 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from worker.calibration.calibration_store import Calibration, MatchKind, QueryPart
-from worker.calibration.category import fit_spread, predict_category
+from worker.calibration.calibration_store import (
+    Calibration,
+    MatchKind,
+    QueryPart,
+    fit_spread,
+    predict_category,
+)
 from worker.calibration.composed import Photo
 from worker.calibration.diagram import draw_reliability
 from worker.calibration.fitting import HITS, MIN_RIGHT, FittedMap, Samples, fit

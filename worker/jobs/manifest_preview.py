@@ -15,7 +15,7 @@ from shared.imports.manifest import find_manifest
 from shared.imports.sources import Source
 from shared.imports.tables import Reading, Table
 from shared.jobs.work import ChunkClaim
-from shared.sandbox import PictureSandbox
+from shared.sandbox.pool import PictureSandbox
 
 _MAX_PRODUCTS: Final = 10
 _SIDE_PX: Final = 96

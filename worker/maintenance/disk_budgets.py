@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 
 from shared.database import Database
 from shared.retention.expiry import expired_imports, unused_query_images
 from shared.settings import Settings
-from shared.storage.disk import trim
-from shared.storage.image_store import ImageStore
+from shared.storage.image_store import ImageStore, StoredFile
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def trim_photos(database: Database, store: ImageStore, max_bytes: int) -> int:
             store.delete(key, "queries")
         return unused
 
-    return trim(list(store.files("queries")), max_bytes, delete)
+    return _trim(list(store.files("queries")), max_bytes, delete)
 
 
 def trim_uploads(database: Database, store: ImageStore, max_bytes: int) -> int:
@@ -48,4 +48,20 @@ def trim_uploads(database: Database, store: ImageStore, max_bytes: int) -> int:
             store.delete(name, "imports")
         return unused
 
-    return trim(files, max_bytes, delete)
+    return _trim(files, max_bytes, delete)
+
+
+def _trim(files: Sequence[StoredFile], max_bytes: int, delete: Callable[[str], bool]) -> int:
+    """Delete the oldest files until the rest has at most ``max_bytes``; return the number of deleted files.
+
+    Args:
+        delete: deletes a file by its name and returns True, or returns False if the file is still needed.
+    """
+    total_bytes, deleted = sum(file.size for file in files), 0
+    for file in sorted(files, key=lambda file: file.written_at):
+        if total_bytes <= max_bytes:
+            break
+        if delete(file.name):
+            total_bytes -= file.size
+            deleted += 1
+    return deleted

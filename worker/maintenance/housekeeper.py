@@ -16,12 +16,12 @@ from shared.retention.expiry import (
 )
 from shared.retention.job_rows import JobRowSweeper
 from shared.retention.picture_sweep import PictureSweeper
+from shared.searches.deletion import SearchDeletion
 from shared.searches.feedback import PHOTOS, FeedbackRepository
 from shared.searches.metrics import SearchMetricsRepository
 from shared.searches.queue import SearchQueue
 from shared.settings import Settings
-from shared.storage.image_names import SHARDS
-from shared.storage.image_store import ImageStore
+from shared.storage.image_store import SHARDS, ImageStore
 from worker.maintenance.webhook_sender import WebhookSender
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Housekeeper:
         return (
             self.searches.delete_expired()
             + self.webhooks.delete_expired()
+            + SearchDeletion(self.database).forget_ids()
             + forget_deleted_products(self.database)
             + delete_dry_runs(self.database, self.settings.jobs.keep_import_s)
             + self.feedback.delete_expired(self.settings.feedback.keep_s)

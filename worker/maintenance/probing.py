@@ -1,7 +1,7 @@
 """Probe the recall of the index: repeat a small share of live searches exactly, and compare.
 
-The worker that answered a search records the index's hits after it sent the answer, so that the search is
-not delayed. A thread of the maintenance process then scans all embeddings of the index version in the
+The worker that answered a search records the index's hits (``worker.search.probe_recorder``). A thread of the
+maintenance process then scans all embeddings of the index version in the
 database, page by page, for the true nearest neighbours. It reads the database and not Milvus, so that a row
 which Milvus lost counts as missed.
 """
@@ -10,35 +10,28 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, select, tuple_
 
 from shared.database import Database
-from shared.database.bulk import insert_rows
 from shared.database.clock import now_s
 from shared.database.filter_sql import where
 from shared.database.tables import Detection, Image, Probe, ProbeQuery, Product
 from shared.errors import VitrineError
-from shared.filters import Filter, format_filter, parse
-from shared.searches.queue import Claim
+from shared.filters import parse
 from worker.indexes.rows import row_key
-from worker.vector_index.contract import IndexHit
-from worker.vision import Embeddings
 
 log = logging.getLogger(__name__)
 
 #: Number of nearest neighbours that are compared: recall@K.
 K = 10
-#: Maximum number of probes that a worker records per minute.
-_MAX_PER_MINUTE = 6
 #: Embeddings read from the database at a time.
 _PAGE_ROWS = 4096
 #: Scores that differ by less count as equal: embeddings are stored in 16 bits.
@@ -51,92 +44,6 @@ _PAUSE_FACTOR = 10.0
 _NICENESS = 15
 #: Cool-down before an index version with too many rows is tried again.
 _TOO_LARGE_COOLDOWN_S = 3600.0
-
-
-class Version(Protocol):
-    """An index version, of which only the id is used here."""
-
-    @property
-    def id(self) -> int: ...
-
-
-class SearchQuery(Protocol):
-    """The part of a search's query that a probe needs (``worker.search.stages.Query``)."""
-
-    @property
-    def claim(self) -> Claim: ...
-    @property
-    def live(self) -> Version: ...
-    @property
-    def filter(self) -> Filter | None: ...
-    @property
-    def page(self) -> object | None: ...
-
-
-class EmbeddedSearch(Protocol):
-    """The part of an embedded search that a probe needs (``worker.search.stages.EmbeddedQuery``)."""
-
-    @property
-    def embeddings(self) -> Embeddings: ...
-
-
-class SearchAnswer(Protocol):
-    """The part of an answered search that a probe needs (``worker.search.stages.MatchedQuery``)."""
-
-    @property
-    def query(self) -> SearchQuery: ...
-    @property
-    def embedded(self) -> EmbeddedSearch: ...
-    @property
-    def hits(self) -> list[list[IndexHit]]: ...
-
-
-class ProbeRecorder:
-    """Samples searches at random, and records the hits that the index returned.
-
-    Args:
-        share: of the searches, 0 to 1.
-        chance: source of randomness, for tests.
-    """
-
-    def __init__(self, database: Database, share: float, chance: random.Random | None = None) -> None:
-        self._database = database
-        self._share = share
-        self._chance = chance or random.Random()
-        self._next_at = 0.0
-
-    def note(self, answered: Sequence[SearchAnswer]) -> None:
-        """Record a sample of the searches. Never raises: their answers are sent, and a probe is optional."""
-        chosen = [answer for answer in answered if self._is_sampled(answer)]
-        if not chosen:
-            return
-        try:
-            # Inside the try: the rows' time is the database's clock, which may be unreachable too.
-            rows = [self._row(answer) for answer in chosen]
-            with self._database.write() as session:
-                insert_rows(session, ProbeQuery, rows)
-        except VitrineError as error:
-            log.warning("no probe: %s", error.message)
-
-    def _is_sampled(self, answer: SearchAnswer) -> bool:
-        if self._chance.random() >= self._share or answer.query.page is not None or not len(answer.hits):
-            return False
-        now = time.monotonic()
-        if now < self._next_at:
-            return False
-        self._next_at = now + 60.0 / _MAX_PER_MINUTE
-        return True
-
-    def _row(self, answer: SearchAnswer) -> dict[str, Any]:
-        query, number = answer.query, self._chance.randrange(len(answer.hits))
-        return {
-            "catalogue_id": query.claim.catalogue_id,
-            "index_version": query.live.id,
-            "filter": None if query.filter is None else format_filter(query.filter),
-            "embedding": np.asarray(answer.embedded.embeddings[number], "<f4").tobytes(),
-            "keys": [hit.key for hit in answer.hits[number][:K]],
-            "asked_at": now_s(),
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from shared.images import ImageLimits
 from shared.imports.opening import ImportSources
 from shared.jobs.queue import JobQueue
 from shared.jobs.work import ChunkClaim
-from shared.sandbox import PictureSandbox
+from shared.sandbox.pool import PictureSandbox
 from shared.storage.image_store import ImageStore
 from worker.indexes.gate_limits import GateLimits
 from worker.indexes.pipelines import Pipelines

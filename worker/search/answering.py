@@ -13,8 +13,7 @@ from shared.contracts.base import Box
 from shared.contracts.search import Explanation, PredictedCategory
 from shared.filters import format_filter
 from shared.searches.cursors import WHOLE
-from worker.calibration.calibration_store import Calibration, MatchKind, QueryPart
-from worker.calibration.category import SPREAD, predict_category
+from worker.calibration.calibration_store import SPREAD, Calibration, MatchKind, QueryPart, predict_category
 from worker.calibration.score_map import Hits
 from worker.search.candidates import CandidateTable
 from worker.search.choosing import best_two, boost_window, to_shown
@@ -65,7 +64,8 @@ def build_result(matched: MatchedQuery, choice: Choice, table: CandidateTable) -
         whole=WholeImage(hits=hits[-1], category=categories[-1], next=following[-1]),
         timings_ms={},
         models={
-            **query.pipeline.versions,
+            "detector": query.models.detector,
+            "embedder": query.models.embedder,
             "index": query.live.collection,
             "index_version": str(query.live.number),
         },

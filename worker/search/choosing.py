@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from shared.searches.cursors import WHOLE, Cursor
-from worker.calibration.category import VOTERS
-from worker.search.stages import Candidate, Choice, Groups, MatchedQuery, Page, RankedQuery, first_limit
+from worker.calibration.calibration_store import VOTERS
+from worker.search.locating import first_limit
+from worker.search.stages import Candidate, Choice, Groups, MatchedQuery, Page, RankedQuery
 from worker.vector_index.contract import IndexHit
 
 #: Scores are -1 to 1, times 2 at most.

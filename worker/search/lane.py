@@ -21,19 +21,20 @@ from shared.database import Database
 from shared.database.clock import now_s
 from shared.errors import IndexMissing, NotFound, OutOfMemory, Unavailable, VitrineError
 from shared.filters import Filter
-from shared.sandbox import PictureSandbox
+from shared.sandbox.pool import PictureSandbox
 from shared.searches.outcomes import SearchOutcome, search_outcomes
 from shared.searches.queue import Claim, SearchQueue
 from shared.storage.image_store import ImageStore
 from worker.calibration.calibration_store import Calibrations
 from worker.indexes.pipelines import Pipelines
 from worker.indexes.versions import IndexVersion, is_filled
-from worker.maintenance.probing import ProbeRecorder
 from worker.search.answering import build_result, find_min_scores
 from worker.search.candidates import CandidateTable, choose_available, open_tables
 from worker.search.choosing import is_short, rank
-from worker.search.queries import CollectionGone, QueryEmbedder
-from worker.search.stages import MAX_ROWS, Choice, EmbeddedQuery, MatchedQuery, Query
+from worker.search.embedding import CollectionGone, QueryEmbedder
+from worker.search.locating import MAX_ROWS, QueryLocator
+from worker.search.probe_recorder import ProbeRecorder
+from worker.search.stages import Choice, EmbeddedQuery, MatchedQuery, Query
 from worker.vector_index.contract import VectorIndex
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class SearchLane:
     def _find_answers(self, claims: Sequence[Claim]) -> list[tuple[MatchedQuery, SearchResult]]:
         """Embed, match, choose and build the results of claims; those that fail alone are left out."""
         claimed_at = now_s()
-        embedded = self._embedder.embed(claims, self._fail)
+        embedded = self._embedder.embed(self._locator.locate(claims, self._fail), self._fail)
         queries = [each.query for each in embedded]
         tables = open_tables(self.database, queries)
         choices = self._find_choices(embedded, tables)
@@ -175,16 +176,12 @@ class SearchLane:
         return found
 
     @cached_property
+    def _locator(self) -> QueryLocator:
+        return QueryLocator(self.database, self.queue, self.pipelines, self.calibrations)
+
+    @cached_property
     def _embedder(self) -> QueryEmbedder:
-        return QueryEmbedder(
-            self.database,
-            self.queue,
-            self.store,
-            self.pictures,
-            self.pipelines,
-            self.decoders,
-            self.calibrations,
-        )
+        return QueryEmbedder(self.database, self.store, self.pictures, self.decoders)
 
     def _match(self, queries: Sequence[EmbeddedQuery], limits: dict[str, int]) -> list[MatchedQuery]:
         """Find the neighbours of all queries, with one call to Milvus per version, filter and limit."""

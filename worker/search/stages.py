@@ -21,13 +21,6 @@ from worker.vector_index.contract import IndexHit
 from worker.vision import Detection, Embeddings, Image
 from worker.vision.pipeline import Pipeline, QueryEmbedding
 
-#: A product has several rows, one per image, so more rows are fetched than products are shown.
-OVER_FETCH = 4
-MIN_ROWS = 32
-#: Rows per embedding of further pages, whatever their size, so that all pages agree on the order.
-PAGED_ROWS = 1024
-MAX_ROWS = 4096
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -53,12 +46,19 @@ class SearchTarget:
     boosting: Boosting
 
 
+class Models(NamedTuple):
+    """Versions of the models of a pipeline, and the id of their row."""
+
+    id: int
+    detector: str
+    embedder: str
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """Stage 1: a claimed search, located in an index version.
 
     Attributes:
-        models: row id of the pipeline's model versions.
         filter: category and filter combined.
         boosting: boosts of the request, or of the catalogue.
         calibration: meaning of the scores; None where they are not those of photos alone.
@@ -71,7 +71,7 @@ class Query:
     claim: Claim
     live: IndexVersion
     pipeline: Pipeline
-    models: int
+    models: Models
     filter: Filter | None
     boosting: Boosting
     calibration: Calibration | None
@@ -180,13 +180,3 @@ class Choice:
     chosen: Groups
     voters: Groups
     following: list[Cursor | None]
-
-
-def first_limit(top_k: int) -> int:
-    """Return how many rows per embedding a first page requests at first."""
-    return min(max(top_k * OVER_FETCH, MIN_ROWS), MAX_ROWS)
-
-
-def page_limit(page: Page) -> int:
-    """Return how many rows per embedding a further page requests."""
-    return min(max(PAGED_ROWS, page.size * OVER_FETCH), MAX_ROWS)

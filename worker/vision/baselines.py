@@ -9,7 +9,6 @@ import numpy as np
 
 from worker.vision import Detection, Embeddings, Image
 from worker.vision.crops import cut_out
-from worker.vision.embedder import normalise_rows
 from worker.vision.models import CropPlan
 
 #: Side of the crops: neither baseline uses detail.
@@ -43,13 +42,16 @@ class ColourHistogram(_Square):
     version = "colour-histogram"
 
     def embed(self, crops: Sequence[Image]) -> Embeddings:
-        """Return ``(N, 256) float32``: roots of the shares, so that the cosine is Bhattacharyya's."""
+        """Return ``(N, 256) float32``: roots of the shares, so that the cosine is Bhattacharyya's.
+
+        The shares add up to 1, so their roots are normalised.
+        """
         rows = np.zeros((len(crops), self.dim), np.float32)
         for row, crop in zip(rows, crops, strict=True):
             red, green, blue = (crop[..., channel].astype(np.intp) for channel in range(3))
             bins = (red >> 5) * 32 + (green >> 5) * 4 + (blue >> 6)
             row[:] = np.sqrt(np.bincount(bins.ravel(), minlength=self.dim) / bins.size)
-        return normalise_rows(rows)
+        return rows
 
 
 class PerceptualHash(_Square):

@@ -1,5 +1,6 @@
-"""Tables: catalogues, searches and jobs, operations, ranking and metrics."""
+"""Tables: access, catalogues, searches and jobs, operations, ranking and metrics."""
 
+from shared.database.tables.access import ApiKey, AuditEntry, DeletedSearch, SessionRow
 from shared.database.tables.base import MAX_ROW_ID, Base, Json
 from shared.database.tables.catalogue import (
     Calibration,
@@ -26,11 +27,14 @@ from shared.database.tables.signals import Probe, ProbeQuery, StageCount, Timing
 
 __all__ = [
     "MAX_ROW_ID",
+    "ApiKey",
+    "AuditEntry",
     "Base",
     "Calibration",
     "Catalogue",
     "Chunk",
     "DeletedProduct",
+    "DeletedSearch",
     "Delivery",
     "Detection",
     "Duplicate",
@@ -51,6 +55,7 @@ __all__ = [
     "Product",
     "Ranking",
     "Search",
+    "SessionRow",
     "StageCount",
     "Timing",
     "Webhook",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database.tables.base import Base, Json
@@ -23,6 +23,12 @@ class Search(Base):
     # Keys of further photos of the same object.
     more_photos: Mapped[list[str] | None] = mapped_column(Json)
     product_id: Mapped[str | None] = mapped_column(String(128))
+    # Hash of the key or visitor that made it: shared/access/principal.py; null: the owner of the server.
+    owner: Mapped[str | None] = mapped_column(String(32))
+    # Hash of the key or visitor that sent its photo, which a repeated search keeps.
+    photo_owner: Mapped[str | None] = mapped_column(String(32))
+    # Whether others who have the address of the search see its photo too.
+    photo_shared: Mapped[bool] = mapped_column(default=False, server_default=false())
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
     holder: Mapped[str | None] = mapped_column(String(128))

@@ -38,6 +38,7 @@ result.addEventListener("click", (event) => {
 
 result.addEventListener("submit", (event) => {
   const form = event.target;
+  if (form.matches(".own")) return;
   event.preventDefault();
   if (form.matches(".more")) ask(new FormData(form)).then(() => window.scrollTo(0, 0));
   else if (form.method === "get") open(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}${location.hash}`);

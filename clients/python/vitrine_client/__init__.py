@@ -1,6 +1,6 @@
 """The Python client of Vitrine, for shops: ``from vitrine_client import Vitrine``. See docs/client.md.
 
-It needs httpx, pydantic and lark, and nothing else of the server: no web framework, queue or model.
+It needs httpx and pydantic. Of the server it shares contracts and errors, and loads nothing else.
 """
 
 from shared.contracts import (

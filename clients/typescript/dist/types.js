@@ -1,0 +1,2 @@
+/** Short names of the API's types. `api.ts` is generated from the server's OpenAPI document. */
+export {};
