@@ -78,6 +78,9 @@ export declare class IndexMissing extends NotFound {
 export declare class Expired extends NotFound {
     static code: string;
 }
+export declare class Deleted extends Expired {
+    static code: string;
+}
 /** The server could not be reached, or cannot answer at the moment. */
 export declare class Unavailable extends VitrineError {
     static code: string;

@@ -80,6 +80,9 @@ export class IndexMissing extends NotFound {
 export class Expired extends NotFound {
     static code = "expired";
 }
+export class Deleted extends Expired {
+    static code = "deleted";
+}
 /** The server could not be reached, or cannot answer at the moment. */
 export class Unavailable extends VitrineError {
     static code = "unavailable";
@@ -114,7 +117,7 @@ export class Misconfigured extends VitrineError {
 const CLASSES = [
     InvalidInput, UnsupportedFormat, UndecodableImage, ImageTooLarge, BodyTooLarge, LengthRequired,
     InvalidManifest, ImageMissing, Unreachable, Refused, Unauthorized, Conflict, NotFound, UnknownCatalogue,
-    UnknownProduct, UnknownTask, UnknownJob, UnknownWebhook, IndexMissing, Expired, Unavailable,
+    UnknownProduct, UnknownTask, UnknownJob, UnknownWebhook, IndexMissing, Expired, Deleted, Unavailable,
     BrokerUnavailable, IndexUnavailable, StorageUnavailable, DatabaseUnavailable, OutOfMemory, Overloaded,
     UnreadableRow, Misconfigured,
 ];

@@ -53,6 +53,7 @@ export class UnknownJob extends NotFound { static override code = "unknown_job";
 export class UnknownWebhook extends NotFound { static override code = "unknown_webhook"; }
 export class IndexMissing extends NotFound { static override code = "index_missing"; }
 export class Expired extends NotFound { static override code = "expired"; }
+export class Deleted extends Expired { static override code = "deleted"; }
 
 /** The server could not be reached, or cannot answer at the moment. */
 export class Unavailable extends VitrineError {
@@ -74,7 +75,7 @@ export class Misconfigured extends VitrineError { static override code = "miscon
 const CLASSES = [
   InvalidInput, UnsupportedFormat, UndecodableImage, ImageTooLarge, BodyTooLarge, LengthRequired,
   InvalidManifest, ImageMissing, Unreachable, Refused, Unauthorized, Conflict, NotFound, UnknownCatalogue,
-  UnknownProduct, UnknownTask, UnknownJob, UnknownWebhook, IndexMissing, Expired, Unavailable,
+  UnknownProduct, UnknownTask, UnknownJob, UnknownWebhook, IndexMissing, Expired, Deleted, Unavailable,
   BrokerUnavailable, IndexUnavailable, StorageUnavailable, DatabaseUnavailable, OutOfMemory, Overloaded,
   UnreadableRow, Misconfigured,
 ];
