@@ -110,7 +110,7 @@ def format_amount(amount: Decimal, currency: str) -> str:
 def shown_currency(currency: str) -> str:
     """Return the currency in which prices of this currency are shown to the reader."""
     context = price_context()
-    if context.rates is None or context.currency is None:
+    if context.rates is None or context.currency is None or not currency:
         return currency
     return context.currency if context.rates.convert(Decimal(1), currency, context.currency) else currency
 

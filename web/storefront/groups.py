@@ -179,9 +179,14 @@ def _named(groups: Sequence[Group], category_name: Callable[[str], str]) -> list
     for group, name in zip(groups, names, strict=True):
         seen[name] += 1
         several = total[name] > 1
-        text = _("%(name)s %(number)s", name=name, number=seen[name]) if several else name
-        named.append(replace(group, name=text))
+        named.append(replace(group, name=_numbered(name, seen[name]) if several else name))
     return named
+
+
+def _numbered(name: str, number: int) -> str:
+    if name == _("Object"):
+        return str(_("Object %(number)s", number=number))
+    return str(_("%(name)s %(number)s", name=name, number=number))
 
 
 def list_marks(groups: Sequence[Group], page: str, known: Group | None) -> list[Mark]:
