@@ -71,6 +71,7 @@ class Showroom:
         losing: how many answers to uploads are lost on their way, from now on.
         page: most hits of a group before its next page.
         calibrated: whether it is known how probable hits of photos are: the first 0.9, and ever less.
+        fall: how far down the score of a hit is half of the first one's.
         holding: while it is set, searches wait.
     """
 
@@ -80,6 +81,7 @@ class Showroom:
         self.boxes: list[Box] = [(0.1, 0.3, 0.45, 0.8), (0.55, 0.2, 0.9, 0.6)]
         self.page = 16
         self.calibrated = False
+        self.fall = 100.0
         self.holding = threading.Event()
         self._ended = threading.Event()
         self.losing = 0
@@ -214,7 +216,7 @@ class Showroom:
     def _hit(self, thing: Thing, locale: str, rank: int) -> Hit:
         return Hit(
             product_id=thing.product_id,
-            score=0.93 / (1 + rank / 10),
+            score=0.93 / (1 + rank / self.fall),
             image_id=thing.image_id(),
             image_url=f"/v1/images/{thing.image_id()}",
             title=thing.titles.get(locale.split("_")[0], thing.titles["en"]),

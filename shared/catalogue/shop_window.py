@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select
 
 from shared.catalogue.display import choose_title, image_url
+from shared.contracts.states import IndexState
 from shared.database import Database
 from shared.database.catalogue_rows import find_catalogue
-from shared.database.tables import Catalogue, Image, Product
+from shared.database.tables import Catalogue, Detection, Image, IndexVersionRow, Product
 
 _PRODUCTS = (
     select(Product.product_id, Product.titles, Image.id, Image.width, Image.height)
@@ -29,6 +30,25 @@ class WindowProduct:
     image_url: str
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class ShownFacts:
+    """What a result page shows of products besides their hits.
+
+    Attributes:
+        category_names: names of categories in the reader's language, by category.
+        brands: `attributes.brand` by product id, where it is a text.
+        colours: names of colours of the live index's objects, by image id.
+    """
+
+    category_names: dict[str, str] = field(default_factory=dict)
+    brands: dict[str, str] = field(default_factory=dict)
+    colours: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def category_name(self, category: str) -> str:
+        """Return the name of a category in the reader's language, or the category itself."""
+        return self.category_names.get(category, category)
 
 
 class ShopWindow:
@@ -58,15 +78,26 @@ class ShopWindow:
             ).first()
             return None if row is None else _window_product(row, locale)
 
-    def category_names(self, catalogue: str, product_ids: Collection[str], locale: str) -> dict[str, str]:
-        """Return the localised names of these products' categories, by category."""
+    def shown_facts(
+        self, catalogue: str, product_ids: Collection[str], image_ids: Collection[str], locale: str
+    ) -> ShownFacts:
+        """Return category names and brands of the products, and colours of the pictures."""
         with self._database.read() as session:
-            rows = session.execute(
-                select(Product.category, Product.categories)
+            products = session.execute(
+                select(Product.product_id, Product.category, Product.categories, Product.attributes)
                 .join(Catalogue, Catalogue.id == Product.catalogue_id)
                 .where(Catalogue.name == catalogue, Product.product_id.in_(product_ids))
-            )
-            return {name: choose_title(names, locale, name) for name, names in rows}
+            ).all()
+            objects = session.execute(
+                select(Detection.image_id, Detection.colours)
+                .join(IndexVersionRow, IndexVersionRow.id == Detection.index_version)
+                .where(Detection.image_id.in_(image_ids), IndexVersionRow.state == IndexState.LIVE)
+            ).all()
+        return ShownFacts(
+            {row.category: choose_title(row.categories, locale, row.category) for row in products},
+            {row.product_id: brand for row in products if (brand := _brand(row.attributes))},
+            _colours(objects),
+        )
 
     def sample_products(self, catalogue: str, locale: str, count: int, turn: int) -> list[WindowProduct]:
         """Return products spread evenly over a catalogue; mostly the same for the same ``turn``.
@@ -100,3 +131,17 @@ class ShopWindow:
 def _window_product(row: Any, locale: str) -> WindowProduct:
     title = choose_title(row.titles, locale, row.product_id)
     return WindowProduct(row.product_id, title, image_url(row.id), row.width, row.height)
+
+
+def _brand(attributes: Mapping[str, Any]) -> str:
+    brand = attributes.get("brand") if isinstance(attributes, Mapping) else None
+    return brand if isinstance(brand, str) else ""
+
+
+def _colours(objects: Iterable[Any]) -> dict[str, tuple[str, ...]]:
+    """Collect the colours of each picture's objects, without repetition."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in objects:
+        new = [colour for colour in row.colours or () if colour not in found.get(row.image_id, ())]
+        found[row.image_id] = (*found.get(row.image_id, ()), *new)
+    return found

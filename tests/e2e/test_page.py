@@ -170,12 +170,12 @@ def test_the_whole_way_in_both_directions(
     send(window, shop.url, photo)
     window.wait_state("done")
     judged()
-    page.locator(".pop summary").click()
-    page.locator("input[name=price_min]").fill("5")
-    page.locator(".prices button").click()
+    page.locator(".filters summary >> visible=true").click()
+    page.locator("input[name=price_min] >> visible=true").fill("5")
+    page.locator(".filter-foot button >> visible=true").click()
     page.wait_for_url("**/s/*?of=*")
     assert set(window.texts(".hit-title")) == {f"Thing {n}" for n in range(4, 8)}
-    page.locator("select[name=sort]").select_option("cheapest")
+    page.locator("select[name=sort] >> visible=true").select_option("cheapest")
     page.wait_for_selector(".group:not([hidden]) .hit:first-child .hit-title:text-is('Thing 4')")
     judged()
     asked = page.url

@@ -151,7 +151,7 @@ def test_several_photos_of_one_thing_are_searched_together(room: Showroom, windo
 
     # A frame is drawn in the photo that is seen: it is searched with that one alone.
     together = window.page.url
-    window.page.get_by_text("Adjust the frame").click()
+    window.page.locator(".adjust summary").click()
     window.page.get_by_role("button", name="Move right").click()
     window.page.wait_for_function("before => location.href !== before", arg=together)
     window.page.wait_for_selector(".tab[data-group=frame]")

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser import DESKTOP, PHONE, Browser, Window
 from tests.showroom import Showroom, things
+from web.storefront.groups import PAGE_CARDS, TOP_K
 
 pytestmark = pytest.mark.browser
 
@@ -101,7 +103,7 @@ def test_the_frame_is_drawn_by_pointer_keys_and_buttons(room: Showroom, window: 
     assert window.page.evaluate("document.activeElement.getAttribute('role')") == "slider"
 
     typed = window.page.url
-    window.page.get_by_text("Adjust the frame").click()
+    window.page.locator(".adjust summary").click()
     window.page.get_by_role("button", name="Move right").click()
     window.page.wait_for_function("before => location.href !== before", arg=typed)
     assert box_of(room, window) == pytest.approx((0.14, 0.3, 0.64, 0.9), abs=0.02)
@@ -122,49 +124,161 @@ def test_the_frame_is_drawn_by_pointer_keys_and_buttons(room: Showroom, window: 
 def test_wishes_narrow_the_answer_down(room: Showroom, window: Window, photo: Path) -> None:
     search(window, room, photo)
     sent = uploads(window)
-    window.page.get_by_role("radio", name="Chairs").check(force=True)
+    window.page.locator(".filters summary >> visible=true").click()
+    window.page.get_by_role("radio", name="Chairs 6").check(force=True)
     assert wait_titles(window, "Thing 0")[:3] == ["Thing 0", "Thing 3", "Thing 6"]
     assert window.texts(".hit-category") == ["Chairs"] * len(window.texts(".hit-category"))
-    assert window.page.get_by_role("radio", name="Lamps").count() == 1  # the way back stays
+    assert window.page.get_by_role("radio", name="Lamps 10").count() == 1  # the way back stays
+    assert window.page.evaluate("document.activeElement.value") == "Chairs", "the filters stay open"
 
-    window.page.locator(".pop summary").click()
     window.page.get_by_label("from", exact=True).fill("5")
     window.page.get_by_label("to", exact=True).fill("11,00")
-    window.page.get_by_role("button", name="Apply").click()
+    window.page.get_by_role("button", name="Show products").click()
     assert wait_titles(window, "Thing 6") == ["Thing 6", "Thing 9"]
-    assert window.page.get_by_role("radio", name="Chairs").is_checked()
+    assert window.page.locator(".filters summary").inner_text() == "Filter 2"
+    assert window.page.locator("input[value=Chairs]").is_checked()
 
     window.page.get_by_role("combobox", name="Sort").select_option(label="Price: high to low")
     assert wait_titles(window, "Thing 9") == ["Thing 9", "Thing 6"]
 
-    window.page.locator(".pop summary").click()
+    window.page.locator(".filters summary").click()
     window.page.get_by_label("from", exact=True).fill("cheap")
-    window.page.get_by_role("button", name="Apply").click()
+    window.page.get_by_role("button", name="Show products").click()
     window.page.wait_for_selector("#toast:not([hidden])")
     assert "number" in window.page.inner_text("#toast")
     assert window.texts(".hit-title") == ["Thing 9", "Thing 6"]  # what was there stays
 
+    window.page.locator(".filters summary").click()
     window.page.get_by_label("from", exact=True).fill("900")
     window.page.get_by_label("to", exact=True).fill("")
-    window.page.get_by_role("button", name="Apply").click()
+    window.page.get_by_role("button", name="Show products").click()
     window.page.wait_for_selector(".nothing >> visible=true")
-    window.page.get_by_role("link", name="Clear filters").click()
+    window.page.locator(".nothing").get_by_role("link", name="Clear filters").click()
     assert len(wait_titles(window, "Thing 0")) > 5
     assert sent == []
 
 
-def test_more_comes_after_what_is_there(room: Showroom, window: Window, photo: Path) -> None:
-    search(window, room, photo)
+@pytest.fixture
+def long_room(tmp_path: Path) -> Iterator[Showroom]:
+    with Showroom(tmp_path, things(60)) as opened:
+        opened.page = 40
+        yield opened
+
+
+def test_more_comes_after_what_is_there_and_stays(long_room: Showroom, window: Window, photo: Path) -> None:
+    page = window.page
+    search(window, long_room, photo)
     first = window.texts(".hit-title")
-    assert len(first) == room.page
-    window.page.get_by_role("button", name="Show more").click()
-    window.page.wait_for_function(
-        "count => document.querySelectorAll('.group:not([hidden]) .hit').length > count", arg=len(first)
-    )
+    assert len(first) == PAGE_CARDS
+    page.get_by_role("link", name="Show more").click()
+    page.wait_for_function("() => document.querySelectorAll('.group:not([hidden]) .hit').length === 40")
     after = window.texts(".hit-title")
     assert after[: len(first)] == first
-    assert len(set(after)) == len(after) == 20
-    assert window.page.get_by_role("button", name="Show more").count() == 0
+    assert len(set(after)) == len(after)
+    assert page.evaluate("document.activeElement.innerText").startswith(after[len(first)])
+
+    page.reload()
+    assert window.texts(".hit-title") == after, "also for whoever gets the link"
+    page.locator(".group:not([hidden]) .hit-link").nth(30).click()
+    page.wait_for_url("**/p/demo/*")
+    page.go_back()
+    page.wait_for_selector(".hit-title")
+    assert window.texts(".hit-title") == after
+
+    result = page.url
+    page.get_by_role("button", name="Next page").click()
+    page.wait_for_function("before => location.href !== before", arg=result)
+    page.wait_for_selector("text=More products")
+    assert len(window.texts(".hit-title")) == TOP_K - 40
+    assert not set(window.texts(".hit-title")) & set(after)
+    page.go_back()
+    page.wait_for_function("before => location.href === before", arg=result)
+    page.wait_for_function("() => document.querySelectorAll('.group:not([hidden]) .hit').length === 40")
+    assert window.complaints() == []
+
+
+def test_products_that_are_not_similar_are_shown_on_demand(
+    long_room: Showroom, window: Window, photo: Path
+) -> None:
+    long_room.fall = 10
+    search(window, long_room, photo)
+    assert len(window.texts(".hit-title")) == 11, "those of at least half of the first score"
+    assert window.page.get_by_role("link", name="Show more").count() == 0
+    assert "These are all similar products." in window.page.inner_text("#result")
+    window.page.get_by_role("link", name="Show less similar ones").click()
+    window.page.wait_for_function(
+        "() => document.querySelectorAll('.group:not([hidden]) .hit').length === 40"
+    )
+    assert window.page.get_by_role("link", name="Show less similar ones").count() == 0
+
+
+def test_a_frame_is_drawn_and_moved_as_a_whole(room: Showroom, window: Window, photo: Path) -> None:
+    page = window.page
+    root = search(window, room, photo)
+    image = page.locator(".photo svg").bounding_box()
+    assert image is not None
+
+    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
+        before = page.url
+        for n, (x, y) in enumerate((start, end)):
+            page.mouse.move(image["x"] + image["width"] * x, image["y"] + image["height"] * y, steps=5)
+            (page.mouse.up if n else page.mouse.down)()
+        page.wait_for_function("before => location.href !== before", arg=before)
+
+    drag((0.6, 0.95), (0.98, 0.7))  # from a corner to any other, outside of the shown frame
+    assert box_of(room, window) == pytest.approx((0.6, 0.7, 0.98, 0.95), abs=0.02)
+    drag((0.8, 0.8), (0.5, 0.6))
+    assert box_of(room, window) == pytest.approx((0.3, 0.5, 0.68, 0.75), abs=0.02)
+    drag((0.5, 0.6), (0.9, 0.6))  # no further than to the edge
+    assert box_of(room, window) == pytest.approx((0.62, 0.5, 1.0, 0.75), abs=0.02)
+    # A drag that begins on another object draws too, and does not choose that object.
+    drag((0.2, 0.4), (0.5, 0.7))
+    assert box_of(room, window) == pytest.approx((0.2, 0.4, 0.5, 0.7), abs=0.02)
+    assert page.locator(".tab[aria-current]").inner_text() == "Your frame"
+    assert page.evaluate("getSelection().toString()") == ""
+    assert root.rsplit("/", 1)[1] in page.url
+    assert window.complaints() == []
+
+
+def test_filters_are_of_the_chosen_object(room: Showroom, window: Window, photo: Path) -> None:
+    page = window.page
+    search(window, room, photo)
+    page.locator("a.box").filter(has_text="2").click()
+    assert wait_titles(window, "Thing 3")
+    page.locator(".filters summary >> visible=true").click()
+    before = page.url
+    page.locator(".chip >> visible=true", has_text="Lamps").click()
+    page.wait_for_function("before => location.href !== before", arg=before)
+    assert box_of(room, window) == pytest.approx(room.boxes[1], abs=0.001)
+    expect(page.locator(".tab[aria-current]")).to_have_text("Object 2")
+    assert page.locator(".tab").all_inner_texts() == ["Object 1", "Object 2", "Whole photo"]
+    page.keyboard.press("Escape")
+    assert page.locator(".filters[open]").count() == 0
+    page.get_by_role("link", name="Object 1", exact=True).click()
+    assert wait_titles(window, "Thing 0")[:2] == ["Thing 0", "Thing 1"], "the others are as they were"
+
+
+def test_prices_are_given_in_the_currency_that_is_shown(
+    room: Showroom, chromium: Browser, photo: Path
+) -> None:
+    window = chromium.open(DESKTOP, language="en-GB")
+    page = window.page
+    search(window, room, photo)
+    assert window.texts(".price")[0].startswith("≈")
+    page.locator(".filters summary >> visible=true").click()
+    assert page.locator(".prices legend >> visible=true").inner_text() == "Price in GBP"
+    page.locator("[name=price_min] >> visible=true").fill("10")
+    page.locator("[name=price_max] >> visible=true").fill("4")
+    page.locator(".filter-foot button >> visible=true").click()
+    page.wait_for_url("**/s/*?of=*")
+    page.wait_for_function("() => !document.querySelector('[aria-busy]')")
+    shown = [float(text.split("£")[1]) for text in window.texts(".price")]
+    assert shown
+    assert all(4 <= price <= 10.01 for price in shown), "the two prices were exchanged"
+    assert page.locator("[name=price_min]").input_value() == "4"
+    page.goto(f"{room.url}/p/demo/thing-1")
+    assert page.locator("select[name=currency]").input_value() == "GBP", "as on the other pages"
+    window.close()
 
 
 def test_similar_products_and_the_product_sheet(room: Showroom, window: Window, photo: Path) -> None:
@@ -194,9 +308,9 @@ def test_without_scripts_everything_but_the_frame(room: Showroom, chromium: Brow
     page.click("#ask button[type=submit]")
     page.wait_for_selector(".hit-title")
     assert window.texts(".hit-title")[0] == "Ding 0"
-    page.locator(".chip", has_text="Stühle").click()
-    page.locator(".pop summary").click()
-    page.click(".refinements button[type=submit]")
+    page.locator(".filters summary").first.click()
+    page.locator(".chip", has_text="Stühle").first.click()
+    page.locator(".filter-foot button").first.click()
     page.wait_for_url("**/s/*?of=*")
     page.wait_for_selector(".hit-title")
     assert set(window.texts(".hit-category")) == {"Stühle"}

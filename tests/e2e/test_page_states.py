@@ -72,7 +72,7 @@ def test_nobody_is_kept_out_of_any_state(
         room.holding.clear()
     window.wait_state("done")
     page.locator(".adjust summary").click()
-    page.locator(".pop summary").click()
+    page.locator(".filters summary >> visible=true").click()
     judge(window, "done")
     root = page.url
     page.locator("[name=price_min] >> visible=true").fill("900")

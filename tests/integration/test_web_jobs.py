@@ -156,7 +156,7 @@ def test_a_stream_tells_progress_and_states_until_the_end(shop: Shop) -> None:
 def test_an_event_is_one_line_to_readers_of_any_kind() -> None:
     """httpx takes U+2028 and U+0085 for the end of a line, and they may be in what a job tells."""
     said = {"state": "failed", "error": "a\u2028b\x85c"}
-    _, _, line, *rest = _event("state", 1, said).splitlines()
+    _, _, line, *rest = _event("state", 1, said, "").splitlines()
     assert json.loads(line.removeprefix("data: ")) == said
     assert rest == [""]
 

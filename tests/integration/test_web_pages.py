@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,10 @@ def asked_with(shop: Shop, address: str) -> SearchOptions:
         Refinements(),
         Refinements("Chairs"),
         Refinements(min_price="5"),
-        Refinements(max_price="9.50"),
-        Refinements("A b", "5", "9.50"),
+        Refinements(max_price="9.5"),
+        Refinements("A b", "5", "1234567.5"),
+        Refinements(colour="red", brand='Say "hello"'),
+        Refinements("Chairs", max_price="9.5", colour="grey", brand="Müller & Co", min_probability=0.5),
         Refinements(min_probability=0.5),
         Refinements("Chairs", like=("a", "b"), unlike=("c",)),
     ],
@@ -59,7 +63,8 @@ def test_wishes_come_back_from_the_search_they_made(wishes: Refinements) -> None
 
 
 def test_a_filter_that_no_page_wrote_is_no_wish() -> None:
-    assert Refinements.from_options(SearchOptions(filter='colour = "red" and price <= 5')) == Refinements()
+    for text in ('colour in ["red", "blue"]', "price < 5", 'tags contains "sale" and price <= 5', "price <="):
+        assert Refinements.from_options(SearchOptions(filter=text)) == Refinements()
 
 
 def test_a_form_asks_again_without_an_upload(shop: Shop, found: str) -> None:
@@ -78,7 +83,7 @@ def test_a_form_asks_again_without_an_upload(shop: Shop, found: str) -> None:
     address = sent.headers["Location"]
     assert re.search(rf"\?of={found}&sort=cheapest$", address)
     options = asked_with(shop, address)
-    assert (options.category, options.filter) == ("Chairs", "price >= 5 and price <= 9.50")
+    assert (options.category, options.filter) == ("Chairs", "price >= 5 and price <= 9.5")
     assert (options.box, options.locale) == ((0.1, 0.2, 0.5, 0.6), "de")
     shop.answer_all()
     page = shop.client.get(address).text
@@ -179,3 +184,43 @@ def test_the_worker_keeps_files_of_the_page_alone(shop: Shop) -> None:
     for path in (*paths, "/offline"):
         assert shop.client.get(path, buffered=True).status_code == 200, path
         assert path == "/offline" or path.startswith("/static/")
+
+
+def test_shared_links_have_a_preview(shop: Shop, found: str) -> None:
+    result = shop.client.get(f"/s/{found}").text
+    assert '<meta name="robots" content="noindex">' in result
+    assert f'<meta property="og:url" content="http://localhost/s/{found}">' in result
+    assert f'<meta property="og:image" content="http://localhost/v1/images/{IMAGE_ID}?size=1280">' in result
+    assert f"/v1/searches/{found}/image" not in result.split("</head>")[0], "the photo is no preview"
+    sheet = shop.client.get("/p/demo/chair-1").text
+    data = json.loads(sheet.split('<script type="application/ld+json">')[1].split("</script>")[0])
+    assert (data["@type"], data["name"], data["productID"]) == ("Product", "Oak chair", "chair-1")
+    assert data["image"] == [f"http://localhost/v1/images/{IMAGE_ID}?size=1280"]
+
+
+def test_a_result_is_waited_for_within_one_request(shop: Shop) -> None:
+    sent = shop.client.post("/s", data={"product_id": "chair-1", "catalogue": "demo"}, headers=PAGE)
+    part = f"{sent.headers['Location']}/part"
+    worker = threading.Timer(0.3, shop.answer_all)
+    worker.start()
+    held = shop.client.get(part, headers={"Prefer": "wait=10"})
+    worker.join()
+    assert held.status_code == 200
+    assert "Similar to Oak chair" in held.text
+
+
+def test_unknown_addresses_are_explained_without_terms_of_the_api(shop: Shop) -> None:
+    search = shop.client.get("/s/00000000-0000-4000-8000-000000000000", headers=PAGE)
+    assert search.status_code == 404
+    assert "This search does not exist or has expired." in search.text
+    assert "task" not in search.text.split("<main")[1].split("</main>")[0]
+
+
+def test_the_address_of_a_picture_is_taken_where_that_is_allowed(shop: Shop, tmp_path: Path) -> None:
+    assert 'name="image_url"' not in shop.client.get("/").text
+    form = {"image_url": "https://pictures.example/a.jpg", "catalogue": "demo"}
+    refused = shop.client.post("/s", data=form, headers=PAGE)
+    assert refused.status_code == 422
+    assert "Upload the picture." in refused.text
+    allowed = open_shop(tmp_path, web={"url_import": True})
+    assert 'name="image_url"' in allowed.client.get("/").text

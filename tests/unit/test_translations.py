@@ -119,7 +119,7 @@ def test_what_pages_read_is_made_of_what_people_write(language: str) -> None:
                 100: "100 منتج",
             },
         ),
-        ("ja", {1: "1 件の商品", 5: "5 件の商品"}),
+        ("ja", {1: "商品 1 件", 5: "商品 5 件"}),
     ],
 )
 def test_plurals(language: str, said: dict[int, str]) -> None:
@@ -129,8 +129,8 @@ def test_plurals(language: str, said: dict[int, str]) -> None:
         with words.path_of(language, "mo").open("rb") as file:
             spoken = gettext.GNUTranslations(file)
     for number, text in said.items():
-        found = spoken.ngettext("%(num)s product", "%(num)s products", number)
-        assert found % {"num": number} == text
+        found = spoken.ngettext("%(count)s product", "%(count)s products", number)
+        assert found % {"count": number} == text
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,8 @@ def create_search() -> Response:
 
 def answer_search(accepted: AcceptedRequest) -> Response:
     """Answer an accepted search, waiting as long as the caller prefers."""
-    seconds = _requested_wait_s()
-    ended = None if seconds <= 0 else _wait(accepted, seconds)
+    seconds = requested_wait_s()
+    ended = None if seconds <= 0 else wait_for_end(accepted.id, seconds, just_created=accepted.created)
     if ended is not None and ended.status:
         # The worker published the answer with the notification, so no database read is needed.
         answer = Response(ended.status, mimetype="application/json")
@@ -138,25 +138,33 @@ def _enforce_limits(parts: Services) -> None:
         raise Overloaded(f"{waiting} searches are already waiting. Try again shortly.")
 
 
-def _requested_wait_s() -> float:
+def requested_wait_s() -> float:
+    """Return the seconds of `Prefer: wait=N`, at most those that the settings allow; 0 without it."""
     found = _WAIT_PREFERENCE.search(request.headers.get("Prefer", ""))
     return min(float(found[1]), _MAX_WAIT_S) if found else 0.0
 
 
-def _wait(accepted: AcceptedRequest, seconds: float) -> Notification | None:
-    """Wait up to ``seconds`` for the end of the search if a waiter slot is free; return the notification."""
+def wait_for_end(search_id: str, seconds: float, *, just_created: bool = False) -> Notification | None:
+    """Wait up to ``seconds`` for the end of a search if a waiter slot is free; return the notification.
+
+    Args:
+        just_created: the search was created by this request, so it has not ended yet.
+
+    Returns:
+        None if it has not ended, or had ended before, or no slot is free.
+    """
     parts = services()
-    if not parts.waiters.acquire(blocking=False):
+    if seconds <= 0 or not parts.waiters.acquire(blocking=False):
         return None
     try:
         end = time.monotonic() + seconds
-        with parts.result_waiter.waiting_for(accepted.id) as pending:
+        with parts.result_waiter.waiting_for(search_id) as pending:
             # A new search has not ended yet, so the database read is skipped.
-            is_open = accepted.created or parts.searches.is_open(accepted.id)
+            is_open = just_created or parts.searches.is_open(search_id)
             while is_open and (left := end - time.monotonic()) > 0:
                 if (ended := pending.wait(min(_POLL_INTERVAL_S, left))) is not None:
                     return ended
-                is_open = parts.searches.is_open(accepted.id)
+                is_open = parts.searches.is_open(search_id)
         return None
     finally:
         parts.waiters.release()

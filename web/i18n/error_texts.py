@@ -18,6 +18,17 @@ _WITH_DETAIL = (
     "overloaded",
 )
 
+#: Errors of addresses, whose messages name ids and calls of the API.
+_SENTENCES_IN_ENGLISH = (
+    "not_found",
+    "unknown_catalogue",
+    "unknown_product",
+    "unknown_task",
+    "unknown_job",
+    "unknown_webhook",
+    "expired",
+)
+
 
 def error_texts() -> dict[str, str]:
     """Return the translated sentences by error code; ``internal`` also covers unknown codes."""
@@ -84,8 +95,8 @@ def describe_failure(reason: str) -> str:
 
 
 def error_text(error: ErrorBody) -> str:
-    """Filter: return the translated sentence of an error; in English its own, more precise message."""
-    if reader().language == "en":
+    """Filter: return the translated sentence of an error; in English its own message where that says more."""
+    if reader().language == "en" and error.code not in _SENTENCES_IN_ENGLISH:
         return error.message
     texts = error_texts()
     return texts.get(error.code, texts["internal"])

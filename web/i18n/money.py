@@ -107,6 +107,21 @@ def format_amount(amount: Decimal, currency: str) -> str:
     )
 
 
+def shown_currency(currency: str) -> str:
+    """Return the currency in which prices of this currency are shown to the reader."""
+    context = price_context()
+    if context.rates is None or context.currency is None or not currency:
+        return currency
+    return context.currency if context.rates.convert(Decimal(1), currency, context.currency) else currency
+
+
+def convert_amount(amount: Decimal, source: str, target: str) -> Decimal | None:
+    """Convert an amount; return None if it is in that currency already or there is no rate."""
+    rates = current_rates()
+    converted = rates.convert(amount, source, target) if rates else None
+    return converted.amount if converted else None
+
+
 def rates_note() -> str:
     """Return the note on the rates' date; empty while no price was converted."""
     days = price_context().days

@@ -10,8 +10,12 @@ function liveParts(root) {
   return [...root.querySelectorAll("[data-live]")];
 }
 
+// The page's language with the territory that the browser prefers for it.
+const { lang } = document.documentElement;
+const locale = navigator.languages.find((each) => each.split("-")[0] === lang.split("-")[0]) || lang;
+
 function localTimes(root) {
-  const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  const form = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
   for (const time of root.querySelectorAll("time[datetime]")) time.textContent = form.format(new Date(time.dateTime));
 }
 

@@ -2,66 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import chain
 
 from flask import url_for
 from flask_babel import gettext as _
 
-from shared.catalogue.shop_window import WindowProduct
-from shared.contracts import Box, Hit, SearchResult, TaskStatus
+from shared.catalogue.shop_window import ShownFacts, WindowProduct
+from shared.contracts import Box, Hit, TaskStatus
 from shared.errors import VitrineError
 from shared.searches.repository import EarlierSearch
 from web.api.searches import load_query_photo
 from web.http.principals import current_principal
 from web.http.scope import may_read_photo, require_result
 from web.i18n import reader
+from web.i18n.money import shown_currency
 from web.services import services
-from web.storefront.refining import Refinements
+from web.storefront.facets import Facet, PriceRange, list_facets, price_range
+from web.storefront.groups import (
+    Cards,
+    Group,
+    Mark,
+    all_hits,
+    cut_cards,
+    find_group,
+    list_groups,
+    list_marks,
+)
+from web.storefront.refining import Refinements, View, convert_text
 from web.storefront.titles import translate_titles
 
 DEMO = "demo"
-_MAX_CATEGORIES = 12
-
-
-@dataclass(frozen=True)
-class Group:
-    """The hits of one object or of the whole photo.
-
-    Attributes:
-        anchor: id of its element in the page.
-        next: cursor of the group's next page.
-        number: number shown in the photo, 0 for the whole photo.
-        object: index of the object in the result, None for the whole photo.
-    """
-
-    anchor: str
-    name: str
-    box: Box | None
-    hits: Sequence[Hit]
-    next: str | None
-    number: int = 0
-    object: int | None = None
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A link from an object in the photo to its group, on this or another page."""
-
-    name: str
-    number: int
-    box: Box | None
-    href: str
-    anchor: str
-
-    @property
-    def area(self) -> float:
-        """Area of the box as a fraction of the photo; small boxes are drawn over large ones."""
-        x0, y0, x1, y1 = self.box or (0.0, 0.0, 1.0, 1.0)
-        return (x1 - x0) * (y1 - y0)
 
 
 @dataclass(frozen=True)
@@ -89,6 +61,23 @@ class Example:
 
 
 @dataclass(frozen=True)
+class ShownGroup:
+    """A group with what the page shows of it.
+
+    Attributes:
+        best_id: product id of the best match, empty if none is certain enough.
+        prices: range of the prices in the reader's currency, None without prices.
+    """
+
+    group: Group
+    cards: Cards
+    best_id: str
+    facets: Sequence[Facet]
+    prices: PriceRange | None
+    own_currency: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """The view model of a finished search.
 
@@ -99,8 +88,10 @@ class Answer:
         like: that product, None if it was deleted.
         photos: number of searched photos, including expired ones.
         calibrated: hits have probabilities.
-        categories: those of the first result, most frequent first.
-        category_names: their names in the reader's language.
+        current: anchor of the mark whose object the page shows; empty if the page shows all or a drawn frame.
+        facts: of the products on the page.
+        min_price, max_price: of the refinements, in the reader's currency.
+        is_further: the page continues one group of another.
     """
 
     id: str
@@ -111,17 +102,18 @@ class Answer:
     like: WindowProduct | None
     photos: int
     photo: Photo | None
-    groups: Sequence[Group]
+    groups: Sequence[ShownGroup]
     marks: Sequence[Mark]
-    categories: Sequence[str]
-    category_names: Mapping[str, str]
-    currency: str | None
+    current: str
+    facts: ShownFacts
     refinements: Refinements
+    min_price: str
+    max_price: str
     examples: Sequence[Example]
     calibrated: bool
     box: Box | None
     sort: str
-    spent_s: float
+    is_further: bool
 
     @property
     def invented(self) -> bool:
@@ -130,53 +122,84 @@ class Answer:
 
     @property
     def count(self) -> int:
-        """Number of distinct products in all groups."""
-        return len({hit.product_id for group in self.groups for hit in group.hits})
+        """Number of distinct products on the page."""
+        return len({hit.product_id for shown in self.groups for hit in shown.cards.hits})
+
+    @property
+    def first_hit(self) -> Hit | None:
+        """The first hit of the first group, which previews of shared links show."""
+        return next((hit for shown in self.groups for hit in shown.group.hits), None)
 
 
-def build_answer(status: TaskStatus, root_id: str | None, sort: str) -> Answer | None:
-    """Build the view model of a search; return None without a result.
-
-    Args:
-        root_id: the first search that this one refines, from the URL.
-        sort: one of SORTS.
-    """
+def build_answer(status: TaskStatus, view: View) -> Answer | None:
+    """Build the view model of a search; return None without a result."""
     if status.result is None:
         return None
     result = translate_titles(status.result)
     search = services().searches.load_earlier(status.id)
-    root = _find_root(search, root_id) or status
+    root = _find_root(search, view.root_id) or status
     first = root.result or result
-    further = search.options.after is not None
-    narrowed = root is not status and search.options.box is not None
-    groups = _groups(result, framed=narrowed, further=further)
-    product_id = search.source.product_id
-    if product_id is not None and not further:
+    box, product_id = search.options.box, search.source.product_id
+    is_further = search.options.after is not None
+    narrowed = root is not status and box is not None
+    facts = _load_facts(result.catalogue, [*all_hits(result), *all_hits(first)])
+    groups = list_groups(result, facts.category_name, framed=narrowed, further=is_further)
+    of_photo = list_groups(first, facts.category_name)
+    known = find_group(of_photo, box) if narrowed else None
+    if known is not None:
+        groups = [replace(groups[0], name=known.name)]
+    if product_id is not None and not is_further:
         groups = [replace(group, name=_("Similar products")) for group in groups[-1:]]
     page = url_for("pages.shopper.show_search", search_id=root.id) if narrowed else ""
     refinements = Refinements.from_options(search.options)
-    hits = [*(hit for group in groups for hit in group.hits), *_hits(first)]
-    found = {hit.product_id for hit in hits}
+    shown = [_show(group, known or group, facts, refinements, view) for group in groups]
+    own = next((each.own_currency for each in shown if each.own_currency), "")
     return Answer(
         id=status.id,
         feedback=services().settings.feedback.enabled,
         root=root.id,
         catalogue=result.catalogue,
         product_id=product_id,
-        like=_load_product(result.catalogue, None if further else product_id),
+        like=_load_product(result.catalogue, None if is_further else product_id),
         photos=0 if search.source.query_key is None else 1 + len(search.source.more_photos),
-        photo=None if further else load_photo(root.id),
-        groups=[replace(group, hits=_sorted(group.hits, sort)) for group in groups],
-        marks=_marks(_groups(first), page),
-        categories=_categories(first, search.options.category),
-        category_names=services().window.category_names(result.catalogue, found, reader().titles),
-        currency=next((hit.currency for hit in hits if hit.currency), None),
+        photo=None if is_further else load_photo(root.id),
+        groups=shown,
+        marks=list_marks(of_photo, page, known),
+        current=known.anchor if known else "",
+        facts=facts,
         refinements=refinements,
+        min_price=convert_text(refinements.min_price, own, shown_currency(own)),
+        max_price=convert_text(refinements.max_price, own, shown_currency(own)),
         examples=_load_examples(result.catalogue, refinements),
         calibrated=result.calibration is not None,
-        box=search.options.box,
-        sort=sort,
-        spent_s=sum(result.timings_ms.values()) / 1000,
+        box=box,
+        sort=view.sort,
+        is_further=is_further,
+    )
+
+
+def _load_facts(catalogue: str, hits: Sequence[Hit]) -> ShownFacts:
+    return services().window.shown_facts(
+        catalogue, {hit.product_id for hit in hits}, {hit.image_id for hit in hits}, reader().titles
+    )
+
+
+def _show(group: Group, whole: Group, facts: ShownFacts, chosen: Refinements, view: View) -> ShownGroup:
+    """Choose the cards and the facets of a group.
+
+    Args:
+        whole: the same object's group without refinements, which facets count.
+    """
+    cards = cut_cards(group, view.shown, with_rest=view.with_rest)
+    priced = [(hit.price, hit.currency) for hit in whole.similar if hit.price is not None and hit.currency]
+    prices = price_range(priced)
+    return ShownGroup(
+        group,
+        replace(cards, hits=_sorted(cards.hits, view.sort)),
+        group.best.product_id if group.best else "",
+        list_facets(whole.similar, facts, chosen),
+        prices.shown() if prices else None,
+        prices.currency if prices else "",
     )
 
 
@@ -206,44 +229,6 @@ def _find_root(search: EarlierSearch, root_id: str | None) -> TaskStatus | None:
         return services().searches.status(root_id) if same else None
     except VitrineError:
         return None
-
-
-def _groups(result: SearchResult, *, framed: bool = False, further: bool = False) -> list[Group]:
-    """List the groups: each object, then the whole photo; only one for a drawn frame or a further page."""
-    several = len(result.objects) > 1
-    found = [
-        Group(
-            f"object-{number}",
-            _("Object %(number)s", number=number) if several else _("Object"),
-            thing.box,
-            thing.hits,
-            thing.next,
-            number,
-            number - 1,
-        )
-        for number, thing in enumerate(result.objects, start=1)
-    ]
-    if framed and found:
-        return [replace(found[0], anchor="frame", name=_("Your frame"))]
-    whole = Group("whole", _("Whole photo"), None, result.whole.hits, result.whole.next)
-    if further:
-        return [replace(group, name=_("More products")) for group in (found or [whole])[:1]]
-    return [*found, whole] if found else [whole]
-
-
-def _marks(groups: Sequence[Group], page: str) -> list[Mark]:
-    return [Mark(g.name, g.number, g.box, f"{page}#{g.anchor}", "" if page else g.anchor) for g in groups]
-
-
-def _hits(result: SearchResult) -> chain[Hit]:
-    return chain(*(thing.hits for thing in result.objects), result.whole.hits)
-
-
-def _categories(result: SearchResult, selected: str | None) -> list[str]:
-    """List the most frequent categories of the first result, including the selected one."""
-    of_product = {hit.product_id: hit.category for hit in _hits(result) if hit.category}
-    common = [name for name, _count in Counter(of_product.values()).most_common(_MAX_CATEGORIES)]
-    return common if not selected or selected in common else [selected, *common]
 
 
 def _sorted(hits: Sequence[Hit], sort: str) -> list[Hit]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, url_for
 
 from shared.catalogue.display import choose_title
+from shared.contracts import ProductOut
 from web.i18n import reader
 from web.services import services
 from web.storefront.answers import DEMO
 from web.storefront.scripts import MODULES, script_texts
-from web.storefront.shopper import SHARP_PX, THUMBNAIL_PX
 
 blueprint = Blueprint("products", __name__)
 
@@ -26,21 +26,45 @@ def show_product(catalogue: str, product_id: str) -> str:
     """Show a product in the reader's language."""
     product = services().catalogue.product(catalogue, product_id)
     locale = reader().titles
+    title = choose_title(product.titles, locale, product_id)
+    currency = product.currency or services().window.currency(catalogue)
     return render_template(
         "product.html",
         catalogue=catalogue,
         product=product,
-        title=choose_title(product.titles, locale, product_id),
+        title=title,
         category=choose_title(product.categories, locale, product.category),
-        currency=product.currency or services().window.currency(catalogue),
+        product_currency=currency,
+        structured=describe_product(product, title, currency),
         attributes=list_attributes(product.attributes),
         invented=catalogue == DEMO,
         large_px=_LARGE_PX,
-        thumbnail_px=THUMBNAIL_PX,
-        sharp_px=SHARP_PX,
         texts=script_texts(),
         modules=MODULES["product"],
     )
+
+
+def describe_product(product: ProductOut, title: str, currency: str) -> dict[str, Any]:
+    """Return the product as schema.org's `Product`, which search engines and previews read."""
+    found: dict[str, Any] = {
+        "@context": "https://schema.org",
+        "@type": "Product",
+        "name": title,
+        "productID": product.product_id,
+        "image": [
+            url_for("images.get_image", image_id=image.image_id, size=_LARGE_PX * 2, _external=True)
+            for image in product.images
+        ],
+    }
+    if product.category:
+        found["category"] = product.category
+    if isinstance(brand := product.attributes.get("brand"), str):
+        found["brand"] = {"@type": "Brand", "name": brand}
+    if product.url:
+        found["url"] = product.url
+    if product.price is not None:
+        found["offers"] = {"@type": "Offer", "price": str(product.price), "priceCurrency": currency}
+    return found
 
 
 def list_attributes(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:

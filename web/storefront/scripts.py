@@ -38,6 +38,8 @@ def script_texts() -> dict[str, Any]:
         "preparing": _("Preparing the photo"),
         "sending": _("Sending the photo"),
         "searching": _("Searching for products"),
+        "fetching": _("Fetching the picture"),
+        "no_links": _("This shop does not open links. Save the picture and choose it here."),
         "queued": _("Waiting in the queue"),
         "retrying": _("Weak connection. Retrying in %(seconds)s s"),
         "busy_server": _("Many people are searching. Retrying in %(seconds)s s"),

@@ -12,21 +12,22 @@ from shared.contracts import TaskStatus
 from shared.contracts.states import OPEN_STATES
 from shared.images import QUERY_SIDE_PX
 from web.api.images import SIZES
-from web.api.searches import MAX_PHOTOS, accept_search
+from web.api.searches import MAX_PHOTOS, accept_search, requested_wait_s, wait_for_end
 from web.api.waiting import explain_wait, translate_wait_reason
 from web.http.principals import current_principal
 from web.http.security import creates_work
 from web.i18n import reader
 from web.services import services
 from web.storefront.answers import DEMO, build_answer, load_photo
+from web.storefront.groups import TOP_K
 from web.storefront.own_search import own_photo
-from web.storefront.refining import LIKELY, SORTS, read_search_form, read_sort
+from web.storefront.refining import LIKELY, SORTS, read_search_form, read_view
 from web.storefront.scripts import MODULES, script_texts
 
 blueprint = Blueprint("shopper", __name__)
 
-#: Picture size in a grid, and for screens of double density.
-THUMBNAIL_PX, SHARP_PX = SIZES[2], SIZES[3]
+#: Picture size beside a result.
+LARGE_PX = SIZES[3]
 _WINDOW_SIZE = 12
 #: Interval after which the start page shows other products.
 _ROTATION_S = 3600
@@ -72,8 +73,14 @@ def show_search(search_id: str) -> str:
 
 @blueprint.get("/s/<search_id>/part")
 def show_part(search_id: str) -> Response:
-    """Render only the result for scripts; answer 202 with the state while it is not ready."""
+    """Render only the result for scripts; answer 202 with the state while it is not ready.
+
+    With `Prefer: wait=N`, the answer comes when the search has ended, or after N seconds.
+    """
     status = services().searches.status(search_id)
+    if status.state in OPEN_STATES and (seconds := requested_wait_s()):
+        wait_for_end(search_id, seconds)
+        status = services().searches.status(search_id)
     if status.state in OPEN_STATES:
         reason = _explain_wait(status)
         text = f"{status.state}\n{reason}" if reason else status.state
@@ -101,21 +108,33 @@ def _render_page(status: TaskStatus | None, **values: object) -> str:
         side_px=QUERY_SIDE_PX,
         max_bytes=settings.images.max_bytes,
         max_photos=MAX_PHOTOS,
+        takes_addresses=settings.web.url_import,
+        top_k=TOP_K,
         texts=script_texts(),
         modules=MODULES["search"],
-        **(_result_context(status) if status else {"status": None, "thumbnail_px": THUMBNAIL_PX}),
+        **(_result_context(status) if status else {"status": None}),
         **values,
     )
 
 
 def _result_context(status: TaskStatus) -> dict[str, object]:
     """Return the template variables of a result."""
+    view = read_view()
+
+    def view_address(**changes: Any) -> str:
+        kept: dict[str, Any] = {
+            name: request.args[name] for name in ("of", "sort", "show", "rest") if name in request.args
+        }
+        return url_for("pages.shopper.show_search", search_id=status.id, **(kept | changes))
+
     return {
         "status": status,
-        "answer": build_answer(status, request.args.get("of"), read_sort()),
+        "answer": build_answer(status, view),
+        "view": view,
+        "view_address": view_address,
         "sorts": SORTS,
         "likely": LIKELY,
-        "thumbnail_px": THUMBNAIL_PX,
-        "sharp_px": SHARP_PX,
+        "large_px": LARGE_PX,
+        "max_cards": TOP_K,
         "own_photo": own_photo(status.id),
     }

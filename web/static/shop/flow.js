@@ -2,7 +2,7 @@
 import { waitForResult, send } from "./answers.js";
 import { remember } from "./history.js";
 import { shrink } from "./photo.js";
-import { append, onFrame, place } from "./result.js";
+import { countCards, focusAfter, onFrame, place } from "./result.js";
 import { root } from "./root.js";
 import { at, body, fail, phase, preview, show, toast } from "./screen.js";
 import { RequestError, call, withRetries, newKey, upload } from "./server.js";
@@ -116,16 +116,36 @@ export async function ask(fields, picture = "") {
   }
 }
 
-export async function more(form) {
-  const button = form.querySelector("button");
-  button.setAttribute("aria-disabled", "true");
+// Searches with the picture at an address, which the server fetches.
+export async function searchAddress(form) {
+  const mine = begin();
+  const fields = new FormData(form);
+  fields.set("catalogue", at("catalogue").value);
+  show("busy");
+  at("preview").hidden = true;
+  phase(translate("fetching"));
   try {
-    const { url } = await send(new FormData(form), toast);
-    const html = await waitForResult(url, toast, () => !form.isConnected);
-    if (html !== null) append(form, html);
+    const { id, url } = await send(fields, waiting, () => mine.stopped);
+    mine.id = id;
+    await follow(url, mine);
   } catch (error) {
-    toast(error.message);
-    button.removeAttribute("aria-disabled");
+    if (!mine.stopped) fail(error, () => searchAddress(form));
+  }
+}
+
+// Shows more of the same result, at the same place of the page and of the history.
+export async function more(address) {
+  const mine = begin();
+  const count = countCards();
+  try {
+    const url = new URL(address, location.origin);
+    const html = await waitForResult(url, toast, () => mine.stopped);
+    if (html === null) return;
+    history.replaceState({}, "", url);
+    place(html);
+    focusAfter(count);
+  } catch (error) {
+    if (!mine.stopped) toast(error.message);
   }
 }
 

@@ -1,4 +1,4 @@
-// The adjustable frame over the photo: drag its corners, use arrow keys or buttons, or tap in the photo.
+// The adjustable frame over the photo: draw a new one, move it, drag its corners, or use arrow keys or buttons.
 // Each change searches again without an upload.
 import { translate } from "./texts.js";
 
@@ -7,6 +7,7 @@ const MIN_SIDE = 0.05;
 const STEP = 0.02;
 const LONG_STEP = 0.1;
 const TAP_FRAME_SIDE = 0.4;
+const DRAG_PX = 6; // a shorter way of the pointer is a tap
 const SEARCH_DELAY_MS = 700;
 const CORNERS = { top_left: [0, 1], top_right: [2, 1], bottom_left: [0, 3], bottom_right: [2, 3] };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -35,6 +36,8 @@ export class Frame {
     this.handles = Object.entries(CORNERS).map(([name, edges]) => this.handle(name, edges));
     this.svg.querySelector("image").after(this.shade);
     this.svg.append(this.area, ...this.handles.map(({ group }) => group));
+    this.svg.addEventListener("pointerdown", (event) => this.onPress(event));
+    this.svg.addEventListener("dragstart", (event) => event.preventDefault()); // of links and the picture
     this.svg.querySelector("image").addEventListener("click", (event) => this.onTap(event));
     const pad = side.querySelector(".adjust");
     pad.hidden = false;
@@ -98,17 +101,64 @@ export class Frame {
 
   drag(event, group, edges) {
     event.preventDefault();
+    event.stopPropagation();
     group.focus({ preventScroll: true });
-    group.setPointerCapture(event.pointerId);
+    this.follow(event, group, (moved) => this.moveCorner(edges, ...this.point(moved)));
+  }
+
+  // Calls `move` with each movement of the pressed pointer, then `changed` if the frame is another.
+  follow(event, element, move) {
+    element.setPointerCapture(event.pointerId);
     clearTimeout(this.timer);
-    const before = this.box.join();
-    const move = (moved) => this.moveCorner(edges, ...this.point(moved));
-    const end = () => {
-      group.removeEventListener("pointermove", move);
-      if (this.box.join() !== before) this.notify(0);
+    const before = this.box;
+    const end = (ended) => {
+      element.removeEventListener("pointermove", move);
+      element.removeEventListener("pointercancel", end);
+      element.removeEventListener("lostpointercapture", end);
+      if (ended.type === "pointercancel") this.set(before);
+      else if (this.box.join() !== before.join()) this.notify(0);
     };
-    group.addEventListener("pointermove", move);
-    group.addEventListener("lostpointercapture", end, { once: true });
+    element.addEventListener("pointermove", move);
+    element.addEventListener("pointercancel", end);
+    element.addEventListener("lostpointercapture", end);
+  }
+
+  // A press that moves draws a frame, or moves the present one if it began inside; other presses are taps.
+  onPress(event) {
+    if (event.button !== 0 || !event.isPrimary) return;
+    const [x, y] = this.point(event);
+    const [x0, y0, x1, y1] = this.box;
+    const whole = x1 - x0 > 0.99 && y1 - y0 > 0.99;
+    const inside = !whole && x > x0 && x < x1 && y > y0 && y < y1;
+    const listening = new AbortController();
+    const { signal } = listening;
+    const begin = (moved) => {
+      if (moved.pointerId !== event.pointerId) return;
+      if (Math.hypot(moved.clientX - event.clientX, moved.clientY - event.clientY) < DRAG_PX) return;
+      listening.abort();
+      const box = this.box;
+      // The release would otherwise count as a tap on what is under it.
+      this.svg.addEventListener("click", (click) => { click.preventDefault(); click.stopPropagation(); }, { once: true, capture: true });
+      this.follow(event, this.svg, inside ? (to) => this.shift(box, [x, y], this.point(to)) : (to) => this.stretch([x, y], this.point(to)));
+    };
+    window.addEventListener("pointermove", begin, { signal });
+    for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, () => listening.abort(), { signal });
+  }
+
+  shift(box, from, to) {
+    const [dx, dy] = [0, 1].map((n) => within(to[n] - from[n], -box[n], 1 - box[n + 2]));
+    this.set([box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy]);
+  }
+
+  stretch(from, to) {
+    const low = [0, 1].map((n) => Math.min(from[n], to[n]));
+    const high = [0, 1].map((n) => Math.max(from[n], to[n]));
+    for (const n of [0, 1]) {
+      if (high[n] - low[n] >= MIN_SIDE) continue;
+      low[n] = Math.min(low[n], 1 - MIN_SIDE);
+      high[n] = low[n] + MIN_SIDE;
+    }
+    this.set([...low, ...high]);
   }
 
   onKey(event, [across, down]) {

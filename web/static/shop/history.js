@@ -1,7 +1,7 @@
 // Recent searches, stored only on this device: photos and addresses of results.
 import { root } from "./root.js";
 import { at } from "./screen.js";
-import { translate } from "./texts.js";
+import { locale, translate } from "./texts.js";
 
 const NAME = `vitrine${root}`; // other shops may be on the same host
 const STORE = "searches";
@@ -49,7 +49,7 @@ function tile(entry, open) {
   const link = document.createElement("a");
   const box = document.createElement("span");
   const image = document.createElement("img");
-  const when = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  const when = new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" });
   link.className = "tile";
   box.className = "hit-picture";
   link.href = `${root}/s/${entry.id}`;

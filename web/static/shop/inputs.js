@@ -1,12 +1,12 @@
 // Photo inputs: camera, gallery, drop, paste and the phone's share menu. Of several photos, all are searched
 // together or one is picked.
 import { root } from "./root.js";
-import { at, body, show } from "./screen.js";
+import { at, body, show, toast } from "./screen.js";
 import { translate } from "./texts.js";
 
 const SHARED = `vitrine-shared${root}`;
 
-export function openInputs(search) {
+export function openInputs(search, searchAddress) {
   if (!at("image")) return; // no catalogue to search in
   const take = (files) => (files.length > 1 ? pick(files, search) : search(files));
 
@@ -19,6 +19,11 @@ export function openInputs(search) {
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files || [])];
     if (files.length) take(files);
+    else if (!event.target.closest("input")) takeLink(event.clipboardData?.getData("text/plain") || "", searchAddress);
+  });
+  at("by-address")?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    searchAddress(event.target);
   });
   for (const name of ["dragenter", "dragover"]) {
     document.addEventListener(name, (event) => {
@@ -34,8 +39,18 @@ export function openInputs(search) {
     body.classList.remove("dragging");
     const files = [...event.dataTransfer.files];
     if (files.length) take(files);
+    else takeLink(event.dataTransfer.getData("text/uri-list").split("\n")[0], searchAddress);
   });
   takeShared(search);
+}
+
+// Searches with a pasted or dropped address of a picture, if this shop fetches addresses.
+function takeLink(text, searchAddress) {
+  if (!/^https?:\/\/\S+$/i.test(text.trim())) return;
+  const form = at("by-address");
+  if (!form) return toast(translate("no_links"));
+  at("address").value = text.trim();
+  searchAddress(form);
 }
 
 function pick(files, search) {

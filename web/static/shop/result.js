@@ -29,15 +29,34 @@ export function place(html) {
   const same = photoOf(fresh) && photoOf(fresh) === photoOf(result);
   const chosen = result.querySelector(".tab[aria-current]")?.dataset.group;
   if (same) {
+    const pressed = openFilter();
     for (const part of [".marks", ".side-note", ".groups"]) {
       result.querySelector(part).replaceWith(fresh.querySelector(part));
     }
     result.querySelector(".found").dataset.root = fresh.querySelector(".found")?.dataset.root;
+    activate(chosen);
+    reopen(pressed);
   } else {
     frame = null;
     result.replaceChildren(fresh);
+    activate(chosen);
   }
-  activate(chosen);
+}
+
+// Returns the field in use of the open filters, null if they are closed.
+function openFilter() {
+  const open = at("result").querySelector(".filters[open]");
+  const { name, value } = open?.contains(document.activeElement) ? document.activeElement : {};
+  return open && { name, value };
+}
+
+// Opens the filters of the shown group again after a choice in them, with the focus where it was.
+function reopen(pressed) {
+  const filters = pressed && at("result").querySelector(".group:not([hidden]) .filters");
+  if (!filters) return;
+  filters.open = true;
+  const fields = [...filters.querySelectorAll("input, button")].filter(({ name }) => name && name === pressed.name);
+  (fields.find(({ value }) => value === pressed.value) || fields[0])?.focus({ preventScroll: true });
 }
 
 export function activate(wanted) {
@@ -69,7 +88,7 @@ export function choose(id) {
 function reframed(box) {
   const result = at("result");
   const { root, catalogue, locale } = result.querySelector(".found").dataset;
-  const form = result.querySelector("form.refinements");
+  const form = result.querySelector(".group:not([hidden]) form.refinements");
   const fields = form ? new FormData(form) : new FormData();
   for (const [name, value] of Object.entries({ query_id: root, of: root, catalogue, locale, box: box.join() })) {
     fields.set(name, value);
@@ -77,14 +96,12 @@ function reframed(box) {
   reframe(fields);
 }
 
-// Appends the cards of a further page and focuses the first of them.
-export function append(form, html) {
-  const fresh = parsed(html);
-  const cards = [...fresh.querySelectorAll(".hit")];
-  const group = form.closest(".group");
-  group.querySelector(".hits").append(...cards);
-  const more = fresh.querySelector("form.more");
-  if (more) form.replaceWith(more);
-  else form.remove();
-  cards[0]?.querySelector("a").focus({ preventScroll: true });
+// Focuses the first card after `count`, which a press of "Show more" added.
+export function focusAfter(count) {
+  const links = at("result").querySelectorAll(".group:not([hidden]) .hit-link");
+  links[count]?.focus({ preventScroll: true });
+}
+
+export function countCards() {
+  return at("result").querySelectorAll(".group:not([hidden]) .hit").length;
 }

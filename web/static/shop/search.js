@@ -1,5 +1,5 @@
 // The search page, from the photo inputs to the result. Without scripts, its forms and links do the same.
-import { ask, cancel, more, open, search } from "./flow.js";
+import { ask, cancel, more, open, search, searchAddress } from "./flow.js";
 import { install } from "./install.js";
 import { showHistory } from "./history.js";
 import { watchPictures } from "./pictures.js";
@@ -28,6 +28,9 @@ result.addEventListener("click", (event) => {
     choose(group);
     history.replaceState({}, "", `#${group}`);
     if (link.classList.contains("box")) at(group).focus({ preventScroll: true });
+  } else if (link.matches(".stay")) {
+    event.preventDefault();
+    more(href);
   } else if (href.startsWith(`${root}/s/`)) {
     event.preventDefault();
     open(href);
@@ -38,7 +41,7 @@ result.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.matches(".own")) return;
   event.preventDefault();
-  if (form.matches(".more")) more(form);
+  if (form.matches(".more")) ask(new FormData(form)).then(() => window.scrollTo(0, 0));
   else if (form.method === "get") open(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}${location.hash}`);
   else if (form.matches(".similar")) ask(new FormData(form), form.parentElement.querySelector("img").currentSrc);
   else refine(form, event.submitter);
@@ -47,9 +50,11 @@ result.addEventListener("submit", (event) => {
 // Searches with the refinements; moves the focus to the result if the pressed button is gone.
 async function refine(form, button) {
   const fields = new FormData(form);
+  const done = button?.matches(".filter-foot button");
+  if (done) form.closest("details").open = false;
   if (button?.name) fields.set(button.name, button.value);
   await ask(fields);
-  if (!button?.name || button.isConnected) return;
+  if ((!button?.name && !done) || button.isConnected) return;
   const groups = at("groups");
   groups?.focus({ preventScroll: true });
   if (groups?.getBoundingClientRect().top < 0) groups.scrollIntoView();
@@ -59,6 +64,18 @@ async function refine(form, button) {
 result.addEventListener("change", (event) => {
   if (event.target.matches("select, [type=radio], [type=checkbox]")) event.target.form.requestSubmit();
 });
+
+// Open filters close with Escape, and with a press outside of them.
+function closeFilters(event) {
+  for (const open of result.querySelectorAll("details.filters[open]")) {
+    if (event.type === "keydown" ? event.key !== "Escape" : open.querySelector("form").contains(event.target)) continue;
+    if (event.type === "click" && open.querySelector("summary").contains(event.target)) continue;
+    open.open = false;
+    if (event.type === "keydown") open.querySelector("summary").focus();
+  }
+}
+document.addEventListener("keydown", closeFilters);
+document.addEventListener("click", closeFilters);
 
 at("cancel").addEventListener("click", cancel);
 
@@ -73,7 +90,7 @@ function start() {
   watchPictures(document);
   if (state === "busy") open(location.href, { push: false });
   else if (state === "done") activate();
-  openInputs(search);
+  openInputs(search, searchAddress);
   showHistory((entry) => open(`${root}/s/${entry.id}`, { photos: entry.photos || [entry.photo] }));
   install();
 }

@@ -6,6 +6,12 @@ export function translateError(code) {
   return texts.errors[code];
 }
 
+// The reader's locale: the page's language with the territory that the browser prefers for it.
+export function locale() {
+  const { lang } = document.documentElement;
+  return navigator.languages.find((each) => each.split("-")[0] === lang.split("-")[0]) || lang;
+}
+
 export function translate(name, values = {}) {
   return texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key]);
 }
