@@ -26,9 +26,9 @@ export class VitrineSearch extends HTMLElement {
 
   #build() {
     this.#live = make("div", { className: "live", "aria-live": "polite" });
-    this.#main = make("main", { tabIndex: -1 });
+    this.#main = make("div", { className: "main", tabIndex: -1 });
     const close = make("button", { className: "close", type: "button", "aria-label": text("close"), onclick: () => this.#dialog.close() }, icon(CROSS));
-    const header = make("header", {}, make("h2", { id: "name" }, text("button").replace(/[.。]$/, "")), close);
+    const header = make("div", { className: "head" }, make("h2", { id: "name" }, text("button").replace(/[.。]$/, "")), close);
     // A modal dialog keeps the focus inside, closes with Escape and returns the focus to the button.
     this.#dialog = make("dialog", { "aria-labelledby": "name", lang: language(), dir: direction(), onclose: () => this.#stop() }, header, this.#main, this.#live);
     this.#dialog.addEventListener("click", (event) => event.target === this.#dialog && this.#dialog.close());

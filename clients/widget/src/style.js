@@ -14,9 +14,9 @@ button, input, select { font: inherit; color: inherit; } svg { width: 24px; heig
 .open:hover, .close:hover { background: var(--soft); }
 dialog { width: min(1040px, 100vw); max-width: none; height: min(820px, 100dvh); max-height: none; margin: auto; padding: 0; border: 0; border-radius: var(--round); background: var(--bg); color: var(--fg); text-align: start; }
 dialog[open] { display: flex; flex-direction: column; } dialog::backdrop { background: rgb(0 0 0 / .5); }
-header { display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 6px 8px 6px 18px; border-bottom: 1px solid var(--soft); }
-[dir=rtl] header { padding: 6px 18px 6px 8px; }
-h2 { margin: 0; font-size: 1.05rem; font-weight: 650; } main { flex: 1; overflow: auto; padding: 16px 18px 24px; }
+.head { display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 6px 8px 6px 18px; border-bottom: 1px solid var(--soft); }
+[dir=rtl] .head { padding: 6px 18px 6px 8px; }
+h2 { margin: 0; font-size: 1.05rem; font-weight: 650; } .main { flex: 1; min-height: 0; position: relative; overflow: auto; padding: 16px 18px 24px; }
 .start { display: grid; place-content: center; justify-items: center; gap: 18px; min-height: 100%; padding: 24px; border: 2px dashed color-mix(in srgb, var(--mute) 45%, transparent); border-radius: var(--round); text-align: center; }
 .start.over { border-color: var(--accent); background: var(--soft); } .start > svg { width: 56px; height: 56px; stroke-width: 1.2; color: var(--mute); } .start p { margin: 0; color: var(--mute); }
 .choices { display: flex; flex-wrap: wrap; gap: 12px; justify-content: center; }
