@@ -123,7 +123,7 @@ def test_metadata_only_opens_no_picture_and_makes_no_product(
         "manifest.csv": "product_id,title,price\np0,Renamed,9\np1,Product 1,1.50\nstranger,Who,1\np2,Bad,x"
     }
     with monkeypatch.context() as patch:
-        patch.setattr("shared.sandbox.PictureSandbox.decode", lambda *a: looks.append("decoded"))
+        patch.setattr("shared.sandbox.pool.PictureSandbox.decode", lambda *a: looks.append("decoded"))
         job = shop.jobs.status(shop.import_files(files, mode="metadata_only"))
     counts = job.counts
     assert (counts.changed, counts.unchanged, counts.new, counts.failed) == (1, 1, 0, 2), job

@@ -74,7 +74,7 @@ def test_equal_pictures_are_decoded_and_embedded_once_in_a_database(
 
     shop.catalogue.create("other")
     with monkeypatch.context() as patch:
-        patch.setattr("shared.sandbox.PictureSandbox.decode", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("shared.sandbox.pool.PictureSandbox.decode", lambda *_: pytest.fail("decoded again"))
         job = shop.accept_import(files, "other")
         shop.work()
     again = shop.jobs.status(job)
