@@ -285,6 +285,25 @@ def test_other_sites_cannot_use_the_storefront(shop: Shop) -> None:
     assert shop.client.post("/s", headers=foreign, **upload()).status_code == 403
 
 
+def test_sites_of_keys_may_frame_the_storefront_and_nothing_else(shop: Shop) -> None:
+    closed = shop.client.get("/", headers=PAGE).headers
+    assert (closed["X-Frame-Options"], "frame-ancestors 'none'" in closed["Content-Security-Policy"]) == (
+        "DENY",
+        True,
+    )
+    make_key(shop)
+    shop.parts.key_ring.forget()
+    framed = shop.client.get("/", headers={**PAGE, "Sec-Fetch-Dest": "iframe"}, base_url="https://localhost")
+    assert "frame-ancestors https://shop.example;" in framed.headers["Content-Security-Policy"]
+    assert "X-Frame-Options" not in framed.headers
+    cookie = framed.headers["Set-Cookie"]
+    assert {"Partitioned", "Secure", "HttpOnly", "SameSite=None"} <= set(cookie.split("; "))
+    for path, headers in (("/manage", OWNER), ("/sign-in", {}), ("/", OWNER), ("/docs", {})):
+        answer = shop.client.get(path, headers={**PAGE, **headers})
+        assert answer.headers["X-Frame-Options"] == "DENY", path
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
 def test_without_the_setting_nothing_is_public(tmp_path: Path) -> None:
     shop = open_shop(tmp_path, web={"api_key": OWNER_KEY})
     for path in ("/", "/p/demo/chair-1", f"/v1/images/{IMAGE_ID}"):

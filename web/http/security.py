@@ -27,6 +27,7 @@ from shared.process.log import get_logger
 from shared.process.metrics import REQUEST_SECONDS, REQUESTS
 from shared.settings import Settings
 from web.http import audit, cors, visitors
+from web.http.framing import allow_framing
 from web.http.principals import authenticate, read_credential, require_role
 from web.http.rate_limits import add_headers as add_rate_headers
 from web.http.rate_limits import limit_key
@@ -231,6 +232,7 @@ def _finish_request(response: Response) -> Response:
     add_rate_headers(response)
     is_page = response.mimetype == "text/html"
     response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if is_page else API_POLICY)
+    allow_framing(response)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     response.headers.setdefault("Cache-Control", "no-store")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())

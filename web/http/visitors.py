@@ -30,13 +30,16 @@ def remember(response: Response) -> None:
     token = g.get("new_visitor")
     is_kept = response.mimetype == "text/html" or request.method == "POST"
     if token is not None and is_kept and response.status_code < 400:
+        # In a frame of another site, browsers send only cookies that are kept apart for that site.
+        is_framed = request.is_secure and request.headers.get("Sec-Fetch-Dest") == "iframe"
         response.set_cookie(
             _cookie_name(),
             token,
             max_age=_MAX_AGE_S,
             secure=request.is_secure,
             httponly=True,
-            samesite="Lax",
+            samesite="None" if is_framed else "Lax",
+            partitioned=is_framed,
             path="/",
         )
 
