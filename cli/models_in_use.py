@@ -24,7 +24,7 @@ def models_in_use(processes: list[dict[str, Any]]) -> ModelsInUse:
     workers = [each for each in processes if each["role"] == "search"]
     if not workers:
         return ModelsInUse()
-    details = max(workers, key=lambda each: float(each["started_at"]))["details"]
+    details = max(workers, key=lambda each: str(each["started_at"]))["details"]
     found = {
         name: details[name] for name in ("detector", "embedder", "runtime", "device") if details.get(name)
     }

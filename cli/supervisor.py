@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -216,7 +217,8 @@ class Supervisor:
                 return True
             # The row of a killed process is recent for a while, so only newer processes count.
             return any(
-                each["role"] == program.role and each["started_at"] >= self._began_at
+                each["role"] == program.role
+                and datetime.fromisoformat(each["started_at"]).timestamp() >= self._began_at
                 for each in self.client.status()["processes"]
             )
         except VitrineError:

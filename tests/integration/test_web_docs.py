@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-from shared.contracts import SearchOptions
+from shared.contracts import ProductIn, SearchOptions, SearchRequest
+from shared.contracts.keys import KeyIn
+from shared.contracts.status import SystemStatus
 from tests.web_builders import Shop, open_shop
+from web.api.openapi_examples import EXAMPLES
 
 #: Pages and files for people; everything else is described.
 FOR_PEOPLE = {
@@ -49,6 +52,33 @@ def test_every_route_is_in_it(shop: Shop) -> None:
     }
     assert set(paths) == routes
     assert len(routes) > 15
+
+
+def test_calls_tell_their_errors_and_who_may_make_them(shop: Shop) -> None:
+    document = shop.client.get("/openapi.json").json
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for path, calls in document["paths"].items():
+        for method, call in calls.items():
+            is_open = call.get("security") == []
+            assert is_open != ({"401", "403", "429"} <= set(call["responses"])), (method, path)
+            assert is_open or "Needs a key with the role" in call["description"]
+            assert "requestBody" not in call or {"400", "411", "413", "415", "422"} <= set(call["responses"])
+            for parameter in call["parameters"]:
+                assert parameter["description"]
+                assert set(parameter["schema"]) - {"type"} or parameter["in"] != "path", parameter
+    assert document["paths"]["/healthz"]["get"]["security"] == []
+    status = document["paths"]["/v1/status"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert status["schema"]["$ref"].endswith("/SystemStatus")
+    SystemStatus.model_validate_json(shop.client.get("/v1/status").text)
+
+
+def test_examples_are_valid(shop: Shop) -> None:
+    assert SearchRequest.model_validate(EXAMPLES["SearchRequest"]).top_k == 12
+    assert ProductIn.model_validate(EXAMPLES["ProductIn"]).currency == "EUR"
+    assert KeyIn.model_validate(EXAMPLES["KeyIn"]).name == "storefront"
+    assert len(EXAMPLES) == 3
+    body = shop.client.get("/openapi.json").json["paths"]["/v1/searches"]["post"]["requestBody"]["content"]
+    assert body["application/json"]["example"] == EXAMPLES["SearchRequest"]
 
 
 def test_its_schemas_are_the_models(shop: Shop) -> None:

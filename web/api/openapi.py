@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flask import Flask
 from pydantic import BaseModel
@@ -14,13 +14,20 @@ from pydantic.json_schema import models_json_schema
 
 from shared.contracts import ErrorAnswer, JobOut, TaskStatus
 from web import __version__
+from web.api.openapi_examples import EXAMPLES, PATH_PARAMETERS
 from web.http.path_prefix import script_root
+from web.http.roles import Access, access_of
 from web.http.security import creates_work
 
 View = TypeVar("View", bound=Callable[..., Any])
 _ATTRIBUTE = "__described_"
 _PATH_ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
 _REF = "#/components/schemas/{model}"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, or VITRINE_WEB__API_KEY. `vitrine keys create` makes keys: docs/access.md.",
+}
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,17 @@ def operation(
     return mark
 
 
-def _list_operations(app: Flask) -> list[tuple[str, str, Operation]]:
-    """List the documented views as (path, method, operation) in the order of the routes."""
+class Described(NamedTuple):
+    """A method of a route with its description and its access."""
+
+    path: str
+    method: str
+    operation: Operation
+    access: Access
+
+
+def _list_operations(app: Flask) -> list[Described]:
+    """List the documented methods in the order of the routes."""
     found = []
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
@@ -84,9 +100,9 @@ def _list_operations(app: Flask) -> list[tuple[str, str, Operation]]:
         if described is None:
             continue
         path = _PATH_ARGUMENT.sub(r"{\1}", rule.rule)
-        found += [
-            (path, method, described) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-        ]
+        access = access_of(rule.endpoint, path)
+        methods = sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+        found += [Described(path, method, described, access) for method in methods]
     return found
 
 
@@ -94,15 +110,15 @@ def build_document(app: Flask, keyed: bool) -> dict[str, Any]:
     """Build the OpenAPI document.
 
     Args:
-        keyed: calls under /v1 need the API key.
+        keyed: calls need an API key; otherwise one is described and not required.
     """
     operations = _list_operations(app)
     _, schemas = models_json_schema(
         [(model, "validation") for model in _models(operations)], ref_template=_REF
     )
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, described in operations:
-        paths.setdefault(path, {})[method.lower()] = _describe(path, method, described)
+    for each in operations:
+        paths.setdefault(each.path, {})[each.method.lower()] = _describe(each)
     answer: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -113,17 +129,16 @@ def build_document(app: Flask, keyed: bool) -> dict[str, Any]:
         },
         "servers": [{"url": script_root() or "/"}],
         "paths": paths,
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": schemas["$defs"], "securitySchemes": {"key": _SCHEME}},
     }
     if keyed:
-        answer["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         answer["security"] = [{"key": []}]
     return answer
 
 
-def _models(operations: list[tuple[str, str, Operation]]) -> list[type[BaseModel]]:
+def _models(operations: list[Described]) -> list[type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {ErrorAnswer.__name__: ErrorAnswer}
-    for _, _, described in operations:
+    for _, _, described, _ in operations:
         for shape in (*described.answers.values(), *described.bodies.values()):
             model = shape[0] if isinstance(shape, list) else shape
             if isinstance(model, type) and issubclass(model, BaseModel):
@@ -131,28 +146,55 @@ def _models(operations: list[tuple[str, str, Operation]]) -> list[type[BaseModel
     return list(found.values())
 
 
-def _describe(path: str, method: str, described: Operation) -> dict[str, Any]:
+def _describe(each: Described) -> dict[str, Any]:
+    path, method, described, access = each
+    answers = dict.fromkeys(list_errors(each), ErrorAnswer) | described.answers
     found: dict[str, Any] = {
         "operationId": _operation_id(path, method),
         "summary": described.summary,
         "tags": [described.tag],
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": name, "in": "path", "required": True, **PATH_PARAMETERS[name]}
             for name in re.findall(r"{(\w+)}", path)
         ]
         + [
             {"name": p.name, "in": p.location, "description": p.description, "schema": {"type": p.type}}
             for p in described.parameters
         ],
-        "responses": {str(status): _answer(status, shape) for status, shape in described.answers.items()}
-        | {str(status): _answer(status, ErrorAnswer) for status in described.errors},
+        "responses": {str(int(status)): _answer(status, shape) for status, shape in sorted(answers.items())},
     }
+    if access.role is None:
+        found["security"] = []
+    else:
+        found["description"] = f"Needs a key with the role `{access.role}` or higher."
     if described.bodies:
         found["requestBody"] = {
             "required": True,
-            "content": {media: {"schema": _schema(shape)} for media, shape in described.bodies.items()},
+            "content": {media: _body(shape) for media, shape in described.bodies.items()},
         }
     return found
+
+
+def list_errors(each: Described) -> list[int]:
+    """List the statuses of errors: those of the view, and those that its address, body and access imply."""
+    found = {*each.operation.errors, HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE}
+    if each.access.role is not None:
+        found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
+    if "{" in each.path:
+        found |= {HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY}
+    if each.operation.parameters:
+        found.add(HTTPStatus.UNPROCESSABLE_ENTITY)
+    if each.method in ("POST", "PUT", "PATCH", "DELETE"):
+        found |= {HTTPStatus.FORBIDDEN, HTTPStatus.LENGTH_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+    if each.operation.bodies:
+        found |= {HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY}
+    return sorted(int(status) for status in found)
+
+
+def _body(shape: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"schema": _schema(shape)}
+    name = getattr(shape, "__name__", "")
+    return found | ({"example": EXAMPLES[name]} if name in EXAMPLES else {})
 
 
 def _answer(status: int, shape: Any) -> dict[str, Any]:

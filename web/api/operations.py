@@ -8,6 +8,9 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify
 
 from shared.contracts import Health
+from shared.contracts.status import SystemStatus
+from shared.database.clock import to_datetime
+from shared.health.presence import ProcessInfo
 from shared.health.queue_counts import waiting_by_lane
 from shared.process.metrics import CLOCK_SKEW, CONTENT_TYPE, PROCESSES, SEARCHES_WAITING, exposition
 from web import __version__
@@ -36,7 +39,7 @@ def get_readiness() -> tuple[Response, int]:
 
 @blueprint.get("/v1/status")
 @operation(
-    "Get processes, queues, catalogues, open jobs and search metrics", "Operations", {200: "application/json"}
+    "Get processes, queues, catalogues, open jobs and search metrics", "Operations", {200: SystemStatus}
 )
 def get_status() -> Response:
     return jsonify(collect_status())
@@ -50,13 +53,18 @@ def collect_status() -> dict[str, Any]:
     return {
         "version": __version__,
         **health.to_status(),
-        "processes": [asdict(process) for process in health.processes],
+        "processes": [_describe_process(process) for process in health.processes],
         "queues": {lane: counts["waiting"] for lane, counts in waiting.items()},
         "waiting": waiting,
         "catalogues": [c.model_dump(mode="json") for c in parts.catalogue.list_catalogues()],
         "jobs": [job.model_dump(mode="json") for job in parts.jobs.list_unfinished()],
         "searches": parts.search_metrics.read_metrics().model_dump(mode="json"),
     }
+
+
+def _describe_process(process: ProcessInfo) -> dict[str, Any]:
+    moments = {name: to_datetime(getattr(process, name)) for name in ("started_at", "seen_at")}
+    return asdict(process) | {name: f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" for name, moment in moments.items()}
 
 
 @blueprint.get("/metrics")
