@@ -171,7 +171,10 @@ def test_the_whole_way_in_both_directions(
     window.wait_state("done")
     judged()
     page.locator(".filters summary >> visible=true").click()
-    page.locator("input[name=price_min] >> visible=true").fill("5")
+    # Half way between the lowest and the highest price, which is 5 euros, in the currency that is shown.
+    hints = [page.locator(f"input[name=price_{end}] >> visible=true") for end in ("min", "max")]
+    middle = sum(float(hint.get_attribute("placeholder") or "") for hint in hints) / 2
+    hints[0].fill(f"{middle:.2f}")
     page.locator(".filter-foot button >> visible=true").click()
     page.wait_for_url("**/s/*?of=*")
     assert set(window.texts(".hit-title")) == {f"Thing {n}" for n in range(4, 8)}

@@ -135,7 +135,7 @@ def test_wishes_narrow_the_answer_down(room: Showroom, window: Window, photo: Pa
     window.page.get_by_label("to", exact=True).fill("11,00")
     window.page.get_by_role("button", name="Show products").click()
     assert wait_titles(window, "Thing 6") == ["Thing 6", "Thing 9"]
-    assert window.page.locator(".filters summary").inner_text() == "Filter 2"
+    assert window.page.locator(".filters summary").inner_text().split() == ["Filter", "2"]
     assert window.page.locator("input[value=Chairs]").is_checked()
 
     window.page.get_by_role("combobox", name="Sort").select_option(label="Price: high to low")
