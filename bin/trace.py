@@ -42,7 +42,10 @@ FOUNDATION = 25
 #: Visits of a file to which a reader returns at most twice.
 _MAX_VISITS = 3
 #: Files of access: what each request passes before and after its view, and what views ask about its key.
-_ACCESS_MODULES = ("security", "cors", "roles", "principals", "scope", "rate_limits", "visitors")
+_ACCESS_MODULES = (
+    *("security", "cors", "roles", "principals", "scope", "rate_limits", "visitors"),
+    *("audit", "framing"),
+)
 _ACCESS = ("shared/access/", *(f"web/http/{module}.py" for module in _ACCESS_MODULES))
 _PACKAGES = tuple(f"{ROOT / name}/" for name in ("web", "worker", "shared"))
 
