@@ -18,7 +18,7 @@ SCRIPT = ROOT / "web" / "widget" / "vitrine.js"
 @click.argument("server", metavar="ADDRESS")
 @click.option("--key", required=True, help="Publishable key: vitrine keys create NAME --origin ORIGIN.")
 @click.option("--catalogue", required=True, help="Catalogue of the key.")
-@click.option("--attach", default="", help="CSS selector of the search bar, beside which the button goes.")
+@click.option("--attach", default="", help="CSS selector of the search bar, after which the button goes.")
 @click.option(
     "--pin", is_flag=True, help="Name this version, with its integrity hash; renew it after updates."
 )

@@ -41,7 +41,7 @@ OWN = re.compile(
     r"|POST /manage/catalogues$|POST /manage/catalogues/<catalogue>/delete$"
 )
 OPEN = re.compile(
-    r" /(healthz|readyz|docs|openapi.json|offline|sw.js|manifest.webmanifest|sign-(in|out)|static/.*)$"
+    r" /(healthz|readyz|docs|openapi.json|offline|sw.js|manifest.webmanifest|sign-(in|out)|static/.*|widget/.*)$"
 )
 
 
@@ -85,7 +85,7 @@ def test_every_route_has_an_entry_and_every_entry_a_route(shop: Shop) -> None:
 
 def test_every_id_in_an_address_is_checked_or_belongs_to_a_checked_one(shop: Shop) -> None:
     for rule in shop.app.url_map.iter_rules():
-        unchecked = set(rule.arguments) - set(_CHECKS) - {"filename", "action"}
+        unchecked = set(rule.arguments) - set(_CHECKS) - {"filename", "action", "version", "language"}
         is_below_catalogue = "catalogue" in rule.arguments
         assert (
             not unchecked or is_below_catalogue or access_of(rule.endpoint, rule.rule).role is Role.OWNER

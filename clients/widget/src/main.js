@@ -1,4 +1,4 @@
-// The widget: a camera button beside the shop's search bar, an overlay, and strips of similar products.
+// The widget: a camera button at the shop's search bar, an overlay, and strips of similar products.
 import { config, warn } from "./config.js";
 import { VitrineSearch } from "./overlay.js";
 import { VitrineSimilar } from "./similar.js";
