@@ -28,6 +28,9 @@ FOR_PEOPLE = {
     "/offline",
     "/docs",
     "/openapi.json",
+    "/widget/<version>/vitrine.js",
+    "/widget/texts/<language>.json",
+    "/widget/vitrine.js",
 }
 
 

@@ -65,7 +65,7 @@ EXAMPLES: Final[dict[str, Any]] = {
         "currency": "EUR",
         "url": "https://shop.example/chair-17",
     },
-    "KeyRequest": {
+    "KeyIn": {
         "name": "storefront",
         "role": "search",
         "catalogues": ["shop"],
