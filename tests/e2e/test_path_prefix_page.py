@@ -25,7 +25,9 @@ def test_a_search_below_a_path(tmp_path: Path, chromium: Browser, photo: Path) -
         window.page.fill("#key", KEY)
         window.page.click("button[type=submit]:has-text('Sign in')")
         window.wait_state("empty")
-        scope = window.page.evaluate("navigator.serviceWorker.ready.then((ready) => ready.scope)")
+        # Not `ready`, which stays open for ever if the script is faulty.
+        register = "navigator.serviceWorker.register(`${document.documentElement.dataset.root}/sw.js`)"
+        scope = window.page.evaluate(f"{register}.then((found) => found.scope)")
         assert scope == f"{site}/"
 
         window.page.set_input_files("#image", photo)

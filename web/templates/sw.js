@@ -2,7 +2,7 @@
 // Results and products are never cached, so the page always shows the shop's current data.
 "use strict";
 
-const ROOT = {{ root ~ "" | tojson }};
+const ROOT = {{ (root ~ "") | tojson }};
 const SHELLS = `vitrine-shell${ROOT}-`; // others of this host have other caches
 const SHELL = SHELLS + {{ version | tojson }};
 const SHARED = `vitrine-shared${ROOT}`;

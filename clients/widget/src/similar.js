@@ -6,20 +6,23 @@ import { openShadow } from "./style.js";
 import { direction, language, loadTexts, text } from "./texts.js";
 
 export class VitrineSimilar extends HTMLElement {
+  #shown = null;
   static observedAttributes = ["product-id"];
 
   connectedCallback() {
     this.load();
   }
 
-  attributeChangedCallback(_, before) {
-    if (before !== null && this.isConnected) this.load();
+  attributeChangedCallback() {
+    if (this.isConnected) this.load();
   }
 
   // Without hits, or with an error, the strip stays empty: a product page is no place for an excuse.
   async load() {
     const root = this.shadowRoot || openShadow(this);
     const id = this.getAttribute("product-id");
+    if (!id || id === this.#shown) return; // a page's script may set it later
+    this.#shown = id;
     try {
       await loadTexts();
       const { whole, query_id: query } = await similar(id, Number(this.getAttribute("hits")) || 8);
