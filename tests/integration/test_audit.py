@@ -16,6 +16,7 @@ from shared.process.log import configure_logging
 from shared.settings import Settings
 from tests.key_builders import OWNER, OWNER_KEY, bearer, make_key
 from tests.web_builders import IMAGE_ID, Shop, open_shop, upload
+from web.http import rate_limits
 
 PAGE = {"Accept": "text/html"}
 PRODUCT = "/v1/catalogues/demo/products/chair-1"
@@ -151,3 +152,28 @@ def test_a_change_is_answered_though_its_entry_cannot_be_stored(
 
     monkeypatch.setattr("shared.access.audit.insert_rows", fails)
     assert shop.client.put("/v1/catalogues/a", headers=OWNER, json={}).status_code == 200
+
+
+@pytest.mark.parametrize("sender", ["visitor", "search key"])
+def test_what_anyone_may_send_fills_the_log_neither_with_refusals_nor_with_changes(
+    shop: Shop, sender: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "VISITOR_CHANGES_PER_MINUTE", 4)
+    headers = bearer(make_key(shop)) if sender == "search key" else {}
+    client = shop.client
+    for number in range(20):
+        address = {"REMOTE_ADDR": f"10.1.1.{number}"}
+        client.delete(f"/v1/searches/unknown-{number}", headers=headers, environ_base=address)
+    assert entries(shop) == [], "refusals of strangers"
+    if sender == "search key":
+        return
+    task = (client.post("/v1/searches", **upload()).json or {})["id"]
+    statuses = []
+    for _ in range(9):
+        statuses.append(client.post(f"/s/{task}/sharing", data={"shared": "yes"}).status_code)
+    assert statuses[-1] == 429
+    assert len(entries(shop)) == statuses.count(303) == 4
+    other = client.post(
+        f"/s/{task}/sharing", data={"shared": "yes"}, environ_base={"REMOTE_ADDR": "10.9.9.9"}
+    )
+    assert other.status_code == 303, "another address has a limit of its own"

@@ -48,15 +48,23 @@ def note_object(text: str) -> None:
     g.audit_object = text
 
 
+def is_recorded_change() -> bool:
+    """Return whether the current request asks for a change that the log records."""
+    is_change = request.method in _UNSAFE and request.endpoint is not None
+    return is_change and request.endpoint not in _NOT_AUDITED
+
+
 def record(response: Response) -> None:
     """Add an entry for a change, a sign-in or a refused key; other requests have none."""
     noted: tuple[str, str] | None = g.get("audit")
     if noted is None:
         principal: Principal | None = g.get("principal")
-        is_change = request.method in _UNSAFE and request.endpoint not in _NOT_AUDITED
-        if principal is None or not is_change or request.endpoint is None:
+        if principal is None or not is_recorded_change():
             return
-        noted = (principal.actor, request.endpoint)
+        # Anyone can send these without limit; they change nothing, and would hide the other entries.
+        if (principal.is_visitor or principal.is_publishable) and response.status_code >= 400:
+            return
+        noted = (principal.actor, str(request.endpoint))
     actor, action = noted
     object_ = " ".join(filter(None, [request.method, request.path, g.get("audit_object")]))
     try:

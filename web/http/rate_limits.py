@@ -12,6 +12,9 @@ from shared.process.metrics import SEARCHES_REFUSED
 from web.http.roles import Access
 from web.services import services
 
+#: Maximum changes per minute and address of shoppers without a key, each of which the audit log records.
+VISITOR_CHANGES_PER_MINUTE = 60
+
 
 def limit_key(access: Access, principal: Principal) -> None:
     """Count the request of a key with a limit of its own; pictures are not counted.
@@ -50,6 +53,22 @@ def limit_search(principal: Principal) -> None:
         raise Overloaded(
             f"More than {state.limit} searches per minute came from your address. Try again later."
         )
+
+
+def limit_visitor_change(principal: Principal) -> None:
+    """Count a deletion or another recorded change of a visitor by address.
+
+    Raises:
+        Overloaded: the address has sent more of them in this minute than it may.
+    """
+    if not principal.is_visitor:
+        return
+    address = network_of(request.remote_addr or "")
+    state = services().key_rate.measure(f"changes:{address}", VISITOR_CHANGES_PER_MINUTE)
+    _note(state)
+    if state.is_exceeded:
+        g.retry_after_s = state.reset_s
+        raise Overloaded(f"Too many changes came from your address. Wait {state.reset_s} seconds.")
 
 
 def _limit_visitor(principal: Principal) -> None:

@@ -30,7 +30,7 @@ from web.http import audit, cors, visitors
 from web.http.framing import allow_framing
 from web.http.principals import authenticate, read_credential, require_role
 from web.http.rate_limits import add_headers as add_rate_headers
-from web.http.rate_limits import limit_key
+from web.http.rate_limits import limit_key, limit_visitor_change
 from web.http.roles import access_of
 from web.http.scope import check_scope
 from web.services import services
@@ -122,6 +122,8 @@ def protect(app: Flask, settings: Settings, page_hooks: Sequence[PageHook] = ())
             if is_foreign and not g.principal.is_publishable:
                 raise Refused(_FOREIGN_PAGE)
             limit_key(access, g.principal)
+            if audit.is_recorded_change():
+                limit_visitor_change(g.principal)
             if request.endpoint is not None:
                 require_role(access, g.principal)
             check_scope(g.principal)
