@@ -31,8 +31,8 @@ pytestmark = pytest.mark.long
 _PRODUCTS = 40
 #: Where the pages say the server is.
 _ADDRESS = "http://127.0.0.1:8000"
-#: Languages of blocks that hold no command.
-_NO_COMMANDS = {"text", "json", "csv", "python"}
+#: Languages of blocks that hold no command; scripts of pages run in a browser, as in test_widget.py.
+_NO_COMMANDS = {"text", "json", "csv", "python", "js", "ts"}
 #: Blocks of commands that cannot run here, by page: how many, and why. The page says it in its own words.
 NOT_RUN = {
     "README": (

@@ -63,7 +63,7 @@ class Refinements:
 
     @property
     def count(self) -> int:
-        """Number of filters that are set; examples are listed beside them."""
+        """Number of filters that are set; examples are listed apart."""
         prices = bool(self.min_price or self.max_price)
         return prices + sum(map(bool, (self.category, self.colour, self.brand, self.min_probability)))
 

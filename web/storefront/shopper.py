@@ -26,7 +26,7 @@ from web.storefront.scripts import MODULES, script_texts
 
 blueprint = Blueprint("shopper", __name__)
 
-#: Picture size beside a result.
+#: Size of the picture of the searched product.
 LARGE_PX = SIZES[3]
 _WINDOW_SIZE = 12
 #: Interval after which the start page shows other products.

@@ -22,7 +22,7 @@ async function share(button) {
   } catch { /* sharing was cancelled */ }
 }
 
-// Says "Copied" beside the button for a moment.
+// Says "Copied" next to the button for a moment.
 function flash(button) {
   button.dataset.done = translate("copied");
   announce(translate("copied"));
