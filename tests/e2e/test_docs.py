@@ -35,6 +35,7 @@ _ADDRESS = "http://127.0.0.1:8000"
 _NO_COMMANDS = {"text", "json", "csv", "python", "js", "ts"}
 #: Blocks of commands that cannot run here, by page: how many, and why. The page says it in its own words.
 NOT_RUN = {
+    "client": (2, "they install the clients: test_client_package.py and test_typescript_client.py do that"),
     "README": (
         2,
         "they install, start and test all of this: CI runs `make test`, test_up.py what `make run` runs",

@@ -37,7 +37,7 @@ def test_a_search_below_a_path(tmp_path: Path, chromium: Browser, photo: Path) -
         assert pictures.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
         window.page.reload()
         window.wait_state("done")
-        window.page.locator(".hit-link").first.click()
+        window.page.locator("a.hit-link").first.click()
         window.page.wait_for_selector(".sheet")
         assert window.page.url.startswith(f"{site}/p/")
 
