@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from shared.errors import InvalidInput
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+#: Other characters, such as commas, would list several sites, or end a directive of a security policy.
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\.?")
 
 
 def parse_origin(text: str) -> str:
@@ -18,13 +22,16 @@ def parse_origin(text: str) -> str:
     try:
         parts = urlsplit(text.strip())
         name, port = parts.hostname or "", parts.port
-        host = name if ":" in name else name.encode("idna").decode("ascii")
+        is_ipv6 = "[" in parts.netloc
+        host = ipaddress.IPv6Address(name).compressed if is_ipv6 else name.encode("idna").decode("ascii")
     except (ValueError, UnicodeError) as error:
         raise _invalid(text) from error
     is_origin = parts.scheme in _DEFAULT_PORTS and host and parts.path in ("", "/")
-    if not is_origin or parts.query or parts.fragment or "@" in parts.netloc or set(host) & set("* _%"):
+    has_others = parts.query or parts.fragment or set(parts.netloc) & set("@%")
+    is_origin = is_origin and not has_others and text.strip().isprintable()
+    if not is_origin or port == 0 or not (is_ipv6 or _HOST.fullmatch(host.lower())):
         raise _invalid(text)
-    host = f"[{host}]" if ":" in host else host.lower()
+    host = f"[{host}]" if is_ipv6 else host.lower()
     suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{host}{suffix}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from shared.contracts.base import CatalogueName, Contract
 
@@ -38,6 +38,18 @@ class KeyIn(Contract):
         allow_inf_nan=False,
         description="Seconds until it expires; null: never",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _fits_on_a_line(cls, name: str) -> str:
+        # A terminal that lists keys would run control characters, and show other lines than there are.
+        if (
+            not name.replace("\N{ZERO WIDTH NON-JOINER}", "")
+            .replace("\N{ZERO WIDTH JOINER}", "")
+            .isprintable()
+        ):
+            raise ValueError("control characters and line breaks are not allowed")
+        return name
 
 
 class KeyRotation(Contract):

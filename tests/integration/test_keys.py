@@ -87,7 +87,20 @@ def test_a_key_is_shown_once_and_stored_as_a_digest(shop: Shop) -> None:
                 "https://u@shop.example",
                 "http://[",
                 "https://a b",
+                "https://a.example,b.example",
+                "https://a.example;script-src",
+                "https://a'b",
+                "https://a\\b",
+                "https://sh\nop.example",
+                "http://[v1.x]",
+                "http://[::1%25lo]",
+                "https://-",
+                "https://shop.example:0",
             )
+        ],
+        *[
+            ({"catalogues": ["demo"], "name": name}, 422, "name")
+            for name in ("a\nb", "a\x1b[2Jb", "a\u202eb", "a\u2028b")
         ],
     ],
 )
