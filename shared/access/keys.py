@@ -108,7 +108,7 @@ class KeyRepository:
                 raise Conflict(f"The key {prefix} is {_state(old)}. Create a new one instead.")
             _require_room(session)
             now = now_s()
-            lifetime_s = None if old.expires_at is None else old.expires_at - old.created_at
+            lifetime_s = _meant_lifetime_s(session, old)
             row, key = _add(
                 session,
                 name=old.name,
@@ -190,6 +190,27 @@ def _find(session: Session, prefix: str) -> ApiKey:
     if row is None:
         raise NotFound(f"There is no key {prefix!r}. GET /v1/keys lists the ids of all keys.")
     return row
+
+
+def _meant_lifetime_s(session: Session, old: ApiKey) -> float | None:
+    """Return how long a key was meant to live; None: for ever.
+
+    An earlier rotation has shortened its life to the grace. The newest key with the same name and rights was
+    made by that rotation, so it has the lifetime that was meant.
+    """
+    if old.expires_at is None:
+        return None
+    newer = session.scalars(
+        select(ApiKey)
+        .where(ApiKey.name == old.name, ApiKey.role == old.role, ApiKey.created_at > old.created_at)
+        .order_by(ApiKey.created_at.desc())
+    )
+    meant = next((row for row in newer if _rights(row) == _rights(old)), old)
+    return None if meant.expires_at is None else meant.expires_at - meant.created_at
+
+
+def _rights(row: ApiKey) -> tuple[object, ...]:
+    return row.catalogues, row.origins, row.per_minute
 
 
 def _state(row: ApiKey) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +178,23 @@ def test_a_key_in_an_address_is_not_logged(shop: Shop, key: str, capsys: pytest.
     assert PICTURE in written
     assert key[12:20] not in written
     assert "key=" not in written
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"data": b"x" * 2_000_000, "content_type": "application/json"}, 413),
+        ({"data": b"{}", "content_type": "application/json", "headers": {"Transfer-Encoding": "x"}}, 411),
+    ],
+)
+def test_a_refusal_before_the_body_is_read_can_be_read_by_the_page(
+    tmp_path: Path, sent: dict[str, Any], status: int
+) -> None:
+    shop = open_shop(tmp_path, web={"api_key": OWNER_KEY, "max_body_bytes": 1_000_000})
+    made = make_key(shop)
+    headers = {**bearer(made), **IN_PAGE, **sent.pop("headers", {})}
+    answer = shop.client.post("/v1/searches", headers=headers, **sent)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    foreign = shop.client.post("/v1/searches", headers={**headers, "Origin": FOREIGN}, **sent)
+    assert "Access-Control-Allow-Origin" not in foreign.headers

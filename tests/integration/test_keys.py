@@ -197,6 +197,26 @@ def test_a_rotated_key_overlaps_with_the_old_one(shop: Shop) -> None:
     assert (again.status_code, "is expired" in again.json["error"]["message"]) == (409, True)
 
 
+@pytest.mark.parametrize("lifetime_s", [None, 30 * 86_400.0])
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_a_key_that_is_rotated_twice_has_successors_that_live_as_long_as_it_was_meant_to(
+    fresh: Shop, lifetime_s: float | None, is_revoked: bool
+) -> None:
+    old = create(fresh, catalogues=["demo"], name="widget", expires_in_s=lifetime_s).json
+    create(fresh, catalogues=["demo"], name="another", expires_in_s=5)
+    create(fresh, role="catalogue", name="widget", expires_in_s=5)
+    first = fresh.parts.keys.rotate(old["id"], 3600)
+    if is_revoked:
+        fresh.parts.keys.revoke(first.id)
+    second = fresh.parts.keys.rotate(old["id"], 3600)
+    for new in (first, second):
+        if lifetime_s is None:
+            assert new.expires_at is None, "it would stop within the grace of the old one"
+        else:
+            assert new.expires_at is not None
+            assert (new.expires_at - new.created_at).total_seconds() == pytest.approx(lifetime_s, abs=1)
+
+
 def test_a_change_acts_in_every_process_within_the_cache_time(shop: Shop) -> None:
     """Two rings on one database are two processes; the test sets the clock."""
     now = [0.0]

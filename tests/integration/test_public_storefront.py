@@ -324,3 +324,20 @@ def test_a_start_that_would_leave_the_owners_side_open_is_refused(web: dict[str,
     with pytest.raises(ValidationError, match=says):
         Settings(web=web)
     assert Settings(web={"public": "demo", "api_key": OWNER_KEY}).web.public_catalogues == {"demo"}
+
+
+def test_no_browser_keeps_a_photo_that_was_deleted_or_hidden(shop: Shop) -> None:
+    client, other = shop.client, shop.client
+    task = search(shop, client)
+    path = f"/v1/searches/{task}/image"
+    client.post(f"/s/{task}/sharing", data={"shared": "yes"})
+    seen = other.get(path)
+    assert seen.headers["Cache-Control"] == "private, no-cache", "the browser asks before it shows it again"
+    known = {"If-None-Match": seen.headers["ETag"]}
+    again = other.get(path, headers=known)
+    assert (again.status_code, again.data) == (304, b""), "the bytes are sent once"
+    client.post(f"/s/{task}/sharing", data={"shared": "no"})
+    assert other.get(path, headers=known).status_code == 404
+    assert client.get(path, headers=known).status_code == 304
+    client.delete(f"/v1/searches/{task}")
+    assert client.get(path, headers=known).status_code == 410

@@ -195,3 +195,16 @@ def test_the_page_creates_rotates_and_revokes_keys_and_ends_sessions(shop: Shop)
     assert owner.post(f"/manage/keys/{key.id}/frame", headers=PAGE).status_code == 404
     assert owner.post("/manage/sessions/all", headers=PAGE).status_code == 303
     assert other.get("/v1/catalogues").status_code == 401
+
+
+def test_signing_in_again_ends_the_session_before(shop: Shop) -> None:
+    client = enter(shop)
+    before = token_of(client)
+    assert client.post("/sign-in", data={"key": OWNER_KEY}, headers=PAGE).status_code == 303
+    assert token_of(client) != before
+    other = shop.client
+    other.set_cookie(sessions.COOKIE, before)
+    assert other.get("/v1/catalogues").status_code == 401, "no page can end it any more"
+    assert client.get("/v1/catalogues").status_code == 200
+    assert client.post("/sign-in", data={"key": "wrong"}, headers=PAGE).status_code == 403
+    assert client.get("/v1/catalogues").status_code == 200, "a typing error ends nothing"

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
+from werkzeug.wrappers import Response as AnyResponse
 
 from shared.broker.result_channel import Notification
 from shared.broker.task_names import TaskName
@@ -217,15 +218,17 @@ def delete_own_search(search_id: str) -> None:
 
 @blueprint.get("/v1/searches/<search_id>/image")
 @operation("Get the photo of a search", "Searches", {200: "image/jpeg"}, errors=(404, 410))
-def get_search_photo(search_id: str) -> Response:
+def get_search_photo(search_id: str) -> AnyResponse:
     if not may_read_photo(current_principal(), search_id):
         raise unknown_search(search_id)
     data = load_query_photo(search_id)
     if data is None:
         raise NotFound("That search was by product and has no photo.")
     answer = Response(data, mimetype="image/jpeg")
-    answer.headers["Cache-Control"] = "private, max-age=3600"
-    return answer
+    # Browsers ask each time, so that none shows a photo that was deleted, or is hidden again.
+    answer.headers["Cache-Control"] = "private, no-cache"
+    answer.add_etag()
+    return answer.make_conditional(request)
 
 
 def load_query_photo(search_id: str) -> bytes | None:

@@ -115,8 +115,6 @@ def protect(app: Flask, settings: Settings, page_hooks: Sequence[PageHook] = ())
         is_foreign = _changes_something() and _is_from_foreign_page()
         if is_foreign and (credential is None or parse_prefix(credential.text) is None):
             raise Refused(_FOREIGN_PAGE)
-        if request.method in _UNSAFE:
-            _check_length(settings)
         if access.role is not None:
             g.principal = authenticate(access, credential, settings)
             if is_foreign and not g.principal.is_publishable:
@@ -127,6 +125,9 @@ def protect(app: Flask, settings: Settings, page_hooks: Sequence[PageHook] = ())
             if request.endpoint is not None:
                 require_role(access, g.principal)
             check_scope(g.principal)
+        if request.method in _UNSAFE:
+            # Nothing has read the body yet. A page of the key's origin may read this refusal too.
+            _check_length(settings)
         if hasattr(app.view_functions.get(request.endpoint or ""), _CREATES_WORK):
             _require_broker()
         return None

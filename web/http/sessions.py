@@ -86,11 +86,16 @@ def start(response: Response, credential: str) -> None:
 
 def end(response: Response) -> None:
     """End the session of the request, and delete its cookie."""
+    end_row()
+    response.delete_cookie(COOKIE, httponly=True, samesite="Strict")
+
+
+def end_row() -> None:
+    """End the session of the request on the server."""
     token = request.cookies.get(COOKIE)
     if token:
         services().sessions.end_token(token)
         services().session_ring.forget()
-    response.delete_cookie(COOKIE, httponly=True, samesite="Strict")
 
 
 def _key(settings: Settings) -> bytes:

@@ -47,6 +47,7 @@ def sign_in_with_key() -> AnyResponse:
             return page
         return _render_form(next_path, HTTPStatus.FORBIDDEN, problem)
     answer = cast(Response, redirect(script_root() + next_path, 303))
+    sessions.end_row()  # the browser forgets its cookie, so no page could end it later
     sessions.start(answer, credential)
     # The fingerprint of the bootstrap key is for comparisons alone.
     note_action("api-key" if credential.startswith("api-key:") else credential, "sign_in.succeeded")

@@ -90,7 +90,8 @@ class Answer:
         calibrated: hits have probabilities.
         current: anchor of the mark whose object the page shows; empty if the page shows all or a drawn frame.
         facts: of the products on the page.
-        min_price, max_price: of the refinements, in the reader's currency.
+        min_price, max_price: of the refinements, in ``price_currency``, the reader's.
+        own_currency: the currency of the prices from which they were converted, empty without prices.
         is_further: the page continues one group of another.
     """
 
@@ -109,6 +110,8 @@ class Answer:
     refinements: Refinements
     min_price: str
     max_price: str
+    price_currency: str
+    own_currency: str
     examples: Sequence[Example]
     calibrated: bool
     box: Box | None
@@ -170,6 +173,8 @@ def build_answer(status: TaskStatus, view: View) -> Answer | None:
         refinements=refinements,
         min_price=convert_text(refinements.min_price, own, shown_currency(own)),
         max_price=convert_text(refinements.max_price, own, shown_currency(own)),
+        price_currency=shown_currency(own),
+        own_currency=own,
         examples=_load_examples(result.catalogue, refinements),
         calibrated=result.calibration is not None,
         box=box,

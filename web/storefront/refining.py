@@ -21,6 +21,7 @@ from web.storefront.groups import PAGE_CARDS, TOP_K
 #: Sort orders of a result; the first is the default.
 SORTS = ("nearest", "cheapest", "dearest")  # prose: ignore (in shared links)
 _PRICE = re.compile(r"^\d{1,12}(?:\.\d{1,4})?$")
+_SEARCH_ID = re.compile(r"[0-9a-f-]{36}")
 _BRAND = ("attributes", "brand")
 _FORM_FIELDS = (
     "query_id",
@@ -153,6 +154,12 @@ def _read_prices(fields: Mapping[str, Any]) -> tuple[str, str]:
     if all(prices) and Decimal(prices[0]) > Decimal(prices[1]):
         prices.reverse()
     typed, own = (str(fields.get(name, "")) for name in ("price_typed", "price_own"))
+    if typed and own and typed != own and any(prices) and convert_amount(Decimal(1), typed, own) is None:
+        raise InvalidInput(
+            f"There is no rate from {typed[:8]} to {own[:8]} any more. Load the result again, and enter the "
+            "price in the currency that it shows.",
+            "price_typed",
+        )
     lowest, highest = (convert_text(price, typed, own) for price in prices)
     return lowest, highest
 
@@ -200,6 +207,13 @@ class View:
     sort: str = SORTS[0]
     shown: int = PAGE_CARDS
     with_rest: bool = False
+
+
+def kept_arguments() -> dict[str, str]:
+    """Return the fields of a form that go into the address of its result; other values are left out."""
+    kept = {name: request.form.get(name, "") for name in ("of", "sort")}
+    is_valid = {"of": bool(_SEARCH_ID.fullmatch(kept["of"])), "sort": kept["sort"] in SORTS}
+    return {name: value for name, value in kept.items() if is_valid[name]}
 
 
 def read_view() -> View:

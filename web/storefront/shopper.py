@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -21,7 +21,7 @@ from web.services import services
 from web.storefront.answers import DEMO, build_answer, load_photo
 from web.storefront.groups import TOP_K
 from web.storefront.own_search import own_photo
-from web.storefront.refining import LIKELY, SORTS, read_search_form, read_view
+from web.storefront.refining import LIKELY, SORTS, kept_arguments, read_search_form, read_view
 from web.storefront.scripts import MODULES, script_texts
 
 blueprint = Blueprint("shopper", __name__)
@@ -56,8 +56,7 @@ def create_search() -> AnyResponse:
     """
     by_form = request.mimetype == "application/x-www-form-urlencoded"
     accepted = accept_search(read_search_form() if by_form else None, by_link=by_form)
-    kept: dict[str, Any] = {name: request.form[name] for name in ("of", "sort") if request.form.get(name)}
-    address = url_for("pages.shopper.show_search", search_id=accepted.id, **kept)
+    address = url_for("pages.shopper.show_search", search_id=accepted.id, **cast(Any, kept_arguments()))
     if request.accept_mimetypes.best == "application/json":
         return jsonify({"id": accepted.id, "url": address})
     return redirect(address, 303)
