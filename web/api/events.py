@@ -18,6 +18,7 @@ from shared.contracts import ENDED_STATES
 from shared.errors import Unavailable, VitrineError
 from web.api.openapi import operation
 from web.http.path_prefix import prefix_addresses, script_root
+from web.http.principals import access_check
 from web.i18n.money import current_rates
 from web.services import Services, services
 
@@ -69,7 +70,8 @@ def _stream(read_state: Callable[[], dict[str, Any]]) -> Response:
     if not _acquire_slot(parts):
         raise Unavailable("Too many event streams are open. Poll instead, or try again later.")
     serving: Callable[[], bool] = current_app.extensions.get(SERVING, lambda: True)
-    answer = Response(_events(first, read_state, serving, script_root()), mimetype=_EVENTS)
+    stream = _events(first, read_state, serving, access_check(), script_root())
+    answer = Response(stream, mimetype=_EVENTS)
     # Not in the generator, because a generator that was never started runs no `finally`.
     answer.call_on_close(lambda: _release_slot(parts))
     answer.headers["X-Accel-Buffering"] = "no"
@@ -95,6 +97,7 @@ def _events(
     state: dict[str, Any],
     read_state: Callable[[], dict[str, Any]],
     serving: Callable[[], bool],
+    has_access: Callable[[], bool],
     root: str,
 ) -> Iterator[str]:
     number, sent_at, previous = 0, time.monotonic(), None
@@ -111,6 +114,8 @@ def _events(
             yield ": keep-alive\n\n"
         time.sleep(_POLL_INTERVAL_S)
         try:
+            if not has_access():
+                return  # the key or the session has ended
             state = read_state()
         except Unavailable:
             continue  # until the database is back or the client disconnects

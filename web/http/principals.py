@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn, cast
 
 from flask import g, request
@@ -34,6 +35,23 @@ class Credential(NamedTuple):
 def current_principal() -> Principal:
     """Return the sender of the current request, which its endpoint requires."""
     return cast(Principal, g.principal)
+
+
+def access_check() -> Callable[[], bool]:
+    """Return a check whether the key and the session of the current request are still live.
+
+    An answer that lasts for minutes calls it, also outside of the request. It may raise DatabaseUnavailable.
+    """
+    principal, token = current_principal(), request.cookies.get(sessions.COOKIE, "")
+    keys, session_ring = services().key_ring, services().session_ring
+
+    def is_live() -> bool:
+        if principal.session is not None and session_ring.find(token) is None:
+            return False
+        key = None if principal.key is None else keys.get(principal.key.prefix)
+        return principal.key is None or not (key is None or key.is_revoked or key.is_expired)
+
+    return is_live
 
 
 def read_credential(access: Access) -> Credential | None:
