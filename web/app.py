@@ -72,6 +72,7 @@ from web.i18n import register_languages, remember_language
 from web.i18n.money import register_prices, remember_currency
 from web.manage import sign_in
 from web.services import EXTENSION, Services
+from web.storefront.brand import register_brand
 from web.storefront.installed import STATIC, hash_folder
 
 #: Request threads reserved from `Prefer: wait` and from waiting for a decoder.
@@ -107,6 +108,7 @@ def create_app(settings: Settings, *, publisher: TaskPublisher | None = None) ->
     protect(app, settings, (remember_currency, remember_language, compress))
     register_errors(app, sign_in.render_refused_page)
     register_languages(app)
+    register_brand(app, settings.brand)
     register_prices(app, RatesBook(settings.rates_path))
     owners = (
         catalogues,

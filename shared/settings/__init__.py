@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from shared.errors import Misconfigured
+from shared.settings.brand import BrandSettings
 from shared.settings.groups import (
     MIN_EXPOSED_KEY_CHARACTERS,
     CalibrationSettings,
@@ -51,6 +52,7 @@ from shared.settings.variables import (
 
 __all__ = [
     "PREFIX",
+    "BrandSettings",
     "CalibrationSettings",
     "DatabaseSettings",
     "FeedbackSettings",
@@ -105,6 +107,7 @@ class Settings(BaseSettings):
     calibration: CalibrationSettings = CalibrationSettings()
     sweep: SweepSettings = SweepSettings()
     web: WebSettings = WebSettings()
+    brand: BrandSettings = BrandSettings()
     money: MoneySettings = MoneySettings()
     webhooks: WebhookSettings = WebhookSettings()
     feedback: FeedbackSettings = FeedbackSettings()

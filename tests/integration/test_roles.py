@@ -42,7 +42,7 @@ OWN = re.compile(
 )
 OPEN = re.compile(
     r" /(healthz|readyz|docs|openapi.json|offline|sw.js|manifest.webmanifest|sign-(in|out)"
-    r"|static/.*|widget/.*)$"
+    r"|static/.*|widget/.*|brand/.*)$"
 )
 
 

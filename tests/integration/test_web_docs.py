@@ -26,6 +26,8 @@ FOR_PEOPLE = {
     "/manifest.webmanifest",
     "/sw.js",
     "/offline",
+    "/brand/<version>/logo",
+    "/brand/<version>/brand.css",
     "/docs",
     "/openapi.json",
     "/widget/<version>/vitrine.js",

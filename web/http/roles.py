@@ -47,6 +47,8 @@ ACCESS: Final[dict[str, Access]] = {
     "pages.installed.get_manifest": OPEN,
     "pages.installed.get_service_worker": OPEN,
     "pages.installed.show_offline": OPEN,
+    "pages.brand.get_logo": OPEN,
+    "pages.brand.get_stylesheet": OPEN,
     "pages.widget.get_script": OPEN,
     "pages.widget.get_pinned_script": OPEN,
     "pages.widget.get_texts": OPEN,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from web.storefront import installed, own_search, products, shopper, widget
+from web.storefront import brand, installed, own_search, products, shopper, widget
 
 blueprint = Blueprint("pages", __name__)
-for _part in (shopper, own_search, products, installed, widget):
+for _part in (shopper, own_search, products, brand, installed, widget):
     blueprint.register_blueprint(_part.blueprint)

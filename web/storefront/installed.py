@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 from web.http.path_prefix import script_root
 from web.http.security import PAGE_POLICY
 from web.i18n import reader
+from web.storefront.brand import current_brand
 
 blueprint = Blueprint("installed", __name__)
 
@@ -42,8 +43,8 @@ def get_manifest() -> Response:
     answer = jsonify(
         {
             "id": f"{root}/",
-            "name": "Vitrine",
-            "short_name": "Vitrine",
+            "name": current_brand().name,
+            "short_name": current_brand().name,
             "description": _("Find products by photo."),
             "lang": who.tag,
             "dir": who.locale.text_direction,
@@ -79,9 +80,11 @@ def get_service_worker() -> Response:
     """Serve the service worker, which caches no results and no products."""
     scripts = sorted(f"shop/{path.name}" for path in STATIC.glob("shop/*.js"))
     cached = [url_for("static", filename=name) for name in (*_SHELL, *scripts)]
-    text = render_template(
-        "sw.js", version=hash_folder(STATIC), shell=cached, offline=url_for(".show_offline")
-    )
+    brand = current_brand()
+    cached += [address for address in (brand.stylesheet_url, brand.logo_url) if address]
+    # The cached offline page has the brand too, so another brand needs another cache.
+    version = f"{hash_folder(STATIC)}-{brand.version}"
+    text = render_template("sw.js", version=version, shell=cached, offline=url_for(".show_offline"))
     answer = Response(text, mimetype="text/javascript")
     # A service worker has the policy of its own response, and it must be able to fetch.
     answer.headers["Content-Security-Policy"] = PAGE_POLICY

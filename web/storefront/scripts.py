@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 
 from web.i18n import DEFAULT, reader
 from web.i18n.error_texts import error_texts
+from web.storefront.brand import current_brand
 
 #: Modules of both entry scripts; pages preload them together instead of one after the other.
 _SHARED = (
@@ -54,7 +55,8 @@ def script_texts() -> dict[str, Any]:
         "many": _("Many people are searching"),
         "expired": _("This search has expired"),
         "missing": _("Not found"),
-        "start_title": _("Vitrine: find it by photo"),
+        "start_title": _("%(name)s: find it by photo", name=current_brand().name),
+        "brand": current_brand().name,
         "result_title": _("Search results"),
         "copied": _("Copied"),
         "share": _("Share"),

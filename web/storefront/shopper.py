@@ -39,7 +39,10 @@ def show_start() -> str:
     catalogues = _list_catalogues()
     selected = request.args.get("catalogue", "")
     if selected not in catalogues:
-        selected = DEMO if DEMO in catalogues else next(iter(catalogues), "")
+        preferred = services().settings.brand.catalogue
+        selected = next(
+            (name for name in (preferred, DEMO) if name in catalogues), next(iter(catalogues), "")
+        )
     turn = int(time.time() // _ROTATION_S)
     products = (
         services().window.sample_products(selected, reader().titles, _WINDOW_SIZE, turn) if selected else []

@@ -73,7 +73,7 @@ async function follow(address, mine, push = true) {
   if (push && url.href !== location.href) history.pushState({}, "", url);
   show("done");
   place(html);
-  document.title = `${translate("result_title")} · Vitrine`;
+  document.title = `${translate("result_title")} · ${translate("brand")}`;
 }
 
 // Opens an earlier search. If it has expired, it is repeated with `photos`.
