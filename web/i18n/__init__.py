@@ -157,12 +157,14 @@ def format_duration(seconds: float) -> str:
     return f"{part(whole // 86_400, 'day')} {part(whole % 86_400 // 3600, 'hour')}"
 
 
-def format_time(moment: datetime | float) -> str:
-    """Filter: format a time (Unix seconds or an aware datetime) for the reader's locale, in UTC.
+def format_time(moment: datetime | float | str) -> str:
+    """Filter: format a time (Unix seconds, ISO text or an aware datetime) for the reader's locale, in UTC.
 
     The server does not know the reader's time zone; a script converts ``<time datetime>`` elements.
     """
-    if not isinstance(moment, datetime):
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    elif not isinstance(moment, datetime):
         moment = datetime.fromtimestamp(moment, UTC)
     return f"{format_datetime(moment.astimezone(UTC), 'medium', locale=reader().locale)} UTC"
 
