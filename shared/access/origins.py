@@ -10,7 +10,8 @@ from shared.errors import InvalidInput
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Other characters, such as commas, would list several sites, or end a directive of a security policy.
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\.?")
+#: Each character has one way to match, so that no name takes more than linear time.
+_HOST = re.compile(r"[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*\.?")
 
 
 def parse_origin(text: str) -> str:

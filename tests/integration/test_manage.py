@@ -188,8 +188,8 @@ def test_every_page_of_the_owner_needs_the_key(tmp_path: Path) -> None:
     rules = [r for r in locked.app.url_map.iter_rules() if r.rule.startswith(("/manage", "/operations"))]
     assert len(rules) > 10
     for rule in rules:
-        path = re.sub(r"<int:[^>]+>", "1", rule.rule)
-        path = re.sub(r"<[^>]+>", "demo", path)
+        path = re.sub(r"<int:[^<>]+>", "1", rule.rule)
+        path = re.sub(r"<[^<>]+>", "demo", path)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             answer = locked.client.open(path, method=method, headers=PAGE)
             assert answer.status_code == 401, (method, path)

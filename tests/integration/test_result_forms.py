@@ -44,8 +44,8 @@ def last_filter(shop: Shop) -> str:
 @pytest.mark.parametrize(
     "currencies",
     [
-        {"price_typed": "XXX", "price_own": "EUR"},
-        {"price_typed": "USD", "price_own": "XXX"},
+        {"price_typed": "QQQ", "price_own": "EUR"},
+        {"price_typed": "USD", "price_own": "QQQ"},
         {"price_typed": "$" * 3000, "price_own": "EUR"},
     ],
 )

@@ -27,7 +27,7 @@ def calls(shop: Shop) -> list[tuple[str, str]]:
     """Every (method, path) of the application, with a name that does not exist in each place."""
     found = []
     for rule in shop.app.url_map.iter_rules():
-        path = re.sub(r"<[^>]+>", "missing", re.sub(r"<int:[^>]+>", "9", rule.rule))
+        path = re.sub(r"<[^<>]+>", "missing", re.sub(r"<int:[^<>]+>", "9", rule.rule))
         found += [(method, path) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
     assert len(found) > 20
     return found

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from shared.access import origins
 from tests.pattern_inputs import PACKAGES, ROOT, Used, growth, patterns
 from web.http.bodies import parse_json
 
@@ -54,3 +55,10 @@ def test_a_body_of_the_largest_size_is_read_in_linear_time(text: str) -> None:
     """Quadratic, each would take hours: this test would not end within the suite's limit."""
     with pytest.raises(Exception, match=r"JSON|twice"):
         parse_json(text)
+
+
+@pytest.mark.parametrize("name", ["a" * 60_000 + "!", "a-" * 30_000, "a." * 30_000 + "!", "-" * 60_000])
+def test_names_of_origins_are_read_in_linear_time(name: str) -> None:
+    """Quadratic, each would take minutes; longer than any host, as ``idna`` refuses those before."""
+    assert origins._HOST.fullmatch(name) is None
+    assert origins._HOST.fullmatch("www.xn--bcher-kva.example")
