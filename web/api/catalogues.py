@@ -113,7 +113,6 @@ def list_visible_catalogues() -> list[CatalogueOut]:
     "Catalogues",
     {200: CatalogueOut},
     bodies={"application/json": CatalogueIn},
-    errors=(400, 422),
 )
 def create_catalogue(catalogue: str) -> Response:
     body = parse_model(CatalogueIn, read_optional_json())
@@ -122,7 +121,7 @@ def create_catalogue(catalogue: str) -> Response:
 
 
 @blueprint.get("/v1/catalogues/<catalogue>")
-@operation("Get a catalogue", "Catalogues", {200: CatalogueOut}, errors=(404,))
+@operation("Get a catalogue", "Catalogues", {200: CatalogueOut})
 def get_catalogue(catalogue: str) -> Response:
     return jsonify(services().catalogue.get(catalogue).model_dump(mode="json"))
 
@@ -132,14 +131,14 @@ def get_catalogue(catalogue: str) -> Response:
     "Delete a catalogue with all its data; its name is free immediately",
     "Catalogues",
     {202: JobOut},
-    errors=(404, 409),
+    errors=(409,),
 )
 def delete_catalogue(catalogue: str) -> Response:
     return answer_with_job(services().jobs.create_drop(check_name("catalogue", catalogue)))
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/products/<product:product_id>")
-@operation("Get a product with its pictures", "Products", {200: ProductOut}, errors=(404,))
+@operation("Get a product with its pictures", "Products", {200: ProductOut})
 def get_product(catalogue: str, product_id: str) -> Response:
     return jsonify(services().catalogue.product(catalogue, product_id).model_dump(mode="json"))
 
@@ -150,7 +149,6 @@ def get_product(catalogue: str, product_id: str) -> Response:
     "Products",
     {202: JobOut},
     bodies={"multipart/form-data": ProductUpload, "application/json": ProductIn},
-    errors=(400, 404, 411, 413, 415, 422),
 )
 def put_product(catalogue: str, product_id: str) -> Response:
     check_name("product_id", product_id)
@@ -176,7 +174,6 @@ def put_product(catalogue: str, product_id: str) -> Response:
     "Products",
     {202: JobOut},
     bodies={"application/json": ProductIn},
-    errors=(400, 404, 413, 415, 422),
 )
 def patch_product(catalogue: str, product_id: str) -> Response:
     check_name("product_id", product_id)
@@ -217,7 +214,7 @@ def _read_pictures() -> list[bytes]:
 
 
 @blueprint.delete("/v1/catalogues/<catalogue>/products/<product:product_id>")
-@operation("Delete a product", "Products", {202: JobOut}, errors=(404,))
+@operation("Delete a product", "Products", {202: JobOut})
 def delete_product(catalogue: str, product_id: str) -> Response:
     return answer_with_job(caller_jobs().create_delete(catalogue, [product_id]))
 
@@ -228,7 +225,6 @@ def delete_product(catalogue: str, product_id: str) -> Response:
     "Catalogues",
     {202: JobOut},
     bodies={"application/json": ReconcileRequest},
-    errors=(400, 404, 422, 503),
 )
 def reconcile_catalogue(catalogue: str) -> Response:
     name = check_name("catalogue", catalogue)
@@ -243,7 +239,7 @@ def reconcile_catalogue(catalogue: str) -> Response:
     {202: JobOut},
     bodies={**{media: media for media in UPLOADS}, "application/json": ImportRequest},
     parameters=(*_OPTIONS, REPEATABLE),
-    errors=(400, 403, 409, 411, 413, 415, 422, 503),
+    errors=(409,),
 )
 def start_import(catalogue: str) -> Response:
     name = check_name("catalogue", catalogue)

@@ -31,7 +31,6 @@ _COLUMNS = ("group", "kind", "keep", "product_id", "title", "similarity", "image
     "Duplicates",
     {202: JobOut},
     bodies={"application/json": DuplicatesRequest},
-    errors=(400, 404, 422, 503),
 )
 def find_duplicates(catalogue: str) -> Response:
     name = check_name("catalogue", catalogue)
@@ -50,7 +49,7 @@ def find_duplicates(catalogue: str) -> Response:
         Parameter("limit", f"Groups: 1 to {MAX_PAGE}; default 50", type="integer"),
         Parameter("locale", "Locale of titles; default en"),
     ),
-    errors=(404, 410, 422),
+    errors=(410,),
 )
 def list_duplicates(catalogue: str) -> Response:
     page = services().duplicates.groups(
@@ -69,7 +68,6 @@ def list_duplicates(catalogue: str) -> Response:
     "Duplicates",
     {200: "text/csv"},
     parameters=(_KIND,),
-    errors=(404, 422),
 )
 def export_duplicates(catalogue: str) -> Response:
     name, kind, duplicates = check_name("catalogue", catalogue), read_kind(), services().duplicates

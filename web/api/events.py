@@ -39,7 +39,6 @@ _TIME_FIELDS = ("rate_per_s", "eta_s", "eta_low_s", "eta_high_s")
     "Stream a job's progress as Server-Sent Events: `state` if the state changed, else `progress`",
     "Jobs",
     {200: _EVENTS},
-    errors=(404, 503),
 )
 def stream_job_events(job_id: str) -> Response:
     jobs = services().jobs
@@ -51,7 +50,7 @@ def stream_job_events(job_id: str) -> Response:
     "Stream a search's state as Server-Sent Events until it ends",
     "Searches",
     {200: _EVENTS},
-    errors=(404, 410, 503),
+    errors=(410,),
 )
 def stream_search_events(task_id: str) -> Response:
     searches, rates = services().searches, current_rates()

@@ -30,7 +30,7 @@ _COLUMNS = ("id", "query_id", "object", "product_id", "kind", "rank", "score", "
     "Feedback",
     {201: FeedbackOut, 200: FeedbackOut},
     bodies={"application/json": FeedbackIn},
-    errors=(400, 403, 404, 409, 410, 422),
+    errors=(404, 409, 410),
 )
 def add_feedback() -> tuple[Response, int]:
     parts = services()
@@ -63,7 +63,6 @@ def _copy_photo(key: str | None) -> str | None:
         Parameter("after", "The id of the last entry of the previous page"),
         Parameter("limit", f"1 to {MAX_PAGE}; default {MAX_PAGE}", type="integer"),
     ),
-    errors=(404, 422),
 )
 def list_feedback(catalogue: str) -> Response:
     after = read_number("after", 0, MAX_ROW_ID, 0)
@@ -77,7 +76,6 @@ def list_feedback(catalogue: str) -> Response:
     "Export all feedback as CSV; no cell runs as a formula",
     "Feedback",
     {200: "text/csv"},
-    errors=(404,),
 )
 def export_feedback(catalogue: str) -> Response:
     name, feedback = check_name("catalogue", catalogue), services().feedback
@@ -88,7 +86,7 @@ def export_feedback(catalogue: str) -> Response:
 
 
 @blueprint.get("/v1/feedback/<int:feedback_id>/photo")
-@operation("Get the photo of a feedback entry", "Feedback", {200: "image/jpeg"}, errors=(404,))
+@operation("Get the photo of a feedback entry", "Feedback", {200: "image/jpeg"})
 def get_feedback_photo(feedback_id: int) -> Response:
     if feedback_id > MAX_ROW_ID:
         raise NotFound("There is no such feedback.")

@@ -29,7 +29,6 @@ _YEAR_S = 31_536_000
         Parameter("size", f"Longest side in pixels: {', '.join(map(str, SIZES))}", type="integer"),
         Parameter("key", "A `search` key, for pages that show the picture: an `<img>` sends no header"),
     ),
-    errors=(401, 403, 404, 422),
 )
 def get_image(image_id: str) -> AnyResponse:
     size = request.args.get("size", str(_DEFAULT_SIZE_PX))

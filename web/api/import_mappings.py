@@ -21,7 +21,7 @@ class MappingBody(Contract):
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/mapping")
-@operation("Get the kept mapping of import columns", "Imports", {200: MappingBody}, errors=(404,))
+@operation("Get the kept mapping of import columns", "Imports", {200: MappingBody})
 def get_mapping(catalogue: str) -> Response:
     return jsonify({"mapping": services().catalogue.import_mapping(catalogue)})
 
@@ -32,7 +32,6 @@ def get_mapping(catalogue: str) -> Response:
     "Imports",
     {200: MappingBody},
     bodies={"application/json": MappingBody},
-    errors=(400, 404, 415, 422),
 )
 def put_mapping(catalogue: str) -> Response:
     wanted = parse_model(MappingBody, read_json())

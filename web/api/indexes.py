@@ -42,9 +42,7 @@ class GoldenUpload(GoldenIn):
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/indexes")
-@operation(
-    "List a catalogue's index versions, newest first", "Index versions", {200: [IndexOut]}, errors=(404,)
-)
+@operation("List a catalogue's index versions, newest first", "Index versions", {200: [IndexOut]})
 def list_indexes(catalogue: str) -> Response:
     found = services().indexes.list_versions(check_name("catalogue", catalogue))
     return jsonify([each.model_dump(mode="json") for each in found])
@@ -57,7 +55,7 @@ def list_indexes(catalogue: str) -> Response:
     {202: JobOut},
     bodies={"application/json": ReprocessRequest},
     parameters=(REPEATABLE,),
-    errors=(400, 404, 409, 422, 503),
+    errors=(409,),
 )
 def reprocess_catalogue(catalogue: str) -> Response:
     name, body = check_name("catalogue", catalogue), _read_body(ReprocessRequest)
@@ -71,7 +69,7 @@ def reprocess_catalogue(catalogue: str) -> Response:
     "Index versions",
     {202: JobOut},
     bodies={"application/json": PromoteRequest},
-    errors=(400, 404, 409, 422, 503),
+    errors=(409,),
 )
 def promote_index(catalogue: str) -> Response:
     body = _read_body(PromoteRequest)
@@ -84,7 +82,7 @@ def promote_index(catalogue: str) -> Response:
     "Index versions",
     {202: JobOut},
     bodies={"application/json": RollbackRequest},
-    errors=(400, 404, 409, 422, 503),
+    errors=(409,),
 )
 def roll_back_index(catalogue: str) -> Response:
     body = _read_body(RollbackRequest)
@@ -97,7 +95,7 @@ def roll_back_index(catalogue: str) -> Response:
     "Index versions",
     {202: JobOut},
     bodies={"application/json": PruneRequest},
-    errors=(400, 404, 409, 422, 503),
+    errors=(409,),
 )
 def prune_indexes(catalogue: str) -> Response:
     return answer_with_job(
@@ -111,7 +109,7 @@ def prune_indexes(catalogue: str) -> Response:
     "Index versions",
     {202: JobOut},
     bodies={"application/json": ChooseIndex},
-    errors=(400, 404, 409, 422, 503),
+    errors=(409,),
 )
 def rebuild_index(catalogue: str) -> Response:
     body = _read_body(ChooseIndex)
@@ -127,7 +125,6 @@ def rebuild_index(catalogue: str) -> Response:
         Parameter("after", "The id of the last entry of the previous page"),
         Parameter("limit", "1 to 1000; default 1000", type="integer"),
     ),
-    errors=(404, 422),
 )
 def list_golden_queries(catalogue: str) -> Response:
     limit = read_number("limit", 1, 1000, 1000)
@@ -141,7 +138,6 @@ def list_golden_queries(catalogue: str) -> Response:
     "Index versions",
     {201: GoldenOut},
     bodies={"multipart/form-data": GoldenUpload},
-    errors=(400, 404, 411, 413, 415, 422),
 )
 def add_golden_query(catalogue: str) -> tuple[Response, int]:
     name, parts = check_name("catalogue", catalogue), services()
@@ -154,7 +150,7 @@ def add_golden_query(catalogue: str) -> tuple[Response, int]:
 
 
 @blueprint.delete("/v1/catalogues/<catalogue>/golden/<golden_id>")
-@operation("Remove a golden query", "Index versions", {204: None}, errors=(404,))
+@operation("Remove a golden query", "Index versions", {204: None})
 def remove_golden_query(catalogue: str, golden_id: str) -> tuple[str, int]:
     parts = services()
     photo = parts.golden.remove(check_name("catalogue", catalogue), golden_id)

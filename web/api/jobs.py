@@ -33,7 +33,6 @@ _REASON = Parameter("reason", "Only failures with this reason code")
         Parameter("catalogue", "Only jobs of this catalogue"),
         Parameter("limit", f"1 to {MAX_PAGE}; default 50", type="integer"),
     ),
-    errors=(422,),
 )
 def list_jobs() -> Response:
     jobs = list_visible_jobs(request.args.get("catalogue"), read_number("limit", 1, MAX_PAGE, 50))
@@ -47,7 +46,7 @@ def list_visible_jobs(catalogue: str | None, limit: int) -> list[JobOut]:
 
 
 @blueprint.get("/v1/jobs/<job_id>")
-@operation("Get a job with its progress", "Jobs", {200: JobOut}, errors=(404,))
+@operation("Get a job with its progress", "Jobs", {200: JobOut})
 def get_job(job_id: str) -> Response:
     return jsonify(services().jobs.status(job_id).model_dump(mode="json"))
 
@@ -62,7 +61,6 @@ def get_job(job_id: str) -> Response:
         Parameter("after", "The next of the previous page"),
         Parameter("limit", f"1 to {MAX_PAGE}; default 100", type="integer"),
     ),
-    errors=(404, 422),
 )
 def list_failures(job_id: str) -> Response:
     reason, after = request.args.get("reason"), request.args.get("after")
@@ -76,7 +74,6 @@ def list_failures(job_id: str) -> Response:
     "Jobs",
     {200: "text/csv"},
     parameters=(_REASON,),
-    errors=(404,),
 )
 def export_failures(job_id: str) -> Response:
     jobs, reason = services().jobs, request.args.get("reason")
@@ -98,13 +95,13 @@ def _to_csv(jobs: JobRepository, job_id: str, reason: str | None) -> Iterator[st
 
 
 @blueprint.post("/v1/jobs/<job_id>/pause")
-@operation("Pause a job; what is done stays", "Jobs", {200: JobOut}, errors=(404, 409))
+@operation("Pause a job; what is done stays", "Jobs", {200: JobOut}, errors=(409,))
 def pause_job(job_id: str) -> Response:
     return _to_answer(services().jobs.pause(job_id))
 
 
 @blueprint.post("/v1/jobs/<job_id>/resume")
-@operation("Resume a paused job", "Jobs", {200: JobOut}, errors=(404, 409))
+@operation("Resume a paused job", "Jobs", {200: JobOut}, errors=(409,))
 def resume_job(job_id: str) -> Response:
     job = services().jobs.resume(job_id)
     publish_job(job_id)
@@ -112,7 +109,7 @@ def resume_job(job_id: str) -> Response:
 
 
 @blueprint.post("/v1/jobs/<job_id>/cancel")
-@operation("Cancel a job; what is done stays", "Jobs", {200: JobOut}, errors=(404, 409))
+@operation("Cancel a job; what is done stays", "Jobs", {200: JobOut}, errors=(409,))
 def cancel_job(job_id: str) -> Response:
     return _to_answer(services().jobs.cancel(job_id))
 
@@ -123,7 +120,7 @@ def cancel_job(job_id: str) -> Response:
     "Jobs",
     {202: JobOut},
     bodies={"application/json": RetryRequest},
-    errors=(404, 409, 410, 422),
+    errors=(409, 410),
 )
 def retry_job(job_id: str) -> Response:
     body = parse_model(RetryRequest, read_optional_json())

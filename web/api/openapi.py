@@ -50,7 +50,7 @@ class Operation:
         answers: by status: a model, ``[model]`` for a list, a media type, or None.
         bodies: model or media type by request content type.
         parameters: query parameters and headers; those in the path are read from the route.
-        errors: documented error statuses; all use ``ErrorAnswer``.
+        errors: error statuses besides those of ``list_errors``; all use ``ErrorAnswer``.
     """
 
     summary: str

@@ -68,7 +68,7 @@ def _describe_process(process: ProcessInfo) -> dict[str, Any]:
 
 
 @blueprint.get("/metrics")
-@operation("Get Prometheus metrics", "Operations", {200: "text/plain"}, errors=(401,))
+@operation("Get Prometheus metrics", "Operations", {200: "text/plain"})
 def get_metrics() -> Response:
     SEARCHES_WAITING.set(services().searches.count_waiting())
     processes = services().presence.list_alive()

@@ -21,7 +21,7 @@ blueprint = Blueprint("ranking", __name__)
     "Ranking",
     {202: JobOut},
     bodies={"application/json": ChooseIndex},
-    errors=(400, 404, 409, 422, 503),
+    errors=(409,),
 )
 def calibrate_scores(catalogue: str) -> Response:
     body = parse_model(ChooseIndex, read_optional_json())
@@ -33,7 +33,6 @@ def calibrate_scores(catalogue: str) -> Response:
     "List the calibrations of all index versions, newest first",
     "Ranking",
     {200: [CalibrationOut]},
-    errors=(404,),
 )
 def list_calibrations(catalogue: str) -> Response:
     found = services().ranking.calibrations(check_name("catalogue", catalogue))
@@ -41,7 +40,7 @@ def list_calibrations(catalogue: str) -> Response:
 
 
 @blueprint.get("/v1/catalogues/<catalogue>/boosts")
-@operation("Get the boosts of a catalogue", "Ranking", {200: Boosts}, errors=(404,))
+@operation("Get the boosts of a catalogue", "Ranking", {200: Boosts})
 def get_boosts(catalogue: str) -> Response:
     return jsonify(services().ranking.boosts(check_name("catalogue", catalogue)).model_dump(mode="json"))
 
@@ -52,7 +51,6 @@ def get_boosts(catalogue: str) -> Response:
     "Ranking",
     {200: Boosts},
     bodies={"application/json": Boosts},
-    errors=(400, 404, 422),
 )
 def set_boosts(catalogue: str) -> Response:
     body = parse_model(Boosts, read_json())

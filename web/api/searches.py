@@ -58,7 +58,7 @@ class SearchUpload(SearchOptions):
     {202: TaskStatus, 200: TaskStatus},
     bodies={"multipart/form-data": SearchUpload, "application/json": SearchRequest},
     parameters=COMMON_PARAMETERS,
-    errors=(400, 401, 404, 409, 411, 413, 415, 422, 429, 503),
+    errors=(404, 409),
 )
 def create_search() -> Response:
     """Accept a search; answer 202 with the address to poll, or 200 with the result after waiting."""
@@ -176,7 +176,7 @@ def wait_for_end(search_id: str, seconds: float, *, just_created: bool = False) 
     "Get the state of a search, with its result when it is ready",
     "Searches",
     {200: TaskStatus},
-    errors=(404, 410),
+    errors=(410,),
 )
 def poll_search(task_id: str) -> Response:
     status = services().searches.status_json(task_id, current_rates)
@@ -191,7 +191,7 @@ def poll_search(task_id: str) -> Response:
 
 
 @blueprint.delete("/v1/tasks/<task_id>")
-@operation("Cancel a search", "Searches", {200: TaskStatus}, errors=(404, 410))
+@operation("Cancel a search", "Searches", {200: TaskStatus}, errors=(410,))
 def cancel_search(task_id: str) -> Response:
     return jsonify(services().searches.cancel(task_id).model_dump(mode="json"))
 
@@ -201,7 +201,7 @@ def cancel_search(task_id: str) -> Response:
     "Delete a search with its photo, vectors and repetitions; its address then answers 410",
     "Searches",
     {204: None},
-    errors=(401, 404, 410),
+    errors=(410,),
 )
 def delete_search(task_id: str) -> tuple[str, int]:
     delete_own_search(task_id)
@@ -217,7 +217,7 @@ def delete_own_search(search_id: str) -> None:
 
 
 @blueprint.get("/v1/searches/<search_id>/image")
-@operation("Get the photo of a search", "Searches", {200: "image/jpeg"}, errors=(404, 410))
+@operation("Get the photo of a search", "Searches", {200: "image/jpeg"}, errors=(410,))
 def get_search_photo(search_id: str) -> AnyResponse:
     if not may_read_photo(current_principal(), search_id):
         raise unknown_search(search_id)

@@ -25,7 +25,7 @@ _OPTIONS = tuple(
     "Searches",
     {202: TaskStatus, 200: TaskStatus},
     parameters=(*_OPTIONS, *COMMON_PARAMETERS),
-    errors=(401, 404, 409, 422, 429, 503),
+    errors=(409,),
 )
 def search_similar(catalogue: str, product_id: str) -> Response:
     if is_part_of_id("similar"):

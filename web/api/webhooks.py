@@ -28,7 +28,7 @@ def list_webhooks() -> Response:
     "Webhooks",
     {201: WebhookMade},
     bodies={"application/json": WebhookIn},
-    errors=(400, 403, 404, 409, 422),
+    errors=(404, 409),
 )
 def add_webhook() -> tuple[Response, int]:
     body = parse_model(WebhookIn, read_json())
@@ -39,7 +39,7 @@ def add_webhook() -> tuple[Response, int]:
 
 
 @blueprint.delete("/v1/webhooks/<webhook_id>")
-@operation("Remove a webhook; its pending deliveries are dropped", "Webhooks", {204: None}, errors=(404,))
+@operation("Remove a webhook; its pending deliveries are dropped", "Webhooks", {204: None})
 def remove_webhook(webhook_id: str) -> tuple[str, int]:
     services().webhooks.remove(webhook_id)
     return "", 204
@@ -51,7 +51,6 @@ def remove_webhook(webhook_id: str) -> tuple[str, int]:
     "Webhooks",
     {200: [DeliveryOut]},
     parameters=(Parameter("limit", f"1 to {_MAX_DELIVERIES}; default 50", type="integer"),),
-    errors=(404, 422),
 )
 def list_deliveries(webhook_id: str) -> Response:
     found = services().webhooks.deliveries(webhook_id, read_number("limit", 1, _MAX_DELIVERIES, 50))
@@ -59,6 +58,6 @@ def list_deliveries(webhook_id: str) -> Response:
 
 
 @blueprint.post("/v1/webhooks/<webhook_id>/test")
-@operation("Send a test event to a webhook", "Webhooks", {202: DeliveryOut}, errors=(404,))
+@operation("Send a test event to a webhook", "Webhooks", {202: DeliveryOut})
 def send_test_event(webhook_id: str) -> tuple[Response, int]:
     return jsonify(services().webhooks.test(webhook_id).model_dump(mode="json")), 202
