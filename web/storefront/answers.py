@@ -115,7 +115,6 @@ class Answer:
     examples: Sequence[Example]
     calibrated: bool
     box: Box | None
-    sort: str
     is_further: bool
 
     @property
@@ -178,7 +177,6 @@ def build_answer(status: TaskStatus, view: View) -> Answer | None:
         examples=_load_examples(result.catalogue, refinements),
         calibrated=result.calibration is not None,
         box=box,
-        sort=view.sort,
         is_further=is_further,
     )
 
